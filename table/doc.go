@@ -1,0 +1,101 @@
+// Package table keeps the state of all connections of a reactor in flat, preallocated tables: connection
+// slots, hold slots, and a timing wheel that is threaded through the connection slots.
+//
+// # Why tables
+//
+// A million connections as heap objects cost a garbage collector a look at each of them, and an allocation
+// for each accept. Here all memory for the configured maximum is allocated once, there is not one pointer
+// in it (so the collector skips it whole), and everything refers to everything else by a 32-bit index.
+// Nothing grows: full is an ordinary result that the caller has a rule for.
+//
+//	Conns, 64 bytes a slot                                     Holds, 24 bytes a slot
+//	+-----+                                                    +-----+
+//	|  0  | never used: index 0 means none                     |  0  | never used
+//	+-----+            First (oldest)                          +-----+
+//	|  1  |--------------------------------------------------->|  1  |--next--+
+//	|     |            Last (youngest)                         +-----+        |
+//	|     |----------------------------------------------+     |  2  |        |
+//	+-----+<--Conn--- (each hold names its connection)   |     +-----+        |
+//	|  2  |                                              +---->|  3  |<-------+
+//	+-----+                                                    +-----+
+//	|  3  | free --next--> 7 --next--> 4 (freed last)          |  4  | free, queued likewise
+//	+-----+                                                    +-----+
+//	| ... |                                                    | ... |
+//	+-----+ <- fresh: from here on never used, not yet         +-----+
+//	          backed by memory
+//
+// # Handles
+//
+// An index alone would name whatever is in the slot now. A Handle is the index and the slot's generation,
+// which is counted up each time the slot is taken into use:
+//
+//	63            32 31             0
+//	+---------------+---------------+
+//	|  generation   |     index     |     both 1 or more; the zero Handle names nothing
+//	+---------------+---------------+
+//
+// The handle of a hold goes out on the wire as the connection ID. The reply brings it back, and Resolve
+// finds the hold by indexing: no hash, no probing, no collision. A reply to a hold that has ended finds another
+// generation and gives nil. Any 64-bit number may be resolved; only one that names a live slot gives
+// something.
+//
+// Free slots are reused oldest first. With C slots of which L are live, a slot rests for C-L other
+// uses before its own next one, and its generation comes round after 2^32 of those: with 20,000 slots, half
+// of them live, and 100,000 requests a second, after 13 years.
+//
+// # The FIFO of holds
+//
+// HTTP answers leave a connection in the order of its requests (RFC 9112, section 9.3.2), whatever
+// order the origin's replies arrive in. So a connection's holds form a FIFO: Park appends, First is the one
+// whose answer may leave, Pop frees it. A reply that comes early is remembered by the owner in Hold.Reply.
+// Without pipelining the FIFO has one element.
+//
+// # The wheel
+//
+// A deadline is an absolute tick, a number that the caller counts; this package knows no clock. The wheel
+// has four levels of 64 buckets. The level of a deadline is the highest base-64 digit in which it
+// differs from now, the bucket is that digit:
+//
+//	now      = ... 05 17 42 09
+//	deadline = ... 05 17 42 30   level 0, bucket 30     one tick a bucket
+//	deadline = ... 05 17 50 xx   level 1, bucket 50     64 ticks a bucket
+//	deadline = ... 05 20 xx xx   level 2, bucket 20     4,096 ticks a bucket
+//	deadline = ... 11 xx xx xx   level 3, bucket 11     262,144 ticks a bucket
+//	deadline = +1  xx xx xx xx   the far list           beyond the present 16,777,216 ticks
+//
+//	level 3 [ |#| | |#| ... ]  far [#]
+//	             |  entering a bucket scatters it over the levels below
+//	level 2 [ | |#| | | ... ]
+//	             v
+//	level 1 [ | | |#|#| ... ]
+//	             v
+//	level 0 [ |#|#| | | ... ] --> due --> Expired
+//	                              late -----^ at the next Advance: armed with a deadline already passed
+//
+// The lists are circles through the slots' own next and prev, closed by a head for each bucket (heads have
+// numbers from 1<<31 on). So arming and disarming are a few writes, need no memory and do not depend
+// on how many are armed. A word of 64 bits a level says which buckets are not empty. Advance takes the passed
+// buckets of each level whole, by joining the circles, and scatters only those it enters: a step of an
+// hour costs as much as a step of a tick, plus one move for each connection in at most five lists.
+// Each connection is moved at most once a level on its way, and most not at all: they are re-armed by the
+// next request first.
+//
+// Ticks are 32 bits and may wrap. A deadline lies at most MaxTicks (2^31-1) ahead, and so does a step of
+// Advance; with 10 ms ticks that is 248 days. Deadline 0 means not armed, so a deadline that falls on tick 0
+// becomes tick 1.
+//
+// # Costs
+//
+//	connection  64 bytes, one cache line, armed or not
+//	hold        24 bytes
+//	wheel        2 KiB a table
+//
+// Park, Pop, Resolve, Arm, Disarm and Expired take constant time, and none of this package allocates after
+// its constructors. Tables are not safe for concurrent use: a reactor owns its own.
+//
+// # Checks
+//
+// Under the build tag invariants every change is followed by a check of the whole table (of what was changed,
+// above 4,096 slots), and freed slots are filled with 0xCC, which is checked when they are used again.
+// Freeing twice, freeing what is armed or still holds, and popping from an empty FIFO panic in every build.
+package table

@@ -1,0 +1,172 @@
+package table
+
+import "math/bits"
+
+// The wheel's shape: four levels of 64 buckets reach 1<<24 ticks; what is farther waits in one list.
+const (
+	levels     = 4
+	digitBits  = 6
+	digits     = 1 << digitBits
+	digitMask  = digits - 1
+	wheelBits  = levels * digitBits
+	bucketFar  = levels * digits // not in this 1<<24 ticks
+	bucketDue  = bucketFar + 1   // deadline <= now: what Expired pops
+	bucketLate = bucketFar + 2   // armed with a deadline <= now: due at the next Advance
+	buckets    = bucketFar + 3
+)
+
+// MaxTicks is the longest timeout that Arm takes and the longest step that Advance takes. Ticks are a circle of
+// 1<<32: a tick less than half of it ahead is the future, the other half the past. So the counter may wrap.
+const MaxTicks = 1<<31 - 1
+
+// Wheel is the timing wheel of a table of connections. It keeps list heads only: the links of the
+// lists are in the slots. There is one wheel for a table.
+//
+// Invariant: an armed slot with Deadline > now is in the bucket that bucketOf names; the others are in due or late.
+// Invariant: a bit of occupied is set if and only if that bucket is not empty.
+type Wheel struct {
+	conns    *Conns
+	now      uint32
+	armed    int
+	occupied [levels]uint64
+	heads    [buckets]links
+}
+
+// NewWheel makes the wheel of t at tick now. No slot of t is armed yet.
+func NewWheel(t *Conns, now uint32) *Wheel {
+	w := &Wheel{conns: t, now: now}
+	for b := range w.heads {
+		w.empty(uint32(b))
+	}
+	return w
+}
+
+// Now is the tick of the last Advance.
+func (w *Wheel) Now() uint32 { return w.now }
+
+// Len is the number of armed connections, those that have expired but were not popped yet included.
+func (w *Wheel) Len() int { return w.armed }
+
+// Arm makes connection i expire at tick deadline, at most MaxTicks ahead, in place of any deadline it
+// had. A deadline that is not ahead expires at the next Advance, not in an Expired loop under way, so
+// that such a loop ends. A deadline of 0 becomes 1: 0 in Conn.Deadline means not armed.
+func (w *Wheel) Arm(i uint32, deadline uint32) {
+	c := &w.conns.slots[i]
+	if !c.live() {
+		panic("table: Arm of a free connection slot")
+	}
+	if deadline == 0 {
+		deadline = 1
+	}
+	ahead := after(deadline, w.now)
+	if c.next != 0 {
+		if ahead && c.Deadline == deadline {
+			return // Timeouts of requests that came in one tick often meet.
+		}
+		w.unlink(c)
+		w.armed--
+	}
+	c.Deadline = deadline
+	w.armed++
+	if ahead {
+		w.push(w.bucketOf(deadline), i)
+	} else {
+		w.push(bucketLate, i)
+	}
+	w.checkInvariants()
+}
+
+// Disarm takes connection i off the wheel; it does nothing when i is not armed.
+func (w *Wheel) Disarm(i uint32) {
+	c := &w.conns.slots[i]
+	if !c.live() {
+		panic("table: Disarm of a free connection slot")
+	}
+	if c.next == 0 {
+		return
+	}
+	w.unlink(c)
+	c.Deadline = 0
+	w.armed--
+	w.checkInvariants()
+}
+
+// Expired pops a connection whose deadline is not after the tick of the last Advance; it is disarmed.
+// Between calls the caller may arm, disarm and free any connection, this one and others that are due.
+// Deadlines of different ticks come in order as long as Advance steps tick by tick; connections of
+// one tick come in any order.
+func (w *Wheel) Expired() (i uint32, ok bool) {
+	i = w.heads[bucketDue].next
+	if i >= headBase {
+		return 0, false
+	}
+	w.Disarm(i)
+	return i, true
+}
+
+// Advance moves time to tick now. It costs no more than a look at each level and one move for each
+// connection in the buckets entered, however far the step: a machine that slept for hours pays the
+// same as one that slept for a second. Ticks that are not ahead change nothing: time does not go back.
+func (w *Wheel) Advance(now uint32) {
+	w.splice(bucketDue, bucketLate)
+	if !after(now, w.now) {
+		w.checkInvariants()
+		return
+	}
+	old := w.now
+	w.now = now
+	for level := range levels {
+		shift := level * digitBits
+		if old>>shift == now>>shift {
+			break // The same bucket of this level, and so of the levels above.
+		}
+		passed, entered := ^uint64(0), digits
+		if old>>(shift+digitBits) == now>>(shift+digitBits) {
+			entered = int(now >> shift & digitMask)
+			passed = 1<<entered - 1
+			if level == 0 {
+				passed |= 1 << entered // A bucket of level 0 is one tick, so what is in it is due on entry.
+			}
+		}
+		// Buckets before the one entered hold passed deadlines only; those up to the old one are empty.
+		for m := w.occupied[level] & passed; m != 0; m &= m - 1 {
+			w.splice(bucketDue, uint32(level*digits+bits.TrailingZeros64(m)))
+		}
+		w.occupied[level] &^= passed
+		if entered < digits && w.occupied[level]>>entered&1 != 0 {
+			w.scatter(uint32(level*digits + entered))
+		}
+	}
+	if old>>wheelBits != now>>wheelBits {
+		w.scatter(bucketFar)
+	}
+	w.checkInvariants()
+}
+
+// after reports whether tick a is after tick b on the circle of ticks.
+func after(a, b uint32) bool { return int32(a-b) > 0 }
+
+// bucketOf names the bucket of a deadline that is ahead. Its level is the highest digit in which it
+// differs from now: what has all higher digits in common with now needs no look at them until then.
+func (w *Wheel) bucketOf(deadline uint32) uint32 {
+	level := (bits.Len32(deadline^w.now) - 1) / digitBits
+	if level >= levels {
+		return bucketFar
+	}
+	return uint32(level*digits) + deadline>>(level*digitBits)&digitMask
+}
+
+// scatter moves each connection of bucket b to where it belongs at the present tick.
+func (w *Wheel) scatter(b uint32) {
+	i := w.take(b)
+	for i != 0 {
+		c := &w.conns.slots[i]
+		next := c.next
+		if after(c.Deadline, w.now) {
+			w.push(w.bucketOf(c.Deadline), i)
+		} else {
+			w.push(bucketDue, i)
+		}
+		i = next
+	}
+}
