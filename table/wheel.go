@@ -22,7 +22,8 @@ const MaxTicks = 1<<31 - 1
 // Wheel is the timing wheel of a table of connections. It keeps list heads only: the links of the
 // lists are in the slots. There is one wheel for a table.
 //
-// Invariant: an armed slot with Deadline > now is in the bucket that bucketOf names; the others are in due or late.
+// Invariant: an armed slot is in the bucket that bucketOf names while its Deadline is ahead, then in due; in late
+// when its Deadline was not ahead at the time of arming.
 // Invariant: a bit of occupied is set if and only if that bucket is not empty.
 type Wheel struct {
 	conns    *Conns

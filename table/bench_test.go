@@ -1,0 +1,96 @@
+package table
+
+import "testing"
+
+// benchConns is a reactor's share of a million connections on a machine with 50 of them.
+const benchConns = 20_000
+
+// BenchmarkParkPop parks and releases one hold on each connection in turn, as an edge at full load does.
+func BenchmarkParkPop(b *testing.B) {
+	conns, holds := NewConns(benchConns), NewHolds(benchConns)
+	for range benchConns {
+		conns.Alloc()
+	}
+	b.ReportAllocs()
+	i := uint32(1)
+	for b.Loop() {
+		c := conns.At(i)
+		h, _, _ := holds.Park(c, i, 1)
+		if holds.Resolve(h) == nil {
+			b.Fatal("stale")
+		}
+		holds.Pop(c)
+		if i++; i > benchConns {
+			i = 1
+		}
+	}
+}
+
+// BenchmarkAllocFree accepts and closes.
+func BenchmarkAllocFree(b *testing.B) {
+	conns := NewConns(benchConns)
+	b.ReportAllocs()
+	for b.Loop() {
+		i, _ := conns.Alloc()
+		conns.Free(i)
+	}
+}
+
+// BenchmarkWheelArm re-arms one connection after another, each with a timeout of 600 ticks, while time goes
+// on a tick every 100 of them: what each request does.
+func BenchmarkWheelArm(b *testing.B) {
+	conns, w := armed(0, make([]uint32, benchConns)...)
+	b.ReportAllocs()
+	i, now, n := uint32(1), uint32(0), 0
+	for b.Loop() {
+		w.Arm(i, now+600)
+		if i++; i > benchConns {
+			i = 1
+		}
+		if n++; n == 100 {
+			n = 0
+			now++
+			w.Advance(now)
+		}
+	}
+	if w.Len() > conns.Len() {
+		b.Fatal("more armed than there are")
+	}
+}
+
+// BenchmarkWheelExpire lets every connection expire after 600 ticks: arm, scatter, pop. The figure is for one of them.
+func BenchmarkWheelExpire(b *testing.B) {
+	_, w := armed(0, make([]uint32, benchConns)...)
+	w.Advance(1)
+	b.ReportAllocs()
+	now := uint32(1)
+	for b.Loop() {
+		i, ok := w.Expired()
+		for !ok {
+			now++
+			w.Advance(now)
+			i, ok = w.Expired()
+		}
+		w.Arm(i, now+600)
+	}
+}
+
+// BenchmarkWheelIdleTick is a tick on which nothing expires.
+func BenchmarkWheelIdleTick(b *testing.B) {
+	_, w := armed(0, MaxTicks)
+	now := uint32(0)
+	for b.Loop() {
+		now++
+		w.Advance(now)
+	}
+}
+
+// BenchmarkWheelLongSleep is the longest step there is, which must not cost a look at each tick.
+func BenchmarkWheelLongSleep(b *testing.B) {
+	_, w := armed(0)
+	now := uint32(0)
+	for b.Loop() {
+		now += MaxTicks
+		w.Advance(now)
+	}
+}
