@@ -1,0 +1,61 @@
+package loop
+
+import "github.com/valyala/bytebufferpool"
+
+// buffers keeps what connections could not consume or send at once. A slot holds an index, not a pointer, so that
+// the flat table stays free of pointers; few connections have a buffer at any time.
+type buffers struct {
+	slots []buffer
+	free  []uint32
+	bytes int // capacity handed out to clients, against the budget
+	pool  bytebufferpool.Pool
+}
+
+type buffer struct {
+	*bytebufferpool.ByteBuffer
+	need   int // input: the least length at which the owner can make progress
+	sent   int // output: bytes of it that have left
+	billed int // what of it counts in bytes
+}
+
+// get takes a buffer; 0 is never a valid index.
+func (b *buffers) get() uint32 {
+	if len(b.free) == 0 {
+		b.slots = append(b.slots, buffer{})
+		if len(b.slots) == 1 {
+			b.slots = append(b.slots, buffer{})
+		}
+		b.free = append(b.free, uint32(len(b.slots)-1))
+	}
+	i := b.free[len(b.free)-1]
+	b.free = b.free[:len(b.free)-1]
+	b.slots[i] = buffer{ByteBuffer: b.pool.Get()}
+	return i
+}
+
+func (b *buffers) at(i uint32) *buffer { return &b.slots[i] }
+
+// bill brings the budget up to date after the buffer may have grown.
+func (b *buffers) bill(i uint32) {
+	s := &b.slots[i]
+	b.bytes += cap(s.B) - s.billed
+	s.billed = cap(s.B)
+}
+
+func (b *buffers) put(i uint32) {
+	s := &b.slots[i]
+	b.bytes -= s.billed
+	b.pool.Put(s.ByteBuffer)
+	*s = buffer{}
+	b.free = append(b.free, i)
+}
+
+// room makes at least n bytes of free capacity at the end of s and returns them.
+func (s *buffer) room(n int) []byte {
+	if free := cap(s.B) - len(s.B); free < n {
+		grown := make([]byte, len(s.B), max(2*cap(s.B), len(s.B)+n))
+		copy(grown, s.B)
+		s.B = grown
+	}
+	return s.B[len(s.B):cap(s.B)]
+}

@@ -1,0 +1,158 @@
+package loop
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Tables says whether each reactor gets a descriptor table of its own (see the package documentation).
+type Tables uint8
+
+const (
+	TablesAuto Tables = iota // private only when RLIMIT_NOFILE is too low for MaxConnections in one table
+	TablesOn
+	TablesOff
+)
+
+// ParseTables reads the configuration's word for a mode: auto, on or off.
+func ParseTables(s string) (Tables, error) {
+	switch s {
+	case "", "auto":
+		return TablesAuto, nil
+	case "on":
+		return TablesOn, nil
+	case "off":
+		return TablesOff, nil
+	}
+	return TablesAuto, fmt.Errorf("%q is none of auto, on, off", s)
+}
+
+const (
+	// TickMillis is the wheel's unit. Every timeout of a connection is seconds long, so a tenth is fine enough, and
+	// ten wake-ups a second and reactor cost nothing.
+	TickMillis = 100
+
+	DefaultMaxConnections   = 100_000
+	DefaultMaxOutputBytes   = 1 << 20 // unsent bytes of one connection: four replies of the largest usual size
+	DefaultMaxBufferedBytes = 256 << 20
+	DefaultAcceptPerTurn    = 128 // a flood of connections may not starve those that are there
+	DefaultBacklog          = 65535
+	ReadBufferBytes         = 64 << 10
+
+	// reservedDescriptors are those of one table that no client gets: 3 standard streams, Go's poller (2), the
+	// reactor's epoll, eventfds and timer (5), listeners, links, and room for what the process opens in passing.
+	reservedDescriptors = 96
+
+	// refusalSlots are connection slots beyond the maximum, in which a refused client is told so and drained.
+	refusalSlots = 64
+
+	lingerTicks    = 2_000 / TickMillis
+	maxLingerBytes = 1 << 20
+)
+
+// Config describes the reactors of one process. The zero value of a field means the documented default.
+type Config struct {
+	Listen           []string      // addresses host:port; port 0 picks one (tests)
+	Reactors         int           // 0: one a core, or as many private tables as MaxConnections needs
+	MaxConnections   int           // over all reactors
+	Tables           Tables        //
+	MaxOutputBytes   int           // unsent bytes of one connection; above it the slow reader is cut off
+	MaxBufferedBytes int           // input and output kept for all connections of one reactor; above it the asker is cut off
+	AcceptPerTurn    int           //
+	Backlog          int           // of listen(2); the kernel lowers it to net.core.somaxconn
+	Refusal          []byte        // written to a client that is one too many, before it is closed
+	KeepAlive        time.Duration // TCP keep-alive: idle time before the first probe, default 2 minutes
+	UserTimeout      time.Duration // TCP_USER_TIMEOUT: unacknowledged data ends a connection, default 1 minute
+	Log              *slog.Logger  // default slog.Default(); written to by a goroutine of its own only
+	ManualTicks      bool          // no clock: time moves by Group.Advance (tests)
+}
+
+// plan is a validated configuration with its defaults filled in and its sizes worked out.
+type plan struct {
+	Config
+	private bool
+	slots   int // connections a reactor may have
+	fds     int // size of the index from descriptor to slot
+}
+
+// limitNoFile is RLIMIT_NOFILE's soft limit: the size of one descriptor table.
+func limitNoFile() (int, error) {
+	var rl unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &rl); err != nil {
+		return 0, fmt.Errorf("getrlimit(RLIMIT_NOFILE): %w", err)
+	}
+	return int(min(rl.Cur, math.MaxInt32)), nil
+}
+
+// share is what one of n reactors must be able to hold of max connections: SO_REUSEPORT spreads by a hash of the
+// addresses, so the counts are binomial; five sigma of headroom fail once in 3.5 million starts.
+func share(max, n int) int {
+	if n == 1 {
+		return max
+	}
+	mean := float64(max) / float64(n)
+	return min(max, int(math.Ceil(mean+5*math.Sqrt(mean))))
+}
+
+// minReactors is the least number of private tables of the given size that hold max connections.
+func minReactors(max, table int) int {
+	for n := 1; ; n++ {
+		if share(max, n) <= table {
+			return n
+		}
+	}
+}
+
+// resolve fills in the defaults and decides on reactors and descriptor tables for a limit of limit descriptors a table.
+func (c Config) resolve(limit int) (plan, error) {
+	p := plan{Config: c}
+	setDefault(&p.MaxConnections, DefaultMaxConnections)
+	setDefault(&p.MaxOutputBytes, DefaultMaxOutputBytes)
+	setDefault(&p.MaxBufferedBytes, DefaultMaxBufferedBytes)
+	setDefault(&p.AcceptPerTurn, DefaultAcceptPerTurn)
+	setDefault(&p.Backlog, DefaultBacklog)
+	setDefault(&p.KeepAlive, 2*time.Minute)
+	setDefault(&p.UserTimeout, time.Minute)
+	if p.Log == nil {
+		p.Log = slog.Default()
+	}
+	if p.MaxConnections < 0 || p.Reactors < 0 {
+		return p, fmt.Errorf("max-connections %d and reactors %d must be positive", p.MaxConnections, p.Reactors)
+	}
+	table := limit - reservedDescriptors
+	if table < 1 {
+		return p, fmt.Errorf("RLIMIT_NOFILE is %d: at least %d are needed; raise it with `ulimit -n` or LimitNOFILE=",
+			limit, reservedDescriptors+1)
+	}
+	cores := runtime.GOMAXPROCS(0)
+	p.private = p.Tables == TablesOn || p.Tables == TablesAuto && p.MaxConnections > table
+	if p.Reactors == 0 {
+		p.Reactors = cores
+		if p.private {
+			p.Reactors = max(cores, minReactors(p.MaxConnections, table))
+		}
+	}
+	p.slots = share(p.MaxConnections, p.Reactors)
+	switch {
+	case !p.private && p.MaxConnections > table:
+		return p, fmt.Errorf("max-connections is %d but RLIMIT_NOFILE lets one descriptor table hold %d: raise it with "+
+			"`ulimit -n`, lower max-connections, or set descriptor-tables to auto", p.MaxConnections, table)
+	case p.private && p.slots > table:
+		return p, fmt.Errorf("max-connections is %d: %d reactors with a descriptor table of %d each are too few, "+
+			"%d are needed", p.MaxConnections, p.Reactors, table, minReactors(p.MaxConnections, table))
+	}
+	// Descriptors are handed out lowest first, so a number is never above the count of those that are open.
+	p.fds = min(limit, 2*p.MaxConnections+4096)
+	return p, nil
+}
+
+func setDefault[T int | time.Duration](p *T, v T) {
+	if *p == 0 {
+		*p = v
+	}
+}

@@ -1,0 +1,229 @@
+package loop
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+
+	"megaphone/table"
+)
+
+// state is what a connection slot is, in table.Conn.State.
+type state uint8
+
+const (
+	// next: stateOpen (accepted), stateConnecting (a link is dialled)
+	stateFree state = iota
+	// next: stateOpen (writable without an error), stateEnding
+	stateConnecting
+	// next: stateLingering (closed gracefully), stateEnding
+	stateOpen
+	// Our side is shut down once the output has left; input is thrown away until the peer closes or the time is up.
+	// next: stateEnding
+	stateLingering
+	// Out of the poller; closed and freed at the end of the turn, so that no event of this turn can meet a
+	// reused descriptor or slot.
+	// next: stateFree
+	stateEnding
+)
+
+// Bits of table.Conn.Flags.
+const (
+	wantRead    uint8 = 1 << iota // in the poller for input
+	wantWrite                     // in the poller for room to write
+	flagPaused                    // the owner has paused reading
+	flagReady                     // in Reactor.ready
+	flagLink                      // a link's connection; First is its index in Reactor.links
+	flagRefused                   // beyond the maximum: the owner does not know it
+)
+
+// Cause says why a connection was closed.
+type Cause uint8
+
+const (
+	CauseOwner   Cause = iota // the owner closed it
+	CausePeer                 // the peer closed it
+	CauseReset                // the peer reset it, or the network did
+	CauseSlow                 // more than MaxOutputBytes were waiting for a slow reader
+	CauseBudget               // no more buffers for it: MaxBufferedBytes
+	CauseTimeout              // a link was not reached in time
+	CauseError                // an unexpected error of the kernel
+)
+
+type closing struct {
+	conn uint32
+	why  Cause
+}
+
+// interest brings the poller in line with what a connection waits for. A paused connection leaves the poller, as an
+// error or hang-up would be reported without end otherwise.
+func (r *Reactor) interest(s *table.Conn, want uint8) error {
+	have := s.Flags & (wantRead | wantWrite)
+	if have == want {
+		return nil
+	}
+	s.Flags = s.Flags&^(wantRead|wantWrite) | want
+	r.pa.FD = int(s.FD)
+	if want == 0 || want == wantWrite && have != 0 {
+		if err := r.poller.Delete(r.pa.FD); err != nil || want == 0 {
+			return err
+		}
+		have = 0
+	}
+	switch {
+	case want == wantWrite:
+		return r.poller.AddWrite(&r.pa, false)
+	case want == wantRead && have == 0:
+		return r.poller.AddRead(&r.pa, false)
+	case want == wantRead:
+		return r.poller.ModRead(&r.pa, false)
+	case have == 0:
+		return r.poller.AddReadWrite(&r.pa, false)
+	}
+	return r.poller.ModReadWrite(&r.pa, false)
+}
+
+// settle works out what connection c waits for. Nothing is read from a peer that does not take what it was sent.
+func (r *Reactor) settle(c uint32) {
+	s := r.conns.At(c)
+	var want uint8
+	switch state(s.State) {
+	case stateConnecting:
+		want = wantWrite
+	case stateOpen:
+		if s.Out != 0 {
+			want |= wantWrite
+		}
+		if s.Flags&flagLink != 0 || s.Out == 0 && s.Flags&flagPaused == 0 {
+			want |= wantRead
+		}
+	case stateLingering:
+		want = wantRead
+		if s.Out != 0 {
+			want = wantWrite
+		}
+	default:
+		return
+	}
+	if err := r.interest(s, want); err != nil {
+		r.fatal("epoll_ctl", err)
+		r.end(c, CauseError)
+	}
+}
+
+func (r *Reactor) connEvent(c uint32, ev netpoll.IOEvent) {
+	s := r.conns.At(c)
+	if state(s.State) == stateConnecting {
+		r.connected(c)
+		return
+	}
+	if ev&^netpoll.ReadEvents != 0 && s.Flags&wantWrite != 0 {
+		r.writable(c)
+	}
+	if ev&^netpoll.WriteEvents != 0 && s.Flags&wantRead != 0 {
+		r.readable(c)
+	}
+}
+
+// Close closes connection c at the end of this turn; output that waits is lost. Closing twice is nothing.
+func (r *Reactor) Close(c uint32) { r.end(c, CauseOwner) }
+
+// CloseGracefully closes connection c once its output has left: our side is shut down and input is thrown away until the
+// peer closes too, for two seconds at most. Closing at once would reset the connection if the peer is still
+// sending, and the reset would overtake the answer (RFC 9112 section 9.6).
+func (r *Reactor) CloseGracefully(c uint32) {
+	s := r.conns.At(c)
+	if state(s.State) != stateOpen {
+		return
+	}
+	s.State, s.Scanned = uint8(stateLingering), 0
+	r.wheel.Arm(c, r.now+lingerTicks)
+	if s.Out == 0 {
+		r.shutdownWrite(c)
+	}
+	r.settle(c)
+}
+
+func (r *Reactor) shutdownWrite(c uint32) {
+	if err := unix.Shutdown(int(r.conns.At(c).FD), unix.SHUT_WR); err != nil {
+		r.end(c, CauseReset)
+	}
+}
+
+// Pause stops reading from connection c; input that has been kept stays.
+func (r *Reactor) Pause(c uint32) {
+	r.conns.At(c).Flags |= flagPaused
+	r.settle(c)
+}
+
+// Resume undoes Pause. Input that was kept is delivered again at the end of the turn.
+func (r *Reactor) Resume(c uint32) {
+	s := r.conns.At(c)
+	if s.Flags&flagPaused == 0 {
+		return
+	}
+	s.Flags &^= flagPaused
+	r.settle(c)
+	r.makeReady(c)
+}
+
+func (r *Reactor) makeReady(c uint32) {
+	if s := r.conns.At(c); s.In != 0 && s.Flags&flagReady == 0 {
+		s.Flags |= flagReady
+		r.ready = append(r.ready, c)
+		r.ring()
+	}
+}
+
+// Paused says whether the owner has paused connection c.
+func (r *Reactor) Paused(c uint32) bool { return r.conns.At(c).Flags&flagPaused != 0 }
+
+// Sending says whether connection c has output that waits for the peer.
+func (r *Reactor) Sending(c uint32) bool { return r.conns.At(c).Out != 0 }
+
+// IsOpen says whether connection c can still be written to.
+func (r *Reactor) IsOpen(c uint32) bool { return state(r.conns.At(c).State) == stateOpen }
+
+// end takes connection c out of the poller now and closes it at the end of the turn.
+func (r *Reactor) end(c uint32, why Cause) {
+	s := r.conns.At(c)
+	if st := state(s.State); st == stateEnding || st == stateFree {
+		return
+	}
+	s.State = uint8(stateEnding)
+	_ = r.interest(s, 0)
+	r.wheel.Disarm(c)
+	r.ending = append(r.ending, closing{c, why})
+	r.ring()
+}
+
+// finish tells the owner, closes the descriptor and frees the slot.
+func (r *Reactor) finish(e closing) {
+	s := r.conns.At(e.conn)
+	switch {
+	case s.Flags&flagLink != 0:
+		r.linkLost(r.links[s.First], e.why)
+	case s.Flags&flagRefused != 0:
+		r.accept.refusing--
+	default:
+		r.accept.clients--
+		r.handler.Closed(e.conn, e.why)
+	}
+	r.dropInput(s)
+	if s.Out != 0 {
+		r.bufs.put(s.Out)
+	}
+	r.byFD[s.FD] = 0
+	_ = unix.Close(int(s.FD))
+	s.State, s.FD = uint8(stateFree), 0
+	r.wheel.Disarm(e.conn)
+	r.conns.Free(e.conn)
+	r.counters[Closed]++
+}
+
+func (r *Reactor) dropInput(s *table.Conn) {
+	if s.In != 0 {
+		r.bufs.put(s.In)
+		s.In = 0
+	}
+}

@@ -1,0 +1,57 @@
+package loop
+
+import "sync/atomic"
+
+// Counter names one of a reactor's counters.
+type Counter uint8
+
+const (
+	Accepted       Counter = iota // connections accepted
+	Closed                        // connections closed, for whatever reason
+	Refused                       // connections beyond MaxConnections, told so and closed
+	AcceptFailures                // accept4 failed for want of descriptors or memory
+	AcceptPauses                  // accepting stopped for a back-off
+	Turns                         // turns that had something to finish
+	Reads                         // read system calls on clients
+	Writes                        // write system calls to clients
+	ShortWrites                   // of these, those after which bytes were left
+	BytesIn                       // from clients
+	BytesOut                      // to clients
+	LinkReads                     // read system calls on links
+	LinkWrites                    // write system calls to links: one a turn and dirty link
+	LinkBytesIn                   //
+	LinkBytesOut                  //
+	LinkConnects                  // links that came up
+	LinkFailures                  // links lost or not reached
+	SlowReaders                   // connections closed for MaxOutputBytes
+	OverBudget                    // connections closed for MaxBufferedBytes
+	StrayEvents                   // events of descriptors without a connection
+	LogDropped                    // log records dropped because the queue was full
+	OpenNow                       // gauge: connections open
+	BufferedNow                   // gauge: bytes kept for connections
+	numCounters
+)
+
+// CounterNames gives each counter's name in snake case, in the order of the constants.
+var CounterNames = [numCounters]string{
+	"accepted", "closed", "refused", "accept_failures", "accept_pauses", "turns", "reads", "writes", "short_writes",
+	"bytes_in", "bytes_out", "link_reads", "link_writes", "link_bytes_in", "link_bytes_out", "link_connects",
+	"link_failures", "slow_readers", "over_budget", "stray_events", "log_dropped", "open_now", "buffered_now",
+}
+
+// Board publishes the plain counters of one writer to readers on other threads. The writer counts without atomics and
+// posts once a tick.
+type Board struct{ cells []atomic.Uint64 }
+
+// NewBoard makes a board of n counters.
+func NewBoard(n int) *Board { return &Board{make([]atomic.Uint64, n)} }
+
+// Post publishes v, which has as many counters as the board.
+func (b *Board) Post(v []uint64) {
+	for i, x := range v {
+		b.cells[i].Store(x)
+	}
+}
+
+// Get reads counter i as last posted.
+func (b *Board) Get(i int) uint64 { return b.cells[i].Load() }

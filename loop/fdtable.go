@@ -1,0 +1,87 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// initRuntimePoller makes Go's runtime open its own epoll and eventfd descriptors now, in the table that all ordinary
+// threads share. Were they first opened by a thread with a private table, every other thread would find a bad or a wrong
+// descriptor under their numbers ("runtime: epollwait on fd N failed with 9"). A timer is enough to do it.
+func initRuntimePoller() error {
+	<-time.NewTimer(time.Nanosecond).C
+	found := false
+	err := eachDescriptor(func(_ int, target string) {
+		found = found || target == "anon_inode:[eventpoll]"
+	})
+	if err == nil && !found {
+		err = errors.New("Go's runtime poller is not open before the first private descriptor table")
+	}
+	return err
+}
+
+// unshareTable gives the calling thread, which must be locked to its goroutine for good, a descriptor table of its own:
+// a copy, in which every descriptor but those of keep is then closed. A socket that lived on in the copy would
+// never send its FIN when its owner closes it. Kept besides: the standard streams, and the epoll and event descriptors,
+// among which are those of Go's runtime: any thread may have to write to them.
+func unshareTable(keep ...int) error {
+	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
+		return fmt.Errorf("unshare(CLONE_FILES): %w", err)
+	}
+	var doomed []int
+	err := eachDescriptor(func(fd int, target string) {
+		if fd <= 2 || target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]" {
+			return
+		}
+		for _, k := range keep {
+			if fd == k {
+				return
+			}
+		}
+		doomed = append(doomed, fd)
+	})
+	for _, fd := range doomed {
+		_ = unix.Close(fd) // the listing's own descriptor is among them and closed already
+	}
+	return err
+}
+
+// eachDescriptor lists the calling thread's descriptors with what they refer to. It uses system calls only: the os
+// package would go through Go's poller and the table of whatever thread it runs on.
+func eachDescriptor(visit func(fd int, target string)) error {
+	const dir = "/proc/thread-self/fd"
+	d, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s (is /proc mounted?): %w", dir, err)
+	}
+	defer unix.Close(d)
+	buf := make([]byte, 32<<10)
+	link := make([]byte, 256)
+	for {
+		n, err := unix.Getdents(d, buf)
+		if err != nil {
+			return fmt.Errorf("list %s: %w", dir, err)
+		}
+		if n == 0 {
+			return nil
+		}
+		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+		for _, name := range names {
+			fd, err := strconv.Atoi(name)
+			if err != nil || fd == d {
+				continue
+			}
+			n, err := unix.Readlink(dir+"/"+name, link)
+			if err != nil {
+				continue
+			}
+			visit(fd, strings.Clone(unsafe.String(&link[0], n)))
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	gneterr "github.com/panjf2000/gnet/v2/pkg/errors"
+	"golang.org/x/sys/unix"
+
+	"megaphone/table"
+)
+
+// Group is the reactors of one process.
+type Group struct {
+	plan     plan
+	addrs    []netip.AddrPort
+	reactors []*Reactor
+	logs     *logQueue
+	running  sync.WaitGroup
+	stopping sync.Once
+	failed   chan error
+}
+
+// Start validates cfg, opens the listeners and starts the reactors. newHandler is called on each reactor's goroutine
+// before its first turn; it may make links. Start returns when all reactors are serving, or with the first error, in which
+// case nothing is left running.
+func Start(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Group, error) {
+	limit, err := limitNoFile()
+	if err != nil {
+		return nil, err
+	}
+	p, err := cfg.resolve(limit)
+	if err != nil {
+		return nil, err
+	}
+	at := make([]netip.AddrPort, len(cfg.Listen))
+	for i, s := range cfg.Listen {
+		if at[i], err = resolveListen(s); err != nil {
+			return nil, err
+		}
+	}
+	if err := initRuntimePoller(); err != nil {
+		return nil, err
+	}
+	g := &Group{plan: p, addrs: at, logs: newLogQueue(p.Log), failed: make(chan error, p.Reactors)}
+	for i := range p.Reactors {
+		if err := g.startReactor(i, newHandler); err != nil {
+			g.Stop()
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// startReactor waits until reactor i serves. They start one after the other: the first one claims the ports.
+func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)) error {
+	r, err := newReactor(&g.plan, i, g.logs)
+	if err != nil {
+		return err
+	}
+	serving := make(chan error, 1)
+	g.running.Add(1)
+	go func() {
+		defer g.running.Done()
+		bound, err := r.open(g.addrs, i == 0)
+		if err == nil {
+			r.handler, err = newHandler(r)
+		}
+		if err != nil {
+			r.release()
+			serving <- err
+			return
+		}
+		if i == 0 {
+			g.addrs = bound // with the ports that the kernel chose
+		}
+		serving <- nil
+		if err := r.run(); !errors.Is(err, gneterr.ErrEngineShutdown) {
+			g.failed <- fmt.Errorf("reactor %d: %w", i, err)
+		}
+	}()
+	if err := <-serving; err != nil {
+		_ = unix.Close(r.wake)
+		return err
+	}
+	g.reactors = append(g.reactors, r)
+	return nil
+}
+
+func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
+	wake, err := unix.Eventfd(0, eventfdFlag)
+	if err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	conns := table.NewConns(p.slots + refusalSlots + maxLinks)
+	return &Reactor{
+		plan: p, index: i, logs: logs, board: NewBoard(int(numCounters)),
+		wake: wake, conns: conns, wheel: table.NewWheel(conns, firstTick),
+		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
+		now: firstTick, started: time.Now(), timer: -1,
+		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+	}, nil
+}
+
+// Addrs are the addresses listened on, in the order of Config.Listen, with the ports that were chosen for port 0.
+func (g *Group) Addrs() []netip.AddrPort { return g.addrs }
+
+// Reactors is how many there are.
+func (g *Group) Reactors() int { return len(g.reactors) }
+
+// Private says whether each reactor has a descriptor table of its own.
+func (g *Group) Private() bool { return g.plan.private }
+
+// Slots is how many client connections one reactor may have.
+func (g *Group) Slots() int { return g.plan.slots }
+
+// Counter sums counter c over the reactors, as of their last ticks.
+func (g *Group) Counter(c Counter) (sum uint64) {
+	for _, r := range g.reactors {
+		sum += r.board.Get(int(c))
+	}
+	return sum
+}
+
+// Do runs f on every reactor's goroutine, one after the other, and waits for each.
+func (g *Group) Do(f func(r *Reactor, h Handler)) {
+	for _, r := range g.reactors {
+		done := make(chan struct{})
+		r.post(func(r *Reactor) error {
+			f(r, r.handler)
+			close(done)
+			return nil
+		})
+		<-done
+	}
+}
+
+// Advance moves the time of every reactor on by ticks, one tick at a time (with ManualTicks), and waits until what was due
+// has been done.
+func (g *Group) Advance(ticks int) {
+	for range ticks {
+		g.Do(func(r *Reactor, _ Handler) { r.advance(r.now + 1) })
+	}
+}
+
+// Failed delivers the error of a reactor that ended by itself, which is a bug or a broken kernel.
+func (g *Group) Failed() <-chan error { return g.failed }
+
+// Stop ends the reactors: handlers get Stop, links are flushed, everything is closed. It waits for that.
+func (g *Group) Stop() {
+	g.stopping.Do(func() {
+		for _, r := range g.reactors {
+			r.post((*Reactor).shutdown)
+		}
+		g.running.Wait()
+		for _, r := range g.reactors {
+			_ = unix.Close(r.wake)
+		}
+		g.logs.stop()
+	})
+}

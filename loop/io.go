@@ -1,0 +1,242 @@
+package loop
+
+import (
+	"golang.org/x/sys/unix"
+
+	gnetio "github.com/panjf2000/gnet/v2/pkg/io"
+
+	"megaphone/table"
+)
+
+// clientRoom is the least free space given to a partial input buffer: big enough for the rest of most requests, small
+// enough that a slow client costs little.
+const clientRoom = 2 << 10
+
+// readable reads once, into the reactor's own buffer, or behind the input that was kept.
+func (r *Reactor) readable(c uint32) {
+	s := r.conns.At(c)
+	switch state(s.State) {
+	case stateLingering:
+		r.discard(c)
+		return
+	case stateOpen:
+	default:
+		return
+	}
+	buf, kept := r.read, (*buffer)(nil)
+	if s.In != 0 {
+		kept = r.bufs.at(s.In)
+		want := max(clientRoom, kept.need-len(kept.B))
+		if s.Flags&flagLink != 0 {
+			want = max(want, ReadBufferBytes)
+		}
+		buf = kept.room(want)
+	}
+	n, err := unix.Read(int(s.FD), buf)
+	if s.Flags&flagLink != 0 {
+		r.counters[LinkReads]++
+		r.counters[LinkBytesIn] += uint64(max(n, 0))
+	} else {
+		r.counters[Reads]++
+		r.counters[BytesIn] += uint64(max(n, 0))
+	}
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+	case err != nil:
+		r.end(c, CauseReset)
+	case n == 0:
+		r.end(c, CausePeer)
+	case kept == nil:
+		r.deliver(c, r.read[:n])
+	default:
+		kept.B = kept.B[:len(kept.B)+n]
+		if !r.bill(c, s.In) {
+			return
+		}
+		if len(kept.B) >= kept.need {
+			r.deliver(c, kept.B)
+		}
+	}
+}
+
+// bill counts a buffer's growth against the budget. Over it, the connection that asked is closed: a bound on memory that
+// no number of slow clients can break.
+func (r *Reactor) bill(c uint32, b uint32) bool {
+	if r.conns.At(c).Flags&flagLink != 0 {
+		return true // links are few and bounded by the largest frame and the high-water mark
+	}
+	r.bufs.bill(b)
+	if r.bufs.bytes <= r.plan.MaxBufferedBytes {
+		return true
+	}
+	r.counters[OverBudget]++
+	r.end(c, CauseBudget)
+	return false
+}
+
+// discard throws away what a lingering connection still sends.
+func (r *Reactor) discard(c uint32) {
+	s := r.conns.At(c)
+	n, err := unix.Read(int(s.FD), r.read)
+	s.Scanned += uint32(max(n, 0))
+	if n == 0 || err != nil && err != unix.EAGAIN && err != unix.EINTR || s.Scanned > maxLingerBytes {
+		r.Close(c)
+	}
+}
+
+// redeliver gives a resumed connection the input that was kept for it.
+func (r *Reactor) redeliver(c uint32) {
+	s := r.conns.At(c)
+	if s.Flags&flagReady == 0 || state(s.State) != stateOpen {
+		return
+	}
+	s.Flags &^= flagReady
+	if s.In != 0 && s.Flags&flagPaused == 0 && s.Out == 0 {
+		r.deliver(c, r.bufs.at(s.In).B)
+	}
+}
+
+// deliver hands p to the owner and keeps what is not consumed.
+func (r *Reactor) deliver(c uint32, p []byte) {
+	s := r.conns.At(c)
+	var consumed, need int
+	if s.Flags&flagLink != 0 {
+		var err error
+		consumed, need, err = r.handler.LinkData(r.links[s.First], p)
+		if err != nil {
+			r.links[s.First].Fail(err)
+		}
+	} else {
+		consumed, need = r.handler.Data(c, p)
+	}
+	poison(p[:consumed])
+	if state(s.State) != stateOpen {
+		r.dropInput(s) // closed meanwhile
+		return
+	}
+	r.keep(c, s, p, consumed, need)
+}
+
+func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
+	rest := p[consumed:]
+	switch {
+	case len(rest) == 0:
+		r.dropInput(s)
+		return
+	case s.In == 0:
+		s.In = r.bufs.get()
+		b := r.bufs.at(s.In)
+		b.B = append(b.B[:0], rest...)
+	default:
+		b := r.bufs.at(s.In)
+		b.B = b.B[:copy(b.B, rest)]
+	}
+	r.bufs.at(s.In).need = need
+	r.bill(c, s.In)
+}
+
+// Write sends head and then body on connection c: at once if the socket takes them, else as it does. It borrows both until
+// return. More than MaxOutputBytes waiting closes the connection.
+func (r *Reactor) Write(c uint32, head, body []byte) {
+	s := r.conns.At(c)
+	if state(s.State) != stateOpen {
+		return
+	}
+	if s.Out != 0 {
+		r.queue(c, s, head, body)
+		return
+	}
+	n, err := r.send(int(s.FD), head, body)
+	r.counters[Writes]++
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		n = 0
+	case err != nil:
+		r.end(c, CauseReset)
+		return
+	}
+	r.counters[BytesOut] += uint64(n)
+	if n == len(head)+len(body) {
+		return
+	}
+	r.counters[ShortWrites]++
+	if n < len(head) {
+		head = head[n:]
+	} else {
+		head, body = nil, body[n-len(head):]
+	}
+	r.queue(c, s, head, body)
+}
+
+// send is one write system call.
+func (r *Reactor) send(fd int, head, body []byte) (int, error) {
+	switch {
+	case len(body) == 0:
+		return unix.Write(fd, head)
+	case len(head) == 0:
+		return unix.Write(fd, body)
+	}
+	r.iov[0], r.iov[1] = head, body
+	n, err := gnetio.Writev(fd, r.iov[:])
+	r.iov[0], r.iov[1] = nil, nil
+	return n, err
+}
+
+// queue keeps output for later.
+func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
+	if s.Out == 0 {
+		s.Out = r.bufs.get()
+		r.settle(c)
+	}
+	b := r.bufs.at(s.Out)
+	if len(b.B)-b.sent+len(head)+len(body) > r.plan.MaxOutputBytes {
+		r.counters[SlowReaders]++
+		r.end(c, CauseSlow)
+		return
+	}
+	b.B = append(append(b.B, head...), body...)
+	r.bill(c, s.Out)
+}
+
+// writable sends what waits.
+func (r *Reactor) writable(c uint32) {
+	s := r.conns.At(c)
+	switch {
+	case state(s.State) == stateEnding:
+		return
+	case s.Flags&flagLink != 0:
+		r.links[s.First].write()
+		return
+	case s.Out == 0:
+		return
+	}
+	b := r.bufs.at(s.Out)
+	n, err := unix.Write(int(s.FD), b.B[b.sent:])
+	r.counters[Writes]++
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return
+	case err != nil:
+		r.end(c, CauseReset)
+		return
+	}
+	r.counters[BytesOut] += uint64(n)
+	if b.sent += n; b.sent < len(b.B) {
+		if state(s.State) == stateLingering {
+			r.wheel.Arm(c, r.now+lingerTicks) // it makes progress
+		} else {
+			r.handler.Progress(c)
+		}
+		return
+	}
+	r.bufs.put(s.Out)
+	s.Out = 0
+	if state(s.State) == stateLingering {
+		r.shutdownWrite(c)
+		r.settle(c)
+		return
+	}
+	r.settle(c)
+	r.makeReady(c)
+	r.handler.Flushed(c)
+}

@@ -1,0 +1,291 @@
+package loop
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+func TestEchoesAndClosesWithThePeer(t *testing.T) {
+	closed := make(chan Cause, 1)
+	g := start(t, Config{}, func(_ *Reactor, h *testHandler) {
+		h.closed = func(_ uint32, why Cause) { closed <- why }
+	})
+	c := dial(t, g)
+	send(t, c, "hello")
+	buf := make([]byte, 5)
+	if _, err := io.ReadFull(c, buf); err != nil || string(buf) != "hello" {
+		t.Fatalf("read %q, %v", buf, err)
+	}
+	c.Close()
+	if why := receive(t, closed); why != CausePeer {
+		t.Fatalf("closed because of %v", why)
+	}
+}
+
+// A reader that is slow at first gets every byte, in order, by way of the output buffer.
+func TestShortWritesAreFinished(t *testing.T) {
+	const size = 8 << 20
+	flushed := make(chan struct{}, 1)
+	g := start(t, Config{MaxOutputBytes: size}, func(r *Reactor, h *testHandler) {
+		h.data = func(c uint32, p []byte) (int, int) {
+			body := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+			r.Write(c, body[:7], body[7:])
+			return len(p), 0
+		}
+		h.flushed = func(uint32) { flushed <- struct{}{} }
+	})
+	c := dial(t, g)
+	send(t, c, "x")
+	got := make([]byte, size)
+	if _, err := io.ReadFull(c, got); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, bytes.Repeat([]byte("0123456789abcdef"), size/16)) {
+		t.Fatal("bytes differ")
+	}
+	receive(t, flushed)
+}
+
+func TestSlowReaderIsCutOff(t *testing.T) {
+	closed := make(chan Cause, 1)
+	g := start(t, Config{MaxOutputBytes: 64 << 10}, func(r *Reactor, h *testHandler) {
+		h.data = func(c uint32, p []byte) (int, int) {
+			for range 1000 { // until the socket is full, and then some
+				r.Write(c, make([]byte, 32<<10), nil)
+			}
+			return len(p), 0
+		}
+		h.closed = func(_ uint32, why Cause) { closed <- why }
+	})
+	send(t, dial(t, g), "x")
+	if why := receive(t, closed); why != CauseSlow {
+		t.Fatalf("closed because of %v", why)
+	}
+}
+
+func TestInputOverTheBudgetIsCutOff(t *testing.T) {
+	closed := make(chan Cause, 2)
+	g := start(t, Config{MaxBufferedBytes: 100 << 10}, func(_ *Reactor, h *testHandler) {
+		h.data = func(uint32, []byte) (int, int) { return 0, 0 } // never satisfied
+		h.closed = func(_ uint32, why Cause) { closed <- why }
+	})
+	c := dial(t, g)
+	go c.Write(make([]byte, 1<<20)) // fails when the other end closes
+	if why := receive(t, closed); why != CauseBudget {
+		t.Fatalf("closed because of %v", why)
+	}
+}
+
+// What the owner does not consume comes again with what follows, and not before there is enough of it.
+func TestUnconsumedInputIsKept(t *testing.T) {
+	seen := make(chan string, 10)
+	g := start(t, Config{}, func(_ *Reactor, h *testHandler) {
+		h.data = func(_ uint32, p []byte) (int, int) {
+			seen <- string(p)
+			if i := bytes.IndexByte(p, '\n'); i >= 0 {
+				return i + 1, 0
+			}
+			return 0, 8
+		}
+	})
+	c := dial(t, g)
+	send(t, c, "one")
+	if s := receive(t, seen); s != "one" {
+		t.Fatalf("%q", s)
+	}
+	send(t, c, "two") // six bytes: fewer than needed
+	send(t, c, "-three\nrest")
+	if s := receive(t, seen); !strings.HasPrefix(s, "onetwo-t") {
+		t.Fatalf("%q was delivered before eight bytes were there", s)
+	}
+}
+
+func TestPausedConnectionIsNotRead(t *testing.T) {
+	seen := make(chan string, 10)
+	var conn uint32
+	g := start(t, Config{ManualTicks: true}, func(r *Reactor, h *testHandler) {
+		h.data = func(c uint32, p []byte) (int, int) {
+			seen <- string(p)
+			if conn == 0 {
+				conn = c
+				r.Pause(c)
+				return 1, 0
+			}
+			return len(p), 0
+		}
+	})
+	c := dial(t, g)
+	send(t, c, "ab")
+	receive(t, seen)
+	send(t, c, "cd")
+	g.Advance(1) // a full turn in which nothing may be read
+	select {
+	case s := <-seen:
+		t.Fatalf("%q was read while paused", s)
+	default:
+	}
+	g.Do(func(r *Reactor, _ Handler) { r.Resume(conn) })
+	got := "" // what was kept and what came meanwhile, in one delivery or in two
+	for len(got) < 3 {
+		got += receive(t, seen)
+	}
+	if got != "bcd" {
+		t.Fatalf("%q after resuming", got)
+	}
+}
+
+func TestDeadlines(t *testing.T) {
+	expired := make(chan uint32, 1)
+	opened := make(chan uint32, 1)
+	g := start(t, Config{ManualTicks: true}, func(r *Reactor, h *testHandler) {
+		h.open = func(c uint32) { r.Arm(c, 5); opened <- c }
+		h.expired = func(c uint32) { expired <- c; r.Close(c) }
+	})
+	c := dial(t, g)
+	id := receive(t, opened)
+	g.Advance(4)
+	if len(expired) != 0 {
+		t.Fatal("expired a tick early")
+	}
+	g.Advance(1)
+	if got := receive(t, expired); got != id {
+		t.Fatalf("connection %d expired in place of %d", got, id)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("read: %v, want EOF", err)
+	}
+}
+
+// An answer that ends a connection arrives although the client is still sending.
+func TestGracefulCloseIsNotAReset(t *testing.T) {
+	g := start(t, Config{}, func(r *Reactor, h *testHandler) {
+		h.data = func(c uint32, p []byte) (int, int) {
+			r.Write(c, []byte("no"), nil)
+			r.CloseGracefully(c)
+			return len(p), 0
+		}
+	})
+	c := dial(t, g)
+	send(t, c, strings.Repeat("x", 300<<10))
+	got, err := io.ReadAll(c)
+	if err != nil || string(got) != "no" {
+		t.Fatalf("read %q, %v", got, err)
+	}
+}
+
+func TestLingeringEnds(t *testing.T) {
+	closed := make(chan Cause, 1)
+	g := start(t, Config{ManualTicks: true}, func(r *Reactor, h *testHandler) {
+		h.open = func(c uint32) { r.CloseGracefully(c) }
+		h.closed = func(_ uint32, why Cause) { closed <- why }
+	})
+	c := dial(t, g) // never closes by itself
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("read: %v, want EOF", err)
+	}
+	g.Advance(lingerTicks + 1)
+	receive(t, closed)
+}
+
+func TestOneTooManyIsRefused(t *testing.T) {
+	opened := make(chan uint32, 4)
+	g := start(t, Config{Reactors: 1, MaxConnections: 2, Refusal: []byte("full")}, func(_ *Reactor, h *testHandler) {
+		h.open = func(c uint32) { opened <- c }
+	})
+	a, b := dial(t, g), dial(t, g)
+	receive(t, opened)
+	receive(t, opened)
+	got, err := io.ReadAll(dial(t, g))
+	if err != nil || string(got) != "full" {
+		t.Fatalf("read %q, %v", got, err)
+	}
+	a.Close()
+	b.Close()
+	for { // there is room again as soon as the reactor has seen it
+		c := dial(t, g)
+		send(t, c, "x")
+		buf, err := io.ReadAll(io.LimitReader(c, 1))
+		if err == nil && string(buf) == "x" {
+			return
+		}
+		c.Close()
+	}
+}
+
+// The second instance must not share the port; the port is free as soon as the first has stopped.
+func TestPortIsNotShared(t *testing.T) {
+	first := start(t, Config{Reactors: 2}, nil)
+	at := []string{first.Addrs()[0].String()}
+	if _, err := tryStart(t, Config{Listen: at, Reactors: 2}, nil); !errors.Is(err, ErrPortTaken) {
+		t.Fatalf("second start: %v, want ErrPortTaken", err)
+	}
+	c := dial(t, first) // the first is unharmed, and there are connections in TIME_WAIT afterwards
+	send(t, c, "x")
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	first.Stop()
+	start(t, Config{Listen: at, Reactors: 2}, nil)
+}
+
+// A foreign listener with SO_REUSEPORT is no invitation either, and nor is ours to others before we are up.
+func TestPortOfAnotherProgram(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := tryStart(t, Config{Listen: []string{l.Addr().String()}}, nil); !errors.Is(err, ErrPortTaken) {
+		t.Fatalf("start: %v, want ErrPortTaken", err)
+	}
+}
+
+func TestStopClosesClients(t *testing.T) {
+	g := start(t, Config{}, nil)
+	c := dial(t, g)
+	send(t, c, "x")
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	g.Stop()
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Fatal("still open")
+	}
+}
+
+// A round trip allocates nothing on either side.
+func TestRoundTripAllocatesNothing(t *testing.T) {
+	g := start(t, Config{ManualTicks: true}, nil)
+	c := dial(t, g)
+	buf := make([]byte, 64)
+	n := testing.AllocsPerRun(500, func() {
+		if _, err := c.Write(buf); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, buf); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Fatalf("%v allocations a round trip", n)
+	}
+}
+
+func BenchmarkEcho(b *testing.B) {
+	g := start(b, Config{}, nil)
+	c := dial(b, g)
+	buf := make([]byte, 64)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Write(buf); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrPortTaken says that another process listens on the address already. With SO_REUSEPORT alone a second instance would
+// start without a word and take half of the first one's connections.
+var ErrPortTaken = errors.New("another process listens there already: stop it or choose another address")
+
+// resolveListen turns host:port into an address to bind. An empty host is every address, IPv6 and IPv4.
+func resolveListen(s string) (netip.AddrPort, error) {
+	a, err := net.ResolveTCPAddr("tcp", s)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("listen %q: %w", s, err)
+	}
+	ap := a.AddrPort()
+	if !ap.Addr().IsValid() {
+		ap = netip.AddrPortFrom(netip.IPv6Unspecified(), ap.Port())
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
+}
+
+// openListener binds and listens. The first reactor's socket is exclusive: it is bound and listening before it gets
+// SO_REUSEPORT, and two such sockets cannot be (the kernel refuses the second with EADDRINUSE whatever options the first
+// one has got since); those of the other reactors join it.
+func openListener(at netip.AddrPort, exclusive bool, p *plan) (fd int, bound netip.AddrPort, err error) {
+	fd, err = listenSocket(at, exclusive, p)
+	if err != nil {
+		if exclusive && errors.Is(err, unix.EADDRINUSE) {
+			err = ErrPortTaken
+		}
+		return -1, at, fmt.Errorf("listen %s: %w", at, err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, at, os.NewSyscallError("getsockname", err)
+	}
+	return fd, addrPort(sa), nil
+}
+
+func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
+	fd, err := unix.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	fail := func(what string, err error) (int, error) {
+		_ = unix.Close(fd)
+		return -1, os.NewSyscallError(what, err)
+	}
+	if at.Addr() == netip.IPv6Unspecified() {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return fail("setsockopt IPV6_V6ONLY", err)
+		}
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return fail("setsockopt SO_REUSEADDR", err)
+	}
+	reusePort := func() error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
+	if !exclusive {
+		if err := reusePort(); err != nil {
+			return fail("setsockopt SO_REUSEPORT", err)
+		}
+	}
+	// Accepted sockets inherit these, which saves system calls a connection.
+	if err := tune(fd, p.KeepAlive, p.UserTimeout); err != nil {
+		return fail("setsockopt", err)
+	}
+	if err := unix.Bind(fd, sockaddr(at)); err != nil {
+		return fail("bind", err)
+	}
+	if err := unix.Listen(fd, p.Backlog); err != nil {
+		return fail("listen", err)
+	}
+	if exclusive {
+		if err := reusePort(); err != nil {
+			return fail("setsockopt SO_REUSEPORT", err)
+		}
+	}
+	return fd, nil
+}
+
+// tune sets what a long-lived connection needs: no Nagle delay, and an end for a peer that is silently gone.
+func tune(fd int, keepAlive, userTimeout time.Duration) error {
+	probe := max(1, int(keepAlive/time.Second)/4)
+	for _, o := range [...]struct{ level, name, value int }{
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, max(1, int(keepAlive/time.Second))},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probe},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout / time.Millisecond)},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func family(a netip.AddrPort) int {
+	if a.Addr().Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,341 @@
+package loop
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2/pkg/errors"
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+	"golang.org/x/sys/unix"
+
+	"megaphone/table"
+)
+
+// Handler is what a reactor's owner does with its connections and links. All methods are called on the reactor's
+// goroutine and must neither block nor do Go I/O; nothing re-enters: what a method closes or resumes is acted on at the end
+// of the turn.
+type Handler interface {
+	// Open: connection c was accepted.
+	Open(c uint32)
+	// Data: p is all input of c that is not consumed yet. It borrows p until return. The reactor keeps
+	// what is not consumed and calls again when p has at least need bytes (0: when anything more came).
+	Data(c uint32, p []byte) (consumed, need int)
+	// Progress: some of the output of c that had to wait has left. Flushed: all of it has.
+	Progress(c uint32)
+	Flushed(c uint32)
+	// Expired: the deadline set by Arm has passed.
+	Expired(c uint32)
+	// Closed: c is gone, once for each Open. Its slot can be read until return.
+	Closed(c uint32, why Cause)
+	// LinkUp, LinkData, LinkDown: the same for a link. An error of LinkData closes the link with it as the reason.
+	LinkUp(l *Link)
+	LinkData(l *Link, p []byte) (consumed, need int, err error)
+	LinkDown(l *Link, why error)
+	// LinkFailed: an attempt to connect a link has failed; it is tried again by itself.
+	LinkFailed(l *Link, why error)
+	// Tick: time has moved to r.Now().
+	Tick()
+	// Stop: the reactor ends after this; links are flushed once more.
+	Stop()
+}
+
+// Reactor is one event loop: a poller, its listeners, its connections, its timing wheel, its links. It shares nothing
+// with its siblings; its methods may be called by its Handler only.
+type Reactor struct {
+	plan    *plan
+	index   int
+	handler Handler
+	logs    *logQueue
+	board   *Board
+
+	poller *netpoll.Poller
+	bell   int // eventfd: rung once a turn that has something to finish
+	timer  int // timerfd: the tick source; -1 with ManualTicks
+	wake   int // eventfd made in the table that all threads share, so that others can wake this reactor
+	posted mailbox
+
+	conns *table.Conns
+	wheel *table.Wheel
+	byFD  []uint32 // descriptor -> slot, or special | kind
+	bufs  buffers
+	read  []byte
+	iov   [2][]byte
+
+	accept    acceptor
+	links     []*Link
+	now       uint32
+	started   time.Time
+	rung      bool
+	ending    []closing // connections to be closed at the end of the turn
+	ready     []uint32  // connections resumed in this turn
+	nextReady []uint32
+	pa        netpoll.PollAttachment
+	counters  [numCounters]uint64
+	rand      *rand.Rand
+	failure   error
+}
+
+// Kinds of descriptors that are not connections, in byFD.
+const (
+	special     = 1 << 31
+	fdBell      = special | 1
+	fdTimer     = special | 2
+	fdWake      = special | 3
+	fdListener  = special | 4
+	firstTick   = 1 // 0 means "not armed" in a slot
+	eventfdFlag = unix.EFD_NONBLOCK | unix.EFD_CLOEXEC
+)
+
+type mailbox struct{ tasks atomic.Pointer[task] }
+
+type task struct {
+	run  func(r *Reactor) error
+	next *task
+}
+
+// post has the reactor run f in its next turn. It may be called from any thread that has not a table of its own.
+func (r *Reactor) post(f func(r *Reactor) error) {
+	t := &task{run: f}
+	for {
+		t.next = r.posted.tasks.Load()
+		if r.posted.tasks.CompareAndSwap(t.next, t) {
+			break
+		}
+	}
+	one := [8]byte{1}
+	_, _ = unix.Write(r.wake, one[:])
+}
+
+// open makes everything that lives in the reactor's own descriptor table.
+func (r *Reactor) open(at []netip.AddrPort, exclusive bool) (bound []netip.AddrPort, err error) {
+	if r.plan.private {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine, and the table with the thread
+		if err := unshareTable(r.wake); err != nil {
+			return nil, fmt.Errorf("private descriptor table: %w", err)
+		}
+	}
+	if r.poller, err = netpoll.OpenPoller(); err != nil {
+		return nil, err
+	}
+	if r.bell, err = unix.Eventfd(0, eventfdFlag); err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	if err := r.watch(r.bell, fdBell, true); err != nil {
+		return nil, err
+	}
+	if err := r.watch(r.wake, fdWake, true); err != nil {
+		return nil, err
+	}
+	if err := r.openTimer(); err != nil {
+		return nil, err
+	}
+	for _, a := range at {
+		fd, b, err := openListener(a, exclusive, r.plan)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.watch(fd, fdListener, false); err != nil {
+			return nil, err
+		}
+		r.accept.listeners = append(r.accept.listeners, fd)
+		bound = append(bound, b)
+	}
+	return bound, nil
+}
+
+func (r *Reactor) openTimer() (err error) {
+	r.timer = -1
+	if r.plan.ManualTicks {
+		return nil
+	}
+	if r.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		return fmt.Errorf("timerfd_create: %w", err)
+	}
+	every := unix.NsecToTimespec(TickMillis * int64(time.Millisecond))
+	if err := unix.TimerfdSettime(r.timer, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil); err != nil {
+		return fmt.Errorf("timerfd_settime: %w", err)
+	}
+	return r.watch(r.timer, fdTimer, false)
+}
+
+// watch adds a descriptor that is not a connection.
+func (r *Reactor) watch(fd int, kind uint32, edge bool) error {
+	if fd >= len(r.byFD) {
+		return unix.EMFILE
+	}
+	r.byFD[fd] = kind
+	r.pa.FD = fd
+	return r.poller.AddRead(&r.pa, edge)
+}
+
+// run is the loop. It returns when a posted task says errors.ErrEngineShutdown.
+func (r *Reactor) run() error {
+	return r.poller.Polling(r.event)
+}
+
+// event handles one readiness event. Its flags are hints only: a descriptor may have been closed and reused earlier in
+// the same batch of events, so every path asks the kernel, and a spurious event finds nothing.
+func (r *Reactor) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
+	if fd >= len(r.byFD) {
+		r.counters[StrayEvents]++
+		return nil
+	}
+	switch kind := r.byFD[fd]; kind {
+	case 0:
+		r.counters[StrayEvents]++
+	case fdBell:
+		r.endTurn()
+	case fdTimer:
+		var buf [8]byte
+		_, _ = unix.Read(fd, buf[:])
+		r.advance(firstTick + uint32(time.Since(r.started)/(TickMillis*time.Millisecond)))
+	case fdWake:
+		return r.runPosted()
+	case fdListener:
+		r.acceptFrom(fd)
+	default:
+		r.connEvent(kind, ev)
+	}
+	return nil
+}
+
+func (r *Reactor) runPosted() error {
+	var first *task
+	for t := r.posted.tasks.Swap(nil); t != nil; { // the list is newest first
+		t, t.next, first = t.next, first, t
+	}
+	for ; first != nil; first = first.next {
+		if err := first.run(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ring asks for endTurn. The bell is an eventfd on the same poller: it becomes ready behind everything that is ready
+// now, so the events of this turn come before it, and the poller needs no hook of its own.
+func (r *Reactor) ring() {
+	if !r.rung {
+		r.rung = true
+		one := [8]byte{1}
+		_, _ = unix.Write(r.bell, one[:])
+	}
+}
+
+// endTurn finishes what the turn has begun: it gives resumed connections their kept input, closes what is to be
+// closed, and flushes every dirty link with one write each.
+func (r *Reactor) endTurn() {
+	r.rung = false
+	r.counters[Turns]++
+	r.ready, r.nextReady = r.nextReady[:0], r.ready
+	for _, c := range r.nextReady {
+		r.redeliver(c)
+	}
+	for i := 0; i < len(r.ending); i++ { // Closed may end more
+		r.finish(r.ending[i])
+	}
+	r.ending = r.ending[:0]
+	r.flushLinks()
+}
+
+// advance moves time to tick now and lets everything expire that is due.
+func (r *Reactor) advance(now uint32) {
+	if now <= r.now {
+		return
+	}
+	r.now = now
+	r.wheel.Advance(now)
+	for {
+		c, ok := r.wheel.Expired()
+		if !ok {
+			break
+		}
+		r.expired(c)
+	}
+	r.retryAccept()
+	r.retryLinks()
+	r.handler.Tick()
+	r.counters[OpenNow] = uint64(r.conns.Len())
+	r.counters[BufferedNow] = uint64(r.bufs.bytes)
+	r.board.Post(r.counters[:])
+}
+
+func (r *Reactor) expired(c uint32) {
+	switch state(r.conns.At(c).State) {
+	case stateOpen:
+		r.handler.Expired(c)
+	case stateLingering:
+		r.Close(c)
+	case stateConnecting:
+		r.end(c, CauseTimeout)
+	}
+}
+
+// shutdown ends everything in order: the handler's last words, the links' last flush, the descriptors.
+func (r *Reactor) shutdown() error {
+	r.handler.Stop()
+	r.endTurn()
+	r.endTurn() // what the first one has ended
+	for i := uint32(1); i <= uint32(r.conns.Cap()); i++ {
+		if fd := r.conns.At(i).FD; fd > 0 && state(r.conns.At(i).State) != stateFree {
+			_ = unix.Close(int(fd))
+		}
+	}
+	r.release()
+	r.board.Post(r.counters[:])
+	return errors.ErrEngineShutdown
+}
+
+// release closes the reactor's own descriptors; all but the wake eventfd, which others may still write to.
+func (r *Reactor) release() {
+	for _, fd := range r.accept.listeners {
+		_ = unix.Close(fd)
+	}
+	if r.timer > 0 {
+		_ = unix.Close(r.timer)
+	}
+	if r.bell > 0 {
+		_ = unix.Close(r.bell)
+	}
+	if r.poller != nil {
+		_ = r.poller.Close()
+	}
+}
+
+// Now is the current tick, in units of TickMillis since the start, at least 1.
+func (r *Reactor) Now() uint32 { return r.now }
+
+// Index is the reactor's number in its group.
+func (r *Reactor) Index() int { return r.index }
+
+// Rand is the reactor's own source of random numbers, for jitter and choices; not for secrets.
+func (r *Reactor) Rand() *rand.Rand { return r.rand }
+
+// Slots is how many connections the reactor can have.
+func (r *Reactor) Slots() int { return r.conns.Cap() }
+
+// Conn is connection c's slot. The owner may use Phase, Held, First, Last, Scanned and Decoded; the rest is the loop's.
+func (r *Reactor) Conn(c uint32) *table.Conn { return r.conns.At(c) }
+
+// Peer is the address of connection c's other end.
+func (r *Reactor) Peer(c uint32) netip.Addr { return netip.AddrFrom16(r.conns.At(c).Peer).Unmap() }
+
+// Arm sets connection c's one deadline, ticks from now; it replaces an earlier one.
+func (r *Reactor) Arm(c uint32, ticks uint32) { r.wheel.Arm(c, r.now+max(ticks, 1)) }
+
+// Disarm takes connection c's deadline away.
+func (r *Reactor) Disarm(c uint32) { r.wheel.Disarm(c) }
+
+// Ticks rounds a duration up to ticks.
+func Ticks(d time.Duration) uint32 {
+	return uint32((d + TickMillis*time.Millisecond - 1) / (TickMillis * time.Millisecond))
+}
+
+func (r *Reactor) fatal(what string, err error) {
+	r.Log(slog.LevelError, what, "error", err)
+}
