@@ -30,7 +30,7 @@ func TestBrokenInvariantsPanic(t *testing.T) {
 		{name: "hold queue of live", hold: func(h *Holds, c *Conn) { h.At(h.first).Conn = 1 }},
 		{name: "hold lost", hold: func(h *Holds, c *Conn) { h.first, h.last = 0, 0 }},
 		{name: "hold count", hold: func(h *Holds, c *Conn) { h.live++ }},
-		{name: "wrong bucket", on: func(w *Wheel) { w.conns.At(1).Deadline++ }},
+		{name: "wrong bucket", on: func(w *Wheel) { w.conns.At(1).Deadline += 64 }},
 		{name: "passed on the wheel", on: func(w *Wheel) { w.now += 5000 }},
 		{name: "bit not set", on: func(w *Wheel) { w.occupied = [levels]uint64{} }},
 		{name: "bit too many", on: func(w *Wheel) { w.occupied[3] |= 1 << 60 }},
