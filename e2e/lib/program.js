@@ -1,0 +1,104 @@
+// A program under test: the built megaphone binary as a child process.
+//
+// It is ready when it prints "listening on ADDR", and it is stopped by its own pid. MEGAPHONE_BIN names another
+// binary than bin/megaphone.
+
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { within } from './deadline.js';
+
+const binary = process.env.MEGAPHONE_BIN || fileURLToPath(new URL('../../bin/megaphone', import.meta.url));
+
+/** A port of 127.0.0.1 that was free a moment ago. */
+export async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+export class Program {
+  /** Starts `megaphone ARGS...` and waits until it listens. */
+  static async start(...args) {
+    const program = new Program(args);
+    await program.ready();
+    return program;
+  }
+
+  constructor(args) {
+    this.args = args;
+    this.output = '';
+    this.child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.exit = new Promise((resolve) => {
+      this.child.on('error', (error) => { this.output += error.message; resolve({ error }); });
+      this.child.on('exit', (code, signal) => resolve({ code, signal }));
+    });
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => { this.output = (this.output + text).slice(-100_000); });
+    }
+  }
+
+  /** Waits for the line that says it is ready. */
+  async ready() {
+    const line = new Promise((resolve) => {
+      const look = () => { if (/listening on \S+/.test(this.output)) resolve(); };
+      this.child.stdout.on('data', look);
+      this.child.stderr.on('data', look);
+    });
+    const gone = this.exit.then((exit) => { throw new Error(`it ended: ${JSON.stringify(exit)}`); });
+    try {
+      await within(10, 'a line "listening on ADDR"', Promise.race([line, gone]));
+    } catch (error) {
+      await this.kill();
+      throw new Error(`megaphone ${this.args.join(' ')}: ${error.message}\n${this.output}`, { cause: error });
+    }
+  }
+
+  /** Asks it to end, as Ctrl-C does; gives { code, signal } and how long it took. */
+  async stop(signal = 'SIGINT') {
+    const start = Date.now();
+    this.child.kill(signal);
+    try {
+      const exit = await within(5, `the end of megaphone ${this.args[0]} after ${signal}`, this.exit);
+      return { ...exit, seconds: (Date.now() - start) / 1000 };
+    } finally {
+      this.child.kill('SIGKILL');
+    }
+  }
+
+  /** Ends it without a chance to say good-bye. */
+  async kill() {
+    this.child.kill('SIGKILL');
+    await this.exit;
+  }
+}
+
+/** The demo: edge and embedded origin in one process. */
+export async function startDemo(...flags) {
+  const address = `127.0.0.1:${await freePort()}`;
+  const program = await Program.start('demo', '--listen', address, ...flags);
+  return { program, address, url: `http://${address}/http-bind` };
+}
+
+/** An origin and an edge as processes of their own, so that the edge can be killed and the sessions live on. */
+export async function startPair(...originFlags) {
+  const node = `127.0.0.1:${await freePort()}`;
+  const address = `127.0.0.1:${await freePort()}`;
+  const origin = await Program.start('origin', '--listen', node, '--domain', 'localhost', ...originFlags);
+  const startEdge = () => Program.start('edge', '--listen', address, '--origin', `a=${node}`);
+  const pair = { origin, address, url: `http://${address}/http-bind` };
+  try {
+    pair.edge = await startEdge();
+  } catch (error) {
+    await origin.kill();
+    throw error;
+  }
+  pair.killEdge = () => pair.edge.kill();
+  pair.restartEdge = async () => { pair.edge = await startEdge(); };
+  pair.stop = async () => { await pair.edge.kill(); await origin.kill(); };
+  return pair;
+}
