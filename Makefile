@@ -1,0 +1,58 @@
+# Megaphone. "make" alone lists the targets.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 20s
+BENCH ?= .
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check bench fuzz clean format vet lint race invariants setup-run setup-test
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build, and chat on http://127.0.0.1:5280/
+	bin/megaphone demo
+
+build: setup-run ## build bin/megaphone
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/megaphone ./cmd/megaphone
+
+test: setup-test build ## run all tests: Go, Node.js, Chromium
+	go test ./...
+	cd e2e && node --test --test-concurrency=1 --test-timeout=60000
+
+check: setup-test build format vet lint race invariants fuzz ## gofmt, vet, staticcheck, race, invariants, fuzz (FUZZTIME=20s)
+	@echo 'check: all passed'
+
+bench: setup-run ## run the Go benchmarks (BENCH=. is the pattern)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+fuzz: ## run each fuzz target for FUZZTIME=20s
+	scripts/fuzz.sh $(FUZZTIME)
+
+clean: ## remove all that was built or installed here
+	rm -rf bin e2e/node_modules cmd/megaphone/page/strophe.umd.min.js coverage.out
+
+setup-run:
+	@scripts/setup.sh run
+
+setup-test:
+	@scripts/setup.sh test
+
+format:
+	@files=$$(find . -name node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
+	if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+
+# The chat page is embedded in the binary: without it neither vet nor the others can load cmd/megaphone.
+vet: setup-run
+	go vet ./...
+	go vet -tags invariants ./...
+
+lint: setup-run
+	go tool staticcheck ./...
+	go tool staticcheck -tags invariants ./...
+
+race: build
+	go test -race ./...
+
+invariants: build
+	go test -tags invariants ./...

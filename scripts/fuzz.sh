@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs each fuzz target of the tree for a time (default 20s), one after the other: scripts/fuzz.sh [TIME]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+time=${1:-20s}
+
+targets=$(find . -name node_modules -prune -o -name '*_test.go' -exec grep -HoE '^func Fuzz[A-Za-z0-9_]+' {} + |
+	sed 's/:func /:/' | sort)
+if [ -z "$targets" ]; then
+	echo 'fuzz: no fuzz targets found' >&2
+	exit 1
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+n=0
+for target in $targets; do
+	package=$(dirname "${target%%:*}")
+	name=${target##*:}
+	echo "fuzz: $name in $package for $time"
+	if ! go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "$package" >"$log" 2>&1; then
+		cat "$log"
+		echo "fuzz: $name in $package failed; the input it names is now a test case" >&2
+		exit 1
+	fi
+	n=$((n + 1))
+done
+echo "fuzz: $n targets, $time each, nothing found"

@@ -1,0 +1,62 @@
+package megaphone_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"unicode/utf8"
+)
+
+const (
+	maxFileLines   = 400 // A file holds one noun; past this it holds two.
+	maxLineColumns = 120 // Two files fit side by side on a wide screen.
+	tabColumns     = 4
+)
+
+// sizeProblems names files that are too long and lines that are too wide.
+func sizeProblems(files []goFile) []string {
+	var problems []string
+	for _, file := range files {
+		lines := strings.Split(strings.TrimSuffix(file.source, "\n"), "\n")
+		if len(lines) > maxFileLines {
+			problems = append(problems, fmt.Sprintf("%s: %d lines, at most %d: split it by noun",
+				file.name, len(lines), maxFileLines))
+		}
+		for i, line := range lines {
+			columns := utf8.RuneCountInString(line) + (tabColumns-1)*strings.Count(line, "\t")
+			if columns > maxLineColumns {
+				problems = append(problems, fmt.Sprintf("%s:%d: %d columns, at most %d",
+					file.name, i+1, columns, maxLineColumns))
+			}
+		}
+	}
+	return problems
+}
+
+func TestFilesAreShort(t *testing.T) {
+	for _, problem := range sizeProblems(tree(t)) {
+		t.Error(problem)
+	}
+}
+
+func TestSizeRules(t *testing.T) {
+	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	files := goFiles(t, fstest.MapFS{
+		"a/full.go":     file(strings.Repeat("\n", maxFileLines)),
+		"a/long.go":     file(strings.Repeat("\n", maxFileLines+1)),
+		"a/open.go":     file(strings.Repeat("\n", maxFileLines) + "// no newline at the end"),
+		"b/edge.go":     file("\t\t" + strings.Repeat("é", maxLineColumns-2*tabColumns)),
+		"b/wide.go":     file("\n" + strings.Repeat("x", maxLineColumns+1)),
+		"b/wide_tab.go": file(strings.Repeat("\t", maxLineColumns/tabColumns) + "x\n"),
+	})
+	want := []string{
+		"a/long.go: 401 lines, at most 400: split it by noun",
+		"a/open.go: 401 lines, at most 400: split it by noun",
+		"b/wide.go:2: 121 columns, at most 120",
+		"b/wide_tab.go:1: 121 columns, at most 120",
+	}
+	if got := sizeProblems(files); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("problems\n%q, want\n%q", got, want)
+	}
+}
