@@ -1,0 +1,82 @@
+package bosh
+
+// extras are the attributes of a request's <body> that codec.Body does not have. The slices borrow from the request.
+type extras struct {
+	ack, key, newkey, pause                     []byte
+	from, lang, route, secure, version          []byte
+	hasAck, hasKey, hasPause, restart, shutDown bool
+}
+
+// extras reads the attributes of the root whose start tag has just been opened. typ is its type.
+func (x *splitter) extras(typ []byte) (e extras) {
+	e.shutDown = string(typ) == "terminate"
+	for i := range x.attributes {
+		a := &x.attributes[i]
+		if len(a.name.prefix) > 0 {
+			x.qualifiedExtra(&e, a)
+			continue
+		}
+		switch string(a.name.local) {
+		case "ack":
+			e.ack, e.hasAck = a.value, true
+		case "key":
+			e.key, e.hasKey = a.value, true
+		case "newkey":
+			e.newkey = a.value
+		case "pause":
+			e.pause, e.hasPause = a.value, true
+		case "from":
+			e.from = a.value
+		case "route":
+			e.route = a.value
+		case "secure":
+			e.secure = a.value
+		}
+	}
+	return e
+}
+
+// qualifiedExtra reads an attribute that has a prefix: xml:lang and those of XEP-0206. The prefix xmpp counts as declared,
+// since clients are around that forget to.
+func (x *splitter) qualifiedExtra(e *extras, a *attribute) {
+	if string(a.name.prefix) == "xml" {
+		if string(a.name.local) == "lang" {
+			e.lang = a.value
+		}
+		return
+	}
+	if k := x.find(a.name.prefix); k >= 0 {
+		if string(x.scope[k].uri) != xboshNamespace {
+			return
+		}
+	} else if string(a.name.prefix) != "xmpp" {
+		return
+	}
+	switch string(a.name.local) {
+	case "restart":
+		e.restart = isTrue(a.value)
+	case "version":
+		e.version = a.value
+	}
+}
+
+// isTrue reads an XML Schema boolean.
+func isTrue(value []byte) bool { return string(value) == "true" || string(value) == "1" }
+
+// parseNumber reads a number of decimal digits that is at most max.
+func parseNumber(value []byte, max uint64) (n uint64, ok bool) {
+	const longest = 16 // digits of 2^53-1, the largest number in BOSH
+	if len(value) == 0 || len(value) > longest {
+		return 0, false
+	}
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	return n, n <= max
+}
+
+// maxRID is the largest request id (XEP-0124, section 14.1).
+const maxRID = 1<<53 - 1

@@ -1,0 +1,150 @@
+package bosh
+
+// The namespaces that the engine itself knows.
+const (
+	bodyNamespace   = "http://jabber.org/protocol/httpbind"
+	clientNamespace = "jabber:client"
+	streamNamespace = "http://etherx.jabber.org/streams"
+	xboshNamespace  = "urn:xmpp:xbosh"
+	xmlNamespace    = "http://www.w3.org/XML/1998/namespace"
+	xmlnsNamespace  = "http://www.w3.org/2000/xmlns/"
+)
+
+// declaration is a namespace declaration in scope; prefix is nil for the default namespace. Both borrow from the input,
+// the URI as written.
+type declaration struct{ prefix, uri []byte }
+
+// declare takes the namespace declarations among x.attributes into scope (Namespaces in XML 1.0, section 3).
+func (x *splitter) declare() bool {
+	for i := range x.attributes {
+		a := &x.attributes[i]
+		prefix, ok := a.isDeclaration()
+		if !ok {
+			continue
+		}
+		uri := string(a.value)
+		isXML := string(prefix) == "xml"
+		switch {
+		case string(prefix) == "xmlns", uri == xmlnsNamespace, isXML != (uri == xmlNamespace):
+			return false
+		case len(prefix) > 0 && uri == "":
+			return false
+		case len(x.scope) == maxDeclarations:
+			return false
+		case !isXML:
+			x.scope = append(x.scope, declaration{prefix, a.value})
+		}
+	}
+	return true
+}
+
+// find returns the index in x.scope of what declares prefix; -1 when nothing does.
+func (x *splitter) find(prefix []byte) int {
+	for i := len(x.scope) - 1; i >= 0; i-- {
+		if string(x.scope[i].prefix) == string(prefix) {
+			return i
+		}
+	}
+	return -1
+}
+
+// resolve checks that the prefixes of an element in a payload and of x.attributes are declared, and notes what the
+// payload takes from outside itself.
+func (x *splitter) resolve(element *name) bool {
+	if len(element.prefix) == 0 {
+		if x.find(nil) < x.rootScope {
+			x.current.needsDefault = true
+		}
+	} else if !x.use(element.prefix) {
+		return false
+	}
+	for i := range x.attributes {
+		if prefix := x.attributes[i].name.prefix; len(prefix) > 0 && !x.use(prefix) {
+			return false
+		}
+	}
+	return true
+}
+
+// use notes that the current payload uses prefix, which must be declared.
+func (x *splitter) use(prefix []byte) bool {
+	if s := string(prefix); s == "xml" || s == "xmlns" {
+		return true
+	}
+	i := x.find(prefix)
+	if i >= 0 && i < x.rootScope {
+		x.current.uses |= 1 << i
+	}
+	return i >= 0
+}
+
+// distinct checks that no two of x.attributes have the same name, also when their prefixes differ but mean the same
+// namespace (Namespaces in XML 1.0, section 6.3).
+func (x *splitter) distinct() bool {
+	for i := 1; i < len(x.attributes); i++ {
+		a := &x.attributes[i].name
+		for j := range x.attributes[:i] {
+			b := &x.attributes[j].name
+			if string(a.local) != string(b.local) {
+				continue
+			}
+			if string(a.prefix) == string(b.prefix) {
+				return false
+			}
+			if len(a.prefix) == 0 || len(b.prefix) == 0 {
+				continue // an attribute without a prefix is in no namespace
+			}
+			k, l := x.find(a.prefix), x.find(b.prefix)
+			if k >= 0 && l >= 0 && string(x.scope[k].uri) == string(x.scope[l].uri) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// payload returns the i-th payload with every namespace it uses declared in itself. It is valid until the next call and
+// as long as the input is.
+func (x *splitter) payload(i int) []byte {
+	c := &x.payloads[i]
+	if !c.needsDefault && c.uses == 0 {
+		return x.p[c.start:c.end:c.end]
+	}
+	x.out = append(x.out[:0], x.p[c.start:c.nameEnd]...)
+	for k := range x.scope[:x.rootScope] {
+		if c.uses&(1<<k) != 0 {
+			x.out = append(x.out, " xmlns:"...)
+			x.out = append(x.out, x.scope[k].prefix...)
+			x.out = appendQuoted(x.out, x.scope[k].uri)
+		}
+	}
+	if c.needsDefault {
+		x.out = append(x.out, " xmlns"...)
+		x.out = appendQuoted(x.out, x.defaultNamespace())
+	}
+	return append(x.out, x.p[c.nameEnd:c.end]...)
+}
+
+// defaultNamespace is what a payload's elements without a namespace of their own are in. The body's own namespace stands
+// for jabber:client there (XEP-0206, section 2).
+func (x *splitter) defaultNamespace() []byte {
+	for k := range x.scope[:x.rootScope] {
+		if d := &x.scope[k]; d.prefix == nil && len(d.uri) > 0 && string(d.uri) != bodyNamespace {
+			return d.uri
+		}
+	}
+	return []byte(clientNamespace)
+}
+
+// appendQuoted appends ='uri', or with the quotes that uri does not have in it.
+func appendQuoted(dst, uri []byte) []byte {
+	quote := byte('\'')
+	for _, c := range uri {
+		if c == '\'' {
+			quote = '"'
+		}
+	}
+	dst = append(dst, '=', quote)
+	dst = append(dst, uri...)
+	return append(dst, quote)
+}

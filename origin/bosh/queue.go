@@ -1,0 +1,73 @@
+package bosh
+
+import "encoding/binary"
+
+// queue is the payloads that wait for one client, each behind its length in four bytes. An empty queue has no buffer.
+type queue struct {
+	buf    []byte
+	head   int  // offset of the first payload's length
+	stream bool // there is a payload among them, or was, that uses the prefix "stream"
+}
+
+// queueHeaderBytes is what a queued payload costs beyond itself.
+const queueHeaderBytes = 4
+
+func (q *queue) empty() bool { return q.head == len(q.buf) }
+func (q *queue) bytes() int  { return len(q.buf) - q.head }
+
+// push copies payload to the end of the queue.
+func (q *queue) push(free *buffers, payload []byte) {
+	if q.buf == nil {
+		q.buf = free.get()
+	}
+	q.buf = binary.LittleEndian.AppendUint32(q.buf, uint32(len(payload)))
+	q.buf = append(q.buf, payload...)
+	q.stream = q.stream || needsStream(payload)
+}
+
+// peek returns the length of the first payload; the queue must not be empty.
+func (q *queue) peek() int { return int(binary.LittleEndian.Uint32(q.buf[q.head:])) }
+
+// pop takes the first payload out, nil when there is none. It is valid until the next push or release.
+func (q *queue) pop() []byte {
+	if q.empty() {
+		return nil
+	}
+	start := q.head + queueHeaderBytes
+	q.head = start + q.peek()
+	return q.buf[start:q.head:q.head]
+}
+
+// release gives an empty queue's buffer back; with payloads left in it they are dropped.
+func (q *queue) release(free *buffers) {
+	if q.buf != nil {
+		free.put(q.buf)
+	}
+	*q = queue{}
+}
+
+// The pool of queue buffers: at most maxFreeBuffers*maxFreeBufferBytes = 4 MiB are kept.
+const (
+	newBufferBytes     = 1024
+	maxFreeBufferBytes = 16_384
+	maxFreeBuffers     = 256
+)
+
+// buffers is the queues' pool: a stack, since one goroutine uses it.
+type buffers struct{ free [][]byte }
+
+func (f *buffers) get() []byte {
+	n := len(f.free)
+	if n == 0 {
+		return make([]byte, 0, newBufferBytes)
+	}
+	b := f.free[n-1]
+	f.free = f.free[:n-1]
+	return b
+}
+
+func (f *buffers) put(b []byte) {
+	if cap(b) <= maxFreeBufferBytes && len(f.free) < maxFreeBuffers {
+		f.free = append(f.free, b[:0])
+	}
+}

@@ -1,0 +1,193 @@
+package bosh
+
+import "megaphone/codec"
+
+// maxResends bounds how often in a row a client may repeat requests without making a new one (XEP-0124, section 14.3
+// leaves the limit to us). A client on a bad network resends a few times a minute, and sessions end after one.
+const maxResends = 100
+
+// request takes a request of the session. Its start tag is open in the engine's splitter.
+func (s *Session) request(p *peer, id uint64, b *codec.Body, body []byte) {
+	e := s.engine
+	x := e.splitter.extras(b.Type)
+	s.pausedFor = 0 // back to normal upon the next request (section 10)
+	e.touch(s)
+	if h := s.find(b.RID); b.RID <= s.answered || h != nil && h.step != missing {
+		s.repeated(p, id, b.RID, h, &x)
+		return
+	}
+	if s.phase == ending {
+		s.farewell(p, id)
+		return
+	}
+	window := uint64(s.requests)
+	if x.hasPause || x.shutDown {
+		window++ // one request more, to pause or to terminate (section 11)
+	}
+	switch {
+	case b.RID-s.received > window: // section 14.2
+		s.fail(p, id, ItemNotFound)
+		return
+	case b.RID-s.answered > window: // section 11
+		s.fail(p, id, PolicyViolation)
+		return
+	}
+	h := s.place(b.RID)
+	h.attach(s, p, id, e.now)
+	if b.RID != s.received+1 {
+		e.stats.Early++
+		h.step = early
+		s.keepEarly(b.RID, body)
+		return
+	}
+	s.process(b.RID, p, id, &x)
+	s.catchUp()
+}
+
+// catchUp processes the early requests whose turn has come.
+func (s *Session) catchUp() {
+	e := s.engine
+	for s.phase == open {
+		rid := s.received + 1
+		h := s.find(rid)
+		if h == nil || h.step != early {
+			return
+		}
+		body, b := s.takeEarly(rid), &e.body
+		if codec.ParseBody(b, body) != nil || !e.splitter.open(body, b) {
+			panic("bosh: an early request was not parsed when it came")
+		}
+		x := e.splitter.extras(b.Type)
+		s.process(rid, h.peer, h.id, &x)
+	}
+}
+
+// repeated takes a request that has been here before (section 14.3).
+func (s *Session) repeated(p *peer, id uint64, rid uint64, h *held, x *extras) {
+	e := s.engine
+	if s.resends++; s.resends > maxResends {
+		s.fail(p, id, PolicyViolation)
+		return
+	}
+	if k := s.keys(); k != nil && rid <= s.received && !k.again(rid, x) {
+		s.fail(p, id, ItemNotFound)
+		return
+	}
+	if h != nil {
+		if h.peer != nil {
+			e.stats.Replies++
+			h.answer(statusOK, recoverableReply)
+		}
+		e.stats.Reattached++
+		h.attach(s, p, id, e.now)
+		return
+	}
+	k := s.recall(rid)
+	if k == nil {
+		s.fail(p, id, ItemNotFound)
+		return
+	}
+	body := k.body
+	if len(body) == 0 {
+		body = emptyReply
+	}
+	e.stats.Repeated++
+	e.stats.Replies++
+	s.idleSince = e.now
+	p.reply(id, statusOK, body)
+}
+
+// keys returns the session's key sequence, nil when the client uses none.
+func (s *Session) keys() *keys {
+	if s.rare == nil {
+		return nil
+	}
+	return s.rare.keys
+}
+
+// process hands the payloads of request rid to the service and does what its attributes ask for. All older requests have
+// been processed, and the start tag is open in the engine's splitter. The request is p's id, or nobody's if p is nil.
+func (s *Session) process(rid uint64, p *peer, id uint64, x *extras) {
+	e := s.engine
+	h := s.find(rid)
+	h.step = processed
+	s.received, s.confirmed, s.resends, s.pausedFor = rid, s.answered, 0, 0
+	if k := s.keys(); k != nil && !k.step(rid, x) {
+		s.fail(p, id, ItemNotFound)
+		return
+	}
+	if !e.splitter.children() {
+		s.fail(p, id, BadRequest)
+		return
+	}
+	empty := len(e.splitter.payloads) == 0 && !x.restart && !x.hasPause && !x.shutDown
+	if s.tooFast(rid, empty) {
+		s.fail(p, id, PolicyViolation)
+		return
+	}
+	s.lastAt, s.wasEmpty = e.now, empty
+	pause, ok := uint64(0), true
+	if x.hasPause {
+		if pause, ok = parseNumber(x.pause, uint64(max(e.cfg.MaxPauseSeconds, 0))); !ok {
+			s.fail(p, id, PolicyViolation)
+			return
+		}
+	}
+	s.acknowledge(x)
+	if x.restart {
+		e.svc.Restart(s) // payloads that came along are ignored (XEP-0206, section 5)
+	} else {
+		s.forward()
+	}
+	switch {
+	case s.phase != open: // the service has ended the session: settle will say so
+	case x.shutDown:
+		s.bye()
+	case x.hasPause:
+		s.pause(rid, pause)
+	}
+}
+
+// forward hands the payloads that the splitter has found to the service.
+func (s *Session) forward() {
+	e := s.engine
+	for i := range e.splitter.payloads {
+		if s.phase != open {
+			return
+		}
+		e.stats.Payloads++
+		e.svc.Stanza(s, e.splitter.payload(i))
+	}
+}
+
+// tooFast reports an empty request, rid, that comes sooner after the one before than `polling` allows.
+func (s *Session) tooFast(rid uint64, empty bool) bool {
+	// Two requests that left in time may arrive closer to one another than they were sent.
+	const graceMillis = 250
+	e := s.engine
+	if !empty || e.now-s.lastAt >= int64(e.cfg.PollingSeconds)*1000-graceMillis {
+		return false
+	}
+	if s.isPolling() { // two empty requests in a row, and nothing was there for the first (section 12)
+		return s.wasEmpty && s.wasBare
+	}
+	// As many requests as the client may have open, none of them answered (section 11). One whose connection has
+	// broken does not count against the client.
+	for i := range s.held {
+		if s.held[i].peer == nil {
+			return false
+		}
+	}
+	return rid-s.answered >= uint64(s.requests)
+}
+
+// acknowledge reads the client's ack: when it has missed a reply, it is told at once (section 9.2).
+func (s *Session) acknowledge(x *extras) {
+	if !s.acks || !x.hasAck {
+		return
+	}
+	ack, ok := parseNumber(x.ack, maxRID)
+	if ok && ack < s.answered && s.recall(ack+1) != nil {
+		s.rarely().report = ack + 1
+	}
+}

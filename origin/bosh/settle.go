@@ -1,0 +1,133 @@
+package bosh
+
+// holdSlackMillis is how much sooner than `wait` a held request is answered: the clock moves in steps, and the client
+// must have the reply in time.
+const holdSlackMillis = 300
+
+// settle ends an event: the session answers what it can and should.
+func (s *Session) settle() {
+	switch s.phase {
+	case open:
+		s.deliver()
+		s.arm()
+	case ending:
+		if i := s.oldestLive(true); i >= 0 {
+			h := s.held[i]
+			delete(h.peer.live, h.id)
+			s.held[i].peer = nil
+			s.farewell(h.peer, h.id)
+			return
+		}
+		s.tellClosed()
+		s.arm()
+	}
+}
+
+// deliver answers held requests: as long as there is something to say, and then those beyond hold.
+func (s *Session) deliver() {
+	for !s.queue.empty() || s.rare != nil && s.rare.report != 0 {
+		i := s.oldestLive(false)
+		if i < 0 {
+			break
+		}
+		for ; i >= 0; i-- {
+			s.answerOldest()
+		}
+	}
+	for s.received-s.answered > uint64(s.hold) {
+		s.answerOldest()
+	}
+}
+
+// arm sets the time at which there is something to do when nothing happens before.
+func (s *Session) arm() {
+	live := false
+	next := s.idleSince + s.patience()
+	for i := range s.held {
+		if h := &s.held[i]; h.peer != nil {
+			if due := s.due(h); !live || due < next {
+				next = due
+			}
+			live = true
+		}
+	}
+	s.engine.wheel.arm(s, next)
+}
+
+// due is when h has to be answered.
+func (s *Session) due(h *held) int64 { return h.at + int64(s.wait)*1000 - holdSlackMillis }
+
+// patience is how long, in ms, the session lasts without a request.
+func (s *Session) patience() int64 {
+	if s.pausedFor > 0 {
+		return s.pausedFor
+	}
+	return int64(s.inactivity) * 1000
+}
+
+// expire does what is due now.
+func (e *Engine) expire(s *Session) {
+	var through uint64 // the newest request whose time is over; all older ones are answered before it
+	live := false
+	for i := range s.held {
+		h := &s.held[i]
+		switch {
+		case h.peer == nil:
+		case s.due(h) > e.now:
+			live = true
+		case h.step == processed:
+			live = true
+			through = s.answered + 1 + uint64(i)
+		default: // early: it cannot be answered in its turn, so the client is asked to send it and those missing again
+			e.stats.Expired++
+			s.recover(h)
+			live = true
+		}
+	}
+	if !live && e.now >= s.idleSince+s.patience() {
+		e.stats.Inactive++
+		s.end()
+		return
+	}
+	for s.answered < through {
+		e.stats.Expired++
+		s.answerOldest()
+	}
+	e.touch(s)
+}
+
+// release answers request id of p now.
+func (s *Session) release(p *peer, id uint64) {
+	for i := range s.held {
+		h := &s.held[i]
+		if h.peer != p || h.id != id {
+			continue
+		}
+		s.engine.stats.Released++
+		s.engine.touch(s)
+		if h.step != processed {
+			s.recover(h)
+			return
+		}
+		for ; i >= 0; i-- {
+			s.answerOldest()
+		}
+		return
+	}
+}
+
+// recover answers a request that cannot be answered in its turn: the client should send it again (section 17.3).
+func (s *Session) recover(h *held) {
+	s.engine.stats.Replies++
+	h.answer(statusOK, recoverableReply)
+	s.idleSince = s.engine.now
+}
+
+// pause answers everything, with nothing in it, and lets the client be away for a while (section 10).
+func (s *Session) pause(rid, seconds uint64) {
+	for s.answered < rid {
+		s.answerWith(false)
+	}
+	s.pausedFor = int64(seconds) * 1000
+	s.rarely().pausedRID = rid
+}

@@ -1,0 +1,48 @@
+package bosh
+
+import "sync"
+
+// Stats counts what an engine has seen. Everything but Sessions only grows.
+type Stats struct {
+	Sessions int64 // open now
+	Created  int64
+	Refused  int64 // by the service, or because there were too many or we are shutting down
+
+	Requests int64 // of any kind
+	Payloads int64 // handed to the service
+	Replies  int64 // of any kind, those that carry an error as well
+	Carried  int64 // replies with payloads
+
+	Early          int64 // requests that came before an older one
+	Repeated       int64 // requests answered again from what was kept
+	Reattached     int64 // requests that took the place of the same one on another connection
+	Gone           int64 // held requests whose client went away
+	Released       int64 // requests answered because an edge asked for it
+	Expired        int64 // requests answered because their wait time was over
+	Inactive       int64 // sessions ended because nothing was heard of them
+	Terminated     int64 // sessions ended by their client
+	ByService      int64 // sessions ended by the service
+	QueueOverflows int64 // of those, because too much was waiting for the client
+	UnknownSID     int64
+
+	BadRequest, ItemNotFound, PolicyViolation int64 // sessions and requests ended so
+}
+
+// published is the copy of Stats that other goroutines may read.
+type published struct {
+	mu    sync.Mutex
+	stats Stats
+}
+
+func (p *published) set(s *Stats) {
+	p.mu.Lock()
+	p.stats = *s
+	p.mu.Unlock()
+}
+
+// Stats returns the counters as of the last Tick. Any goroutine may call it.
+func (e *Engine) Stats() Stats {
+	e.published.mu.Lock()
+	defer e.published.mu.Unlock()
+	return e.published.stats
+}
