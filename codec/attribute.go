@@ -1,0 +1,124 @@
+package codec
+
+// attributes walks over the attributes of a start tag (XML 1.0 section 3.1).
+type attributes struct {
+	p     []byte
+	i     int // the next byte to look at; after the last attribute, the end of the tag
+	from  int // where the value of the last attribute begins
+	empty bool
+	n     int
+	seen  uint64 // one bit for each name so far, by a hash of it: different bits, different names
+	names [maxAttributes]struct{ from, to uint32 }
+}
+
+// next is the next attribute; its name is nil at the end of the tag.
+func (a *attributes) next() (name, value []byte, err *BodyError) {
+	p := a.p
+	i := skip(p, a.i, isSpace)
+	if i == len(p) {
+		return nil, nil, BodyErrNoElement
+	}
+	switch {
+	case p[i] == '>':
+		a.i = i + 1
+		return nil, nil, nil
+	case p[i] == '/':
+		if i+1 == len(p) {
+			return nil, nil, BodyErrNoElement
+		}
+		if p[i+1] != '>' {
+			return nil, nil, BodyErrSyntax
+		}
+		a.i, a.empty = i+2, true
+		return nil, nil, nil
+	case i == a.i: // between two attributes there is white space
+		return nil, nil, BodyErrSyntax
+	}
+	from := i
+	if i, err = skipName(p, i); err != nil {
+		return nil, nil, err
+	}
+	name = p[from:i]
+	if err := a.remember(from, i); err != nil {
+		return nil, nil, err
+	}
+	if a.from, i, err = skipValueIn(p, i); err != nil {
+		return nil, nil, err
+	}
+	a.i = i + 1
+	return name, p[a.from:i], nil
+}
+
+// skipValueIn skips the equals sign and the quoted value at p[i:]; the value is p[from:to].
+func skipValueIn(p []byte, i int) (from, to int, err *BodyError) {
+	i = skip(p, i, isSpace)
+	if i < len(p) && p[i] != '=' {
+		return 0, 0, BodyErrSyntax
+	}
+	if i < len(p) {
+		i = skip(p, i+1, isSpace)
+	}
+	if i == len(p) {
+		return 0, 0, BodyErrNoElement
+	}
+	quote := p[i]
+	if quote != '\'' && quote != '"' {
+		return 0, 0, BodyErrSyntax
+	}
+	from = i + 1
+	for i = from; i < len(p); i++ {
+		c := p[i]
+		if c == quote {
+			return from, i, nil
+		}
+		if class[c]&isXMLText == 0 {
+			return 0, 0, BodyErrSyntax
+		}
+	}
+	return 0, 0, BodyErrNoElement
+}
+
+// remember refuses a name that has been there (XML 1.0 section 3.1, well-formedness constraint: Unique Att Spec).
+func (a *attributes) remember(from, to int) *BodyError {
+	p := a.p
+	bit := uint64(1) << ((uint(p[from]) + 7*uint(p[to-1]) + 13*uint(to-from)) & 63)
+	if a.seen&bit != 0 {
+		for _, n := range a.names[:a.n] {
+			if string(p[n.from:n.to]) == string(p[from:to]) {
+				return BodyErrRepeated
+			}
+		}
+	}
+	if a.n == maxAttributes {
+		return BodyErrAttributes
+	}
+	a.seen |= bit
+	a.names[a.n].from, a.names[a.n].to = uint32(from), uint32(to)
+	a.n++
+	return nil
+}
+
+// skipName skips a qualified name at p[i:]: name or prefix:name (Namespaces in XML section 4).
+func skipName(p []byte, i int) (end int, err *BodyError) {
+	if end, err = skipPart(p, i); err == nil && p[end] == ':' {
+		end, err = skipPart(p, end+1)
+	}
+	switch {
+	case err != nil:
+		return 0, err
+	case p[end] == ':':
+		return 0, BodyErrSyntax
+	}
+	return end, nil
+}
+
+// skipPart skips a name without colon; there is always a byte after it.
+func skipPart(p []byte, i int) (end int, err *BodyError) {
+	if i < len(p) && class[p[i]]&isXMLStart == 0 {
+		return 0, BodyErrSyntax
+	}
+	if end = skip(p, i, isXMLName); end == len(p) {
+		return 0, BodyErrNoElement
+	}
+	return end, nil
+}

@@ -1,0 +1,149 @@
+package codec
+
+// Namespace is that of BOSH's wrapper element (XEP-0124 section 4).
+const Namespace = "http://jabber.org/protocol/httpbind"
+
+// MaxRID is the largest request ID: 2^53-1 (XEP-0124 section 14.1).
+const MaxRID = 1<<53 - 1
+
+// maxAttributes bounds the attributes of a <body>. A session request has twelve or so.
+const maxAttributes = 64
+
+// Body is what the start tag of a BOSH <body> says. The slices are attribute values as written: entity references
+// and white space are kept. They borrow from the parsed bytes and are valid as long as those; nil means absent.
+type Body struct {
+	SID, To, Type, Content, Ver, Wait, Hold []byte
+
+	RID              uint64
+	HasRID           bool
+	Empty            bool // <body .../>
+	Start            int  // offset of the '<' of the tag
+	TagEnd           int  // offset after its '>'
+	SIDStart, SIDEnd int  // offsets of the sid's value; 0, 0 when absent
+}
+
+// BodyError is a body that BOSH calls a bad-request (XEP-0124 section 17.2).
+type BodyError struct {
+	Reason string // one sentence for the person who wrote the client
+}
+
+// Error is the reason.
+func (e *BodyError) Error() string { return e.Reason }
+
+// What may be wrong with a <body> up to the end of its start tag.
+var (
+	BodyErrNoElement   = &BodyError{"The body is empty, or ends before the end of its first tag."}
+	BodyErrDeclaration = &BodyError{"The XML declaration is malformed, or names an encoding other than UTF-8."}
+	BodyErrComment     = &BodyError{"Comments are not allowed."}
+	BodyErrInstruction = &BodyError{"Processing instructions are not allowed."}
+	BodyErrDTD         = &BodyError{"Document type declarations are not allowed."}
+	BodyErrText        = &BodyError{"There is text before the first element."}
+	BodyErrRoot        = &BodyError{"The first element is not a <body>."}
+	BodyErrNamespace   = &BodyError{"The <body> is not in the namespace " + Namespace + "."}
+	BodyErrSyntax      = &BodyError{"The start tag of the <body> is malformed."}
+	BodyErrRepeated    = &BodyError{"The <body> has an attribute twice."}
+	BodyErrAttributes  = &BodyError{"The <body> has too many attributes."}
+	BodyErrNoRID       = &BodyError{"The <body> has no rid."}
+	BodyErrRID         = &BodyError{"The rid is not a number from 0 to 9007199254740991."}
+)
+
+// ParseBody scans a request's body up to the end of the <body> start tag and not beyond it. It borrows p until return,
+// and so do b's slices after it. It checks what decides where the request goes: the root element and its namespace
+// (Namespaces in XML section 6), the attributes' syntax and uniqueness, the rid. Whether the rest is
+// well-formed is for the one who parses it, entity references in attribute values and invalid UTF-8 included.
+//
+// With an error, b holds the attributes before the place of the error; when that is BodyErrNoRID, BodyErrRID or
+// BodyErrNamespace, all of them. That is enough to answer an old client in its own way (XEP-0124 section 17.1).
+func ParseBody(b *Body, p []byte) *BodyError {
+	rid, err := parseTag(b, p)
+	switch {
+	case err != nil:
+		return err
+	case rid == nil:
+		return BodyErrNoRID
+	case !b.HasRID:
+		return BodyErrRID
+	}
+	return nil
+}
+
+// ParseReplyBody is ParseBody for an origin's reply, which has no rid.
+func ParseReplyBody(b *Body, p []byte) *BodyError {
+	_, err := parseTag(b, p)
+	return err
+}
+
+// parseTag parses all up to the end of the start tag; rid is that attribute as written.
+func parseTag(b *Body, p []byte) (rid []byte, err *BodyError) {
+	*b = Body{}
+	if b.Start, err = skipProlog(p); err != nil {
+		return nil, err
+	}
+	prefix, i, err := parseRoot(p, b.Start)
+	if err != nil {
+		return nil, err
+	}
+	a := attributes{p: p, i: i}
+	var namespace []byte
+	for {
+		name, value, err := a.next()
+		if err != nil {
+			return nil, err
+		}
+		if name == nil {
+			break
+		}
+		switch string(name) {
+		case "sid":
+			b.SID, b.SIDStart, b.SIDEnd = value, a.from, a.from+len(value)
+		case "rid":
+			rid = value
+			b.RID, b.HasRID = parseRID(value)
+		case "to":
+			b.To = value
+		case "type":
+			b.Type = value
+		case "content":
+			b.Content = value
+		case "ver":
+			b.Ver = value
+		case "wait":
+			b.Wait = value
+		case "hold":
+			b.Hold = value
+		case "xmlns":
+			if prefix == nil {
+				namespace = value
+			}
+		default:
+			if prefix != nil && declares(name, prefix) {
+				namespace = value
+			}
+		}
+	}
+	b.TagEnd, b.Empty = a.i, a.empty
+	// A namespace written with entity references is the same one to an XML parser; nobody writes it so.
+	if string(namespace) != Namespace {
+		return nil, BodyErrNamespace
+	}
+	return rid, nil
+}
+
+// declares says whether name is xmlns:prefix.
+func declares(name, prefix []byte) bool {
+	const xmlns = "xmlns:"
+	return len(name) == len(xmlns)+len(prefix) &&
+		string(name[:len(xmlns)]) == xmlns && string(name[len(xmlns):]) == string(prefix)
+}
+
+func parseRID(p []byte) (rid uint64, ok bool) {
+	for _, c := range p {
+		if class[c]&isDigit == 0 {
+			return 0, false
+		}
+		if rid = 10*rid + uint64(c-'0'); rid > MaxRID {
+			return 0, false
+		}
+	}
+	return rid, len(p) > 0
+}

@@ -1,0 +1,2 @@
+// Package codec turns bytes into what they mean and back.
+package codec

@@ -1,0 +1,134 @@
+package codec
+
+// parseFields parses the header lines from p[start:] to the blank line.
+func (h *Head) parseFields(p []byte, start int, lim *Limits) (ok bool, err *Error) {
+	full := len(p)-start >= lim.MaxHeaderBytes+2
+	if full {
+		p = p[:start+lim.MaxHeaderBytes+2]
+	}
+	for i, lines := start, 0; i < len(p); lines++ {
+		if p[i] == '\r' {
+			if i+1 == len(p) {
+				break
+			}
+			if p[i+1] != '\n' {
+				return false, ErrBareCR
+			}
+			h.Bytes = i + 2
+			return h.finish(lim.MaxBodyBytes)
+		}
+		if lines == lim.MaxHeaders {
+			return false, ErrTooManyHeaders
+		}
+		f, err := parseField(p, i)
+		if f.next == 0 {
+			if err == nil && full {
+				err = ErrHeadersTooLarge
+			}
+			return false, err
+		}
+		if err := h.field(p[i:f.colon], p[f.from:f.to]); err != nil {
+			return false, err
+		}
+		i = f.next
+	}
+	if full {
+		return false, ErrHeadersTooLarge
+	}
+	return false, nil
+}
+
+// field is where the parts of one header or trailer line are; next is 0 when it is not complete or malformed.
+type field struct{ colon, from, to, next int }
+
+// parseField parses the line at p[i:], which is not empty. RFC 9112 section 5:
+// field-line = field-name ":" OWS field-value OWS.
+func parseField(p []byte, i int) (f field, err *Error) {
+	colon := skip(p, i, isToken)
+	if colon == len(p) {
+		return field{}, nil
+	}
+	if p[colon] != ':' || colon == i {
+		return field{}, badName(p, i, colon)
+	}
+	from := colon + 1
+	for from < len(p) && (p[from] == ' ' || p[from] == '\t') {
+		from++
+	}
+	end := skipValue(p, from)
+	if end+1 >= len(p) && (end == len(p) || p[end] == '\r') {
+		return field{}, nil
+	}
+	if p[end] != '\r' || p[end+1] != '\n' {
+		return field{}, badEnd(p[end])
+	}
+	to := end
+	for to > from && (p[to-1] == ' ' || p[to-1] == '\t') {
+		to--
+	}
+	return field{colon, from, to, end + 2}, nil
+}
+
+// badName says what is wrong with the line at p[start:] that has no colon after its first token, which ends at i.
+func badName(p []byte, start, i int) *Error {
+	switch c := p[i]; {
+	case c != ' ' && c != '\t':
+		return misplaced(c, ErrHeaderName)
+	case i == start:
+		// RFC 9112 section 5.2: a server that receives an obs-fold MUST reject the message or replace it.
+		return ErrObsFold
+	}
+	// RFC 9112 section 5.1: "A server MUST reject, with a response status code of 400, any received request
+	// message that contains whitespace between a header field name and colon."
+	return ErrSpaceBeforeColon
+}
+
+// badEnd is the error for a byte that ends a value but is not the CR of CR LF.
+func badEnd(c byte) *Error {
+	if c == '\r' {
+		return ErrBareCR
+	}
+	return misplaced(c, ErrHeaderValue)
+}
+
+// field takes note of one header line. It keeps value.
+func (h *Head) field(name, value []byte) *Error {
+	switch len(name) {
+	case len("Host"):
+		if foldEqual(name, "host") {
+			return h.host(value)
+		}
+	case len("Origin"): // and Expect
+		switch {
+		case foldEqual(name, "origin"):
+			h.Origin = value
+		case foldEqual(name, "expect"):
+			return h.expect(value)
+		}
+	case len("Connection"):
+		if foldEqual(name, "connection") {
+			h.connection(value)
+		}
+	case len("Content-Length"):
+		if foldEqual(name, "content-length") {
+			return h.length(value)
+		}
+	case len("X-Forwarded-For"):
+		if foldEqual(name, "x-forwarded-for") {
+			h.ForwardedFor = value
+		}
+	case len("Content-Encoding"):
+		if foldEqual(name, "content-encoding") {
+			h.ContentEncoding = value
+		}
+	case len("Transfer-Encoding"):
+		if foldEqual(name, "transfer-encoding") {
+			return h.coding(value)
+		}
+	case len("Access-Control-Request-Headers"):
+		if foldEqual(name, "access-control-request-headers") {
+			h.RequestHeaders = value
+		}
+	}
+	return nil
+}

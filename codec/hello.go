@@ -1,0 +1,177 @@
+package codec
+
+import "strconv"
+
+// FrameErrHello is what may be wrong with a hello or a welcome.
+var FrameErrHello = &FrameError{"The arguments of hello or welcome are malformed, repeated, or missing."}
+
+// Hello is the first line each side of a link sends: who is there.
+type Hello struct {
+	Version int      // of the protocol: 1
+	Name    string   // of the node or the edge: see ValidName
+	Nonce   [16]byte // random, never used twice
+	MAC     [32]byte // with HasMAC: proof that the sender has the secret (LinkMAC)
+	HasMAC  bool
+	Max     int // the largest contents that the sender takes; 0: it did not say, so MaxContentsBytes
+}
+
+// Welcome is the origin's answer to the edge's hello.
+type Welcome struct {
+	MAC    [32]byte
+	HasMAC bool
+}
+
+// MaxNameBytes is the longest name of a node or an edge.
+const MaxNameBytes = 64
+
+// ValidName says whether name can be that of a node or an edge: 1 to 64 of A-Z a-z 0-9 . _ -
+func ValidName(name string) bool {
+	if len(name) == 0 || len(name) > MaxNameBytes {
+		return false
+	}
+	for i := range len(name) {
+		if class[name[i]]&isName == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Bits of the keys that a line has had.
+const (
+	hasVersion = 1 << iota
+	hasName
+	hasNonce
+	hasMAC
+	hasMax
+)
+
+// ParseHello parses the arguments of a hello line. It borrows args until return; the name is copied, its one
+// allocation. Unknown keys are ignored.
+func ParseHello(args []byte) (Hello, *FrameError) {
+	var h Hello
+	seen := 0
+	for a := (pairs{args}); ; {
+		key, value, ok := a.next()
+		if !ok {
+			return Hello{}, FrameErrHello
+		}
+		if key == nil {
+			break
+		}
+		bit := 0
+		switch string(key) {
+		case "version":
+			bit = hasVersion
+			h.Version, ok = parseNumber(value)
+		case "name":
+			bit = hasName
+			ok = len(value) <= MaxNameBytes && all(value, isName)
+			if ok {
+				h.Name = string(value)
+			}
+		case "nonce":
+			bit = hasNonce
+			ok = parseHexInto(h.Nonce[:], value)
+		case "mac":
+			bit, h.HasMAC = hasMAC, true
+			ok = parseHexInto(h.MAC[:], value)
+		case "max":
+			bit = hasMax
+			h.Max, ok = parseNumber(value)
+			ok = ok && h.Max <= MaxContentsBytes
+		}
+		if !ok || seen&bit != 0 {
+			return Hello{}, FrameErrHello
+		}
+		seen |= bit
+	}
+	const needed = hasVersion | hasName | hasNonce
+	if seen&needed != needed {
+		return Hello{}, FrameErrHello
+	}
+	return h, nil
+}
+
+// AppendHello appends a hello line with its LF to dst. An invalid name or number is an error of the program.
+func AppendHello(dst []byte, h *Hello) []byte {
+	if !ValidName(h.Name) || h.Version < 1 || h.Version > maxNumber || h.Max < 0 || h.Max > MaxContentsBytes {
+		panic("codec: a hello that the other side would refuse")
+	}
+	dst = append(dst, "hello version="...)
+	dst = strconv.AppendInt(dst, int64(h.Version), 10)
+	dst = append(dst, " name="...)
+	dst = append(dst, h.Name...)
+	dst = append(dst, " nonce="...)
+	dst = appendHex(dst, h.Nonce[:])
+	if h.HasMAC {
+		dst = append(dst, " mac="...)
+		dst = appendHex(dst, h.MAC[:])
+	}
+	if h.Max > 0 {
+		dst = append(dst, " max="...)
+		dst = strconv.AppendInt(dst, int64(h.Max), 10)
+	}
+	return append(dst, '\n')
+}
+
+// ParseWelcome parses the arguments of a welcome line. It borrows args until return. Unknown keys are ignored.
+func ParseWelcome(args []byte) (Welcome, *FrameError) {
+	var w Welcome
+	for a := (pairs{args}); ; {
+		key, value, ok := a.next()
+		switch {
+		case !ok:
+			return Welcome{}, FrameErrHello
+		case key == nil:
+			return w, nil
+		case string(key) != "mac":
+			continue
+		case w.HasMAC || !parseHexInto(w.MAC[:], value):
+			return Welcome{}, FrameErrHello
+		}
+		w.HasMAC = true
+	}
+}
+
+// AppendWelcome appends a welcome line with its LF to dst.
+func AppendWelcome(dst []byte, w *Welcome) []byte {
+	dst = append(dst, "welcome"...)
+	if w.HasMAC {
+		dst = append(dst, " mac="...)
+		dst = appendHex(dst, w.MAC[:])
+	}
+	return append(dst, '\n')
+}
+
+const maxNumber = 999_999_999
+
+// parseNumber reads a decimal number from 1 to maxNumber, without leading zeros.
+func parseNumber(p []byte) (n int, ok bool) {
+	if len(p) == 0 || len(p) > 9 || p[0] == '0' || !all(p, isDigit) {
+		return 0, false
+	}
+	for _, c := range p {
+		n = 10*n + int(c-'0')
+	}
+	return n, true
+}
+
+// parseHexInto reads exactly len(dst) bytes in lower-case hexadecimal digits.
+func parseHexInto(dst, p []byte) bool {
+	if len(p) != 2*len(dst) || !all(p, isLowerHex) {
+		return false
+	}
+	for i := range dst {
+		dst[i] = unhex[p[2*i]]<<4 | unhex[p[2*i+1]]
+	}
+	return true
+}
+
+func appendHex(dst, p []byte) []byte {
+	const digits = "0123456789abcdef"
+	for _, c := range p {
+		dst = append(dst, digits[c>>4], digits[c&0x0F])
+	}
+	return dst
+}

@@ -1,0 +1,98 @@
+package codec
+
+import "bytes"
+
+// skipProlog finds the '<' of the first element: behind a byte order mark, white space, and an XML declaration, all of
+// which may be missing. XML forbids white space before the declaration; it does no harm here.
+func skipProlog(p []byte) (start int, err *BodyError) {
+	const mark = "\xEF\xBB\xBF"
+	i := 0
+	if len(p) >= len(mark) && string(p[:len(mark)]) == mark {
+		i = len(mark)
+	}
+	i = skip(p, i, isSpace)
+	if isDeclaration(p, i) {
+		if i, err = skipDeclaration(p, i); err != nil {
+			return 0, err
+		}
+		i = skip(p, i, isSpace)
+	}
+	switch {
+	case i == len(p):
+		return 0, BodyErrNoElement
+	case p[i] != '<':
+		return 0, BodyErrText
+	case i+1 == len(p):
+		return 0, BodyErrNoElement
+	}
+	switch p[i+1] {
+	case '?':
+		return 0, BodyErrInstruction
+	case '!':
+		if i+2 < len(p) && p[i+2] == '-' {
+			return 0, BodyErrComment
+		}
+		return 0, BodyErrDTD
+	}
+	return i, nil
+}
+
+func isDeclaration(p []byte, i int) bool {
+	const open = "<?xml"
+	return len(p)-i > len(open) && string(p[i:i+len(open)]) == open && class[p[i+len(open)]]&isSpace != 0
+}
+
+// skipDeclaration skips <?xml version='1.0' encoding='UTF-8' standalone='yes'?> at p[i:] (XML 1.0 section 2.8: version
+// first, the other two optional, in this order).
+func skipDeclaration(p []byte, i int) (end int, err *BodyError) {
+	i += len("<?xml")
+	stage := 0
+	for {
+		k := skip(p, i, isSpace)
+		if k+1 < len(p) && p[k] == '?' && p[k+1] == '>' && stage > 0 {
+			return k + 2, nil
+		}
+		if k == i {
+			return 0, BodyErrDeclaration
+		}
+		nameEnd := skip(p, k, isXMLName)
+		from, to, err := skipValueIn(p, nameEnd)
+		if err != nil {
+			return 0, BodyErrDeclaration
+		}
+		value := p[from:to]
+		switch name := string(p[k:nameEnd]); {
+		case name == "version" && stage < 1 && validXMLVersion(value):
+			stage = 1
+		case name == "encoding" && stage == 1 && foldEqual(value, "utf-8"):
+			stage = 2
+		case name == "standalone" && stage > 0 && stage < 3 && (string(value) == "yes" || string(value) == "no"):
+			stage = 3
+		default:
+			return 0, BodyErrDeclaration
+		}
+		i = to + 1
+	}
+}
+
+// validXMLVersion checks "1." digits: a processor of XML 1.0 takes any 1.x document for one (XML 1.0 section 2.8).
+func validXMLVersion(p []byte) bool {
+	return len(p) > 2 && bytes.HasPrefix(p, []byte("1.")) && all(p[2:], isDigit)
+}
+
+// parseRoot parses "<body" or "<prefix:body" at p[start:]; i is the index after it.
+func parseRoot(p []byte, start int) (prefix []byte, i int, err *BodyError) {
+	from := start + 1
+	i, err = skipName(p, from)
+	if err != nil {
+		return nil, 0, err
+	}
+	local := p[from:i]
+	if colon := bytes.IndexByte(local, ':'); colon >= 0 {
+		prefix, local = local[:colon], local[colon+1:]
+	}
+	if string(local) != "body" {
+		return nil, 0, BodyErrRoot
+	}
+	return prefix, i, nil
+}

@@ -1,0 +1,80 @@
+package codec
+
+import "strconv"
+
+// Connection is what a response says about its connection. HTTP/1.1 keeps it by default and needs no word; an
+// HTTP/1.0 client wants to be told that it is kept (RFC 9112 section 9.3).
+type Connection uint8
+
+// What the Connection header says.
+const (
+	ConnectionDefault Connection = iota // no header
+	ConnectionKeepAlive
+	ConnectionClose
+)
+
+// ResponseHead is all of a response head that is known beforehand: the status line, fixed headers, and what precedes
+// the length. It does not change once made and may be used from anywhere.
+type ResponseHead struct {
+	prefix    []byte
+	hasLength bool
+}
+
+// NewResponseHead makes the head for a status with headers "Name: value". Malformed headers, those that Append writes, and
+// a status outside 100-599 are errors of the program. The status line says HTTP/1.1 to all clients (RFC 9110 section
+// 6.2: the highest version that the server conforms to).
+func NewResponseHead(status int, headers ...string) ResponseHead {
+	if status < 100 || status > 599 {
+		panic("codec: a response with a status that is not from 100 to 599")
+	}
+	p := append(make([]byte, 0, 256), "HTTP/1.1 "...)
+	p = strconv.AppendInt(p, int64(status), 10)
+	p = append(append(append(p, ' '), StatusText(status)...), "\r\n"...)
+	for _, line := range headers {
+		mustHeader(line)
+		p = append(append(p, line...), "\r\n"...)
+	}
+	r := ResponseHead{hasLength: allowsLength(status)}
+	if r.hasLength {
+		p = append(p, "Content-Length: "...)
+	}
+	r.prefix = p
+	return r
+}
+
+// allowsLength is RFC 9110 section 8.6: "A server MUST NOT send a Content-Length header field in any response with a
+// status code of 1xx (Informational) or 204 (No Content)."
+func allowsLength(status int) bool { return status >= 200 && status != 204 }
+
+// Append appends the head to dst: for a body of contentLength bytes, which the caller sends behind it, and for what
+// becomes of the connection. The responses that have no length (1xx, 204) take 0.
+func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection) []byte {
+	dst = append(dst, r.prefix...)
+	switch {
+	case r.hasLength:
+		dst = strconv.AppendInt(dst, int64(contentLength), 10)
+		dst = append(dst, "\r\n"...)
+	case contentLength != 0:
+		panic("codec: a body for a response that has none")
+	}
+	switch c {
+	case ConnectionKeepAlive:
+		dst = append(dst, "Connection: keep-alive\r\n"...)
+	case ConnectionClose:
+		dst = append(dst, "Connection: close\r\n"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+func mustHeader(line string) {
+	p := []byte(line)
+	n := skip(p, 0, isToken)
+	if n == 0 || n+2 >= len(p) || p[n] != ':' || p[n+1] != ' ' || skipValue(p, n) != len(p) {
+		panic("codec: not a header line: " + strconv.Quote(line))
+	}
+	for _, name := range [...]string{"connection", "content-length", "transfer-encoding"} {
+		if foldEqual(p[:n], name) {
+			panic("codec: a header that Append decides on: " + strconv.Quote(line))
+		}
+	}
+}
