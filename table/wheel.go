@@ -9,7 +9,7 @@ const (
 	digits     = 1 << digitBits
 	digitMask  = digits - 1
 	wheelBits  = levels * digitBits
-	bucketFar  = levels * digits // not in this 1<<24 ticks
+	bucketFar  = levels * digits // 1<<24 ticks ahead or more, looked at each time that now passes a multiple of it
 	bucketDue  = bucketFar + 1   // deadline <= now: what Expired pops
 	bucketLate = bucketFar + 2   // armed with a deadline <= now: due at the next Advance
 	buckets    = bucketFar + 3
@@ -22,8 +22,9 @@ const MaxTicks = 1<<31 - 1
 // Wheel is the timing wheel of a table of connections. It keeps list heads only: the links of the
 // lists are in the slots. There is one wheel for a table.
 //
-// Invariant: an armed slot is in the bucket that bucketOf names while its Deadline is ahead, then in due; in late
-// when its Deadline was not ahead at the time of arming.
+// Invariant: an armed slot whose Deadline is ahead is in the bucket of its digit in some level, where that bucket
+// will be entered before any other deadline of the same digit; or in far, with a multiple of 1<<24 before it.
+// One whose Deadline is not ahead is in due, or in late when it was not ahead at the time of arming.
 // Invariant: a bit of occupied is set if and only if that bucket is not empty.
 type Wheel struct {
 	conns    *Conns
@@ -118,24 +119,28 @@ func (w *Wheel) Advance(now uint32) {
 	w.now = now
 	for level := range levels {
 		shift := level * digitBits
-		if old>>shift == now>>shift {
+		first := old>>shift + 1 // the first bucket to leave behind or to enter, as a number that is not cut to a digit
+		steps := (now - old>>shift<<shift) >> shift
+		if steps == 0 {
 			break // The same bucket of this level, and so of the levels above.
 		}
-		passed, entered := ^uint64(0), digits
-		if old>>(shift+digitBits) == now>>(shift+digitBits) {
-			entered = int(now >> shift & digitMask)
-			passed = 1<<entered - 1
+		// What is in the buckets before the one entered has passed, without a look at it. More than a turn of the level
+		// leaves all of them behind.
+		passed := ^uint64(0)
+		if steps <= digits {
+			n := steps - 1
 			if level == 0 {
-				passed |= 1 << entered // A bucket of level 0 is one tick, so what is in it is due on entry.
+				n = steps // A bucket of level 0 is one tick, so what is in it is due on entry.
 			}
+			passed = 1<<n - 1
 		}
-		// Buckets before the one entered hold passed deadlines only; those up to the old one are empty.
-		for m := w.occupied[level] & passed; m != 0; m &= m - 1 {
-			w.splice(bucketDue, uint32(level*digits+bits.TrailingZeros64(m)))
+		for m := bits.RotateLeft64(w.occupied[level], -int(first&digitMask)) & passed; m != 0; m &= m - 1 {
+			digit := (first + uint32(bits.TrailingZeros64(m))) & digitMask
+			w.splice(bucketDue, uint32(level*digits)+digit)
+			w.occupied[level] &^= 1 << digit
 		}
-		w.occupied[level] &^= passed
-		if entered < digits && w.occupied[level]>>entered&1 != 0 {
-			w.scatter(uint32(level*digits + entered))
+		if entered := now >> shift & digitMask; steps <= digits && w.occupied[level]>>entered&1 != 0 {
+			w.scatter(uint32(level*digits) + entered)
 		}
 	}
 	if old>>wheelBits != now>>wheelBits {
@@ -147,10 +152,11 @@ func (w *Wheel) Advance(now uint32) {
 // after reports whether tick a is after tick b on the circle of ticks.
 func after(a, b uint32) bool { return int32(a-b) > 0 }
 
-// bucketOf names the bucket of a deadline that is ahead. Its level is the highest digit in which it
-// differs from now: what has all higher digits in common with now needs no look at them until then.
+// bucketOf names the bucket of a deadline that is ahead: the level by how far ahead it is, the bucket by the
+// deadline's digit. (A level by the highest digit that differs from now would do as well and never wrap within a
+// level, but then nearly all connections change levels at once whenever a high digit of now changes.)
 func (w *Wheel) bucketOf(deadline uint32) uint32 {
-	level := (bits.Len32(deadline^w.now) - 1) / digitBits
+	level := (bits.Len32(deadline-w.now) - 1) / digitBits
 	if level >= levels {
 		return bucketFar
 	}

@@ -64,6 +64,21 @@ func TestWheelRearmInLoopEnds(t *testing.T) {
 	}
 }
 
+// TestWheelRearmDueForItsOwnTick: due already, armed for the same tick again: that is passed, so it is for the
+// next Advance like any other.
+func TestWheelRearmDueForItsOwnTick(t *testing.T) {
+	_, w := armed(100, 110, 110)
+	w.Advance(110)
+	w.Arm(2, 110)
+	if got := expired(w); !slices.Equal(got, []uint32{1}) {
+		t.Errorf("expired %v, want 1", got)
+	}
+	w.Advance(110)
+	if got := expired(w); !slices.Equal(got, []uint32{2}) {
+		t.Errorf("expired %v, want 2", got)
+	}
+}
+
 // TestWheelChangeDueInLoop changes connections that are due but not popped yet.
 func TestWheelChangeDueInLoop(t *testing.T) {
 	conns, w := armed(100, 110, 110, 110, 110)
