@@ -2,11 +2,11 @@
 // million clients into streams of payloads for a service, and the payloads of that service into replies. It does no I/O
 // and has no clock: requests come in, replies go out, the time is an argument.
 //
-//	                 Engine                                  Service
-//	 Request(id) --> session --> window, order, keys --> Stanza(payload)
-//	 Gone(id)        held[]
-//	 Tick(now)       kept[]  <-- wait, hold, pause   <-- Send(payload)
-//	 Reply(id) <---- queue
+//	                Engine                                  Service
+//	Request(id) --> session --> window, order, keys --> Stanza(payload)
+//	Gone(id)        held[]
+//	Tick(now)       kept[]  <-- wait, hold, pause   <-- Send(payload)
+//	Reply(id) <---- queue
 //
 // # The room it takes
 //

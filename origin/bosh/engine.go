@@ -58,17 +58,30 @@ func (e *Engine) Request(r Replier, id uint64, addr, body []byte) {
 		s.vanish(p, id)
 	}
 	b := &e.body
-	if len(body) > e.cfg.MaxBodyBytes || codec.ParseBody(b, body) != nil || !e.splitter.open(body, b) {
-		e.refuse(p, id, BadRequest, nil, false)
-	} else if b.SID == nil {
+	err := codec.ParseBody(b, body)
+	s := e.lookup(b.SID)
+	switch {
+	case len(body) > e.cfg.MaxBodyBytes || err != nil || !e.splitter.open(body, b):
+		e.refuse(p, id, BadRequest, nil, isLegacy(b, s, err))
+	case b.SID == nil:
 		e.create(p, id, addr, b)
-	} else if s := e.lookup(b.SID); s != nil {
+	case s != nil:
 		s.request(p, id, b, body)
-	} else {
+	default:
 		e.stats.UnknownSID++
 		e.refuse(p, id, ItemNotFound, nil, false)
 	}
 	e.settle()
+}
+
+// isLegacy reports whether a request that could not be understood came from a client that knows no conditions: one of a
+// session that was opened without a ver, or one that opens a session without it, as far as its start tag shows.
+func isLegacy(b *codec.Body, s *Session, err *codec.BodyError) bool {
+	if s != nil {
+		return s.legacy
+	}
+	tagWasRead := err == nil || err == codec.BodyErrNoRID || err == codec.BodyErrRID
+	return tagWasRead && b.SID == nil && b.Ver == nil
 }
 
 // Gone says that the client of a request has gone away; its session waits for the request to be sent again.

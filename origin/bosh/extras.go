@@ -77,6 +77,3 @@ func parseNumber(value []byte, max uint64) (n uint64, ok bool) {
 	}
 	return n, n <= max
 }
-
-// maxRID is the largest request id (XEP-0124, section 14.1).
-const maxRID = 1<<53 - 1

@@ -1,8 +1,10 @@
 package bosh
 
+import "megaphone/codec"
+
 // The namespaces that the engine itself knows.
 const (
-	bodyNamespace   = "http://jabber.org/protocol/httpbind"
+	bodyNamespace   = codec.Namespace
 	clientNamespace = "jabber:client"
 	streamNamespace = "http://etherx.jabber.org/streams"
 	xboshNamespace  = "urn:xmpp:xbosh"

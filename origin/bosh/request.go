@@ -186,7 +186,7 @@ func (s *Session) acknowledge(x *extras) {
 	if !s.acks || !x.hasAck {
 		return
 	}
-	ack, ok := parseNumber(x.ack, maxRID)
+	ack, ok := parseNumber(x.ack, codec.MaxRID)
 	if ok && ack < s.answered && s.recall(ack+1) != nil {
 		s.rarely().report = ack + 1
 	}

@@ -1,0 +1,143 @@
+package link
+
+import (
+	"strconv"
+
+	"megaphone/codec"
+)
+
+// maxTokenBytes bounds a ping's token.
+const maxTokenBytes = 64
+
+// take deals with the whole frames of a batch.
+func (l *Link) take(b *batch) {
+	s := l.server
+	s.stats.Reads++
+	s.stats.BytesIn += int64(b.end)
+	l.pinged = false
+	for p := b.buf[:b.end]; len(p) > 0 && !l.ended; {
+		frame, n, ok, err := codec.ParseFrame(p, s.cfg.MaxContentsBytes)
+		if err != nil || !ok {
+			panic("link: the reader passed something that is no whole frame")
+		}
+		p = p[n:]
+		s.stats.FramesIn++
+		if frame.ID == 0 {
+			l.takeControl(frame.Contents)
+		} else {
+			l.takeRequest(&frame)
+		}
+	}
+}
+
+func (l *Link) takeRequest(f *codec.Frame) {
+	s := l.server
+	addr, body, err := codec.ParseRequest(f.Contents)
+	if err != nil {
+		l.end(FaultGrammar)
+		return
+	}
+	before := len(l.live)
+	if l.live[f.ID] = struct{}{}; len(l.live) == before {
+		l.end(FaultDuplicate)
+		return
+	}
+	s.stats.Live++
+	s.stats.Requests++
+	s.handler.Request(l, f.ID, addr, body)
+}
+
+// takeControl deals with the lines of a control frame. Unknown verbs are for later versions.
+func (l *Link) takeControl(contents []byte) {
+	s := l.server
+	for len(contents) > 0 && !l.ended {
+		verb, args, rest, ok, err := codec.NextLine(contents)
+		if err != nil || !ok {
+			l.end(FaultGrammar)
+			return
+		}
+		contents = rest
+		switch string(verb) {
+		case "gone":
+			l.each(args, l.gone)
+		case "release":
+			if string(args) == "all" {
+				s.handler.ReleaseAll(l)
+			} else {
+				l.each(args, l.release)
+			}
+		case "ping":
+			if len(args) == 0 || len(args) > maxTokenBytes {
+				l.end(FaultGrammar)
+				return
+			}
+			l.control("pong ", string(args), "\n")
+		case "pong", "drain": // bytes have come: that is all there is to a pong. A drain has no meaning for an origin
+		case "error":
+			s.log.Warn("an edge closes its link", "edge", l.name, "reason", string(args))
+			l.end(FaultPeer)
+		case "hello", "welcome":
+			l.end(FaultGrammar)
+		default:
+			s.stats.UnknownVerbs++
+		}
+	}
+}
+
+// each calls f for the ids in args, of which there must be one at least.
+func (l *Link) each(args []byte, f func(id uint64)) {
+	for n := 0; ; n++ {
+		id, rest, ok, err := codec.NextID(args)
+		if err != nil || !ok && n == 0 {
+			l.end(FaultGrammar)
+			return
+		}
+		if !ok {
+			return
+		}
+		args = rest
+		f(id)
+	}
+}
+
+// gone ends a live id: its client has gone away.
+func (l *Link) gone(id uint64) {
+	s := l.server
+	if _, ok := l.live[id]; !ok {
+		s.stats.StaleGone++
+		return
+	}
+	delete(l.live, id)
+	s.stats.Live--
+	s.stats.Gone++
+	s.handler.Gone(l, id)
+}
+
+func (l *Link) release(id uint64) {
+	if _, ok := l.live[id]; !ok {
+		l.server.stats.StaleGone++
+		return
+	}
+	l.server.handler.Release(l, id)
+}
+
+// checkLiveness ends a link of which nothing has been heard for too long, and asks one that has been silent for a while.
+// A link that is not read from, because too much is unsent, is alive as long as something can be sent.
+func (l *Link) checkLiveness(now int64) {
+	if l.ended {
+		return
+	}
+	heard := l.heardAt.Load()
+	paused := l.out.isPaused()
+	if paused {
+		heard = max(heard, l.movedAt.Load())
+	}
+	timeout := l.server.cfg.PingTimeout.Milliseconds()
+	switch quiet := now - heard; {
+	case quiet >= timeout:
+		l.end(FaultTimeout)
+	case l.present && !l.pinged && !paused && quiet >= timeout/3:
+		l.pinged = true
+		l.control("ping ", strconv.FormatInt(now, 36), "\n")
+	}
+}

@@ -1,0 +1,21 @@
+package link
+
+// Handler takes what the edges send. All methods are called on the engine's goroutine, the one that runs Server.Run.
+type Handler interface {
+	// Request takes a client's request: body as it was posted, addr the client's address in text form, or nil. The id is
+	// live on l until l.Reply, Gone or Closed. It borrows addr and body until return.
+	Request(l *Link, id uint64, addr, body []byte)
+	// Gone says that the client of a live request has gone away.
+	Gone(l *Link, id uint64)
+	// Release asks for an answer to a live request now.
+	Release(l *Link, id uint64)
+	// ReleaseAll asks for an answer to all live requests of l now.
+	ReleaseAll(l *Link)
+	// Closed says that l is no more, and its live ids with it.
+	Closed(l *Link)
+	// Tick tells the time in milliseconds; it never goes back. It is called about every 100 ms, before anything else,
+	// and before each turn.
+	Tick(nowMillis int64)
+	// Idle ends a turn. What has been replied by then leaves at once.
+	Idle()
+}

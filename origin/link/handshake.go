@@ -1,0 +1,88 @@
+package link
+
+import (
+	"crypto/rand"
+
+	"megaphone/codec"
+)
+
+// protocolVersion is the version of PROTOCOL.md.
+const protocolVersion = 1
+
+// shakeHands says hello, waits for the edge's, and welcomes it. What came behind the hello is left in b.
+func (l *Link) shakeHands(b *batch) Fault {
+	s := l.server
+	own := codec.Hello{Version: protocolVersion, Name: s.cfg.Name, Max: s.cfg.MaxContentsBytes}
+	rand.Read(own.Nonce[:]) // never fails: it ends the program instead
+	l.say(codec.AppendHello(nil, &own))
+	for {
+		frame, n, ok, err := codec.ParseFrame(b.buf, maxControlBytes)
+		switch {
+		case err != nil:
+			return FaultGrammar
+		case ok:
+			if fault := l.meet(&frame, &own); fault != FaultNone {
+				return fault
+			}
+			b.buf = b.buf[:copy(b.buf, b.buf[n:])]
+			return FaultNone
+		}
+		if fault, ok := l.fill(b, n); !ok {
+			return fault
+		}
+	}
+}
+
+// meet takes the edge's hello and answers it.
+func (l *Link) meet(frame *codec.Frame, own *codec.Hello) Fault {
+	if frame.ID != 0 {
+		return FaultEarly
+	}
+	verb, args, rest, ok, err := codec.NextLine(frame.Contents)
+	switch {
+	case err != nil || !ok:
+		return FaultGrammar
+	case string(verb) == "error":
+		return FaultPeer
+	case string(verb) != "hello" || len(rest) > 0:
+		return FaultEarly
+	}
+	if l.hello, err = codec.ParseHello(args); err != nil {
+		return FaultGrammar
+	}
+	l.name = l.hello.Name
+	if l.hello.Version != protocolVersion {
+		return FaultVersion
+	}
+	var w codec.Welcome
+	if secret := l.server.cfg.Secret; len(secret) > 0 {
+		want := codec.LinkMAC(secret, "edge", &own.Nonce, &l.hello.Nonce, l.name)
+		if !l.hello.HasMAC || !codec.MACEqual(&want, &l.hello.MAC) {
+			return FaultSecret
+		}
+		w.MAC, w.HasMAC = codec.LinkMAC(secret, "origin", &l.hello.Nonce, &own.Nonce, l.name), true
+	}
+	l.say(codec.AppendWelcome(nil, &w))
+	return FaultNone
+}
+
+// say sends a control line from the reader's goroutine, before the engine knows of the link.
+func (l *Link) say(line []byte) {
+	l.out.put(append(codec.AppendFrameHeader(nil, 0, len(line)), line...))
+}
+
+// opened makes the link one that the engine's Handler hears of.
+func (l *Link) opened() {
+	if l.ended {
+		return
+	}
+	s := l.server
+	l.present = true
+	l.live = make(map[uint64]struct{})
+	s.stats.Links++
+	s.stats.Welcomed++
+	s.log.Info("link opened", "edge", l.name, "address", l.conn.RemoteAddr())
+	if s.draining {
+		l.control("drain\n")
+	}
+}

@@ -1,0 +1,280 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxEventsPerTurn bounds a turn, so that replies do not wait while more and more comes in.
+	maxEventsPerTurn = 64
+	// maxEvents is how many events wait for the engine before readers do.
+	maxEvents = 256
+	// acceptPause is how long accepting rests after it failed, for want of descriptors most likely.
+	acceptPause = 100 * time.Millisecond
+	// stopTime is how long Run waits for the last bytes to go out.
+	stopTime = 1500 * time.Millisecond
+)
+
+// Server listens for edges.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	handler  Handler
+	listener net.Listener
+	clock    clock
+	events   chan event
+	done     chan struct{} // closed when the engine takes no more events
+	readers  sync.WaitGroup
+	writers  sync.WaitGroup
+
+	// The engine's.
+	links    map[*Link]struct{}
+	dirty    []*Link // links with a batch
+	draining bool
+	stats    Stats
+
+	bytesOut, writes, acceptErrors atomic.Int64
+	published                      published
+}
+
+// event is what the engine is told.
+type event struct {
+	kind  eventKind
+	link  *Link
+	batch *batch
+	fault Fault
+	call  func()
+}
+
+type eventKind uint8
+
+const (
+	eventAccepted eventKind = iota // a connection: its goroutines are to be started
+	eventOpened                    // it has been welcomed
+	eventBatch                     // it brought frames
+	eventClosed                    // nothing more will come from it
+	eventCall                      // call is to be called
+)
+
+// Listen opens the listening socket; Run serves it. The port is not shared: SO_REUSEPORT is not set, so that a second
+// origin on the same port fails here instead of taking half of the links.
+func Listen(cfg Config, h Handler) (*Server, error) { return listen(cfg, h, systemClock()) }
+
+func listen(cfg Config, h Handler, c clock) (*Server, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{
+		cfg: cfg, log: cfg.Log, handler: h, listener: l, clock: c,
+		events: make(chan event, maxEvents),
+		done:   make(chan struct{}),
+		links:  make(map[*Link]struct{}),
+	}, nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Run is the engine's goroutine: it serves until ctx is done, then sends what has been replied and closes all links. It
+// is called once.
+func (s *Server) Run(ctx context.Context) error {
+	s.handler.Tick(s.clock.now())
+	ticks, stopTicks := s.clock.ticks()
+	defer stopTicks()
+	s.readers.Add(1)
+	go s.accept()
+	for {
+		select {
+		case ev := <-s.events:
+			s.turn(ev)
+		case <-ticks:
+			s.tick()
+		case <-ctx.Done():
+			s.stop()
+			return nil
+		}
+	}
+}
+
+// Drain asks all edges, those that come later as well, to open no new sessions here. Any goroutine may call it, while
+// Run runs.
+func (s *Server) Drain() {
+	s.Do(func() {
+		s.draining = true
+		for l := range s.links {
+			if l.present {
+				l.control("drain\n")
+			}
+		}
+	})
+}
+
+// Do calls f on the engine's goroutine and returns when it has: false, without calling it, when Run has ended. It must not
+// be called on the engine's goroutine itself.
+func (s *Server) Do(f func()) bool {
+	called := make(chan struct{})
+	if !s.send(event{kind: eventCall, call: func() { f(); close(called) }}) {
+		return false
+	}
+	select {
+	case <-called:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+// send tells the engine something; false when it takes nothing any more.
+func (s *Server) send(ev event) bool {
+	select {
+	case s.events <- ev:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+// accept is the accepting goroutine. A failure is never the end of it: descriptors may come free again.
+func (s *Server) accept() {
+	defer s.readers.Done()
+	for {
+		conn, err := s.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.acceptErrors.Add(1)
+			s.log.Warn("cannot accept a link", "error", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-s.done:
+			}
+			continue
+		}
+		l := &Link{server: s, conn: conn, free: make(chan *batch, batchesPerLink)}
+		l.out.init(s.cfg.HighWaterBytes)
+		l.heardAt.Store(s.clock.now())
+		if !s.send(event{kind: eventAccepted, link: l}) {
+			conn.Close()
+		}
+	}
+}
+
+// turn deals with an event and those that wait behind it, and sends what was replied.
+func (s *Server) turn(ev event) {
+	s.handler.Tick(s.clock.now())
+	s.handle(ev)
+	for n := 1; n < maxEventsPerTurn; n++ {
+		select {
+		case ev = <-s.events:
+			s.handle(ev)
+			continue
+		default:
+		}
+		break
+	}
+	s.flush()
+}
+
+func (s *Server) handle(ev event) {
+	switch l := ev.link; ev.kind {
+	case eventAccepted:
+		s.welcomeIn(l)
+	case eventOpened:
+		l.opened()
+	case eventBatch:
+		l.take(ev.batch)
+		l.free <- ev.batch // there is room: it came from there
+	case eventClosed:
+		l.end(ev.fault)
+		delete(s.links, l)
+	case eventCall:
+		ev.call()
+	}
+}
+
+// welcomeIn starts a connection's goroutines, unless there are too many already.
+func (s *Server) welcomeIn(l *Link) {
+	s.stats.Accepted++
+	if len(s.links) >= s.cfg.MaxLinks {
+		s.stats.Ended[FaultTooMany]++
+		l.conn.Close()
+		return
+	}
+	s.links[l] = struct{}{}
+	s.readers.Add(1)
+	s.writers.Add(1)
+	go l.read()
+	go l.write()
+}
+
+// flush ends a turn.
+func (s *Server) flush() {
+	s.handler.Idle()
+	for i := 0; i < len(s.dirty); i++ { // flushing may end a link, which may lead to more replies
+		l := s.dirty[i]
+		s.dirty[i] = nil
+		l.dirty = false
+		l.flush()
+	}
+	s.dirty = s.dirty[:0]
+}
+
+// tick does what is due by the clock.
+func (s *Server) tick() {
+	now := s.clock.now()
+	s.handler.Tick(now)
+	for l := range s.links {
+		l.checkLiveness(now)
+	}
+	s.flush()
+	s.publish()
+}
+
+// stop sends what there is and closes all links.
+func (s *Server) stop() {
+	s.listener.Close()
+	s.flush()
+	for l := range s.links {
+		l.end(FaultNone)
+	}
+	finished := make(chan struct{})
+	go func() {
+		s.readers.Wait()
+		s.writers.Wait()
+		close(finished)
+	}()
+	late := time.NewTimer(stopTime)
+	defer late.Stop()
+	for {
+		select {
+		case ev := <-s.events:
+			if ev.kind == eventAccepted {
+				ev.link.conn.Close()
+			} else {
+				s.handle(ev)
+			}
+			continue
+		case <-late.C:
+			for l := range s.links {
+				l.conn.Close()
+			}
+			continue
+		case <-finished:
+		}
+		break
+	}
+	close(s.done)
+	s.publish()
+}

@@ -1,0 +1,50 @@
+package link
+
+import "sync"
+
+// Stats counts what a server has seen. Links and Live are as of now; everything else only grows.
+type Stats struct {
+	Links int64 // links that have been welcomed
+	Live  int64 // ids that are live, on all links
+
+	Accepted     int64 // connections
+	Welcomed     int64
+	Ended        [faults]int64 // links and connections, by Fault
+	FramesIn     int64
+	FramesOut    int64
+	BytesIn      int64
+	BytesOut     int64
+	Reads        int64 // batches
+	Writes       int64
+	Requests     int64
+	Replies      int64
+	Gone         int64
+	StaleGone    int64 // gone or release for an id that was not live: the reply crossed it
+	StaleReplies int64 // replies to an id that was not live
+	TooLarge     int64 // replies that the edge would not have taken; it got status 500 instead
+	UnknownVerbs int64
+	AcceptErrors int64
+}
+
+// published is the copy of Stats that other goroutines may read.
+type published struct {
+	mu    sync.Mutex
+	stats Stats
+}
+
+// Stats returns the counters as of the last tick, about 100 ms ago at most. Any goroutine may call it.
+func (s *Server) Stats() Stats {
+	s.published.mu.Lock()
+	defer s.published.mu.Unlock()
+	return s.published.stats
+}
+
+// publish makes the engine's counters visible.
+func (s *Server) publish() {
+	st := s.stats
+	st.BytesOut, st.Writes = s.bytesOut.Load(), s.writes.Load()
+	st.AcceptErrors = s.acceptErrors.Load()
+	s.published.mu.Lock()
+	s.published.stats = st
+	s.published.mu.Unlock()
+}
