@@ -124,22 +124,19 @@ func (w *Wheel) Advance(now uint32) {
 		if steps == 0 {
 			break // The same bucket of this level, and so of the levels above.
 		}
-		// What is in the buckets before the one entered has passed, without a look at it. More than a turn of the level
-		// leaves all of them behind.
-		passed := ^uint64(0)
-		if steps <= digits {
-			n := steps - 1
-			if level == 0 {
-				n = steps // A bucket of level 0 is one tick, so what is in it is due on entry.
-			}
-			passed = 1<<n - 1
+		// What is in the buckets before the one entered has passed, without a look at it. A bucket of level 0 is
+		// one tick, so there also what is in the one entered.
+		n := steps - 1
+		if level == 0 {
+			n = steps
 		}
+		passed := uint64(1)<<n - 1 // all of them when n is 64 or more
 		for m := bits.RotateLeft64(w.occupied[level], -int(first&digitMask)) & passed; m != 0; m &= m - 1 {
 			digit := (first + uint32(bits.TrailingZeros64(m))) & digitMask
 			w.splice(bucketDue, uint32(level*digits)+digit)
 			w.occupied[level] &^= 1 << digit
 		}
-		if entered := now >> shift & digitMask; steps <= digits && w.occupied[level]>>entered&1 != 0 {
+		if entered := now >> shift & digitMask; w.occupied[level]>>entered&1 != 0 {
 			w.scatter(uint32(level*digits) + entered)
 		}
 	}
