@@ -1,0 +1,135 @@
+package chat
+
+import (
+	"bytes"
+
+	"mellium.im/xmpp/jid"
+)
+
+// maxPartBytes is the longest part of a JID (RFC 7622, section 3.1).
+const maxPartBytes = 1023
+
+// address is a JID that a client wrote in `to`, in canonical form. It is valid until the next parse, and no longer than
+// the bytes that were parsed.
+type address struct {
+	local    []byte // nil: the server itself
+	resource []byte // nil: a bare JID
+	ours     bool   // the domain is served here
+}
+
+// hosts is the domain that is served, first, and its aliases, in canonical form.
+type hosts []string
+
+// serves reports whether domain is one of ours. ASCII letters may be of either case.
+func (h hosts) serves(domain []byte) bool {
+	domain = bytes.TrimSuffix(domain, []byte("."))
+	for _, name := range h {
+		if equalFold(name, domain) {
+			return true
+		}
+	}
+	return false
+}
+
+// equalFold compares as DNS does: ASCII letters without case.
+func equalFold(canonical string, b []byte) bool {
+	if len(canonical) != len(b) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != canonical[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// parse reads a JID from an attribute value as written. Nearly every JID is plain ASCII in canonical form at our own
+// domain and is taken as it stands, without allocating; the rest goes through the PRECIS profiles of RFC 7622.
+func (h hosts) parse(raw []byte) (a address, ok bool) {
+	bare, local, resource := raw, []byte(nil), []byte(nil)
+	// RFC 7622, section 3.1: first the '/', then the '@' before it.
+	if i := bytes.IndexByte(bare, '/'); i >= 0 {
+		bare, resource = bare[:i], bare[i+1:]
+		if !isPlainResource(resource) {
+			return h.parseSlow(raw)
+		}
+	}
+	if i := bytes.IndexByte(bare, '@'); i >= 0 {
+		local, bare = bare[:i], bare[i+1:]
+		if !isPlainLocal(local) {
+			return h.parseSlow(raw)
+		}
+	}
+	if !h.serves(bare) {
+		return h.parseSlow(raw)
+	}
+	return address{local: local, resource: resource, ours: true}, true
+}
+
+func (h hosts) parseSlow(raw []byte) (a address, ok bool) {
+	j, err := jid.Parse(string(appendUnescaped(nil, raw)))
+	if err != nil {
+		return address{}, false
+	}
+	a.ours = h.serves([]byte(j.Domainpart()))
+	if s := j.Localpart(); s != "" {
+		a.local = []byte(s)
+	}
+	if s := j.Resourcepart(); s != "" {
+		a.resource = []byte(s)
+	}
+	return a, true
+}
+
+// isPlainLocal reports whether p is a localpart that the PRECIS profile UsernameCaseMapped leaves as it is: printable
+// ASCII without capitals, without what RFC 7622, section 3.3.1, excludes, and without references.
+func isPlainLocal(p []byte) bool {
+	for _, c := range p {
+		if c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z' {
+			return false
+		}
+		switch c {
+		case '"', '&', '\'', '/', ':', '<', '>', '@':
+			return false
+		}
+	}
+	return len(p) > 0 && len(p) <= maxPartBytes
+}
+
+// isPlainResource reports whether p is a resourcepart that the profile OpaqueString leaves as it is.
+func isPlainResource(p []byte) bool {
+	for _, c := range p {
+		if c < ' ' || c >= 0x7f || c == '&' {
+			return false
+		}
+	}
+	return len(p) > 0 && len(p) <= maxPartBytes
+}
+
+// canonicalLocal brings a name to the form of a localpart.
+func canonicalLocal(name string) (string, bool) {
+	if isPlainLocal([]byte(name)) {
+		return name, true
+	}
+	j, err := jid.New(name, "localhost", "")
+	return j.Localpart(), err == nil && name != ""
+}
+
+// canonicalResource brings a name to the form of a resourcepart.
+func canonicalResource(name string) (string, bool) {
+	if isPlainResource([]byte(name)) {
+		return name, true
+	}
+	j, err := jid.New("", "localhost", name)
+	return j.Resourcepart(), err == nil && name != ""
+}
+
+// canonicalDomain brings a name to the form of a domainpart.
+func canonicalDomain(name string) (string, bool) {
+	j, err := jid.New("", name, "")
+	return j.Domainpart(), err == nil
+}

@@ -1,0 +1,69 @@
+package chat
+
+// bindingIQ takes the iqs of a client that has logged in but has no resource yet: only binding is understood
+// (RFC 6120, section 7.1).
+func (s *Service) bindingIQ(c *client, e *element) {
+	var child element
+	if string(e.kind) != "set" || !e.onlyChild(&child) || !child.is("bind", nsBind) || len(e.id) == 0 {
+		s.fail(c, streamNotAuthorized)
+		return
+	}
+	resource, problem := s.wantedResource(&child)
+	if problem != "" {
+		s.refuse(c, e, problem)
+		return
+	}
+	first := s.online[c.name()]
+	if old := first.find([]byte(resource)); resource != "" && old != nil {
+		// The newcomer wins: it is most often the same person after a reload (RFC 6120, section 7.7.2.2).
+		s.fail(old, streamConflict)
+		first = s.online[c.name()]
+	}
+	count := 0
+	for d := first; d != nil; d = d.next {
+		count++
+	}
+	if count >= s.cfg.MaxResources {
+		s.refuse(c, e, errResourceConstraint)
+		return
+	}
+	for resource == "" || first.find([]byte(resource)) != nil {
+		resource = s.randomName(resourceBytes)
+	}
+	s.bind(c, resource)
+	b := s.appendResult(s.buf[:0], c, e)
+	b = append(b, "><bind xmlns='"+nsBind+"'><jid>"...)
+	b = appendEscaped(b, c.jid)
+	b = append(b, "</jid></bind></iq>"...)
+	s.buf = b
+	c.out.Send(b)
+}
+
+// wantedResource is the resource that the client asks for, "" for none.
+func (s *Service) wantedResource(bind *element) (resource string, problem stanzaError) {
+	var child element
+	if !bind.find(&child, "resource", nsBind) {
+		return "", ""
+	}
+	s.text = child.appendText(s.text[:0])
+	if len(s.text) == 0 {
+		return "", ""
+	}
+	resource, ok := canonicalResource(string(s.text))
+	if !ok || len(resource) > maxResourceBytes {
+		return "", errBadRequest
+	}
+	return resource, ""
+}
+
+// bind gives c its full JID and puts it among the resources of its account.
+func (s *Service) bind(c *client, resource string) {
+	c.jid = c.jid + "/" + resource
+	c.state = stateBound
+	s.stats.Users++
+	if first := s.online[c.name()]; first != nil {
+		c.next, first.next = first.next, c
+		return
+	}
+	s.online[c.name()] = c
+}

@@ -1,0 +1,116 @@
+package chat
+
+import "slices"
+
+// presenceTo takes a presence stanza with a `to`: directed presence (RFC 6121, section 4.6), a probe (4.3), or a matter
+// of subscriptions (section 3), of which there are none: who is in the crowd is subscribed, who is not cannot be.
+func (s *Service) presenceTo(c *client, e *element) {
+	a, ok := s.hosts.parse(e.to)
+	switch {
+	case !ok:
+		s.refuse(c, e, errJIDMalformed)
+		return
+	case !a.ours:
+		s.refuse(c, e, errRemoteNotFound)
+		return
+	case a.local == nil:
+		return // the server does not care for its users' moods
+	}
+	switch string(e.kind) {
+	case "", "unavailable":
+		s.directPresence(c, e, &a)
+	case "probe":
+		s.probe(c, &a)
+	case "subscribe":
+		s.subscribe(c, &a)
+	case "unsubscribe":
+		s.sendFromBare(c, &a, "unsubscribed")
+	}
+}
+
+// directPresence passes presence on to whom it is addressed, and remembers him, to tell him when c is gone.
+func (s *Service) directPresence(c *client, e *element, a *address) {
+	key := string(a.local)
+	if a.resource != nil {
+		key += "/" + string(a.resource)
+	}
+	if s.online[string(a.local)] == nil {
+		return // nobody there: silence (section 8.5.2.2.2)
+	}
+	rare := c.rarely()
+	at := slices.Index(rare.directed, key)
+	switch {
+	case e.kind != nil:
+		if at >= 0 {
+			rare.directed = slices.Delete(rare.directed, at, at+1)
+		}
+	case at < 0 && len(rare.directed) >= s.cfg.MaxDirected:
+		s.refuse(c, e, errResourceConstraint)
+		return
+	case at < 0:
+		rare.directed = append(rare.directed, key)
+	}
+	s.eachAddressed([]byte(key), func(d *client) {
+		s.stats.PresencesSent++
+		s.forward(c, d, e)
+	})
+}
+
+// probe answers with the presence of those of the account who see c (section 4.3.2).
+func (s *Service) probe(c *client, a *address) {
+	found, known := false, string(a.local) == c.name()
+	for d := s.online[string(a.local)]; d != nil; d = d.next {
+		if !d.sees(c) {
+			continue
+		}
+		known = true
+		if d.available && (a.resource == nil || d.resource() == string(a.resource)) {
+			found = true
+			s.sendPresence(d, c)
+		}
+	}
+	switch {
+	case found:
+	case known || s.inFixedRoster(string(a.local)):
+		s.sendFromBare(c, a, "unavailable")
+	default:
+		s.sendFromBare(c, a, "unsubscribed")
+	}
+}
+
+// subscribe says yes, on behalf of whoever is in the crowd or in the roster, and no for others, whose presence c would
+// never be told.
+func (s *Service) subscribe(c *client, a *address) {
+	name := string(a.local)
+	contact := s.crowdResource(name)
+	if name != c.name() && !(contact != nil && contact.sees(c)) && !s.inFixedRoster(name) {
+		s.sendFromBare(c, a, "unsubscribed")
+		return
+	}
+	s.sendFromBare(c, a, "subscribed")
+	for d := s.online[name]; d != nil; d = d.next {
+		if d.available && d != c && d.sees(c) {
+			s.sendPresence(d, c)
+		}
+	}
+}
+
+// inFixedRoster reports whether name is in everyone's roster.
+func (s *Service) inFixedRoster(name string) bool {
+	return s.hasFixedRoster() && s.cfg.Accounts.byName[name] != nil
+}
+
+// sendFromBare sends c a presence of that type on behalf of an account.
+func (s *Service) sendFromBare(c *client, a *address, kind string) {
+	b := append(s.buf[:0], "<presence xmlns='"+nsClient+"' from='"...)
+	b = appendEscaped(b, string(a.local))
+	b = append(b, '@')
+	b = append(b, s.domain...)
+	b = append(b, "' to='"...)
+	b = appendEscaped(b, c.jid)
+	b = append(b, "' type='"...)
+	b = append(b, kind...)
+	s.buf = append(b, "'/>"...)
+	c.out.Send(s.buf)
+	s.stats.PresencesSent++
+}

@@ -1,0 +1,91 @@
+package chat
+
+import "megaphone/origin/bosh"
+
+// stanzaError is an <error/> ready to be sent (RFC 6120, section 8.3).
+type stanzaError string
+
+func newStanzaError(kind, condition string) stanzaError {
+	return stanzaError("<error type='" + kind + "'><" + condition + " xmlns='" + nsStanzaError + "'/></error>")
+}
+
+var (
+	errBadRequest         = newStanzaError("modify", "bad-request")
+	errFeatureMissing     = newStanzaError("cancel", "feature-not-implemented")
+	errItemNotFound       = newStanzaError("cancel", "item-not-found")
+	errJIDMalformed       = newStanzaError("modify", "jid-malformed")
+	errNotAcceptable      = newStanzaError("modify", "not-acceptable")
+	errNotAllowed         = newStanzaError("cancel", "not-allowed")
+	errRemoteNotFound     = newStanzaError("cancel", "remote-server-not-found")
+	errResourceConstraint = newStanzaError("wait", "resource-constraint")
+	errServiceUnavailable = newStanzaError("cancel", "service-unavailable")
+)
+
+// streamError is a <stream:error/> ready to be sent (RFC 6120, section 4.9.3). It ends the session.
+type streamError string
+
+func newStreamError(condition string) streamError {
+	return streamError("<stream:error xmlns:stream='" + nsStream + "'><" + condition + " xmlns='" + nsStreamError +
+		"'/></stream:error>")
+}
+
+var (
+	streamBadPrefix        = newStreamError("bad-namespace-prefix")
+	streamConflict         = newStreamError("conflict")
+	streamInvalidNamespace = newStreamError("invalid-namespace")
+	streamNotAuthorized    = newStreamError("not-authorized")
+	streamNotWellFormed    = newStreamError("not-well-formed")
+	streamPolicyViolation  = newStreamError("policy-violation")
+	streamUnsupportedType  = newStreamError("unsupported-stanza-type")
+)
+
+// fail ends c with a stream error: XEP-0206, section 7, remote-stream-error with the error as payload.
+func (s *Service) fail(c *client, e streamError) {
+	if c.state == stateEnded {
+		return
+	}
+	s.stats.StreamErrors++
+	out := c.out
+	s.leave(c)
+	out.Terminate(bosh.RemoteStreamError, []byte(e))
+}
+
+// refuse answers stanza e of c with an error, as RFC 6120, section 8.3.1, rules: an error or a result is never answered.
+func (s *Service) refuse(c *client, e *element, problem stanzaError) {
+	if string(e.kind) == "error" || (string(e.kind) == "result" && string(e.local) == "iq") {
+		return
+	}
+	s.stats.StanzaErrors++
+	b := append(s.buf[:0], '<')
+	b = append(b, e.local...)
+	b = append(b, " xmlns='"+nsClient+"' type='error'"...)
+	b = appendReplyAddress(b, c, e, problem != errJIDMalformed)
+	b = append(b, '>')
+	b = append(b, problem...)
+	b = append(b, "</"...)
+	b = append(b, e.local...)
+	b = append(b, '>')
+	s.buf = b
+	c.out.Send(b)
+}
+
+// appendReplyAddress appends the id, from and to of an answer to e. From is the address that the client wrote, so that
+// it recognises the answer also when it used an alias of the domain.
+func appendReplyAddress(b []byte, c *client, e *element, from bool) []byte {
+	if e.id != nil {
+		b = append(b, " id='"...)
+		b = appendValue(b, e.id)
+		b = append(b, '\'')
+	}
+	if from && e.to != nil {
+		b = append(b, " from='"...)
+		b = appendValue(b, e.to)
+		b = append(b, '\'')
+	}
+	if c.state == stateBound {
+		b = append(b, " to='"...)
+		b = appendEscaped(b, c.jid)
+		b = append(b, '\'')
+	}
+	return b
+}

@@ -1,0 +1,176 @@
+package chat
+
+import "time"
+
+// iq routes an info/query (RFC 6120, section 8.2.3; RFC 6121, sections 8.1.1 and 8.5). A get or set has exactly one
+// answer, ours or that of the one it was passed on to; a result or error has none.
+func (s *Service) iq(c *client, e *element) {
+	s.stats.IQs++
+	request := false
+	var child element
+	switch string(e.kind) {
+	case "get", "set":
+		request = true
+		if len(e.id) == 0 || !e.onlyChild(&child) {
+			s.refuse(c, e, errBadRequest)
+			return
+		}
+	case "result", "error":
+	default:
+		s.refuse(c, e, errBadRequest)
+		return
+	}
+	if e.to == nil {
+		if request {
+			s.serve(c, e, &child, true)
+		}
+		return
+	}
+	a, ok := s.hosts.parse(e.to)
+	switch {
+	case !ok:
+		s.refuse(c, e, errJIDMalformed)
+	case !a.ours:
+		s.refuse(c, e, errRemoteNotFound)
+	case a.local != nil && a.resource != nil:
+		if target := s.online[string(a.local)].find(a.resource); target != nil {
+			s.forward(c, target, e)
+			return
+		}
+		s.refuse(c, e, errServiceUnavailable)
+	case !request:
+		// Ours to have, and of no use: an answer to a roster push, for one.
+	case a.resource == nil && (a.local == nil || string(a.local) == c.name()):
+		s.serve(c, e, &child, a.local != nil)
+	default:
+		// For someone's account: nothing is told on his behalf (RFC 6121, section 8.5.2.1.3).
+		s.refuse(c, e, errServiceUnavailable)
+	}
+}
+
+// serve answers a request to the server, or to the account of c itself.
+func (s *Service) serve(c *client, e, query *element, account bool) {
+	get := string(e.kind) == "get"
+	switch {
+	case query.is("ping", nsPing) && get:
+		s.answer(c, e, nil)
+	case query.is("query", nsRoster):
+		s.roster(c, e, get)
+	case query.is("query", nsDiscoInfo) && get:
+		if query.attribute("node") != nil {
+			s.refuse(c, e, errItemNotFound)
+			return
+		}
+		s.answer(c, e, s.discoInfo(c, account))
+	case query.is("query", nsDiscoItems) && get:
+		if query.attribute("node") != nil {
+			s.refuse(c, e, errItemNotFound)
+			return
+		}
+		s.answer(c, e, []byte("<query xmlns='"+nsDiscoItems+"'/>"))
+	case query.is("query", nsVersion) && get:
+		b := append([]byte(nil), "<query xmlns='"+nsVersion+"'><name>Megaphone</name><version>"...)
+		b = appendEscaped(b, s.cfg.Version)
+		s.answer(c, e, append(b, "</version></query>"...))
+	case query.is("time", nsTime) && get:
+		b := append([]byte(nil), "<time xmlns='"+nsTime+"'><tzo>+00:00</tzo><utc>"...)
+		b = appendStamp(b, s.cfg.Now())
+		s.answer(c, e, append(b, "</utc></time>"...))
+	case query.is("session", nsSession) && !get:
+		s.answer(c, e, nil) // RFC 3921, section 3: of no effect since RFC 6121
+	case query.is("bind", nsBind):
+		s.refuse(c, e, errNotAllowed) // one resource a stream
+	default:
+		s.refuse(c, e, errServiceUnavailable)
+	}
+}
+
+// discoInfo is XEP-0030, section 3: of the server, or of the own account.
+func (s *Service) discoInfo(c *client, account bool) []byte {
+	b := append([]byte(nil), "<query xmlns='"+nsDiscoInfo+"'>"...)
+	features := []string{nsDiscoInfo, nsDiscoItems, nsPing}
+	switch {
+	case !account:
+		b = append(b, "<identity category='server' type='im' name='Megaphone'/>"...)
+		features = append(features, nsVersion, nsTime, "msgoffline")
+	case c.anonymous:
+		b = append(b, "<identity category='account' type='anonymous'/>"...)
+	default:
+		b = append(b, "<identity category='account' type='registered'/>"...)
+	}
+	for _, f := range features {
+		b = append(b, "<feature var='"+f+"'/>"...)
+	}
+	return append(b, "</query>"...)
+}
+
+// answer sends the result of request e.
+func (s *Service) answer(c *client, e *element, payload []byte) {
+	b := s.appendResult(s.buf[:0], c, e)
+	if payload == nil {
+		b = append(b, "/>"...)
+	} else {
+		b = append(b, '>')
+		b = append(b, payload...)
+		b = append(b, "</iq>"...)
+	}
+	s.buf = b
+	c.out.Send(b)
+}
+
+// appendResult appends the start tag of the result of request e, but for its end.
+func (s *Service) appendResult(b []byte, c *client, e *element) []byte {
+	b = append(b, "<iq xmlns='"+nsClient+"' type='result'"...)
+	return appendReplyAddress(b, c, e, true)
+}
+
+// forward passes stanza e of c on to target: the bytes as they came, but for from, which is who c is, and xmlns.
+func (s *Service) forward(c, target *client, e *element) {
+	s.buf = appendForwarded(s.buf[:0], e, c.jid)
+	target.out.Send(s.buf)
+}
+
+// appendForwarded appends e with another from and its namespace said. `to` stays as the sender wrote it, also where a
+// message to the bare JID is given to a resource (RFC 6121, section 8.5.2.1.1).
+func appendForwarded(b []byte, e *element, from string) []byte {
+	b = appendStart(b, e, from)
+	return appendRest(b, e, false)
+}
+
+// appendStart appends the beginning of the start tag of e: name, xmlns and from.
+func appendStart(b []byte, e *element, from string) []byte {
+	b = append(b, '<')
+	b = append(b, e.local...)
+	b = append(b, " xmlns='"+nsClient+"' from='"...)
+	b = appendEscaped(b, from)
+	return append(b, '\'')
+}
+
+// appendRest appends what follows in e after that, and with strip also without to and id.
+func appendRest(b []byte, e *element, strip bool) []byte {
+	var cuts [cutCount]span
+	n := 0
+	for which, cut := range e.cut {
+		if cut.to == 0 || !strip && (which == cutTo || which == cutID) {
+			continue
+		}
+		// Keep them in the order of the tag.
+		i := n
+		for ; i > 0 && cuts[i-1].from > cut.from; i-- {
+			cuts[i] = cuts[i-1]
+		}
+		cuts[i] = cut
+		n++
+	}
+	from := e.nameEnd
+	for _, cut := range cuts[:n] {
+		b = append(b, e.raw[from:cut.from]...)
+		from = cut.to
+	}
+	return append(b, e.raw[from:]...)
+}
+
+// appendStamp appends a time in the profile of XEP-0082.
+func appendStamp(b []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+}

@@ -1,0 +1,179 @@
+package chat
+
+import (
+	"bytes"
+	"slices"
+)
+
+// mailboxes keeps messages for those who are away (XEP-0160), in memory, within bounds: per account, so that nobody can
+// fill the server through one name, and in all. What does not fit is refused, never pushed out.
+//
+// Invariant: messages and bytes are the sums over byName, and no mailbox in it is empty.
+type mailboxes struct {
+	cfg      *Config
+	byName   map[string]*mailbox
+	messages int
+	bytes    int
+}
+
+type mailbox struct {
+	stanzas []string
+	bytes   int // with mailboxOverheadBytes for each
+}
+
+func (m *mailboxes) init(cfg *Config) {
+	m.cfg = cfg
+	m.byName = make(map[string]*mailbox)
+}
+
+// put keeps a copy of a stanza; false when a bound is reached.
+func (m *mailboxes) put(name string, stanza []byte) bool {
+	box := m.byName[name]
+	if box == nil {
+		box = new(mailbox)
+	}
+	size := len(stanza) + mailboxOverheadBytes
+	if len(box.stanzas) >= m.cfg.MailboxMessages || box.bytes+size > m.cfg.MailboxBytes ||
+		m.messages >= m.cfg.AllMailboxMessages || m.bytes+size > m.cfg.AllMailboxBytes {
+		return false
+	}
+	box.stanzas = append(box.stanzas, string(stanza))
+	box.bytes += size
+	m.messages++
+	m.bytes += size
+	m.byName[name] = box
+	return true
+}
+
+// take empties a mailbox: its stanzas, oldest first.
+func (m *mailboxes) take(name string) []string {
+	box := m.byName[name]
+	if box == nil {
+		return nil
+	}
+	delete(m.byName, name)
+	m.messages -= len(box.stanzas)
+	m.bytes -= box.bytes
+	return box.stanzas
+}
+
+// keep stores message e for an account; false when it cannot be kept and the sender should know. What is worthless
+// later, such as "is typing", is dropped (XEP-0160, section 3; XEP-0334).
+func (s *Service) keep(name string, e *element, from string) bool {
+	if !s.hasAccount(name) {
+		return false
+	}
+	var child element
+	if kindOfMessage(e.kind) == messageChat && !e.find(&child, "body", string(e.space)) ||
+		e.find(&child, "no-store", nsHints) {
+		return true
+	}
+	s.buf = appendStart(s.buf[:0], e, from)
+	if e.to == nil {
+		s.buf = append(s.buf, " to='"...)
+		s.buf = appendEscaped(s.buf, name+"@"+s.domain)
+		s.buf = append(s.buf, '\'')
+	}
+	s.buf = s.appendDelayed(s.buf, e)
+	if !s.mailboxes.put(name, s.buf) {
+		s.stats.StoreRefused++
+		return false
+	}
+	s.stats.Stored++
+	return true
+}
+
+// appendDelayed appends what follows from in e with a delay stamp as the last child (XEP-0203).
+func (s *Service) appendDelayed(b []byte, e *element) []byte {
+	start := len(b)
+	b = appendRest(b, e, false)
+	if e.empty {
+		b = bytes.TrimRight(b, " \t\r\n/>")
+		b = append(b, '>')
+	} else {
+		b = b[:start+bytes.LastIndex(b[start:], []byte("</"))]
+	}
+	b = append(b, "<delay xmlns='"+nsDelay+"' from='"...)
+	b = appendEscaped(b, s.domain)
+	b = append(b, "' stamp='"...)
+	b = appendStamp(b, s.cfg.Now())
+	b = append(b, "'/></"...)
+	b = append(b, e.local...)
+	return append(b, '>')
+}
+
+// isDelayed reports whether e, which was sent by the server, bears its stamp: it was kept before, and not taken.
+func (s *Service) isDelayed(e *element) bool {
+	var child element
+	for i := 0; ; {
+		next, ok := e.child(&child, i)
+		if !ok {
+			return false
+		}
+		if child.is("delay", nsDelay) && string(child.from) == s.domain {
+			return true
+		}
+		i = next
+	}
+}
+
+// hasAccount reports whether someone of that name may log in later.
+func (s *Service) hasAccount(name string) bool {
+	switch {
+	case isAnonymousName(name):
+		return s.online[name] != nil
+	case s.cfg.Accounts != nil:
+		return s.cfg.Accounts.byName[name] != nil
+	}
+	return true
+}
+
+// emptyMailbox gives c what was kept for its account.
+func (s *Service) emptyMailbox(c *client) {
+	for _, stanza := range s.mailboxes.take(c.name()) {
+		c.out.Send([]byte(stanza))
+		s.stats.Delivered++
+	}
+}
+
+// salvage finds another place for the messages that were on their way to c when its session ended: another resource, or
+// the mailbox. A message to the bare JID that another resource got as well is not sent to it again.
+func (s *Service) salvage(c *client) {
+	if c.anonymous {
+		return // nobody will ever ask for them
+	}
+	var lost [][]byte
+	c.out.Undelivered(func(payload []byte) { lost = append(lost, slices.Clone(payload)) })
+	for _, payload := range lost {
+		var e element
+		if !parseElement(&e, payload, nil) || string(e.local) != "message" || e.from == nil {
+			continue
+		}
+		switch kindOfMessage(e.kind) {
+		case messageNormal, messageChat:
+			s.salvageMessage(c, &e)
+		}
+	}
+}
+
+func (s *Service) salvageMessage(c *client, e *element) {
+	name := c.name()
+	for d := s.online[name]; d != nil; d = d.next {
+		if !d.takes() {
+			continue
+		}
+		if bytes.IndexByte(e.to, '/') >= 0 && s.sendToTakers(name, e.raw) {
+			s.stats.Salvaged++
+		}
+		return
+	}
+	var kept bool
+	if s.isDelayed(e) {
+		kept = s.mailboxes.put(name, e.raw)
+	} else {
+		kept = s.keep(name, e, string(appendUnescaped(nil, e.from)))
+	}
+	if kept {
+		s.stats.Salvaged++
+	}
+}

@@ -1,0 +1,177 @@
+package chat
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// presence takes a presence stanza (RFC 6121, sections 3 and 4).
+func (s *Service) presence(c *client, e *element) {
+	s.stats.Presences++
+	if len(e.raw) > s.cfg.MaxPresenceBytes {
+		s.refuse(c, e, errNotAcceptable)
+		return
+	}
+	switch kind := string(e.kind); {
+	case kind == "error":
+		// Nobody waits for it.
+	case kind != "" && !isPresenceType(kind), e.kind != nil && kind == "":
+		s.refuse(c, e, errBadRequest)
+	case e.to != nil:
+		s.presenceTo(c, e)
+	case kind == "":
+		s.available(c, e)
+	case kind == "unavailable":
+		s.goUnavailable(c, e)
+	default:
+		s.refuse(c, e, errBadRequest) // about a subscription, and does not say whose
+	}
+}
+
+func isPresenceType(kind string) bool {
+	switch kind {
+	case "unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe":
+		return true
+	}
+	return false
+}
+
+// available makes c available, or changes how (sections 4.2 and 4.4).
+func (s *Service) available(c *client, e *element) {
+	priority, ok := s.readPriority(e)
+	if !ok {
+		s.refuse(c, e, errBadRequest)
+		return
+	}
+	first := !c.available
+	if first {
+		s.stats.Available++
+	}
+	newcomer := s.crowdResource(c.name()) == nil
+	joined := c.place == 0 && s.joinCrowd(c)
+	c.available, c.priority = true, priority
+	s.text = appendRest(s.text[:0], e, true)
+	c.presence = s.presences.intern(s.text)
+	s.announce(c, newcomer, first || joined)
+	s.sendPresence(c, c)
+	if c.takes() {
+		s.emptyMailbox(c)
+	}
+}
+
+// announce tells those who see c of its presence, and with first also c of theirs. newcomer: its account was not in the
+// crowd before.
+func (s *Service) announce(c *client, newcomer, first bool) {
+	if newcomer {
+		s.pushItem(c, "both")
+	}
+	s.eachSeen(c, func(d *client) {
+		s.sendPresence(c, d)
+		if first {
+			s.sendPresence(d, c)
+		}
+	})
+}
+
+// readPriority reads <priority/>, 0 when absent (section 4.7.2.3).
+func (s *Service) readPriority(e *element) (int8, bool) {
+	var child element
+	for i := 0; ; {
+		next, more := e.child(&child, i)
+		if !more {
+			return 0, true
+		}
+		if string(child.local) == "priority" && (child.space == nil || string(child.space) == nsClient) {
+			s.text = child.appendText(s.text[:0])
+			n, err := strconv.ParseInt(string(bytes.TrimSpace(s.text)), 10, 8)
+			return int8(n), err == nil
+		}
+		i = next
+	}
+}
+
+// sendPresence tells d the presence of c.
+func (s *Service) sendPresence(c, d *client) {
+	b := append(s.buf[:0], "<presence xmlns='"+nsClient+"' from='"...)
+	b = appendEscaped(b, c.jid)
+	b = append(b, "' to='"...)
+	b = appendEscaped(b, d.jid)
+	b = append(b, '\'')
+	s.buf = append(b, c.presence...)
+	d.out.Send(s.buf)
+	s.stats.PresencesSent++
+}
+
+// goUnavailable tells everyone who knows c to be available that it is not any more (section 4.5), with the words of e,
+// or with none if it is nil because the session has ended.
+func (s *Service) goUnavailable(c *client, e *element) {
+	const gone = " type='unavailable'/>"
+	rest := gone
+	if e != nil {
+		rest = string(appendRest(nil, e, true))
+	}
+	if c.available {
+		c.available = false
+		c.presence = rest
+		s.stats.Available--
+		s.eachSeen(c, func(d *client) { s.sendPresence(c, d) })
+		if c.anonymous && s.crowdResource(c.name()) == nil {
+			s.pushItem(c, "remove") // a name that is never used again
+		}
+	}
+	c.presence = rest
+	if c.rare != nil {
+		for _, address := range c.rare.directed {
+			s.eachAddressed([]byte(address), func(d *client) {
+				if !c.sees(d) {
+					s.sendPresence(c, d)
+				}
+			})
+		}
+		c.rare.directed = nil
+	}
+	c.presence = ""
+}
+
+// eachAddressed calls yield with those whom presence to an address, "name" or "name/resource", reaches: the available
+// resources, or the one (section 8.5.2.1.2 and 8.5.3.1).
+func (s *Service) eachAddressed(address []byte, yield func(*client)) {
+	name, resource, full := bytes.Cut(address, []byte{'/'})
+	first := s.online[string(name)]
+	if full {
+		if d := first.find(resource); d != nil {
+			yield(d)
+		}
+		return
+	}
+	for d := first; d != nil; d = d.next {
+		if d.available {
+			yield(d)
+		}
+	}
+}
+
+// maxInternBytes and maxInterned bound the presences that are shared: 1024 x 1 KiB.
+const (
+	maxInternBytes = 1024
+	maxInterned    = 1024
+)
+
+// interner shares equal presences: those of a million users of the same client are the same.
+type interner struct{ known map[string]string }
+
+// intern returns p as a string.
+func (i *interner) intern(p []byte) string {
+	if shared, ok := i.known[string(p)]; ok {
+		return shared
+	}
+	text := string(p)
+	if len(p) > maxInternBytes {
+		return text
+	}
+	if i.known == nil || len(i.known) >= maxInterned {
+		i.known = make(map[string]string) // what is in use lives on with those who use it
+	}
+	i.known[text] = text
+	return text
+}

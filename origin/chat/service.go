@@ -1,0 +1,227 @@
+package chat
+
+import (
+	"encoding/base32"
+	"io"
+	"strings"
+
+	"megaphone/origin/bosh"
+)
+
+// Service is the chat. It implements bosh.Service; all its methods are for the engine's goroutine.
+type Service struct {
+	cfg    Config
+	domain string
+	hosts  hosts
+	login  login
+
+	online    map[string]*client // by name: the first resource of each account
+	crowd     []*client
+	mailboxes mailboxes
+	presences interner
+	stats     Stats
+
+	features      []byte // before authentication
+	boundFeatures []byte // after it
+	pushes        uint64 // roster pushes made: their ids
+	buf           []byte // what is being written; Send copies it
+	text          []byte // text being read
+}
+
+// Stats counts what the service has done. Users, Available, Crowd, Mailboxes, MailboxMessages and MailboxBytes are what
+// there is now, the others are totals.
+type Stats struct {
+	Streams, Users, Available, Crowd int // sessions: open; logged in and bound; with presence; in the crowd
+
+	Logins, LoginFailures      uint64
+	Messages, Delivered        uint64 // messages taken from clients, copies given to clients
+	Presences, PresencesSent   uint64
+	IQs                        uint64
+	Stored, StoreRefused       uint64 // messages kept for later; not kept because a bound was reached
+	Salvaged                   uint64 // undelivered messages of ended sessions that found another place
+	StanzaErrors, StreamErrors uint64
+	Mailboxes, MailboxMessages int
+	MailboxBytes               int
+}
+
+// New makes the chat. cfg must be valid (Validate); a Config that is not panics.
+func New(cfg Config) *Service {
+	if err := cfg.Validate(); err != nil {
+		panic("chat: " + err.Error())
+	}
+	cfg = cfg.WithDefaults()
+	s := &Service{cfg: cfg, online: make(map[string]*client)}
+	for _, name := range append(append([]string{cfg.Domain}, cfg.Aliases...), DefaultDomain) {
+		canonical, _ := canonicalDomain(name)
+		s.hosts = append(s.hosts, canonical)
+	}
+	s.domain = s.hosts[0]
+	s.login.init(&s.cfg)
+	s.mailboxes.init(&s.cfg)
+	s.features = s.login.features()
+	s.boundFeatures = []byte("<stream:features xmlns:stream='" + nsStream + "'><bind xmlns='" + nsBind + "'/>" +
+		"<session xmlns='" + nsSession + "'><optional/></session></stream:features>")
+	return s
+}
+
+// Domain is the domain served, in canonical form.
+func (s *Service) Domain() string { return s.domain }
+
+// Stats returns the counters.
+func (s *Service) Stats() Stats {
+	st := s.stats
+	st.Crowd = len(s.crowd)
+	st.Mailboxes = len(s.mailboxes.byName)
+	st.MailboxMessages, st.MailboxBytes = s.mailboxes.messages, s.mailboxes.bytes
+	return st
+}
+
+// Open takes a new session, if it is for our domain.
+func (s *Service) Open(session *bosh.Session, o bosh.Open) bosh.Condition {
+	c, condition := s.open(session, o.To)
+	if c != nil {
+		session.Data = c
+	}
+	return condition
+}
+
+// Restart answers a new stream with the features of the state that the session is in.
+func (s *Service) Restart(session *bosh.Session) { s.restart(session.Data.(*client)) }
+
+// Stanza takes one stanza. It borrows payload until return.
+func (s *Service) Stanza(session *bosh.Session, payload []byte) {
+	s.stanza(session.Data.(*client), payload)
+}
+
+// Closed forgets the session.
+func (s *Service) Closed(session *bosh.Session) {
+	s.closed(session.Data.(*client))
+	session.Data = nil
+}
+
+func (s *Service) open(out stream, to string) (*client, bosh.Condition) {
+	switch {
+	case to == "":
+		return nil, bosh.ImproperAddressing
+	case !s.hosts.serves([]byte(to)):
+		if canonical, ok := canonicalDomain(to); !ok || !s.hosts.serves([]byte(canonical)) {
+			return nil, bosh.HostUnknown
+		}
+	}
+	s.stats.Streams++
+	c := &client{out: out}
+	out.Send(s.features)
+	return c, ""
+}
+
+func (s *Service) restart(c *client) {
+	switch c.state {
+	case stateOpen:
+		c.rare = nil // a new stream begins the negotiation anew
+		c.out.Send(s.features)
+	case stateAuthenticated, stateBound:
+		c.out.Send(s.boundFeatures)
+	}
+}
+
+// closed is the end of the stream, whoever ended it: what it has not been given goes where it would have gone had the
+// session not been there.
+func (s *Service) closed(c *client) {
+	s.stats.Streams--
+	s.leave(c)
+	if c.jid != "" {
+		s.salvage(c)
+	}
+}
+
+// stanza tells apart what a client may send in each state.
+func (s *Service) stanza(c *client, p []byte) {
+	if c.state == stateEnded {
+		return
+	}
+	var e element
+	if !parseElement(&e, p, nil) {
+		s.fail(c, streamNotWellFormed)
+		return
+	}
+	if string(e.space) == nsSASL {
+		s.sasl(c, &e)
+		return
+	}
+	handle := s.handler(&e)
+	switch {
+	case handle == nil:
+		s.fail(c, streamUnsupportedType)
+	case e.prefix != nil:
+		s.fail(c, streamBadPrefix) // RFC 6120, section 4.8.5
+	case e.space != nil && string(e.space) != nsClient:
+		s.fail(c, streamInvalidNamespace)
+	case c.state == stateBound:
+		handle(s, c, &e)
+	case c.state == stateAuthenticated && string(e.local) == "iq":
+		s.bindingIQ(c, &e)
+	default:
+		s.fail(c, streamNotAuthorized) // RFC 6120, sections 6.3.2 and 7.1
+	}
+}
+
+// handler is what takes the kind of stanza that e is; nil for no stanza.
+func (s *Service) handler(e *element) func(*Service, *client, *element) {
+	switch string(e.local) {
+	case "message":
+		return (*Service).message
+	case "presence":
+		return (*Service).presence
+	case "iq":
+		return (*Service).iq
+	}
+	return nil
+}
+
+// leave takes c out of everything. It may be called again.
+func (s *Service) leave(c *client) {
+	if c.state == stateBound {
+		s.goUnavailable(c, nil)
+		s.leaveCrowd(c)
+		s.unlink(c)
+		s.stats.Users--
+	}
+	if c.anonymous && c.state != stateEnded {
+		s.mailboxes.take(c.jid[:c.nameEnd]) // nobody will ever ask for it
+	}
+	c.state = stateEnded
+	c.rare = nil
+}
+
+// unlink takes c out of the resources of its account.
+func (s *Service) unlink(c *client) {
+	first := s.online[c.name()]
+	switch {
+	case first == c && c.next == nil:
+		delete(s.online, c.name())
+	case first == c:
+		// The key must not keep the departed one's JID in memory.
+		delete(s.online, c.name())
+		s.online[c.next.name()] = c.next
+	default:
+		for first.next != c {
+			first = first.next
+		}
+		first.next = c.next
+	}
+	c.next = nil
+}
+
+var nameAlphabet = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// randomName returns n bytes of randomness in the alphabet of names. Without randomness no name can be given.
+func (s *Service) randomName(n int) string {
+	p := make([]byte, n)
+	if _, err := io.ReadFull(s.cfg.Random, p); err != nil {
+		panic("chat: no random bytes: " + err.Error())
+	}
+	return nameAlphabet.EncodeToString(p)
+}
+
+// isAnonymousName reports whether ANONYMOUS made the name.
+func isAnonymousName(name string) bool { return strings.HasPrefix(name, anonymousPrefix) }
