@@ -3,7 +3,7 @@
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { desktop, launch, Person, phone, servePage } from './lib/browser.js';
-import { startDemo, startPair, Program } from './lib/program.js';
+import { startDemo, startPair, Program, writeAccounts } from './lib/program.js';
 
 let browser;
 let demo;
@@ -38,7 +38,7 @@ test('two people chat both ways, on a desk and on a phone', async (t) => {
 
   await alice.open('bob');
   await alice.write('Hello Bob, can you hear me?');
-  await bob.page.getByLabel('1 unread').waitFor();
+  await bob.row('alice').filter({ hasText: '1 unread' }).waitFor();
   assert.equal(await bob.page.title(), '(1) Megaphone');
   await bob.shot('3-unread-phone-dark');
   await alice.message('Hello Bob', 'delivered');
@@ -49,7 +49,7 @@ test('two people chat both ways, on a desk and on a phone', async (t) => {
   await bob.write('Loud and clear 📣');
   await alice.message('Loud and clear');
   for (const [person, text] of [
-    [alice, 'This page holds one request open, all the time. The edge keeps it in 24 bytes.'],
+    [alice, 'My page holds one request open, all the time, in case you write.'],
     [bob, 'Only one?'],
     [alice, 'One, and a second for the moment of writing.\nThat is BOSH.'],
     [bob, '<b>not bold</b> & "quoted"'],
@@ -65,11 +65,11 @@ test('two people chat both ways, on a desk and on a phone', async (t) => {
 });
 
 test('a guest, a name beyond ASCII, and leaving', async (t) => {
-  const [zoe] = await gather(t, `http://${demo.address}/`, { 'zoë 你好': { ...desktop, colorScheme: 'dark' } });
+  const [zoe] = await gather(t, `http://${demo.address}/`, { 'zoë ωmega': { ...desktop, colorScheme: 'dark' } });
   const guest = await Person.open(browser, `http://${demo.address}/`, phone);
   t.after(() => guest.close());
   await guest.signInAsGuest();
-  await guest.open('zoë 你好');
+  await guest.open('zoë ωmega');
   await guest.write('Hi, I have no name.');
   const row = zoe.page.locator('.person').filter({ hasText: 'Hi, I have no name.' });
   await row.click();
@@ -82,6 +82,23 @@ test('a guest, a name beyond ASCII, and leaving', async (t) => {
   await guest.page.getByRole('button', { name: 'Start chatting' }).waitFor();
   await zoe.page.locator('#peer-state').filter({ hasText: 'offline' }).waitFor();
   assert.deepEqual([zoe.faults, guest.faults], [[], []]);
+});
+
+test('a wrong password is told, and the right one lets in', async (t) => {
+  const accounts = await writeAccounts(t, 'alice:correct horse');
+  const own = await startDemo('--accounts', accounts);
+  t.after(() => own.program.kill());
+  const alice = await Person.open(browser, `http://${own.address}/`);
+  t.after(() => alice.close());
+  await alice.page.getByLabel('Your name').fill('alice');
+  await alice.page.getByLabel('Password').fill('wrong');
+  await alice.page.getByRole('button', { name: 'Start chatting' }).click();
+  await alice.page.getByText('The server did not accept that name and password.').waitFor();
+  await alice.shot('8-refused-desktop');
+  await alice.page.getByLabel('Password').fill('correct horse');
+  await alice.page.getByRole('button', { name: 'Start chatting' }).click();
+  await alice.online();
+  assert.deepEqual(alice.faults, []);
 });
 
 test('the keyboard alone is enough', async (t) => {
@@ -122,6 +139,25 @@ test('a reload keeps the session and the messages', async (t) => {
   assert.deepEqual(await alice.texts(), ['before', 'after']);
 });
 
+test('a duplicated tab gets a session of its own', async (t) => {
+  const [alice, bob] = await gather(t, `http://${demo.address}/`, { alice: desktop, bob: desktop });
+  // A window opened by a page gets a copy of its sessionStorage, just as "duplicate tab" makes one.
+  const [page] = await Promise.all([
+    alice.page.context().waitForEvent('page'), alice.page.evaluate(() => { window.open(location.href); }),
+  ]);
+  const copy = new Person(page);
+  await copy.online();
+  const sid = ({ page: any }) => any.evaluate(() => JSON.parse(sessionStorage.getItem('strophe-bosh-session')).sid);
+  assert.notEqual(await sid(copy), await sid(alice));
+  await copy.open('bob');
+  await copy.write('from the copy');
+  await bob.open('alice');
+  await bob.message('from the copy');
+  await alice.open('bob');
+  await alice.write('from the first');
+  await bob.message('from the first');
+});
+
 test('an edge restart is survived: same session, nothing lost, nothing twice', async (t) => {
   const pair = await startPair();
   t.after(() => pair.stop());
@@ -141,8 +177,8 @@ test('an edge restart is survived: same session, nothing lost, nothing twice', a
   await alice.write('two');
   await bob.write('three');
   await alice.message('two', 'queued');
-  await alice.shot('8-edge-away-desktop');
-  await bob.shot('9-edge-away-phone');
+  await alice.shot('9-edge-away-desktop');
+  await bob.shot('10-edge-away-phone');
   await pair.restartEdge();
 
   await alice.banner('Connected again');

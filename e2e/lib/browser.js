@@ -9,8 +9,11 @@ import { chromium } from 'playwright-core';
 const pageDir = new URL('../../cmd/megaphone/page/', import.meta.url);
 const shots = new URL('../screenshots/', import.meta.url);
 
-export const desktop = { viewport: { width: 1180, height: 760 } };
-export const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+const still = { reducedMotion: 'reduce', locale: 'en-GB' };
+export const desktop = { ...still, viewport: { width: 1180, height: 760 } };
+export const phone = {
+  ...still, viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true,
+};
 
 export function launch() {
   return chromium.launch({
@@ -20,14 +23,19 @@ export function launch() {
   });
 }
 
-/** Serves the page's files as `demo` does, but with another BOSH address: a page from one site, BOSH from another. */
+/**
+ * Serves the page's files as `demo` does, but with another BOSH address: a page from one site, BOSH from another.
+ * The policy is the strictest that works, so that a script, a style or a resource from elsewhere would be a fault.
+ */
 export async function servePage(boshUrl) {
+  const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
+    + `connect-src ${new URL(boshUrl).origin}`;
   const types = { html: 'text/html; charset=utf-8', css: 'text/css', js: 'text/javascript' };
   const server = createServer((request, response) => {
     const name = request.url === '/' ? 'index.html' : request.url.slice(1);
     try {
       const text = readFileSync(new URL(name, pageDir), 'utf8');
-      response.writeHead(200, { 'Content-Type': types[name.split('.').pop()] });
+      response.writeHead(200, { 'Content-Type': types[name.split('.').pop()], 'Content-Security-Policy': policy });
       response.end(text.replace('content="/http-bind"', `content="${boshUrl}"`));
     } catch {
       response.writeHead(404).end();

@@ -26,11 +26,11 @@ export class Client extends EventEmitter {
   get jid() { return this.conn.jid; }
   get bare() { return Strophe.getBareJidFromJid(this.conn.jid); }
 
-  /** Logs in; fails with Strophe's condition as `condition`. jid without a node: ANONYMOUS. */
+  /** Logs in; fails with Strophe's `status`, `condition` and `element`. jid without a node: ANONYMOUS. */
   connect(jid, password = 'any') {
     const result = new Promise((resolve, reject) => {
-      const refuse = (name) => (condition) =>
-        reject(Object.assign(new Error(`${name}: ${condition}`), { status: name, condition }));
+      const refuse = (name) => (condition, element) =>
+        reject(Object.assign(new Error(`${name}: ${condition}`), { status: name, condition, element }));
       const ends = {
         [Strophe.Status.AUTHFAIL]: refuse('AUTHFAIL'),
         [Strophe.Status.CONNFAIL]: refuse('CONNFAIL'),
@@ -42,7 +42,7 @@ export class Client extends EventEmitter {
       };
       this.conn.connect(jid, password, (status, condition, element) => {
         this.emit('status', status, condition, element);
-        ends[status]?.(condition);
+        ends[status]?.(condition, element);
       });
     });
     return within(15, `log-in of ${jid}`, result);

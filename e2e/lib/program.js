@@ -6,6 +6,9 @@
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { within } from './deadline.js';
 
@@ -101,4 +104,13 @@ export async function startPair(...originFlags) {
   pair.restartEdge = async () => { pair.edge = await startEdge(); };
   pair.stop = async () => { await pair.edge.kill(); await origin.kill(); };
   return pair;
+}
+
+/** Writes an accounts file of name:password lines for the time of test t, and gives its path. */
+export async function writeAccounts(t, ...lines) {
+  const dir = await mkdtemp(join(tmpdir(), 'megaphone-e2e-'));
+  t.after(() => rm(dir, { recursive: true }));
+  const file = join(dir, 'accounts');
+  await writeFile(file, `${lines.join('\n')}\n`, { mode: 0o600 });
+  return file;
 }

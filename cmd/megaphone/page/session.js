@@ -1,0 +1,195 @@
+/*
+ * The session: Strophe.js over BOSH, kept alive for as long as the user wants to be logged in.
+ *
+ *   off --> connecting --> online <--> trouble       the edge is away: the same requests are sent again and again
+ *                ^            |           |
+ *                +-- waiting <+-----------+          the session is gone: log in again, with back-off
+ *
+ * Of each stanza that was sent with an id the owner learns when the server has taken it: it is proven by the answer to a
+ * ping that was sent after it. What was not proven when a session ended must be sent again in the next one.
+ */
+
+const maxRetrySeconds = 5;    // between two tries to reach the edge
+const maxLoginSeconds = 30;   // between two log-ins
+const restoreSeconds = 8;     // a restored session that has not answered by then is given up
+// SCRAM needs the browser's own hashing, which it has on localhost and over https only. undefined: all of Strophe's.
+const mechanisms = globalThis.crypto?.subtle ? undefined : [Strophe.SASLAnonymous, Strophe.SASLPlain];
+const kept = 'What you write is kept and sent then.';
+
+/**
+ * owner: { onPhase(phase, words), onReady(restored, jid), onProven(ids), onRefused(words),
+ *          handlers: [[handler(stanza), namespace, name, type], ...] }.
+ */
+export class Session {
+  constructor(service, domain, owner) {
+    Object.assign(this, { service, domain, owner, phase: 'off', jid: '', password: '', logins: 0, live: null });
+  }
+
+  /** Logs in. jid: a bare JID, or the domain alone for a guest. */
+  logIn(jid, password) {
+    Object.assign(this, { jid, password, logins: 0 });
+    this.#connect();
+  }
+
+  /** Takes over the session that Strophe has stored before a reload. False when there is none. */
+  restore(jid, password) {
+    Object.assign(this, { jid, password, logins: 0 });
+    const live = this.#begin();
+    try {
+      live.conn.restore(undefined, live.onStatus);
+    } catch {
+      return false;
+    }
+    // A request that was lost by the reload leaves a hole in the rids, and such a session would never answer.
+    setTimeout(() => {
+      if (this.live === live && !live.proven && this.phase !== 'trouble') this.#again('Your session was not taken over.');
+    }, restoreSeconds * 1000);
+    return true;
+  }
+
+  /** Logs out, or stops trying to log in. */
+  leave() {
+    clearTimeout(this.timer);
+    const { live } = this;
+    this.#enter('off');
+    if (live?.ready) {
+      this.live = null;
+      live.conn.disconnect();
+    } else {
+      this.#drop();
+    }
+  }
+
+  get ready() { return Boolean(this.live?.ready); }
+
+  /** Sends a stanza. id: reported by onProven when the server has it; nothing is sent twice in one session. */
+  send(stanza, id) {
+    const { live } = this;
+    if (!live?.ready || live.sent.has(id)) return;
+    live.conn.send(stanza);
+    if (!id) return;
+    live.sent.add(id);
+    live.unproven.add(id);
+    this.#prove(live);
+  }
+
+  ask(iq, onAnswer) { this.live.conn.sendIQ(iq, onAnswer); }
+
+  #enter(phase, words = '') {
+    this.phase = phase;
+    this.owner.onPhase(phase, words);
+  }
+
+  /** Starts afresh. A callback of an older connection is not taken for this one's. */
+  #begin() {
+    this.#drop();
+    this.#enter('connecting');
+    const conn = new Strophe.Connection(this.service, { keepalive: true, mechanisms });
+    const live = { conn, ready: false, proven: false, pinging: false, sent: new Set(), unproven: new Set(), why: '' };
+    live.onStatus = (status, condition) => { if (this.live === live) this.#onStatus(live, status, condition); };
+    const onError = () => { if (this.live === live) this.#retry(live); };
+    for (const status of [0, 500, 502, 503, 504]) conn.addProtocolErrorHandler('HTTP', status, onError);
+    this.live = live;
+    return live;
+  }
+
+  /** Forgets the connection without a word to the server. */
+  #drop() {
+    const { live } = this;
+    this.live = null;
+    live?.conn._proto._abortAllRequests();
+    live?.conn._doDisconnect();
+  }
+
+  #connect() {
+    clearTimeout(this.timer);
+    const live = this.#begin();
+    live.conn.connect(this.jid, this.password, live.onStatus);
+  }
+
+  #onStatus(live, status, condition) {
+    const { Status } = Strophe;
+    if (status === Status.CONNECTED || status === Status.ATTACHED) this.#onReady(live, status === Status.ATTACHED);
+    if (status === Status.AUTHFAIL) this.#refused('The server did not accept that name and password.');
+    if (status === Status.CONNFAIL) live.why = condition;
+    if (status !== Status.DISCONNECTED) return;
+    if (live.why === 'conflict') this.#refused('You have logged in somewhere else.');
+    else this.#again(sentence(live.why || condition, this.domain));
+  }
+
+  #onReady(live, restored) {
+    live.ready = true;
+    for (const [handler, ...filter] of this.owner.handlers) {
+      live.conn.addHandler((stanza) => { handler(stanza); return true; }, ...filter);
+    }
+    this.owner.onReady(restored, live.conn.jid);
+    this.#prove(live);
+  }
+
+  #refused(words) {
+    this.#drop();
+    this.#enter('off');
+    this.owner.onRefused(words);
+  }
+
+  #again(reason) {
+    this.#drop();
+    const seconds = Math.min(maxLoginSeconds, 2 ** this.logins++ / 2) * (0.75 + Math.random() / 2);
+    this.#enter('waiting', `${reason} Logging in again… ${kept}`);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.#connect(), seconds * 1000);
+  }
+
+  /**
+   * A request has failed. Strophe sends it again after (sends cubed) seconds, and gives up after five errors, which two
+   * requests on a lost connection reach within 8 seconds. An edge restart may take longer, and the origin keeps the
+   * session: go on with the same requests every few seconds, however long it takes.
+   */
+  #retry(live) {
+    if (!live.failing) live.failing = Date.now();
+    const away = (Date.now() - live.failing) / 1000;
+    const seconds = Math.min(maxRetrySeconds, 1.1 + away / 4) * (1 + Math.random() / 4);
+    const bosh = live.conn._proto;
+    bosh.errors = 0;
+    for (const request of bosh._requests) if (request.sends > 1) request.sends = Math.cbrt(seconds);
+    if (!live.ready) return this.#enter('connecting', 'The server does not answer. Trying again…');
+    if (this.phase !== 'trouble') this.#enter('trouble', `Connection lost. Trying again… ${kept}`);
+    return this.#prove(live);
+  }
+
+  /** Pings the server: its answer proves that the session lives and that all that was sent before has arrived. */
+  #prove(live) {
+    if (live.pinging) return;
+    live.pinging = true;
+    let before;
+    const done = () => {
+      if (this.live !== live) return;
+      before.forEach((id) => live.unproven.delete(id));
+      this.owner.onProven(before);
+      if (this.phase !== 'online') {
+        const back = this.logins > 0 ? 'Logged in again.' : live.failing ? 'Connected again.' : '';
+        this.#enter('online', back);
+      }
+      Object.assign(live, { pinging: false, proven: true, failing: 0 });
+      this.logins = 0;
+      if (live.unproven.size > 0) this.#prove(live);
+    };
+    // What is sent in the same turn goes before the ping: it is covered too.
+    queueMicrotask(() => {
+      if (this.live !== live) return;
+      before = new Set(live.unproven);
+      live.conn.sendIQ($iq({ type: 'get', to: this.domain }).c('ping', { xmlns: 'urn:xmpp:ping' }), done, done);
+    });
+  }
+}
+
+/** Why a session ended, for people. */
+function sentence(condition, domain) {
+  switch (condition) {
+    case 'item-not-found': return 'The server no longer knew your session.';
+    case 'system-shutdown': return 'The server was shut down.';
+    case 'remote-connection-failed': return 'The chat server behind the edge cannot be reached.';
+    case 'host-unknown': case 'improper-addressing': return `The server does not know the domain ${domain}.`;
+    default: return 'The session ended.';
+  }
+}
