@@ -30,8 +30,8 @@ func (s *Service) bindingIQ(c *client, e *element) {
 	for resource == "" || first.find([]byte(resource)) != nil {
 		resource = s.randomName(resourceBytes)
 	}
+	b := s.appendResult(s.buf[:0], c, e) // before c has an address: the answer has no `to`, as in section 7.6.1
 	s.bind(c, resource)
-	b := s.appendResult(s.buf[:0], c, e)
 	b = append(b, "><bind xmlns='"+nsBind+"'><jid>"...)
 	b = appendEscaped(b, c.jid)
 	b = append(b, "</jid></bind></iq>"...)
