@@ -6,7 +6,8 @@ import { Client, Strophe } from './lib/client.js';
 import { startDemo, writeAccounts } from './lib/program.js';
 
 test('only the right password of an account logs in, by PLAIN and by SCRAM', async (t) => {
-  const demo = await startDemo('--accounts', await writeAccounts(t, '# who may chat', 'alice:correct horse', 'bob:päss:wörd'));
+  const accounts = await writeAccounts(t, '# who may chat', 'alice:correct horse', 'bob:päss:wörd');
+  const demo = await startDemo('--accounts', accounts);
   t.after(() => demo.program.kill());
   const mechanisms = { PLAIN: Strophe.SASLPlain, 'SCRAM-SHA-1': Strophe.SASLSHA1, 'SCRAM-SHA-256': Strophe.SASLSHA256 };
 
@@ -18,7 +19,8 @@ test('only the right password of an account logs in, by PLAIN and by SCRAM', asy
         assert.equal(client.bare, jid);
         await client.disconnect();
       }
-      for (const [jid, password] of [['alice@localhost', 'wrong'], ['bob@localhost', 'correct horse'], ['eve@localhost', 'any']]) {
+      const wrong = [['alice@localhost', 'wrong'], ['bob@localhost', 'correct horse'], ['eve@localhost', 'any']];
+      for (const [jid, password] of wrong) {
         const client = new Client(demo.url, { mechanisms: [mechanism] });
         await assert.rejects(client.connect(jid, password), (error) => {
           assert.equal(error.status, 'AUTHFAIL', error.message);

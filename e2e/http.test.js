@@ -9,11 +9,12 @@ let demo;
 before(async () => { demo = await startDemo(); });
 after(() => demo?.program.kill());
 
-const creation = "<body content='text/xml; charset=utf-8' secure='true' to='localhost' xml:lang='en' xmpp:version='1.0' "
-  + "ver='1.6' xmlns:xmpp='urn:xmpp:xbosh' rid='2230163495637982' wait='60' hold='1' "
+const creation = "<body content='text/xml; charset=utf-8' secure='true' to='localhost' xml:lang='en' "
+  + "xmpp:version='1.0' ver='1.6' xmlns:xmpp='urn:xmpp:xbosh' rid='2230163495637982' wait='60' hold='1' "
   + "xmlns='http://jabber.org/protocol/httpbind'/>";
 const asCurl = {
-  'User-Agent': 'curl/7.88.1', Accept: '*/*', 'Content-Type': 'text/xml; charset=utf-8', 'Content-Length': creation.length,
+  'User-Agent': 'curl/7.88.1', Accept: '*/*', 'Content-Type': 'text/xml; charset=utf-8',
+  'Content-Length': creation.length,
 };
 
 test('the session-creation request, as curl sends it, is answered with sid and features', async () => {
@@ -102,7 +103,9 @@ test('what is not XML gets bad-request', async () => {
 });
 
 test('the chat page and its files are served', async () => {
-  const files = { '/': /^text\/html/, '/style.css': /^text\/css/, '/chat.js': /javascript/, '/strophe.umd.min.js': /javascript/ };
+  const scripts = ['/chat.js', '/session.js', '/people.js', '/view.js', '/strophe.umd.min.js'];
+  const files = { '/': /^text\/html/, '/style.css': /^text\/css/ };
+  for (const path of scripts) files[path] = /javascript/;
   for (const [path, type] of Object.entries(files)) {
     const answer = await request(`http://${demo.address}${path}`);
     assert.equal(answer.status, 200, path);

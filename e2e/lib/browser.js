@@ -56,7 +56,7 @@ export class Person {
     page.on('pageerror', (error) => person.faults.push(String(error)));
     page.on('console', (line) => {
       // A request that fails while the edge is away is reported by the browser itself.
-      const network = /Failed to load resource|CORS policy/.test(line.text()) || /errored|error \d+ happened/.test(line.text());
+      const network = /Failed to load resource|CORS policy|errored|error \d+ happened/.test(line.text());
       if (line.type() === 'error' && !network) person.faults.push(line.text());
     });
     await page.goto(url);
@@ -97,8 +97,8 @@ export class Person {
 
   /** Waits for a message in the open conversation; state: queued, sent, delivered or failed, for one's own. */
   message(text, state = '') {
-    const bubble = this.page.locator(state ? `.message.mine[data-state=${state}]` : '.message').filter({ hasText: text });
-    return bubble.first().waitFor();
+    const bubbles = this.page.locator(state ? `.message.mine[data-state=${state}]` : '.message');
+    return bubbles.filter({ hasText: text }).first().waitFor();
   }
 
   /** The texts of the open conversation, in order. */

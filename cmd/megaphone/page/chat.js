@@ -197,7 +197,8 @@ function ownTab(name) {
   if (!navigator.locks) return Promise.resolve(true);
   return new Promise((resolve) => {
     const held = () => { resolve(true); return new Promise(() => {}); };
-    navigator.locks.request(`megaphone-${name}`, { signal: AbortSignal.timeout(500) }, held).catch(() => resolve(false));
+    const signal = AbortSignal.timeout(500);
+    navigator.locks.request(`megaphone-${name}`, { signal }, held).catch(() => resolve(false));
   });
 }
 

@@ -5,8 +5,8 @@
  *                ^            |           |
  *                +-- waiting <+-----------+          the session is gone: log in again, with back-off
  *
- * Of each stanza that was sent with an id the owner learns when the server has taken it: it is proven by the answer to a
- * ping that was sent after it. What was not proven when a session ended must be sent again in the next one.
+ * Of each stanza that was sent with an id the owner learns when the server has taken it: it is proven by the answer to
+ * a ping that was sent after it. What was not proven when a session ended must be sent again in the next one.
  */
 
 const maxRetrySeconds = 5;    // between two tries to reach the edge
@@ -14,7 +14,7 @@ const maxLoginSeconds = 30;   // between two log-ins
 const restoreSeconds = 8;     // a restored session that has not answered by then is given up
 // SCRAM needs the browser's own hashing, which it has on localhost and over https only. undefined: all of Strophe's.
 const mechanisms = globalThis.crypto?.subtle ? undefined : [Strophe.SASLAnonymous, Strophe.SASLPlain];
-const kept = 'What you write is kept and sent then.';
+const kept = 'Keep writing: it is sent as soon as you are back online.';
 
 /**
  * owner: { onPhase(phase, words), onReady(restored, jid), onProven(ids), onRefused(words),
@@ -42,7 +42,8 @@ export class Session {
     }
     // A request that was lost by the reload leaves a hole in the rids, and such a session would never answer.
     setTimeout(() => {
-      if (this.live === live && !live.proven && this.phase !== 'trouble') this.#again('Your session was not taken over.');
+      const silent = this.live === live && !live.proven && this.phase !== 'trouble';
+      if (silent) this.#again('Your session was not taken over.');
     }, restoreSeconds * 1000);
     return true;
   }

@@ -7,9 +7,14 @@ import { listed, people, presenceWord } from './people.js';
 export const $ = (id) => document.getElementById(id);
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-const phaseWords = { connecting: 'Connecting…', online: 'Online', trouble: 'Reconnecting…', waiting: 'Logging in again…' };
+const phaseWords = {
+  connecting: 'Connecting…', online: 'Online', trouble: 'Reconnecting…', waiting: 'Logging in again…',
+};
 const states = {
-  queued: ['…', 'waiting to be sent'], sent: ['✓', 'sent'], delivered: ['✓✓', 'delivered'], failed: ['!', 'not delivered'],
+  queued: ['…', 'waiting to be sent'],
+  sent: ['✓', 'sent'],
+  delivered: ['✓✓', 'delivered'],
+  failed: ['!', 'not delivered'],
 };
 const goodNewsSeconds = 4;
 let bannerTimer = 0;
