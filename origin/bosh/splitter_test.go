@@ -1,0 +1,202 @@
+package bosh
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+)
+
+// split is what the engine does with a request's body: the payloads, or not ok.
+func split(body string) (payloads []string, ok bool) {
+	var x splitter
+	var b codec.Body
+	p := []byte(body)
+	if codec.ParseBody(&b, p) != nil || !x.open(p, &b) || !x.children() {
+		return nil, false
+	}
+	for i := range x.payloads {
+		payloads = append(payloads, string(x.payload(i)))
+	}
+	return payloads, true
+}
+
+// tokens is a document as encoding/xml sees it, one string per token.
+func tokens(doc string) (list []string, err error) {
+	d := xml.NewDecoder(strings.NewReader(doc))
+	for {
+		t, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return list, nil
+		}
+		if err != nil {
+			return list, err
+		}
+		switch t := t.(type) {
+		case xml.StartElement:
+			s := "<" + t.Name.Space + " " + t.Name.Local
+			for _, a := range t.Attr {
+				if a.Name.Space != "xmlns" && a.Name.Local != "xmlns" { // what they mean is in the names
+					s += fmt.Sprintf(" %s:%s=%q", a.Name.Space, a.Name.Local, a.Value)
+				}
+			}
+			list = append(list, s)
+		case xml.EndElement:
+			list = append(list, ">")
+		case xml.CharData:
+			if n := len(list); n > 0 && strings.HasPrefix(list[n-1], "'") {
+				list[n-1] += string(t)
+			} else {
+				list = append(list, "'"+string(t))
+			}
+		default:
+			list = append(list, fmt.Sprintf("%T", t))
+		}
+	}
+}
+
+// check compares the splitter with encoding/xml, which accepts more and knows fewer letters.
+func check(t *testing.T, content string) {
+	const head = "<body rid='1' xmlns:p='urn:p' xmlns='" + bodyNamespace + "'>"
+	payloads, ok := split(head + content + "</body>")
+	whole, err := tokens(head + content + "</body>")
+	if !ok {
+		return
+	}
+	if err != nil {
+		if strings.Contains(err.Error(), "invalid XML name") && !isASCII(content) {
+			return // names of the fifth edition
+		}
+		t.Fatalf("encoding/xml does not accept %q: %v", content, err)
+	}
+	// Put together again, the payloads are what came, but for white space between them and the namespace that a
+	// payload has in its new place.
+	var want []string
+	depth := 0
+	for _, tok := range whole[1 : len(whole)-1] {
+		switch {
+		case tok[0] == '<':
+			depth++
+		case tok[0] == '>':
+			depth--
+		case depth == 0:
+			if strings.TrimSpace(tok[1:]) != "" {
+				t.Fatalf("text between payloads passes in %q", content)
+			}
+			continue
+		case tok[0] != '\'':
+			t.Fatalf("%s passes in %q", tok, content)
+		}
+		want = append(want, strings.Replace(tok, "<"+bodyNamespace+" ", "<"+clientNamespace+" ", 1))
+	}
+	var got []string
+	for _, p := range payloads {
+		toks, err := tokens(p)
+		if err != nil {
+			t.Fatalf("payload %q of %q: %v", p, content, err)
+		}
+		if n := strings.Count(strings.Join(toks, "\n"), "\n") + 1; n < 2 {
+			t.Fatalf("payload %q of %q is no element", p, content)
+		}
+		got = append(got, toks...)
+		// A payload that is taken out is complete in itself: it passes again as it is.
+		once, ok := split(head + p + "</body>")
+		if !ok || len(once) != 1 || once[0] != p {
+			t.Fatalf("payload %q of %q is %q when split again", p, content, once)
+		}
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Fatalf("%q\nsplit:\n%s\nencoding/xml:\n%s", content, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// TestSplitterAgainstEncodingXML checks the cases of row 6 and all that a changed or missing byte makes of them.
+func TestSplitterAgainstEncodingXML(t *testing.T) {
+	for _, c := range bodies {
+		content := strings.TrimSuffix(strings.TrimRight(c.content, " \n"), "</body>")
+		check(t, content)
+		if len(content) > 200 {
+			continue
+		}
+		for i := range len(content) {
+			check(t, content[:i]+content[i+1:])
+			for _, b := range "<>'& :" {
+				check(t, content[:i]+string(b)+content[i+1:])
+			}
+		}
+	}
+}
+
+func FuzzBodyPayload(f *testing.F) {
+	for _, c := range bodies {
+		f.Add(strings.TrimSuffix(strings.TrimRight(c.content, " \n"), "</body>"))
+	}
+	f.Fuzz(check)
+}
+
+// TestSplitterIsLinear: four times the input takes some four times as long, whatever it is made of; sixteen times would be
+// quadratic.
+func TestSplitterIsLinear(t *testing.T) {
+	best := func(content string) time.Duration {
+		doc := []byte("<body rid='1' xmlns='" + bodyNamespace + "'>" + content + "</body>")
+		var x splitter
+		var body codec.Body
+		least := time.Hour
+		for range 10 {
+			start := time.Now()
+			codec.ParseBody(&body, doc)
+			x.open(doc, &body)
+			x.children()
+			least = min(least, time.Since(start))
+		}
+		return least
+	}
+	for name, unit := range map[string]string{
+		"open tags":    "<a>",
+		"prefixes":     "<p:a xmlns:p='x'/>",
+		"brackets":     "<a>]]]]]]]]]]]]]]]]</a>",
+		"references":   "<a>&#1234;</a>",
+		"long name":    "<" + strings.Repeat("a", 1000) + "/>",
+		"many cdatas":  "<a><![CDATA[]]></a>",
+		"open cdatas":  "<a><![CDATA[",
+		"white space":  "<a                            b=''/>",
+		"quote soup":   "<a b='\"\"\"\"\"\"\"\"' c=\"''''''\"/>",
+		"declarations": "<a xmlns:a='1' xmlns:b='2' xmlns:c='3' a:a='' b:a='' c:a=''/>",
+	} {
+		n := 50_000/len(unit) + 1
+		one, four := best(strings.Repeat(unit, n)), best(strings.Repeat(unit, 4*n))
+		if four > 10*one+time.Millisecond {
+			t.Errorf("%s: %d bytes take %v, four times as many %v", name, n*len(unit), one, four)
+		}
+	}
+}
+
+func BenchmarkSplitter(b *testing.B) {
+	stanza := "<message to='juliet@example.com/balcony' type='chat' id='17' xmlns='jabber:client'><body>" +
+		strings.Repeat("wherefore art thou ", 10) + "</body><active xmlns='http://jabber.org/protocol/chatstates'/></message>"
+	doc := []byte("<body rid='1' xmlns='" + bodyNamespace + "'>" + stanza + "</body>")
+	var x splitter
+	var body codec.Body
+	b.ReportAllocs()
+	b.SetBytes(int64(len(doc)))
+	for b.Loop() {
+		if codec.ParseBody(&body, doc) != nil || !x.open(doc, &body) || !x.children() || !bytes.HasPrefix(x.payload(0), []byte("<m")) {
+			b.Fatal("no payload")
+		}
+	}
+}
