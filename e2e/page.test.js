@@ -1,9 +1,9 @@
-// The chat page in Chromium: two people chat, on a desk and on a phone; reloads and restarts are survived.
+// The chat page in Chromium: people chat, on a desk and on a phone.
 
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { desktop, launch, Person, phone, servePage } from './lib/browser.js';
-import { startDemo, startPair, Program, writeAccounts } from './lib/program.js';
+import { desktop, gather, launch, Person, phone } from './lib/browser.js';
+import { startDemo, writeAccounts } from './lib/program.js';
 
 let browser;
 let demo;
@@ -13,25 +13,13 @@ after(async () => {
   await demo?.program.kill();
 });
 
-/** Opens a window for each name, all logged in. */
-async function gather(t, url, people) {
-  const opened = [];
-  t.after(() => Promise.all(opened.map((person) => person.close())));
-  for (const [name, options] of Object.entries(people)) {
-    const person = await Person.open(browser, url, options);
-    opened.push(person);
-    await person.signIn(name);
-  }
-  return opened;
-}
-
 test('two people chat both ways, on a desk and on a phone', async (t) => {
   const url = `http://${demo.address}/`;
   const first = await Person.open(browser, url, desktop);
   await first.shot('1-sign-in-desktop');
   await first.close();
 
-  const [alice, bob] = await gather(t, url, { alice: desktop, bob: { ...phone, colorScheme: 'dark' } });
+  const [alice, bob] = await gather(t, browser, url, { alice: desktop, bob: { ...phone, colorScheme: 'dark' } });
   await alice.row('bob').waitFor();
   await bob.row('alice').waitFor();
   await bob.shot('2-people-phone-dark');
@@ -65,7 +53,7 @@ test('two people chat both ways, on a desk and on a phone', async (t) => {
 });
 
 test('a guest, a name beyond ASCII, and leaving', async (t) => {
-  const [zoe] = await gather(t, `http://${demo.address}/`, { 'zoë ωmega': { ...desktop, colorScheme: 'dark' } });
+  const [zoe] = await gather(t, browser, `http://${demo.address}/`, { 'zoë ωmega': { ...desktop, colorScheme: 'dark' } });
   const guest = await Person.open(browser, `http://${demo.address}/`, phone);
   t.after(() => guest.close());
   await guest.signInAsGuest();
@@ -102,7 +90,7 @@ test('a wrong password is told, and the right one lets in', async (t) => {
 });
 
 test('the keyboard alone is enough', async (t) => {
-  const [bob] = await gather(t, `http://${demo.address}/`, { bob: desktop });
+  const [bob] = await gather(t, browser, `http://${demo.address}/`, { bob: desktop });
   const alice = await Person.open(browser, `http://${demo.address}/`);
   t.after(() => alice.close());
   const { keyboard } = alice.page;
@@ -120,92 +108,4 @@ test('the keyboard alone is enough', async (t) => {
   await keyboard.press('Enter');
   await bob.open('alice');
   await bob.message('No mouse\nneeded');
-});
-
-test('a reload keeps the session and the messages', async (t) => {
-  const [alice, bob] = await gather(t, `http://${demo.address}/`, { alice: desktop, bob: desktop });
-  await alice.open('bob');
-  await bob.open('alice');
-  await alice.write('before');
-  await bob.message('before');
-  const sid = () => alice.page.evaluate(() => JSON.parse(sessionStorage.getItem('strophe-bosh-session')).sid);
-  const before = await sid();
-  await alice.page.reload();
-  await alice.online();
-  await alice.message('before');
-  assert.equal(await sid(), before, 'the session is the same');
-  await bob.write('after');
-  await alice.message('after');
-  assert.deepEqual(await alice.texts(), ['before', 'after']);
-});
-
-test('a duplicated tab gets a session of its own', async (t) => {
-  const [alice, bob] = await gather(t, `http://${demo.address}/`, { alice: desktop, bob: desktop });
-  // A window opened by a page gets a copy of its sessionStorage, just as "duplicate tab" makes one.
-  const [page] = await Promise.all([
-    alice.page.context().waitForEvent('page'), alice.page.evaluate(() => { window.open(location.href); }),
-  ]);
-  const copy = new Person(page);
-  await copy.online();
-  const sid = ({ page: any }) => any.evaluate(() => JSON.parse(sessionStorage.getItem('strophe-bosh-session')).sid);
-  assert.notEqual(await sid(copy), await sid(alice));
-  await copy.open('bob');
-  await copy.write('from the copy');
-  await bob.open('alice');
-  await bob.message('from the copy');
-  await alice.open('bob');
-  await alice.write('from the first');
-  await bob.message('from the first');
-});
-
-test('an edge restart is survived: same session, nothing lost, nothing twice', async (t) => {
-  const pair = await startPair();
-  t.after(() => pair.stop());
-  const site = await servePage(pair.url);
-  t.after(() => site.close());
-  const [alice, bob] = await gather(t, site.url, { alice: desktop, bob: phone });
-  await alice.open('bob');
-  await bob.open('alice');
-  await alice.write('one');
-  await bob.message('one');
-  const sid = () => alice.page.evaluate(() => JSON.parse(sessionStorage.getItem('strophe-bosh-session')).sid);
-  const before = await sid();
-
-  await pair.killEdge();
-  await alice.banner('Connection lost');
-  await bob.banner('Connection lost');
-  await alice.write('two');
-  await bob.write('three');
-  await alice.message('two', 'queued');
-  await alice.shot('9-edge-away-desktop');
-  await bob.shot('10-edge-away-phone');
-  await pair.restartEdge();
-
-  await alice.banner('Connected again');
-  await alice.message('two', 'delivered');
-  await bob.message('three', 'delivered');
-  await bob.write('four');
-  await alice.message('four');
-  assert.equal(await sid(), before, 'the session is the same');
-  assert.deepEqual((await alice.texts()).sort(), ['four', 'one', 'three', 'two']);
-  assert.deepEqual((await bob.texts()).sort(), ['four', 'one', 'three', 'two']);
-  assert.deepEqual([alice.faults, bob.faults], [[], []]);
-});
-
-test('a session that is gone is replaced by a new log-in, and what was written meanwhile is sent', async (t) => {
-  const own = await startDemo();
-  let { program } = own;
-  t.after(() => program.kill());
-  const [alice, bob] = await gather(t, `http://${own.address}/`, { alice: desktop, bob: desktop });
-  await alice.open('bob');
-  await bob.open('alice');
-  await program.kill();
-  await alice.banner('Connection lost');
-  await alice.write('Still there?');
-  program = await Program.start('demo', '--listen', own.address);
-  await alice.online();
-  await bob.message('Still there?');
-  await alice.message('Still there?', 'delivered');
-  await alice.page.locator('#peer-state').filter({ hasText: 'online' }).waitFor();
-  assert.deepEqual(await bob.texts(), ['Still there?']);
 });

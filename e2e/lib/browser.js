@@ -113,3 +113,15 @@ export class Person {
 
   close() { return this.page.context().close(); }
 }
+
+/** Opens a window for each name, all logged in; they close with test t. */
+export async function gather(t, browser, url, people) {
+  const opened = [];
+  t.after(() => Promise.all(opened.map((person) => person.close())));
+  for (const [name, options] of Object.entries(people)) {
+    const person = await Person.open(browser, url, options);
+    opened.push(person);
+    await person.signIn(name);
+  }
+  return opened;
+}
