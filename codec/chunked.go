@@ -24,8 +24,10 @@ func ScanChunks(c *Chunks, p []byte, lim *Limits) (end, need int, ok bool, err *
 		case from == 0:
 			return 0, len(p) + 1, false, nil
 		case size == 0:
-			end, err = skipTrailers(p, from)
-			return end, len(p) + 1, end > 0, err
+			if end, err = skipTrailers(p, from); end > 0 || err != nil {
+				return end, 0, end > 0, err
+			}
+			return 0, len(p) + 1, false, nil
 		}
 		to := from + size
 		switch {

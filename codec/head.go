@@ -57,7 +57,7 @@ func ParseHead(h *Head, p []byte, scanned int, lim *Limits) (ok bool, err *Error
 	if !ok {
 		return false, err
 	}
-	if err := notHTTP(p[start:]); err != nil {
+	if wait, err := notHTTP(p[start:]); wait || err != nil {
 		return false, err
 	}
 	l := lim.WithDefaults()
@@ -93,16 +93,20 @@ func skipEmptyLines(p []byte) (start int, ok bool, err *Error) {
 }
 
 // notHTTP recognises from its first bytes what will never become a head: TLS (0x16), anything else that no method
-// begins with, and the preface of HTTP/2 (RFC 9113 section 3.4). Their senders would wait for an answer.
-func notHTTP(p []byte) *Error {
+// begins with, and the preface of HTTP/2 (RFC 9113 section 3.4). Their senders would wait for an answer. wait: what
+// there is of the preface could still become something else.
+func notHTTP(p []byte) (wait bool, err *Error) {
 	const preface = "PRI * HTTP/2.0"
+	n := min(len(p), len(preface))
 	switch {
 	case class[p[0]]&isToken == 0 && p[0] != ' ' && p[0] != '\t':
-		return ErrNotHTTP
-	case len(p) >= len(preface) && string(p[:len(preface)]) == preface:
-		return ErrVersion
+		return false, ErrNotHTTP
+	case p[0] != 'P' || string(p[:n]) != preface[:n]:
+		return false, nil
+	case n < len(preface):
+		return true, nil
 	}
-	return nil
+	return false, ErrVersion
 }
 
 // decidable says whether the bytes from scanned on end the head, or break it: a line that ends with LF alone, or a
@@ -112,7 +116,7 @@ func decidable(p []byte, start, scanned int, lim *Limits) bool {
 	if size := len(p) - start; size >= min(lim.MaxRequestLineBytes, lim.MaxHeaderBytes)+2 {
 		line := min(size, lim.MaxRequestLineBytes+2)
 		n := bytes.IndexByte(p[start:start+line], '\n')
-		if n < 0 && line < size || n >= 0 && size-n > lim.MaxHeaderBytes+2 {
+		if n < 0 && size >= lim.MaxRequestLineBytes+2 || n >= 0 && size-n > lim.MaxHeaderBytes+2 {
 			return true
 		}
 	}
