@@ -22,7 +22,6 @@ type hosts []string
 
 // serves reports whether domain is one of ours. ASCII letters may be of either case.
 func (h hosts) serves(domain []byte) bool {
-	domain = bytes.TrimSuffix(domain, []byte("."))
 	for _, name := range h {
 		if equalFold(name, domain) {
 			return true
@@ -64,7 +63,8 @@ func (h hosts) parse(raw []byte) (a address, ok bool) {
 			return h.parseSlow(raw)
 		}
 	}
-	if !h.serves(bare) {
+	// RFC 7622, section 3.2: a final dot does not count.
+	if !h.serves(bytes.TrimSuffix(bare, []byte("."))) {
 		return h.parseSlow(raw)
 	}
 	return address{local: local, resource: resource, ours: true}, true
