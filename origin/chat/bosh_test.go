@@ -1,0 +1,117 @@
+package chat
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"megaphone/origin/bosh"
+)
+
+// browser is a client on a real BOSH session. It is the session's Replier.
+type browser struct {
+	t       *testing.T
+	engine  *bosh.Engine
+	sid     string
+	rid     uint64
+	got     []string // reply bodies
+	replied map[uint64]bool
+}
+
+func (b *browser) Reply(id uint64, status int, body []byte) {
+	if status != 200 || b.replied[id] {
+		b.t.Fatalf("request %d: status %d, answered before: %v", id, status, b.replied[id])
+	}
+	b.replied[id] = true
+	b.got = append(b.got, string(body))
+}
+
+// post sends a request with that payload, and attributes.
+func (b *browser) post(attributes, payload string) {
+	b.rid++
+	if b.sid != "" {
+		attributes += " sid='" + b.sid + "'"
+	}
+	b.engine.Request(b, b.rid, nil, fmt.Appendf(nil,
+		"<body xmlns='http://jabber.org/protocol/httpbind' xmlns:xmpp='urn:xmpp:xbosh' rid='%d' %s>%s</body>",
+		b.rid, attributes, payload))
+}
+
+// expect finds text in what has come since the last expect.
+func (b *browser) expect(texts ...string) {
+	b.t.Helper()
+	all := strings.Join(b.got, "\n")
+	for _, text := range texts {
+		if !strings.Contains(all, text) {
+			b.t.Fatalf("no %s in %s", text, all)
+		}
+	}
+	b.got = nil
+}
+
+func newBrowser(t *testing.T, engine *bosh.Engine) *browser {
+	b := &browser{t: t, engine: engine, rid: 1000, replied: map[uint64]bool{}}
+	b.post("to='localhost' wait='60' hold='1' ver='1.6' xmpp:version='1.0'", "")
+	_, rest, _ := strings.Cut(strings.Join(b.got, ""), " sid='")
+	b.sid, _, _ = strings.Cut(rest, "'")
+	b.expect("<mechanism>PLAIN</mechanism><mechanism>ANONYMOUS</mechanism>", " sid='")
+	return b
+}
+
+func (b *browser) login(user, resource string) {
+	b.post("", "<auth xmlns='"+nsSASL+"' mechanism='PLAIN'>"+base64Text("\x00"+user+"\x00pw")+"</auth>")
+	b.expect("<success")
+	b.post("to='localhost' xmpp:restart='true'", "")
+	b.expect("<bind ")
+	b.post("", "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='"+nsBind+"'><resource>"+resource+
+		"</resource></bind></iq>")
+	b.expect("<jid>" + user + "@localhost/" + resource + "</jid>")
+}
+
+// TestOverBOSH: two users chat over real sessions; one's session ends with a message on its way, which waits for him.
+func TestOverBOSH(t *testing.T) {
+	s := New(Config{})
+	engine := bosh.New(bosh.Config{}, s)
+	now := int64(1_000_000)
+	engine.Tick(now)
+
+	refused := &browser{t: t, engine: engine, replied: map[uint64]bool{}}
+	refused.post("to='example.net' wait='60' hold='1' ver='1.6'", "")
+	refused.expect("condition='host-unknown'")
+
+	alice, bob := newBrowser(t, engine), newBrowser(t, engine)
+	alice.login("alice", "x")
+	bob.login("bob", "y")
+	alice.post("", "<presence xmlns='jabber:client'/>")
+	alice.post("", "")
+	bob.post("", "<presence xmlns='jabber:client'/>")
+	bob.expect("from='alice@localhost/x'")
+	alice.expect("from='bob@localhost/y'")
+	bob.post("", "")
+	// A stanza that says no namespace: some clients leave it out.
+	alice.post("", "<message to='bob@localhost' type='chat'><body>hi</body></message>")
+	bob.expect("<message xmlns='jabber:client' from='alice@localhost/x' to='bob@localhost' type='chat'><body>hi</body>")
+
+	// Bob has no request open any more; what alice writes now is not lost with his session.
+	alice.post("", "<message xmlns='jabber:client' to='bob@localhost/y' type='chat'><body>still there?</body></message>")
+	for range 2000 {
+		now += 100
+		engine.Tick(now)
+	}
+	if st := s.Stats(); st.Streams > 1 || st.MailboxMessages == 0 {
+		t.Fatalf("bob's session has not ended, or its message is lost: %+v", st)
+	}
+	again := newBrowser(t, engine)
+	again.login("bob", "y")
+	again.post("", "<presence xmlns='jabber:client'/>")
+	again.expect("<body>still there?</body><delay xmlns='urn:xmpp:delay' from='localhost'")
+
+	// The newcomer takes the resource; the old session is told why.
+	third := newBrowser(t, engine)
+	third.login("bob", "y")
+	again.post("", "")
+	again.expect("condition='remote-stream-error'", "<conflict ")
+	if st := s.Stats(); st.Users != 1 {
+		t.Errorf("%+v", st)
+	}
+}
