@@ -24,9 +24,10 @@
 //
 // There are no subscriptions to manage. Everyone sees everyone, as long as they are few: the first CrowdUsers sessions
 // (200) form the crowd, whose members get each other's presence, roster items and roster pushes. Whoever comes when the
-// crowd is full is outside: sees nobody, is seen by nobody, and chats with those whose address he knows; a place that
-// falls free goes to the next who comes. A million users so cost no more than 200 sends per presence. Resources of one
-// account always see each other. With an accounts file of at most CrowdUsers names the roster lists all of them.
+// crowd is full is outside: he sees nobody, nobody sees him, and he chats with those whose address he knows. A place
+// that falls free goes to the next who asks for his roster or sends presence. A presence so costs at most 200 sends,
+// with a million users too. Resources of one account always see each other. With an accounts file of at most CrowdUsers
+// names the roster lists all of them.
 //
 // # What is delivered where
 //

@@ -16,7 +16,8 @@ var elementCases = []struct {
 	wantNoSpace, wantTo, wantKind bool
 }{
 	{name: "empty", in: `<presence/>`, local: "presence", wantNoSpace: true},
-	{name: "message", in: `<message xmlns='jabber:client' to='bob@example.org' type="chat" id='1'><body>hi</body></message>`,
+	{name: "message",
+		in:    `<message xmlns='jabber:client' to='bob@example.org' type="chat" id='1'><body>hi</body></message>`,
 		local: "message", space: "jabber:client", to: "bob@example.org", id: "1", kind: "chat", children: 1,
 		wantTo: true, wantKind: true},
 	{name: "white space", in: "<iq\n xmlns = 'jabber:client'\t to\r=\n\"a>b/c\" \n><a/> <b></b\n></iq >", local: "iq",

@@ -11,7 +11,6 @@ func newStanzaError(kind, condition string) stanzaError {
 
 var (
 	errBadRequest         = newStanzaError("modify", "bad-request")
-	errFeatureMissing     = newStanzaError("cancel", "feature-not-implemented")
 	errItemNotFound       = newStanzaError("cancel", "item-not-found")
 	errJIDMalformed       = newStanzaError("modify", "jid-malformed")
 	errNotAcceptable      = newStanzaError("modify", "not-acceptable")
@@ -50,7 +49,7 @@ func (s *Service) fail(c *client, e streamError) {
 	out.Terminate(bosh.RemoteStreamError, []byte(e))
 }
 
-// refuse answers stanza e of c with an error, as RFC 6120, section 8.3.1, rules: an error or a result is never answered.
+// refuse answers stanza e of c with an error. An error or a result is never answered (RFC 6120, section 8.3.1).
 func (s *Service) refuse(c *client, e *element, problem stanzaError) {
 	if string(e.kind) == "error" || (string(e.kind) == "result" && string(e.local) == "iq") {
 		return

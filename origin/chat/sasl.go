@@ -177,7 +177,7 @@ func (s *Service) plain(c *client, data []byte) failure {
 	return s.success(c, name, nil, false)
 }
 
-// mayBe reports whether name may act as authzid: only as itself, written as its bare JID, or as its name by old clients.
+// mayBe reports whether name may act as authzid: only as itself, written as its bare JID or, by old clients, its name.
 func (s *Service) mayBe(name, authzid string) bool {
 	if authzid == "" {
 		return true
