@@ -50,7 +50,7 @@ export async function servePage(boshUrl) {
 export class Person {
   static async open(browser, url, options = desktop) {
     const context = await browser.newContext(options);
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(15_000);
     const page = await context.newPage();
     const person = new Person(page);
     page.on('pageerror', (error) => person.faults.push(String(error)));

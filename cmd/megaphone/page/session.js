@@ -86,7 +86,10 @@ export class Session {
     this.#drop();
     this.#enter('connecting');
     const conn = new Strophe.Connection(this.service, { keepalive: true, mechanisms });
-    const live = { conn, ready: false, proven: false, pinging: false, sent: new Set(), unproven: new Set(), why: '' };
+    const live = {
+      conn, ready: false, proven: false, pinging: false, failing: 0, retryAt: 0, why: '',
+      sent: new Set(), unproven: new Set(),
+    };
     live.onStatus = (status, condition) => { if (this.live === live) this.#onStatus(live, status, condition); };
     const onError = () => { if (this.live === live) this.#retry(live); };
     for (const status of [0, 500, 502, 503, 504]) conn.addProtocolErrorHandler('HTTP', status, onError);
@@ -144,15 +147,21 @@ export class Session {
   /**
    * A request has failed. Strophe sends it again after (sends cubed) seconds, and gives up after five errors, which two
    * requests on a lost connection reach within 8 seconds. An edge restart may take longer, and the origin keeps the
-   * session: go on with the same requests every few seconds, however long it takes.
+   * session: go on with the same requests every few seconds, however long it takes, the older one first.
    */
   #retry(live) {
-    if (!live.failing) live.failing = Date.now();
-    const away = (Date.now() - live.failing) / 1000;
-    const seconds = Math.min(maxRetrySeconds, 1.1 + away / 4) * (1 + Math.random() / 4);
+    const now = Date.now() / 1000;
+    live.failing ||= now;
+    if (now >= live.retryAt) {
+      live.retryAt = now + Math.min(maxRetrySeconds, 1.1 + (now - live.failing) / 4) * (1 + Math.random() / 4);
+    }
     const bosh = live.conn._proto;
     bosh.errors = 0;
-    for (const request of bosh._requests) if (request.sends > 1) request.sends = Math.cbrt(seconds);
+    bosh._requests.forEach((request, i) => {
+      const failed = request.xhr.readyState === XMLHttpRequest.DONE;
+      // The first time it is sent again at once; and only above 1 is `sends` a time to wait.
+      if (failed && request.sends > 1) request.sends = Math.cbrt(Math.max(1.01, live.retryAt - now + i / 10));
+    });
     if (!live.ready) return this.#enter('connecting', 'The server does not answer. Trying again…');
     if (this.phase !== 'trouble') this.#enter('trouble', `Connection lost. Trying again… ${kept}`);
     return this.#prove(live);
