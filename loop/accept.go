@@ -9,8 +9,8 @@ import (
 
 // acceptor is a reactor's accepting side.
 //
-// A listener is watched level-triggered and AcceptPerTurn bounds what one event takes. When descriptors or memory run out the
-// listeners leave the poller for a back-off; running out ends nothing.
+// A listener is watched level-triggered and AcceptPerTurn bounds what one event takes. When descriptors or memory
+// run out the listeners leave the poller for a back-off; running out ends nothing.
 type acceptor struct {
 	listeners []int
 	clients   int    // connections open, those being refused not counted

@@ -62,7 +62,7 @@ type Config struct {
 	MaxConnections   int           // over all reactors
 	Tables           Tables        //
 	MaxOutputBytes   int           // unsent bytes of one connection; above it the slow reader is cut off
-	MaxBufferedBytes int           // input and output kept for all connections of one reactor; above it the asker is cut off
+	MaxBufferedBytes int           // kept for all connections of one reactor; above it the asker is cut off
 	AcceptPerTurn    int           //
 	Backlog          int           // of listen(2); the kernel lowers it to net.core.somaxconn
 	Refusal          []byte        // written to a client that is one too many, before it is closed
@@ -140,8 +140,8 @@ func (c Config) resolve(limit int) (plan, error) {
 	p.slots = share(p.MaxConnections, p.Reactors)
 	switch {
 	case !p.private && p.MaxConnections > table:
-		return p, fmt.Errorf("max-connections is %d but RLIMIT_NOFILE lets one descriptor table hold %d: raise it with "+
-			"`ulimit -n`, lower max-connections, or set descriptor-tables to auto", p.MaxConnections, table)
+		return p, fmt.Errorf("max-connections is %d but RLIMIT_NOFILE lets one descriptor table hold %d: raise "+
+			"it with `ulimit -n`, lower max-connections, or set descriptor-tables to auto", p.MaxConnections, table)
 	case p.private && p.slots > table:
 		return p, fmt.Errorf("max-connections is %d: %d reactors with a descriptor table of %d each are too few, "+
 			"%d are needed", p.MaxConnections, p.Reactors, table, minReactors(p.MaxConnections, table))

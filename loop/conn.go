@@ -33,7 +33,7 @@ const (
 	wantWrite                     // in the poller for room to write
 	flagPaused                    // the owner has paused reading
 	flagReady                     // in Reactor.ready
-	flagLink                      // a link's connection; First is its index in Reactor.links
+	flagLink                      // a link's connection; Decoded is its index in Reactor.links
 	flagRefused                   // beyond the maximum: the owner does not know it
 )
 
@@ -128,9 +128,9 @@ func (r *Reactor) connEvent(c uint32, ev netpoll.IOEvent) {
 // Close closes connection c at the end of this turn; output that waits is lost. Closing twice is nothing.
 func (r *Reactor) Close(c uint32) { r.end(c, CauseOwner) }
 
-// CloseGracefully closes connection c once its output has left: our side is shut down and input is thrown away until the
-// peer closes too, for two seconds at most. Closing at once would reset the connection if the peer is still
-// sending, and the reset would overtake the answer (RFC 9112 section 9.6).
+// CloseGracefully closes connection c once its output has left: our side is shut down and input is thrown away
+// until the peer closes too, for two seconds at most. Closing at once would reset the connection if the peer is
+// still sending, and the reset would overtake the answer (RFC 9112 section 9.6).
 func (r *Reactor) CloseGracefully(c uint32) {
 	s := r.conns.At(c)
 	if state(s.State) != stateOpen {
@@ -202,7 +202,7 @@ func (r *Reactor) finish(e closing) {
 	s := r.conns.At(e.conn)
 	switch {
 	case s.Flags&flagLink != 0:
-		r.linkLost(r.links[s.First], e.why)
+		r.linkLost(r.links[s.Decoded], e.why)
 	case s.Flags&flagRefused != 0:
 		r.accept.refusing--
 	default:

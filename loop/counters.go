@@ -27,7 +27,7 @@ const (
 	OverBudget                    // connections closed for MaxBufferedBytes
 	StrayEvents                   // events of descriptors without a connection
 	LogDropped                    // log records dropped because the queue was full
-	OpenNow                       // gauge: connections open
+	OpenNow                       // gauge: clients connected
 	BufferedNow                   // gauge: bytes kept for connections
 	numCounters
 )

@@ -1,5 +1,5 @@
-// Package loop is the event loop under the edge: reactors on epoll, built from gnet's netpoll. It knows connections, links,
-// deadlines and descriptors, and nothing of what the bytes mean.
+// Package loop is the event loop under the edge: reactors on epoll, built from gnet's netpoll. It knows
+// connections, links, deadlines and descriptors, and nothing of what the bytes mean.
 //
 //	            +---------------------- reactor ----------------------+
 //	clients ----| listeners -> accept4 -> slots (package table)       |
@@ -18,28 +18,28 @@
 //
 // netpoll's Polling hands over one event after the other and has no hook behind the last one, and no time-out. So a
 // reactor has three descriptors of its own on the poller:
-//   - the bell, an eventfd. The first thing in a turn that leaves something to finish rings it; it becomes ready behind all
-//     that is ready by then, and its event is the end of the turn. It costs one 8-byte write a turn, however many
-//     requests the turn had (netpoll's Trigger does the same and allocates).
+//   - the bell, an eventfd. The first thing in a turn that leaves something to finish rings it; it becomes ready
+//     behind all that is ready by then, and its event is the end of the turn. It costs one 8-byte write a turn,
+//     however many requests the turn had (netpoll's Trigger does the same and allocates).
 //   - the timer, a timerfd: the one tick source, ten a second.
 //   - wake, an eventfd through which other threads post tasks (stop, inject ticks in tests).
 //
-// At the end of the turn resumed connections get the input that was kept for them, connections that were closed in the turn
-// are reported and their descriptors closed (not before: no event of the turn can meet a reused number), and every
-// dirty link is flushed with one write.
+// At the end of the turn resumed connections get the input that was kept for them, connections that were closed in
+// the turn are reported and their descriptors closed (not before: no event of the turn can meet a reused number),
+// and every dirty link is flushed with one write.
 //
 // # Costs
 //
-// A connection costs a slot of 64 bytes and 4 bytes in the index from descriptor to slot; both are allocated at the start
-// and hold no pointers. Only a connection with unfinished input or output has a buffer, from a pool. The buffers
-// of one reactor have a budget (MaxBufferedBytes), and the output of one connection a bound (MaxOutputBytes); who asks for
-// more is cut off and counted. A round trip allocates nothing.
+// A connection costs a slot of 64 bytes and 4 bytes in the index from descriptor to slot; both are allocated at the
+// start and hold no pointers. Only a connection with unfinished input or output has a buffer, from a pool. The
+// buffers of one reactor have a budget (MaxBufferedBytes), and the output of one connection a bound
+// (MaxOutputBytes); who asks for more is cut off and counted. A round trip allocates nothing.
 //
 // # Private descriptor tables
 //
-// RLIMIT_NOFILE bounds one descriptor table. Linux gives a thread a table of its own with unshare(CLONE_FILES), so a
-// process of n reactors holds n times the limit, also where the limit cannot be raised. In mode auto that happens only when
-// the limit is too low for MaxConnections. The room has rules, each with a guard and a test:
+// RLIMIT_NOFILE bounds one descriptor table. Linux gives a thread a table of its own with unshare(CLONE_FILES), so
+// a process of n reactors holds n times the limit, also where the limit cannot be raised. In mode auto that happens
+// only when the limit is too low for MaxConnections. The room has rules, each with a guard and a test:
 //   - Go's own poller is opened before the first unshare (initRuntimePoller); its descriptors stay open under the same
 //     numbers in every table, because the runtime may wake it from any thread.
 //   - Nothing on a reactor's goroutine uses os, net or log: a number means another file there. Records go through a
@@ -48,6 +48,6 @@
 //   - The wake eventfd is made before unshare, so that its number is good on both sides.
 //   - SO_REUSEPORT spreads connections by a hash: a table has five sigma of headroom (share).
 //
-// A reactor is locked to its thread only with a private table; without one, locking costs some 4 % of the throughput and
-// buys nothing.
+// A reactor is locked to its thread only with a private table; without one, locking costs some 4 % of the
+// throughput and buys nothing.
 package loop

@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initRuntimePoller makes Go's runtime open its own epoll and eventfd descriptors now, in the table that all ordinary
-// threads share. Were they first opened by a thread with a private table, every other thread would find a bad or a wrong
-// descriptor under their numbers ("runtime: epollwait on fd N failed with 9"). A timer is enough to do it.
+// initRuntimePoller makes Go's runtime open its own epoll and eventfd descriptors now, in the table that all
+// ordinary threads share. Were they first opened by a thread with a private table, every other thread would find a
+// bad or a wrong descriptor under their numbers ("runtime: epollwait on fd N failed with 9"). A timer is enough to
+// do it.
 func initRuntimePoller() error {
 	<-time.NewTimer(time.Nanosecond).C
 	found := false

@@ -226,7 +226,8 @@ func TestRuntimePollerIsInitialisedFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, Config{Reactors: 2, Tables: TablesOn}, func(*Reactor, *testHandler) {
-		here := map[int]string{} // in the reactor's table Go's poller has its old number: its thread may have to write to it
+		// In the reactor's table Go's poller has its old number: the thread may have to write to it.
+		here := map[int]string{}
 		if err := eachDescriptor(func(fd int, target string) { here[fd] = target }); err != nil {
 			t.Error(err)
 		}
@@ -256,7 +257,8 @@ func TestReactorLogsThroughTheQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := start(t, Config{Reactors: 2, Tables: TablesOn, ManualTicks: true, Log: slog.New(slog.NewTextHandler(w, nil))}, nil)
+	g := start(t, Config{Reactors: 2, Tables: TablesOn, ManualTicks: true,
+		Log: slog.New(slog.NewTextHandler(w, nil))}, nil)
 	g.Do(func(r *Reactor, _ Handler) { r.Log(slog.LevelInfo, "from a reactor") })
 	buf := make([]byte, 4096)
 	n, err := r.Read(buf)
@@ -297,7 +299,8 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		want  string
 	}{
 		{"tiny limit", Config{}, 50, "RLIMIT_NOFILE"},
-		{"too many for one table", Config{MaxConnections: 30_000, Tables: TablesOff}, 20_000, "descriptor-tables to auto"},
+		{"too many for one table", Config{MaxConnections: 30_000, Tables: TablesOff}, 20_000,
+			"descriptor-tables to auto"},
 		{"too few tables", Config{MaxConnections: 100_000, Tables: TablesOn, Reactors: 2}, 20_000, "6 are needed"},
 		{"negative", Config{MaxConnections: -1}, 20_000, "must be positive"},
 	} {

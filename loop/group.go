@@ -25,9 +25,9 @@ type Group struct {
 	failed   chan error
 }
 
-// Start validates cfg, opens the listeners and starts the reactors. newHandler is called on each reactor's goroutine
-// before its first turn; it may make links. Start returns when all reactors are serving, or with the first error, in which
-// case nothing is left running.
+// Start validates cfg, opens the listeners and starts the reactors. newHandler is called on each reactor's
+// goroutine before its first turn; it may make links. Start returns when all reactors are serving, or with the
+// first error, in which case nothing is left running.
 func Start(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Group, error) {
 	limit, err := limitNoFile()
 	if err != nil {
@@ -139,8 +139,8 @@ func (g *Group) Do(f func(r *Reactor, h Handler)) {
 	}
 }
 
-// Advance moves the time of every reactor on by ticks, one tick at a time (with ManualTicks), and waits until what was due
-// has been done.
+// Advance moves the time of every reactor on by ticks, one tick at a time (with ManualTicks), and waits until what
+// was due has been done.
 func (g *Group) Advance(ticks int) {
 	for range ticks {
 		g.Do(func(r *Reactor, _ Handler) { r.advance(r.now + 1) })

@@ -59,8 +59,8 @@ func (r *Reactor) readable(c uint32) {
 	}
 }
 
-// bill counts a buffer's growth against the budget. Over it, the connection that asked is closed: a bound on memory that
-// no number of slow clients can break.
+// bill counts a buffer's growth against the budget. Over it, the connection that asked is closed: a bound on memory
+// that no number of slow clients can break.
 func (r *Reactor) bill(c uint32, b uint32) bool {
 	if r.conns.At(c).Flags&flagLink != 0 {
 		return true // links are few and bounded by the largest frame and the high-water mark
@@ -102,9 +102,9 @@ func (r *Reactor) deliver(c uint32, p []byte) {
 	var consumed, need int
 	if s.Flags&flagLink != 0 {
 		var err error
-		consumed, need, err = r.handler.LinkData(r.links[s.First], p)
+		consumed, need, err = r.handler.LinkData(r.links[s.Decoded], p)
 		if err != nil {
-			r.links[s.First].Fail(err)
+			r.links[s.Decoded].Fail(err)
 		}
 	} else {
 		consumed, need = r.handler.Data(c, p)
@@ -135,8 +135,8 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 	r.bill(c, s.In)
 }
 
-// Write sends head and then body on connection c: at once if the socket takes them, else as it does. It borrows both until
-// return. More than MaxOutputBytes waiting closes the connection.
+// Write sends head and then body on connection c: at once if the socket takes them, else as it does. It borrows
+// both until return. More than MaxOutputBytes waiting closes the connection.
 func (r *Reactor) Write(c uint32, head, body []byte) {
 	s := r.conns.At(c)
 	if state(s.State) != stateOpen {
@@ -205,7 +205,7 @@ func (r *Reactor) writable(c uint32) {
 	case state(s.State) == stateEnding:
 		return
 	case s.Flags&flagLink != 0:
-		r.links[s.First].write()
+		r.links[s.Decoded].write()
 		return
 	case s.Out == 0:
 		return

@@ -33,9 +33,9 @@ const (
 
 // Link is a long-lived connection that a reactor dials, keeps up, and writes to in batches.
 //
-// The owner appends to Batch and calls Dirty; at the end of the turn one write takes all of it. When the link is lost the
-// reactor dials again after a jittered back-off that doubles from 0.2 to 5 seconds and starts anew with a link that
-// has been Settled.
+// The owner appends to Batch and calls Dirty; at the end of the turn one write takes all of it. When the link is
+// lost the reactor dials again after a jittered back-off that doubles from 0.2 to 5 seconds and starts anew with a
+// link that has been Settled.
 type Link struct {
 	Name  string
 	Index int    // in the order of NewLink
@@ -84,7 +84,8 @@ func (l *Link) Dirty() {
 // Settled says that the link is of use; its back-off starts anew.
 func (l *Link) Settled() { l.backoff = 0 }
 
-// Fail closes the link after what is in the batch has been offered to the kernel once. The owner gets LinkDown with why.
+// Fail closes the link after what is in the batch has been offered to the kernel once. The owner gets LinkDown with
+// why.
 func (l *Link) Fail(why error) {
 	if l.state == linkDown || l.why != nil {
 		return
@@ -148,7 +149,7 @@ func (l *Link) dial() {
 		panic("loop: no slot although clients, refusals and links are within their bounds")
 	}
 	s := r.conns.At(c)
-	s.FD, s.State, s.Flags, s.First = int32(fd), uint8(stateConnecting), flagLink, uint32(l.Index)
+	s.FD, s.State, s.Flags, s.Decoded = int32(fd), uint8(stateConnecting), flagLink, uint32(l.Index)
 	r.byFD[fd] = c
 	l.state, l.conn, l.why = linkConnecting, c, nil
 	r.wheel.Arm(c, r.now+connectTimeoutTicks)
@@ -159,7 +160,7 @@ func (l *Link) dial() {
 // descriptor, so the kernel is asked whether there is a peer.
 func (r *Reactor) connected(c uint32) {
 	s := r.conns.At(c)
-	l := r.links[s.First]
+	l := r.links[s.Decoded]
 	errno, err := unix.GetsockoptInt(int(s.FD), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {
 		err = unix.Errno(errno)

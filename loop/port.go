@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrPortTaken says that another process listens on the address already. With SO_REUSEPORT alone a second instance would
-// start without a word and take half of the first one's connections.
+// ErrPortTaken says that another process listens on the address already. With SO_REUSEPORT alone a second instance
+// would start without a word and take half of the first one's connections.
 var ErrPortTaken = errors.New("another process listens there already: stop it or choose another address")
 
 // resolveListen turns host:port into an address to bind. An empty host is every address, IPv6 and IPv4.
@@ -29,8 +29,8 @@ func resolveListen(s string) (netip.AddrPort, error) {
 }
 
 // openListener binds and listens. The first reactor's socket is exclusive: it is bound and listening before it gets
-// SO_REUSEPORT, and two such sockets cannot be (the kernel refuses the second with EADDRINUSE whatever options the first
-// one has got since); those of the other reactors join it.
+// SO_REUSEPORT, and two such sockets cannot be (the kernel refuses the second with EADDRINUSE whatever options the
+// first one has got since); those of the other reactors join it.
 func openListener(at netip.AddrPort, exclusive bool, p *plan) (fd int, bound netip.AddrPort, err error) {
 	fd, err = listenSocket(at, exclusive, p)
 	if err != nil {

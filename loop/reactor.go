@@ -17,8 +17,8 @@ import (
 )
 
 // Handler is what a reactor's owner does with its connections and links. All methods are called on the reactor's
-// goroutine and must neither block nor do Go I/O; nothing re-enters: what a method closes or resumes is acted on at the end
-// of the turn.
+// goroutine and must neither block nor do Go I/O; nothing re-enters: what a method closes or resumes is acted on at
+// the end of the turn.
 type Handler interface {
 	// Open: connection c was accepted.
 	Open(c uint32)
@@ -260,7 +260,7 @@ func (r *Reactor) advance(now uint32) {
 	r.retryAccept()
 	r.retryLinks()
 	r.handler.Tick()
-	r.counters[OpenNow] = uint64(r.conns.Len())
+	r.counters[OpenNow] = uint64(r.accept.clients)
 	r.counters[BufferedNow] = uint64(r.bufs.bytes)
 	r.board.Post(r.counters[:])
 }
@@ -316,11 +316,14 @@ func (r *Reactor) Index() int { return r.index }
 // Rand is the reactor's own source of random numbers, for jitter and choices; not for secrets.
 func (r *Reactor) Rand() *rand.Rand { return r.rand }
 
-// Slots is how many connections the reactor can have.
-func (r *Reactor) Slots() int { return r.conns.Cap() }
+// Slots is how many clients the reactor can have.
+func (r *Reactor) Slots() int { return r.plan.slots }
 
 // Conn is connection c's slot. The owner may use Phase, Held, First, Last, Scanned and Decoded; the rest is the loop's.
 func (r *Reactor) Conn(c uint32) *table.Conn { return r.conns.At(c) }
+
+// BufferedBytes is what is kept for connections, against MaxBufferedBytes.
+func (r *Reactor) BufferedBytes() int { return r.bufs.bytes }
 
 // Peer is the address of connection c's other end.
 func (r *Reactor) Peer(c uint32) netip.Addr { return netip.AddrFrom16(r.conns.At(c).Peer).Unmap() }

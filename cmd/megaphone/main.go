@@ -1,0 +1,87 @@
+// Command megaphone lets one XMPP server serve a million BOSH clients: an edge proxy, an embedded origin, and a
+// demo of both. Each subcommand has a file of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1 // it could not start, or had to stop
+	exitUsage   = 2 // a flag, an argument or the configuration is wrong
+)
+
+// usageError is a mistake in what the user said, not in the world.
+type usageError struct{ error }
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "megaphone: %v\nTry `megaphone help`.\n", err)
+		return exitUsage
+	default:
+		fmt.Fprintf(os.Stderr, "megaphone: %v\n", err)
+		return exitFailure
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "megaphone",
+		Short: "Serve a million BOSH clients from one XMPP server",
+		Long: `Megaphone holds the long polls of BOSH clients (XEP-0124/0206) in place of the XMPP server: the edge
+keeps a million HTTP connections and talks to the server, the origin, over a few TCP links.
+
+Try it:           megaphone demo
+In production:    megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279 --secret-file /etc/megaphone/secret
+An origin alone:  megaphone origin --listen 127.0.0.1:5279
+
+Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.DisableDefaultCmd = false
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	var level string
+	root.PersistentFlags().StringVar(&level, "log-level", "info",
+		"what is logged to standard error: debug, info, warn, error")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		var l slog.Level
+		if err := l.UnmarshalText([]byte(level)); err != nil {
+			return usageError{fmt.Errorf("log-level: %q: use debug, info, warn or error", level)}
+		}
+		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})))
+		return nil
+	}
+	root.AddCommand(newDemo(), newEdge(), newOrigin(), newVersion())
+	return root
+}
+
+// noArgs is cobra.NoArgs with the exit status of a usage error.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usageError{err}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"megaphone/edge"
+	"megaphone/origin/bosh"
+	"megaphone/origin/chat"
+	"megaphone/origin/link"
+)
+
+// originOptions are the flags of the embedded origin.
+type originOptions struct {
+	listen, name, secretFile, domain, accounts string
+	anonymous                                  bool
+	maxBody                                    int
+	sessions                                   bosh.Config
+	secret                                     []byte
+}
+
+// flags binds those that the demo has too.
+func (o *originOptions) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.domain, "domain", chat.DefaultDomain, "XMPP domain of the chat service; localhost always works too")
+	fs.StringVar(&o.accounts, "accounts", "",
+		"`file` with one name:password a line; without it any name with any password may log in")
+	fs.BoolVar(&o.anonymous, "anonymous", false, "allow anonymous log-in besides the accounts")
+	fs.IntVar(&o.sessions.MaxSessions, "max-sessions", bosh.DefaultMaxSessions, "BOSH sessions at once")
+	fs.IntVar(&o.sessions.MaxWaitSeconds, "max-wait", bosh.DefaultMaxWaitSeconds, "longest hold in seconds")
+	fs.IntVar(&o.sessions.InactivitySeconds, "inactivity", bosh.DefaultInactivitySeconds,
+		"seconds without a request after which a session ends")
+	fs.IntVar(&o.maxBody, "max-body-bytes", bosh.DefaultMaxBodyBytes, "bytes of a request body; more is a bad request")
+}
+
+func newOrigin() *cobra.Command {
+	var o originOptions
+	cmd := &cobra.Command{
+		Use:   "origin --listen ADDR",
+		Short: "Run the embedded origin alone: BOSH sessions and a small chat service behind links",
+		Long: `origin listens for the links of edges and serves their clients: a complete BOSH session manager with a
+small XMPP chat behind it. Listen on a private network, and share a secret with the edges.`,
+		Example: `  megaphone origin --listen 10.0.0.2:5279 --secret-file secret --accounts users --domain example.org`,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runOrigin(cmd.Context(), o, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&o.listen, "listen", link.DefaultListen, "address `host:port` for the links of edges")
+	cmd.Flags().StringVar(&o.name, "name", link.DefaultName, "this origin's name")
+	cmd.Flags().StringVar(&o.secretFile, "secret-file", "",
+		"`file` whose first line is the secret shared with the edges")
+	o.flags(cmd.Flags())
+	return cmd
+}
+
+func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
+	if o.secretFile != "" {
+		var err error
+		if o.secret, err = edge.ReadSecret(o.secretFile); err != nil {
+			return usageError{err}
+		}
+	}
+	run, err := startOrigin(o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "origin listening on %s\n", run.addr())
+	select {
+	case <-ctx.Done():
+		run.stop()
+		slog.Info("origin stops", "links", fmt.Sprintf("%+v", run.server.Stats()))
+		return nil
+	case err := <-run.ended:
+		return err
+	}
+}
+
+// runningOrigin is the embedded origin at work.
+type runningOrigin struct {
+	server *link.Server
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func startOrigin(o originOptions) (*runningOrigin, error) {
+	cc := chat.Config{Domain: o.domain, Anonymous: o.anonymous, Version: version}
+	if o.accounts != "" {
+		var err error
+		if cc.Accounts, err = chat.LoadAccounts(o.accounts); err != nil {
+			return nil, usageError{fmt.Errorf("accounts: %w", err)}
+		}
+	}
+	if err := cc.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	if notice := cc.Notice(); notice != "" {
+		slog.Warn(notice)
+	}
+	o.sessions.MaxBodyBytes = o.maxBody
+	sessions := o.sessions.WithDefaults()
+	if err := sessions.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	cfg := link.Config{Listen: o.listen, Name: o.name, Secret: o.secret, Log: slog.Default(),
+		MaxContentsBytes: max(link.DefaultMaxContentsBytes, o.maxBody+1024)}
+	server, err := link.Listen(cfg, engine{bosh.New(sessions, chat.New(cc))})
+	if err != nil {
+		return nil, fmt.Errorf("origin: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &runningOrigin{server: server, cancel: cancel, ended: make(chan error, 1)}
+	go func() {
+		err := server.Run(ctx)
+		if err == nil && ctx.Err() == nil {
+			err = errors.New("the origin ended by itself")
+		}
+		r.ended <- err
+	}()
+	return r, nil
+}
+
+func (r *runningOrigin) addr() string { return r.server.Addr().String() }
+
+func (r *runningOrigin) stop() {
+	r.cancel()
+	<-r.ended
+}
+
+// engine gives the session manager what links bring.
+type engine struct{ *bosh.Engine }
+
+func (e engine) Request(l *link.Link, id uint64, addr, body []byte) {
+	e.Engine.Request(l, id, addr, body)
+}
+func (e engine) Gone(l *link.Link, id uint64)    { e.Engine.Gone(l, id) }
+func (e engine) Release(l *link.Link, id uint64) { e.Engine.Release(l, id) }
+func (e engine) ReleaseAll(l *link.Link)         { e.Engine.ReleaseAll(l) }
+func (e engine) Closed(l *link.Link)             { e.Engine.Closed(l) }

@@ -1,0 +1,50 @@
+package edge
+
+// Counter names one of a reactor's counters.
+type Counter uint8
+
+const (
+	Requests        Counter = iota // complete HTTP requests
+	Parked                         // requests handed to an origin
+	Released                       // answered by the origin
+	Gone                           // clients that went away while held
+	Expired                        // holds that no origin answered in HoldTimeout
+	StaleReplies                   // replies to holds that were not there any more
+	FramesOut                      // frames to origins
+	FramesIn                       // frames from origins
+	Preflights                     // OPTIONS answered
+	Pages                          // GET and HEAD answered
+	NotFound                       // 404
+	MethodRefused                  // 405
+	LengthRequired                 // 411
+	EncodingRefused                // 415
+	HTTPErrors                     // malformed or over a limit: 400, 413, 414, 417, 431, 501, 505
+	BadBodies                      // bad-request made by the edge
+	UnknownTags                    // item-not-found made by the edge
+	NodeGone                       // remote-connection-failed made by the edge
+	Retries                        // 503 while a node is expected back
+	LinkFull                       // 503 because a link was above its high-water mark
+	TableFull                      // 503 because no hold was free
+	TooLarge                       // 413 because the origin takes less
+	HeadTimeouts                   // 408
+	BodyTimeouts                   // 408
+	IdleTimeouts                   // idle connections closed
+	WriteStalls                    // connections closed because no byte left
+	ContentOverflow                // content types beyond what is remembered
+	LinksUp                        // links welcomed
+	LinkErrors                     // links closed for a protocol error of the origin
+	AuthFailures                   // links whose other end does not know the secret
+	PingTimeouts                   // links closed because they were silent
+	UnknownVerbs                   // control lines not understood
+	HeldNow                        // gauge: requests being held
+	numCounters
+)
+
+// CounterNames gives each counter's name in snake case, in the order of the constants.
+var CounterNames = [numCounters]string{
+	"requests", "parked", "released", "gone", "expired", "stale_replies", "frames_out", "frames_in", "preflights",
+	"pages", "not_found", "method_refused", "length_required", "encoding_refused", "http_errors", "bad_bodies",
+	"unknown_tags", "node_gone", "retries", "link_full", "table_full", "too_large", "head_timeouts", "body_timeouts",
+	"idle_timeouts", "write_stalls", "content_overflow", "links_up", "link_errors", "auth_failures", "ping_timeouts",
+	"unknown_verbs", "held_now",
+}

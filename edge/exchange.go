@@ -1,0 +1,211 @@
+package edge
+
+import (
+	"bytes"
+	"strings"
+
+	"megaphone/codec"
+	"megaphone/table"
+)
+
+// exchange looks at the one request at the start of p. n is its length; 0: it is not whole, and need is the least
+// length of p that can bring it further.
+func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
+	scanned := 0
+	if phase(s.Phase) == phaseHead {
+		scanned = int(s.Scanned)
+	}
+	h := &w.head
+	ok, err := codec.ParseHead(h, p, scanned, &w.limits)
+	switch {
+	case err != nil:
+		w.refuseHTTP(c, s, err)
+		return len(p), 0
+	case !ok:
+		if phase(s.Phase) == phaseIdle {
+			w.enter(c, s, phaseHead)
+		}
+		s.Scanned = uint32(len(p))
+		return 0, 0
+	}
+	if h.HasBody && !h.Chunked && h.ContentLength > w.limits.MaxBodyBytes {
+		w.refuseHTTP(c, s, codec.ErrBodyTooLarge)
+		return len(p), 0
+	}
+	raw := p[h.Bytes:]
+	end := h.ContentLength
+	var at codec.Chunks
+	if h.Chunked {
+		if phase(s.Phase) == phaseBody { // go on where the last call stopped
+			at = codec.Chunks{Raw: s.Scanned, Data: s.Decoded}
+		}
+		end, need, ok, err = codec.ScanChunks(&at, raw, &w.limits)
+	} else {
+		ok, need = len(raw) >= end, end
+	}
+	switch {
+	case err != nil:
+		w.refuseHTTP(c, s, err)
+		return len(p), 0
+	case !ok:
+		w.awaitBody(c, s)
+		s.Scanned, s.Decoded = at.Raw, at.Data
+		return 0, h.Bytes + need
+	}
+	body := raw[:end]
+	if h.Chunked {
+		body = codec.DecodeChunks(body)
+	}
+	s.Scanned, s.Decoded = 0, 0
+	w.counters[Requests]++
+	if !h.KeepAlive {
+		s.Phase = uint8(phaseLast)
+	} else {
+		s.Phase = uint8(phaseIdle)
+	}
+	w.request(c, s, body)
+	return h.Bytes + end, 0
+}
+
+// awaitBody enters phaseBody once, and then lets a client go on that waits to be asked (RFC 9110 section 10.1.1). When
+// replies are due before, an interim response could be taken for one of them, so the client goes on by itself.
+func (w *worker) awaitBody(c uint32, s *table.Conn) {
+	if phase(s.Phase) == phaseBody {
+		return
+	}
+	w.enter(c, s, phaseBody)
+	if w.head.ExpectContinue && w.head.Minor > 0 && s.Held == 0 {
+		w.r.Write(c, []byte("HTTP/1.1 100 Continue\r\n\r\n"), nil)
+	}
+}
+
+// request answers a whole request or hands it to an origin.
+func (w *worker) request(c uint32, s *table.Conn, body []byte) {
+	h := &w.head
+	if string(h.Path) != w.cfg.Path {
+		w.otherPath(c, s)
+		return
+	}
+	switch h.Method {
+	case codec.MethodPost:
+		w.post(c, s, body)
+	case codec.MethodOptions:
+		w.preflight(c, s)
+	case codec.MethodGet, codec.MethodHead:
+		w.page(c, s, &w.fixed.about)
+	default:
+		w.counters[MethodRefused]++
+		w.answer(c, s, &w.fixed.method.head, w.fixed.method.body)
+	}
+}
+
+func (w *worker) otherPath(c uint32, s *table.Conn) {
+	page, ok := w.fixed.pages[string(w.head.Path)]
+	read := w.head.Method == codec.MethodGet || w.head.Method == codec.MethodHead
+	switch {
+	case ok && read:
+		w.page(c, s, page)
+	case ok:
+		w.counters[MethodRefused]++
+		w.answer(c, s, &w.fixed.readOnly.head, w.fixed.readOnly.body)
+	case w.head.Method == codec.MethodOptions && string(w.head.Path) == "*":
+		w.preflight(c, s)
+	default:
+		w.counters[NotFound]++
+		w.answer(c, s, &w.fixed.notFound.head, w.fixed.notFound.body)
+	}
+}
+
+func (w *worker) page(c uint32, s *table.Conn, d *document) {
+	w.counters[Pages]++
+	if w.head.Method == codec.MethodHead {
+		w.answerHead(c, s, &d.head, len(d.body))
+		return
+	}
+	w.answer(c, s, &d.head, d.body)
+}
+
+// preflight answers a CORS preflight (Fetch standard section 3.2.2), to be remembered for a day.
+func (w *worker) preflight(c uint32, s *table.Conn) {
+	w.counters[Preflights]++
+	w.answer(c, s, &w.styles.at(w.styles.of(w.head.Origin, nil)).allow, nil)
+}
+
+// post hands a BOSH request to the node that it belongs to.
+func (w *worker) post(c uint32, s *table.Conn, body []byte) {
+	h, b := &w.head, &w.body
+	switch {
+	case !h.HasBody:
+		w.counters[LengthRequired]++
+		w.refuse(c, s, &w.fixed.lengthRequired)
+		return
+	case compressed(h.ContentEncoding):
+		w.counters[EncodingRefused]++
+		w.answer(c, s, &w.fixed.encoding.head, w.fixed.encoding.body)
+		return
+	}
+	if err := codec.ParseBody(b, body); err != nil {
+		w.counters[BadBodies]++
+		w.condition(c, s, conditionBadRequest, b.Ver == nil && b.SID == nil)
+		return
+	}
+	if b.SID == nil {
+		w.create(c, s, body)
+		return
+	}
+	w.forward(c, s, body)
+}
+
+// create opens a session on a node of the edge's choice.
+func (w *worker) create(c uint32, s *table.Conn, body []byte) {
+	b := &w.body
+	legacy := b.Ver == nil
+	style := w.styles.of(w.head.Origin, []byte(encodeContent(b.Content)))
+	n, verdict := w.choose(b.To)
+	if verdict != nodeReady {
+		w.unavailable(c, s, verdict, legacy)
+		return
+	}
+	flags := uint8(holdCreation)
+	if legacy {
+		flags |= holdLegacy
+	}
+	w.park(c, s, n, body, 0, style, flags)
+}
+
+// forward sends a request of a session to its node.
+func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
+	x, found := parseSuffix(w.body.SID, w.tags)
+	var n *node
+	switch {
+	case !w.tags:
+		n = w.nodes[0]
+		if !found {
+			x = suffix{}
+		}
+	case found:
+		n = w.byTag(x.tag)
+	}
+	if n == nil {
+		w.counters[UnknownTags]++
+		w.condition(c, s, conditionItemNotFound, x.legacy)
+		return
+	}
+	if verdict := w.verdict(n); verdict != nodeReady {
+		w.unavailable(c, s, verdict, x.legacy)
+		return
+	}
+	w.park(c, s, n, body, x.bytes, w.styles.of(w.head.Origin, x.content), 0)
+}
+
+// compressed says whether a Content-Encoding is one that would have to be undone. Anything else is ignored: libpurple
+// puts the media type there.
+func compressed(encoding []byte) bool {
+	for part := range bytes.SplitSeq(encoding, []byte(",")) {
+		switch strings.ToLower(string(bytes.TrimSpace(part))) {
+		case "gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd":
+			return true
+		}
+	}
+	return false
+}

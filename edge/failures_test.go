@@ -1,0 +1,248 @@
+package edge
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+)
+
+// The rows of the failure table in ARCHITECTURE.md, one test each.
+
+func TestFailureClientClosesWhileHeld(t *testing.T) {
+	e, l := one(t, nil)
+	c := connect(t, e)
+	c.post(empty("s1", 1))
+	r := l.next()
+	c.Close()
+	if got := l.hears("gone "); got != "gone "+string(codec.AppendID(nil, r.id))+"\n" {
+		t.Fatalf("origin heard %q", got)
+	}
+	l.reply(r.id, "<body late='1'/>") // too late, and nobody else gets it
+	other := connect(t, e)
+	other.post(empty("s2", 1))
+	r2 := l.next()
+	l.reply(r2.id, "<body/>")
+	other.get().want(t, 200, "<body/>")
+	until(t, e, StaleReplies, 1)
+}
+
+func TestFailureLinkLostWithinTheGrace(t *testing.T) {
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, nil, o)
+	l := o.link()
+	until(t, e, LinksUp, 1)
+	held := connect(t, e)
+	held.post(empty("s1", 1))
+	l.next()
+	l.Close()
+	r := held.get().want(t, 503, "")
+	if r.Header.Get("Retry-After") == "" {
+		t.Fatal("no Retry-After")
+	}
+	fresh := connect(t, e)
+	fresh.post(empty("s1", 2))
+	fresh.get().want(t, 503, "")
+	fresh.post(creation("ver='1.6'"))
+	fresh.get().want(t, 503, "")
+	e.Advance(10) // the link is dialled again; the same connections go on
+	l = o.link()
+	until(t, e, LinksUp, 2)
+	held.post(empty("s1", 1))
+	l.reply(l.next().id, "<body again='1'/>")
+	held.get().want(t, 200, "again")
+}
+
+func TestFailureNodeGoneLongerThanTheGrace(t *testing.T) {
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, func(c *Config) { c.Tags = "on" }, o)
+	l := o.link()
+	until(t, e, LinksUp, 1)
+	o.l.Close()
+	l.Close()
+	e.Advance(310)
+	tag := tagOf("a")
+	c := connect(t, e)
+	c.post(empty("s1."+string(tag[:]), 1))
+	c.get().want(t, 200, "condition='remote-connection-failed'")
+	c.post(creation("ver='1.6'"))
+	c.get().want(t, 200, "condition='remote-connection-failed'")
+}
+
+func TestFailureUnknownTag(t *testing.T) {
+	e, _ := one(t, func(c *Config) { c.Tags = "on" })
+	c := connect(t, e)
+	for _, sid := range []string{"s1", "s1.", "s1.0000000", "s1.00000000", "s1.0000000g", "s1.00000000x", "a.b.c"} {
+		c.post(empty(sid, 1))
+		c.get().want(t, 200, "condition='item-not-found'")
+	}
+	c.post(empty("s1.00000000l", 1)) // a session of a client without `ver`
+	c.get().want(t, 404, "condition='item-not-found'")
+}
+
+func TestFailureNoHealthyNodeForANewSession(t *testing.T) {
+	o := newFakeOrigin(t, "a")
+	o.l.Close()
+	e := startEdge(t, nil, o)
+	c := connect(t, e)
+	c.post(creation("ver='1.6'"))
+	c.get().want(t, 503, "") // it may yet come
+	e.Advance(310)
+	c.post(creation("ver='1.6'"))
+	c.get().want(t, 200, "condition='remote-connection-failed'")
+}
+
+func TestFailureLinkAboveHighWater(t *testing.T) {
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, func(c *Config) { c.LinkHighWater = 64 << 10; c.MaxPipelined = 200 }, o)
+	l := o.raw() // welcomed, but never read from again
+	l.say(helloLine("a", 0))
+	l.readFrame()
+	l.say("welcome\n")
+	until(t, e, LinksUp, 1)
+	refused := false
+	first := connect(t, e)
+	first.post(empty("s0", 1))
+	body := "<body sid='s' rid='1' " + ns + ">" + strings.Repeat("x", 200<<10) + "</body>"
+	for i := range uint64(200) { // until the kernel's buffers are full, and then the mark is reached
+		c := connect(t, e)
+		c.post(body)
+		until(t, e, Requests, i+2)
+		if e.Counter(LinkFull) > 0 {
+			r := c.get().want(t, 503, "")
+			refused = r.Header.Get("Retry-After") != ""
+			break
+		}
+	}
+	if !refused {
+		t.Fatal("no request was refused")
+	}
+	// What is held stays, and is answered.
+	go io.Copy(io.Discard, l)
+	l.reply(holdID(e, 1), "<body ok='1'/>")
+	first.get().want(t, 200, "ok")
+}
+
+// holdID is the connection ID of hold i.
+func holdID(e *Edge, i uint32) (id uint64) {
+	e.group.Do(func(_ reactor, h handler) {
+		handle, _ := h.(*worker).holds.HandleAt(i)
+		id = uint64(handle)
+	})
+	return id
+}
+
+func TestFailureHoldOlderThanTheMaximum(t *testing.T) {
+	e, l := one(t, func(c *Config) { c.HoldTimeout = 20e9; c.PingTimeout = 3600e9 })
+	c := connect(t, e)
+	c.post(empty("s1", 1))
+	r := l.next()
+	e.Advance(199)
+	if e.Counter(Expired) != 0 {
+		t.Fatal("expired early")
+	}
+	e.Advance(1)
+	c.get().want(t, 504, "")
+	c.closed()
+	if got := l.hears("gone "); got != "gone "+string(codec.AppendID(nil, r.id))+"\n" {
+		t.Fatalf("origin heard %q", got)
+	}
+}
+
+func TestFailureTooLargeOrTooSlow(t *testing.T) {
+	for _, c := range []struct {
+		name, send string
+		ticks      int
+		status     int
+	}{
+		{"slow head", "POST /http-bind HTTP/1.1\r\nHos", 101, 408},
+		{"slow body", "POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n<bo", 301, 408},
+		{"slow chunk", "POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<bo", 301, 408},
+		{"long line", "POST /" + strings.Repeat("x", 5000) + " HTTP/1.1\r\nHost: h\r\n\r\n", 0, 414},
+		{"long headers", "POST /http-bind HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 20000) + "\r\n\r\n",
+			0, 431},
+		{"many headers", "POST /http-bind HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("X: y\r\n", 100) + "\r\n", 0, 431},
+		{"large body", "POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999\r\n\r\n", 0, 413},
+		{"large chunk", "POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", 0, 413},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e, _ := one(t, nil)
+			x := connect(t, e)
+			x.send(c.send)
+			if c.ticks > 0 {
+				buffered(t, e)
+				e.Advance(c.ticks)
+			}
+			x.get().want(t, c.status, "")
+			x.closed()
+		})
+	}
+}
+
+// buffered waits until some client's input is kept for want of the rest.
+func buffered(t *testing.T, e *Edge) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for kept := 0; kept == 0; {
+		e.group.Do(func(r reactor, _ handler) { kept = r.BufferedBytes() })
+		if time.Now().After(deadline) {
+			t.Fatal("no input is kept")
+		}
+	}
+}
+
+func TestFailureTableFull(t *testing.T) {
+	e, l := one(t, func(c *Config) { c.MaxConnections = 4; c.MaxPipelined = 100 })
+	c := connect(t, e)
+	const room = 4 + 1 // a quarter more holds than connections
+	for i := range room + 1 {
+		c.post(empty("s1", i))
+	}
+	var held []request
+	for range room {
+		held = append(held, l.next())
+	}
+	other := connect(t, e)
+	other.post(empty("s2", 1))
+	if r := other.get().want(t, 503, ""); r.Header.Get("Retry-After") == "" {
+		t.Fatal("no Retry-After")
+	}
+	other.closed()
+	until(t, e, TableFull, 1)
+	for _, r := range held { // who has requests under way waits with the next one
+		l.reply(r.id, "<body/>")
+		c.get().want(t, 200, "<body/>")
+	}
+	l.reply(l.next().id, "<body last='1'/>")
+	c.get().want(t, 200, "last")
+}
+
+func TestFailureBadFrameFromTheOrigin(t *testing.T) {
+	for _, c := range []struct{ name, bytes, why string }{
+		{"no frame", "HTTP/1.1 400 Bad Request\r\n\r\n....", "error "},
+		{"length too large", "99999999|0000000000000001|", "error "},
+		{"upper-case id", "00000001|000000000000000A|x", "error "},
+		{"bad status", "00000006|0000000000000001|999 <b", "error "},
+		{"control line without end", "00000004|0000000000000000|ping", "error "},
+		{"hello again", string(codec.AppendFrame(nil, 0, []byte(helloLine("a", 0)))), "error "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newFakeOrigin(t, "a")
+			e := startEdge(t, nil, o)
+			l := o.link()
+			until(t, e, LinksUp, 1)
+			held := connect(t, e)
+			held.post(empty("s1", 1))
+			l.next()
+			l.send([]byte(c.bytes))
+			l.hears(c.why)
+			held.get().want(t, 503, "")
+			until(t, e, LinkErrors, 1)
+			e.Advance(60) // it comes back by itself
+			o.link()
+			until(t, e, LinksUp, 2)
+		})
+	}
+}

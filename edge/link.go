@@ -1,0 +1,221 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"megaphone/codec"
+	"megaphone/loop"
+	"megaphone/table"
+)
+
+// The edge's side of PROTOCOL.md. Reasons for closing a link:
+var (
+	errNoHello     = errors.New("the origin did not begin with hello")
+	errVersion     = errors.New("the origin speaks another version of the link protocol")
+	errNoSecret    = errors.New("the origin did not prove that it knows the secret")
+	errEarlyFrame  = errors.New("the origin sent a reply before welcome")
+	errSilent      = errors.New("the origin was silent for longer than ping-timeout")
+	errHelloAgain  = errors.New("the origin sent hello or welcome twice")
+	errNotProtocol = errors.New("the origin broke the link protocol")
+)
+
+func (w *worker) LinkUp(l *loop.Link) {
+	n := w.nodes[l.Index]
+	n.stage, n.draining, n.max = stageGreeting, false, codec.MaxContentsBytes
+	n.heardAt, n.pinged = w.r.Now(), false
+}
+
+// LinkData takes all whole frames in p. It borrows p until return.
+func (w *worker) LinkData(l *loop.Link, p []byte) (consumed, need int, err error) {
+	n := w.nodes[l.Index]
+	n.heardAt, n.pinged = w.r.Now(), false
+	for consumed < len(p) {
+		f, size, ok, ferr := codec.ParseFrame(p[consumed:], codec.MaxContentsBytes)
+		switch {
+		case ferr != nil:
+			return consumed, 0, w.breakLink(n, fmt.Errorf("%w: %s", errNotProtocol, ferr.Reason))
+		case !ok:
+			return consumed, size, nil
+		}
+		consumed += size
+		w.counters[FramesIn]++
+		if err := w.frame(n, f); err != nil {
+			return consumed, 0, w.breakLink(n, err)
+		}
+	}
+	return consumed, 0, nil
+}
+
+func (w *worker) frame(n *node, f codec.Frame) error {
+	if f.ID == 0 {
+		return w.controlFrame(n, f.Contents)
+	}
+	if n.stage != stageUp {
+		return errEarlyFrame
+	}
+	status, body, err := codec.ParseReply(f.Contents)
+	if err != nil {
+		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
+	}
+	w.reply(n, f.ID, status, body)
+	return nil
+}
+
+// breakLink tells the origin why, before the link is closed with that reason.
+func (w *worker) breakLink(n *node, why error) error {
+	w.counters[LinkErrors]++
+	if errors.Is(why, errNoSecret) {
+		w.counters[AuthFailures]++
+	}
+	w.control(n, "error "+why.Error()+"\n")
+	return why
+}
+
+// control appends a control frame to the node's batch.
+func (w *worker) control(n *node, lines string) {
+	n.link.Batch = append(codec.AppendFrameHeader(n.link.Batch, 0, len(lines)), lines...)
+	n.link.Dirty()
+	w.counters[FramesOut]++
+}
+
+func (w *worker) controlFrame(n *node, lines []byte) error {
+	for len(lines) > 0 {
+		verb, args, rest, ok, err := codec.NextLine(lines)
+		if err != nil || !ok {
+			return fmt.Errorf("%w: a control line does not end", errNotProtocol)
+		}
+		lines = rest
+		if n.stage == stageGreeting && string(verb) != "hello" && string(verb) != "error" {
+			return errNoHello
+		}
+		if err := w.controlLine(n, string(verb), args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) controlLine(n *node, verb string, args []byte) error {
+	switch verb {
+	case "hello":
+		return w.hello(n, args)
+	case "welcome":
+		return w.welcome(n, args)
+	case "drain":
+		n.draining = true
+		w.log(slog.LevelInfo, "origin drains: no new sessions to it", "origin", n.cfg.Name)
+	case "ping":
+		w.control(n, "pong "+string(args)+"\n")
+	case "pong":
+	case "error":
+		w.counters[LinkErrors]++
+		return fmt.Errorf("the origin says: %.200q", args)
+	default:
+		w.counters[UnknownVerbs]++
+	}
+	return nil
+}
+
+// hello answers the origin's hello with the edge's own, which proves that the edge knows the secret.
+func (w *worker) hello(n *node, args []byte) error {
+	if n.stage != stageGreeting {
+		return errHelloAgain
+	}
+	h, err := codec.ParseHello(args)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
+	case h.Version != 1:
+		return errVersion
+	case h.Max > 0:
+		n.max = h.Max
+	}
+	n.theirs, n.nonce = h.Nonce, randomNonce()
+	mine := codec.Hello{Version: 1, Name: w.cfg.Name, Nonce: n.nonce, Max: codec.MaxContentsBytes}
+	if w.cfg.Secret != nil {
+		mine.HasMAC = true
+		mine.MAC = codec.LinkMAC(w.cfg.Secret, "edge", &n.theirs, &n.nonce, mine.Name)
+	}
+	w.control(n, string(codec.AppendHello(nil, &mine)))
+	n.stage = stageProving
+	return nil
+}
+
+func (w *worker) welcome(n *node, args []byte) error {
+	if n.stage != stageProving {
+		return errHelloAgain
+	}
+	m, err := codec.ParseWelcome(args)
+	if err != nil {
+		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
+	}
+	if w.cfg.Secret != nil {
+		want := codec.LinkMAC(w.cfg.Secret, "origin", &n.nonce, &n.theirs, w.cfg.Name)
+		if !m.HasMAC || !codec.MACEqual(&m.MAC, &want) {
+			return errNoSecret
+		}
+	}
+	n.stage = stageUp
+	n.link.Settled()
+	w.counters[LinksUp]++
+	w.log(slog.LevelInfo, "link up", "origin", n.cfg.Name)
+	return nil
+}
+
+// sendGone tells the origin that nobody waits for a reply any more. The hold is its node's no longer.
+func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
+	n := w.nodes[hold.Link]
+	w.orphan(hold)
+	if n.stage != stageUp {
+		return
+	}
+	const size = len("gone ") + 16 + 1
+	n.link.Batch = append(codec.AppendFrameHeader(n.link.Batch, 0, size), "gone "...)
+	n.link.Batch = append(codec.AppendID(n.link.Batch, uint64(h)), '\n')
+	n.link.Dirty()
+	w.counters[FramesOut]++
+}
+
+// keepAlive asks a silent origin for a sign of life, and gives a link up that stays silent.
+func (w *worker) keepAlive(n *node) {
+	silent := w.r.Now() - n.heardAt
+	switch {
+	case !n.link.Up():
+	case silent >= w.times.ping:
+		w.counters[PingTimeouts]++
+		n.link.Fail(w.breakLink(n, errSilent))
+	case silent >= w.times.ping/3 && !n.pinged && n.stage == stageUp:
+		n.pinged = true
+		w.control(n, "ping alive\n")
+	}
+}
+
+// LinkDown answers everything that the node held: clients try again, and their requests are answered from the
+// session's cache when the node is back (XEP-0124 section 14.3).
+func (w *worker) LinkDown(l *loop.Link, why error) {
+	n := w.nodes[l.Index]
+	if n.stage == stageUp {
+		n.lostAt = w.r.Now()
+	}
+	n.stage = stageDown
+	w.r.LogLimited(&w.lostLog, slog.LevelWarn, "link lost", "origin", n.cfg.Name, "reason", why.Error(), "held", n.held)
+	for i := uint32(1); n.held > 0 && i <= uint32(w.holds.Cap()); i++ {
+		h, live := w.holds.HandleAt(i)
+		if !live {
+			continue
+		}
+		hold := w.holds.Resolve(h)
+		if int(hold.Link) != l.Index || hold.Flags&holdOrphan != 0 {
+			continue
+		}
+		w.counters[Retries]++
+		w.orphan(hold)
+		w.answerHold(h, hold, 503, nil)
+	}
+}
+
+func (w *worker) LinkFailed(l *loop.Link, why error) {
+	w.r.LogLimited(&w.linkLog, slog.LevelWarn, "no link to origin", "origin", l.Name, "reason", why.Error())
+}

@@ -1,0 +1,221 @@
+package edge
+
+import (
+	"github.com/valyala/bytebufferpool"
+
+	"megaphone/codec"
+	"megaphone/table"
+)
+
+// Bits of table.Hold.Flags.
+const (
+	holdCreation uint8 = 1 << iota // a session creation: the sid in its reply gets the suffix
+	holdLegacy                     // of a creation: the client sent no `ver`
+	holdClose                      // the connection closes after the reply
+	holdKeep                       // an HTTP/1.0 client that asked for keep-alive
+	holdReady                      // the whole response is in early.at(Reply); it waits for its turn
+	holdOrphan                     // no origin has it, or none has it any more
+)
+
+// early keeps responses that are ready before those of earlier requests on the same connection.
+type early struct {
+	bufs  []*bytebufferpool.ByteBuffer
+	free  []uint32
+	bytes int
+}
+
+func (e *early) keep(p []byte) uint32 {
+	b := bytebufferpool.Get()
+	b.B = append(b.B[:0], p...)
+	e.bytes += len(p)
+	if n := len(e.free); n > 0 {
+		i := e.free[n-1]
+		e.free = e.free[:n-1]
+		e.bufs[i] = b
+		return i
+	}
+	e.bufs = append(e.bufs, b)
+	return uint32(len(e.bufs) - 1)
+}
+
+func (e *early) at(i uint32) []byte { return e.bufs[i].B }
+
+func (e *early) drop(i uint32) {
+	e.bytes -= len(e.bufs[i].B)
+	bytebufferpool.Put(e.bufs[i])
+	e.bufs[i] = nil
+	e.free = append(e.free, i)
+}
+
+// connFlags are the hold flags that the request's head decides.
+func (w *worker) connFlags() uint8 {
+	switch {
+	case !w.head.KeepAlive:
+		return holdClose
+	case w.head.Minor == 0:
+		return holdKeep
+	}
+	return 0
+}
+
+// park holds the request whose head and body tag have just been parsed, and puts its frame into the batch of n's link.
+// The last suffixBytes of the sid stay behind.
+func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, style uint16, flags uint8) {
+	w.addr = w.r.Peer(c).AppendTo(w.addr[:0])
+	b := &w.body
+	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
+	cut := b.Start
+	if suffixBytes > 0 {
+		cut = b.SIDEnd
+	}
+	before, after := body[b.Start:cut-suffixBytes], body[cut:]
+	size := len(w.addr) + 1 + len(before) + len(after)
+	if size > n.max {
+		w.counters[TooLarge]++
+		w.refuseHTTP(c, s, codec.ErrBodyTooLarge)
+		return
+	}
+	h, hold, ok := w.holds.Park(s, c, w.r.Now())
+	if !ok {
+		w.counters[TableFull]++
+		w.refuse(c, s, &w.fixed.full)
+		return
+	}
+	hold.Link, hold.Style, hold.Flags = uint8(n.link.Index), style, flags|w.connFlags()
+	n.held++
+	q := codec.AppendFrameHeader(n.link.Batch, uint64(h), size)
+	q = append(append(append(append(q, w.addr...), ' '), before...), after...)
+	n.link.Batch = q
+	n.link.Dirty()
+	w.counters[FramesOut]++
+	w.counters[Parked]++
+	if s.Held == 1 {
+		w.arm(c, s)
+	}
+}
+
+// unpark frees the connection's first hold.
+func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
+	if hold.Flags&holdOrphan == 0 {
+		w.nodes[hold.Link].held--
+	}
+	w.holds.Pop(s)
+}
+
+// orphan takes a hold away from its node: its reply will not come, or has come.
+func (w *worker) orphan(hold *table.Hold) {
+	if hold.Flags&holdOrphan == 0 {
+		hold.Flags |= holdOrphan
+		w.nodes[hold.Link].held--
+	}
+}
+
+// reply answers the hold that an origin's frame is for. It borrows contents.
+func (w *worker) reply(n *node, id uint64, status int, body []byte) {
+	h := table.Handle(id)
+	hold := w.holds.Resolve(h)
+	if hold == nil || int(hold.Link) != n.link.Index || hold.Flags&holdOrphan != 0 {
+		w.counters[StaleReplies]++
+		return
+	}
+	w.counters[Released]++
+	w.orphan(hold)
+	w.answerHold(h, hold, status, body)
+}
+
+// answerHold gives a hold its response: at once if it is the first of its connection, else when its turn comes. It
+// borrows body.
+func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body []byte) {
+	c := hold.Conn
+	s := w.r.Conn(c)
+	style := w.styles.at(hold.Style)
+	var tag []byte
+	if hold.Flags&holdCreation != 0 && status == 200 {
+		tag, body = w.tagReply(hold, body)
+	}
+	head := style.head(status).Append(w.scratch[:0], len(body)+len(tag), connectionOf(hold.Flags))
+	if tag != nil {
+		at := w.body.SIDEnd
+		head = append(append(append(head, body[:at]...), tag...), body[at:]...)
+		body = nil
+	}
+	w.scratch = head
+	w.deliver(h, hold, c, s, head, body)
+}
+
+// deliver writes a response in its turn, and then those that waited for it.
+func (w *worker) deliver(h table.Handle, hold *table.Hold, c uint32, s *table.Conn, head, body []byte) {
+	if first, _ := w.holds.First(s); first != h {
+		head = append(head, body...)
+		w.scratch = head[:0]
+		if w.early.bytes+len(head) > w.cfg.MaxBufferedBytes {
+			w.r.Close(c)
+			return
+		}
+		hold.Reply = w.early.keep(head)
+		hold.Flags |= holdReady
+		return
+	}
+	w.r.Write(c, head, body)
+	last := hold.Flags&holdClose != 0
+	w.unpark(s, hold)
+	for s.Held > 0 && !last {
+		_, next := w.holds.First(s)
+		if next.Flags&holdReady == 0 {
+			break
+		}
+		w.r.Write(c, w.early.at(next.Reply), nil)
+		last = next.Flags&holdClose != 0
+		w.early.drop(next.Reply)
+		w.unpark(s, next)
+	}
+	w.afterReply(c, s, last)
+}
+
+// afterReply goes on with the connection: it ends, or reads on.
+func (w *worker) afterReply(c uint32, s *table.Conn, last bool) {
+	switch {
+	case !w.r.IsOpen(c):
+	case last:
+		w.hangUp(c, s)
+	default:
+		w.arm(c, s)
+		w.r.Resume(c)
+	}
+}
+
+// hangUp closes a connection gracefully; what it still holds is over.
+func (w *worker) hangUp(c uint32, s *table.Conn) {
+	s.Phase = uint8(phaseLast)
+	if s.Held > 0 {
+		w.Closed(c, 0)
+	}
+	w.r.CloseGracefully(c)
+}
+
+// tagReply finds the place in a session-creation reply where the suffix belongs: behind its sid. w.body.SIDEnd is
+// the place when tag is not nil.
+func (w *worker) tagReply(hold *table.Hold, body []byte) (tag, rest []byte) {
+	if err := codec.ParseReplyBody(&w.body, body); err != nil || w.body.SID == nil {
+		return nil, body
+	}
+	var of []byte
+	if w.tags {
+		of = w.nodes[hold.Link].tag[:]
+	}
+	w.addr = appendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.styles.contentOf(hold.Style))
+	if len(w.addr) == 0 {
+		return nil, body
+	}
+	return w.addr, body
+}
+
+func connectionOf(flags uint8) codec.Connection {
+	switch {
+	case flags&holdClose != 0:
+		return codec.ConnectionClose
+	case flags&holdKeep != 0:
+		return codec.ConnectionKeepAlive
+	}
+	return codec.ConnectionDefault
+}

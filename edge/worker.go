@@ -1,0 +1,217 @@
+package edge
+
+import (
+	"crypto/rand"
+	"log/slog"
+
+	"megaphone/codec"
+	"megaphone/loop"
+	"megaphone/table"
+)
+
+// phase is where a connection stands between two requests, in table.Conn.Phase. Held requests are counted apart: a
+// connection in any phase may have some.
+type phase uint8
+
+const (
+	// Nothing of a request has come.
+	// next: phaseHead, phaseBody (a request came in part), phaseLast (its request was the last)
+	phaseIdle phase = iota
+	// A part of a head has come; Scanned is how much of it was searched.
+	// next: phaseBody, phaseIdle, phaseLast
+	phaseHead
+	// The head is whole, the body is not; Scanned and Decoded are the progress in a chunked body.
+	// next: phaseIdle, phaseLast
+	phaseBody
+	// The client will send no further request, or may not; what comes is thrown away.
+	// next: none, the connection is closed with its last reply
+	phaseLast
+)
+
+// worker is one reactor's edge: the Handler of its connections and links. Nothing in it is shared.
+type worker struct {
+	r      *loop.Reactor
+	cfg    *Config
+	limits codec.Limits
+	times  times
+	tags   bool
+
+	holds    *table.Holds
+	early    early
+	nodes    []*node
+	styles   *styles
+	fixed    *fixed
+	counters [numCounters]uint64
+	board    *loop.Board
+
+	head    codec.Head // of the request being looked at
+	body    codec.Body
+	scratch []byte
+	addr    []byte
+	healthy []*node
+	linkLog loop.Interval
+	lostLog loop.Interval
+}
+
+// times is the configured durations in ticks.
+type times struct{ head, body, idle, hold, write, grace, ping uint32 }
+
+func newWorker(e *Edge, r *loop.Reactor) (*worker, error) {
+	cfg := &e.cfg
+	w := &worker{
+		r: r, cfg: cfg, tags: e.tags, board: loop.NewBoard(int(numCounters)),
+		limits: codec.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
+			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
+		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
+			loop.Ticks(cfg.HoldTimeout), loop.Ticks(cfg.WriteTimeout), loop.Ticks(cfg.Grace),
+			loop.Ticks(cfg.PingTimeout)},
+		// A quarter more holds than connections: few clients pipeline.
+		holds: table.NewHolds(r.Slots() + r.Slots()/4),
+		fixed: e.fixed,
+	}
+	w.styles = newStyles(cfg.CORS, &w.counters[ContentOverflow])
+	for i := range cfg.Origins {
+		l, err := r.NewLink(cfg.Origins[i].Name, e.addrs[i])
+		if err != nil {
+			return nil, err
+		}
+		w.nodes = append(w.nodes, newNode(&cfg.Origins[i], l, r.Now()))
+	}
+	return w, nil
+}
+
+func (w *worker) Open(c uint32) { w.r.Arm(c, w.times.idle) }
+
+// Data takes as many requests as there are, one after the other, and parks or answers each.
+func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
+	s := w.r.Conn(c)
+	for consumed < len(p) {
+		switch {
+		case phase(s.Phase) == phaseLast || !w.r.IsOpen(c):
+			return len(p), 0
+		case int(s.Held) >= w.cfg.MaxPipelined, s.Held > 0 && w.holds.Len() == w.holds.Cap():
+			// No further one of this connection before one has been answered.
+			w.r.Pause(c)
+			return consumed, 0
+		}
+		n, need := w.exchange(c, s, p[consumed:])
+		if n == 0 {
+			return consumed, need
+		}
+		consumed += n
+	}
+	return consumed, 0
+}
+
+// enter changes the phase and sets the deadline that goes with it.
+func (w *worker) enter(c uint32, s *table.Conn, p phase) {
+	s.Phase = uint8(p)
+	if p == phaseIdle {
+		s.Scanned, s.Decoded = 0, 0
+	}
+	w.arm(c, s)
+}
+
+// arm sets the deadline of what a connection waits for first.
+func (w *worker) arm(c uint32, s *table.Conn) {
+	switch {
+	case w.r.Sending(c):
+		w.r.Arm(c, w.times.write)
+	case s.Held > 0:
+		_, h := w.holds.First(s)
+		w.r.Arm(c, remaining(h.Since+w.times.hold, w.r.Now()))
+	case phase(s.Phase) == phaseHead:
+		w.r.Arm(c, w.times.head)
+	case phase(s.Phase) == phaseBody:
+		w.r.Arm(c, w.times.body)
+	default:
+		w.r.Arm(c, w.times.idle)
+	}
+}
+
+func remaining(deadline, now uint32) uint32 {
+	if deadline <= now {
+		return 1
+	}
+	return deadline - now
+}
+
+func (w *worker) Progress(c uint32) { w.arm(c, w.r.Conn(c)) }
+
+func (w *worker) Flushed(c uint32) { w.arm(c, w.r.Conn(c)) }
+
+// Expired: whatever the connection waited for did not come.
+func (w *worker) Expired(c uint32) {
+	s := w.r.Conn(c)
+	switch {
+	case w.r.Sending(c):
+		w.counters[WriteStalls]++
+		w.r.Close(c)
+	case s.Held > 0:
+		w.expireHold(c, s)
+	case phase(s.Phase) == phaseHead:
+		w.counters[HeadTimeouts]++
+		w.refuse(c, s, &w.fixed.timeout)
+	case phase(s.Phase) == phaseBody:
+		w.counters[BodyTimeouts]++
+		w.refuse(c, s, &w.fixed.timeout)
+	default:
+		w.counters[IdleTimeouts]++
+		w.r.Close(c)
+	}
+}
+
+// expireHold answers 504 for a request that its origin has not answered, and closes. The origin is told that it is
+// gone, so it will not take what it had to say for delivered.
+func (w *worker) expireHold(c uint32, s *table.Conn) {
+	h, hold := w.holds.First(s)
+	if w.r.Now() < hold.Since+w.times.hold {
+		w.arm(c, s)
+		return
+	}
+	w.counters[Expired]++
+	w.sendGone(h, hold)
+	hold.Flags |= holdOrphan | holdClose
+	w.answerHold(h, hold, 504, nil)
+}
+
+// Closed: nobody is there any more to take the replies of what is held.
+func (w *worker) Closed(c uint32, _ loop.Cause) {
+	s := w.r.Conn(c)
+	for s.Held > 0 {
+		h, hold := w.holds.First(s)
+		switch {
+		case hold.Flags&holdReady != 0:
+			w.early.drop(hold.Reply)
+		case hold.Flags&holdOrphan == 0:
+			w.counters[Gone]++
+			w.sendGone(h, hold)
+		}
+		w.unpark(s, hold)
+	}
+}
+
+func (w *worker) Tick() {
+	for _, n := range w.nodes {
+		w.keepAlive(n)
+	}
+	w.counters[HeldNow] = uint64(w.holds.Len())
+	w.board.Post(w.counters[:])
+}
+
+// Stop takes leave of the origins, which then need not wait for a timeout.
+func (w *worker) Stop() {
+	for _, n := range w.nodes {
+		if n.link.Up() {
+			w.control(n, "error edge stops\n")
+		}
+	}
+	w.board.Post(w.counters[:])
+}
+
+func (w *worker) log(level slog.Level, msg string, args ...any) { w.r.Log(level, msg, args...) }
+
+func randomNonce() (n [16]byte) {
+	_, _ = rand.Read(n[:]) // never fails on Linux; getrandom(2) needs no descriptor
+	return n
+}
