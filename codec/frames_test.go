@@ -1,0 +1,166 @@
+package codec
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// hexBytes is bytes written in hexadecimal.
+type hexBytes []byte
+
+func (h *hexBytes) UnmarshalText(p []byte) (err error) {
+	*h, err = hex.DecodeString(string(p))
+	return err
+}
+
+// vectors is testdata/frames.json: what every implementation of the link protocol must make of the same bytes. Its "about" says
+// what the fields mean.
+type vectors struct {
+	About    []string        `json:"about"`
+	Frames   []frameVector   `json:"frames"`
+	Requests []requestVector `json:"requests"`
+	Replies  []replyVector   `json:"replies"`
+	Lines    []linesVector   `json:"lines"`
+	IDs      []idsVector     `json:"ids"`
+	MACs     []macVector     `json:"macs"`
+	Hellos   []helloVector   `json:"hellos"`
+	Welcomes []welcomeVector `json:"welcomes"`
+}
+
+type frameVector struct {
+	Name     string   `json:"name"`
+	Hex      hexBytes `json:"hex"`
+	Max      int      `json:"max"`
+	Outcome  string   `json:"outcome"`
+	ID       string   `json:"id"`
+	Contents hexBytes `json:"contents"`
+	Bytes    int      `json:"bytes"`
+	Need     int      `json:"need"`
+	Error    string   `json:"error"`
+}
+
+type requestVector struct {
+	Name     string   `json:"name"`
+	Contents hexBytes `json:"contents"`
+	Address  *string  `json:"address"`
+	Body     hexBytes `json:"body"`
+	Error    string   `json:"error"`
+}
+
+type replyVector struct {
+	Name     string   `json:"name"`
+	Contents hexBytes `json:"contents"`
+	Status   int      `json:"status"`
+	Body     hexBytes `json:"body"`
+	Error    string   `json:"error"`
+}
+
+type linesVector struct {
+	Name     string       `json:"name"`
+	Contents hexBytes     `json:"contents"`
+	Lines    []lineVector `json:"lines"`
+	Error    string       `json:"error"`
+}
+
+type lineVector struct {
+	Verb string  `json:"verb"`
+	Args *string `json:"args"`
+}
+
+type idsVector struct {
+	Name  string   `json:"name"`
+	Args  string   `json:"args"`
+	IDs   []string `json:"ids"`
+	Error bool     `json:"error"`
+}
+
+type macVector struct {
+	Secret hexBytes `json:"secret"`
+	Role   string   `json:"role"`
+	A      hexBytes `json:"a"`
+	B      hexBytes `json:"b"`
+	Name   string   `json:"name"`
+	MAC    hexBytes `json:"mac"`
+}
+
+type helloVector struct {
+	Name  string `json:"name"`
+	Args  string `json:"args"`
+	Hello *struct {
+		Version int      `json:"version"`
+		Name    string   `json:"name"`
+		Nonce   hexBytes `json:"nonce"`
+		MAC     hexBytes `json:"mac"`
+		Max     int      `json:"max"`
+	} `json:"hello"`
+	Error bool `json:"error"`
+}
+
+type welcomeVector struct {
+	Name  string   `json:"name"`
+	Args  string   `json:"args"`
+	MAC   hexBytes `json:"mac"`
+	Error bool     `json:"error"`
+}
+
+var loadVectors = sync.OnceValues(func() (v vectors, err error) {
+	p, err := os.ReadFile("testdata/frames.json")
+	if err == nil {
+		err = json.Unmarshal(p, &v)
+	}
+	return v, err
+})
+
+func linkVectors(t testing.TB) vectors {
+	t.Helper()
+	v, err := loadVectors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(v.Frames) < 30 || len(v.Requests) < 10 || len(v.Replies) < 10 || len(v.Lines) < 10 || len(v.IDs) < 10 ||
+		len(v.MACs) < 4 || len(v.Hellos) < 30 || len(v.Welcomes) < 5 {
+		t.Fatal("vectors are missing from testdata/frames.json")
+	}
+	return v
+}
+
+// frameErrors are the errors by their names in the vectors.
+var frameErrors = map[string]*FrameError{
+	"length": FrameErrLength, "too-large": FrameErrTooLarge, "id": FrameErrID, "separator": FrameErrSeparator,
+	"address": FrameErrAddress, "status": FrameErrStatus, "line": FrameErrLine, "verb": FrameErrVerb, "args": FrameErrArgs,
+}
+
+// frameOutcome is what ParseFrame makes of p, in words.
+func frameOutcome(t testing.TB, p []byte, max int) string {
+	f, n, ok, err := ParseFrame(p, max)
+	switch {
+	case err != nil:
+		return "refused: " + err.Error()
+	case !ok && n <= len(p):
+		t.Fatalf("%q: needs %d bytes and has %d", p, n, len(p))
+	case !ok:
+		return fmt.Sprintf("needs %d", n)
+	}
+	inside(t, p[:n], f.Contents)
+	return fmt.Sprintf("%016x %x, %d bytes", f.ID, f.Contents, n)
+}
+
+func (v *frameVector) outcome() string {
+	switch v.Outcome {
+	case "frame":
+		return fmt.Sprintf("%s %x, %d bytes", v.ID, []byte(v.Contents), v.Bytes)
+	case "incomplete":
+		return fmt.Sprintf("needs %d", v.Need)
+	}
+	return "refused: " + frameErrors[v.Error].Reason
+}
+
+func (v *frameVector) id() uint64 {
+	id, _ := strconv.ParseUint(v.ID, 16, 64)
+	return id
+}

@@ -1,0 +1,101 @@
+package codec
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestRequestVectors(t *testing.T) {
+	g := newPage(t)
+	for _, v := range linkVectors(t).Requests {
+		t.Run(v.Name, func(t *testing.T) {
+			p := g.put(string(v.Contents))
+			addr, body, err := ParseRequest(p)
+			inside(t, p, addr, body)
+			if v.Error != "" {
+				if err != frameErrors[v.Error] {
+					t.Fatalf("%q: %v, not %s", p, err, v.Error)
+				}
+				return
+			}
+			if err != nil || !bytes.Equal(body, v.Body) || (addr == nil) != (v.Address == nil) ||
+				addr != nil && string(addr) != *v.Address {
+				t.Fatalf("%q: address %q, body %q, %v", p, addr, body, err)
+			}
+			if got, want := AppendRequest(nil, 7, addr, body), AppendFrame(nil, 7, v.Contents); !bytes.Equal(got, want) {
+				t.Errorf("written again: %q, not %q", got, want)
+			}
+		})
+	}
+}
+
+func TestReplyVectors(t *testing.T) {
+	g := newPage(t)
+	for _, v := range linkVectors(t).Replies {
+		t.Run(v.Name, func(t *testing.T) {
+			p := g.put(string(v.Contents))
+			status, body, err := ParseReply(p)
+			inside(t, p, body)
+			if v.Error != "" {
+				if err != frameErrors[v.Error] {
+					t.Fatalf("%q: %v, not %s", p, err, v.Error)
+				}
+				return
+			}
+			if err != nil || status != v.Status || !bytes.Equal(body, v.Body) {
+				t.Fatalf("%q: status %d, body %q, %v", p, status, body, err)
+			}
+			again, _, ok, _ := ParseFrame(AppendReply(nil, 7, status, body), 0)
+			if s, b, err := ParseReply(again.Contents); !ok || err != nil || s != status || !bytes.Equal(b, body) {
+				t.Errorf("written again: %q", again.Contents)
+			}
+		})
+	}
+}
+
+func TestReplyLeaves200Out(t *testing.T) {
+	for _, c := range []struct {
+		status     int
+		body, want string
+	}{
+		{200, "<body/>", "<body/>"},
+		{200, "", ""},
+		{200, "plain text", "200 plain text"}, // or it would be taken for a status
+		{200, "503 x", "200 503 x"},
+		{404, "", "404 "},
+		{503, "<body/>", "503 <body/>"},
+	} {
+		if f, _, _, _ := ParseFrame(AppendReply(nil, 1, c.status, []byte(c.body)), 0); string(f.Contents) != c.want {
+			t.Errorf("%d %q is sent as %q", c.status, c.body, f.Contents)
+		}
+	}
+}
+
+func TestReplyWithAStatusThatEndsNothingPanics(t *testing.T) {
+	for _, status := range []int{0, 100, 199, 600, 1000, -200} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("a reply with status %d was written", status)
+				}
+			}()
+			AppendReply(nil, 1, status, nil)
+		}()
+	}
+}
+
+func TestMessagesAllocateNothing(t *testing.T) {
+	buf := make([]byte, 0, 1024)
+	for _, v := range linkVectors(t).Requests {
+		noAllocs(t, v.Name, func() {
+			addr, body, _ := ParseRequest(v.Contents)
+			AppendRequest(buf, 1, addr, body)
+		})
+	}
+	for _, v := range linkVectors(t).Replies {
+		noAllocs(t, v.Name, func() {
+			_, body, _ := ParseReply(v.Contents)
+			AppendReply(buf, 1, 503, body)
+		})
+	}
+}
