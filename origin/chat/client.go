@@ -54,7 +54,7 @@ type client struct {
 // rare is what few clients need at a time.
 type rare struct {
 	scram    *scram.ServerConversation // between auth and the final response
-	waiting  bool                      // PLAIN or ANONYMOUS without initial response: a challenge has been sent
+	waiting  bool                      // for the initial response: an empty challenge has been sent
 	mech     mechanism
 	directed []string // who was sent directed presence: "name" or "name/resource"
 }

@@ -16,8 +16,8 @@
 // # Logging in
 //
 // open -> (SASL) -> authenticated -> (resource binding) -> bound -> ended. Mechanisms: SCRAM-SHA-256, SCRAM-SHA-1 and
-// PLAIN with an accounts file; without one this is the demo: PLAIN takes ANY name with ANY password, so nobody is who
-// they say they are, and ANONYMOUS gives a fresh name (anon-...). A resource that is taken goes to the newcomer: the old
+// PLAIN with an accounts file. Without one this is the demo: PLAIN takes ANY name with ANY password, so nobody is who
+// he says he is, and ANONYMOUS gives a fresh name (anon-...). A resource that is taken goes to the newcomer: the old
 // session ends with the stream error conflict, which is what a reloaded page needs. SASL has MaxAttempts tries.
 //
 // # Who sees whom

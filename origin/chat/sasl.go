@@ -100,8 +100,9 @@ func (s *Service) saslAuth(c *client, e *element) failure {
 	if f != failureNone {
 		return f
 	}
-	if !given {
-		// Without an initial response the client waits for an empty challenge (RFC 6120, section 6.4.2).
+	if !given && m != anonymous {
+		// Without an initial response the client waits for an empty challenge (RFC 6120, section 6.4.2). Not so with
+		// ANONYMOUS: XEP-0175 shows success at once, and Strophe.js throws on a challenge.
 		*c.rarely() = rare{mech: m, waiting: true}
 		c.out.Send([]byte("<challenge xmlns='" + nsSASL + "'/>"))
 		return failureNone
