@@ -1,0 +1,73 @@
+package codec
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// skipValue works on eight bytes at a time; byte by byte it must be the same.
+func TestSkipValueAgainstPlainLoop(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	g := newPage(t)
+	// Around the borders of what the word-wise test tells apart, borrows run furthest.
+	edges := []byte{0x00, 0x01, 0x08, 0x09, 0x0A, 0x0D, 0x1F, 0x20, 0x21, 0x7E, 0x7F, 0x80, 0x81, 0x9F, 0xA0, 0xFE, 0xFF}
+	for range 20000 {
+		in := make([]byte, r.IntN(30))
+		for i := range in {
+			in[i] = 'a'
+			if r.IntN(8) == 0 {
+				in[i] = edges[r.IntN(len(edges))]
+			}
+		}
+		from := r.IntN(len(in) + 1)
+		if got, want := skipValue(in, from), skip(in, from, isValue); got != want {
+			t.Fatalf("% x from %d: %d, not %d", in, from, got, want)
+		}
+	}
+	for c := range 256 {
+		for at := range 9 {
+			in := []byte("abcdefghi")
+			in[at] = byte(c)
+			if got, want := skipValue(g.put(string(in)), 0), skip(in, 0, isValue); got != want {
+				t.Errorf("% x: %d, not %d", in, got, want)
+			}
+		}
+	}
+}
+
+func TestFoldEqual(t *testing.T) {
+	const all = "abcdefghijklmnopqrstuvwxyz0123456789-"
+	for i := range len(all) {
+		for c := range 256 {
+			if c < 0x20 {
+				continue // cannot stand in what is compared
+			}
+			want := byte(c) == all[i] || c >= 'A' && c <= 'Z' && byte(c)+'a'-'A' == all[i]
+			if foldEqual([]byte{byte(c)}, all[i:i+1]) != want {
+				t.Errorf("%q and %q: not %v", byte(c), all[i], want)
+			}
+		}
+	}
+	if foldEqual([]byte("host"), "hos") || foldEqual([]byte("hos"), "host") || !foldEqual(nil, "") {
+		t.Error("lengths do not count")
+	}
+}
+
+func TestClassSizes(t *testing.T) {
+	for bit, want := range map[uint16]int{
+		isToken: 77, isVisible: 93, isValue: 224, isHost: 26*2 + 10 + 15 + 4, isDigit: 10, isHex: 22, isLowerHex: 16, isName: 65,
+		isAddress: 24, isSpace: 4, isXMLStart: 53 + 128, isXMLName: 65 + 128, isXMLText: 226, isVerb: 37,
+	} {
+		n := 0
+		for c := range 256 {
+			if class[c]&bit != 0 {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("class %#x has %d bytes, not %d", bit, n, want)
+		}
+	}
+}
