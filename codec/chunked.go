@@ -42,8 +42,8 @@ func ScanChunks(c *Chunks, p []byte, lim *Limits) (end, need int, ok bool, err *
 	}
 }
 
-// parseChunkLine parses the line of a chunk's size at p[i:]; from is where the data begin, 0 when the line is not complete
-// or malformed.
+// parseChunkLine parses the line of a chunk's size at p[i:]; from is where the data begin, 0 when the line is not
+// complete or malformed.
 func parseChunkLine(p []byte, i, maxSize int) (size, from int, err *Error) {
 	full := len(p)-i >= maxChunkLineBytes+2
 	if full {

@@ -31,16 +31,19 @@ var chunkCases = []chunkCase{
 	{name: "extensions", in: "1;a\r\nx\r\n0;b=c;d=\"e;\\\"f\"\r\n\r\n", data: "x", end: 27},
 	{name: "white space before an extension", in: "1 \t;a\r\nx\r\n0\r\n\r\n", data: "x", end: 15},
 	{name: "trailers", in: "1\r\nx\r\n0\r\nContent-Length: 5\r\nB:\r\n\r\n", data: "x", end: 34},
-	{name: "largest body", in: "5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n", lim: Limits{MaxBodyBytes: 10}, data: "helloworld", end: 25},
+	{name: "largest body", in: "5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n", lim: Limits{MaxBodyBytes: 10},
+		data: "helloworld", end: 25},
 	{name: "too large by one", in: "5\r\nhello\r\n6\r\n", lim: Limits{MaxBodyBytes: 10}, err: ErrBodyTooLarge},
 	{name: "too large at once", in: "40001\r\n", err: ErrBodyTooLarge},
 	{name: "2^64 bytes", in: "10000000000000000\r\n", err: ErrBodyTooLarge},
 	{name: "2^64+1 bytes", in: "10000000000000001\r\nx\r\n", err: ErrBodyTooLarge},
 	{name: "2^63 bytes", in: "8000000000000000\r\n", err: ErrBodyTooLarge},
 	{name: "-1", in: "-1\r\n", err: ErrChunkSize},
-	{name: "more framing than twice the limit and 4096", in: strings.Repeat("1\r\nx\r\n", 700), lim: Limits{MaxBodyBytes: 1},
+	{name: "more framing than twice the limit and 4096", in: strings.Repeat("1\r\nx\r\n", 700),
+		lim: Limits{MaxBodyBytes: 1},
 		err: ErrBodyTooLarge},
-	{name: "one byte a chunk", in: strings.Repeat("1\r\nx\r\n", 900), lim: Limits{MaxBodyBytes: 600}, err: ErrBodyTooLarge},
+	{name: "one byte a chunk", in: strings.Repeat("1\r\nx\r\n", 900), lim: Limits{MaxBodyBytes: 600},
+		err: ErrBodyTooLarge},
 	{name: "long extensions in every chunk", in: strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\nx\r\n", 30),
 		lim: Limits{MaxBodyBytes: 100}, err: ErrBodyTooLarge},
 
@@ -92,7 +95,8 @@ var chunkCases = []chunkCase{
 	{name: "trailers too long, between two", in: "0\r\nA:" + strings.Repeat("b", 1020) + "\r\nC: d\r\n\r\n",
 		err: ErrTrailersTooLarge},
 	{name: "trailers too long, before they end", in: "0\r\n" + strings.Repeat("A", 2000), err: ErrTrailersTooLarge},
-	{name: "trailers too long, half an end", in: "0\r\nA:" + strings.Repeat("b", 1021) + "\r\n\r", err: ErrTrailersTooLarge},
+	{name: "trailers too long, half an end", in: "0\r\nA:" + strings.Repeat("b", 1021) + "\r\n\r",
+		err: ErrTrailersTooLarge},
 }
 
 // scanned is what ScanChunks makes of p with c, in words.

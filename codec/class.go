@@ -5,7 +5,7 @@ import "math/bits"
 // A byte belongs to any number of classes; class has one bit for each. A look-up replaces a chain of comparisons.
 const (
 	isToken    = 1 << iota // tchar of RFC 9110 section 5.6.2: methods, header names
-	isVisible              // 0x21-0x7E without '#': what a request target may contain (a fragment never reaches a server)
+	isVisible              // 0x21-0x7E without '#': what a request target may contain (no fragment is ever sent)
 	isValue                // HTAB, SP, visible, obs-text: what a header value may contain (RFC 9110 section 5.5)
 	isHost                 // reg-name, IP-literal, port of RFC 3986 section 3.2
 	isDigit                // 0-9

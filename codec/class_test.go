@@ -12,7 +12,7 @@ func TestSkipValueAgainstPlainLoop(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	g := newPage(t)
 	// Around the borders of what the word-wise test tells apart, borrows run furthest.
-	edges := []byte{0x00, 0x01, 0x08, 0x09, 0x0A, 0x0D, 0x1F, 0x20, 0x21, 0x7E, 0x7F, 0x80, 0x81, 0x9F, 0xA0, 0xFE, 0xFF}
+	const edges = "\x00\x01\x08\t\n\r\x1F !~\x7F\x80\x81\x9F\xA0\xFE\xFF"
 	for range 20000 {
 		in := make([]byte, r.IntN(30))
 		for i := range in {
@@ -57,8 +57,8 @@ func TestFoldEqual(t *testing.T) {
 
 func TestClassSizes(t *testing.T) {
 	for bit, want := range map[uint16]int{
-		isToken: 77, isVisible: 93, isValue: 224, isHost: 26*2 + 10 + 15 + 4, isDigit: 10, isHex: 22, isLowerHex: 16, isName: 65,
-		isAddress: 24, isSpace: 4, isXMLStart: 53 + 128, isXMLName: 65 + 128, isXMLText: 226, isVerb: 37,
+		isToken: 77, isVisible: 93, isValue: 224, isHost: 81, isDigit: 10, isHex: 22, isLowerHex: 16,
+		isName: 65, isAddress: 24, isSpace: 4, isXMLStart: 53 + 128, isXMLName: 65 + 128, isXMLText: 226, isVerb: 37,
 	} {
 		n := 0
 		for c := range 256 {

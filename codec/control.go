@@ -7,7 +7,7 @@ var (
 	FrameErrLine    = &FrameError{"A control line does not end with LF."}
 	FrameErrVerb    = &FrameError{"A control line does not begin with a verb of lower-case letters, digits and '-'."}
 	FrameErrArgs    = &FrameError{"The arguments of a control line are empty, or have control characters."}
-	FrameErrControl = &FrameError{"A connection ID in a control line is not 16 lower-case hexadecimal digits, not zero."}
+	FrameErrControl = &FrameError{"A control line's connection ID is not 16 lower-case hexadecimal digits, or is zero."}
 )
 
 const maxVerbBytes = 32

@@ -16,7 +16,7 @@ var (
 	ErrNotHTTP            = refusal(400, "This is not HTTP: if it is TLS, the port speaks plain HTTP.")
 	ErrEmptyLines         = refusal(400, "Too many empty lines before the request line.")
 	ErrBadRequestLine     = refusal(400, "The request line must be: method, one space, target, one space, HTTP/1.1.")
-	ErrTarget             = refusal(400, "The request target must be a path, or an http URL without user name and fragment.")
+	ErrTarget             = refusal(400, "The request target must be a path or an http URL, without a user name.")
 	ErrRequestLineTooLong = refusal(414, "The request line is too long.")
 	ErrVersion            = refusal(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
 	ErrBareCR             = refusal(400, "A CR without an LF in the head or in the framing of the body.")

@@ -44,7 +44,8 @@ var fieldHeads = []headCase{
 		want: "POST /http-bind host=h keep"},
 	{name: "one more than by default", in: post(strings.Split(strings.Repeat("A:\n", 63)+"A:", "\n")...),
 		err: ErrTooManyHeaders},
-	{name: "most header bytes", in: post("A: 45678"), lim: Limits{MaxHeaderBytes: 19}, want: "POST /http-bind host=h keep"},
+	{name: "most header bytes", in: post("A: 45678"), lim: Limits{MaxHeaderBytes: 19},
+		want: "POST /http-bind host=h keep"},
 	{name: "one header byte too many", in: post("A: 456789"), lim: Limits{MaxHeaderBytes: 19}, err: ErrHeadersTooLarge},
 	{name: "headers too long before they end", in: strings.TrimSuffix(post("A: "+strings.Repeat("a", 99)), "\r\n\r\n"),
 		lim: Limits{MaxHeaderBytes: 60}, err: ErrHeadersTooLarge},
@@ -52,8 +53,10 @@ var fieldHeads = []headCase{
 		lim: Limits{MaxHeaderBytes: 60}, err: ErrHostRepeated},
 	{name: "name too long", in: strings.TrimSuffix(post(strings.Repeat("a", 99)), "\r\n\r\n"),
 		lim: Limits{MaxHeaderBytes: 60}, err: ErrHeadersTooLarge},
-	{name: "limit between two lines", in: post("A: 45678", "B: 1"), lim: Limits{MaxHeaderBytes: 19}, err: ErrHeadersTooLarge},
-	{name: "limit within CR LF", in: post("A: 45678", "B: 1"), lim: Limits{MaxHeaderBytes: 18}, err: ErrHeadersTooLarge},
+	{name: "limit between two lines", in: post("A: 45678", "B: 1"), lim: Limits{MaxHeaderBytes: 19},
+		err: ErrHeadersTooLarge},
+	{name: "limit within CR LF", in: post("A: 45678", "B: 1"), lim: Limits{MaxHeaderBytes: 18},
+		err: ErrHeadersTooLarge},
 }
 
 // Header lines: what they say. Many of these are ways to make two servers see different requests in the same bytes.
@@ -85,7 +88,8 @@ var framingHeads = []headCase{
 	{name: "Content-Length 2^63", in: post("Content-Length: 9223372036854775808"), err: ErrBodyTooLarge},
 	{name: "Content-Length 2^64", in: post("Content-Length: 18446744073709551616"), err: ErrBodyTooLarge},
 	{name: "Content-Length 2^64+5", in: post("Content-Length: 18446744073709551621"), err: ErrBodyTooLarge},
-	{name: "Content-Length of a hundred nines", in: post("Content-Length: " + strings.Repeat("9", 100)), err: ErrBodyTooLarge},
+	{name: "Content-Length of a hundred nines", in: post("Content-Length: " + strings.Repeat("9", 100)),
+		err: ErrBodyTooLarge},
 	{name: "Content-Length with leading zeros", in: post("Content-Length: 0000000000000000000000005"),
 		want: "POST /http-bind host=h length=5 keep"},
 	{name: "Content-Length empty", in: post("Content-Length:"), err: ErrContentLength},
@@ -99,13 +103,16 @@ var framingHeads = []headCase{
 	{name: "Content-Length with a space inside", in: post("Content-Length: 5 6"), err: ErrContentLength},
 	{name: "Content-Length in other digits", in: post("Content-Length: \xEF\xBC\x95"), err: ErrContentLength},
 	{name: "Content-Length twice, equal", in: post("Content-Length: 5", "Content-Length: 5"), err: ErrLengthRepeated},
-	{name: "Content-Length twice, different", in: post("Content-Length: 5", "content-length: 6"), err: ErrLengthRepeated},
+	{name: "Content-Length twice, different", in: post("Content-Length: 5", "content-length: 6"),
+		err: ErrLengthRepeated},
 
 	{name: "CL.TE", in: post("Content-Length: 6", "Transfer-Encoding: chunked"), err: ErrLengthAndCoding},
 	{name: "TE.CL", in: post("Transfer-Encoding: chunked", "Content-Length: 6"), err: ErrLengthAndCoding},
-	{name: "TE.CL, nothing to come", in: post("Transfer-Encoding: chunked", "Content-Length: 0"), err: ErrLengthAndCoding},
+	{name: "TE.CL, nothing to come", in: post("Transfer-Encoding: chunked", "Content-Length: 0"),
+		err: ErrLengthAndCoding},
 	{name: "TE.TE", in: post("Transfer-Encoding: chunked", "Transfer-Encoding: identity"), err: ErrCodingRepeated},
-	{name: "TE.TE, both chunked", in: post("Transfer-Encoding: chunked", "Transfer-encoding: chunked"), err: ErrCodingRepeated},
+	{name: "TE.TE, both chunked", in: post("Transfer-Encoding: chunked", "Transfer-encoding: chunked"),
+		err: ErrCodingRepeated},
 	{name: "chunked in capitals", in: post("TRANSFER-ENCODING: CHUNKED"), want: "POST /http-bind host=h chunked keep"},
 	{name: "chunked in HTTP/1.0", in: "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", err: ErrCodingInOldHTTP},
 	{name: "identity", in: post("Transfer-Encoding: identity"), err: ErrCodingNotChunked},
@@ -122,10 +129,12 @@ var framingHeads = []headCase{
 
 	{name: "close", in: post("Connection: close"), want: "POST /http-bind host=h"},
 	{name: "close in a list", in: post("Connection: te,\tCLOSE , upgrade"), want: "POST /http-bind host=h"},
-	{name: "close in a second line", in: post("Connection: keep-alive", "connection: close"), want: "POST /http-bind host=h"},
+	{name: "close in a second line", in: post("Connection: keep-alive", "connection: close"),
+		want: "POST /http-bind host=h"},
 	{name: "a token that begins with close", in: post("Connection: close-notify"), want: "POST /http-bind host=h keep"},
 	{name: "empty Connection", in: post("Connection: ,,"), want: "POST /http-bind host=h keep"},
-	{name: "HTTP/1.0, close and keep-alive", in: "GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", want: "GET / 1.0"},
+	{name: "HTTP/1.0, close and keep-alive", in: "GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+		want: "GET / 1.0"},
 
 	{name: "100-continue", in: post("Expect: 100-Continue", "Content-Length: 5"),
 		want: "POST /http-bind host=h length=5 keep continue"},
@@ -137,7 +146,8 @@ var framingHeads = []headCase{
 		want: "POST / length=5 1.0"},
 	{name: "another expectation", in: post("Expect: 100-continue, gold"), err: ErrExpectation},
 	{name: "no expectation", in: post("Expect:"), err: ErrExpectation},
-	{name: "upgrade is ignored", in: post("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMA"),
+	{name: "upgrade is ignored",
+		in:   post("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMA"),
 		want: "POST /http-bind host=h keep"},
 }
 
@@ -155,7 +165,8 @@ var partialHeads = []headCase{
 	{name: "half a line end", in: "GET / HTTP/1.1\r\nHost: h\r"},
 	{name: "no blank line", in: "GET / HTTP/1.1\r\nHost: h\r\n"},
 	{name: "half a blank line", in: "GET / HTTP/1.1\r\nHost: h\r\n\r"},
-	{name: "header bytes at their limit, no blank line", in: "GET / HTTP/1.1\r\nHost: h\r\n", lim: Limits{MaxHeaderBytes: 9}},
+	{name: "header bytes at their limit, no blank line", in: "GET / HTTP/1.1\r\nHost: h\r\n",
+		lim: Limits{MaxHeaderBytes: 9}},
 }
 
 // headCases is all of them.

@@ -38,8 +38,8 @@ var (
 )
 
 // ParseFrame parses the frame at the start of p. It borrows p until return, and so does f.Contents after it. When ok,
-// the frame is the first n bytes of p. When not ok and without error, it is not complete, and calling again can
-// bring something new once p has n bytes. max bounds the contents; 0 means MaxContentsBytes. Malformed headers are found
+// the frame is the first n bytes of p. When not ok and without error, it is not complete, and calling again can bring
+// something new once p has n bytes. max bounds the contents; 0 means MaxContentsBytes. Malformed headers are found
 // out by their first wrong byte, whatever follows.
 func ParseFrame(p []byte, max int) (f Frame, n int, ok bool, err *FrameError) {
 	if len(p) < FrameHeaderBytes {

@@ -17,6 +17,7 @@ func TestFrameVectors(t *testing.T) {
 				t.Fatalf("%q:\n got %s\nwant %s", v.Hex, got, want)
 			}
 			// Cut off anywhere: the same when it is whole or known to be wrong, else it needs more than there is.
+			needs := fmt.Sprintf("needs %d", v.Bytes)
 			for k := range v.Hex {
 				got := frameOutcome(t, g.put(string(v.Hex[:k])), v.Max)
 				switch {
@@ -25,7 +26,7 @@ func TestFrameVectors(t *testing.T) {
 				case v.Outcome == "error" && got != want && got != "needs 26",
 					v.Outcome != "error" && k < FrameHeaderBytes && got != "needs 26",
 					v.Outcome == "incomplete" && k >= FrameHeaderBytes && got != want,
-					v.Outcome == "frame" && k >= FrameHeaderBytes && k < v.Bytes && got != fmt.Sprintf("needs %d", v.Bytes):
+					v.Outcome == "frame" && k >= FrameHeaderBytes && k < v.Bytes && got != needs:
 					t.Errorf("%q, cut off at %d: %s", v.Hex, k, got)
 				}
 			}
@@ -157,7 +158,8 @@ func FuzzFrame(f *testing.F) {
 			}
 		}
 		framed := AppendFrame(nil, id, in)
-		if fr, n, ok, err := ParseFrame(append(framed, in...), 0); !ok || n != len(framed) || fr.ID != id || !bytes.Equal(fr.Contents, in) {
+		fr, n, ok, err := ParseFrame(append(framed, in...), 0)
+		if !ok || n != len(framed) || fr.ID != id || !bytes.Equal(fr.Contents, in) {
 			t.Fatalf("%x %q is read as %x %q: %v", id, in, fr.ID, fr.Contents, err)
 		}
 		fuzzMessages(t, in, id)

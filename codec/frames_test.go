@@ -18,8 +18,8 @@ func (h *hexBytes) UnmarshalText(p []byte) (err error) {
 	return err
 }
 
-// vectors is testdata/frames.json: what every implementation of the link protocol must make of the same bytes. Its "about" says
-// what the fields mean.
+// vectors is testdata/frames.json: what every implementation of the link protocol must make of the same bytes. Its
+// "about" says what the fields mean.
 type vectors struct {
 	About    []string        `json:"about"`
 	Frames   []frameVector   `json:"frames"`
@@ -132,7 +132,8 @@ func linkVectors(t testing.TB) vectors {
 // frameErrors are the errors by their names in the vectors.
 var frameErrors = map[string]*FrameError{
 	"length": FrameErrLength, "too-large": FrameErrTooLarge, "id": FrameErrID, "separator": FrameErrSeparator,
-	"address": FrameErrAddress, "status": FrameErrStatus, "line": FrameErrLine, "verb": FrameErrVerb, "args": FrameErrArgs,
+	"address": FrameErrAddress, "status": FrameErrStatus,
+	"line": FrameErrLine, "verb": FrameErrVerb, "args": FrameErrArgs,
 }
 
 // frameOutcome is what ParseFrame makes of p, in words.

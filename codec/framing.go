@@ -111,8 +111,8 @@ func (h *Head) finish(maxBody int) (ok bool, err *Error) {
 	h.HasBody = h.seen&both != 0
 	// RFC 9112 section 9.3: close wins; HTTP/1.1 persists by default, HTTP/1.0 when it asks to.
 	h.KeepAlive = h.seen&seenClose == 0 && (h.Minor == 1 || h.seen&seenKeepAlive != 0)
-	// RFC 9110 section 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that
-	// expectation." Without a body to come nobody waits.
+	// RFC 9110 section 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore
+	// that expectation." Without a body to come nobody waits.
 	h.ExpectContinue = h.seen&seenExpect != 0 && h.Minor == 1 && (h.Chunked || h.ContentLength > 0)
 	return true, nil
 }

@@ -47,7 +47,8 @@ const (
 )
 
 // ParseHead parses the request head at the start of p. It borrows p until return, and so do h's slices after it. When
-// ok, the head is the first h.Bytes bytes of p. When not ok and without error, the head is not complete; h has no meaning.
+// ok, the head is the first h.Bytes bytes of p. When not ok and without error, the head is not complete; h has no
+// meaning.
 //
 // scanned is the length of p at the previous, incomplete call for the same head, 0 at the first. A head that drips in
 // is then searched for its end once, not once a piece. What the result is does not depend on the pieces; a fault in

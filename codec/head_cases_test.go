@@ -57,7 +57,8 @@ var clientHeads = []headCase{
 		want: "POST /http-bind host=127.0.0.1:5280 length=228 keep"},
 	{name: "Strophe.js in Chromium", bench: true, in: "POST /http-bind HTTP/1.1\r\nHost: chat.example.org\r\n" +
 		"Connection: keep-alive\r\nContent-Length: 132\r\nsec-ch-ua-platform: \"Linux\"\r\n" +
-		"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n" +
+		"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 " +
+		"Safari/537.36\r\n" +
 		"sec-ch-ua: \"Chromium\";v=\"140\", \"Not=A?Brand\";v=\"24\"\r\nContent-Type: text/xml; charset=utf-8\r\n" +
 		"sec-ch-ua-mobile: ?0\r\nAccept: */*\r\nOrigin: https://www.example.org\r\nSec-Fetch-Site: same-site\r\n" +
 		"Sec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\nReferer: https://www.example.org/\r\n" +
@@ -66,18 +67,21 @@ var clientHeads = []headCase{
 	{name: "preflight of Chromium", in: "OPTIONS /http-bind HTTP/1.1\r\nHost: h:5280\r\nConnection: keep-alive\r\n" +
 		"Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\nOrigin: null\r\n\r\n",
 		want: "OPTIONS /http-bind host=h:5280 origin=null request-headers=content-type keep"},
-	{name: "Pidgin", in: "POST /http-bind HTTP/1.1\r\nHost: example.org\r\nUser-Agent: Pidgin 2.14.14 (libpurple 2.14.14)\r\n" +
-		"Content-Encoding: text/xml; charset=utf-8\r\nContent-Length: 247\r\n\r\n",
+	{name: "Pidgin",
+		in: "POST /http-bind HTTP/1.1\r\nHost: example.org\r\nUser-Agent: Pidgin 2.14.14 (libpurple 2.14.14)\r\n" +
+			"Content-Encoding: text/xml; charset=utf-8\r\nContent-Length: 247\r\n\r\n",
 		want: "POST /http-bind host=example.org encoding=text/xml; charset=utf-8 length=247 keep"},
-	{name: "tsung: no space after the colons", bench: true, in: "POST /http-bind HTTP/1.1\r\nHost:h:5280\r\nUser-Agent:tsung\r\n" +
-		"Content-Type:text/xml; charset=utf-8\r\nkeep-alive:true\r\nContent-Length:305\r\n\r\n",
+	{name: "tsung: no space after the colons", bench: true,
+		in: "POST /http-bind HTTP/1.1\r\nHost:h:5280\r\nUser-Agent:tsung\r\n" +
+			"Content-Type:text/xml; charset=utf-8\r\nkeep-alive:true\r\nContent-Length:305\r\n\r\n",
 		want: "POST /http-bind host=h:5280 length=305 keep"},
 	{name: "stanza.js: lower-case names", in: "POST /http-bind HTTP/1.1\r\nhost: h:5280\r\nconnection: keep-alive\r\n" +
 		"content-type: text/xml\r\naccept-encoding: gzip, deflate\r\ncontent-length: 0\r\n\r\n",
 		want: "POST /http-bind host=h:5280 length=0 keep"},
 	{name: "xmpp-bosh-client", in: post("Connection: Keep-Alive", "Content-Length: 1"),
 		want: "POST /http-bind host=h length=1 keep"},
-	{name: "prosody's own tests: a form", in: post("Content-Type: application/x-www-form-urlencoded", "Content-Length: 9"),
+	{name: "prosody's own tests: a form",
+		in:   post("Content-Type: application/x-www-form-urlencoded", "Content-Length: 9"),
 		want: "POST /http-bind host=h length=9 keep"},
 	{name: "ApacheBench: HTTP/1.0 with keep-alive", in: "POST /http-bind HTTP/1.0\r\nContent-length: 3\r\n" +
 		"Connection: Keep-Alive\r\nHost: h\r\n\r\n", want: "POST /http-bind host=h length=3 1.0 keep"},
@@ -166,7 +170,8 @@ var requestLineHeads = []headCase{
 		err: ErrRequestLineTooLong},
 	{name: "request line too long before it ends", in: "GET /" + strings.Repeat("a", DefaultMaxRequestLineBytes),
 		err: ErrRequestLineTooLong},
-	{name: "method too long", in: strings.Repeat("A", 40), lim: Limits{MaxRequestLineBytes: 38}, err: ErrRequestLineTooLong},
+	{name: "method too long", in: strings.Repeat("A", 40), lim: Limits{MaxRequestLineBytes: 38},
+		err: ErrRequestLineTooLong},
 	{name: "line too long within the version", in: get("GET /4567 HTTP/1.1"), lim: Limits{MaxRequestLineBytes: 12},
 		err: ErrRequestLineTooLong},
 }

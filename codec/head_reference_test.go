@@ -12,15 +12,17 @@ import (
 const tokenClass = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
 var (
-	referenceLine   = regexp.MustCompile("^(" + tokenClass + `) ([!"$-~]+) HTTP/([0-9])\.([0-9])$`)
-	referenceField  = regexp.MustCompile("(?s)^(" + tokenClass + "):[ \t]*(.*?)[ \t]*$")
-	referenceHost   = regexp.MustCompile(`^(\[[0-9a-fA-F.:]+\]|[-._~!$&'()*+,;=%0-9A-Za-z]*)(:[0-9]*)?$`)
-	referenceTarget = regexp.MustCompile(`^(?i:https?)://([^/?]+)([^?]*)(\?.*)?$`)
-	referenceList   = regexp.MustCompile("[, \t]+")
+	referenceLine    = regexp.MustCompile("^(" + tokenClass + `) ([!"$-~]+) HTTP/([0-9])\.([0-9])$`)
+	referenceField   = regexp.MustCompile("(?s)^(" + tokenClass + "):[ \t]*(.*?)[ \t]*$")
+	referenceHost    = regexp.MustCompile(`^(\[[0-9a-fA-F.:]+\]|[-._~!$&'()*+,;=%0-9A-Za-z]*)(:[0-9]*)?$`)
+	referenceTarget  = regexp.MustCompile(`^(?i:https?)://([^/?]+)([^?]*)(\?.*)?$`)
+	referenceMethods = map[string]Method{"GET": MethodGet, "HEAD": MethodHead, "POST": MethodPost,
+		"OPTIONS": MethodOptions}
+	referenceList = regexp.MustCompile("[, \t]+")
 )
 
-// referenceHead is the plain version of ParseHead: it splits the head into lines and matches each. ok is false for a head
-// that is to be refused; end is 0 when the head has no end.
+// referenceHead is the plain version of ParseHead: it splits the head into lines and matches each. ok is false for a
+// head that is to be refused; end is 0 when the head has no end.
 func referenceHead(in []byte, lim Limits) (h Head, end int, ok bool) {
 	start := 0
 	for range maxEmptyLines {
@@ -61,7 +63,7 @@ func referenceRequest(line string, fields map[string][]string) (h Head, ok bool)
 	if m == nil || m[3] != "1" {
 		return h, false
 	}
-	h.Method = map[string]Method{"GET": MethodGet, "HEAD": MethodHead, "POST": MethodPost, "OPTIONS": MethodOptions}[m[1]]
+	h.Method = referenceMethods[m[1]]
 	if m[4] != "0" {
 		h.Minor = 1
 	}

@@ -85,7 +85,8 @@ func TestHeadRefusedEarly(t *testing.T) {
 		{in: "GET / HTTP/1.1\r\nHost: h\n", err: ErrBareLF},
 		{in: "GET /45678901", lim: Limits{MaxRequestLineBytes: 11}, err: ErrRequestLineTooLong},
 		{in: "GET / HTTP/1.1\r\nHost: h\r\nA:", lim: Limits{MaxHeaderBytes: 9}, err: ErrHeadersTooLarge},
-		{in: "GET / HTTP/1.1\r\nHost: h\r\nA:", lim: Limits{MaxHeaderBytes: 9, MaxRequestLineBytes: 14}, err: ErrHeadersTooLarge},
+		{in: "GET / HTTP/1.1\r\nHost: h\r\nA:", lim: Limits{MaxHeaderBytes: 9, MaxRequestLineBytes: 14},
+			err: ErrHeadersTooLarge},
 	} {
 		var h Head
 		for k := range len(c.in) {

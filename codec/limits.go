@@ -33,8 +33,8 @@ const (
 	// BOSH is known to send extensions (RFC 9112 section 7.1.1 asks for a limit).
 	maxChunkLineBytes = 256
 
-	// maxTrailerBytes bounds the trailer section, which is dropped. While it is incomplete it is scanned again with every
-	// piece that arrives, so it is small.
+	// maxTrailerBytes bounds the trailer section, which is dropped. While it is incomplete it is scanned again with
+	// every piece that arrives, so it is small.
 	maxTrailerBytes = 1024
 )
 

@@ -22,7 +22,8 @@ func TestRequestVectors(t *testing.T) {
 				addr != nil && string(addr) != *v.Address {
 				t.Fatalf("%q: address %q, body %q, %v", p, addr, body, err)
 			}
-			if got, want := AppendRequest(nil, 7, addr, body), AppendFrame(nil, 7, v.Contents); !bytes.Equal(got, want) {
+			want := AppendFrame(nil, 7, v.Contents)
+			if got := AppendRequest(nil, 7, addr, body); !bytes.Equal(got, want) {
 				t.Errorf("written again: %q, not %q", got, want)
 			}
 		})

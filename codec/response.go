@@ -20,9 +20,9 @@ type ResponseHead struct {
 	hasLength bool
 }
 
-// NewResponseHead makes the head for a status with headers "Name: value". Malformed headers, those that Append writes, and
-// a status outside 100-599 are errors of the program. The status line says HTTP/1.1 to all clients (RFC 9110 section
-// 6.2: the highest version that the server conforms to).
+// NewResponseHead makes the head for a status with headers "Name: value". Malformed headers, those that Append
+// writes, and a status outside 100-599 are errors of the program. The status line says HTTP/1.1 to all clients (RFC
+// 9110 section 6.2: the highest version that the server conforms to).
 func NewResponseHead(status int, headers ...string) ResponseHead {
 	if status < 100 || status > 599 {
 		panic("codec: a response with a status that is not from 100 to 599")

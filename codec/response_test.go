@@ -25,7 +25,8 @@ var responseCases = []responseCase{
 	{name: "kept, for HTTP/1.0", status: 200, length: 5, c: ConnectionKeepAlive,
 		want: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n"},
 	{name: "the last", status: 503, headers: []string{"Retry-After: 2"}, length: 262144, c: ConnectionClose,
-		want: "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 262144\r\nConnection: close\r\n\r\n"},
+		want: "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 262144\r\n" +
+			"Connection: close\r\n\r\n"},
 	{name: "no content", status: 204, headers: []string{"Access-Control-Max-Age: 86400"}, c: ConnectionClose,
 		want: "HTTP/1.1 204 No Content\r\nAccess-Control-Max-Age: 86400\r\nConnection: close\r\n\r\n"},
 	{name: "interim", status: 100, want: "HTTP/1.1 100 Continue\r\n\r\n"},
