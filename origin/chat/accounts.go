@@ -206,7 +206,8 @@ func SaltedLine(name, password string, iterations int) (string, error) {
 		return "", err
 	}
 	b64 := base64.StdEncoding.EncodeToString
-	line := fmt.Sprintf("%s:%s$%d:%s$%s:%s", name, scramSHA256, iterations, b64(salt), b64(c.StoredKey), b64(c.ServerKey))
+	line := fmt.Sprintf("%s:%s$%d:%s$%s:%s", name, scramSHA256, iterations,
+		b64(salt), b64(c.StoredKey), b64(c.ServerKey))
 	_, err = ReadAccounts(bytes.NewReader([]byte(line)), "account")
 	return line, err
 }

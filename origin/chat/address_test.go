@@ -40,7 +40,8 @@ func TestAddress(t *testing.T) {
 		{"bob@example.org/\x01", "", "", false, false},
 	} {
 		a, ok := h.parse([]byte(tc.in))
-		if ok != tc.ok || ok && (string(a.local) != tc.local || string(a.resource) != tc.resource || a.ours != tc.ours) {
+		if ok != tc.ok || ok && (string(a.local) != tc.local || string(a.resource) != tc.resource ||
+			a.ours != tc.ours) {
 			t.Errorf("%q: got %q %q ours=%v ok=%v", tc.in, a.local, a.resource, a.ours, ok)
 		}
 	}

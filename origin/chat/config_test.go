@@ -13,7 +13,7 @@ func TestConfigValidate(t *testing.T) {
 		want string // "" is valid
 	}{
 		{Config{}, ""},
-		{Config{Domain: "chat.example.org", Aliases: []string{"example.org", "127.0.0.1", "[::1]"}, CrowdUsers: -1}, ""},
+		{Config{Domain: "chat.example.org", Aliases: []string{"a.example", "127.0.0.1", "[::1]"}, CrowdUsers: -1}, ""},
 		{Config{Domain: "user@example.org"}, `domain "user@example.org" cannot be part of an address: use a host name`},
 		{Config{Domain: "a b"}, `domain "a b"`},
 		{Config{Aliases: []string{""}}, `domain ""`},

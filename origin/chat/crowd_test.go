@@ -113,7 +113,7 @@ func TestLimits(t *testing.T) {
 	cfg.MaxPresenceBytes, cfg.MaxDirected = 100, 2
 	w := newWorld(t, cfg)
 	a := w.login("a", "alice", "x")
-	w.send(a, "<presence xmlns='jabber:client'><status>0123456789012345678901234567890123456789012345</status></presence>")
+	w.send(a, "<presence xmlns='jabber:client'><status>01234567890123456789012345678901234567890</status></presence>")
 	if got := a.peerError(); got != "not-acceptable" {
 		t.Errorf("a large presence: %q", got)
 	}

@@ -23,7 +23,8 @@ var elementCases = []struct {
 	{name: "white space", in: "<iq\n xmlns = 'jabber:client'\t to\r=\n\"a>b/c\" \n><a/> <b></b\n></iq >", local: "iq",
 		space: "jabber:client", to: "a>b/c", children: 2, text: " ", wantTo: true},
 	{name: "prefix", in: `<p:x xmlns:p="urn:p" xmlns="urn:q"/>`, local: "x", space: "urn:p"},
-	{name: "prefix of the parent", in: `<p:x/>`, parent: `<y xmlns:p='urn:p' xmlns='urn:y'/>`, local: "x", space: "urn:p"},
+	{name: "prefix of the parent", in: `<p:x/>`, parent: `<y xmlns:p='urn:p' xmlns='urn:y'/>`, local: "x",
+		space: "urn:p"},
 	{name: "default of the parent", in: `<x/>`, parent: `<y xmlns='urn:y'/>`, local: "x", space: "urn:y"},
 	{name: "default beside a prefixed parent", in: `<x/>`, parent: `<p:y xmlns:p='urn:p' xmlns='urn:y'/>`, local: "x",
 		space: "urn:y"},
@@ -31,8 +32,8 @@ var elementCases = []struct {
 	{name: "text", in: `<t>a&lt;<b>no<c/></b>&#x20AC;&#65;<![CDATA[<&amp;>]]><!-- no --><?no?>z</t>`, local: "t",
 		children: 1, text: "a<€A<&amp;>z", wantNoSpace: true},
 	{name: "nested", in: `<a><a><a/></a><a></a></a>`, local: "a", children: 2, wantNoSpace: true},
-	{name: "markup in data", in: `<a x='</a>'><![CDATA[</a>]]><!--</a>--><b/></a>`, local: "a", children: 1, text: "</a>",
-		wantNoSpace: true},
+	{name: "markup in data", in: `<a x='</a>'><![CDATA[</a>]]><!--</a>--><b/></a>`, local: "a", children: 1,
+		text: "</a>", wantNoSpace: true},
 	{name: "empty to", in: `<iq to=''/>`, local: "iq", wantTo: true, wantNoSpace: true},
 	{name: "namespaced attributes", in: `<iq x:to='a' xmlns:x='urn:x'/>`, local: "iq", wantNoSpace: true},
 }
@@ -81,8 +82,8 @@ func TestElement(t *testing.T) {
 
 func TestElementRefused(t *testing.T) {
 	for _, in := range []string{
-		"", "x", "<", "<>", "< a/>", "</a>", "<a", "<a/", "<:/>", "<a b/>", "<a b=/>", "<a b=c/>", "<a b='/>", "<a b='c'",
-		"<a to='1' to='2'/>", "<a from='1' from='2'/>", "<a id='1' id='2'/>", "<a xmlns='1' xmlns='2'/>", "<a / >",
+		"", "x", "<", "<>", "< a/>", "</a>", "<a", "<a/", "<:/>", "<a b/>", "<a b=/>", "<a b=c/>", "<a b='/>",
+		"<a b='c'", "<a to='1' to='2'/>", "<a from='1' from='2'/>", "<a id='1' id='2'/>", "<a xmlns='1' xmlns='2'/>", "<a / >",
 	} {
 		var e element
 		if parseElement(&e, protected(t, in), nil) {
