@@ -13,10 +13,10 @@ import (
 
 // initRuntimePoller makes Go's runtime open its own epoll and eventfd descriptors now, in the table that all
 // ordinary threads share. Were they first opened by a thread with a private table, every other thread would find a
-// bad or a wrong descriptor under their numbers ("runtime: epollwait on fd N failed with 9"). A timer is enough to
+// bad or a wrong descriptor under their numbers ("runtime: epollwait on fd N failed with 9"). A sleep is enough to
 // do it.
 func initRuntimePoller() error {
-	<-time.NewTimer(time.Nanosecond).C
+	time.Sleep(time.Nanosecond) // a timer's channel would not do: it may fire without ever being in a heap
 	found := false
 	err := eachDescriptor(func(_ int, target string) {
 		found = found || target == "anon_inode:[eventpoll]"

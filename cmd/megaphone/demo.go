@@ -49,13 +49,13 @@ func runDemo(ctx context.Context, listen string, o originOptions, out io.Writer)
 	}
 	o.secret = []byte(rand.Text()) // the link is on the loopback interface, where others may dial too
 	o.listen = "127.0.0.1:0"
-	origin, err := startOrigin(o)
+	behind, err := startOrigin(o)
 	if err != nil {
 		return err
 	}
-	defer origin.stop()
+	defer behind.stop()
 	cfg := edge.Config{
-		Listen: listen, Origins: []edge.Origin{{Name: "embedded", Address: origin.addr()}}, Secret: o.secret,
+		Listen: listen, Origins: []edge.Origin{{Name: "embedded", Address: behind.addr()}}, Secret: o.secret,
 		MaxConnections: demoConnections, Pages: pages,
 	}.WithDefaults()
 	if err := cfg.Validate(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"megaphone/edge"
+	"megaphone/origin"
 	"megaphone/origin/bosh"
 	"megaphone/origin/chat"
 	"megaphone/origin/link"
@@ -109,7 +110,7 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 	}
 	cfg := link.Config{Listen: o.listen, Name: o.name, Secret: o.secret, Log: slog.Default(),
 		MaxContentsBytes: max(link.DefaultMaxContentsBytes, o.maxBody+1024)}
-	server, err := link.Listen(cfg, engine{bosh.New(sessions, chat.New(cc))})
+	server, err := link.Listen(cfg, origin.Handler(bosh.New(sessions, chat.New(cc))))
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}
@@ -131,14 +132,3 @@ func (r *runningOrigin) stop() {
 	r.cancel()
 	<-r.ended
 }
-
-// engine gives the session manager what links bring.
-type engine struct{ *bosh.Engine }
-
-func (e engine) Request(l *link.Link, id uint64, addr, body []byte) {
-	e.Engine.Request(l, id, addr, body)
-}
-func (e engine) Gone(l *link.Link, id uint64)    { e.Engine.Gone(l, id) }
-func (e engine) Release(l *link.Link, id uint64) { e.Engine.Release(l, id) }
-func (e engine) ReleaseAll(l *link.Link)         { e.Engine.ReleaseAll(l) }
-func (e engine) Closed(l *link.Link)             { e.Engine.Closed(l) }

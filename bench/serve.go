@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"megaphone/edge"
+	"megaphone/loop"
+	"megaphone/origin"
+	"megaphone/origin/bosh"
+	"megaphone/origin/chat"
+	"megaphone/origin/link"
+)
+
+// serve is the main of a server process: it prints its address and serves until it is killed.
+func serve(role, at string) error {
+	switch role {
+	case "bare":
+		return serveBare()
+	case "echo":
+		return serveOrigin(echoOrigin{})
+	case "embedded":
+		return serveOrigin(origin.Handler(bosh.New(bosh.Config{}.WithDefaults(), chat.New(chat.Config{CrowdUsers: -1}))))
+	case "edge":
+		e, err := edge.Start(edge.Config{Listen: "127.0.0.1:0", MaxConnections: 16_000,
+			Origins: []edge.Origin{{Name: "o", Address: at}}})
+		if err != nil {
+			return err
+		}
+		n, _ := e.Reactors()
+		for e.Counter(edge.LinksUp) < uint64(n) {
+			select {
+			case err := <-e.Failed():
+				return err
+			default:
+			}
+		}
+		fmt.Println(e.Addr())
+		return <-e.Failed()
+	}
+	return fmt.Errorf("no such role: %s", role)
+}
+
+// bare answers whatever it reads with one small response and looks at nothing: the cost of the loop and the kernel.
+type bare struct{ r *loop.Reactor }
+
+var bareResponse = []byte("HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: 54\r\n\r\n" +
+	"<body xmlns='http://jabber.org/protocol/httpbind'/>   ")
+
+func (b bare) Open(uint32) {}
+func (b bare) Data(c uint32, p []byte) (int, int) {
+	if !bytes.HasSuffix(p, []byte("</body>")) {
+		return 0, 0
+	}
+	b.r.Write(c, bareResponse, nil)
+	return len(p), 0
+}
+func (b bare) Progress(uint32)                                   {}
+func (b bare) Flushed(uint32)                                    {}
+func (b bare) Expired(uint32)                                    {}
+func (b bare) Closed(uint32, loop.Cause)                         {}
+func (b bare) LinkUp(*loop.Link)                                 {}
+func (b bare) LinkData(_ *loop.Link, p []byte) (int, int, error) { return len(p), 0, nil }
+func (b bare) LinkDown(*loop.Link, error)                        {}
+func (b bare) LinkFailed(*loop.Link, error)                      {}
+func (b bare) Tick()                                             {}
+func (b bare) Stop()                                             {}
+
+func serveBare() error {
+	g, err := loop.Start(loop.Config{Listen: []string{"127.0.0.1:0"}, MaxConnections: 16_000},
+		func(r *loop.Reactor) (loop.Handler, error) { return bare{r}, nil })
+	if err != nil {
+		return err
+	}
+	fmt.Println(g.Addrs()[0])
+	return <-g.Failed()
+}
+
+func serveOrigin(h link.Handler) error {
+	s, err := link.Listen(link.Config{Listen: "127.0.0.1:0"}, h)
+	if err != nil {
+		return err
+	}
+	fmt.Println(s.Addr())
+	return s.Run(context.Background())
+}
+
+// echoOrigin answers every request with its own body, and session creations not at all: what they would be held for is
+// what heldBytes wants.
+type echoOrigin struct{}
+
+func (echoOrigin) Request(l *link.Link, id uint64, _, body []byte) {
+	if !bytes.Contains(body, []byte("hold='1'")) {
+		l.Reply(id, 200, body)
+	}
+}
+func (echoOrigin) Gone(*link.Link, uint64)    {}
+func (echoOrigin) Release(*link.Link, uint64) {}
+func (echoOrigin) ReleaseAll(*link.Link)      {}
+func (echoOrigin) Closed(*link.Link)          {}
+func (echoOrigin) Tick(int64)                 {}
+func (echoOrigin) Idle()                      {}

@@ -1,0 +1,21 @@
+// Package origin puts an origin together from its parts: the listening end of links (origin/link), BOSH sessions
+// (origin/bosh), and what is behind them (origin/chat).
+package origin
+
+import (
+	"megaphone/origin/bosh"
+	"megaphone/origin/link"
+)
+
+// Handler gives the session manager what links bring.
+func Handler(e *bosh.Engine) link.Handler { return handler{e} }
+
+type handler struct{ *bosh.Engine }
+
+func (h handler) Request(l *link.Link, id uint64, addr, body []byte) {
+	h.Engine.Request(l, id, addr, body)
+}
+func (h handler) Gone(l *link.Link, id uint64)    { h.Engine.Gone(l, id) }
+func (h handler) Release(l *link.Link, id uint64) { h.Engine.Release(l, id) }
+func (h handler) ReleaseAll(l *link.Link)         { h.Engine.ReleaseAll(l) }
+func (h handler) Closed(l *link.Link)             { h.Engine.Closed(l) }
