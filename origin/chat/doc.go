@@ -40,7 +40,8 @@
 // # Costs
 //
 // A bound user costs about 170 bytes beyond its BOSH session: 80 for the client, 48 for its JID, the rest in the map by
-// name (TestBytesPerUser). Routing a message allocates nothing and takes about half a microsecond (BenchmarkMessage).
+// name (TestBytesPerUser). Routing a message allocates nothing and takes 0.3 µs, or 1 µs among users so many that they
+// are not in the processor's cache (BenchmarkStanza, BenchmarkMessage).
 //
 // Not here: groups (MUC), other servers, roster editing, privacy lists, avatars, archives. They are answered with the
 // errors their RFCs and XEPs ask for.

@@ -83,7 +83,8 @@ func TestElement(t *testing.T) {
 func TestElementRefused(t *testing.T) {
 	for _, in := range []string{
 		"", "x", "<", "<>", "< a/>", "</a>", "<a", "<a/", "<:/>", "<a b/>", "<a b=/>", "<a b=c/>", "<a b='/>",
-		"<a b='c'", "<a to='1' to='2'/>", "<a from='1' from='2'/>", "<a id='1' id='2'/>", "<a xmlns='1' xmlns='2'/>", "<a / >",
+		"<a b='c'", "<a to='1' to='2'/>",
+		"<a from='1' from='2'/>", "<a id='1' id='2'/>", "<a xmlns='1' xmlns='2'/>", "<a / >",
 	} {
 		var e element
 		if parseElement(&e, protected(t, in), nil) {

@@ -175,5 +175,11 @@ func (s *Service) salvageMessage(c *client, e *element) {
 	}
 	if kept {
 		s.stats.Salvaged++
+		return
+	}
+	if a, ok := s.hosts.parse(e.from); ok && a.ours {
+		if sender := s.online[string(a.local)].find(a.resource); sender != nil {
+			s.refuseMessage(sender, e)
+		}
 	}
 }
