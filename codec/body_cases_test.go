@@ -70,7 +70,8 @@ var clientBodies = []bodyCase{
 		want: "0 rid=1 to=h content=text/xml; charset=utf-8 ver=1.10 wait=60 hold=1 |</body>"},
 	{name: "an origin's reply", bench: true, reply: true, in: "<body xmlns='http://jabber.org/protocol/httpbind' " +
 		"sid='5d3cc8d6a4bd9dcb' wait='60' requests='2' inactivity='30' hold='1' ver='1.11' from='localhost' " +
-		"secure='true' authid='14' xmlns:xmpp='urn:xmpp:xbosh' xmlns:stream='http://etherx.jabber.org/streams' xmpp:version='1.0'>" +
+		"secure='true' authid='14' xmlns:xmpp='urn:xmpp:xbosh' " +
+		"xmlns:stream='http://etherx.jabber.org/streams' xmpp:version='1.0'>" +
 		"<stream:features/></body>", want: "0 sid=5d3cc8d6a4bd9dcb ver=1.11 wait=60 hold=1 |<stream:features/></body>"},
 	{name: "an origin's last reply", reply: true, in: "<body" + ns + " type='terminate' condition='item-not-found'/>",
 		want: "0 type=terminate empty |"},

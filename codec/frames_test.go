@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"sync"
 	"testing"
 )
 
@@ -108,17 +107,12 @@ type welcomeVector struct {
 	Error bool     `json:"error"`
 }
 
-var loadVectors = sync.OnceValues(func() (v vectors, err error) {
+func linkVectors(t testing.TB) (v vectors) {
+	t.Helper()
 	p, err := os.ReadFile("testdata/frames.json")
 	if err == nil {
 		err = json.Unmarshal(p, &v)
 	}
-	return v, err
-})
-
-func linkVectors(t testing.TB) vectors {
-	t.Helper()
-	v, err := loadVectors()
 	if err != nil {
 		t.Fatal(err)
 	}
