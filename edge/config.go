@@ -115,7 +115,7 @@ func (c *Config) Validate() error {
 		return bad("listen", c.Listen, "give host:port, for example 0.0.0.0:5280")
 	}
 	if len(c.Origins) == 0 {
-		return bad("origins", "", "name at least one origin, for example a=127.0.0.1:5279")
+		return bad("origins", "none", "name at least one origin, for example a=127.0.0.1:5279")
 	}
 	if len(c.Origins) > MaxOrigins {
 		return bad("origins", len(c.Origins), fmt.Sprintf("at most %d", MaxOrigins))

@@ -82,7 +82,7 @@ func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 	fs.DurationVar(&cfg.IdleTimeout, "idle-timeout", d.IdleTimeout,
 		"for an idle kept-alive connection, then it is closed")
 	fs.DurationVar(&cfg.HoldTimeout, "hold-timeout", d.HoldTimeout,
-		"for a held request, then 504; must exceed the longest `wait` that origins allow")
+		"for a held request, then 504; must exceed the longest wait that origins allow")
 	fs.DurationVar(&cfg.WriteTimeout, "write-timeout", d.WriteTimeout,
 		"for a reply of which no byte leaves, then closed")
 	fs.DurationVar(&cfg.Grace, "grace", d.Grace, "a lost origin is expected back: clients get 503 and try again")
