@@ -23,16 +23,23 @@ func (s *Session) keep(rid uint64, body []byte) {
 		k.body = append(make([]byte, 0, len(body)), body...)
 	}
 	k.at = s.engine.now
+	if rid > uint64(s.requests) && s.limit(rid-uint64(s.requests)) == uint64(s.requests) {
+		s.kept[(rid-uint64(s.requests))%uint64(len(s.kept))] = kept{} // too old now: see recall
+	}
 }
 
-// recall returns what is kept for request rid, nil when that is nothing or no longer anything. As many replies count as
-// the client may have requests open, and that of the last pause comes on top.
-func (s *Session) recall(rid uint64) *kept {
-	limit := uint64(s.requests)
+// limit is how many replies count as kept, seen from request rid: as many as the client may have requests open, and that
+// of the last pause comes on top.
+func (s *Session) limit(rid uint64) uint64 {
 	if s.rare != nil && s.rare.pausedRID > rid {
-		limit++
+		return uint64(s.requests) + 1
 	}
-	if rid > s.answered || s.answered-rid >= limit {
+	return uint64(s.requests)
+}
+
+// recall returns what is kept for request rid, nil when that is nothing or no longer anything.
+func (s *Session) recall(rid uint64) *kept {
+	if rid > s.answered || s.answered-rid >= s.limit(rid) {
 		return nil
 	}
 	k := &s.kept[rid%uint64(len(s.kept))]

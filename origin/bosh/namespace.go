@@ -24,12 +24,13 @@ func (x *splitter) declare() bool {
 		if !ok {
 			continue
 		}
-		uri := string(a.value)
 		isXML := string(prefix) == "xml"
 		switch {
-		case string(prefix) == "xmlns", uri == xmlnsNamespace, isXML != (uri == xmlNamespace):
+		case string(prefix) == "xmlns", string(a.value) == xmlnsNamespace:
 			return false
-		case len(prefix) > 0 && uri == "":
+		case isXML != (string(a.value) == xmlNamespace):
+			return false
+		case len(prefix) > 0 && len(a.value) == 0:
 			return false
 		case len(x.scope) == maxDeclarations:
 			return false

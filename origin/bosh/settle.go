@@ -125,9 +125,9 @@ func (s *Session) recover(h *held) {
 
 // pause answers everything, with nothing in it, and lets the client be away for a while (section 10).
 func (s *Session) pause(rid, seconds uint64) {
+	s.rarely().pausedRID = rid
 	for s.answered < rid {
 		s.answerWith(false)
 	}
 	s.pausedFor = int64(seconds) * 1000
-	s.rarely().pausedRID = rid
 }
