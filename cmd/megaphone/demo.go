@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"megaphone/edge"
+	"megaphone/origin/link"
 )
 
 // The chat page. strophe.umd.min.js is put beside it by the build (scripts/setup.sh) and is not in the repository.
@@ -48,7 +49,7 @@ func runDemo(ctx context.Context, listen string, o originOptions, out io.Writer)
 		return err
 	}
 	o.secret = []byte(rand.Text()) // the link is on the loopback interface, where others may dial too
-	o.listen = "127.0.0.1:0"
+	o.listen, o.name = "127.0.0.1:0", link.DefaultName
 	behind, err := startOrigin(o)
 	if err != nil {
 		return err

@@ -32,6 +32,9 @@ Send it SIGUSR1 to see its counters in the log. Put TLS in front of it (HAProxy,
   megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := refuseZeros(cmd.Flags()); err != nil {
+				return usageError{err}
+			}
 			if file != "" {
 				var err error
 				if cfg, err = loadEdgeConfig(file, cmd.Flags()); err != nil {
@@ -42,7 +45,8 @@ Send it SIGUSR1 to see its counters in the log. Put TLS in front of it (HAProxy,
 		},
 	}
 	edgeFlags(cmd.Flags(), &cfg)
-	cmd.Flags().StringVar(&file, "config", "", "YAML `file` with the same keys as these flags; flags override it")
+	cmd.Flags().StringVar(&file, "config", "",
+		"YAML `file` with the same keys as these flags, and origins: a list of name, address, domains; flags override it")
 	return cmd
 }
 
@@ -87,6 +91,20 @@ func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 		"for a reply of which no byte leaves, then closed")
 	fs.DurationVar(&cfg.Grace, "grace", d.Grace, "a lost origin is expected back: clients get 503 and try again")
 	fs.DurationVar(&cfg.PingTimeout, "ping-timeout", d.PingTimeout, "a link without a byte is given up")
+}
+
+// refuseZeros refuses a limit or a timeout of zero: in an edge.Config zero means the default, which is not what
+// someone has in mind who types it.
+func refuseZeros(given *pflag.FlagSet) (err error) {
+	given.Visit(func(f *pflag.Flag) {
+		switch {
+		case f.Value.String() == "0" && f.Name != "reactors":
+			err = fmt.Errorf("%s: 0: use 1 or more", f.Name)
+		case f.Value.String() == "0s":
+			err = fmt.Errorf("%s: 0s: use 1s to 24h", f.Name)
+		}
+	})
+	return err
 }
 
 func or(v, otherwise string) string {
@@ -152,6 +170,13 @@ func runEdge(ctx context.Context, cfg edge.Config, out io.Writer) error {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
+	}
+	if cfg.SecretFile != "" {
+		var err error
+		if cfg.Secret, err = edge.ReadSecret(cfg.SecretFile); err != nil {
+			return usageError{err}
+		}
+		cfg.SecretFile = "" // it has been read
 	}
 	e, err := edge.Start(cfg)
 	if err != nil {

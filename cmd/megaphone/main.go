@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -58,11 +59,16 @@ An origin alone:  megaphone origin --listen 127.0.0.1:5279
 Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = false
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if strings.Contains(err.Error(), "duration") {
+			err = fmt.Errorf("%w: give a number with its unit, for example 30s or 5m", err)
+		}
+		return usageError{err}
+	})
 	var level string
 	root.PersistentFlags().StringVar(&level, "log-level", "info",
 		"what is logged to standard error: debug, info, warn, error")

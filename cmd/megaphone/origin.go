@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"megaphone/codec"
 	"megaphone/edge"
 	"megaphone/origin"
 	"megaphone/origin/bosh"
@@ -38,6 +40,35 @@ func (o *originOptions) flags(fs *pflag.FlagSet) {
 		"seconds without a request after which a session ends")
 	fs.IntVar(&o.maxBody, "max-body-bytes", bosh.DefaultMaxBodyBytes, "bytes of a request body; more is a bad request")
 }
+
+// validate names the flag that cannot be; the rest is checked where it is used.
+func (o *originOptions) validate() error {
+	if _, _, err := net.SplitHostPort(o.listen); err != nil {
+		return fmt.Errorf("listen: %s: give host:port, for example %s", o.listen, link.DefaultListen)
+	}
+	if !codec.ValidName(o.name) {
+		return fmt.Errorf("name: %s: use 1 to 64 letters, digits, dots, underscores or dashes", o.name)
+	}
+	for _, f := range []struct {
+		key        string
+		value, max int
+	}{
+		{"max-sessions", o.sessions.MaxSessions, 1 << 30},
+		{"max-wait", o.sessions.MaxWaitSeconds, 3600},
+		{"inactivity", o.sessions.InactivitySeconds, 86400},
+	} {
+		if f.value < 1 || f.value > f.max {
+			return fmt.Errorf("%s: %d: use 1 to %d", f.key, f.value, f.max)
+		}
+	}
+	if most := codec.MaxContentsBytes - addressBytes; o.maxBody < 256 || o.maxBody > most {
+		return fmt.Errorf("max-body-bytes: %d: use 256 to %d", o.maxBody, most)
+	}
+	return nil
+}
+
+// addressBytes is room for what a request's contents have besides the body.
+const addressBytes = 1024
 
 func newOrigin() *cobra.Command {
 	var o originOptions
@@ -90,6 +121,9 @@ type runningOrigin struct {
 }
 
 func startOrigin(o originOptions) (*runningOrigin, error) {
+	if err := o.validate(); err != nil {
+		return nil, usageError{err}
+	}
 	cc := chat.Config{Domain: o.domain, Anonymous: o.anonymous, Version: version}
 	if o.accounts != "" {
 		var err error
@@ -109,7 +143,7 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 		return nil, usageError{err}
 	}
 	cfg := link.Config{Listen: o.listen, Name: o.name, Secret: o.secret, Log: slog.Default(),
-		MaxContentsBytes: max(link.DefaultMaxContentsBytes, o.maxBody+1024)}
+		MaxContentsBytes: max(link.DefaultMaxContentsBytes, o.maxBody+addressBytes)}
 	server, err := link.Listen(cfg, origin.Handler(bosh.New(sessions, chat.New(cc))))
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)

@@ -1,0 +1,153 @@
+package tests
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestVersion(t *testing.T) {
+	code, said := run(t, "version")
+	if code != 0 || !strings.HasPrefix(said, "megaphone "+builtVersion+" go1.") || !strings.HasSuffix(said, "linux/amd64") &&
+		!strings.HasSuffix(said, "linux/arm64") {
+		t.Fatalf("exit %d, %q", code, said)
+	}
+}
+
+// TestHelpTeaches checks that the help of each subcommand shows what a newcomer needs next.
+func TestHelpTeaches(t *testing.T) {
+	for _, c := range []struct {
+		args  string
+		shows []string
+	}{
+		{"", []string{"megaphone demo", "megaphone edge --listen", "megaphone origin --listen", "Exit status: 0"}},
+		{"help", []string{"demo", "edge", "origin", "version", "--log-level"}},
+		{"edge --help", []string{"--origin NAME=HOST:PORT", "--max-connections", "--descriptor-tables", "--secret-file",
+			"--config", "RLIMIT_NOFILE", "SIGUSR1", "TLS", "(default 30s)", "Examples:", "503", "504", "414", "431",
+			"--hold-timeout duration"}},
+		{"origin --help", []string{"--listen host:port", "--secret-file", "--accounts", "--domain", "any password",
+			"private network", "Examples:"}},
+		{"demo --help", []string{"--listen host:port", "127.0.0.1:5280", "--accounts", "chat page", "not to the internet"}},
+		{"version --help", []string{"megaphone version"}},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			code, said := run(t, strings.Fields(c.args)...)
+			if code != 0 {
+				t.Fatalf("exit %d", code)
+			}
+			for _, s := range c.shows {
+				if !strings.Contains(said, s) {
+					t.Errorf("no %q in\n%s", s, said)
+				}
+			}
+		})
+	}
+}
+
+// TestMistakes gives the command what is wrong; it says which key, and what would do. Exit code 2 is a mistake in what
+// was said, 1 one of the world's.
+func TestMistakes(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	short := file("short", "hunter2\n")
+	accounts := file("accounts", "no colon here\n")
+	const ok = "edge --listen 127.0.0.1:0 --origin a=127.0.0.1:1 "
+	for _, c := range []struct {
+		args   string
+		code   int
+		says   string
+		remedy string
+	}{
+		{"bogus", 2, `unknown command "bogus"`, "megaphone help"},
+		{"--bogus", 2, "unknown flag: --bogus", "megaphone help"},
+		{"--log-level loud version", 2, "log-level", "debug, info, warn or error"},
+		{"version now", 2, `"now"`, "megaphone help"},
+		{"demo now", 2, `"now"`, "megaphone help"},
+		{"origin now", 2, `"now"`, "megaphone help"},
+		{"edge now", 2, `"now"`, "megaphone help"},
+		{"edge --bogus", 2, "unknown flag: --bogus", "megaphone help"},
+		{"edge --listen 127.0.0.1:0", 2, "origin", "a=127.0.0.1:5279"},
+		{"edge --listen 127.0.0.1:0 --origin a", 2, "--origin", "NAME=HOST:PORT"},
+		{"edge --listen 127.0.0.1:0 --origin a=", 2, "origin", "a=127.0.0.1:5279"},
+		{"edge --listen 127.0.0.1:0 --origin a=host", 2, "origin", "a=127.0.0.1:5279"},
+		{"edge --listen 127.0.0.1:0 --origin a/b=127.0.0.1:1", 2, "a/b", "letters, digits"},
+		{"edge --listen 127.0.0.1:0 --origin a=127.0.0.1:1,a=127.0.0.1:2", 2, "origin", "rename one"},
+		{ok + "--listen 127.0.0.1", 2, "listen: 127.0.0.1", "0.0.0.0:5280"},
+		{ok + "--listen 127.0.0.1:99999", 1, "127.0.0.1:99999", "port"},
+		{ok + "--listen 192.0.2.1:5280", 1, "192.0.2.1:5280", "cannot assign requested address"},
+		{ok + "--max-connections 0", 2, "max-connections: 0", "use 1"},
+		{ok + "--max-connections -1", 2, "max-connections: -1", "use 1 to"},
+		{ok + "--max-connections many", 2, "--max-connections", "many"},
+		{ok + "--descriptor-tables off --max-connections 16000000", 1, "max-connections is 16000000", "ulimit -n"},
+		{ok + "--descriptor-tables on --reactors 1 --max-connections 16000000", 1, "max-connections is 16000000", "needed"},
+		{ok + "--descriptor-tables some", 2, "descriptor-tables: some", "auto, on or off"},
+		{ok + "--node-tags maybe", 2, "node-tags: maybe", "auto, on or off"},
+		{ok + "--node-tags off --origin b=127.0.0.1:2", 2, "node-tags: off", "auto or on"},
+		{ok + "--path http-bind", 2, "path: http-bind", "/http-bind"},
+		{ok + "--name a,b", 2, "name: a,b", "letters, digits"},
+		{ok + "--cors-origins example.org", 2, "cors-origins: example.org", "scheme://host"},
+		{ok + "--cors-origins https://example.org/chat", 2, "cors-origins: https://example.org/chat", "without a path"},
+		{ok + "--cors-origins *,https://example.org", 2, "cors-origins: *", "stands alone"},
+		{ok + "--grace soon", 2, "--grace", "30s"},
+		{ok + "--grace 30", 2, "--grace", "30s"},
+		{ok + "--grace 0s", 2, "grace: 0s", "use 1s"},
+		{ok + "--grace 100ms", 2, "grace: 100ms", "1s to 24h"},
+		{ok + "--hold-timeout 48h", 2, "hold-timeout: 48h", "1s to 24h"},
+		{ok + "--reactors 5000", 2, "reactors: 5000", "0 to 4096"},
+		{ok + "--max-body-bytes 10", 2, "max-body-bytes: 10", "use 1024 to"},
+		{ok + "--secret-file " + dir + "/none", 2, "secret-file", "head -c 32 /dev/urandom"},
+		{ok + "--secret-file " + short, 2, "secret-file: " + short, "16 characters"},
+		{"origin --listen 127.0.0.1:0 --secret-file " + dir + "/none", 2, "secret-file", "head -c 32 /dev/urandom"},
+		{"origin --listen 127.0.0.1:0 --secret-file " + short, 2, "secret-file: " + short, "16 characters"},
+		{"origin --listen 5279", 2, "listen: 5279", "127.0.0.1:5279"},
+		{"origin --listen 127.0.0.1:0 --name a/b", 2, "name: a/b", "letters, digits"},
+		{"origin --listen 127.0.0.1:0 --domain a/b", 2, `domain "a/b"`, "chat.example.org"},
+		{"origin --listen 127.0.0.1:0 --accounts " + dir + "/none", 2, "accounts", "no such file"},
+		{"origin --listen 127.0.0.1:0 --accounts " + accounts, 2, "accounts:1", "name:password"},
+		{"origin --listen 127.0.0.1:0 --max-wait 0", 2, "max-wait: 0", "use 1 to"},
+		{"origin --listen 127.0.0.1:0 --max-wait 4000", 2, "max-wait: 4000", "use 1 to 3600"},
+		{"origin --listen 127.0.0.1:0 --inactivity -1", 2, "inactivity: -1", "use 1 to"},
+		{"origin --listen 127.0.0.1:0 --max-sessions 0", 2, "max-sessions: 0", "use 1 to"},
+		{"origin --listen 127.0.0.1:0 --max-body-bytes 1", 2, "max-body-bytes: 1", "use 256 to"},
+		{"demo --listen 5280", 2, "listen: 5280", "0.0.0.0:5280"},
+		{"demo --listen 127.0.0.1:0 --max-wait 0", 2, "max-wait: 0", "use 1 to"},
+	} {
+		t.Run(strings.ReplaceAll(c.args, dir, ""), func(t *testing.T) {
+			code, said := run(t, strings.Fields(c.args)...)
+			if code != c.code || !strings.Contains(said, c.says) || !strings.Contains(said, c.remedy) {
+				t.Errorf("exit %d, want %d with %q and %q in\n%s", code, c.code, c.says, c.remedy, said)
+			}
+			if strings.Contains(said, "goroutine ") || strings.Contains(said, "listening on") {
+				t.Errorf("it went on: %s", said)
+			}
+		})
+	}
+}
+
+// TestPortTaken starts a second instance on a first one's port. With SO_REUSEPORT it would otherwise take half of the
+// connections without a word.
+func TestPortTaken(t *testing.T) {
+	first := serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--max-connections", "100")
+	origin := serve(t, "origin", "--listen", "127.0.0.1:0")
+	for _, c := range []struct{ args, says string }{
+		{"edge --origin a=127.0.0.1:1 --max-connections 100 --listen " + first.addr, "another process listens there"},
+		{"demo --listen " + first.addr, "another process listens there"},
+		{"edge --origin a=127.0.0.1:1 --max-connections 100 --listen " + origin.addr, "another process listens there"},
+		{"origin --listen " + first.addr, "address already in use"},
+		{"origin --listen " + origin.addr, "address already in use"},
+	} {
+		if code, said := run(t, strings.Fields(c.args)...); code != 1 || !strings.Contains(said, c.says) {
+			t.Errorf("%s: exit %d, want 1 with %q in\n%s", c.args, code, c.says, said)
+		}
+	}
+	c := connect(t, first.addr)
+	c.send("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n")
+	c.get().want(t, 200, "BOSH")
+}

@@ -1,0 +1,3 @@
+package tests
+func crowdMain(args []string) int { return 0 }
+func limitedMain(args []string) int { return 0 }
