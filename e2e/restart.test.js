@@ -11,17 +11,33 @@ test('an edge killed and restarted in the middle loses none of 2,000 messages ea
   const seed = Date.now() % 1_000_000;
   t.diagnostic(`seed ${seed}`);
   const pair = await startPair();
-  t.after(() => pair.stop());
-  const [alice, bob] = await connectTwo(pair.url);
-  t.after(() => { alice.close(); bob.close(); });
-  const sids = [alice, bob].map((client) => client.conn._proto.sid);
+  let clients = [];
+  t.after(async () => {
+    clients.forEach((client) => client.close()); // first, or they would try to reach the edge again
+    await pair.stop();
+  });
+  clients = await connectTwo(pair.url);
+  const [alice, bob] = clients;
+  const sids = clients.map((client) => client.conn._proto.sid);
 
-  let restart;
+  // The edge dies while a request with messages is under way: on its way in, or on its way back.
+  const restarts = [];
+  const restart = () => pair.killEdge().then(() => pair.restartEdge());
+  const restartDuring = (client, milliseconds) => {
+    client.conn.xmlOutput = (body) => {
+      if (body.childNodes.length === 0) return;
+      client.conn.xmlOutput = () => {};
+      setTimeout(() => restarts.push(restart()), milliseconds);
+    };
+  };
   const onRead = (n) => {
-    if (n === 700) restart = pair.killEdge().then(() => pair.restartEdge());
+    if (n === 500) restartDuring(bob, 0);
+    if (n === 1300) restartDuring(alice, 2);
   };
   await exchange(alice, bob, { count: 2000, seed, onRead, seconds: 50 });
-  await within(10, 'the restart', restart);
-  assert.ok(alice.errors.length + bob.errors.length > 0, 'they have seen the edge go');
-  assert.deepEqual([alice, bob].map((client) => client.conn._proto.sid), sids, 'the sessions are the same');
+  await within(10, 'the restarts', Promise.all(restarts));
+  assert.equal(restarts.length, 2);
+  assert.ok(bob.errors.length > 0, 'a request has failed');
+  t.diagnostic(`failed requests: ${alice.errors.length} and ${bob.errors.length}`);
+  assert.deepEqual(clients.map((client) => client.conn._proto.sid), sids, 'the sessions are the same');
 });
