@@ -26,6 +26,9 @@ export class Client extends EventEmitter {
   get jid() { return this.conn.jid; }
   get bare() { return Strophe.getBareJidFromJid(this.conn.jid); }
 
+  /** How many requests wait for their answer. */
+  get unanswered() { return this.conn._proto._requests.length; }
+
   /** Logs in; fails with Strophe's `status`, `condition` and `element`. jid without a node: ANONYMOUS. */
   connect(jid, password = 'any') {
     const result = new Promise((resolve, reject) => {

@@ -100,6 +100,7 @@ export async function startPair(...originFlags) {
     await origin.kill();
     throw error;
   }
+  pair.freezeEdge = () => pair.edge.child.kill('SIGSTOP');
   pair.killEdge = () => pair.edge.kill();
   pair.restartEdge = async () => { pair.edge = await startEdge(); };
   pair.stop = async () => { await pair.edge.kill(); await origin.kill(); };
