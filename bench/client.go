@@ -43,8 +43,8 @@ func (c *client) send(attributes, payload string) error {
 	c.rid++
 	rid := strconv.FormatUint(c.rid, 10)
 	n := len("<body rid='' sid=''></body>") + len(rid) + len(c.sid) + len(ns) + 1 + len(attributes) + len(payload)
-	c.out = fmt.Appendf(c.out[:0], "POST /http-bind HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml; charset=utf-8\r\n"+
-		"Content-Length: %d\r\n\r\n<body rid='%s' sid='%s'%s %s>%s</body>", n, rid, c.sid, attributes, ns, payload)
+	c.out = fmt.Appendf(c.out[:0], "POST /http-bind HTTP/1.1\r\nHost: localhost\r\n"+
+		"Content-Type: text/xml; charset=utf-8\r\nContent-Length: %d\r\n\r\n<body rid='%s' sid='%s'%s %s>%s</body>", n, rid, c.sid, attributes, ns, payload)
 	_, err := c.Write(c.out)
 	return err
 }
@@ -96,7 +96,8 @@ func (c *client) logIn() error {
 	for _, step := range []struct{ attributes, payload, want string }{
 		{"", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>", "<success"},
 		{" xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "", "<bind"},
-		{"", "<iq type='set' id='b' xmlns='jabber:client'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", "<jid>"},
+		{"", "<iq type='set' id='b' xmlns='jabber:client'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
+			"<jid>"},
 	} {
 		reply, err := c.ask(step.attributes, step.payload)
 		if err != nil {

@@ -1,6 +1,6 @@
-// Command bench measures requests a second and bytes a held connection, side by side in one run: a bare echo loop on the
-// same reactors, the edge with an origin that only echoes, and the edge with the embedded origin. Each server is a
-// process of its own; the rounds of the three alternate. It ends by itself.
+// Command bench measures requests a second and bytes a held connection, side by side in one run: a bare echo loop
+// on the same reactors, the edge with an origin that only echoes, and the edge with the embedded origin. Each
+// server is a process of its own; the rounds of the three alternate. It ends by itself.
 package main
 
 import (

@@ -24,8 +24,8 @@ func throughput(servers []*child) error {
 			cpu[i] = append(cpu[i], used/float64(n)*1e6)
 		}
 	}
-	fmt.Printf("Requests a second: %d connections, one request of about 300 bytes each at a time, %d rounds of %v each,\n"+
-		"clients on the same cores.\n", *conns, *rounds, *duration)
+	fmt.Printf("Requests a second: %d connections, one request of about 300 bytes each at a time, "+
+		"%d rounds of %v each,\nclients on the same cores.\n", *conns, *rounds, *duration)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "server\tmedian/s\tmin/s\tmax/s\tof bare\tserver CPU us/request\t")
 	bare := median(rates[0])

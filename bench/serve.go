@@ -21,7 +21,8 @@ func serve(role, at string) error {
 	case "echo":
 		return serveOrigin(echoOrigin{})
 	case "embedded":
-		return serveOrigin(origin.Handler(bosh.New(bosh.Config{}.WithDefaults(), chat.New(chat.Config{CrowdUsers: -1}))))
+		sessions := bosh.New(bosh.Config{}.WithDefaults(), chat.New(chat.Config{CrowdUsers: -1}))
+		return serveOrigin(origin.Handler(sessions))
 	case "edge":
 		e, err := edge.Start(edge.Config{Listen: "127.0.0.1:0", MaxConnections: 16_000,
 			Origins: []edge.Origin{{Name: "o", Address: at}}})

@@ -46,7 +46,7 @@ Send it SIGUSR1 to see its counters in the log. Put TLS in front of it (HAProxy,
 	}
 	edgeFlags(cmd.Flags(), &cfg)
 	cmd.Flags().StringVar(&file, "config", "",
-		"YAML `file` with the same keys as these flags, and origins: a list of name, address, domains; flags override it")
+		"YAML `file` with the same keys, and origins: a list of name, address, domains; flags override it")
 	return cmd
 }
 
