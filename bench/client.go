@@ -44,7 +44,8 @@ func (c *client) send(attributes, payload string) error {
 	rid := strconv.FormatUint(c.rid, 10)
 	n := len("<body rid='' sid=''></body>") + len(rid) + len(c.sid) + len(ns) + 1 + len(attributes) + len(payload)
 	c.out = fmt.Appendf(c.out[:0], "POST /http-bind HTTP/1.1\r\nHost: localhost\r\n"+
-		"Content-Type: text/xml; charset=utf-8\r\nContent-Length: %d\r\n\r\n<body rid='%s' sid='%s'%s %s>%s</body>", n, rid, c.sid, attributes, ns, payload)
+		"Content-Type: text/xml; charset=utf-8\r\nContent-Length: %d\r\n\r\n<body rid='%s' sid='%s'%s %s>%s</body>",
+		n, rid, c.sid, attributes, ns, payload)
 	_, err := c.Write(c.out)
 	return err
 }

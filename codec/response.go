@@ -47,8 +47,9 @@ func NewResponseHead(status int, headers ...string) ResponseHead {
 func allowsLength(status int) bool { return status >= 200 && status != 204 }
 
 // Append appends the head to dst: for a body of contentLength bytes, which the caller sends behind it, and for what
-// becomes of the connection. The responses that have no length (1xx, 204) take 0.
-func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection) []byte {
+// becomes of the connection. The responses that have no length (1xx, 204) take 0. date is a whole header line with its
+// line end, or nothing (RFC 9110 section 6.6.1); it borrows date until return.
+func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection, date []byte) []byte {
 	dst = append(dst, r.prefix...)
 	switch {
 	case r.hasLength:
@@ -63,6 +64,7 @@ func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection) []byt
 	case ConnectionClose:
 		dst = append(dst, "Connection: close\r\n"...)
 	}
+	dst = append(dst, date...)
 	return append(dst, "\r\n"...)
 }
 
@@ -72,7 +74,7 @@ func mustHeader(line string) {
 	if n == 0 || n+2 >= len(p) || p[n] != ':' || p[n+1] != ' ' || skipValue(p, n) != len(p) {
 		panic("codec: not a header line: " + strconv.Quote(line))
 	}
-	for _, name := range [...]string{"connection", "content-length", "transfer-encoding"} {
+	for _, name := range [...]string{"connection", "content-length", "transfer-encoding", "date"} {
 		if foldEqual(p[:n], name) {
 			panic("codec: a header that Append decides on: " + strconv.Quote(line))
 		}

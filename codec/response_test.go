@@ -40,7 +40,7 @@ func TestResponseCases(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := NewResponseHead(c.status, c.headers...)
 			for range 2 { // it does not change by use
-				if got := r.Append([]byte("before"), c.length, c.c); string(got) != "before"+c.want {
+				if got := r.Append([]byte("before"), c.length, c.c, nil); string(got) != "before"+c.want {
 					t.Errorf("%q, not %q", got, c.want)
 				}
 			}
@@ -72,7 +72,7 @@ func TestResponseHeadPanicsOnProgrammersErrors(t *testing.T) {
 		"a second Connection": func() { NewResponseHead(200, "CONNECTION: close") },
 		"status 99":           func() { NewResponseHead(99) },
 		"status 600":          func() { NewResponseHead(600) },
-		"a body for 204":      func() { r := NewResponseHead(204); r.Append(nil, 1, ConnectionDefault) },
+		"a body for 204":      func() { r := NewResponseHead(204); r.Append(nil, 1, ConnectionDefault, nil) },
 	} {
 		func() {
 			defer func() {
@@ -105,7 +105,7 @@ func TestResponseHeadAllocatesNothing(t *testing.T) {
 	buf := make([]byte, 0, 1024)
 	for _, c := range responseCases {
 		r := NewResponseHead(c.status, c.headers...)
-		noAllocs(t, c.name, func() { r.Append(buf, c.length, c.c) })
+		noAllocs(t, c.name, func() { r.Append(buf, c.length, c.c, testDate) })
 	}
 }
 
@@ -116,12 +116,24 @@ func BenchmarkResponseHead(b *testing.B) {
 		}
 		b.Run(c.name, func(b *testing.B) {
 			r := NewResponseHead(c.status, c.headers...)
-			dst := r.Append(nil, c.length, c.c)
+			dst := r.Append(nil, c.length, c.c, testDate)
 			b.SetBytes(int64(len(dst)))
 			b.ReportAllocs()
 			for b.Loop() {
-				dst = r.Append(dst[:0], c.length, c.c)
+				dst = r.Append(dst[:0], c.length, c.c, testDate)
 			}
 		})
+	}
+}
+
+var testDate = []byte("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
+
+// The date stands in the head, before its end.
+func TestResponseHeadDate(t *testing.T) {
+	r := NewResponseHead(200, "A: b")
+	got := string(r.Append(nil, 3, ConnectionClose, testDate))
+	want := "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 3\r\nConnection: close\r\n" + string(testDate) + "\r\n"
+	if got != want {
+		t.Fatalf("got %q, want %q", got, want)
 	}
 }

@@ -53,7 +53,7 @@ func newFixed(cfg *Config) *fixed {
 		f.errors[e] = &d
 	}
 	d := plain(503, "Too many connections; try again later.", retryAfter)
-	f.refusal = append(d.head.Append(nil, len(d.body), codec.ConnectionClose), d.body...)
+	f.refusal = append(d.head.Append(nil, len(d.body), codec.ConnectionClose, nil), d.body...)
 	return f
 }
 
@@ -67,12 +67,12 @@ const aboutPage = `<!DOCTYPE html>
 
 // answer sends the edge's own answer to the request whose head has just been parsed, in its turn. It borrows body.
 func (w *worker) answer(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte) {
-	w.respond(c, s, head.Append(w.scratch[:0], len(body), connectionOf(w.connFlags())), body)
+	w.respond(c, s, head.Append(w.scratch[:0], len(body), connectionOf(w.connFlags()), w.date), body)
 }
 
 // answerHead is answer to a HEAD request: the length of the body without the body.
 func (w *worker) answerHead(c uint32, s *table.Conn, head *codec.ResponseHead, length int) {
-	w.respond(c, s, head.Append(w.scratch[:0], length, connectionOf(w.connFlags())), nil)
+	w.respond(c, s, head.Append(w.scratch[:0], length, connectionOf(w.connFlags()), w.date), nil)
 }
 
 func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
@@ -96,7 +96,7 @@ func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
 // refuse answers what cannot be gone on with, in its turn, and closes.
 func (w *worker) refuse(c uint32, s *table.Conn, d *document) {
 	s.Phase = uint8(phaseLast)
-	w.respond(c, s, d.head.Append(w.scratch[:0], len(d.body), codec.ConnectionClose), d.body)
+	w.respond(c, s, d.head.Append(w.scratch[:0], len(d.body), codec.ConnectionClose, w.date), d.body)
 }
 
 func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {

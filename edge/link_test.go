@@ -65,7 +65,7 @@ func TestOriginWithoutProofIsRefused(t *testing.T) {
 func TestNothingButHelloFirst(t *testing.T) {
 	for name, line := range map[string]string{"welcome": "welcome\n", "reply": "",
 		"version": "hello version=2 name=a nonce=" + strings.Repeat("00", 16) + "\n",
-		"nonce": "hello version=1 name=a nonce=zz\n", "no name": "hello version=1\n"} {
+		"nonce":   "hello version=1 name=a nonce=zz\n", "no name": "hello version=1\n"} {
 		t.Run(name, func(t *testing.T) {
 			o := newFakeOrigin(t, "a")
 			startEdge(t, nil, o)

@@ -133,7 +133,7 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 	if hold.Flags&holdCreation != 0 && status == 200 {
 		tag, body = w.tagReply(hold, body)
 	}
-	head := style.head(status).Append(w.scratch[:0], len(body)+len(tag), connectionOf(hold.Flags))
+	head := style.head(status).Append(w.scratch[:0], len(body)+len(tag), connectionOf(hold.Flags), w.date)
 	if tag != nil {
 		at := w.body.SIDEnd
 		head = append(append(append(head, body[:at]...), tag...), body[at:]...)

@@ -2,8 +2,10 @@ package edge
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The rows of BOSH.md that are the edge's and are about HTTP, by number.
@@ -231,6 +233,9 @@ func TestRow28MethodsAndCORS(t *testing.T) {
 	r = c.get().want(t, 200, "<body/>")
 	if r.Header.Get("Cache-Control") != "no-store" || r.Header.Get("Access-Control-Allow-Origin") != "*" {
 		t.Fatalf("headers %v", r.Header)
+	}
+	if date, err := http.ParseTime(r.Header.Get("Date")); err != nil || time.Since(date).Abs() > time.Hour {
+		t.Fatalf("Date: %q", r.Header.Get("Date"))
 	}
 	if r.Status != "200 OK" {
 		t.Fatalf("status %q", r.Status)

@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/rand"
 	"log/slog"
+	"time"
 
 	"megaphone/codec"
 	"megaphone/loop"
@@ -48,6 +49,8 @@ type worker struct {
 	body    codec.Body
 	scratch []byte
 	addr    []byte
+	date    []byte // the Date header line
+	dated   int64  // its time in seconds since 1970
 	healthy []*node
 	linkLog loop.Interval
 	lostLog loop.Interval
@@ -69,6 +72,7 @@ func newWorker(e *Edge, r *loop.Reactor) (*worker, error) {
 		holds: table.NewHolds(r.Slots() + r.Slots()/4),
 		fixed: e.fixed,
 	}
+	w.setDate(time.Now())
 	w.styles = newStyles(cfg.CORS, &w.counters[ContentOverflow])
 	for i := range cfg.Origins {
 		l, err := r.NewLink(cfg.Origins[i].Name, e.addrs[i])
@@ -192,11 +196,23 @@ func (w *worker) Closed(c uint32, _ loop.Cause) {
 }
 
 func (w *worker) Tick() {
+	w.setDate(time.Now())
 	for _, n := range w.nodes {
 		w.keepAlive(n)
 	}
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.board.Post(w.counters[:])
+}
+
+// imfFixdate is the format of dates in HTTP (RFC 9110 section 5.6.7), for time.Time in UTC.
+const imfFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+// setDate keeps the Date header, which every response must have (RFC 9110 section 6.6.1), so that none has to format it.
+func (w *worker) setDate(now time.Time) {
+	if now.Unix() != w.dated {
+		w.dated = now.Unix()
+		w.date = append(now.UTC().AppendFormat(append(w.date[:0], "Date: "...), imfFixdate), "\r\n"...)
+	}
 }
 
 // Stop takes leave of the origins, which then need not wait for a timeout.
