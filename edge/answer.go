@@ -17,11 +17,13 @@ type fixed struct {
 	about document
 	pages map[string]*document
 	notFound, method, readOnly, encoding,
-	lengthRequired, timeout, full document
+	lengthRequired, timeout document
 	errors  map[*codec.Error]*document
 	refusal []byte // the whole response to a client that is one too many
 }
 
+// anyOrigin is on all of these, also when cors-origins is a list: they say the same to everybody, so no page may learn
+// too much from them. Answers that a client acts on, such as 503, have the header of their style.
 const anyOrigin = "Access-Control-Allow-Origin: *"
 
 func plain(status int, text string, headers ...string) document {
@@ -41,7 +43,6 @@ func newFixed(cfg *Config) *fixed {
 		encoding:       plain(415, "Send the body without a Content-Encoding.", "Accept-Encoding: identity"),
 		lengthRequired: plain(411, "A POST needs a Content-Length or chunked coding."),
 		timeout:        plain(408, "The request did not come in time."),
-		full:           plain(503, "No room for another request; try again later.", retryAfter),
 		errors:         map[*codec.Error]*document{},
 	}
 	for path, p := range cfg.Pages {
@@ -67,12 +68,11 @@ const aboutPage = `<!DOCTYPE html>
 
 // answer sends the edge's own answer to the request whose head has just been parsed, in its turn. It borrows body.
 func (w *worker) answer(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte) {
-	w.respond(c, s, head.Append(w.scratch[:0], len(body), connectionOf(w.connFlags()), w.date), body)
-}
-
-// answerHead is answer to a HEAD request: the length of the body without the body.
-func (w *worker) answerHead(c uint32, s *table.Conn, head *codec.ResponseHead, length int) {
-	w.respond(c, s, head.Append(w.scratch[:0], length, connectionOf(w.connFlags()), w.date), nil)
+	p := head.Append(w.scratch[:0], len(body), connectionOf(w.connFlags()), w.date)
+	if w.head.Method == codec.MethodHead {
+		body = nil // RFC 9110 section 9.3.2: its length is told, itself it is not sent
+	}
+	w.respond(c, s, p, body)
 }
 
 func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
@@ -93,15 +93,16 @@ func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
 	w.deliver(h, hold, c, s, head, body)
 }
 
-// refuse answers what cannot be gone on with, in its turn, and closes.
-func (w *worker) refuse(c uint32, s *table.Conn, d *document) {
+// refuse answers what cannot be gone on with, in its turn, and closes. It borrows body.
+func (w *worker) refuse(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte) {
 	s.Phase = uint8(phaseLast)
-	w.respond(c, s, d.head.Append(w.scratch[:0], len(d.body), codec.ConnectionClose, w.date), d.body)
+	w.respond(c, s, head.Append(w.scratch[:0], len(body), codec.ConnectionClose, w.date), body)
 }
 
 func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
 	w.counters[HTTPErrors]++
-	w.refuse(c, s, w.fixed.errors[err])
+	d := w.fixed.errors[err]
+	w.refuse(c, s, &d.head, d.body)
 }
 
 // condition names what a terminal binding condition says (XEP-0124 section 17.2), with the status that clients without

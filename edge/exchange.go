@@ -28,10 +28,6 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 		s.Scanned = uint32(len(p))
 		return 0, 0
 	}
-	if h.HasBody && !h.Chunked && h.ContentLength > w.limits.MaxBodyBytes {
-		w.refuseHTTP(c, s, codec.ErrBodyTooLarge)
-		return len(p), 0
-	}
 	raw := p[h.Bytes:]
 	end := h.ContentLength
 	var at codec.Chunks
@@ -118,10 +114,6 @@ func (w *worker) otherPath(c uint32, s *table.Conn) {
 
 func (w *worker) page(c uint32, s *table.Conn, d *document) {
 	w.counters[Pages]++
-	if w.head.Method == codec.MethodHead {
-		w.answerHead(c, s, &d.head, len(d.body))
-		return
-	}
 	w.answer(c, s, &d.head, d.body)
 }
 
@@ -137,7 +129,7 @@ func (w *worker) post(c uint32, s *table.Conn, body []byte) {
 	switch {
 	case !h.HasBody:
 		w.counters[LengthRequired]++
-		w.refuse(c, s, &w.fixed.lengthRequired)
+		w.refuse(c, s, &w.fixed.lengthRequired.head, w.fixed.lengthRequired.body)
 		return
 	case compressed(h.ContentEncoding):
 		w.counters[EncodingRefused]++

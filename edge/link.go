@@ -107,10 +107,11 @@ func (w *worker) controlLine(n *node, verb string, args []byte) error {
 		n.draining = true
 		w.log(slog.LevelInfo, "origin drains: no new sessions to it", "origin", n.cfg.Name)
 	case "ping":
-		w.control(n, "pong "+string(args)+"\n")
+		if n.link.Unsent() <= w.cfg.LinkHighWater { // who asks without reading does not wait for this answer
+			w.control(n, "pong "+string(args)+"\n")
+		}
 	case "pong":
 	case "error":
-		w.counters[LinkErrors]++
 		return fmt.Errorf("the origin says: %.200q", args)
 	default:
 		w.counters[UnknownVerbs]++

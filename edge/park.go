@@ -72,13 +72,13 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	size := len(w.addr) + 1 + len(before) + len(after)
 	if size > n.max {
 		w.counters[TooLarge]++
-		w.refuseHTTP(c, s, codec.ErrBodyTooLarge)
+		w.refuse(c, s, w.styles.at(style).head(413), nil)
 		return
 	}
 	h, hold, ok := w.holds.Park(s, c, w.r.Now())
 	if !ok {
 		w.counters[TableFull]++
-		w.refuse(c, s, &w.fixed.full)
+		w.refuse(c, s, w.styles.at(style).head(503), nil)
 		return
 	}
 	hold.Link, hold.Style, hold.Flags = uint8(n.link.Index), style, flags|w.connFlags()
@@ -130,8 +130,11 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 	s := w.r.Conn(c)
 	style := w.styles.at(hold.Style)
 	var tag []byte
-	if hold.Flags&holdCreation != 0 && status == 200 {
-		tag, body = w.tagReply(hold, body)
+	switch {
+	case status == 204 || status == 304:
+		body = nil // RFC 9110 section 6.4.1: no content; what followed would be taken for the next response
+	case status == 200 && hold.Flags&holdCreation != 0:
+		tag = w.tagReply(hold, body)
 	}
 	head := style.head(status).Append(w.scratch[:0], len(body)+len(tag), connectionOf(hold.Flags), w.date)
 	if tag != nil {
@@ -195,19 +198,22 @@ func (w *worker) hangUp(c uint32, s *table.Conn) {
 
 // tagReply finds the place in a session-creation reply where the suffix belongs: behind its sid. w.body.SIDEnd is
 // the place when tag is not nil.
-func (w *worker) tagReply(hold *table.Hold, body []byte) (tag, rest []byte) {
+func (w *worker) tagReply(hold *table.Hold, body []byte) (tag []byte) {
 	if err := codec.ParseReplyBody(&w.body, body); err != nil || w.body.SID == nil {
-		return nil, body
+		return nil
 	}
 	var of []byte
 	if w.tags {
 		of = w.nodes[hold.Link].tag[:]
 	}
 	w.addr = appendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.styles.contentOf(hold.Style))
-	if len(w.addr) == 0 {
-		return nil, body
+	if len(w.addr) > 0 {
+		return w.addr
 	}
-	return w.addr, body
+	if _, ok := parseSuffix(w.body.SID, w.tags); ok {
+		return append(w.addr, '.') // an empty suffix keeps what looks like one from being taken off
+	}
+	return nil
 }
 
 func connectionOf(flags uint8) codec.Connection {

@@ -260,3 +260,21 @@ func TestRow28CORSWithAList(t *testing.T) {
 		}
 	}
 }
+
+// A web page that sends credentials can read the statuses that it has to act on.
+func TestRow28CORSOfRefusals(t *testing.T) {
+	const origin = "https://a.example"
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, func(c *Config) { c.CORS = []string{origin}; c.MaxConnections = 1 }, o)
+	l := o.raw()
+	l.say(helloLine("a", 200))
+	l.readFrame()
+	l.say("welcome\n")
+	until(t, e, LinksUp, 1)
+	c := connect(t, e)
+	c.post("<body sid='s' rid='1' "+ns+">"+strings.Repeat("x", 300)+"</body>", "Origin: "+origin+"\r\n")
+	r := c.get().want(t, 413, "")
+	if got := r.Header.Get("Access-Control-Allow-Origin"); got != origin {
+		t.Fatalf("Access-Control-Allow-Origin: %q", got)
+	}
+}

@@ -17,10 +17,9 @@ const (
 // style is how replies to one kind of client look: which Content-Type it asked for, and which web origin it came from.
 // Its response heads are prebuilt; a hold remembers the style's number.
 type style struct {
-	bosh   codec.ResponseHead         // 200
-	allow  codec.ResponseHead         // the answer to a preflight
-	others map[int]codec.ResponseHead // statuses that an origin answered with
-	cors   []string
+	bosh   codec.ResponseHead          // 200
+	allow  codec.ResponseHead          // the answer to a preflight
+	others map[int]*codec.ResponseHead // other statuses that were needed
 	lines  []string
 }
 
@@ -50,23 +49,24 @@ func (s *styles) addContent(encoded, content string) int {
 	s.encoded = append(s.encoded, encoded)
 	s.contents[encoded] = n
 	for i := range s.origins() {
-		st := style{others: map[int]codec.ResponseHead{}}
+		st := style{others: map[int]*codec.ResponseHead{}}
+		var cors []string
 		switch {
 		case s.allowed == nil:
-			st.cors = []string{"Access-Control-Allow-Origin: *"}
+			cors = []string{anyOrigin}
 		case i == 0:
-			st.cors = []string{"Vary: Origin"}
+			cors = []string{"Vary: Origin"}
 		default:
-			st.cors = []string{"Vary: Origin", "Access-Control-Allow-Origin: " + s.allowed[i-1],
+			cors = []string{"Vary: Origin", "Access-Control-Allow-Origin: " + s.allowed[i-1],
 				"Access-Control-Allow-Credentials: true"}
 		}
-		st.lines = append([]string{"Content-Type: " + content, "Cache-Control: no-store"}, st.cors...)
+		st.lines = append([]string{"Content-Type: " + content, "Cache-Control: no-store"}, cors...)
 		if n > 0 {
 			// The type was the client's choice. A browser that were led here must not run what it is given.
 			st.lines = append(st.lines, "X-Content-Type-Options: nosniff", "Content-Security-Policy: sandbox")
 		}
 		st.bosh = codec.NewResponseHead(200, st.lines...)
-		st.allow = codec.NewResponseHead(200, append(st.cors[:len(st.cors):len(st.cors)],
+		st.allow = codec.NewResponseHead(200, append(cors[:len(cors):len(cors)],
 			"Access-Control-Allow-Methods: POST, OPTIONS",
 			"Access-Control-Allow-Headers: Content-Type, Content-Encoding, Authorization, X-Requested-With",
 			"Access-Control-Max-Age: 86400")...)
@@ -138,14 +138,15 @@ func (st *style) head(status int) *codec.ResponseHead {
 	if status == 200 {
 		return &st.bosh
 	}
-	h, ok := st.others[status]
-	if !ok {
+	h := st.others[status]
+	if h == nil {
 		lines := st.lines
 		if status == 503 {
 			lines = append(lines[:len(lines):len(lines)], retryAfter)
 		}
-		h = codec.NewResponseHead(status, lines...)
+		made := codec.NewResponseHead(status, lines...)
+		h = &made
 		st.others[status] = h
 	}
-	return &h
+	return h
 }

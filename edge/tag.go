@@ -13,7 +13,8 @@ import (
 //	l        the client sent no `ver`: errors have HTTP status codes (XEP-0124 section 17.1)
 //	content  base64url of the Content-Type that the client asked for, when it is not the usual one (section 7.1)
 //
-// With node tags off, the tag has no digits and the suffix is there only if something follows it.
+// With node tags off, the tag has no digits, and the suffix is there only if something follows it, or if the origin's
+// own sid ends like a suffix.
 const tagBytes = 8
 
 const (
@@ -64,7 +65,7 @@ func parseSuffix(sid []byte, tags bool) (s suffix, ok bool) {
 	if len(rest) > 0 && rest[0] == '~' {
 		s.content, rest = rest[1:], nil
 	}
-	return s, len(rest) == 0 && (tags || s.legacy || s.content != nil)
+	return s, len(rest) == 0
 }
 
 // appendSuffix is parseSuffix's inverse.

@@ -93,6 +93,8 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 		switch {
 		case phase(s.Phase) == phaseLast || !w.r.IsOpen(c):
 			return len(p), 0
+		case w.r.Sending(c):
+			return consumed, 0 // who does not take its answers gets no further ones; this goes on when they have left
 		case int(s.Held) >= w.cfg.MaxPipelined, s.Held > 0 && w.holds.Len() == w.holds.Cap():
 			// No further one of this connection before one has been answered.
 			w.r.Pause(c)
@@ -155,10 +157,10 @@ func (w *worker) Expired(c uint32) {
 		w.expireHold(c, s)
 	case phase(s.Phase) == phaseHead:
 		w.counters[HeadTimeouts]++
-		w.refuse(c, s, &w.fixed.timeout)
+		w.refuse(c, s, &w.fixed.timeout.head, w.fixed.timeout.body)
 	case phase(s.Phase) == phaseBody:
 		w.counters[BodyTimeouts]++
-		w.refuse(c, s, &w.fixed.timeout)
+		w.refuse(c, s, &w.fixed.timeout.head, w.fixed.timeout.body)
 	default:
 		w.counters[IdleTimeouts]++
 		w.r.Close(c)

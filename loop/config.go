@@ -61,7 +61,7 @@ type Config struct {
 	Reactors         int           // 0: one a core, or as many private tables as MaxConnections needs
 	MaxConnections   int           // over all reactors
 	Tables           Tables        //
-	MaxOutputBytes   int           // unsent bytes of one connection; above it the slow reader is cut off
+	MaxOutputBytes   int           // unsent bytes of one connection; what would come on top cuts the slow reader off
 	MaxBufferedBytes int           // kept for all connections of one reactor; above it the asker is cut off
 	AcceptPerTurn    int           //
 	Backlog          int           // of listen(2); the kernel lowers it to net.core.somaxconn

@@ -45,6 +45,7 @@ func (r *Reactor) readable(c uint32) {
 	case err != nil:
 		r.end(c, CauseReset)
 	case n == 0:
+		r.redeliver(c) // what it had sent before, if that waits for the end of the turn
 		r.end(c, CausePeer)
 	case kept == nil:
 		r.deliver(c, r.read[:n])
@@ -136,7 +137,8 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 }
 
 // Write sends head and then body on connection c: at once if the socket takes them, else as it does. It borrows
-// both until return. More than MaxOutputBytes waiting closes the connection.
+// both until return. One output may be of any size within MaxBufferedBytes; a further one that makes more than
+// MaxOutputBytes wait closes the connection.
 func (r *Reactor) Write(c uint32, head, body []byte) {
 	s := r.conns.At(c)
 	if state(s.State) != stateOpen {
@@ -189,7 +191,7 @@ func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 		r.settle(c)
 	}
 	b := r.bufs.at(s.Out)
-	if len(b.B)-b.sent+len(head)+len(body) > r.plan.MaxOutputBytes {
+	if waiting := len(b.B) - b.sent; waiting > 0 && waiting+len(head)+len(body) > r.plan.MaxOutputBytes {
 		r.counters[SlowReaders]++
 		r.end(c, CauseSlow)
 		return

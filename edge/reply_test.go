@@ -1,0 +1,96 @@
+package edge
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"megaphone/codec"
+)
+
+// Whatever status an origin's reply has, the client gets one response, and the next one begins behind it.
+func TestRepliesOfAnyStatusKeepTheConnection(t *testing.T) {
+	e, l := one(t, nil)
+	c := connect(t, e)
+	for _, status := range []int{200, 201, 204, 205, 299, 302, 304, 400, 404, 500, 503, 599} {
+		c.post(empty("s1", 1))
+		l.send(codec.AppendReply(nil, l.next().id, status, []byte("<body/>")))
+		text := "<body/>"
+		if status == 204 || status == 304 {
+			text = "" // RFC 9110 section 6.4.1: these have no content
+		}
+		if r := c.get(); r.StatusCode != status || r.text != text {
+			t.Fatalf("status %d: got %d %q", status, r.StatusCode, r.text)
+		}
+	}
+}
+
+// The largest reply of an origin is delivered, although it is larger than what may wait behind another.
+func TestLargeReplyIsDelivered(t *testing.T) {
+	e, l := one(t, func(c *Config) { c.MaxOutputBytes = 64 << 10 })
+	c := connect(t, e)
+	c.post(empty("s1", 1))
+	large := "<body>" + strings.Repeat("x", 12<<20) + "</body>"
+	l.reply(l.next().id, large)
+	if r := c.get(); r.StatusCode != 200 || r.text != large {
+		t.Fatalf("%d with %d bytes", r.StatusCode, len(r.text))
+	}
+	c.post(empty("s1", 2))
+	l.reply(l.next().id, "<body/>")
+	c.get().want(t, 200, "<body/>")
+}
+
+// Without node tags, session IDs that look as if they had a suffix come back to the origin as they were.
+func TestSessionIDsWithoutTagsAreTheOriginsOwn(t *testing.T) {
+	e, l := one(t, func(c *Config) { c.Tags = "off" })
+	c := connect(t, e)
+	for _, sid := range []string{"x", "x.l", "x.", "x..", "x.~QUJD", "x.l~QUJD", ".", ".l", "a.b", "a.l.b", "x.l."} {
+		for _, attributes := range []string{"ver='1.6'", "", "ver='1.6' content='text/plain'"} {
+			c.post(creation(attributes))
+			l.reply(l.next().id, fmt.Sprintf("<body sid='%s' %s/>", sid, ns))
+			_, after, _ := strings.Cut(c.get().want(t, 200, "sid='").text, "sid='")
+			given, _, _ := strings.Cut(after, "'")
+			c.post(empty(given, 2))
+			r := l.next()
+			if want := empty(sid, 2); r.body != want {
+				t.Fatalf("client got sid %q, origin then got %q, want %q", given, r.body, want)
+			}
+			l.reply(r.id, "<body/>")
+			c.get().want(t, 200, "<body/>")
+		}
+	}
+}
+
+// An origin that asks and asks and never reads is not answered without end.
+func TestPongsAreBounded(t *testing.T) {
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, func(c *Config) { c.LinkHighWater = 64 << 10 }, o)
+	l := o.raw()
+	l.say(helloLine("a", 0))
+	l.readFrame()
+	l.say("welcome\n")
+	until(t, e, LinksUp, 1)
+	lines := codec.AppendFrame(nil, 0, []byte(strings.Repeat("ping "+strings.Repeat("x", 60)+"\n", 1000)))
+	frames := uint64(2)
+	for range 400 {
+		l.send(lines)
+		frames++
+	}
+	until(t, e, FramesIn, frames)
+	unsent := 0
+	e.group.Do(func(_ reactor, h handler) { unsent = h.(*worker).nodes[0].link.Unsent() })
+	if unsent > 128<<10 {
+		t.Fatalf("%d bytes of pongs are waiting", unsent)
+	}
+}
+
+// A link that its origin gives up is one error.
+func TestErrorOfTheOriginIsCountedOnce(t *testing.T) {
+	e, l := one(t, nil)
+	l.say("error enough\n")
+	l.hears("error ")
+	until(t, e, LinkErrors, 1)
+	if n := e.Counter(LinkErrors); n != 1 {
+		t.Fatalf("counted %d times", n)
+	}
+}
