@@ -83,6 +83,8 @@ test('a wrong password is told, and the right one lets in', async (t) => {
   await alice.page.getByRole('button', { name: 'Start chatting' }).click();
   await alice.page.getByText('The server did not accept that name and password.').waitFor();
   await alice.shot('8-refused-desktop');
+  await alice.page.getByRole('button', { name: 'Join as a guest' }).click();
+  await alice.page.getByText('This server lets no guests in.').waitFor();
   await alice.page.getByLabel('Password').fill('correct horse');
   await alice.page.getByRole('button', { name: 'Start chatting' }).click();
   await alice.online();

@@ -14,7 +14,7 @@ const maxLoginSeconds = 30;   // between two log-ins
 const restoreSeconds = 8;     // a restored session that has not answered by then is given up
 // SCRAM needs the browser's own hashing, which it has on localhost and over https only. undefined: all of Strophe's.
 const mechanisms = globalThis.crypto?.subtle ? undefined : [Strophe.SASLAnonymous, Strophe.SASLPlain];
-const kept = 'Keep writing: it is sent as soon as you are back online.';
+const kept = 'Keep writing: it is sent when you are back.';
 
 /**
  * owner: { onPhase(phase, words), onReady(restored, jid), onProven(ids), onRefused(words),
@@ -117,7 +117,9 @@ export class Session {
     if (status === Status.AUTHFAIL) this.#refused('The server did not accept that name and password.');
     if (status === Status.CONNFAIL) live.why = condition;
     if (status !== Status.DISCONNECTED) return;
-    if (live.why === 'conflict') this.#refused('You have logged in somewhere else.');
+    const noGuests = live.why === Strophe.ErrorCondition.MISSING_JID_NODE; // ANONYMOUS was not offered
+    if (noGuests) this.#refused('This server lets no guests in.');
+    else if (live.why === 'conflict') this.#refused('You have logged in somewhere else.');
     else this.#again(sentence(live.why || condition, this.domain));
   }
 
