@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bufio"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -115,19 +116,26 @@ func (s *session) again(payload string) string {
 	return postText(fmt.Sprintf("<body rid='%d' sid='%s' %s>%s</body>", s.rid, s.sid, boshNS, payload))
 }
 
-// logIn makes the session one of the chat's users, who can ping: a request that is answered at once.
-func (s *session) logIn(t testing.TB, c *client) {
+var jidPattern = regexp.MustCompile(`<jid>([^<]+)</jid>`)
+
+// logIn makes the session one of the chat's users, who can ping: a request that is answered at once. It goes over one
+// of the connections after the other.
+func (s *session) logIn(t testing.TB, name string, over ...*client) (jid string) {
 	t.Helper()
-	for _, step := range []struct{ attributes, payload, answer string }{
-		{"", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFubmEAc2VjcmV0</auth>", "<success"},
+	secret := base64.StdEncoding.EncodeToString([]byte("\x00" + name + "\x00secret"))
+	var last response
+	for i, step := range []struct{ attributes, payload, answer string }{
+		{"", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + secret + "</auth>", "<success"},
 		{"xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "", "<bind"},
 		{"", "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", "<jid>"},
 	} {
 		s.rid++
+		c := over[i%len(over)]
 		c.send(postText(fmt.Sprintf("<body rid='%d' sid='%s' %s %s>%s</body>", s.rid, s.sid, step.attributes, boshNS,
 			step.payload)))
-		c.get().want(t, 200, step.answer)
+		last = c.get().want(t, 200, step.answer)
 	}
+	return jidPattern.FindStringSubmatch(last.text)[1]
 }
 
 // ping is a request of a session that is logged in; the answer has its rid.

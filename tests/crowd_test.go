@@ -1,3 +1,4 @@
 package tests
-func crowdMain(args []string) int { return 0 }
+
+func crowdMain(args []string) int   { return 0 }
 func limitedMain(args []string) int { return 0 }

@@ -1,5 +1,5 @@
-// Package tests runs the built binary from outside, as an operator would: processes on free loopback ports, flags, files
-// and signals in; standard output, the log, exit codes and HTTP answers out.
+// Package tests runs the built binary from outside, as an operator would: processes on free loopback ports; flags,
+// files and signals in; standard output, the log, exit codes and HTTP answers out.
 //
 //	test process ──► go build megaphone/cmd/megaphone (once, into a temporary directory)
 //	     │

@@ -67,6 +67,8 @@ func runDemo(ctx context.Context, listen string, o originOptions, out io.Writer)
 		return err
 	}
 	defer e.Stop()
+	usr1, ignore := counterSignals()
+	defer ignore()
 	if err := awaitLinks(ctx, e); err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func runDemo(ctx context.Context, listen string, o originOptions, out io.Writer)
 	}
 	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s, domain %s. Ctrl-C ends it.\n\n",
 		e.Addr(), cfg.Path, o.domain)
-	return waitEdge(ctx, e)
+	return waitEdge(ctx, e, usr1)
 }
 
 // demoConnections fits in most hosts' default RLIMIT_NOFILE with private descriptor tables.

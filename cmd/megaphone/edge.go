@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -145,6 +146,10 @@ func loadEdgeConfig(file string, given *pflag.FlagSet) (cfg edge.Config, err err
 		return cfg, fmt.Errorf("config: %w", err)
 	}
 	if err := yaml.UnmarshalWithOptions(data, &cfg, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
+		if strings.Contains(err.Error(), "duration") {
+			return cfg, fmt.Errorf("config: %s: %s: give a number with its unit, for example 30s or 5m", file,
+				durationProblem(data, err))
+		}
 		return cfg, fmt.Errorf("config: %s:\n%s", file, yaml.FormatError(err, false, true))
 	}
 	over := pflag.NewFlagSet("edge", pflag.ContinueOnError)
@@ -165,6 +170,18 @@ func loadEdgeConfig(file string, given *pflag.FlagSet) (cfg edge.Config, err err
 	return cfg, err
 }
 
+// durationProblem puts the key before what is wrong with its value: this error of the YAML library has no place.
+func durationProblem(data []byte, err error) string {
+	var values map[string]any
+	_ = yaml.Unmarshal(data, &values) // it has been parsed once already
+	for key, v := range values {
+		if text, ok := v.(string); ok && strings.HasSuffix(err.Error(), strconv.Quote(text)) {
+			return key + ": " + text
+		}
+	}
+	return err.Error()
+}
+
 // runEdge serves until ctx ends.
 func runEdge(ctx context.Context, cfg edge.Config, out io.Writer) error {
 	cfg = cfg.WithDefaults()
@@ -183,18 +200,24 @@ func runEdge(ctx context.Context, cfg edge.Config, out io.Writer) error {
 		return err
 	}
 	defer e.Stop()
+	usr1, ignore := counterSignals() // before anyone is told that we listen, and may send one
+	defer ignore()
 	n, private := e.Reactors()
 	slog.Info("edge started", "listen", e.Addr().String(), "path", cfg.Path, "reactors", n, "private_tables", private,
 		"max_connections", cfg.MaxConnections, "origins", (&originsFlag{&cfg.Origins}).String(), "version", version)
 	fmt.Fprintf(out, "edge listening on %s\n", e.Addr())
-	return waitEdge(ctx, e)
+	return waitEdge(ctx, e, usr1)
+}
+
+// counterSignals delivers SIGUSR1 from now on until ignore is called.
+func counterSignals() (usr1 chan os.Signal, ignore func()) {
+	usr1 = make(chan os.Signal, 1)
+	signal.Notify(usr1, syscall.SIGUSR1)
+	return usr1, func() { signal.Stop(usr1) }
 }
 
 // waitEdge logs the counters on SIGUSR1 until ctx ends or a reactor fails.
-func waitEdge(ctx context.Context, e *edge.Edge) error {
-	usr1 := make(chan os.Signal, 1)
-	signal.Notify(usr1, syscall.SIGUSR1)
-	defer signal.Stop(usr1)
+func waitEdge(ctx context.Context, e *edge.Edge, usr1 <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():

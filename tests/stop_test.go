@@ -1,0 +1,96 @@
+package tests
+
+import (
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stopTime is how long a process may take to end when it is asked to.
+const stopTime = 2 * time.Second
+
+// TestStopsCleanly asks each kind of process to end while it has a held request, with both signals: it ends in time,
+// with exit code 0, and its client sees the end of the connection.
+func TestStopsCleanly(t *testing.T) {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		for _, kind := range []string{"edge", "origin", "demo"} {
+			t.Run(kind+" "+s.String(), func(t *testing.T) {
+				t.Parallel()
+				target, front := stack(t, kind)
+				c := connect(t, front.addr)
+				session := create(t, c)
+				c.send(session.request(""))
+				front.until("the held request", func(c map[string]int) bool { return c["held_now"] == 1 })
+				asked := time.Now()
+				target.signal(s)
+				if code := target.wait(); code != 0 {
+					t.Errorf("exit code %d", code)
+				}
+				if took := time.Since(asked); took > stopTime {
+					t.Errorf("it took %v", took)
+				}
+				if kind == "origin" {
+					r := c.get().want(t, 503, "") // it may come back; the edge says try again
+					if r.Header.Get("Retry-After") == "" {
+						t.Error("no Retry-After")
+					}
+					return
+				}
+				if rest, _ := io.ReadAll(c.r); len(rest) != 0 {
+					t.Errorf("in place of the end: %q", rest)
+				}
+			})
+		}
+	}
+}
+
+// stack starts what is needed to hold a request. target is the process of the given kind, front the one that clients
+// connect to.
+func stack(t *testing.T, kind string) (target, front *process) {
+	if kind == "demo" {
+		demo := serve(t, "demo", "--listen", "127.0.0.1:0")
+		return demo, demo
+	}
+	origin := serve(t, "origin", "--listen", "127.0.0.1:0")
+	front = serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a="+origin.addr, "--reactors", "2",
+		"--max-connections", "1000").linked(2)
+	if kind == "origin" {
+		return origin, front
+	}
+	return front, front
+}
+
+// TestStopsWithoutItsOrigin: a link that is being dialled, in vain, does not keep an edge from ending.
+func TestStopsWithoutItsOrigin(t *testing.T) {
+	e := serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--max-connections", "1000")
+	e.line(0, "no link to origin")
+	e.signal(os.Interrupt)
+	asked := time.Now()
+	if code := e.wait(); code != 0 || time.Since(asked) > stopTime {
+		t.Errorf("exit code %d after %v", code, time.Since(asked))
+	}
+}
+
+// TestCountersOnSignal: SIGUSR1 shows what an edge does, and does not end it.
+func TestCountersOnSignal(t *testing.T) {
+	_, e := stack(t, "edge")
+	c := connect(t, e.addr)
+	c.send("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\nGET /other HTTP/1.1\r\nHost: h\r\n\r\n")
+	c.get().want(t, 200, "BOSH")
+	c.get().want(t, 404, "")
+	create(t, c)
+	got := e.until("three requests", func(c map[string]int) bool { return c["requests"] == 3 })
+	for name, want := range map[string]int{"accepted": 1, "open_now": 1, "pages": 1, "not_found": 1, "parked": 1,
+		"released": 1, "links_up": 2, "held_now": 0} {
+		if got[name] != want {
+			t.Errorf("%s is %d, want %d", name, got[name], want)
+		}
+	}
+	e.signal(syscall.SIGTERM)
+	if line := e.line(0, "edge stops"); !strings.Contains(line, "requests:3") {
+		t.Errorf("the last words have no counters: %s", line)
+	}
+}
