@@ -51,6 +51,10 @@ func (l *Link) meet(frame *codec.Frame, own *codec.Hello) Fault {
 		return FaultGrammar
 	}
 	l.name = l.hello.Name
+	if l.hello.Max == 0 { // it did not say
+		l.hello.Max = codec.MaxContentsBytes
+	}
+	l.hello.Max = min(l.hello.Max, codec.MaxContentsBytes)
 	if l.hello.Version != protocolVersion {
 		return FaultVersion
 	}

@@ -62,7 +62,7 @@ func (l *Link) Reply(id uint64, status int, body []byte) {
 	st.Live--
 	st.Replies++
 	const statusBytes = len("200 ")
-	if l.hello.Max > 0 && len(body)+statusBytes > l.hello.Max {
+	if len(body)+statusBytes > l.hello.Max {
 		st.TooLarge++
 		status, body = statusTooLarge, nil
 	}

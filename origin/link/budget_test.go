@@ -1,0 +1,151 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+)
+
+// echo is a Handler that replies at once.
+type echo struct{ handler }
+
+var emptyBody = []byte("<body xmlns='http://jabber.org/protocol/httpbind'/>")
+
+func (e *echo) Request(l *Link, id uint64, _, _ []byte) {
+	l.Reply(id, 200, emptyBody)
+}
+
+// serve starts a server with the system's clock.
+func serve(b testing.TB, h Handler) (addr string) {
+	s, err := Listen(Config{Listen: "127.0.0.1:0"}, h)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { s.Run(ctx); close(ended) }()
+	b.Cleanup(func() { cancel(); <-ended })
+	return s.Addr().String()
+}
+
+// requests returns n requests as an edge would send them, with ids from first on, and the size of their replies.
+func requests(first uint64, n int) (frames []byte, replies int) {
+	body := "<body rid='2230163495637982' sid='0123456789abcdef0123456789abcdef' xmlns='http://jabber.org/protocol/httpbind'/>"
+	for i := range uint64(n) {
+		frames = codec.AppendRequest(frames, first+i, []byte("192.0.2.7"), []byte(body))
+	}
+	return frames, n * (codec.FrameHeaderBytes + len(emptyBody))
+}
+
+// pump is an edge that sends the same turn of requests over and over, and waits for the replies to a turn before it sends
+// the one after the next.
+func pump(t testing.TB, addr string, turn, turns int) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	h := codec.Hello{Version: 1, Name: "edge-1"}
+	conn.Write(codec.AppendFrame(nil, 0, codec.AppendHello(nil, &h)))
+	buf := make([]byte, 256<<10)
+	for n := 0; n < 2; { // hello and welcome, each 26 bytes and a line
+		k, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range buf[:k] {
+			if c == '\n' {
+				n++
+			}
+		}
+	}
+	// Two turns with different ids take turns, so that no id is live twice.
+	a, want := requests(1, turn)
+	b, _ := requests(1_000_000, turn)
+	got := 0
+	for i := range turns {
+		if _, err := conn.Write([][]byte{a, b}[i%2]); err != nil {
+			t.Fatal(err)
+		}
+		for got < want*i {
+			k, err := conn.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += k
+		}
+	}
+	for got < want*turns {
+		k, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += k
+	}
+}
+
+// BenchmarkServer is a request and its reply over a link on loopback TCP, by how many an edge sends in one turn. The edge runs
+// on the same cores: cpu-ns/op is the processor time of both. An operation is one request.
+func BenchmarkServer(b *testing.B) {
+	for _, turn := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprintf("turn=%d", turn), func(b *testing.B) {
+			addr := serve(b, &echo{})
+			b.ReportAllocs()
+			start := cpu()
+			pump(b, addr, turn, b.N/turn+1)
+			b.ReportMetric(float64(cpu()-start)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+		})
+	}
+}
+
+// cpu is the processor time of this process.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkTurn is the engine's part alone: take a batch, reply, and put the replies in the outbox.
+func BenchmarkTurn(b *testing.B) {
+	for _, turn := range []int{1, 100} {
+		b.Run("turn="+strconv.Itoa(turn), func(b *testing.B) {
+			l, _ := bench(Config{MaxUnsentBytes: 1 << 40})
+			l.server.handler = &echo{}
+			frames, _ := requests(1, turn)
+			in := &batch{buf: frames, end: len(frames)}
+			b.ReportAllocs()
+			var empty []byte
+			for n := 0; n < b.N; n += turn {
+				l.take(in)
+				l.server.flush()
+				empty = l.out.take(empty[:0])
+				l.out.wrote(len(empty))
+			}
+		})
+	}
+}
+
+// TestRequestDoesNotAllocate: on a link that is in use, requests and replies cost no allocation, sockets and all.
+func TestRequestDoesNotAllocate(t *testing.T) {
+	addr := serve(t, &echo{})
+	pump(t, addr, 100, 20) // buffers grow
+	const turns = 500
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	pump(t, addr, 100, turns)
+	runtime.ReadMemStats(&after)
+	// The link itself, its buffers and the edge of this test take some hundreds.
+	if n := after.Mallocs - before.Mallocs; n > turns*100/20 {
+		t.Errorf("%d allocations for %d requests", n, turns*100)
+	}
+}

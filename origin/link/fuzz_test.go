@@ -1,0 +1,78 @@
+package link
+
+import (
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+
+	"megaphone/codec"
+)
+
+// bench is a link without goroutines: bytes go in, and what the handler is told comes out.
+func bench(cfg Config) (*Link, *handler) {
+	h := &handler{}
+	cfg = cfg.WithDefaults()
+	cfg.Log = slog.New(slog.DiscardHandler)
+	s := &Server{cfg: cfg, log: cfg.Log, handler: h, links: map[*Link]struct{}{}, clock: systemClock()}
+	conn, other := net.Pipe()
+	other.Close()
+	l := &Link{server: s, conn: conn, name: "edge-1", free: make(chan *batch, batchesPerLink)}
+	l.hello.Max = codec.MaxContentsBytes
+	l.out.init(cfg.HighWaterBytes)
+	l.opened()
+	return l, h
+}
+
+// feed gives the link bytes in pieces of up to step bytes, as the reader and the engine do.
+func feed(l *Link, p []byte, step int) {
+	b := &batch{}
+	for len(p) > 0 && !l.ended {
+		n := min(step, len(p))
+		b.buf = append(b.buf, p[:n]...)
+		p = p[n:]
+		end, need, err := wholeFrames(b.buf, l.server.cfg.MaxContentsBytes)
+		if b.end = end; end > 0 {
+			l.take(b)
+			b.buf = append([]byte(nil), b.buf[end:]...)
+		}
+		if err != nil {
+			l.end(FaultGrammar)
+		} else if need <= len(b.buf) {
+			panic("wholeFrames asks for bytes that are there")
+		}
+	}
+}
+
+// check feeds the same bytes whole and in pieces: the handler must be told the same, and the link must end the same way.
+func check(t *testing.T, p []byte) {
+	whole, wholeHandler := bench(Config{MaxContentsBytes: 4096})
+	feed(whole, p, len(p))
+	want := strings.Join(wholeHandler.told, "\n")
+	live := len(whole.live)
+	if int64(live) != whole.server.stats.Live {
+		t.Fatalf("%d ids are live, %d are counted", live, whole.server.stats.Live)
+	}
+	for _, step := range []int{1, 7, 26} {
+		l, h := bench(Config{MaxContentsBytes: 4096})
+		feed(l, p, step)
+		if got := strings.Join(h.told, "\n"); got != want {
+			t.Fatalf("in pieces of %d bytes the handler was told\n%s\nwhole\n%s", step, got, want)
+		}
+		if l.ended != whole.ended || l.server.stats.Ended != whole.server.stats.Ended || len(l.live) != live {
+			t.Fatalf("in pieces of %d bytes the link ends as %v, whole as %v", step, l.server.stats.Ended, whole.server.stats.Ended)
+		}
+	}
+}
+
+func FuzzLink(f *testing.F) {
+	frame := func(id uint64, contents string) string { return string(codec.AppendFrame(nil, id, []byte(contents))) }
+	for _, seed := range []string{
+		"", "0", "00000004|0000000000000001|<a/>", frame(1, "<a/>") + frame(2, "::1 <b/>") + frame(0, "gone 0000000000000001\n"),
+		frame(1, "<a/>") + frame(1, "<a/>"), frame(0, "release all\nping x\nfrob\n") + frame(3, "<a/>"),
+		frame(1, "<a/>") + frame(0, "release 0000000000000001 0000000000000002\n") + "0000000x", frame(0, "hello\n"), frame(0, ""),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(check)
+}

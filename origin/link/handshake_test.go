@@ -1,0 +1,110 @@
+package link
+
+import (
+	"testing"
+
+	"megaphone/codec"
+)
+
+func TestHello(t *testing.T) {
+	r := newRig(t, Config{Name: "node-1", MaxContentsBytes: 5000})
+	a, b := r.dial(), r.dial()
+	if a.hello.Version != 1 || a.hello.Name != "node-1" || a.hello.Max != 5000 || a.hello.HasMAC {
+		t.Errorf("hello is %+v", a.hello)
+	}
+	if a.hello.Nonce == b.hello.Nonce {
+		t.Error("two links have the same nonce")
+	}
+	a.sayHello("edge-1", []byte("one that the origin does not ask for"), 0)
+	a.wantControl("welcome\n")
+}
+
+func TestSecret(t *testing.T) {
+	secret := []byte("open sesame")
+	r := newRig(t, Config{Secret: secret})
+	e := r.dial()
+	own := e.sayHello("edge-1", secret, 0)
+	proof := codec.LinkMAC(secret, "origin", &own.Nonce, &e.hello.Nonce, "edge-1")
+	e.wantControl(string(codec.AppendWelcome(nil, &codec.Welcome{MAC: proof, HasMAC: true})))
+
+	for _, wrong := range [][]byte{nil, []byte("open barley")} {
+		e := r.dial()
+		e.sayHello("edge-1", wrong, 0)
+		e.wantEnd(FaultSecret)
+	}
+	if st := r.stats(); st.Ended[FaultSecret] != 2 || st.Welcomed != 1 || st.Links != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestBeforeWelcome: nothing but hello.
+func TestBeforeWelcome(t *testing.T) {
+	const nonce = " nonce=000102030405060708090a0b0c0d0e0f"
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+		fault Fault
+	}{
+		{"request", codec.AppendRequest(nil, 1, nil, []byte("<body/>")), FaultEarly},
+		{"ping", codec.AppendFrame(nil, 0, []byte("ping x\n")), FaultEarly},
+		{"more than hello", codec.AppendFrame(nil, 0, []byte("hello version=1 name=a"+nonce+"\nping x\n")), FaultEarly},
+		{"unknown verb", codec.AppendFrame(nil, 0, []byte("hullo\n")), FaultEarly},
+		{"error", codec.AppendFrame(nil, 0, []byte("error not you\n")), FaultPeer},
+		{"version", codec.AppendFrame(nil, 0, []byte("hello version=2 name=a"+nonce+"\n")), FaultVersion},
+		{"no name", codec.AppendFrame(nil, 0, []byte("hello version=1"+nonce+"\n")), FaultGrammar},
+		{"no end of line", codec.AppendFrame(nil, 0, []byte("hello version=1 name=a"+nonce)), FaultGrammar},
+		{"no contents", codec.AppendFrame(nil, 0, nil), FaultGrammar},
+		{"HTTP", []byte("GET / HTTP/1.1\r\n\r\n"), FaultGrammar},
+		{"too long", []byte("00001025|0000000000000000|hello "), FaultGrammar},
+	} {
+		r := newRig(t, Config{})
+		e := r.dial()
+		e.write(c.bytes)
+		e.wantEnd(c.fault)
+		if st := r.stats(); st.Ended[c.fault] != 1 || st.Welcomed != 0 || st.Links != 0 {
+			t.Errorf("%s: %+v", c.name, st)
+		}
+		r.wantTold()
+	}
+}
+
+// TestHelloAndMore: frames may come right behind the hello, without waiting for the welcome to be read.
+func TestHelloAndMore(t *testing.T) {
+	r := newRig(t, Config{})
+	r.h.onRequest = reply
+	e := r.dial()
+	h := codec.Hello{Version: 1, Name: "edge-1", Nonce: [16]byte{7}}
+	all := codec.AppendFrame(nil, 0, codec.AppendHello(nil, &h))
+	all = codec.AppendRequest(all, 5, nil, []byte("<a/>"))
+	for i := range all { // and in pieces as small as they can be
+		e.write(all[i : i+1])
+	}
+	e.wantControl("welcome\n")
+	e.wantReply(5, 200, "<a/>")
+}
+
+// TestSilentBeforeHello: a connection that says nothing does not stay.
+func TestSilentBeforeHello(t *testing.T) {
+	r := newRig(t, Config{})
+	e := r.dial()
+	r.pass(DefaultPingTimeout.Milliseconds() - 1)
+	r.pass(1)
+	e.wantEnd(FaultTimeout)
+	r.until("the end to be counted", func() bool { return r.stats().Ended[FaultTimeout] == 1 })
+}
+
+func TestMaxLinks(t *testing.T) {
+	r := newRig(t, Config{MaxLinks: 1})
+	e := r.open()
+	second := r.dialQuietly()
+	if f, ok := second.read(); ok {
+		t.Fatalf("a second link gets %s", f.Contents)
+	}
+	e.conn.Close()
+	r.until("room for another", func() bool { return r.stats().Links == 0 })
+	r.until("the first to be gone for good", func() bool { var n int; r.s.Do(func() { n = len(r.s.links) }); return n == 0 })
+	r.open()
+	if st := r.stats(); st.Ended[FaultTooMany] != 1 || st.Accepted != 3 {
+		t.Errorf("%+v", st)
+	}
+}

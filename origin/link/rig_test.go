@@ -1,0 +1,268 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 10 * time.Second
+
+// handler is a Handler that writes down what it is told, and does what a test wants with requests.
+type handler struct {
+	mu        sync.Mutex
+	told      []string
+	onRequest func(l *Link, id uint64, body []byte)
+	onClosed  func(l *Link)
+	last      *Link
+}
+
+func (h *handler) note(format string, args ...any) {
+	h.mu.Lock()
+	h.told = append(h.told, fmt.Sprintf(format, args...))
+	h.mu.Unlock()
+}
+
+func (h *handler) Request(l *Link, id uint64, addr, body []byte) {
+	h.note("request %x %s %s", id, addr, body)
+	h.last = l
+	if h.onRequest != nil {
+		h.onRequest(l, id, body)
+	}
+}
+func (h *handler) Gone(_ *Link, id uint64)    { h.note("gone %x", id) }
+func (h *handler) Release(_ *Link, id uint64) { h.note("release %x", id) }
+func (h *handler) ReleaseAll(*Link)           { h.note("release all") }
+func (h *handler) Closed(l *Link) {
+	h.note("closed %s", l.Name())
+	if h.onClosed != nil {
+		h.onClosed(l)
+	}
+}
+func (h *handler) Tick(int64) {}
+func (h *handler) Idle()      {}
+
+// rig is a server with a clock that stands still until a test moves it.
+type rig struct {
+	t     testing.TB
+	h     *handler
+	s     *Server
+	now   atomic.Int64
+	ticks chan time.Time
+	stop  func()
+}
+
+func newRig(t testing.TB, cfg Config) *rig {
+	t.Helper()
+	r := &rig{t: t, h: &handler{}, ticks: make(chan time.Time)}
+	r.now.Store(1_000_000)
+	cfg.Listen = "127.0.0.1:0"
+	s, err := listen(cfg, r.h, clock{
+		now:   r.now.Load,
+		ticks: func() (<-chan time.Time, func()) { return r.ticks, func() {} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.s = s
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		close(ended)
+	}()
+	r.stop = func() { cancel(); <-ended }
+	t.Cleanup(r.stop)
+	return r
+}
+
+// pass moves the clock in one step and lets the server look at it.
+func (r *rig) pass(millis int64) {
+	r.now.Add(millis)
+	r.tick()
+}
+
+// tick lets the server look at the clock, and returns when it has.
+func (r *rig) tick() {
+	r.ticks <- time.Time{}
+	r.sync()
+}
+
+// sync returns when the engine has dealt with everything that it has been told before.
+func (r *rig) sync() { r.s.Do(func() {}) }
+
+// stats are the counters as of now.
+func (r *rig) stats() Stats {
+	r.tick()
+	return r.s.Stats()
+}
+
+// until waits for something to become true.
+func (r *rig) until(what string, true_ func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(patience); !true_(); runtime.Gosched() {
+		if time.Now().After(end) {
+			r.t.Fatalf("in vain waited for: %s", what)
+		}
+	}
+}
+
+// wantTold waits until the handler has been told just this.
+func (r *rig) wantTold(want ...string) {
+	r.t.Helper()
+	var got []string
+	for end := time.Now().Add(patience); time.Now().Before(end); runtime.Gosched() {
+		r.h.mu.Lock()
+		got = append(got[:0], r.h.told...)
+		r.h.mu.Unlock()
+		if len(got) >= len(want) {
+			break
+		}
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		r.t.Fatalf("the handler was told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// edge is the other end of a link.
+type edge struct {
+	t     testing.TB
+	conn  net.Conn
+	buf   []byte
+	hello codec.Hello // the origin's
+}
+
+// dial connects and reads the origin's hello.
+func (r *rig) dial() *edge {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", r.s.Addr().String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	e := &edge{t: r.t, conn: conn}
+	line, ok := strings.CutPrefix(e.readControl(), "hello ")
+	if !ok {
+		r.t.Fatalf("the origin does not say hello but %q", line)
+	}
+	hello, ferr := codec.ParseHello([]byte(strings.TrimSuffix(line, "\n")))
+	if ferr != nil {
+		r.t.Fatal(ferr)
+	}
+	e.hello = hello
+	return e
+}
+
+// open is dial, hello and welcome.
+func (r *rig) open() *edge {
+	r.t.Helper()
+	e := r.dial()
+	e.sayHello("edge-1", nil, 0)
+	e.wantControl("welcome\n")
+	return e
+}
+
+// sayHello says hello, with the proof of a secret if there is one.
+func (e *edge) sayHello(name string, secret []byte, max int) codec.Hello {
+	h := codec.Hello{Version: 1, Name: name, Nonce: [16]byte{1, 2, 3}, Max: max}
+	if secret != nil {
+		h.MAC, h.HasMAC = codec.LinkMAC(secret, "edge", &e.hello.Nonce, &h.Nonce, name), true
+	}
+	e.control(string(codec.AppendHello(nil, &h)))
+	return h
+}
+
+func (e *edge) write(p []byte) {
+	e.t.Helper()
+	if _, err := e.conn.Write(p); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *edge) control(lines string) { e.t.Helper(); e.write(codec.AppendFrame(nil, 0, []byte(lines))) }
+
+func (e *edge) request(id uint64, body string) {
+	e.t.Helper()
+	e.write(codec.AppendRequest(nil, id, []byte("192.0.2.7"), []byte(body)))
+}
+
+// read returns the next frame; ok is false at the end of the link.
+func (e *edge) read() (f codec.Frame, ok bool) {
+	e.t.Helper()
+	for {
+		f, n, ok, ferr := codec.ParseFrame(e.buf, 0)
+		if ferr != nil {
+			e.t.Fatal(ferr)
+		}
+		if ok {
+			f.Contents = bytes.Clone(f.Contents)
+			e.buf = e.buf[n:]
+			return f, true
+		}
+		p := make([]byte, 64<<10)
+		k, err := e.conn.Read(p)
+		e.buf = append(e.buf, p[:k]...)
+		if err == io.EOF && k == 0 {
+			return f, false
+		}
+		if err != nil && err != io.EOF {
+			e.t.Fatal(err)
+		}
+	}
+}
+
+func (e *edge) readControl() string {
+	e.t.Helper()
+	f, ok := e.read()
+	if !ok || f.ID != 0 {
+		e.t.Fatalf("no control frame but %v %x %s", ok, f.ID, f.Contents)
+	}
+	return string(f.Contents)
+}
+
+func (e *edge) wantControl(want string) {
+	e.t.Helper()
+	if got := e.readControl(); got != want {
+		e.t.Fatalf("the origin says %q, want %q", got, want)
+	}
+}
+
+func (e *edge) wantReply(id uint64, status int, body string) {
+	e.t.Helper()
+	f, ok := e.read()
+	if !ok {
+		e.t.Fatalf("the link has ended; want a reply to %x", id)
+	}
+	gotStatus, gotBody, err := codec.ParseReply(f.Contents)
+	if err != nil || f.ID != id || gotStatus != status || string(gotBody) != body {
+		e.t.Fatalf("got %x %d %s (%v), want %x %d %s", f.ID, gotStatus, gotBody, err, id, status, body)
+	}
+}
+
+// wantEnd checks that the origin says why, if it has something to say, and ends the link.
+func (e *edge) wantEnd(f Fault) {
+	e.t.Helper()
+	if reason := reasons[f]; reason != "" {
+		e.wantControl("error " + reason + "\n")
+	}
+	if f, ok := e.read(); ok {
+		e.t.Fatalf("the link goes on with %x %s", f.ID, f.Contents)
+	}
+}
+
+// reply answers every request with its own body.
+func reply(l *Link, id uint64, body []byte) { l.Reply(id, 200, body) }
