@@ -24,6 +24,11 @@ export async function freePort() {
   return port;
 }
 
+// A test file that is stopped, by its time limit too, takes its programs along.
+const running = new Set();
+process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1));
+
 export class Program {
   /** Starts `megaphone ARGS...` and waits until it listens. */
   static async start(...args) {
@@ -36,6 +41,8 @@ export class Program {
     this.args = args;
     this.output = '';
     this.child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(this.child);
+    this.child.on('exit', () => running.delete(this.child));
     this.exit = new Promise((resolve) => {
       this.child.on('error', (error) => { this.output += error.message; resolve({ error }); });
       this.child.on('exit', (code, signal) => resolve({ code, signal }));
