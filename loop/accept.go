@@ -106,17 +106,13 @@ func (r *Reactor) admit(fd int) bool {
 	} else {
 		a.clients++
 	}
-	if err := r.interest(s, wantRead); err != nil {
-		r.fatal("epoll_ctl", err)
-		r.end(c, CauseError)
-		return true
-	}
 	if full {
 		r.Write(c, r.plan.Refusal, nil)
 		r.CloseGracefully(c)
 		return true
 	}
 	r.handler.Open(c)
+	r.settle(c)
 	return true
 }
 

@@ -9,17 +9,22 @@ type buffers struct {
 	free  []uint32
 	bytes int // capacity handed out to clients, against the budget
 	pool  bytebufferpool.Pool
+	links bytebufferpool.Pool // those of links apart: they are large, and a client would be charged for its size
 }
+
+// maxPooledBytes is the largest buffer of a client that another gets.
+const maxPooledBytes = 16 << 10
 
 type buffer struct {
 	*bytebufferpool.ByteBuffer
 	need   int // input: the least length at which the owner can make progress
 	sent   int // output: bytes of it that have left
 	billed int // what of it counts in bytes
+	link   bool
 }
 
-// get takes a buffer; 0 is never a valid index.
-func (b *buffers) get() uint32 {
+// get takes a buffer for a link or for a client; 0 is never a valid index.
+func (b *buffers) get(link bool) uint32 {
 	if len(b.free) == 0 {
 		b.slots = append(b.slots, buffer{})
 		if len(b.slots) == 1 {
@@ -29,8 +34,17 @@ func (b *buffers) get() uint32 {
 	}
 	i := b.free[len(b.free)-1]
 	b.free = b.free[:len(b.free)-1]
-	b.slots[i] = buffer{ByteBuffer: b.pool.Get()}
+	pool, _ := b.poolOf(link)
+	b.slots[i] = buffer{ByteBuffer: pool.Get(), link: link}
 	return i
+}
+
+// poolOf is the pool of links or of clients, and the largest buffer that goes back into it.
+func (b *buffers) poolOf(link bool) (pool *bytebufferpool.Pool, most int) {
+	if link {
+		return &b.links, keepBatchBytes
+	}
+	return &b.pool, maxPooledBytes
 }
 
 func (b *buffers) at(i uint32) *buffer { return &b.slots[i] }
@@ -45,7 +59,9 @@ func (b *buffers) bill(i uint32) {
 func (b *buffers) put(i uint32) {
 	s := &b.slots[i]
 	b.bytes -= s.billed
-	b.pool.Put(s.ByteBuffer)
+	if pool, most := b.poolOf(s.link); cap(s.B) <= most {
+		pool.Put(s.ByteBuffer)
+	}
 	*s = buffer{}
 	b.free = append(b.free, i)
 }

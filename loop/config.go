@@ -51,7 +51,8 @@ const (
 	// refusalSlots are connection slots beyond the maximum, in which a refused client is told so and drained.
 	refusalSlots = 64
 
-	lingerTicks    = 2_000 / TickMillis
+	drainTicks     = 30_000 / TickMillis // a closing connection's output makes no progress for so long
+	lingerTicks    = 2_000 / TickMillis  // and then its peer does not close for so long
 	maxLingerBytes = 1 << 20
 )
 

@@ -128,8 +128,8 @@ func (r *Reactor) connEvent(c uint32, ev netpoll.IOEvent) {
 // Close closes connection c at the end of this turn; output that waits is lost. Closing twice is nothing.
 func (r *Reactor) Close(c uint32) { r.end(c, CauseOwner) }
 
-// CloseGracefully closes connection c once its output has left: our side is shut down and input is thrown away
-// until the peer closes too, for two seconds at most. Closing at once would reset the connection if the peer is
+// CloseGracefully closes connection c once its output has left, of which some must leave every 30 seconds: our side is
+// shut down and input is thrown away until the peer closes too, for two seconds at most. Closing at once would reset the connection if the peer is
 // still sending, and the reset would overtake the answer (RFC 9112 section 9.6).
 func (r *Reactor) CloseGracefully(c uint32) {
 	s := r.conns.At(c)
@@ -137,17 +137,21 @@ func (r *Reactor) CloseGracefully(c uint32) {
 		return
 	}
 	s.State, s.Scanned = uint8(stateLingering), 0
-	r.wheel.Arm(c, r.now+lingerTicks)
 	if s.Out == 0 {
-		r.shutdownWrite(c)
+		r.linger(c)
+		return
 	}
+	r.wheel.Arm(c, r.now+drainTicks)
 	r.settle(c)
 }
 
-func (r *Reactor) shutdownWrite(c uint32) {
+// linger shuts down our side of a connection whose output has left, and waits for the peer's end.
+func (r *Reactor) linger(c uint32) {
+	r.wheel.Arm(c, r.now+lingerTicks)
 	if err := unix.Shutdown(int(r.conns.At(c).FD), unix.SHUT_WR); err != nil {
 		r.end(c, CauseReset)
 	}
+	r.settle(c)
 }
 
 // Pause stops reading from connection c; input that has been kept stays.

@@ -48,7 +48,7 @@ func unshareTable(keep ...int) error {
 		doomed = append(doomed, fd)
 	})
 	for _, fd := range doomed {
-		_ = unix.Close(fd) // the listing's own descriptor is among them and closed already
+		_ = unix.Close(fd)
 	}
 	return err
 }

@@ -22,6 +22,8 @@ type Group struct {
 	logs     *logQueue
 	running  sync.WaitGroup
 	stopping sync.Once
+	doing    sync.Mutex // held while tasks are posted, so that Stop closes no wake eventfd under them
+	stopped  bool
 	failed   chan error
 }
 
@@ -66,6 +68,7 @@ func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)
 	g.running.Add(1)
 	go func() {
 		defer g.running.Done()
+		defer close(r.ended)
 		bound, err := r.open(g.addrs, i == 0)
 		if err == nil {
 			r.handler, err = newHandler(r)
@@ -99,7 +102,7 @@ func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
 	conns := table.NewConns(p.slots + refusalSlots + maxLinks)
 	return &Reactor{
 		plan: p, index: i, logs: logs, board: NewBoard(int(numCounters)),
-		wake: wake, conns: conns, wheel: table.NewWheel(conns, firstTick),
+		wake: wake, ended: make(chan struct{}), conns: conns, wheel: table.NewWheel(conns, firstTick),
 		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
 		now: firstTick, started: time.Now(), timer: -1,
 		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
@@ -126,8 +129,14 @@ func (g *Group) Counter(c Counter) (sum uint64) {
 	return sum
 }
 
-// Do runs f on every reactor's goroutine, one after the other, and waits for each.
+// Do runs f on every reactor's goroutine, one after the other, and waits for each. After Stop it does nothing; a
+// reactor that has ended by itself is left out.
 func (g *Group) Do(f func(r *Reactor, h Handler)) {
+	g.doing.Lock()
+	defer g.doing.Unlock()
+	if g.stopped {
+		return
+	}
 	for _, r := range g.reactors {
 		done := make(chan struct{})
 		r.post(func(r *Reactor) error {
@@ -135,7 +144,10 @@ func (g *Group) Do(f func(r *Reactor, h Handler)) {
 			close(done)
 			return nil
 		})
-		<-done
+		select {
+		case <-done:
+		case <-r.ended:
+		}
 	}
 }
 
@@ -153,6 +165,9 @@ func (g *Group) Failed() <-chan error { return g.failed }
 // Stop ends the reactors: handlers get Stop, links are flushed, everything is closed. It waits for that.
 func (g *Group) Stop() {
 	g.stopping.Do(func() {
+		g.doing.Lock()
+		g.stopped = true
+		g.doing.Unlock()
 		for _, r := range g.reactors {
 			r.post((*Reactor).shutdown)
 		}

@@ -26,9 +26,9 @@ func (r *Reactor) readable(c uint32) {
 	buf, kept := r.read, (*buffer)(nil)
 	if s.In != 0 {
 		kept = r.bufs.at(s.In)
-		want := max(clientRoom, kept.need-len(kept.B))
+		want := clientRoom // and doubled as the input comes: what a client announces costs nothing yet
 		if s.Flags&flagLink != 0 {
-			want = max(want, ReadBufferBytes)
+			want = max(ReadBufferBytes, kept.need-len(kept.B))
 		}
 		buf = kept.room(want)
 	}
@@ -125,7 +125,7 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 		r.dropInput(s)
 		return
 	case s.In == 0:
-		s.In = r.bufs.get()
+		s.In = r.bufs.get(s.Flags&flagLink != 0)
 		b := r.bufs.at(s.In)
 		b.B = append(b.B[:0], rest...)
 	default:
@@ -187,7 +187,7 @@ func (r *Reactor) send(fd int, head, body []byte) (int, error) {
 // queue keeps output for later.
 func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 	if s.Out == 0 {
-		s.Out = r.bufs.get()
+		s.Out = r.bufs.get(false)
 		r.settle(c)
 	}
 	b := r.bufs.at(s.Out)
@@ -225,7 +225,7 @@ func (r *Reactor) writable(c uint32) {
 	r.counters[BytesOut] += uint64(n)
 	if b.sent += n; b.sent < len(b.B) {
 		if state(s.State) == stateLingering {
-			r.wheel.Arm(c, r.now+lingerTicks) // it makes progress
+			r.wheel.Arm(c, r.now+drainTicks) // it makes progress
 		} else {
 			r.handler.Progress(c)
 		}
@@ -234,8 +234,7 @@ func (r *Reactor) writable(c uint32) {
 	r.bufs.put(s.Out)
 	s.Out = 0
 	if state(s.State) == stateLingering {
-		r.shutdownWrite(c)
-		r.settle(c)
+		r.linger(c)
 		return
 	}
 	r.settle(c)

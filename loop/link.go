@@ -97,9 +97,6 @@ func (l *Link) Fail(why error) {
 	l.r.end(l.conn, CauseOwner)
 }
 
-// AfterTicks lets the link be dialled again no earlier than in the given time.
-func (l *Link) AfterTicks(n uint32) { l.retryAt = max(l.retryAt, l.r.now+n) }
-
 func (r *Reactor) retryLinks() {
 	for _, l := range r.links {
 		if l.state == linkDown && r.now >= l.retryAt {
@@ -165,12 +162,14 @@ func (r *Reactor) connected(c uint32) {
 	if err == nil && errno != 0 {
 		err = unix.Errno(errno)
 	}
+	if err == nil {
+		if err = peerOf(int(s.FD)); err == unix.ENOTCONN {
+			return // the event was meant for the descriptor's earlier user
+		}
+	}
 	if err != nil {
 		l.why = fmt.Errorf("connect %s: %w", l.addr.Load(), err)
 		r.end(c, CauseReset)
-		return
-	}
-	if _, err := unix.Getpeername(int(s.FD)); err != nil {
 		return
 	}
 	s.State = uint8(stateOpen)
@@ -179,6 +178,23 @@ func (r *Reactor) connected(c uint32) {
 	l.state, l.Batch, l.sent, l.dirty = linkUp, l.Batch[:0], 0, false
 	r.counters[LinkConnects]++
 	r.handler.LinkUp(l)
+}
+
+// errSelf: nobody listens on the port, but the kernel has chosen it for the near end, and TCP has connected the socket
+// to itself (RFC 9293 section 3.5). It would keep the origin from its port until the ping timeout.
+var errSelf = errors.New("connected to itself: nobody listens there")
+
+// peerOf asks the kernel whether there is a peer, and whether that is somebody else.
+func peerOf(fd int) error {
+	peer, err := unix.Getpeername(fd)
+	if err != nil {
+		return err
+	}
+	self, err := unix.Getsockname(fd)
+	if err == nil && addrPort(self) == addrPort(peer) {
+		err = errSelf
+	}
+	return err
 }
 
 // flush writes what the turn has gathered, unless the kernel has had enough; then it waits for room.
@@ -253,7 +269,7 @@ func (l *Link) failed(why error) {
 func (l *Link) schedule() {
 	l.backoff = min(max(2*l.backoff, minRetryTicks), maxRetryTicks)
 	half := l.backoff / 2
-	l.retryAt = max(l.retryAt, l.r.now+max(1, half+l.r.rand.Uint32N(half+1)))
+	l.retryAt = l.r.now + max(1, half+l.r.rand.Uint32N(half+1))
 }
 
 var causeErrors = [...]error{

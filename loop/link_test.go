@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // peer is the far end of links under test.
@@ -193,5 +195,31 @@ func TestLinkFailSendsTheLastWords(t *testing.T) {
 	}
 	if err := receive(t, down); err != why {
 		t.Fatalf("lost because of %v", err)
+	}
+}
+
+// With nobody listening on a port that the kernel may also choose for the near end, TCP can connect a socket to itself
+// (RFC 9293 section 3.5, simultaneous open). Such a link would keep the origin from its port.
+func TestLinkToItselfIsNone(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	self, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := peerOf(fd); err != unix.ENOTCONN {
+		t.Fatalf("not connected: %v", err)
+	}
+	if err := unix.Connect(fd, self); err != nil {
+		t.Fatal(err)
+	}
+	if err := peerOf(fd); err != errSelf {
+		t.Fatalf("a connection to itself: %v", err)
 	}
 }

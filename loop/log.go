@@ -20,7 +20,10 @@ type logRecord struct {
 	args  []any
 }
 
-const logQueueLength = 256
+const (
+	logQueueLength = 256
+	logPatience    = time.Second // a log that takes nothing, as a pipe that nobody reads, does not keep us from stopping
+)
 
 func newLogQueue(l *slog.Logger) *logQueue {
 	q := &logQueue{make(chan logRecord, logQueueLength), make(chan struct{})}
@@ -38,10 +41,13 @@ func newLogQueue(l *slog.Logger) *logQueue {
 	return q
 }
 
-// stop writes out what is queued. No reactor may be running any more.
+// stop writes out what is queued, for a second at most. No reactor may be running any more.
 func (q *logQueue) stop() {
 	close(q.records)
-	<-q.done
+	select {
+	case <-q.done:
+	case <-time.After(logPatience):
+	}
 }
 
 // Log queues a record; it is dropped and counted when the queue is full. Not for the hot path.

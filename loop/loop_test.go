@@ -177,6 +177,40 @@ func TestGracefulCloseIsNotAReset(t *testing.T) {
 	}
 }
 
+// Output that waits for a slow reader is not cut short because the connection closes after it.
+func TestGracefulCloseWaitsForTheOutput(t *testing.T) {
+	const size = 8 << 20
+	closing := make(chan struct{}, 2)
+	closed := make(chan Cause, 1)
+	g := start(t, Config{ManualTicks: true}, func(r *Reactor, h *testHandler) {
+		h.data = func(c uint32, p []byte) (int, int) {
+			r.Write(c, make([]byte, size), nil)
+			if !r.Sending(c) {
+				t.Error("the kernel has taken it all: too little for this test")
+			}
+			r.CloseGracefully(c)
+			closing <- struct{}{}
+			return len(p), 0
+		}
+		h.closed = func(_ uint32, why Cause) { closed <- why }
+	})
+	c := dial(t, g)
+	send(t, c, "x")
+	receive(t, closing)
+	g.Advance(drainTicks - 1) // the network is slow
+	got, err := io.ReadAll(c)
+	if err != nil || len(got) != size {
+		t.Fatalf("read %d bytes, %v", len(got), err)
+	}
+	c.Close()
+	receive(t, closed)
+
+	send(t, dial(t, g), "x")
+	receive(t, closing)
+	g.Advance(drainTicks + 1) // who reads nothing for so long is given up
+	receive(t, closed)
+}
+
 func TestLingeringEnds(t *testing.T) {
 	closed := make(chan Cause, 1)
 	g := start(t, Config{ManualTicks: true}, func(r *Reactor, h *testHandler) {

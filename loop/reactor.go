@@ -58,6 +58,7 @@ type Reactor struct {
 	timer  int // timerfd: the tick source; -1 with ManualTicks
 	wake   int // eventfd made in the table that all threads share, so that others can wake this reactor
 	posted mailbox
+	ended  chan struct{} // closed when the loop has ended
 
 	conns *table.Conns
 	wheel *table.Wheel
@@ -139,11 +140,11 @@ func (r *Reactor) open(at []netip.AddrPort, exclusive bool) (bound []netip.AddrP
 		if err != nil {
 			return nil, err
 		}
+		r.accept.listeners = append(r.accept.listeners, fd)
+		bound = append(bound, b)
 		if err := r.watch(fd, fdListener, false); err != nil {
 			return nil, err
 		}
-		r.accept.listeners = append(r.accept.listeners, fd)
-		bound = append(bound, b)
 	}
 	return bound, nil
 }

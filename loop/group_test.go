@@ -1,0 +1,116 @@
+package loop
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stuck is a log handler whose writer never returns, as with a pipe that nobody reads.
+type stuck struct{ slog.Handler }
+
+func (stuck) Enabled(context.Context, slog.Level) bool  { return true }
+func (stuck) Handle(context.Context, slog.Record) error { select {} }
+
+// Stopping does not wait for a log that takes nothing.
+func TestStopWithAStuckLog(t *testing.T) {
+	g := start(t, Config{Log: slog.New(stuck{})}, nil)
+	g.Do(func(r *Reactor, _ Handler) { r.Log(slog.LevelInfo, "never written") })
+	stopped := make(chan struct{})
+	began := time.Now()
+	go func() { g.Stop(); close(stopped) }()
+	receive(t, stopped)
+	if d := time.Since(began); d > 2*time.Second {
+		t.Fatalf("stopping took %v", d)
+	}
+}
+
+// After Stop there is nobody to do anything: Do returns, and writes to no descriptor that is somebody else's by now.
+func TestDoAfterStop(t *testing.T) {
+	g := start(t, Config{Reactors: 2}, nil)
+	wake := g.reactors[0].wake
+	g.Stop()
+	foreign, err := unix.Eventfd(0, eventfdFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(foreign)
+	if foreign != wake {
+		if err := unix.Dup3(foreign, wake, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(wake)
+	}
+	done := make(chan struct{})
+	go func() {
+		g.Do(func(*Reactor, Handler) { t.Error("run") })
+		g.Stop()
+		close(done)
+	}()
+	receive(t, done)
+	var buf [8]byte
+	if n, err := unix.Read(foreign, buf[:]); err != unix.EAGAIN {
+		t.Fatalf("a foreign descriptor was written to: %d, %v", n, err)
+	}
+}
+
+// Doing and stopping at the same time is no deadlock and no race.
+func TestDoWhileStopping(t *testing.T) {
+	g := start(t, Config{Reactors: 2}, nil)
+	done := make(chan struct{})
+	go func() {
+		for range 1000 {
+			g.Do(func(*Reactor, Handler) {})
+		}
+		close(done)
+	}()
+	g.Stop()
+	receive(t, done)
+}
+
+// A start that fails in a later reactor leaves nothing: no descriptor, no listener, no goroutine that waits.
+func TestFailedStartLeavesNothing(t *testing.T) {
+	if !alone(t, 0) {
+		return
+	}
+	if err := initRuntimePoller(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0") // opens what Go opens once
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := l.Addr().String()
+	l.Close()
+	count := func() (n int) {
+		if err := eachDescriptor(func(int, string) { n++ }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := count()
+	for _, tables := range []Tables{TablesOff, TablesOn} {
+		cfg := Config{Listen: []string{at}, Reactors: 3, Tables: tables, MaxConnections: 64,
+			Log: slog.New(slog.DiscardHandler)}
+		_, err := Start(cfg, func(r *Reactor) (Handler, error) {
+			if r.Index() == 2 {
+				return nil, unix.ENOMEM
+			}
+			return &testHandler{r: r}, nil
+		})
+		if err != unix.ENOMEM {
+			t.Fatalf("started, or failed with %v", err)
+		}
+		if after := count(); after != before {
+			t.Fatalf("tables %d: %d descriptors, %d before", tables, after, before)
+		}
+		if c, err := net.Dial("tcp", at); err == nil {
+			c.Close()
+			t.Fatal("there is a listener")
+		}
+	}
+}
