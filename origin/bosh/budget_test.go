@@ -63,7 +63,7 @@ func liveHeap() uint64 {
 // last two replies kept as payloads of 200 bytes, and after two more requests whose replies were empty. 700 bytes are the
 // target for the latter, 1500 the cap for both.
 func TestMemoryOfIdleSession(t *testing.T) {
-	const n = 50_000
+	const n = 30_000
 	q := &quiet{sessions: make([]*Session, 0, n)}
 	e := New(Config{}, q)
 	e.Tick(1_000_000)

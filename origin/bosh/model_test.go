@@ -353,7 +353,7 @@ func TestModelDeliversExactlyOnce(t *testing.T) {
 		base, _ = strconv.ParseUint(s, 10, 64)
 	}
 	t.Logf("seed %d", base)
-	for n := range uint64(200) {
+	for n := range uint64(100) {
 		w := newWorld(t, base+n)
 		if !t.Run(fmt.Sprint(base+n), func(t *testing.T) { w.t = t; w.run(300_000, 600_000) }) {
 			return

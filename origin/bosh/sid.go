@@ -45,17 +45,22 @@ func parseSID(p []byte) (sid [sidBytes]byte, ok bool) {
 	if len(p) != hex.EncodedLen(sidBytes) {
 		return sid, false
 	}
-	for i, c := range p {
-		var v byte
-		switch {
-		case '0' <= c && c <= '9':
-			v = c - '0'
-		case 'a' <= c && c <= 'f':
-			v = c - 'a' + 10
-		default:
-			return sid, false
-		}
-		sid[i/2] = sid[i/2]<<4 | v
+	all := byte(0)
+	for i := range sid {
+		high, low := digits[p[2*i]], digits[p[2*i+1]]
+		all |= high | low
+		sid[i] = high<<4 | low
 	}
-	return sid, true
+	return sid, all < 16
 }
+
+// digits are the values of lower-case hexadecimal digits; 16 for what is none.
+var digits = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 16
+	}
+	for i, c := range "0123456789abcdef" {
+		t[c] = byte(i)
+	}
+	return t
+}()

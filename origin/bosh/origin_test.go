@@ -1,0 +1,171 @@
+package bosh_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+	"megaphone/origin/bosh"
+	"megaphone/origin/link"
+)
+
+// engine is a session manager behind links.
+type engine struct{ *bosh.Engine }
+
+func (e engine) Request(l *link.Link, id uint64, addr, body []byte) {
+	e.Engine.Request(l, id, addr, body)
+}
+func (e engine) Gone(l *link.Link, id uint64)    { e.Engine.Gone(l, id) }
+func (e engine) Release(l *link.Link, id uint64) { e.Engine.Release(l, id) }
+func (e engine) ReleaseAll(l *link.Link)         { e.Engine.ReleaseAll(l) }
+func (e engine) Closed(l *link.Link)             { e.Engine.Closed(l) }
+
+// mute is a service that says nothing.
+type mute struct{}
+
+func (mute) Open(*bosh.Session, bosh.Open) bosh.Condition { return "" }
+func (mute) Restart(*bosh.Session)                        {}
+func (mute) Stanza(*bosh.Session, []byte)                 {}
+func (mute) Closed(*bosh.Session)                         {}
+
+// edge is the other end of a link to an origin.
+type edge struct {
+	t    testing.TB
+	conn net.Conn
+	in   []byte
+	out  []byte
+}
+
+func newEdge(t testing.TB, e *bosh.Engine) *edge {
+	s, err := link.Listen(link.Config{Listen: "127.0.0.1:0"}, engine{e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { s.Run(ctx); close(ended) }()
+	conn, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(); cancel(); <-ended })
+	d := &edge{t: t, conn: conn, in: make([]byte, 0, 1<<20)}
+	h := codec.Hello{Version: 1, Name: "edge-1"}
+	d.out = codec.AppendFrame(d.out, 0, codec.AppendHello(nil, &h))
+	d.flush()
+	d.replies(2, func(codec.Frame) {})
+	return d
+}
+
+func (d *edge) flush() {
+	if _, err := d.conn.Write(d.out); err != nil {
+		d.t.Fatal(err)
+	}
+	d.out = d.out[:0]
+}
+
+// replies reads n frames.
+func (d *edge) replies(n int, f func(codec.Frame)) {
+	for start := 0; ; {
+		for n > 0 {
+			frame, size, ok, err := codec.ParseFrame(d.in[start:], 0)
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			if !ok {
+				break
+			}
+			f(frame)
+			start += size
+			n--
+		}
+		d.in = d.in[:copy(d.in, d.in[start:])]
+		if n == 0 {
+			return
+		}
+		start = 0
+		k, err := d.conn.Read(d.in[len(d.in):cap(d.in)])
+		if err != nil && err != io.EOF || k == 0 {
+			d.t.Fatal("the link has ended: ", err)
+		}
+		d.in = d.in[:len(d.in)+k]
+	}
+}
+
+// BenchmarkOrigin is an empty poll over a link and through the session manager, and the reply to the poll before it: what an
+// origin does all day. cpu-ns/op is the processor time of the edge of this benchmark as well.
+func BenchmarkOrigin(b *testing.B) {
+	for _, sessions := range []int{10, 1000, 100_000} {
+		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
+			d := newEdge(b, bosh.New(bosh.Config{}, mute{}))
+			const wrapper = "xmlns='" + codec.Namespace + "'"
+			id := uint64(0)
+			sids := make([]string, 0, sessions)
+			for range sessions {
+				id++
+				// hold='2' gives a window of three, in which polls as fast as these are no violation.
+				d.out = codec.AppendRequest(d.out, id, nil,
+					[]byte("<body rid='1' to='a' ver='1.6' wait='60' hold='2' "+wrapper+"/>"))
+				d.flush()
+				d.replies(1, func(f codec.Frame) {
+					_, rest, _ := strings.Cut(string(f.Contents), " sid='")
+					sids = append(sids, rest[:32])
+				})
+			}
+			tails := make([]string, sessions)
+			for i, sid := range sids {
+				tails[i] = "' sid='" + sid + "' " + wrapper + "/>"
+			}
+			var body []byte
+			polls := func(rid uint64, from, to int) {
+				for i := from; i < to; i++ {
+					id++
+					body = append(strconv.AppendUint(append(body[:0], "<body rid='"...), rid, 10), tails[i]...)
+					d.out = codec.AppendRequest(d.out, id, nil, body)
+				}
+				d.flush()
+			}
+			const turn = 100
+			rid, at := uint64(2), 0
+			for ; at < sessions; at += turn { // one is held for each
+				polls(rid, at, min(at+turn, sessions))
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			start := cpu()
+			at = sessions
+			for n := 0; n < b.N; {
+				if at >= sessions {
+					at = 0
+					rid++
+				}
+				end := min(at+turn, sessions)
+				polls(rid, at, end)
+				d.replies(end-at, func(f codec.Frame) {
+					if len(f.Contents) != len("<body "+wrapper+"/>") {
+						b.Fatalf("%s", f.Contents)
+					}
+				})
+				n += end - at
+				at = end
+			}
+			b.ReportMetric(float64(cpu()-start)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+		})
+	}
+}
+
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
