@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestRow15Ack: with acknowledgements in use, each reply says what has been received, unless that is the request itself.
+// TestRow15Ack: with acknowledgements in use, each reply says what has been received, unless that is the request
+// itself.
 func TestRow15Ack(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("ack='1'")
@@ -94,7 +95,8 @@ func TestRow19WindowAndSyntax(t *testing.T) {
 		requests int
 		rid      uint64
 		ok       bool
-	}{{2, 1001, true}, {2, 1002, true}, {2, 1003, false}, {4, 1004, true}, {4, 1005, false}, {2, 999, false}, {2, 1 << 52, false}} {
+	}{{2, 1001, true}, {2, 1002, true}, {2, 1003, false}, {4, 1004, true}, {4, 1005, false},
+		{2, 999, false}, {2, 1 << 52, false}} {
 		r := newRig(t, Config{MaxHold: 3})
 		c := r.open(fmt.Sprintf("hold='%d'", d.requests-1))
 		id := c.sendAs(d.rid, "")

@@ -32,6 +32,9 @@ func (q *quiet) Restart(*Session)        {}
 func (q *quiet) Stanza(*Session, []byte) {}
 func (q *quiet) Closed(*Session)         {}
 
+// creation opens a session like any other.
+const creation = "<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='" + bodyNamespace + "'/>"
+
 // poller makes requests without allocating.
 type poller struct {
 	e   *Engine
@@ -60,8 +63,8 @@ func liveHeap() uint64 {
 }
 
 // TestMemoryOfIdleSession states what a session costs that holds one request, maps and all: after the log-in, with the
-// last two replies kept as payloads of 200 bytes, and after two more requests whose replies were empty. 700 bytes are the
-// target for the latter, 1500 the cap for both.
+// last two replies kept as payloads of 200 bytes, and after two more requests whose replies were empty. 700 bytes are
+// the target for the latter, 1500 the cap for both.
 func TestMemoryOfIdleSession(t *testing.T) {
 	const n = 30_000
 	q := &quiet{sessions: make([]*Session, 0, n)}
@@ -71,7 +74,7 @@ func TestMemoryOfIdleSession(t *testing.T) {
 	sids := make([]string, 0, n)
 	before := liveHeap() + n*32 // the sids are the test's
 	for i := range n {
-		e.Request(r, uint64(i+1), nil, fmt.Appendf(nil, "<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='%s'/>", bodyNamespace))
+		e.Request(r, uint64(i+1), nil, []byte(creation))
 		sids = append(sids, q.sessions[i].SID())
 	}
 	p := &poller{e: e, r: r, id: n}
@@ -132,7 +135,7 @@ func newPoller() (p *poller, sid string) {
 	e := New(Config{}, q)
 	e.Tick(1_000_000)
 	p = &poller{e: e, r: &deaf{}, id: 1}
-	e.Request(p.r, 1, nil, []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='"+bodyNamespace+"'/>"))
+	e.Request(p.r, 1, nil, []byte(creation))
 	return p, q.sessions[0].SID()
 }
 
@@ -147,7 +150,7 @@ func BenchmarkPoll(b *testing.B) {
 			var sids []string
 			for i := range n {
 				p.id++
-				e.Request(p.r, p.id, nil, []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='"+bodyNamespace+"'/>"))
+				e.Request(p.r, p.id, nil, []byte(creation))
 				sids = append(sids, q.sessions[i].SID())
 			}
 			rid, i, now := uint64(2), 0, int64(1_000_000)
@@ -174,14 +177,14 @@ func BenchmarkMessage(b *testing.B) {
 	e := New(Config{}, q)
 	e.Tick(1_000_000)
 	p := &poller{e: e, r: &deaf{}}
-	const request = "<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='" + bodyNamespace + "'/>"
 	p.id = 2
-	e.Request(p.r, 1, nil, []byte(request))
-	e.Request(p.r, 2, nil, []byte(request))
+	e.Request(p.r, 1, nil, []byte(creation))
+	e.Request(p.r, 2, nil, []byte(creation))
 	from, to := q.sessions[0], q.sessions[1]
 	sid := to.SID()
 	head := "' sid='" + from.SID() + "' xmlns='" + bodyNamespace + "'>"
-	stanza := []byte("<message to='juliet@example.com' type='chat' id='17' xmlns='jabber:client'><body>wherefore art thou</body></message>")
+	stanza := []byte("<message to='juliet@example.com' type='chat' id='17' xmlns='jabber:client'>" +
+		"<body>wherefore art thou</body></message>")
 	rid := uint64(1)
 	var buf []byte
 	b.ReportAllocs()

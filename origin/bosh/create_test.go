@@ -53,7 +53,8 @@ func TestRow09CreationAttributes(t *testing.T) {
 func TestRow09Version(t *testing.T) {
 	for _, c := range []struct{ asked, want string }{
 		{"1.6", "1.6"}, {"1.11", "1.11"}, {"1.12", "1.11"}, {"1.2", "1.2"}, {"1.20", "1.11"}, {"2.0", "1.11"},
-		{"0.9", "0.9"}, {"1.06", "1.6"}, {"1", ""}, {"1.", ""}, {".6", ""}, {"1.6.1", ""}, {"one", ""}, {"", ""}, {"1.-6", ""},
+		{"0.9", "0.9"}, {"1.06", "1.6"}, {"1", ""}, {"1.", ""}, {".6", ""}, {"1.6.1", ""}, {"one", ""},
+		{"", ""}, {"1.-6", ""},
 	} {
 		r := newRig(t, Config{})
 		id := r.post("<body rid='1' to='a' ver='" + c.asked + "' xmlns='" + bodyNamespace + "'/>")
@@ -85,7 +86,9 @@ func TestRow11CreationReply(t *testing.T) {
 			t.Errorf("%s: %s", c.attrs, got)
 		}
 	}
-	for _, attrs := range []string{"wait='-1'", "wait=''", "wait='x'", "hold='1.5'", "hold=' 1'", "wait='99999999999999999999'"} {
+	for _, attrs := range []string{
+		"wait='-1'", "wait=''", "wait='x'", "hold='1.5'", "hold=' 1'", "wait='99999999999999999999'",
+	} {
 		r := newRig(t, Config{})
 		id := r.post("<body rid='1' to='a' ver='1.6' xmlns='" + bodyNamespace + "' " + attrs + "/>")
 		r.want(id, condition(BadRequest))
@@ -96,7 +99,9 @@ func TestRow11CreationReply(t *testing.T) {
 
 // TestRow12NegotiatedAttributes: the rest of the creation reply, in it and in no other.
 func TestRow12NegotiatedAttributes(t *testing.T) {
-	r := newRig(t, Config{Accept: "deflate,gzip", MaxHold: 3, PollingSeconds: 5, InactivitySeconds: 30, MaxPauseSeconds: 90})
+	r := newRig(t, Config{
+		Accept: "deflate,gzip", MaxHold: 3, PollingSeconds: 5, InactivitySeconds: 30, MaxPauseSeconds: 90,
+	})
 	c := r.open("ack='1' hold='2' secure='true'")
 	want := "<body xmlns='http://jabber.org/protocol/httpbind' sid='" + c.sid + "' wait='60' requests='3' hold='2'" +
 		" ver='1.6' polling='5' inactivity='30' maxpause='90' ack='1000' accept='deflate,gzip' secure='true'" +

@@ -11,27 +11,28 @@
 // # The room it takes
 //
 // An idle session with one held request is one object of 480 bytes, an entry in the map of session ids and one in
-// its link's map of live ids: about 540 bytes in all, which TestMemoryOfIdleSession measures. There is no goroutine, no timer and no buffer for it: a
-// wheel of 1024 buckets holds the deadlines, and the buffer of a queue goes back to a pool once it is empty.
+// its link's map of live ids: about 540 bytes in all, which TestMemoryOfIdleSession measures. There is no goroutine, no
+// timer and no buffer for it: a wheel of 1024 buckets holds the deadlines, and the buffer of a queue goes back to a
+// pool once it is empty.
 //
 // # What is never lost
 //
 // A reply leaves us for good when it has been given, since the client may have gone away meanwhile and neither the link
 // nor the edge will tell. Therefore
 //
-//   - each reply is kept until the client's own requests prove that it needs it no more: as many replies as the client may
-//     have requests open. A request that comes again is answered with the same bytes;
-//   - a request whose client is known to have gone stays unanswered. What arrives for the client waits in its queue, and
-//     goes out when the request comes again;
-//   - when such a request has to be answered nevertheless, because a later one is to be, it gets an empty answer, kept for
-//     the client to find. Payloads go only where somebody listens;
+//   - each reply is kept until the client's own requests prove that it needs it no more: as many replies as the client
+//     may have requests open. A request that comes again is answered with the same bytes;
+//   - a request whose client is known to have gone stays unanswered. What arrives for the client waits in its queue,
+//     and goes out when the request comes again;
+//   - when such a request has to be answered nevertheless, because a later one is to be, it gets an empty answer, kept
+//     for the client to find. Payloads go only where somebody listens;
 //   - a request's payloads are handed to the service once, in the order of the request ids, however often it comes;
 //   - when a session ends, the service can take what the client has not had (Session.Undelivered).
 //
 // # The rules of the room
 //
-// One goroutine calls everything but Engine.Stats. Call Tick before the first request. Nothing re-enters: what a service
-// sends while it is being called goes out when the event has been dealt with.
+// One goroutine calls everything but Engine.Stats. Call Tick before the first request. Nothing re-enters: what a
+// service sends while it is being called goes out when the event has been dealt with.
 //
 // All that a client can make us keep has a bound: requests ahead of their turn (at most the window, each at most
 // MaxBodyBytes), replies (the window, each at most about MaxReplyBytes or one payload), the queue (MaxQueuedBytes), and

@@ -85,8 +85,8 @@ func (d *draft) end() []byte {
 // needsStream reports a payload that uses the prefix which the body has to declare for it (XEP-0206, section 2).
 func needsStream(payload []byte) bool { return bytes.HasPrefix(payload, []byte(streamPrefix)) }
 
-// terminal returns the reply that ends a session with condition c: an HTTP status where there is one that a legacy client
-// expects instead. It is valid until the next begin.
+// terminal returns the reply that ends a session with condition c: an HTTP status where there is one that a legacy
+// client expects instead. It is valid until the next begin.
 func (d *draft) terminal(c Condition, payload []byte, legacy bool) (status int, body []byte) {
 	if status := c.legacyStatus(); legacy && status != 0 {
 		return status, nil

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestRow23LegacyCodes: a client that sent no ver gets HTTP statuses for three conditions, and 200 with the condition for
-// all others; a client with a ver gets 200 always.
+// TestRow23LegacyCodes: a client that sent no ver gets HTTP statuses for three conditions, and 200 with the condition
+// for all others; a client with a ver gets 200 always.
 func TestRow23LegacyCodes(t *testing.T) {
 	const legacy = "to='example.com' wait='60' hold='1'"
 	type want struct {
@@ -38,7 +38,8 @@ func TestRow23LegacyCodes(t *testing.T) {
 		c := r.openExactly(legacy)
 		r.wantStatus(d.do(c), d.want.status, d.want.body)
 		if c = r.openExactly(legacy + " ver='1.6'"); d.want.status != 200 {
-			r.want(d.do(c), condition(map[int]Condition{400: BadRequest, 403: PolicyViolation, 404: ItemNotFound}[d.want.status]))
+			modern := map[int]Condition{400: BadRequest, 403: PolicyViolation, 404: ItemNotFound}
+			r.want(d.do(c), condition(modern[d.want.status]))
 		}
 	}
 	// Before there is a session, too; of an unknown one it is not known what it would have been.
@@ -143,8 +144,10 @@ func TestRow25EarlyRequestNeverInTurn(t *testing.T) {
 func TestRow26Restart(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
-	for _, attr := range []string{"xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "x:restart='1' xmlns:x='urn:xmpp:xbosh'",
-		"xmpp:restart='true'"} {
+	for _, attr := range []string{
+		"xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "x:restart='1' xmlns:x='urn:xmpp:xbosh'",
+		"xmpp:restart='true'",
+	} {
 		want := "<body xmlns='" + bodyNamespace + "' xmlns:stream='" + streamNamespace + "'>" + features + "</body>"
 		r.want(c.send("to='example.com' xml:lang='en' "+attr, msg(1)), want)
 	}
@@ -160,8 +163,8 @@ func TestRow26Restart(t *testing.T) {
 	}
 }
 
-// TestRow27StreamError: stanzas first, then the stream error, with remote-stream-error; to the oldest request, the others
-// get an empty body.
+// TestRow27StreamError: stanzas first, then the stream error, with remote-stream-error; to the oldest request, the
+// others get an empty body.
 func TestRow27StreamError(t *testing.T) {
 	const failure = "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
 	want := strings.TrimSuffix(condition(RemoteStreamError), "/>") + " xmlns:stream='" + streamNamespace + "'>"

@@ -36,8 +36,8 @@ func (x *splitter) extras(typ []byte) (e extras) {
 	return e
 }
 
-// qualifiedExtra reads an attribute that has a prefix: xml:lang and those of XEP-0206. The prefix xmpp counts as declared,
-// since clients are around that forget to.
+// qualifiedExtra reads an attribute that has a prefix: xml:lang and those of XEP-0206. The prefix xmpp counts as
+// declared, since clients are around that forget to.
 func (x *splitter) qualifiedExtra(e *extras, a *attribute) {
 	if string(a.name.prefix) == "xml" {
 		if string(a.name.local) == "lang" {

@@ -28,8 +28,8 @@ func (s *Session) keep(rid uint64, body []byte) {
 	}
 }
 
-// limit is how many replies count as kept, seen from request rid: as many as the client may have requests open, and that
-// of the last pause comes on top.
+// limit is how many replies count as kept, seen from request rid: as many as the client may have requests open, and
+// that of the last pause comes on top.
 func (s *Session) limit(rid uint64) uint64 {
 	if s.rare != nil && s.rare.pausedRID > rid {
 		return uint64(s.requests) + 1

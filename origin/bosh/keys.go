@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 )
 
-// key is an element of a key sequence (XEP-0124, section 15): what its 40 hexadecimal digits stand for, so that case does
-// not matter.
+// key is an element of a key sequence (XEP-0124, section 15): what its 40 hexadecimal digits stand for, so that case
+// does not matter.
 type key [sha1.Size]byte
 
 func parseKey(value []byte) (k key, ok bool) {

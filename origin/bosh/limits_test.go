@@ -45,7 +45,8 @@ func TestRow16InactivityAfterGone(t *testing.T) {
 	c.wantGone()
 }
 
-// TestRow16Pause: all pending requests are answered without payloads, and the client may be away for as long as it said.
+// TestRow16Pause: all pending requests are answered without payloads, and the client may be away for as long as it
+// said.
 func TestRow16Pause(t *testing.T) {
 	r := newRig(t, Config{InactivitySeconds: 30, MaxPauseSeconds: 100})
 	c := r.open("")
@@ -296,7 +297,9 @@ func TestRow21KeysInRidOrder(t *testing.T) {
 // TestRow21WrongKeys: a key that is missing, wrong or no key; also on a request that is here already.
 func TestRow21WrongKeys(t *testing.T) {
 	k := sequence("seed", 3)
-	for _, attrs := range []string{"", "key=''", "key='" + k[0] + "'", "key='" + k[2] + "'", "key='x" + k[1][1:] + "'"} {
+	for _, attrs := range []string{
+		"", "key=''", "key='" + k[0] + "'", "key='" + k[2] + "'", "key='x" + k[1][1:] + "'",
+	} {
 		r := newRig(t, Config{})
 		c := r.open("newkey='" + k[2] + "'")
 		r.want(c.send(attrs, msg(1)), condition(ItemNotFound))

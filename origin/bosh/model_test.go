@@ -95,8 +95,8 @@ func (w *world) count(what string) { w.stats[what]++ }
 // newWorld opens the session, on a network that works for once.
 func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{
-		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: 1_000_000, conns: map[uint64]*conn{}, bodies: map[uint64]string{},
-		waiting: map[uint64]*conn{}, ahead: map[uint64]string{}, stats: map[string]int{},
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: 1_000_000, conns: map[uint64]*conn{},
+		bodies: map[uint64]string{}, waiting: map[uint64]*conn{}, ahead: map[uint64]string{}, stats: map[string]int{},
 	}
 	w.link = &modelLink{w}
 	w.e = New(Config{MaxHold: 3, MaxReplyBytes: 1024, InactivitySeconds: 300}, w)
@@ -116,7 +116,8 @@ func newWorld(t testing.TB, seed uint64) *world {
 	w.read = w.sent
 	w.window = uint64(hold + 1)
 	w.quiet = []int{800, 8_000, 30_000}[w.rng.IntN(3)]
-	w.e.Request(w.link, w.nextID(), nil, fmt.Appendf(nil, "<body rid='%d' xmlns='%s' %s/>", w.sent, bodyNamespace, attrs))
+	w.e.Request(w.link, w.nextID(), nil,
+		fmt.Appendf(nil, "<body rid='%d' xmlns='%s' %s/>", w.sent, bodyNamespace, attrs))
 	return w
 }
 
@@ -162,8 +163,8 @@ func (w *world) reply(l *modelLink, id uint64, status int, body string) {
 	})
 }
 
-// breakDown breaks a connection. The edge sees it and says so, whether or not a reply is on its way meanwhile; the client
-// sees it after a while and sends its request again.
+// breakDown breaks a connection. The edge sees it and says so, whether or not a reply is on its way meanwhile; the
+// client sees it after a while and sends its request again.
 func (w *world) breakDown(c *conn) {
 	if c.broken {
 		return
@@ -292,7 +293,8 @@ func (w *world) act() {
 		attrs += fmt.Sprintf(" key='%s'", w.keys[n-1])
 		w.keys = w.keys[:n-1]
 	}
-	w.bodies[w.sent] = fmt.Sprintf("<body rid='%d' sid='%s' xmlns='%s'%s>%s</body>", w.sent, w.sid, bodyNamespace, attrs, payloads)
+	w.bodies[w.sent] = fmt.Sprintf("<body rid='%d' sid='%s' xmlns='%s'%s>%s</body>",
+		w.sent, w.sid, bodyNamespace, attrs, payloads)
 	w.transmit(w.sent)
 }
 
@@ -345,7 +347,7 @@ func (w *world) run(bad, good int64) {
 	}
 }
 
-// TestModelDeliversExactlyOnce is bad weather for many clients.
+// TestModelDeliversExactlyOnce is bad weather for many clients; SEED=n repeats a run.
 func TestModelDeliversExactlyOnce(t *testing.T) {
 	total := map[string]int{}
 	base := rand.Uint64()
@@ -368,8 +370,8 @@ func TestModelDeliversExactlyOnce(t *testing.T) {
 		total["expired"] += int(w.e.stats.Expired)
 	}
 	t.Log(total)
-	for _, what := range []string{"broken", "gone", "lost", "resent", "impatient", "error", "pause", "release all", "link lost",
-		"sent", "pushed", "early", "repeated", "expired"} {
+	for _, what := range []string{"broken", "gone", "lost", "resent", "impatient", "error", "pause", "release all",
+		"link lost", "sent", "pushed", "early", "repeated", "expired"} {
 		if total[what] == 0 {
 			t.Errorf("%q never happened: the weather is too good to show anything", what)
 		}

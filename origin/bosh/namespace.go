@@ -128,8 +128,8 @@ func (x *splitter) payload(i int) []byte {
 	return append(x.out, x.p[c.nameEnd:c.end]...)
 }
 
-// defaultNamespace is what a payload's elements without a namespace of their own are in. The body's own namespace stands
-// for jabber:client there (XEP-0206, section 2).
+// defaultNamespace is what a payload's elements without a namespace of their own are in. The body's own namespace
+// stands for jabber:client there (XEP-0206, section 2).
 func (x *splitter) defaultNamespace() []byte {
 	for k := range x.scope[:x.rootScope] {
 		if d := &x.scope[k]; d.prefix == nil && len(d.uri) > 0 && string(d.uri) != bodyNamespace {

@@ -99,8 +99,8 @@ func (d *edge) replies(n int, f func(codec.Frame)) {
 	}
 }
 
-// BenchmarkOrigin is an empty poll over a link and through the session manager, and the reply to the poll before it: what an
-// origin does all day. cpu-ns/op is the processor time of the edge of this benchmark as well.
+// BenchmarkOrigin is an empty poll over a link and through the session manager, and the reply to the poll before it:
+// what an origin does all day. cpu-ns/op is the processor time of the edge of this benchmark as well.
 func BenchmarkOrigin(b *testing.B) {
 	for _, sessions := range []int{10, 1000, 100_000} {
 		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {

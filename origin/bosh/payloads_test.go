@@ -29,7 +29,8 @@ func TestRow13PayloadsInRidOrder(t *testing.T) {
 	}
 }
 
-// TestRow13ForwardedOnce: payloads of a request that comes again are not forwarded again, answered or not, early or not.
+// TestRow13ForwardedOnce: payloads of a request that comes again are not forwarded again, answered or not, early or
+// not.
 func TestRow13ForwardedOnce(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -58,8 +59,8 @@ func TestRow14HeldUntilThereIsAPayload(t *testing.T) {
 	r.want(c.poll(), with(msg(2), msg(3)))
 }
 
-// TestRow14AnsweredInTheSameEvent: the answer of the service to a payload goes out with the request that brought it, and
-// so does what it sends to others.
+// TestRow14AnsweredInTheSameEvent: the answer of the service to a payload goes out with the request that brought it,
+// and so does what it sends to others.
 func TestRow14AnsweredInTheSameEvent(t *testing.T) {
 	r := newRig(t, Config{})
 	a, b := r.open(""), r.open("")

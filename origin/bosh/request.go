@@ -105,8 +105,9 @@ func (s *Session) keys() *keys {
 	return s.rare.keys
 }
 
-// process hands the payloads of request rid to the service and does what its attributes ask for. All older requests have
-// been processed, and the start tag is open in the engine's splitter. The request is p's id, or nobody's if p is nil.
+// process hands the payloads of request rid to the service and does what its attributes ask for. All older requests
+// have been processed, and the start tag is open in the engine's splitter. The request is p's id, or nobody's if p is
+// nil.
 func (s *Session) process(rid uint64, p *peer, id uint64, x *extras) {
 	e := s.engine
 	h := s.find(rid)

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// sidBytes is the size of a session id: 128 random bits, so that guessing one of a million sessions at a million guesses
-// a second takes ten million years (XEP-0124, section 7.2: opaque, unpredictable, unique).
+// sidBytes is the size of a session id: 128 random bits, so that guessing one of a million sessions at a million
+// guesses a second takes ten million years (XEP-0124, section 7.2: opaque, unpredictable, unique).
 const sidBytes = 16
 
 // sidSource draws session ids from a random source, many at a time: one system call serves 256 sessions.

@@ -10,8 +10,8 @@ const (
 )
 
 // splitter cuts a <body> into its child elements. It accepts what XEP-0124, section 6 does: well-formed XML 1.0 with
-// namespaces, without comments, processing instructions, DTD or entities other than the predefined, and with no character
-// data between the payloads but white space. It does not decode anything: payloads stay bytes.
+// namespaces, without comments, processing instructions, DTD or entities other than the predefined, and with no
+// character data between the payloads but white space. It does not decode anything: payloads stay bytes.
 //
 // It reads each byte once, apart from bounded comparisons of names. Its scratch space is used again for the next body.
 type splitter struct {
@@ -41,8 +41,8 @@ type payload struct {
 	uses                uint64 // bit i: a prefix in it is declared by the root's declaration i
 }
 
-// open reads the root's start tag, found by codec.ParseBody. Its attributes are in x.attributes until children is called.
-// It keeps p until the next call of open; the caller must not modify it.
+// open reads the root's start tag, found by codec.ParseBody. Its attributes are in x.attributes until children is
+// called. It keeps p until the next call of open; the caller must not modify it.
 func (x *splitter) open(p []byte, b *codec.Body) bool { return x.openAt(p, b.Start) }
 
 func (x *splitter) openAt(p []byte, start int) (ok bool) {
@@ -155,8 +155,8 @@ func endTag(p []byte, i int, n *name) (end int, ok bool) {
 	return i + 1, i < len(p) && p[i] == '>'
 }
 
-// each calls yield for every payload of body, a reply that we have made. What is not well-formed, which only the service
-// can have made so, has none.
+// each calls yield for every payload of body, a reply that we have made. What is not well-formed, which only the
+// service can have made so, has none.
 func (x *splitter) each(body []byte, yield func(payload []byte)) {
 	if !x.openAt(body, 0) || !x.children() {
 		return

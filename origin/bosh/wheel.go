@@ -9,11 +9,12 @@ const (
 )
 
 // wheel holds the sessions in buckets by deadline. Nearly every request moves its session's deadline later: that only
-// overwrites the number. The session stays in its bucket until the bucket's tick comes, and is then put where it belongs.
-// So a session that is polled every few seconds is moved once a minute. What lies beyond the wheel's reach waits in its
-// farthest bucket and goes around again.
+// overwrites the number. The session stays in its bucket until the bucket's tick comes, and is then put where it
+// belongs. So a session that is polled every few seconds is moved once a minute. What lies beyond the wheel's reach
+// waits in its farthest bucket and goes around again.
 //
-// Invariant: a session in bucket i has slot&wheelMask == i, slot > tick, and slot is not later than its deadline's tick.
+// Invariant: a session in bucket i has slot&wheelMask == i, slot > tick, and slot is not later than its deadline's
+// tick.
 type wheel struct {
 	buckets [wheelBuckets]*Session
 	tick    int64 // buckets up to this tick have been visited

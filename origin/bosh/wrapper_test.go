@@ -26,7 +26,8 @@ var bodies = []struct {
 	{"CDATA in a payload", `<a xmlns='x'><![CDATA[<>&]]></a></body>`, []string{`<a xmlns='x'><![CDATA[<>&]]></a>`}},
 	{"brackets", `<a xmlns='x'>]] ]>]</a></body>`, []string{`<a xmlns='x'>]] ]>]</a>`}},
 	{"beyond ASCII", `<å xmlns='x' ö='ü'>😀</å></body>`, []string{`<å xmlns='x' ö='ü'>😀</å>`}},
-	{"white space in tags", "<a xmlns = 'x'\n b=\"'\" ><c /></a ></body >", []string{"<a xmlns = 'x'\n b=\"'\" ><c /></a >"}},
+	{"white space in tags", "<a xmlns = 'x'\n b=\"'\" ><c /></a ></body >",
+		[]string{"<a xmlns = 'x'\n b=\"'\" ><c /></a >"}},
 	{"default namespace", `<iq><q xmlns='y'/></iq></body>`, []string{`<iq xmlns='jabber:client'><q xmlns='y'/></iq>`}},
 	{"default needed inside", `<x:a xmlns:x='x'><b/></x:a></body>`,
 		[]string{`<x:a xmlns='jabber:client' xmlns:x='x'><b/></x:a>`}},
@@ -112,7 +113,8 @@ func TestRow06OneWellFormedBody(t *testing.T) {
 			r := newRig(t, Config{})
 			cl := r.open("")
 			cl.rid++
-			id := r.post("<body rid='1001' sid='" + cl.sid + "' xmlns:p='urn:p' xmlns='" + bodyNamespace + "'>" + c.content)
+			head := "<body rid='1001' sid='" + cl.sid + "' xmlns:p='urn:p' xmlns='" + bodyNamespace + "'>"
+			id := r.post(head + c.content)
 			if c.want == nil {
 				r.want(id, condition(BadRequest))
 				if len(r.svc.stanzas) > 0 {
@@ -153,7 +155,8 @@ func TestRow06Root(t *testing.T) {
 		body string
 		ok   bool
 	}{
-		{"\uFEFF<?xml version='1.0' encoding='UTF-8'?>\n<body rid='9' to='a' ver='1.6' xmlns='" + bodyNamespace + "'/> \n", true},
+		{"\uFEFF<?xml version='1.0' encoding='UTF-8'?>\n" +
+			"<body rid='9' to='a' ver='1.6' xmlns='" + bodyNamespace + "'/> \n", true},
 		{"<h:body rid='9' to='a' ver='1.6' xmlns:h='" + bodyNamespace + "'></h:body>", true},
 		{"<body rid='9' to='a' ver='1.6' xmlns='" + bodyNamespace + "' a='&bad;'/>", false},
 		{"<body rid='9' to='a' ver='1.6' xmlns='" + bodyNamespace + "' rid='9'/>", false},

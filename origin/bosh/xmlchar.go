@@ -7,7 +7,7 @@ const (
 	classSpace     uint8 = 1 << iota // S, production 3
 	classNameStart                   // may begin a name, production 4; never the colon, which namespaces give a meaning
 	className                        // may stand in a name, production 4a; nor the colon
-	classText                        // plain in character data and attribute values: no markup, no control, no quote, no ]
+	classText                        // plain in text and attribute values: no markup, control, quote or ]
 )
 
 // classes is what each byte is.
@@ -95,8 +95,9 @@ func ncName(p []byte, i int) int {
 	return i
 }
 
-// reference returns the offset after the reference whose & is p[i], and the rune it stands for; ok is false for anything
-// but a character reference and the five predefined entities (XEP-0124, section 6: no other entity references).
+// reference returns the offset after the reference whose & is p[i], and the rune it stands for; ok is false for
+// anything but a character reference and the five predefined entities (XEP-0124, section 6: no other entity
+// references).
 func reference(p []byte, i int) (r rune, end int, ok bool) {
 	i++
 	if i < len(p) && p[i] == '#' {

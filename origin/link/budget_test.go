@@ -37,15 +37,16 @@ func serve(b testing.TB, h Handler) (addr string) {
 
 // requests returns n requests as an edge would send them, with ids from first on, and the size of their replies.
 func requests(first uint64, n int) (frames []byte, replies int) {
-	body := "<body rid='2230163495637982' sid='0123456789abcdef0123456789abcdef' xmlns='http://jabber.org/protocol/httpbind'/>"
+	body := "<body rid='2230163495637982' sid='0123456789abcdef0123456789abcdef' " +
+		"xmlns='http://jabber.org/protocol/httpbind'/>"
 	for i := range uint64(n) {
 		frames = codec.AppendRequest(frames, first+i, []byte("192.0.2.7"), []byte(body))
 	}
 	return frames, n * (codec.FrameHeaderBytes + len(emptyBody))
 }
 
-// pump is an edge that sends the same turn of requests over and over, and waits for the replies to a turn before it sends
-// the one after the next.
+// pump is an edge that sends the same turn of requests over and over, and waits for the replies to a turn before it
+// sends the one after the next.
 func pump(t testing.TB, addr string, turn, turns int) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -91,8 +92,8 @@ func pump(t testing.TB, addr string, turn, turns int) {
 	}
 }
 
-// BenchmarkServer is a request and its reply over a link on loopback TCP, by how many an edge sends in one turn. The edge runs
-// on the same cores: cpu-ns/op is the processor time of both. An operation is one request.
+// BenchmarkServer is a request and its reply over a link on loopback TCP, by how many an edge sends in one turn. The
+// edge runs on the same cores: cpu-ns/op is the processor time of both. An operation is one request.
 func BenchmarkServer(b *testing.B) {
 	for _, turn := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprintf("turn=%d", turn), func(b *testing.B) {

@@ -121,8 +121,8 @@ func (l *Link) release(id uint64) {
 	l.server.handler.Release(l, id)
 }
 
-// checkLiveness ends a link of which nothing has been heard for too long, and asks one that has been silent for a while.
-// A link that is not read from, because too much is unsent, is alive as long as something can be sent.
+// checkLiveness ends a link of which nothing has been heard for too long, and asks one that has been silent for a
+// while. A link that is not read from, because too much is unsent, is alive as long as something can be sent.
 func (l *Link) checkLiveness(now int64) {
 	if l.ended {
 		return

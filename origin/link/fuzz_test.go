@@ -44,7 +44,8 @@ func feed(l *Link, p []byte, step int) {
 	}
 }
 
-// check feeds the same bytes whole and in pieces: the handler must be told the same, and the link must end the same way.
+// check feeds the same bytes whole and in pieces: the handler must be told the same, and the link must end the same
+// way.
 func check(t *testing.T, p []byte) {
 	whole, wholeHandler := bench(Config{MaxContentsBytes: 4096})
 	feed(whole, p, len(p))
@@ -60,7 +61,8 @@ func check(t *testing.T, p []byte) {
 			t.Fatalf("in pieces of %d bytes the handler was told\n%s\nwhole\n%s", step, got, want)
 		}
 		if l.ended != whole.ended || l.server.stats.Ended != whole.server.stats.Ended || len(l.live) != live {
-			t.Fatalf("in pieces of %d bytes the link ends as %v, whole as %v", step, l.server.stats.Ended, whole.server.stats.Ended)
+			t.Fatalf("in pieces of %d bytes the link ends as %v, whole as %v",
+				step, l.server.stats.Ended, whole.server.stats.Ended)
 		}
 	}
 }
@@ -68,9 +70,11 @@ func check(t *testing.T, p []byte) {
 func FuzzLink(f *testing.F) {
 	frame := func(id uint64, contents string) string { return string(codec.AppendFrame(nil, id, []byte(contents))) }
 	for _, seed := range []string{
-		"", "0", "00000004|0000000000000001|<a/>", frame(1, "<a/>") + frame(2, "::1 <b/>") + frame(0, "gone 0000000000000001\n"),
+		"", "0", "00000004|0000000000000001|<a/>",
+		frame(1, "<a/>") + frame(2, "::1 <b/>") + frame(0, "gone 0000000000000001\n"),
 		frame(1, "<a/>") + frame(1, "<a/>"), frame(0, "release all\nping x\nfrob\n") + frame(3, "<a/>"),
-		frame(1, "<a/>") + frame(0, "release 0000000000000001 0000000000000002\n") + "0000000x", frame(0, "hello\n"), frame(0, ""),
+		frame(1, "<a/>") + frame(0, "release 0000000000000001 0000000000000002\n") + "0000000x",
+		frame(0, "hello\n"), frame(0, ""),
 	} {
 		f.Add([]byte(seed))
 	}

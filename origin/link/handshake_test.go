@@ -102,7 +102,10 @@ func TestMaxLinks(t *testing.T) {
 	}
 	e.conn.Close()
 	r.until("room for another", func() bool { return r.stats().Links == 0 })
-	r.until("the first to be gone for good", func() bool { var n int; r.s.Do(func() { n = len(r.s.links) }); return n == 0 })
+	r.until("the first to be gone for good", func() (gone bool) {
+		r.s.Do(func() { gone = len(r.s.links) == 0 })
+		return gone
+	})
 	r.open()
 	if st := r.stats(); st.Ended[FaultTooMany] != 1 || st.Accepted != 3 {
 		t.Errorf("%+v", st)

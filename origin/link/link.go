@@ -51,7 +51,8 @@ func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
 // Live returns the number of requests that wait for a reply.
 func (l *Link) Live() int { return len(l.live) }
 
-// Reply answers request id; id is no longer live. A reply to an id that is not live is dropped and counted. It copies body.
+// Reply answers request id; id is no longer live. A reply to an id that is not live is dropped and counted. It copies
+// body.
 func (l *Link) Reply(id uint64, status int, body []byte) {
 	st := &l.server.stats
 	if _, ok := l.live[id]; !ok {

@@ -2,7 +2,8 @@ package link
 
 import "sync"
 
-// outbox is what waits to be written on a link. The engine puts, the writer takes, the reader waits while there is too much.
+// outbox is what waits to be written on a link. The engine puts, the writer takes, the reader waits while there is too
+// much.
 //
 // Invariant: unsent is the length of ready plus what the writer has taken and not yet written.
 type outbox struct {
@@ -22,7 +23,8 @@ func (o *outbox) init(high int) {
 	o.work.L, o.room.L = &o.mu, &o.mu
 }
 
-// put adds bytes and returns an empty buffer in exchange for p, which must not be used any more, and how much is unsent.
+// put adds bytes and returns an empty buffer in exchange for p, which must not be used any more, and how much is
+// unsent.
 func (o *outbox) put(p []byte) (empty []byte, unsent int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

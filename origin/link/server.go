@@ -120,8 +120,8 @@ func (s *Server) Drain() {
 	})
 }
 
-// Do calls f on the engine's goroutine and returns when it has: false, without calling it, when Run has ended. It must not
-// be called on the engine's goroutine itself.
+// Do calls f on the engine's goroutine and returns when it has: false, without calling it, when Run has ended. It must
+// not be called on the engine's goroutine itself.
 func (s *Server) Do(f func()) bool {
 	called := make(chan struct{})
 	if !s.send(event{kind: eventCall, call: func() { f(); close(called) }}) {

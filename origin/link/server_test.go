@@ -41,7 +41,8 @@ func TestRequestAndReply(t *testing.T) {
 	e.request(0xfedcba9876543210, "<c/>")
 	r.wantTold("request 1 192.0.2.7 <a/>", "request 2  <b/>", "request fedcba9876543210 192.0.2.7 <c/>")
 	st := r.stats()
-	if st.Links != 1 || st.Live != 1 || st.Requests != 3 || st.Replies != 2 || st.StaleReplies != 1 || st.FramesIn != 3 {
+	if st.Links != 1 || st.Live != 1 || st.Requests != 3 || st.Replies != 2 || st.StaleReplies != 1 ||
+		st.FramesIn != 3 {
 		t.Errorf("%+v", st)
 	}
 	r.s.Do(func() { r.h.last.Reply(0xfedcba9876543210, 200, []byte("<d/>")) })
@@ -84,7 +85,8 @@ func TestGoneAndRelease(t *testing.T) {
 	}
 	e.conn.Close()
 	r.wantTold("request 1 192.0.2.7 <a/>", "request 2 192.0.2.7 <a/>", "request 3 192.0.2.7 <a/>",
-		"request 4 192.0.2.7 <a/>", "request 5 192.0.2.7 <a/>", "gone 1", "gone 2", "release 3", "release all", "closed edge-1")
+		"request 4 192.0.2.7 <a/>", "request 5 192.0.2.7 <a/>", "gone 1", "gone 2", "release 3",
+		"release all", "closed edge-1")
 	if st := r.stats(); st.Live != 0 || st.Links != 0 || st.Ended[FaultNone] != 1 {
 		t.Errorf("%+v", st)
 	}
