@@ -116,6 +116,7 @@ func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
 // runningOrigin is the embedded origin at work.
 type runningOrigin struct {
 	server *link.Server
+	engine *bosh.Engine
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -144,12 +145,13 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 	}
 	cfg := link.Config{Listen: o.listen, Name: o.name, Secret: o.secret, Log: slog.Default(),
 		MaxContentsBytes: max(link.DefaultMaxContentsBytes, o.maxBody+addressBytes)}
-	server, err := link.Listen(cfg, origin.Handler(bosh.New(sessions, chat.New(cc))))
+	engine := bosh.New(sessions, chat.New(cc))
+	server, err := link.Listen(cfg, origin.Handler(engine))
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &runningOrigin{server: server, cancel: cancel, ended: make(chan error, 1)}
+	r := &runningOrigin{server: server, engine: engine, cancel: cancel, ended: make(chan error, 1)}
 	go func() {
 		err := server.Run(ctx)
 		if err == nil && ctx.Err() == nil {
@@ -162,7 +164,9 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 
 func (r *runningOrigin) addr() string { return r.server.Addr().String() }
 
+// stop tells every client that its session is over, as it is, and closes the links.
 func (r *runningOrigin) stop() {
+	r.server.Do(r.engine.Shutdown)
 	r.cancel()
 	<-r.ended
 }
