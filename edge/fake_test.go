@@ -21,7 +21,7 @@ const patience = 10 * time.Second
 
 // fakeOrigin is the far end of an edge's links, under the test's control.
 type fakeOrigin struct {
-	t      *testing.T
+	t      testing.TB
 	name   string
 	secret []byte
 	l      net.Listener
@@ -31,7 +31,7 @@ type fakeOrigin struct {
 // fakeLink is one accepted link. frames delivers the edge's requests; control its control lines after the handshake.
 type fakeLink struct {
 	net.Conn
-	t       *testing.T
+	t       testing.TB
 	frames  chan request
 	control chan string
 	max     int
@@ -42,12 +42,12 @@ type request struct {
 	addr, body string
 }
 
-func newFakeOrigin(t *testing.T, name string) *fakeOrigin {
+func newFakeOrigin(t testing.TB, name string) *fakeOrigin {
 	t.Helper()
 	return listenFake(t, name, "127.0.0.1:0")
 }
 
-func listenFake(t *testing.T, name, addr string) *fakeOrigin {
+func listenFake(t testing.TB, name, addr string) *fakeOrigin {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -226,7 +226,7 @@ func until(t testing.TB, e *Edge, c Counter, n uint64) {
 }
 
 // one is an edge with one origin and its link.
-func one(t *testing.T, set func(c *Config)) (*Edge, *fakeLink) {
+func one(t testing.TB, set func(c *Config)) (*Edge, *fakeLink) {
 	t.Helper()
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, set, o)
@@ -238,11 +238,11 @@ func one(t *testing.T, set func(c *Config)) (*Edge, *fakeLink) {
 // client is an HTTP client that does just what it is told.
 type client struct {
 	net.Conn
-	t *testing.T
+	t testing.TB
 	r *bufio.Reader
 }
 
-func connect(t *testing.T, e *Edge) *client {
+func connect(t testing.TB, e *Edge) *client {
 	t.Helper()
 	c, err := net.Dial("tcp", e.Addr().String())
 	if err != nil {
@@ -303,7 +303,7 @@ func (c *client) closed() {
 	}
 }
 
-func (r response) want(t *testing.T, status int, text string) response {
+func (r response) want(t testing.TB, status int, text string) response {
 	t.Helper()
 	if r.StatusCode != status || !strings.Contains(r.text, text) {
 		t.Fatalf("got %d %q, want %d with %q", r.StatusCode, r.text, status, text)

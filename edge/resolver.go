@@ -63,12 +63,23 @@ func lookUp(ctx context.Context, o Origin, into *atomic.Pointer[netip.AddrPort],
 			"every", resolveEvery)
 		return
 	}
-	ap := netip.AddrPortFrom(ips[0].Unmap(), uint16(port))
+	ap := netip.AddrPortFrom(preferred(ips), uint16(port))
 	if old := into.Load(); old == nil || *old != ap {
 		into.Store(&ap)
 		log.Info("origin resolved", "origin", o.Name, "address",
 			net.JoinHostPort(ap.Addr().String(), strconv.Itoa(port)))
 	}
+}
+
+// preferred is the first IPv4 address, if there is one: so does Go choose where to listen by name, and so an origin on
+// "localhost" is found although that is ::1 first.
+func preferred(ips []netip.Addr) netip.Addr {
+	for _, ip := range ips {
+		if ip = ip.Unmap(); ip.Is4() {
+			return ip
+		}
+	}
+	return ips[0]
 }
 
 func (r *resolver) stop() {

@@ -1,0 +1,186 @@
+//go:build !race
+
+// The race detector allocates where the program does not.
+
+package edge
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+)
+
+// answering is an edge and an origin that answers each request at once, the last one of a batch first. Neither the
+// origin nor what the tests do allocates, so whatever is counted is the edge's.
+func answering(t testing.TB, set func(c *Config)) *Edge {
+	t.Helper()
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, set, o)
+	l := o.raw()
+	l.say(helloLine(o.name, 0))
+	l.readFrame()
+	l.say("welcome\n")
+	until(t, e, LinksUp, 1)
+	go l.answerAll()
+	return e
+}
+
+func (l *fakeLink) answerAll() {
+	_ = l.SetReadDeadline(time.Now().Add(benchPatience))
+	in, out := make([]byte, 0, 1<<20), make([]byte, 0, 1<<20)
+	ids := make([]uint64, 0, 1<<12)
+	for {
+		n, err := l.Read(in[len(in):cap(in)])
+		if err != nil {
+			return
+		}
+		in = in[:len(in)+n]
+		used := 0
+		for {
+			f, size, ok, _ := codec.ParseFrame(in[used:], 0)
+			if !ok {
+				break
+			}
+			used += size
+			if f.ID != 0 {
+				ids = append(ids, f.ID)
+			}
+		}
+		in = in[:copy(in, in[used:])]
+		for ; len(ids) > 0; ids = ids[:len(ids)-1] {
+			out = codec.AppendReply(out, ids[len(ids)-1], 200, emptyReply)
+		}
+		if _, err := l.Write(out); err != nil {
+			return
+		}
+		out = out[:0]
+	}
+}
+
+// benchPatience is set once: setting a deadline anew each time costs more than what is measured.
+const benchPatience = time.Minute
+
+var emptyReply = []byte("<body " + ns + "/>")
+
+// rounds is a client's request or requests, written at once, and room for all of the response.
+type rounds struct {
+	c        *client
+	out, in  []byte
+	requests int
+}
+
+func newRounds(t testing.TB, e *Edge, out string) *rounds {
+	t.Helper()
+	r := &rounds{c: connect(t, e), out: []byte(out), requests: strings.Count(out, "POST ")}
+	_ = r.c.SetDeadline(time.Now().Add(benchPatience))
+	r.write()
+	one := make([]byte, 4096)
+	for got := 0; got < r.requests; { // the first time, to see how long it is
+		n, err := r.c.Conn.Read(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.in = append(r.in, one[:n]...)
+		got = strings.Count(string(r.in), string(emptyReply))
+	}
+	return r
+}
+
+func (r *rounds) write() {
+	if _, err := r.c.Conn.Write(r.out); err != nil {
+		r.c.t.Fatal(err)
+	}
+}
+
+func (r *rounds) read() {
+	if _, err := io.ReadFull(r.c.Conn, r.in); err != nil {
+		r.c.t.Fatal(err)
+	}
+}
+
+// A request that is parked and answered allocates nothing, over real sockets and with all that belongs to it.
+func TestParkAndReplyAllocateNothing(t *testing.T) {
+	tag := tagOf("a")
+	sid := "6a2f6d2e0f7c4d3a." + string(tag[:])
+	body := empty(sid, 1)
+	for _, c := range []struct{ name, out string }{
+		{"one", postText(body)},
+		{"content type", postText(empty(sid+"~"+encodeContent([]byte("text/plain")), 1))},
+		{"pipelined", strings.Repeat(postText(body), 4)},
+		{"chunked", fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+
+			"5\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", body[:5], len(body)-5, body[5:])},
+		{"old", fmt.Sprintf("POST /http-bind HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: %d\r\n\r\n%s",
+			len(body), body)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := answering(t, func(c *Config) { c.Tags = "on" })
+			r := newRounds(t, e, c.out)
+			if n := testing.AllocsPerRun(300, func() { r.write(); r.read() }); n != 0 {
+				t.Fatalf("%v allocations", n)
+			}
+		})
+	}
+}
+
+// BenchmarkParkRelease is requests through real sockets: client, edge, origin, and back, all in this process. With
+// many clients a turn of the edge has many requests, and a batch many frames.
+func BenchmarkParkRelease(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		clients int
+	}{{"1 client", 1}, {"64 clients", 64}, {"512 clients", 512}} {
+		b.Run(c.name, func(b *testing.B) {
+			e := answering(b, nil)
+			all := make([]*rounds, c.clients)
+			for i := range all {
+				all[i] = newRounds(b, e, postText(empty("s1", 1)))
+			}
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				r := all[n%len(all)] // the reply to its last request, which is the oldest one under way
+				if n >= len(all) {
+					r.read()
+				}
+				r.write()
+				n++
+			}
+		})
+	}
+}
+
+// BenchmarkExchange is the edge's own part of that, without a system call: head, body tag, routing, hold and frame,
+// and then the reply's hold and head. The connection ends in this turn, so nothing is written.
+func BenchmarkExchange(b *testing.B) {
+	tag := tagOf("a")
+	request := []byte(postText(empty("6a2f6d2e0f7c4d3a."+string(tag[:]), 1)))
+	e := answering(b, func(c *Config) { c.Tags = "on" })
+	connect(b, e)
+	conn := uint32(0)
+	for conn == 0 {
+		e.group.Do(func(r reactor, _ handler) {
+			for i := uint32(1); i < 8; i++ { // the link has a slot as well
+				if r.IsOpen(i) && r.Peer(i).IsLoopback() {
+					conn = i
+				}
+			}
+		})
+	}
+	b.ReportAllocs()
+	e.group.Do(func(r reactor, h handler) {
+		w := h.(*worker)
+		n := w.nodes[0]
+		r.Close(conn)
+		s := r.Conn(conn)
+		for b.Loop() {
+			w.exchange(conn, s, request)
+			id, _ := w.holds.First(s)
+			w.reply(n, uint64(id), 200, emptyReply)
+			n.link.Batch = n.link.Batch[:0]
+		}
+	})
+}
