@@ -101,8 +101,9 @@ func TestNothingIsTakenBehindARefusal(t *testing.T) {
 	for name, bad := range map[string]string{
 		"length and coding": "POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n" +
 			"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		"two lengths":    "POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-		"bare LF chunk":  "POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+		"two lengths": "POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+		"bare LF chunk": "POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			"3\nabc\r\n0\r\n\r\n",
 		"length of HEAD": "HEAD /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc",
 	} {
 		t.Run(name, func(t *testing.T) {

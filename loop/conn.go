@@ -128,9 +128,10 @@ func (r *Reactor) connEvent(c uint32, ev netpoll.IOEvent) {
 // Close closes connection c at the end of this turn; output that waits is lost. Closing twice is nothing.
 func (r *Reactor) Close(c uint32) { r.end(c, CauseOwner) }
 
-// CloseGracefully closes connection c once its output has left, of which some must leave every 30 seconds: our side is
-// shut down and input is thrown away until the peer closes too, for two seconds at most. Closing at once would reset the connection if the peer is
-// still sending, and the reset would overtake the answer (RFC 9112 section 9.6).
+// CloseGracefully closes connection c once its output has left, of which some must leave every 30 seconds: our side
+// is shut down and input is thrown away until the peer closes too, for two seconds at most. Closing at once would
+// reset the connection if the peer is still sending, and the reset would overtake the answer (RFC 9112 section
+// 9.6).
 func (r *Reactor) CloseGracefully(c uint32) {
 	s := r.conns.At(c)
 	if state(s.State) != stateOpen {

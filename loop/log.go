@@ -22,7 +22,7 @@ type logRecord struct {
 
 const (
 	logQueueLength = 256
-	logPatience    = time.Second // a log that takes nothing, as a pipe that nobody reads, does not keep us from stopping
+	logPatience    = time.Second // for a log that takes nothing, as a pipe that nobody reads, when we stop
 )
 
 func newLogQueue(l *slog.Logger) *logQueue {

@@ -127,7 +127,8 @@ func (s *session) logIn(t testing.TB, name string, over ...*client) (jid string)
 	for i, step := range []struct{ attributes, payload, answer string }{
 		{"", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + secret + "</auth>", "<success"},
 		{"xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "", "<bind"},
-		{"", "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", "<jid>"},
+		{"", "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
+			"<jid>"},
 	} {
 		s.rid++
 		c := over[i%len(over)]

@@ -24,8 +24,9 @@ func TestCreationOfOld(t *testing.T) {
 		t.Errorf("%s, %v", r.Status, r.Header)
 	}
 	start, _, _ := strings.Cut(r.text, ">")
-	for _, want := range []string{`\ssid='[0-9a-zA-Z]{16,}'`, `\swait='60'`, `\shold='1'`, `\srequests='2'`, `\sver='1\.6'`,
-		`\sxmpp:version='1\.0'`, `\sxmpp:restartlogic='true'`, `\sfrom='localhost'`, `\ssecure='true'`} {
+	for _, want := range []string{`\ssid='[0-9a-zA-Z]{16,}'`, `\swait='60'`, `\shold='1'`, `\srequests='2'`,
+		`\sver='1\.6'`, `\sxmpp:version='1\.0'`, `\sxmpp:restartlogic='true'`, `\sfrom='localhost'`,
+		`\ssecure='true'`} {
 		if !regexp.MustCompile(want).MatchString(start) {
 			t.Errorf("no %s in %s", want, start)
 		}

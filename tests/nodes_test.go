@@ -86,8 +86,8 @@ func TestEveryEdgeServesEverySession(t *testing.T) {
 	}
 }
 
-// TestOriginKilled: the sessions of a killed origin are told to try again for the grace, and then that it is gone. Those
-// of the other origin notice nothing. When it comes back, so do new sessions.
+// TestOriginKilled: the sessions of a killed origin are told to try again for the grace, and then that it is gone.
+// Those of the other origin notice nothing. When it comes back, so do new sessions.
 func TestOriginKilled(t *testing.T) {
 	k := newCluster(t)
 	c, other := connect(t, k.edges[0].addr), connect(t, k.edges[1].addr)
@@ -154,9 +154,9 @@ func TestEdgeKilled(t *testing.T) {
 	k.edges[0].until("the held request", func(n map[string]int) bool { return n["held_now"] == 1 })
 	at := k.edges[0].addr
 	k.edges[0].kill()
-	second.send(writer.request("<message xmlns='jabber:client' type='chat' id='m' to='" + to + "'>" +
+	second.send(writer.request("<message xmlns='jabber:client' type='chat' id='m' to='"+to+"'>"+
 		"<body>while you were out</body></message>") + writer.ping())
-	second.get().want(t, 200, writer.pong()) // so the message before it has been taken; the answer is the older request's
+	second.get().want(t, 200, writer.pong()) // so the message has been taken; the answer is the older request's
 	k.startEdge(0, at)
 	again := connect(t, at)
 	again.send(reader.again(""))
