@@ -21,11 +21,10 @@ const patience = 10 * time.Second
 
 // fakeOrigin is the far end of an edge's links, under the test's control.
 type fakeOrigin struct {
-	t      testing.TB
-	name   string
-	secret []byte
-	l      net.Listener
-	links  chan *fakeLink
+	t     testing.TB
+	name  string
+	l     net.Listener
+	links chan *fakeLink
 }
 
 // fakeLink is one accepted link. frames delivers the edge's requests; control its control lines after the handshake.

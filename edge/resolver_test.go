@@ -27,7 +27,7 @@ func TestPreferredAddress(t *testing.T) {
 	}
 }
 
-// An origin can be given by name; one that has no address yet is not waited for longer than a look-up takes.
+// An origin can be given by name; what has no address yet is looked up again later, and ends nothing.
 func TestResolverFindsLocalhost(t *testing.T) {
 	r, addrs := startResolver([]Origin{{Name: "a", Address: "localhost:5279"}, {Name: "b", Address: "127.0.0.1:1"},
 		{Name: "c", Address: "localhost:no-such-service"}}, slog.New(slog.DiscardHandler))

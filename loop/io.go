@@ -23,6 +23,9 @@ func (r *Reactor) readable(c uint32) {
 	default:
 		return
 	}
+	if s.Flags&flagReady != 0 {
+		return // what is kept is delivered first, at the end of this turn; the poller will say again that there is more
+	}
 	buf, kept := r.read, (*buffer)(nil)
 	if s.In != 0 {
 		kept = r.bufs.at(s.In)
@@ -45,7 +48,6 @@ func (r *Reactor) readable(c uint32) {
 	case err != nil:
 		r.end(c, CauseReset)
 	case n == 0:
-		r.redeliver(c) // what it had sent before, if that waits for the end of the turn
 		r.end(c, CausePeer)
 	case kept == nil:
 		r.deliver(c, r.read[:n])
@@ -132,8 +134,14 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 		b := r.bufs.at(s.In)
 		b.B = b.B[:copy(b.B, rest)]
 	}
+	again := need == Again
+	if again {
+		need = 0
+	}
 	r.bufs.at(s.In).need = need
-	r.bill(c, s.In)
+	if r.bill(c, s.In) && again {
+		r.makeReady(c)
+	}
 }
 
 // Write sends head and then body on connection c: at once if the socket takes them, else as it does. It borrows

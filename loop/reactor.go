@@ -23,7 +23,8 @@ type Handler interface {
 	// Open: connection c was accepted.
 	Open(c uint32)
 	// Data: p is all input of c that is not consumed yet. It borrows p until return. The reactor keeps
-	// what is not consumed and calls again when p has at least need bytes (0: when anything more came).
+	// what is not consumed and calls again when p has at least need bytes (0: when anything more came; Again: at the
+	// end of the turn).
 	Data(c uint32, p []byte) (consumed, need int)
 	// Progress: some of the output of c that had to wait has left. Flushed: all of it has.
 	Progress(c uint32)
@@ -43,6 +44,9 @@ type Handler interface {
 	// Stop: the reactor ends after this; links are flushed once more.
 	Stop()
 }
+
+// Again, as what Data needs, lets the other connections have their turn before the rest of the input.
+const Again = -1
 
 // Reactor is one event loop: a poller, its listeners, its connections, its timing wheel, its links. It shares nothing
 // with its siblings; its methods may be called by its Handler only.
