@@ -82,7 +82,6 @@ type Reactor struct {
 	pa        netpoll.PollAttachment
 	counters  [numCounters]uint64
 	rand      *rand.Rand
-	failure   error
 }
 
 // Kinds of descriptors that are not connections, in byFD.
