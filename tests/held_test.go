@@ -61,27 +61,24 @@ func TestThirtyThousandHeld(t *testing.T) {
 	if grown := held.now - before.now; grown > heldConnections*maxHeldBytes+heldAllowance {
 		t.Errorf("%d bytes more for %d held connections", grown, heldConnections)
 	}
-	// It still serves: a connection is free in no reactor, but sessions go on over those that are there.
+	newProbe(t, e.addr).once() // five sigma of headroom (see package loop) leave room for one more
 	released := time.Now()
 	tellAll(crowds, func(i int) string { return []string{"terminate", "close"}[i%2] })
 	c = e.until("all gone", func(c map[string]int) bool { return c["held_now"]+c["open_now"]+c["buffered_now"] == 0 })
 	after := e.memory()
 	t.Logf("all gone after %v; edge: %v", time.Since(released).Round(time.Millisecond), after)
-	if c["gone"] == 0 || c["gone"]+c["released"] != c["parked"] || c["closed"] != heldConnections {
+	if c["gone"] == 0 || c["gone"]+c["released"] != c["parked"] || c["closed"] != heldConnections+probeConnections {
 		t.Errorf("counters %v", c)
 	}
-	if grown := after.most - before.now; grown > heldConnections*maxHeldBytes+2*heldAllowance {
+	if grown := after.most - before.now; grown > heldConnections*maxHeldBytes+heldAllowance {
 		t.Errorf("%d bytes more at the worst moment", grown)
 	}
-	last := connect(t, e.addr)
-	s := create(t, last)
-	s.logIn(t, "last", last)
-	last.send(s.ping())
-	last.get().want(t, 200, s.pong())
+	newProbe(t, e.addr).once()
 }
 
-// heldAllowance is what does not depend on the number of connections.
-const heldAllowance = 16 * mib
+// heldAllowance is what does not depend on the number of connections: 4 MiB before Go first collects, and two links'
+// batches of up to 1 MiB each with what they were before they grew.
+const heldAllowance = 8 * mib
 
 // tellAll gives every crowd its order at the same time and waits for all.
 func tellAll(crowds []*crowd, order func(i int) string) {

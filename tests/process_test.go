@@ -172,7 +172,8 @@ func (p *process) counters() map[string]int {
 	from := p.said()
 	p.signal(syscall.SIGUSR1)
 	m := map[string]int{}
-	for _, c := range counterPattern.FindAllStringSubmatch(p.line(from, "msg=counters"), -1) {
+	_, list, _ := strings.Cut(p.line(from, "msg=counters"), "map[")
+	for _, c := range counterPattern.FindAllStringSubmatch(list, -1) {
 		m[c[1]], _ = strconv.Atoi(c[2])
 	}
 	return m

@@ -1,0 +1,132 @@
+package tests
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+)
+
+// TestSlowReaders: thousands of clients ask for much, all at once, and read nothing.
+func TestSlowReaders(t *testing.T) {
+	const clients, requests, answerBytes = 3000, 300, 500
+	a := underAttack(t, "")
+	s := newSwarm(t, a.addr, clients, 4096)
+	s.send(strings.Repeat("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n", requests))
+	c := a.survived(clients, clients*requests*answerBytes, attackBound)
+	if c["idle_timeouts"]+c["write_stalls"]+c["over_budget"] < clients {
+		t.Error("it is not said why the clients were cut off")
+	}
+}
+
+// TestSlowReadersOfLargeReplies: the kernel takes megabytes for a client that reads nothing; then it is the edge that
+// has to keep what is left, or cut the client off.
+func TestSlowReadersOfLargeReplies(t *testing.T) {
+	const clients, requests, replyBytes = 100, 100, 100 << 10
+	body := []byte("<body " + boshNS + ">" + strings.Repeat("x", replyBytes) + "</body>")
+	generous := newScripted(t, "bad", func(l *scriptedLink) {
+		for {
+			id, ok := l.request()
+			if !ok || !l.write(codec.AppendReply(nil, id, 200, body)) {
+				return
+			}
+		}
+	})
+	a := underAttack(t, generous.addr)
+	s := newSwarm(t, a.addr, clients, 4096)
+	s.send(strings.Repeat(pollBad(""), requests))
+	c := a.survived(clients, clients*requests*replyBytes, attackBound)
+	if c["slow_readers"]+c["write_stalls"] == 0 || c["slow_readers"]+c["write_stalls"]+c["over_budget"] != clients {
+		t.Error("it is not said why the clients were cut off")
+	}
+}
+
+// TestPipelinedFlood: clients send requests without end; their origin answers none.
+func TestPipelinedFlood(t *testing.T) {
+	const clients, requests, bodyBytes, underWay = 1000, 100, 4 << 10, 8
+	sink := newScripted(t, "bad", func(l *scriptedLink) {
+		for ok := true; ok; {
+			_, ok = l.request()
+		}
+	})
+	a := underAttack(t, sink.addr, "--hold-timeout", "5s", "--max-pipelined", fmt.Sprint(underWay))
+	s := newSwarm(t, a.addr, clients, 0)
+	offered := s.send(strings.Repeat(pollBad(strings.Repeat("x", bodyBytes)), requests))
+	c := a.survived(clients, offered, attackBound)
+	if c["expired"] == 0 || c["expired"]+c["over_budget"]+c["table_full"]+c["idle_timeouts"] < clients {
+		t.Error("it is not said why the clients were cut off")
+	}
+	if held := c["parked"] - c["released"]; held > clients*underWay {
+		t.Errorf("%d requests were under way, at most %d may be", held, clients*underWay)
+	}
+}
+
+// TestHalfRequests: thousands of clients send a part of a request, in two pieces, and no more.
+func TestHalfRequests(t *testing.T) {
+	const clients = 2000
+	const post = "POST /http-bind HTTP/1.1\r\nHost: h\r\n"
+	for _, c := range []struct {
+		name, first, second, counter string
+		announced                    int // bytes that are said to come
+	}{
+		{"heads", post + "X: " + strings.Repeat("x", 10_000), "xx", "head_timeouts", 16 << 10},
+		{"bodies", post + "Content-Length: 200000\r\n\r\n<body ", "x", "body_timeouts", 200_000},
+		{"chunks", post + "Transfer-Encoding: chunked\r\n\r\n30000\r\n<body ", "x", "body_timeouts", 0x30000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // they wait for timeouts most of the time
+			a := underAttack(t, "")
+			s := newSwarm(t, a.addr, clients, 0)
+			s.send(c.first)
+			s.send(c.second)
+			n := a.survived(clients, clients*c.announced, attackBound)
+			if n[c.counter] == 0 || n[c.counter]+n["over_budget"] != clients {
+				t.Errorf("%d %s and %d over the budget of %d clients",
+					n[c.counter], c.counter, n["over_budget"], clients)
+			}
+		})
+	}
+}
+
+// TestResets: thousands of clients vanish with a reset, at every moment of a request's life, again and again.
+func TestResets(t *testing.T) {
+	const clients, waves = 1000, 3
+	a := underAttack(t, "")
+	for range waves {
+		s := newSwarm(t, a.addr, clients, 0)
+		s.each(func(i int, c *net.TCPConn) { resetAt(i, c) })
+		a.until("held requests", func(c map[string]int) bool { return c["held_now"] >= clients/5 })
+		s.reset()
+		a.until("the end of the wave", func(c map[string]int) bool { return c["held_now"] <= 1 && c["open_now"] <= 1 })
+	}
+	c := a.survived(waves*clients, 0, attackRest)
+	if c["gone"] < waves*clients/5 || c["gone"]+c["released"] != c["parked"] {
+		t.Errorf("%d requests parked, %d released, %d gone", c["parked"], c["released"], c["gone"])
+	}
+}
+
+// resetAt brings a client to where it will be when it vanishes: one of five moments.
+func resetAt(i int, c *net.TCPConn) {
+	_ = c.SetDeadline(time.Now().Add(patience))
+	m := member{conn: c}
+	switch i % 5 {
+	case 0: // connected
+	case 1: // within a head
+		_ = m.send("POST /http-bind HTTP/1.1\r\nHo")
+	case 2: // within a body
+		_ = m.send("POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n<body")
+	case 3: // a request is held
+		_ = m.send(postText(creationText("localhost")))
+		text, _ := m.read(bufio.NewReader(c))
+		if found := sidPattern.FindStringSubmatch(text); found != nil {
+			m.session = session{found[1], 1000}
+			_ = m.send(m.session.request(""))
+		}
+	case 4: // an answer is on its way
+		_ = m.send(postText(creationText("localhost")))
+	}
+}
