@@ -35,7 +35,7 @@ func (k *cluster) startOrigin(name, listen string) {
 }
 
 func (k *cluster) startEdge(i int, listen string) {
-	k.edges[i] = serve(k.t, "edge", "--listen", listen, "--secret-file", k.secret, "--grace", "1s", "--name",
+	k.edges[i] = serve(k.t, "edge", "--listen", listen, "--secret-file", k.secret, "--grace", "2s", "--name",
 		fmt.Sprint("edge", i), "--reactors", "2", "--max-connections", "1000", "--origin",
 		"a="+k.origins["a"].addr+",b="+k.origins["b"].addr).linked(4)
 }

@@ -56,12 +56,19 @@ func (s *swarm) each(do func(i int, c *net.TCPConn)) {
 	wg.Wait()
 }
 
+// maxKernelBytes are taken by the kernel at once, whether the edge reads or not.
+const maxKernelBytes = 16 << 10
+
 // send has all clients send a text, or as much of it as the edge takes within a moment. That a client is cut off before
 // or meanwhile is what may well happen to it.
 func (s *swarm) send(text string) (sent int) {
+	moment := patience
+	if len(text) > maxKernelBytes {
+		moment = 50 * time.Millisecond
+	}
 	var mu sync.Mutex
 	s.each(func(_ int, c *net.TCPConn) {
-		_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		_ = c.SetWriteDeadline(time.Now().Add(moment))
 		n, _ := c.Write([]byte(text))
 		mu.Lock()
 		sent += n
