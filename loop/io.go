@@ -74,6 +74,14 @@ func (r *Reactor) bill(c uint32, b uint32) bool {
 	}
 	r.counters[OverBudget]++
 	r.end(c, CauseBudget)
+	// Given back now and not with the connection: a thousand may ask in one turn, and who asks for what is there must
+	// not be cut off for them.
+	if s := r.conns.At(c); s.In == b {
+		r.dropInput(s)
+	} else {
+		r.bufs.put(s.Out)
+		s.Out = 0
+	}
 	return false
 }
 

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"net"
 	"strings"
 	"testing"
 )
@@ -43,5 +44,54 @@ func TestAgainLetsOthersHaveTheirTurn(t *testing.T) {
 	}
 	if why := receive(t, closed); why != CausePeer {
 		t.Errorf("closed because of %v", why)
+	}
+}
+
+// TestOverTheBudgetTheAskerAloneIsCutOff: of many connections that ask for buffers in one turn, as many get one as the
+// budget has room for, and at no time is more allocated than one buffer beyond it.
+func TestOverTheBudgetTheAskerAloneIsCutOff(t *testing.T) {
+	const clients, bytes, budget = 300, 8 << 10, 64 * 8 << 10
+	most := 0
+	delivered := make(chan int, clients)
+	proceed := make(chan struct{})
+	g := start(t, Config{Reactors: 1, MaxConnections: clients + 1, MaxBufferedBytes: budget}, func(r *Reactor, h *testHandler) {
+		seen := 0
+		h.data = func(_ uint32, p []byte) (int, int) {
+			if seen++; seen == 1 {
+				delivered <- seen
+				<-proceed // until all the others' input is there
+				return len(p), 0
+			}
+			most = max(most, r.BufferedBytes())
+			delivered <- seen
+			return 0, 2 * bytes
+		}
+	})
+	first := dial(t, g)
+	conns := make([]*net.TCPConn, clients)
+	for i := range conns {
+		conns[i] = dial(t, g)
+	}
+	send(t, first, "x")
+	receive(t, delivered)
+	for _, c := range conns {
+		send(t, c, strings.Repeat("x", bytes))
+	}
+	close(proceed)
+	for range clients {
+		receive(t, delivered)
+	}
+	open := 0
+	g.Do(func(r *Reactor, _ Handler) {
+		r.endTurn()
+		open = r.accept.clients - 1
+		most = max(most, r.BufferedBytes())
+	})
+	if most > budget+maxPooledBytes {
+		t.Errorf("%d bytes were allocated, the budget is %d", most, budget)
+	}
+	// A buffer may be somewhat larger than what is in it.
+	if open > budget/bytes || open < budget/bytes/2 {
+		t.Errorf("%d of %d connections are left; the budget has room for %d", open, clients, budget/bytes)
 	}
 }
