@@ -8,7 +8,7 @@ import (
 // What an edge under attack may keep. Every attack here would have it keep many times as much.
 const (
 	attackReactors  = 2
-	attackBuffered  = 8 * mib   // --max-buffered-bytes, a reactor
+	attackBuffered  = 2 * mib   // --max-buffered-bytes, a reactor
 	attackOutput    = 128 << 10 // --max-output-bytes, a connection
 	attackHighWater = 1 * mib   // --link-high-water, a link
 

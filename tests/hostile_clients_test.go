@@ -13,7 +13,7 @@ import (
 
 // TestSlowReaders: thousands of clients ask for much, all at once, and read nothing.
 func TestSlowReaders(t *testing.T) {
-	const clients, requests, answerBytes = 3000, 300, 500
+	const clients, requests, answerBytes = 5000, 300, 500
 	a := underAttack(t, "")
 	s := newSwarm(t, a.addr, clients, 4096)
 	s.send(strings.Repeat("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n", requests))
@@ -67,7 +67,7 @@ func TestPipelinedFlood(t *testing.T) {
 
 // TestHalfRequests: thousands of clients send a part of a request, in two pieces, and no more.
 func TestHalfRequests(t *testing.T) {
-	const clients = 2000
+	const clients = 4000
 	const post = "POST /http-bind HTTP/1.1\r\nHost: h\r\n"
 	for _, c := range []struct {
 		name, first, second, counter string
