@@ -54,7 +54,8 @@ func TestOverTheBudgetTheAskerAloneIsCutOff(t *testing.T) {
 	most := 0
 	delivered := make(chan int, clients)
 	proceed := make(chan struct{})
-	g := start(t, Config{Reactors: 1, MaxConnections: clients + 1, MaxBufferedBytes: budget}, func(r *Reactor, h *testHandler) {
+	cfg := Config{Reactors: 1, MaxConnections: clients + 1, MaxBufferedBytes: budget}
+	g := start(t, cfg, func(r *Reactor, h *testHandler) {
 		seen := 0
 		h.data = func(_ uint32, p []byte) (int, int) {
 			if seen++; seen == 1 {
