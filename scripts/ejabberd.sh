@@ -1,0 +1,377 @@
+#!/usr/bin/env bash
+# A private ejabberd in a directory of its own: configuration, database, log, cookie, node name, ports and epmd. Any
+# number of them run at once, by any user, and none touches the system's ejabberd.
+#
+#   scripts/ejabberd.sh start DIR [option...]   start it, wait until it serves, and print how to reach it:
+#                                                   bosh http://127.0.0.1:PORT/bosh   its own mod_bosh
+#                                                   link 127.0.0.1:PORT               mod_megaphone, where there is one
+#                                                   node NAME
+#                                                   pid N
+#   scripts/ejabberd.sh ctl DIR COMMAND...      what `ejabberdctl COMMAND...` prints, and its exit status
+#   scripts/ejabberd.sh eval DIR EXPRESSIONS    the value of Erlang expressions, evaluated in the node
+#   scripts/ejabberd.sh stop DIR                end it as an operator would; by force where it does not end
+#   scripts/ejabberd.sh kill DIR                end it at once (SIGKILL)
+#
+# Options of start:
+#   --bosh-port N, --link-port N   instead of free ports
+#   --node NAME                    instead of ejabberd@localhost; give the nodes of one cluster different ones
+#   --secret TEXT                  shared with edges; none without it
+#   --join DIR2                    become a node of the cluster of the one that runs in DIR2
+#   --max-inactivity S             seconds without a request after which a BOSH session ends (default 30)
+#   --owner PID                    stop when that process has ended, however it ended
+#   --patience S                   how long the start may take (default 90)
+#
+# The domains: localhost (accounts: ctl DIR register NAME localhost PASSWORD), anon.localhost (SASL ANONYMOUS only) and
+# demo.localhost (any name with any password, and everyone online is in everyone's roster).
+# DIR/ejabberd.yml is written by the first start and left alone by later ones, ports and options of the first included.
+# EJABBERD_EBIN names another ejabberd's ebin directory than that of Debian's package; ERL_FLAGS are erl's own.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+module=$here/../ejabberd/mod_megaphone
+
+fail() {
+	printf 'ejabberd.sh: %s\n' "$*" >&2
+	exit 1
+}
+
+usage() {
+	sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2
+	exit 2
+}
+
+# ---- What is there ----------------------------------------------------------------------------------------------
+
+find_ejabberd() {
+	ebin=${EJABBERD_EBIN:-}
+	[ -n "$ebin" ] || ebin=$(dirname "$(ls /usr/lib/*/ejabberd-*/ebin/ejabberd.app 2>/dev/null | tail -n 1)")
+	[ -f "$ebin/ejabberd.app" ] || fail "ejabberd is missing: run make setup-test"
+	for program in erl erl_call epmd; do
+		command -v "$program" >/dev/null || fail "$program is missing: run make setup-test"
+	done
+	libs=$(dirname "$(dirname "$ebin")")
+}
+
+# state NAME: what the start has noted in DIR/NAME.
+state() { cat "$dir/$1" 2>/dev/null || true; }
+
+# ours PID: the process is this directory's and not one that got its number later.
+ours() {
+	[ -n "$1" ] && tr '\0' '\n' 2>/dev/null <"/proc/$1/cmdline" | grep -qxF -e "\"$dir/mnesia\""
+}
+
+running() { ours "$(state pid)"; }
+
+# ended PID SECONDS: waits for the end of a process.
+ended() {
+	timeout "$2" tail --pid="$1" -f /dev/null
+}
+
+# free_port: below the ports that the kernel gives to clients, and nobody listens there.
+free_port() {
+	local port
+	for _ in $(seq 100); do
+		port=$((10000 + (RANDOM * 32768 + RANDOM) % 22000))
+		if ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+			echo "$port"
+			return
+		fi
+	done
+	fail "no free port"
+}
+
+# ---- epmd: one a cluster, on the loopback interface -------------------------------------------------------------
+
+# DIR/epmd has its port and its pid; in the directories of further nodes of a cluster it is a link to the first one's.
+epmd_names() {
+	ERL_EPMD_PORT=$(state epmd/port) epmd -names 2>/dev/null
+}
+
+start_epmd() {
+	mkdir -p "$dir/epmd"
+	epmd_names >/dev/null && return
+	local port pid
+	for _ in $(seq 10); do
+		port=$(state epmd/port)
+		port=${port:-$(free_port)}
+		# epmd has no name for us to know it by: the working directory is it. See stop_epmd.
+		(cd "$(readlink -f "$dir/epmd")" &&
+			exec setsid epmd -port "$port" -address 127.0.0.1 </dev/null >log 2>&1) &
+		pid=$!
+		disown
+		echo "$port" >"$dir/epmd/port"
+		echo "$pid" >"$dir/epmd/pid"
+		for _ in $(seq 100); do
+			epmd_names >/dev/null && kill -0 "$pid" 2>/dev/null && return
+			kill -0 "$pid" 2>/dev/null || break
+			sleep 0.05
+		done
+		rm -f "$dir/epmd/port"
+	done
+	fail "epmd does not start: $(state epmd/log)"
+}
+
+# The last node ends it.
+stop_epmd() {
+	local pid
+	pid=$(state epmd/pid)
+	[ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$(readlink -f "$dir/epmd")" ] || return 0
+	if ! epmd_names | grep -q '^name '; then
+		kill "$pid"
+		ended "$pid" 10 || kill -9 "$pid"
+	fi
+}
+
+# ---- The node ---------------------------------------------------------------------------------------------------
+
+# call EXPRESSIONS: has the node evaluate them; what they write is written to standard output.
+call() {
+	printf '%s\n' "$1" | HOME=$dir ERL_EPMD_PORT=$(state epmd/port) timeout "${2:-60}" \
+		erl_call -sname "$(state node)" -r -timeout "${2:-60}" -e -fetch_stdout -no_result_term
+}
+
+# text STRING: an Erlang expression for it that no character in it can break.
+text() { printf 'unicode:characters_to_list(base64:decode("%s"))' "$(printf %s "$1" | base64 -w 0)"; }
+
+# guarded EXPRESSIONS: calls them; their last value, or the error, is written after a mark and becomes our exit status.
+guarded() {
+	local out
+	running || fail "no ejabberd runs in $dir"
+	out=$(call "$1"; echo .) || true
+	out=${out%.}
+	case $out in
+	*"
+exit:"*) ;;
+	exit:*) out=$'\n'$out ;;
+	*) fail "ejabberd in $dir does not answer: $out" ;;
+	esac
+	local status=${out##*$'\n'exit:}
+	out=${out%$'\n'exit:*}
+	out=${out#$'\n'}
+	[ -z "$out" ] || printf '%s\n' "${out%$'\n'}"
+	return "${status%%[!0-9]*}"
+}
+
+ctl() {
+	local list='' arg
+	for arg in "$@"; do list="$list${list:+,}$(text "$arg")"; done
+	guarded "S = case ejabberd_ctl:process([$list]) of {_, N} -> N; N -> N end, io:format(\"~nexit:~b~n\", [S])."
+}
+
+evaluate() {
+	guarded "T = $(text "$1."),
+		try {ok, K, _} = erl_scan:string(T), {ok, X} = erl_parse:parse_exprs(K),
+			{value, V, _} = erl_eval:exprs(X, erl_eval:new_bindings()), io:format(\"~0tp~nexit:0~n\", [V])
+		catch C:R -> io:format(\"~0tp~nexit:1~n\", [{C, R}]) end."
+}
+
+# Every port that it was told to listen on is its own, not another process's.
+listens() {
+	local want
+	want=$(sed -n 's/^ *port: \([0-9]*\)$/\1/p' "$dir/ejabberd.yml" | paste -sd,)
+	[ "$(evaluate "[P || P <- [$want], not lists:any(fun(S) -> prim_inet:sockname(S) =:= {ok, {{127,0,0,1}, P}}
+		andalso inet:peername(S) =:= {error, enotconn} end,
+		[S || S <- erlang:ports(), {name, \"tcp_inet\"} =:= erlang:port_info(S, name)])]" 2>/dev/null)" = "[]" ]
+}
+
+ready() {
+	[ "$(evaluate 'lists:keymember(ejabberd, 1, application:which_applications())' 2>/dev/null)" = true ] && listens
+}
+
+compile_module() {
+	mkdir -p "$dir/ebin"
+	[ -d "$module/src" ] || return 0
+	command -v erlc >/dev/null || fail "erlc is missing: run make setup-test"
+	local include=()
+	local i
+	for i in "$libs"/ejabberd-*/include; do include+=(-I "$i"); done
+	ERL_LIBS=$libs erlc -pa "$ebin" "${include[@]}" -I "$module/include" -o "$dir/ebin" "$module"/src/*.erl ||
+		fail "mod_megaphone does not compile"
+}
+
+write_config() {
+	local listener='' mod=''
+	if [ -d "$module/src" ]; then
+		mod='  mod_megaphone: {}'
+		listener="  -
+    port: ${link_port:-$(free_port)}
+    ip: \"127.0.0.1\"
+    module: mod_megaphone"
+		[ -z "$secret" ] || listener="$listener
+    secret: \"$secret\""
+	fi
+	cat >"$dir/ejabberd.yml" <<END
+hosts:
+  - localhost
+  - anon.localhost
+  - demo.localhost
+loglevel: info
+# Private: this ejabberd federates with nobody, so it needs no certificate.
+acme:
+  auto: false
+auth_method: internal
+auth_password_format: plain
+host_config:
+  anon.localhost:
+    auth_method: anonymous
+    anonymous_protocol: sasl_anon
+  demo.localhost:
+    auth_method: anonymous
+    anonymous_protocol: both
+    allow_multiple_connections: true
+    # Any password is right, so there is none that SCRAM could prove.
+    disable_sasl_mechanisms: [digest-md5, scram-sha-1, scram-sha-256, scram-sha-512]
+listen:
+  -
+    port: ${bosh_port:-$(free_port)}
+    ip: "127.0.0.1"
+    module: ejabberd_http
+    request_handlers:
+      /bosh: mod_bosh
+$listener
+modules:
+  mod_admin_extra: {}
+  mod_bosh:
+    max_inactivity: $inactivity
+  mod_disco: {}
+$mod
+  mod_muc:
+    default_room_options:
+      allow_subscription: true
+  mod_offline: {}
+  mod_ping: {}
+  mod_roster:
+    versioning: true
+  mod_time: {}
+  mod_version:
+    show_os: false
+append_host_config:
+  demo.localhost:
+    modules:
+      mod_shared_roster: {}
+END
+}
+
+# launch: erl in the background, in a session of its own and with nothing of ours open but its log.
+launch() {
+	echo "$node" >"$dir/node"
+	mkdir -p "$dir/log"
+	# -kernel: distribution is for this machine. +K and +P are as in Debian's ejabberdctl.
+	HOME=$dir ERL_EPMD_PORT=$(state epmd/port) ERL_EPMD_ADDRESS=127.0.0.1 ERL_LIBS=$libs \
+		ERL_CRASH_DUMP=$dir/log/erl_crash.dump EJABBERD_LOG_PATH=$dir/log/ejabberd.log \
+		EJABBERD_CONFIG_PATH=$dir/ejabberd.yml \
+		setsid erl -noinput -sname "$node" -start_epmd false -kernel inet_dist_use_interface '{127,0,0,1}' \
+		+K true +P 250000 -pa "$dir/ebin" "$ebin" -mnesia dir "\"$dir/mnesia\"" -s ejabberd \
+		</dev/null >"$dir/log/erl.log" 2>&1 &
+	echo $! >"$dir/pid"
+	disown
+}
+
+await_ready() {
+	local end=$((SECONDS + patience))
+	until ready; do
+		if ! running || [ "$SECONDS" -ge "$end" ]; then
+			tail -n 15 "$dir/log/erl.log" "$dir/log/ejabberd.log" >&2 || true
+			end_node now
+			fail "ejabberd in $dir did not start within $patience s"
+		fi
+		sleep 0.1
+	done
+}
+
+start() {
+	local bosh_port='' link_port='' node=ejabberd@localhost secret='' join='' inactivity=30 owner='' patience=90
+	while [ $# -gt 0 ]; do
+		[ $# -ge 2 ] || usage
+		case $1 in
+		--bosh-port) bosh_port=$2 ;;
+		--link-port) link_port=$2 ;;
+		--node) node=$2 ;;
+		--secret) secret=$2 ;;
+		--join) join=$(readlink -f "$2") ;;
+		--max-inactivity) inactivity=$2 ;;
+		--owner) owner=$2 ;;
+		--patience) patience=$2 ;;
+		*) usage ;;
+		esac
+		shift 2
+	done
+	running && fail "an ejabberd runs in $dir already"
+	case $node in *@*) ;; *) node=$node@localhost ;; esac
+	if [ -n "$join" ] && [ ! -e "$dir/epmd" ]; then
+		ln -s "$(readlink -f "$join/epmd")" "$dir/epmd"
+		cp -p "$join/.erlang.cookie" "$dir/"
+	fi
+	if [ ! -f "$dir/.erlang.cookie" ]; then
+		(umask 077 && head -c 15 /dev/urandom | base64 | tr -d '+/=' >"$dir/.erlang.cookie")
+		chmod 400 "$dir/.erlang.cookie"
+	fi
+	[ -f "$dir/ejabberd.yml" ] || write_config
+	compile_module
+	start_epmd
+	launch
+	await_ready
+	if [ -n "$join" ] && [ ! -f "$dir/joined" ]; then
+		ctl join_cluster "$(cat "$join/node")" >&2
+		touch "$dir/joined"
+		await_ready
+	fi
+	if [ ! -f "$dir/demo" ] && [ -z "$join" ]; then
+		ctl srg_create everyone demo.localhost Everyone 'who is here' everyone >/dev/null
+		ctl srg_user_add @online@ demo.localhost everyone demo.localhost >/dev/null
+		touch "$dir/demo"
+	fi
+	[ -z "$owner" ] || watch_owner "$owner"
+	local port
+	port=$(sed -n '/module: ejabberd_http/q;s/^ *port: //p' "$dir/ejabberd.yml" | tail -n 1)
+	echo "bosh http://127.0.0.1:$port/bosh"
+	port=$(sed -n '/module: mod_megaphone/q;s/^ *port: //p' "$dir/ejabberd.yml" | tail -n 1)
+	! grep -q 'module: mod_megaphone' "$dir/ejabberd.yml" || echo "link 127.0.0.1:$port"
+	echo "node $node"
+	echo "pid $(state pid)"
+}
+
+# watch_owner PID: stops this ejabberd when the process ends.
+watch_owner() {
+	setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$2" stop "$3"' \
+		watch "$1" "$here/ejabberd.sh" "$dir" </dev/null >/dev/null 2>&1 &
+	echo $! >"$dir/watch"
+}
+
+# end_node kindly|now
+end_node() {
+	local pid
+	pid=$(state pid)
+	if running; then
+		if [ "$1" = kindly ]; then
+			# As init:stop() would, but that takes seconds more for what has nothing left to lose.
+			call 'application:stop(ejabberd), application:stop(mnesia), halt().' 20 >/dev/null 2>&1 || true
+			ended "$pid" 20 || true
+		fi
+		! running || kill -9 "$pid"
+		ended "$pid" 10 || fail "process $pid does not end"
+	fi
+	rm -f "$dir/pid"
+	stop_epmd
+}
+
+[ $# -ge 2 ] || usage
+verb=$1
+case $verb in start) mkdir -p "$2" ;; esac
+dir=$(readlink -f "$2")
+[ -d "$dir" ] || fail "$2 is no directory"
+shift 2
+case $verb in
+start)
+	find_ejabberd
+	start "$@"
+	;;
+ctl) ctl "$@" ;;
+eval)
+	[ $# -eq 1 ] || usage
+	evaluate "$1"
+	;;
+stop) end_node kindly ;;
+kill) end_node now ;;
+*) usage ;;
+esac
