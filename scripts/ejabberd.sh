@@ -64,7 +64,11 @@ running() { ours "$(state pid)"; }
 
 # ended PID SECONDS: waits for the end of a process.
 ended() {
-	timeout "$2" tail -s 0.05 --pid="$1" -f /dev/null
+	local end=$((SECONDS + $2))
+	while kill -0 "$1" 2>/dev/null; do
+		[ "$SECONDS" -lt "$end" ] || return
+		sleep 0.05
+	done
 }
 
 # free_port: below the ports that the kernel gives to clients, and nobody listens there.
