@@ -1,0 +1,175 @@
+%%% Megaphone's end in ejabberd: a listener for the links of edges, and the commands to see them.
+%%%
+%%% An edge holds the HTTP connections of BOSH clients and sends their requests over a few TCP links. This module
+%%% hands them to ejabberd's own BOSH engine, so that mod_bosh must be loaded for the hosts that are served. Each link
+%%% is a process, mod_megaphone_link, and so is each request that is held, mod_megaphone_request.
+-module(mod_megaphone).
+-behaviour(gen_mod).
+-behaviour(ejabberd_listener).
+
+%% gen_mod
+-export([start/2, stop/1, reload/3, depends/2, mod_options/1, mod_doc/0]).
+%% ejabberd_listener
+-export([start/3, start_link/3, accept/1, listen_opt_type/1, listen_options/0]).
+%% ejabberd commands and hooks
+-export([links/0, stats/0, drain/0]).
+
+-include("ejabberd_commands.hrl").
+
+-define(MAX_CONTENTS, 16777216).
+
+%%% gen_mod: the commands are there as soon as one host has the module.
+
+start(_Host, _Opts) ->
+    ejabberd_commands:register_commands(?MODULE, commands()),
+    %% Before the listeners close, so that edges have the time to send new users to another node.
+    ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, 50).
+
+stop(Host) ->
+    case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
+        true -> ok;
+        false ->
+            ejabberd_hooks:delete(ejabberd_stopping, ?MODULE, drain, 50),
+            ejabberd_commands:unregister_commands(commands())
+    end.
+
+reload(_Host, _NewOpts, _OldOpts) ->
+    ok.
+
+depends(_Host, _Opts) ->
+    [{mod_bosh, hard}].
+
+mod_options(_Host) ->
+    [].
+
+%%% ejabberd_listener
+
+start(SockMod, Socket, Opts) ->
+    mod_megaphone_link:start(SockMod, Socket, Opts).
+
+start_link(SockMod, Socket, Opts) ->
+    mod_megaphone_link:start_link(SockMod, Socket, Opts).
+
+accept(Pid) ->
+    mod_megaphone_link:accept(Pid).
+
+listen_opt_type(secret) ->
+    econf:binary("^.+$");
+listen_opt_type(name) ->
+    econf:binary("^[A-Za-z0-9._-]{1,64}$");
+listen_opt_type(max_contents) ->
+    econf:int(1024, ?MAX_CONTENTS);
+listen_opt_type(max_held) ->
+    econf:pos_int();
+listen_opt_type(ping_timeout) ->
+    econf:timeout(second);
+listen_opt_type(high_water) ->
+    econf:int(1024, 1 bsl 30);
+listen_opt_type(max_unsent) ->
+    econf:int(1024, 1 bsl 40).
+
+listen_options() ->
+    [{secret, undefined},
+     {name, node_name()},
+     {max_contents, 1048576},
+     {max_held, 250000},
+     {ping_timeout, 15000},
+     {high_water, 1048576},
+     {max_unsent, 67108864}].
+
+%% This node's name in the protocol's alphabet: ejabberd@localhost is ejabberd.localhost.
+node_name() ->
+    Name = << <<(case mod_megaphone_codec:valid_name(<<C>>) of true -> C; false -> $. end)>>
+              || <<C>> <= atom_to_binary(node(), latin1) >>,
+    binary:part(Name, 0, min(byte_size(Name), 64)).
+
+%%% Commands
+
+commands() ->
+    Links = [{edge, string}, {address, string}, {seconds, integer}, {live, integer}, {unsent, integer},
+             {frames_in, integer}, {frames_out, integer}, {bytes_in, integer}, {bytes_out, integer},
+             {reads, integer}, {writes, integer}],
+    [#ejabberd_commands{
+        name = megaphone_links, tags = [megaphone],
+        desc = "List the links of Megaphone edges to this node",
+        longdesc = "One line for each reactor of each edge: its name and address, how long the link has been up, the "
+            "requests that are held, the bytes that are not written yet, and what has gone over the link.",
+        module = ?MODULE, function = links, args = [], policy = admin,
+        result_desc = "The links",
+        result_example = [{"edge-1", "192.0.2.7:40122", 3600, 5012, 0, 310422, 305410, 40102003, 31044210, 902, 881}],
+        result = {links, {list, {link, {tuple, Links}}}}},
+     #ejabberd_commands{
+        name = megaphone_stats, tags = [megaphone],
+        desc = "Show what all links to this node have done since it was started",
+        longdesc = "links and live are as of now; everything else only grows. ended_X counts the links that ended for "
+            "the reason X.",
+        module = ?MODULE, function = stats, args = [], policy = admin,
+        result_desc = "Counters with their values",
+        result_example = [{"links", 2}, {"live", 10024}],
+        result = {stats, {list, {stat, {tuple, [{name, string}, {value, integer}]}}}}},
+     #ejabberd_commands{
+        name = megaphone_drain, tags = [megaphone],
+        desc = "Ask all edges to open no new sessions on this node",
+        longdesc = "Sessions that are there go on. It holds until the node is started again. Without another node new "
+            "users are refused.",
+        module = ?MODULE, function = drain, args = [], policy = admin,
+        result_desc = "Status code: 0 on success, 1 otherwise",
+        result = {res, rescode}}].
+
+links() ->
+    [{binary_to_list(Edge), binary_to_list(Address), Seconds, Live, Unsent, FramesIn, FramesOut, BytesIn, BytesOut,
+      Reads, Writes}
+     || #{stage := up, edge := Edge, address := Address, seconds := Seconds, live := Live, unsent := Unsent,
+          frames_in := FramesIn, frames_out := FramesOut, bytes_in := BytesIn, bytes_out := BytesOut,
+          reads := Reads, writes := Writes} <- infos()].
+
+stats() ->
+    Infos = infos(),
+    [{"links", length([up || #{stage := up} <- Infos])},
+     {"live", lists:sum([Live || #{live := Live} <- Infos])}
+     | [{name_of(Counter), Value} || {Counter, Value} <- mod_megaphone_stats:all()]].
+
+name_of({ended, Fault}) -> "ended_" ++ atom_to_list(Fault);
+name_of(Counter) -> atom_to_list(Counter).
+
+infos() ->
+    [Info || Pid <- link_pids(), {ok, Info} <- [mod_megaphone_link:info(Pid)]].
+
+%% The listener's supervisor has the links as its children, unless the listener has `supervisor: false`.
+link_pids() ->
+    try [Pid || {_, Pid, _, _} <- supervisor:which_children(mod_megaphone_sup), is_pid(Pid)]
+    catch exit:{noproc, _} -> []
+    end.
+
+drain() ->
+    mod_megaphone_stats:drain(),
+    lists:foreach(fun mod_megaphone_link:drain/1, link_pids()).
+
+%%% Documentation, as `ejabberdctl man` and the web site have it
+
+mod_doc() ->
+    #{desc =>
+          [<<"This module lets Megaphone edges serve the BOSH clients of this node: an edge holds their HTTP "
+             "connections and sends their requests over a few TCP links. Clients, sessions and accounts are as with "
+             "_`mod_bosh`_, which must be loaded as well.">>,
+           <<"Add the module and its listener. Listen on a private network, and give edges and listener the same "
+             "secret. Options of the listener:">>,
+           <<"- `secret: Secret`: what an edge must know. Without it every edge is welcome.">>,
+           <<"- `name: Name`: how this node calls itself to edges. The default is the name of the Erlang node.">>,
+           <<"- `max_contents: Bytes`: the largest request, 1024 to 16777216. The default is '1048576'.">>,
+           <<"- `max_held: Number`: requests that one link may have under way; the client of one more is asked to try "
+             "again (status 503). The default is '250000'.">>,
+           <<"- `ping_timeout: Time`: a link that is silent for so long is closed. The default is '15' seconds.">>,
+           <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>,
+           <<"- `max_unsent: Bytes`: a link with more unsent bytes is closed. The default is '67108864'.">>],
+      example =>
+          ["listen:",
+           "  -",
+           "    port: 5279",
+           "    ip: \"10.0.0.2\"",
+           "    module: mod_megaphone",
+           "    secret: \"what only the edges know\"",
+           "",
+           "modules:",
+           "  mod_bosh: {}",
+           "  mod_megaphone: {}"]}.

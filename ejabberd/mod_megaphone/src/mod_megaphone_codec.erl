@@ -1,0 +1,261 @@
+%%% The bytes of the link protocol (PROTOCOL.md), the origin's half: frames, control lines, hello and welcome, and the
+%%% proof of the secret. Pure functions; no process, no socket.
+%%%
+%%% A parser gives {ok, ...}, {more, Bytes} when there is too little yet, or {error, Reason}. What it gives are
+%%% sub-binaries of its argument: whoever keeps one for longer than a turn copies it (binary:copy/1), or it keeps the
+%%% whole read alive.
+-module(mod_megaphone_codec).
+
+-export([parse_frame/2, parse_request/1, next_line/1, next_id/1, parse_hello/1]).
+-export([frame/2, reply/3, hello/3, welcome/1]).
+-export([mac/5, equal/2, valid_name/1]).
+
+-export_type([id/0, hello/0]).
+
+%% A connection ID. 0 is the link itself.
+-type id() :: 0..16#ffffffffffffffff.
+
+-type hello() :: #{version := pos_integer(),
+                   name := binary(),
+                   nonce := <<_:128>>,
+                   mac => <<_:256>>,
+                   max => pos_integer()}.
+
+%% length "|" id "|"
+-define(HEADER_BYTES, (8 + 1 + 16 + 1)).
+-define(MAX_CONTENTS, 16777216).
+%% Six groups of an IPv6 address and an IPv4 address.
+-define(MAX_ADDRESS_BYTES, 45).
+-define(MAX_VERB_BYTES, 32).
+-define(MAX_NAME_BYTES, 64).
+
+-define(is_digit(C), (C >= $0 andalso C =< $9)).
+-define(is_hex(C), (?is_digit(C) orelse (C >= $a andalso C =< $f))).
+-define(is_lower(C), (C >= $a andalso C =< $z)).
+-define(is_upper(C), (C >= $A andalso C =< $Z)).
+
+%%% Frames
+
+%% Takes the first frame off Bytes. Max is the largest contents that this end takes. {more, N}: N bytes at least,
+%% counted from the start of Bytes, make more possible. A header is refused by its first wrong byte.
+-spec parse_frame(binary(), pos_integer()) ->
+          {ok, id(), binary(), Rest :: binary()} |
+          {more, pos_integer()} |
+          {error, length | too_large | separator | id}.
+parse_frame(Bytes, Max) ->
+    parse_length(Bytes, 8, 0, Bytes, Max).
+
+parse_length(<<$|, Rest/binary>>, 0, Length, Bytes, Max) when Length =< Max ->
+    parse_id(Rest, 16, 0, Length, Bytes);
+parse_length(_, 0, Length, _, Max) when Length > Max ->
+    {error, too_large};
+parse_length(<<>>, _, _, _, _) ->
+    {more, ?HEADER_BYTES};
+parse_length(_, 0, _, _, _) ->
+    {error, separator};
+parse_length(<<C, Rest/binary>>, N, Length, Bytes, Max) when ?is_digit(C) ->
+    parse_length(Rest, N - 1, Length * 10 + C - $0, Bytes, Max);
+parse_length(_, _, _, _, _) ->
+    {error, length}.
+
+parse_id(<<$|, Rest/binary>>, 0, Id, Length, Bytes) ->
+    case Rest of
+        <<Contents:Length/binary, Next/binary>> ->
+            {ok, Id, Contents, Next};
+        _ when byte_size(Bytes) >= ?HEADER_BYTES ->
+            {more, ?HEADER_BYTES + Length}
+    end;
+parse_id(<<>>, _, _, _, _) ->
+    {more, ?HEADER_BYTES};
+parse_id(_, 0, _, _, _) ->
+    {error, separator};
+parse_id(<<C, Rest/binary>>, N, Id, Length, Bytes) when ?is_digit(C) ->
+    parse_id(Rest, N - 1, Id * 16 + C - $0, Length, Bytes);
+parse_id(<<C, Rest/binary>>, N, Id, Length, Bytes) when C >= $a, C =< $f ->
+    parse_id(Rest, N - 1, Id * 16 + C - $a + 10, Length, Bytes);
+parse_id(_, _, _, _, _) ->
+    {error, id}.
+
+-spec frame(id(), iodata()) -> iolist().
+frame(Id, Contents) ->
+    [header(Id, iolist_size(Contents)) | Contents].
+
+header(Id, Length) ->
+    <<(decimal(Length))/binary, $|, (hex(<<Id:64>>))/binary, $|>>.
+
+decimal(N) ->
+    << <<($0 + N div P rem 10)>> || P <- [10000000, 1000000, 100000, 10000, 1000, 100, 10, 1] >>.
+
+%%% Requests and replies
+
+%% The contents of a frame with an ID: the client's address, undefined where the edge gave none, and what it posted.
+%% Whether the address is one, and not only made of the same characters, is for the caller to find.
+-spec parse_request(binary()) -> {ok, binary() | undefined, binary()} | {error, address}.
+parse_request(<<$<, _/binary>> = Body) ->
+    {ok, undefined, Body};
+parse_request(Contents) ->
+    parse_address(Contents, 0, Contents).
+
+parse_address(<<$\s, Body/binary>>, N, Contents) when N >= 2, N =< ?MAX_ADDRESS_BYTES ->
+    {ok, binary:part(Contents, 0, N), Body};
+parse_address(<<C, Rest/binary>>, N, Contents) when
+      ?is_hex(C); C >= $A, C =< $F; C =:= $.; C =:= $: ->
+    parse_address(Rest, N + 1, Contents);
+parse_address(_, _, _) ->
+    {error, address}.
+
+%% The status is left out where that leaves no doubt.
+-spec reply(id(), 200..599, binary()) -> iolist().
+reply(Id, 200, <<>>) -> frame(Id, <<>>);
+reply(Id, 200, <<$<, _/binary>> = Body) -> frame(Id, Body);
+reply(Id, Status, Body) when Status >= 200, Status =< 599 ->
+    frame(Id, [integer_to_binary(Status), $\s, Body]).
+
+%%% Control lines
+
+%% Takes the first line off the contents of a control frame.
+-spec next_line(binary()) ->
+          none | {ok, Verb :: binary(), Args :: binary() | undefined, Rest :: binary()} | {error, line | verb | args}.
+next_line(<<>>) ->
+    none;
+next_line(Contents) ->
+    case binary:split(Contents, <<$\n>>) of
+        [_] -> {error, line};
+        [Line, Rest] -> parse_line(Line, verb_bytes(Line, 0), Rest)
+    end.
+
+parse_line(Line, N, Rest) when N > 0, N =< ?MAX_VERB_BYTES ->
+    case Line of
+        <<Verb:N/binary>> -> {ok, Verb, undefined, Rest};
+        <<Verb:N/binary, $\s, Args/binary>> ->
+            case Args =/= <<>> andalso is_value(Args) of
+                true -> {ok, Verb, Args, Rest};
+                false -> {error, args}
+            end;
+        _ -> {error, verb}
+    end;
+parse_line(_, _, _) ->
+    {error, verb}.
+
+%% Lower-case letters, digits and "-": verbs and keys.
+verb_bytes(<<C, Rest/binary>>, N) when ?is_lower(C); ?is_digit(C); C =:= $- -> verb_bytes(Rest, N + 1);
+verb_bytes(_, N) -> N.
+
+%% Anything but control characters, the tab aside.
+is_value(<<C, Rest/binary>>) when C >= 16#20, C =/= 16#7f; C =:= $\t -> is_value(Rest);
+is_value(Rest) -> Rest =:= <<>>.
+
+%% Takes the first ID off the arguments of "gone" or "release".
+-spec next_id(binary()) -> none | {ok, id(), Rest :: binary()} | {error, id}.
+next_id(<<>>) ->
+    none;
+next_id(<<Digits:16/binary, Rest/binary>>) ->
+    case {unhex(Digits), Rest} of
+        {{ok, <<0:64>>}, _} -> {error, id};
+        {{ok, <<Id:64>>}, <<>>} -> {ok, Id, <<>>};
+        {{ok, <<Id:64>>}, <<$\s, Next/binary>>} when Next =/= <<>> -> {ok, Id, Next};
+        _ -> {error, id}
+    end;
+next_id(_) ->
+    {error, id}.
+
+%%% Hello and welcome
+
+%% The arguments of the edge's hello. Unknown keys are for later versions; none may be there twice.
+-spec parse_hello(binary() | undefined) -> {ok, hello()} | {error, hello}.
+parse_hello(undefined) ->
+    {error, hello};
+parse_hello(Args) ->
+    case parse_pairs(binary:split(Args, <<$\s>>, [global]), #{}) of
+        {ok, #{version := _, name := _, nonce := _} = Hello} -> {ok, Hello};
+        _ -> {error, hello}
+    end.
+
+parse_pairs([], Hello) ->
+    {ok, Hello};
+parse_pairs([Pair | Pairs], Hello) ->
+    N = verb_bytes(Pair, 0),
+    case Pair of
+        <<Name:N/binary, $=, Text/binary>> when N > 0, Text =/= <<>> ->
+            case parse_value(Name, Text) of
+                unknown -> parse_pairs(Pairs, Hello);
+                {Key, {ok, Value}} when not is_map_key(Key, Hello) -> parse_pairs(Pairs, Hello#{Key => Value});
+                _ -> error
+            end;
+        _ ->
+            error
+    end.
+
+parse_value(<<"version">>, Text) -> {version, number(Text)};
+parse_value(<<"name">>, Text) -> {name, name(Text)};
+parse_value(<<"nonce">>, Text) when byte_size(Text) =:= 32 -> {nonce, unhex(Text)};
+parse_value(<<"nonce">>, _) -> {nonce, error};
+parse_value(<<"mac">>, Text) when byte_size(Text) =:= 64 -> {mac, unhex(Text)};
+parse_value(<<"mac">>, _) -> {mac, error};
+parse_value(<<"max">>, Text) ->
+    case number(Text) of
+        {ok, Max} when Max =< ?MAX_CONTENTS -> {max, {ok, Max}};
+        _ -> {max, error}
+    end;
+parse_value(_, _) -> unknown.
+
+%% A number from 1 to 999,999,999 without leading zeros.
+number(<<C, _/binary>> = Text) when C >= $1, C =< $9, byte_size(Text) =< 9 ->
+    try {ok, binary_to_integer(Text)}
+    catch error:badarg -> error
+    end;
+number(_) ->
+    error.
+
+name(Text) ->
+    case valid_name(Text) of
+        true -> {ok, binary:copy(Text)};
+        false -> error
+    end.
+
+%% 1 to 64 of A-Z a-z 0-9 . _ -
+-spec valid_name(binary()) -> boolean().
+valid_name(Text) ->
+    Text =/= <<>> andalso byte_size(Text) =< ?MAX_NAME_BYTES andalso is_name(Text).
+
+is_name(<<C, Rest/binary>>) when
+      ?is_lower(C); ?is_upper(C); ?is_digit(C); C =:= $.; C =:= $_; C =:= $- -> is_name(Rest);
+is_name(Rest) -> Rest =:= <<>>.
+
+-spec hello(Name :: binary(), Nonce :: <<_:128>>, Max :: pos_integer()) -> iolist().
+hello(Name, Nonce, Max) ->
+    frame(0, [<<"hello version=1 name=">>, Name, <<" nonce=">>, hex(Nonce), <<" max=">>, integer_to_binary(Max), $\n]).
+
+-spec welcome(Mac :: <<_:256>> | undefined) -> iolist().
+welcome(undefined) -> frame(0, <<"welcome\n">>);
+welcome(Mac) -> frame(0, [<<"welcome mac=">>, hex(Mac), $\n]).
+
+%%% The secret
+
+%% HMAC-SHA256(Secret, Role NUL A NUL B NUL Name). A is the nonce of the other end, B of the one that proves; Name is
+%% the edge's.
+-spec mac(Secret :: binary(), Role :: binary(), A :: binary(), B :: binary(), Name :: binary()) -> <<_:256>>.
+mac(Secret, Role, A, B, Name) ->
+    crypto:mac(hmac, sha256, Secret, [Role, 0, A, 0, B, 0, Name]).
+
+%% Compares two MACs in a time that does not depend on where they differ.
+-spec equal(<<_:256>>, <<_:256>>) -> boolean().
+equal(<<A:256>>, <<B:256>>) ->
+    A bxor B =:= 0.
+
+%%% Hexadecimal digits, lower-case
+
+hex(Bytes) ->
+    << <<(digit(N))>> || <<N:4>> <= Bytes >>.
+
+digit(N) when N < 10 -> $0 + N;
+digit(N) -> $a + N - 10.
+
+unhex(Digits) ->
+    case [0 || <<C>> <= Digits, not ?is_hex(C)] of
+        [] -> {ok, << <<(undigit(C)):4>> || <<C>> <= Digits >>};
+        _ -> error
+    end.
+
+undigit(C) when C =< $9 -> C - $0;
+undigit(C) -> C - $a + 10.

@@ -1,0 +1,46 @@
+%%% Why a link ends: what the edge is told, what is counted, and what the log says. The log says it once in a while,
+%%% with the number of times that were passed over, so that nobody can fill a disk.
+-module(mod_megaphone_fault).
+
+-export([reason/1, peer/3, ended/3, log/3]).
+
+-include("logger.hrl").
+
+-type fault() :: mod_megaphone_stats:fault().
+
+%% What the edge is told; undefined where there is nobody to tell.
+-spec reason(fault()) -> binary() | undefined.
+reason(grammar) -> <<"protocol error: bad frame">>;
+reason(early) -> <<"protocol error: nothing but hello before welcome">>;
+reason(version) -> <<"this origin speaks version 1 only">>;
+reason(secret) -> <<"the mac in hello is missing or wrong: are both ends given the same secret?">>;
+reason(duplicate) -> <<"protocol error: this id is live">>;
+reason(timeout) -> <<"nothing was heard for too long">>;
+reason(_) -> undefined.
+
+%% The edge says that it closes the link, and why.
+-spec peer(Edge :: binary(), From :: binary(), binary() | undefined) -> ok.
+peer(Edge, From, undefined) ->
+    peer(Edge, From, <<"(no reason given)">>);
+peer(Edge, From, Reason) ->
+    log(peer, "the edge ~ts at ~ts closes its link: ~ts", [Edge, From, Reason]).
+
+%% A link ended for another reason than that the edge closed it.
+-spec ended(fault(), Edge :: binary(), From :: binary()) -> ok.
+ended(Fault, Edge, From) ->
+    mod_megaphone_stats:add({ended, Fault}, 1),
+    log(Fault, "link of the edge ~ts at ~ts ended: ~ts", [Edge, From, in_words(Fault)]).
+
+in_words(io) -> <<"reading or writing failed">>;
+in_words(overflow) -> <<"the edge does not read, and more than max_unsent bytes wait for it">>;
+in_words(peer) -> <<"the edge said that it was our fault">>;
+in_words(Fault) -> reason(Fault).
+
+%% Logs a warning, if its class is due.
+-spec log(mod_megaphone_stats:class(), string(), [term()]) -> ok.
+log(Class, Format, Args) ->
+    case mod_megaphone_stats:log_due(Class) of
+        {true, 0} -> ?WARNING_MSG("Megaphone: " ++ Format, Args);
+        {true, N} -> ?WARNING_MSG("Megaphone: " ++ Format ++ " (and ~B times more since the last time)", Args ++ [N]);
+        false -> ok
+    end.

@@ -1,0 +1,401 @@
+%%% One link: the TCP connection of one reactor of an edge, and the origin's end of the link protocol (PROTOCOL.md) on
+%%% it.
+%%%
+%%%     socket --> link ------spawns------> request ... ejabberd_bosh
+%%%     socket <-- writer <-- link <-- exit signal -- request
+%%%
+%%% A request process ends with its reply as the reason of its exit. The link, which traps exits, appends the frame to
+%%% its batch, and the batch goes to the writer when all messages that were waiting have been dealt with. So one write
+%%% carries all that is ready, and nothing waits for a batch to fill.
+%%%
+%%% Bounds: above high_water bytes unsent the link does not read, above max_unsent it ends. Above max_held live ids:
+%%% 503. Contents above max_contents: the link ends.
+-module(mod_megaphone_link).
+-behaviour(gen_server).
+
+-export([start/3, start_link/3, accept/1, info/1, drain/1]).
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-include("logger.hrl").
+
+-record(state,
+        {socket :: gen_tcp:socket(),
+         opts :: #{atom() => term()},
+         peer = {127, 0, 0, 1} :: inet:ip_address(),
+         from = <<>> :: binary(),               % the edge's address and port, for people
+         %% accepted: the socket is not ours yet. next: greeting
+         %% greeting: our hello is on its way. next: up (the edge's came and was answered), closing
+         %% up: requests and replies. next: closing
+         %% closing: our last words are on their way, and what still comes is of no interest. next: the process ends
+         stage = accepted :: accepted | greeting | up | closing,
+         fault = none :: mod_megaphone_stats:fault(),   % why it is closing
+         name = <<"(unnamed)">> :: binary(),    % the edge's
+         edge_max = 16777216 :: pos_integer(),  % the largest contents that the edge takes
+         nonce = <<>> :: binary(),              % ours
+         rest = <<>> :: binary(),               % the beginning of a frame
+         need = 1 :: pos_integer(),             % as many bytes of it make more possible
+         live = mod_megaphone_live:new() :: mod_megaphone_live:live(),
+         outbox :: mod_megaphone_outbox:outbox(),
+         reading = false :: boolean(),          % the socket is armed
+         pinged = false :: boolean(),           % since something came
+         heard_at = 0 :: integer(),             % something came: ms of monotonic time
+         moved_at = 0 :: integer(),             % something left
+         opened_at = 0 :: integer(),
+         frames_in = 0 :: non_neg_integer(),
+         bytes_in = 0 :: non_neg_integer(),
+         reads = 0 :: non_neg_integer()}).
+
+%% Before welcome there is no need for more.
+-define(MAX_GREETING_BYTES, 4096).
+-define(MAX_TOKEN_BYTES, 64).
+-define(READ_BYTES, 65536).
+-define(STATUS_BYTES, 4).
+-define(TICK_MS, 1000).
+%% How long the last words have to arrive, and a new socket to become ours.
+-define(LINGER_MS, 1000).
+
+%%% For ejabberd_listener
+
+-spec start(gen_tcp, gen_tcp:socket(), [{atom(), term()}]) -> {ok, pid()} | {error, term()} | ignore.
+start(gen_tcp, Socket, Opts) ->
+    gen_server:start(?MODULE, {Socket, Opts}, []).
+
+-spec start_link(gen_tcp, gen_tcp:socket(), [{atom(), term()}]) -> {ok, pid()} | {error, term()} | ignore.
+start_link(gen_tcp, Socket, Opts) ->
+    gen_server:start_link(?MODULE, {Socket, Opts}, []).
+
+%% The socket is the process's now.
+-spec accept(pid()) -> ok.
+accept(Pid) ->
+    gen_server:cast(Pid, accept).
+
+%%% For commands
+
+%% What there is to say of the link; error when it has ended.
+-spec info(pid()) -> {ok, #{atom() => term()}} | error.
+info(Pid) ->
+    try {ok, gen_server:call(Pid, info)}
+    catch exit:_ -> error
+    end.
+
+%% Asks the edge for no more new sessions over this link.
+-spec drain(pid()) -> ok.
+drain(Pid) ->
+    gen_server:cast(Pid, drain).
+
+%%% gen_server
+
+init({Socket, Opts}) ->
+    process_flag(trap_exit, true),
+    Defaults = maps:from_list(mod_megaphone:listen_options()),
+    {ok, #state{socket = Socket, opts = maps:merge(Defaults, maps:from_list(Opts)),
+                outbox = mod_megaphone_outbox:new(Socket)}, ?LINGER_MS}.
+
+handle_cast(accept, #state{stage = accepted} = State) ->
+    {noreply, State, {continue, greet}};
+handle_cast(drain, #state{stage = up} = State) ->
+    next(control(<<"drain\n">>, State));
+handle_cast(_, State) ->
+    next(State).
+
+handle_continue(greet, #state{socket = Socket, opts = #{name := Name, max_contents := Max}} = State) ->
+    case {inet:setopts(Socket, [{buffer, ?READ_BYTES}]), inet:peername(Socket)} of
+        {ok, {ok, Peer}} ->
+            Nonce = mod_megaphone_handshake:nonce(),
+            Now = now_ms(),
+            Greeting = State#state{stage = greeting, nonce = Nonce, peer = mod_megaphone_address:of_peer(Peer),
+                                   from = mod_megaphone_address:text(Peer),
+                                   heard_at = Now, moved_at = Now, opened_at = Now},
+            tick_later(Greeting),
+            read_on(append(mod_megaphone_codec:hello(Name, Nonce, Max), Greeting));
+        _ ->
+            stop(io, State)
+    end.
+
+handle_call(info, From, #state{outbox = Outbox} = State) ->
+    Info = #{stage => State#state.stage, edge => State#state.name, address => State#state.from,
+             live => mod_megaphone_live:size(State#state.live), seconds => (now_ms() - State#state.opened_at) div 1000,
+             unsent => mod_megaphone_outbox:unsent(Outbox), frames_in => State#state.frames_in,
+             bytes_in => State#state.bytes_in, reads => State#state.reads},
+    gen_server:reply(From, maps:merge(Info, mod_megaphone_outbox:counts(Outbox))),
+    next(State).
+
+handle_info(timeout, #state{stage = accepted} = State) ->
+    stop(io, State);
+handle_info(timeout, #state{outbox = Outbox} = State) ->
+    next(State#state{outbox = mod_megaphone_outbox:flush(Outbox)});
+handle_info({tcp, Socket, _}, #state{socket = Socket, stage = closing} = State) ->
+    read_on(State);
+handle_info({tcp, Socket, Bytes}, #state{socket = Socket} = State) ->
+    N = byte_size(Bytes),
+    mod_megaphone_stats:add(reads, 1),
+    mod_megaphone_stats:add(bytes_in, N),
+    take_bytes(Bytes, State#state{reading = false, heard_at = now_ms(), pinged = false, reads = State#state.reads + 1,
+                                  bytes_in = State#state.bytes_in + N});
+handle_info({'EXIT', Pid, {reply, Id, Status, Body}}, State) ->
+    next(reply_to(Id, Pid, Status, Body, State));
+handle_info({wrote, N}, #state{outbox = Outbox} = State) ->
+    maybe_read_on(State#state{outbox = mod_megaphone_outbox:wrote(N, Outbox), moved_at = now_ms()});
+handle_info({written, ok}, #state{outbox = Outbox} = State) ->
+    maybe_read_on(State#state{outbox = mod_megaphone_outbox:written(Outbox)});
+handle_info({written, {error, _}}, State) ->
+    stop(io, State);
+handle_info(tick, #state{live = Live} = State) ->
+    tick_later(State),
+    check_liveness(State#state{live = mod_megaphone_live:sweep(Live)});
+handle_info({tcp_closed, Socket}, #state{socket = Socket} = State) ->
+    stop(none, State);
+handle_info({tcp_error, Socket, _}, #state{socket = Socket} = State) ->
+    stop(io, State);
+handle_info(linger_end, State) ->
+    stop(none, State);
+handle_info({'EXIT', Pid, Reason}, State) ->
+    exited(Pid, Reason, State);
+handle_info(_, State) ->                % {garbage_collect, swept, _} among others
+    next(State).
+
+%% The request processes are linked to this one, and end with it.
+terminate(_Reason, #state{socket = Socket}) ->
+    gen_tcp:close(Socket).
+
+%% What waits leaves as soon as no message does.
+next(#state{outbox = Outbox, opts = #{max_unsent := Max}} = State) ->
+    case {mod_megaphone_outbox:unsent(Outbox) > Max, mod_megaphone_outbox:due(Outbox)} of
+        {true, _} -> stop(overflow, State);
+        {false, true} -> {noreply, State, 0};
+        {false, false} -> {noreply, State}
+    end.
+
+%%% What comes in
+
+take_bytes(Bytes, #state{rest = Rest, need = Need} = State) when byte_size(Rest) + byte_size(Bytes) < Need ->
+    read_on(State#state{rest = <<Rest/binary, Bytes/binary>>});
+take_bytes(Bytes, #state{rest = <<>>} = State) ->
+    take_frames(Bytes, State);
+take_bytes(Bytes, #state{rest = Rest} = State) ->
+    take_frames(<<Rest/binary, Bytes/binary>>, State).
+
+take_frames(Bytes, #state{frames_in = FramesIn} = State) ->
+    case mod_megaphone_codec:parse_frame(Bytes, max_contents(State)) of
+        {ok, Id, Contents, Rest} ->
+            mod_megaphone_stats:add(frames_in, 1),
+            case take_frame(Id, Contents, State#state{frames_in = FramesIn + 1}) of
+                {ok, Taken} -> take_frames(Rest, Taken);
+                {fault, Fault, Taken} -> close(Fault, Taken)
+            end;
+        {more, Need} ->
+            %% The rest is copied, so that the bytes before it can go.
+            read_on(State#state{rest = binary:copy(Bytes), need = Need});
+        {error, _} ->
+            close(grammar, State)
+    end.
+
+max_contents(#state{stage = greeting}) -> ?MAX_GREETING_BYTES;
+max_contents(#state{opts = #{max_contents := Max}}) -> Max.
+
+take_frame(0, Lines, State) ->
+    take_lines(Lines, State);
+take_frame(Id, Contents, #state{stage = up, live = Live} = State) ->
+    case {mod_megaphone_codec:parse_request(Contents), mod_megaphone_live:is_live(Id, Live)} of
+        {{error, _}, _} -> {fault, grammar, State};
+        {_, true} -> {fault, duplicate, State};
+        {{ok, Address, Body}, false} -> {ok, take_request(Id, Address, Body, State)}
+    end;
+take_frame(_, _, State) ->
+    {fault, early, State}.
+
+take_request(Id, Address, Body, #state{peer = Peer, live = Live, opts = #{max_held := Max}} = State) ->
+    mod_megaphone_stats:add(requests, 1),
+    Room = mod_megaphone_live:size(Live) < Max,
+    case Room andalso mod_megaphone_request:start(Id, Body, mod_megaphone_address:client(Address, Peer)) of
+        {ok, Pid} ->
+            State#state{live = mod_megaphone_live:add(Id, Pid, Live)};
+        _ ->
+            %% The client sends the same request again.
+            mod_megaphone_stats:add(refused, 1),
+            mod_megaphone_fault:log(refused, "requests of the edge ~ts get 503: ~B are held, there is no room for more",
+                                    [State#state.name, mod_megaphone_live:size(Live)]),
+            append(mod_megaphone_codec:reply(Id, 503, <<>>), State)
+    end.
+
+take_lines(Contents, State) ->
+    case mod_megaphone_codec:next_line(Contents) of
+        none -> {ok, State};
+        {error, _} -> {fault, grammar, State};
+        {ok, Verb, Args, Rest} ->
+            case take_line(State#state.stage, Verb, Args, Rest, State) of
+                {ok, Taken} -> take_lines(Rest, Taken);
+                Fault -> Fault
+            end
+    end.
+
+take_line(greeting, <<"hello">>, Args, <<>>, State) ->
+    case mod_megaphone_codec:parse_hello(Args) of
+        {ok, Hello} -> welcome(Hello, State);
+        {error, _} -> {fault, grammar, State}
+    end;
+take_line(_, <<"error">>, Reason, _, #state{name = Name, from = From} = State) ->
+    mod_megaphone_fault:peer(Name, From, Reason),
+    {fault, peer, State};
+take_line(greeting, _, _, _, State) ->
+    {fault, early, State};
+take_line(up, <<"gone">>, Args, _, State) when is_binary(Args) ->
+    each_id(Args, fun gone/2, State);
+take_line(up, <<"release">>, <<"all">>, _, State) ->
+    {ok, State};
+take_line(up, <<"release">>, Args, _, State) when is_binary(Args) ->
+    each_id(Args, fun release/2, State);
+take_line(up, <<"ping">>, Token, _, State) when is_binary(Token), byte_size(Token) =< ?MAX_TOKEN_BYTES ->
+    {ok, control([<<"pong ">>, Token, $\n], State)};
+take_line(up, Verb, _, _, State) when Verb =:= <<"pong">>; Verb =:= <<"drain">> ->
+    {ok, State};                        % something came: that is all a pong means, and drain means nothing to an origin
+take_line(up, Verb, _, _, State) when
+      Verb =:= <<"gone">>; Verb =:= <<"release">>; Verb =:= <<"ping">>; Verb =:= <<"hello">>; Verb =:= <<"welcome">> ->
+    {fault, grammar, State};
+take_line(up, Verb, _, _, #state{name = Name} = State) ->
+    mod_megaphone_stats:add(unknown_verbs, 1),
+    mod_megaphone_fault:log(unknown_verbs, "the edge ~ts says \"~ts\", which this version ignores", [Name, Verb]),
+    {ok, State}.
+
+welcome(#{name := Name} = Hello, #state{nonce = Nonce, edge_max = Max, opts = #{secret := Secret}} = State) ->
+    case mod_megaphone_handshake:meet(Hello, Nonce, Secret) of
+        {ok, Welcome} ->
+            mod_megaphone_stats:add(links_opened, 1),
+            ?INFO_MSG("Megaphone: link of the edge ~ts at ~ts opened", [Name, State#state.from]),
+            Up = append(Welcome, State#state{stage = up, name = Name, edge_max = maps:get(max, Hello, Max)}),
+            case mod_megaphone_stats:draining() of
+                true -> {ok, control(<<"drain\n">>, Up)};
+                false -> {ok, Up}
+            end;
+        {fault, Fault} ->
+            {fault, Fault, State#state{name = Name}}
+    end.
+
+each_id(Args, Each, State) ->
+    case mod_megaphone_codec:next_id(Args) of
+        none -> {ok, State};
+        {error, _} -> {fault, grammar, State};
+        {ok, Id, Rest} -> each_id(Rest, Each, Each(Id, State))
+    end.
+
+%% The client went away. What its session says next stays in the session's cache for the client's next try.
+gone(Id, #state{live = Live} = State) ->
+    case mod_megaphone_live:gone(Id, Live) of
+        {ok, Rest} ->
+            mod_megaphone_stats:add(gone, 1),
+            State#state{live = Rest};
+        error ->
+            stale_id(State)
+    end.
+
+%% A session of ejabberd answers when it has something to say or when `wait` is over, and cannot be asked to before.
+release(Id, #state{live = Live} = State) ->
+    case mod_megaphone_live:is_live(Id, Live) of
+        true -> State;
+        false -> stale_id(State)
+    end.
+
+stale_id(State) ->
+    mod_megaphone_stats:add(stale_ids, 1),
+    State.
+
+%%% What goes out
+
+reply_to(Id, Pid, Status, Body, #state{live = Live, edge_max = Max} = State) ->
+    case mod_megaphone_live:take(Id, Pid, Live) of
+        {ok, Rest} when byte_size(Body) + ?STATUS_BYTES =< Max ->
+            mod_megaphone_stats:add(replies, 1),
+            append(mod_megaphone_codec:reply(Id, Status, Body), State#state{live = Rest});
+        {ok, Rest} ->
+            mod_megaphone_stats:add(too_large, 1),
+            append(mod_megaphone_codec:reply(Id, 500, <<>>), State#state{live = Rest});
+        error ->
+            mod_megaphone_stats:add(stale_replies, 1),
+            State
+    end.
+
+%% The writer ends when it has written our last words. A request process that ends without an answer was killed.
+exited(Pid, Reason, #state{live = Live, outbox = Outbox} = State) ->
+    Writer = mod_megaphone_outbox:writer(Outbox),
+    case mod_megaphone_live:find(Pid, Live) of
+        _ when Pid =:= Writer, Reason =:= normal -> next(State);
+        _ when Pid =:= Writer -> stop(io, State);
+        {ok, Id} ->
+            mod_megaphone_stats:add(crashed, 1),
+            mod_megaphone_fault:log(crashed, "the process of a request ended without an answer: ~p", [Reason]),
+            next(reply_to(Id, Pid, 500, <<>>, State));
+        error -> next(State)
+    end.
+
+control(Line, State) ->
+    append(mod_megaphone_codec:frame(0, Line), State).
+
+append(Frame, #state{outbox = Outbox} = State) ->
+    State#state{outbox = mod_megaphone_outbox:append(Frame, Outbox)}.
+
+%%% Pressure
+
+%% Arms the socket for the next bytes, unless the edge is to take some first.
+read_on(#state{stage = Stage, socket = Socket, outbox = Outbox, opts = #{high_water := High}} = State) ->
+    case Stage =:= closing orelse mod_megaphone_outbox:unsent(Outbox) =< High of
+        true ->
+            case inet:setopts(Socket, [{active, once}]) of
+                ok -> next(State#state{reading = true});
+                {error, _} -> stop(none, State)
+            end;
+        false ->
+            next(State#state{reading = false})
+    end.
+
+maybe_read_on(#state{reading = false, outbox = Outbox, opts = #{high_water := High}} = State) ->
+    case mod_megaphone_outbox:unsent(Outbox) =< High div 2 of
+        true -> read_on(State);
+        false -> next(State)
+    end;
+maybe_read_on(State) ->
+    next(State).
+
+tick_later(#state{opts = #{ping_timeout := Timeout}}) ->
+    erlang:send_after(min(?TICK_MS, Timeout div 6 + 1), self(), tick).
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).
+
+check_liveness(#state{stage = closing} = State) ->
+    next(State);
+check_liveness(#state{reading = Reading, opts = #{ping_timeout := Timeout}} = State) ->
+    case now_ms() - sign_of_life(State) of
+        Quiet when Quiet >= Timeout -> close(timeout, State);
+        Quiet when Quiet >= Timeout div 3, Reading, not State#state.pinged, State#state.stage =:= up ->
+            next(control(<<"ping alive\n">>, State#state{pinged = true}));
+        _ -> next(State)
+    end.
+
+%% An edge that is not read from, because it does not read, is alive as long as something can be sent.
+sign_of_life(#state{reading = true, heard_at = Heard}) -> Heard;
+sign_of_life(#state{heard_at = Heard, moved_at = Moved}) -> max(Heard, Moved).
+
+%%% The end
+
+%% Tells the edge why, and ends the link when it has had the time to hear it.
+close(Fault, #state{live = Live} = State) ->
+    erlang:send_after(?LINGER_MS, self(), linger_end),
+    Said = case mod_megaphone_fault:reason(Fault) of
+               undefined -> State;
+               Reason -> control([<<"error ">>, Reason, $\n], State)
+           end,
+    read_on(Said#state{stage = closing, fault = Fault, rest = <<>>, live = mod_megaphone_live:kill_all(Live),
+                       outbox = mod_megaphone_outbox:close(Said#state.outbox)}).
+
+%% A link that was closing already ends for the reason that it had for that.
+stop(Why, #state{fault = Fault, name = Name, from = From} = State) ->
+    Cause = case Fault of none -> Why; _ -> Fault end,
+    Live = mod_megaphone_live:size(State#state.live),
+    case Cause of
+        none when State#state.stage =/= up -> mod_megaphone_stats:add({ended, none}, 1);    % somebody tried the port
+        none ->
+            mod_megaphone_stats:add({ended, none}, 1),
+            ?INFO_MSG("Megaphone: link of the edge ~ts at ~ts closed with ~B requests live", [Name, From, Live]);
+        _ -> mod_megaphone_fault:ended(Cause, Name, From)
+    end,
+    {stop, {shutdown, Cause}, State}.

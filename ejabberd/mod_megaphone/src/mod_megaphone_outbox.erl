@@ -1,0 +1,94 @@
+%%% What a link has to say and has not said yet: the batch that gathers, and what the writer has.
+%%%
+%%% The writer has one batch at a time. While it is busy the next one grows, so that a slow socket makes larger
+%%% batches, not more.
+-module(mod_megaphone_outbox).
+
+-export([new/1, append/2, flush/1, wrote/2, written/1, close/1]).
+-export([unsent/1, due/1, writer/1, counts/1]).
+
+-export_type([outbox/0]).
+
+-record(outbox,
+        {writer :: pid(),
+         batch = [] :: iodata(),
+         bytes = 0 :: non_neg_integer(),        % of the batch
+         frames = 0 :: non_neg_integer(),
+         at_writer = 0 :: non_neg_integer(),    % bytes that the writer has not written
+         writing = false :: boolean(),          % it has not said that it is done
+         closing = false :: boolean(),          % nothing follows what is there
+         frames_out = 0 :: non_neg_integer(),
+         bytes_out = 0 :: non_neg_integer(),
+         writes = 0 :: non_neg_integer()}).
+
+-opaque outbox() :: #outbox{}.
+
+%% The size at which a batch does not wait for the link to be idle.
+-define(FLUSH_BYTES, 262144).
+
+-spec new(gen_tcp:socket()) -> outbox().
+new(Socket) ->
+    #outbox{writer = mod_megaphone_writer:start_link(Socket)}.
+
+-spec append(iolist(), outbox()) -> outbox().
+append(_, #outbox{closing = true} = Outbox) ->
+    Outbox;
+append(Frame, #outbox{batch = Batch, bytes = Bytes, frames = Frames} = Outbox) ->
+    New = Outbox#outbox{batch = [Batch | Frame], bytes = Bytes + iolist_size(Frame), frames = Frames + 1},
+    case New#outbox.bytes >= ?FLUSH_BYTES of
+        true -> flush(New);
+        false -> New
+    end.
+
+%% Gives the batch to the writer, if that has nothing to do.
+-spec flush(outbox()) -> outbox().
+flush(#outbox{writing = false, bytes = Bytes, frames = Frames, writer = Writer} = Outbox) when Bytes > 0 ->
+    mod_megaphone_stats:add(frames_out, Frames),
+    mod_megaphone_writer:write(Writer, Outbox#outbox.batch),
+    finish(Outbox#outbox{batch = [], bytes = 0, frames = 0, writing = true, at_writer = Bytes,
+                         frames_out = Outbox#outbox.frames_out + Frames});
+flush(Outbox) ->
+    Outbox.
+
+%% Tells the writer that nothing follows, once it has all there is.
+finish(#outbox{closing = true, bytes = 0, writer = Writer} = Outbox) ->
+    mod_megaphone_writer:finish(Writer),
+    Outbox;
+finish(Outbox) ->
+    Outbox.
+
+%% The writer wrote Bytes.
+-spec wrote(pos_integer(), outbox()) -> outbox().
+wrote(Bytes, #outbox{at_writer = AtWriter, bytes_out = BytesOut, writes = Writes} = Outbox) ->
+    mod_megaphone_stats:add(bytes_out, Bytes),
+    mod_megaphone_stats:add(writes, 1),
+    Outbox#outbox{at_writer = AtWriter - Bytes, bytes_out = BytesOut + Bytes, writes = Writes + 1}.
+
+%% The writer is done with its batch.
+-spec written(outbox()) -> outbox().
+written(Outbox) ->
+    flush(Outbox#outbox{writing = false}).
+
+%% Nothing follows: when all is written, the edge sees the end.
+-spec close(outbox()) -> outbox().
+close(#outbox{closing = false, bytes = 0} = Outbox) ->
+    finish(Outbox#outbox{closing = true});
+close(Outbox) ->
+    flush(Outbox#outbox{closing = true}).
+
+-spec unsent(outbox()) -> non_neg_integer().
+unsent(#outbox{bytes = Bytes, at_writer = AtWriter}) ->
+    Bytes + AtWriter.
+
+%% Whether there is something to flush.
+-spec due(outbox()) -> boolean().
+due(#outbox{bytes = Bytes, writing = Writing}) ->
+    Bytes > 0 andalso not Writing.
+
+-spec writer(outbox()) -> pid().
+writer(#outbox{writer = Writer}) ->
+    Writer.
+
+-spec counts(outbox()) -> #{atom() => non_neg_integer()}.
+counts(#outbox{frames_out = Frames, bytes_out = Bytes, writes = Writes}) ->
+    #{frames_out => Frames, bytes_out => Bytes, writes => Writes}.

@@ -1,0 +1,41 @@
+%%% One request of a client: a light process that hands it to ejabberd's BOSH engine and ends with the answer.
+%%%
+%%% ejabberd_bosh:process_request/3 blocks until the session has something to say, for the whole `wait` most of the
+%%% time, so that each held request is a process here. It is linked to its link: its exit signal is the reply, and
+%%% when the link ends it ends as well.
+-module(mod_megaphone_request).
+
+-export([start/3, handle/3]).
+
+%% What a process answers with, as the reason of its exit.
+-export_type([answer/0]).
+-type answer() :: {reply, mod_megaphone_codec:id(), 200..599, binary()}.
+
+%% The engine failed: the client learns that it is not its own fault.
+-define(INTERNAL_SERVER_ERROR, 500).
+
+%% Starts the process of request Id; error: the node has no room for another process. Body is copied: it is part of
+%% what was read from the socket, which must not stay for as long as the request is held.
+-spec start(mod_megaphone_codec:id(), binary(), inet:ip_address()) -> {ok, pid()} | error.
+start(Id, Body, Address) ->
+    try {ok, spawn_link(?MODULE, handle, [Id, binary:copy(Body), Address])}
+    catch error:system_limit -> error
+    end.
+
+%% @private
+-spec handle(mod_megaphone_codec:id(), binary(), inet:ip_address()) -> no_return().
+handle(Id, Body, Address) ->
+    {Status, Reply} = answer(Body, Address),
+    exit({reply, Id, Status, Reply}).
+
+answer(Body, Address) ->
+    %% The engine takes an address with a port, as of a socket: the edge does not tell the client's.
+    try ejabberd_bosh:process_request(Body, {Address, 0}, xml) of
+        {Status, _Reason, _Headers, Reply} -> {Status, iolist_to_binary(Reply)};
+        {Status, _Headers, Reply} -> {Status, iolist_to_binary(Reply)}
+    catch
+        Class:Reason:Stack ->
+            mod_megaphone_stats:add(crashed, 1),
+            mod_megaphone_fault:log(crashed, "the BOSH engine failed: ~p:~p~n~p", [Class, Reason, Stack]),
+            {?INTERNAL_SERVER_ERROR, <<>>}
+    end.

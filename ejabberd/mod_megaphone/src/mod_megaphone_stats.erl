@@ -1,0 +1,79 @@
+%%% Counters of all links of this node, and when what was logged last. They live in two arrays of 64-bit words that
+%%% any process may write without a lock; loading the module makes them, and loading a newer version keeps them.
+-module(mod_megaphone_stats).
+
+-export([add/2, all/0, log_due/1, drain/0, draining/0]).
+
+-on_load(init/0).
+
+-export_type([counter/0, fault/0, class/0]).
+
+%% Why a link ended. grammar: what came is not the protocol's grammar; early: it came before welcome; duplicate: an id
+%% was used while it was live; overflow: the edge does not read what it is sent; peer: the edge said that it was our
+%% fault.
+-type fault() :: none | io | grammar | early | version | secret | duplicate | timeout | overflow | peer.
+
+-type counter() :: links_opened | requests | replies | gone | refused | crashed | stale_replies | stale_ids |
+                   too_large | unknown_verbs | frames_in | frames_out | bytes_in | bytes_out | reads | writes |
+                   {ended, fault()}.
+
+%% What is logged at most once in a while.
+-type class() :: crashed | unknown_verbs | refused | fault().
+
+-define(COUNTERS, [links_opened, requests, replies, gone, refused, crashed, stale_replies, stale_ids,
+                   too_large, unknown_verbs, frames_in, frames_out, bytes_in, bytes_out, reads, writes]).
+-define(FAULTS, [none, io, grammar, early, version, secret, duplicate, timeout, overflow, peer]).
+%% A class is logged at most once in this time.
+-define(LOG_INTERVAL_MS, 10000).
+%% Monotonic time begins somewhere below zero: counted from here it is always positive, and 0 can mean never.
+-define(NEVER, (-1 bsl 62)).
+-define(CLASSES, [crashed, unknown_verbs, refused | ?FAULTS]).
+
+init() ->
+    case persistent_term:get(?MODULE, undefined) of
+        undefined ->
+            Names = ?COUNTERS ++ [{ended, F} || F <- ?FAULTS],
+            Classes = length(?CLASSES),
+            persistent_term:put(?MODULE, #{counters => counters:new(length(Names), [write_concurrency]),
+                                           places => maps:from_list(lists:zip(Names, lists:seq(1, length(Names)))),
+                                           logged => atomics:new(2 * Classes, []),
+                                           draining => atomics:new(1, []),
+                                           classes => maps:from_list(lists:zip(?CLASSES, lists:seq(1, Classes)))}),
+            ok;
+        _ ->
+            ok
+    end.
+
+-spec add(counter(), integer()) -> ok.
+add(Counter, N) ->
+    #{counters := Ref, places := #{Counter := Place}} = persistent_term:get(?MODULE),
+    counters:add(Ref, Place, N).
+
+%% All counters, in the order in which they are declared.
+-spec all() -> [{counter(), integer()}].
+all() ->
+    #{counters := Ref, places := Places} = persistent_term:get(?MODULE),
+    [{Name, counters:get(Ref, Place)} || {Name, Place} <- lists:keysort(2, maps:to_list(Places))].
+
+%% Whether the time has come to log something of this class, and how often it was passed over since the last time.
+-spec log_due(class()) -> {true, non_neg_integer()} | false.
+log_due(Class) ->
+    #{logged := Ref, classes := #{Class := Place}} = persistent_term:get(?MODULE),
+    Now = erlang:monotonic_time(millisecond) - ?NEVER,
+    Last = atomics:get(Ref, 2 * Place),
+    Due = Last =:= 0 orelse Now - Last >= ?LOG_INTERVAL_MS,
+    case Due andalso atomics:compare_exchange(Ref, 2 * Place, Last, Now) of
+        ok -> {true, atomics:exchange(Ref, 2 * Place - 1, 0)};
+        _ -> atomics:add(Ref, 2 * Place - 1, 1), false
+    end.
+
+%% From now on no edge is to open new sessions here. It is so until the node is started again.
+-spec drain() -> ok.
+drain() ->
+    #{draining := Ref} = persistent_term:get(?MODULE),
+    atomics:put(Ref, 1, 1).
+
+-spec draining() -> boolean().
+draining() ->
+    #{draining := Ref} = persistent_term:get(?MODULE),
+    atomics:get(Ref, 1) =:= 1.
