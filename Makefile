@@ -16,8 +16,9 @@ run: build ## build, and chat on http://127.0.0.1:5280/
 build: setup-run ## build bin/megaphone
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/megaphone ./cmd/megaphone
 
-test: setup-test build ## run all tests: Go, Node.js, Chromium
+test: setup-test build ## run all tests: Go, Erlang, Node.js, Chromium
 	go test ./...
+	scripts/eunit.sh
 	cd e2e && node --test --test-concurrency=1 --test-timeout=60000
 
 check: setup-test build format vet lint race invariants fuzz ## gofmt, vet, staticcheck, race, invariants, fuzz (FUZZTIME=20s)

@@ -17,6 +17,7 @@
 -include("ejabberd_commands.hrl").
 
 -define(MAX_CONTENTS, 16777216).
+-define(MIN_SECRET_BYTES, 16).
 
 %%% gen_mod: the commands are there as soon as one host has the module.
 
@@ -54,7 +55,11 @@ accept(Pid) ->
     mod_megaphone_link:accept(Pid).
 
 listen_opt_type(secret) ->
-    econf:binary("^.+$");
+    econf:and_then(
+      econf:binary(),
+      fun(Secret) when byte_size(Secret) >= ?MIN_SECRET_BYTES -> Secret;
+         (_) -> econf:fail({invalid_syntax, "the secret must have 16 characters or more"})
+      end);
 listen_opt_type(name) ->
     econf:binary("^[A-Za-z0-9._-]{1,64}$");
 listen_opt_type(max_contents) ->

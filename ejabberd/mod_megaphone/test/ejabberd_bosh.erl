@@ -1,0 +1,13 @@
+%%% In place of ejabberd's BOSH engine: the registered process `engine` is told of each request and says what it is
+%%% answered with.
+-module(ejabberd_bosh).
+-export([process_request/3]).
+
+process_request(<<"<echo", _/binary>> = Body, _, xml) ->
+    {200, <<"An odd phrase">>, [], [Body]};
+process_request(Body, Address, xml) ->
+    engine ! {request, self(), Body, Address},
+    receive
+        {answer, Answer} -> Answer;
+        {fail, Reason} -> error(Reason)
+    end.

@@ -1,0 +1,131 @@
+%%% The codec against the vectors that all implementations of the link protocol share: codec/testdata/frames.json.
+-module(mod_megaphone_codec_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+vectors() ->
+    {ok, Text} = file:read_file(os:getenv("MEGAPHONE_VECTORS")),
+    jiffy:decode(Text, [return_maps]).
+
+%% A test for each vector of a section, named after it.
+section(Name, Least, Check) ->
+    #{Name := Vectors} = vectors(),
+    [?_assert(length(Vectors) >= Least) |
+     [{binary_to_list(<<Name/binary, ": ", (maps:get(<<"name">>, V, <<>>))/binary>>), fun() -> Check(V) end} || V <- Vectors]].
+
+frames_test_() ->
+    section(<<"frames">>, 30, fun(#{<<"hex">> := Hex, <<"max">> := Max0} = V) ->
+        Bytes = bytes(Hex),
+        Max = case Max0 of 0 -> 16777216; _ -> Max0 end,
+        case {V, mod_megaphone_codec:parse_frame(Bytes, Max)} of
+            {#{<<"outcome">> := <<"frame">>, <<"id">> := Id, <<"contents">> := Contents, <<"bytes">> := N}, Got} ->
+                <<Frame:N/binary, Rest/binary>> = Bytes,
+                ?assertEqual({ok, id(Id), bytes(Contents), Rest}, Got),
+                ?assertEqual(Frame, iolist_to_binary(mod_megaphone_codec:frame(id(Id), bytes(Contents)))),
+                %% Every beginning of it is incomplete, and says how much more it takes: not more than there is.
+                [begin
+                     {more, Need} = mod_megaphone_codec:parse_frame(binary:part(Frame, 0, K), Max),
+                     ?assert(Need > K andalso Need =< N)
+                 end || K <- lists:seq(0, N - 1)];
+            {#{<<"outcome">> := <<"incomplete">>, <<"need">> := Need}, Got} ->
+                ?assertEqual({more, Need}, Got);
+            {#{<<"outcome">> := <<"error">>, <<"error">> := Error}, Got} ->
+                ?assertEqual({error, reason(Error)}, Got)
+        end
+    end).
+
+requests_test_() ->
+    section(<<"requests">>, 10, fun(#{<<"contents">> := Contents} = V) ->
+        ?assertEqual(case V of
+                         #{<<"error">> := Error} -> {error, reason(Error)};
+                         #{<<"address">> := null, <<"body">> := Body} -> {ok, undefined, bytes(Body)};
+                         #{<<"address">> := Address, <<"body">> := Body} -> {ok, Address, bytes(Body)}
+                     end,
+                     mod_megaphone_codec:parse_request(bytes(Contents)))
+    end).
+
+%% This end only writes replies: those whose status may be left out are written without.
+replies_test_() ->
+    section(<<"replies">>, 10, fun
+        (#{<<"status">> := Status, <<"body">> := Body, <<"contents">> := Contents}) ->
+            {ok, 7, Wrote, <<>>} = mod_megaphone_codec:parse_frame(
+                                     iolist_to_binary(mod_megaphone_codec:reply(7, Status, bytes(Body))), 16777216),
+            ?assert(Wrote =:= bytes(Contents) orelse Status =:= 200 andalso Wrote =:= bytes(Body));
+        (#{<<"error">> := _}) -> ok
+    end).
+
+a_reply_that_is_no_body_has_a_status_test() ->
+    ?assertEqual(<<"00000009|0000000000000001|200 hello">>, iolist_to_binary(mod_megaphone_codec:reply(1, 200, <<"hello">>))).
+
+lines_test_() ->
+    section(<<"lines">>, 10, fun(#{<<"contents">> := Contents, <<"lines">> := Lines} = V) ->
+        Want = [{Verb, case Args of null -> undefined; _ -> Args end} || #{<<"verb">> := Verb, <<"args">> := Args} <- Lines],
+        End = case V of #{<<"error">> := Error} -> {error, reason(Error)}; _ -> none end,
+        ?assertEqual({Want, End}, lines(bytes(Contents), []))
+    end).
+
+lines(Contents, Lines) ->
+    case mod_megaphone_codec:next_line(Contents) of
+        {ok, Verb, Args, Rest} -> lines(Rest, [{Verb, Args} | Lines]);
+        End -> {lists:reverse(Lines), End}
+    end.
+
+ids_test_() ->
+    section(<<"ids">>, 10, fun(#{<<"args">> := Args, <<"ids">> := Ids, <<"error">> := Error}) ->
+        ?assertEqual({[id(Id) || Id <- Ids], Error}, ids(Args, []))
+    end).
+
+ids(Args, Ids) ->
+    case mod_megaphone_codec:next_id(Args) of
+        {ok, Id, Rest} -> ids(Rest, [Id | Ids]);
+        none -> {lists:reverse(Ids), false};
+        {error, id} -> {lists:reverse(Ids), true}
+    end.
+
+hellos_test_() ->
+    section(<<"hellos">>, 30, fun
+        (#{<<"args">> := Args, <<"error">> := true}) ->
+            ?assertEqual({error, hello}, mod_megaphone_codec:parse_hello(Args));
+        (#{<<"args">> := Args, <<"hello">> := Hello}) ->
+            #{<<"version">> := Version, <<"name">> := Name, <<"nonce">> := Nonce, <<"mac">> := Mac, <<"max">> := Max} = Hello,
+            Want = maps:filter(fun(_, Value) -> Value =/= <<>> andalso Value =/= 0 end,
+                               #{version => Version, name => Name, nonce => bytes(Nonce), mac => bytes(Mac), max => Max}),
+            ?assertEqual({ok, Want}, mod_megaphone_codec:parse_hello(Args))
+    end).
+
+a_hello_of_ours_can_be_read_test() ->
+    Nonce = <<1:128>>,
+    Hello = iolist_to_binary(mod_megaphone_codec:hello(<<"a.b">>, Nonce, 1024)),
+    {ok, 0, Line, <<>>} = mod_megaphone_codec:parse_frame(Hello, 1000),
+    {ok, <<"hello">>, Args, <<>>} = mod_megaphone_codec:next_line(Line),
+    ?assertEqual({ok, #{version => 1, name => <<"a.b">>, nonce => Nonce, max => 1024}}, mod_megaphone_codec:parse_hello(Args)).
+
+hello_without_arguments_test() ->
+    ?assertEqual({error, hello}, mod_megaphone_codec:parse_hello(undefined)).
+
+%% This end only writes welcomes.
+welcomes_test_() ->
+    section(<<"welcomes">>, 5, fun
+        (#{<<"name">> := <<"with a key", _/binary>>}) -> ok;
+        (#{<<"error">> := true}) -> ok;
+        (#{<<"args">> := Args, <<"mac">> := Mac}) ->
+            Want = case Args of <<>> -> <<"welcome\n">>; _ -> <<"welcome ", Args/binary, "\n">> end,
+            {ok, 0, Line, <<>>} = mod_megaphone_codec:parse_frame(
+                                    iolist_to_binary(mod_megaphone_codec:welcome(case bytes(Mac) of <<>> -> undefined; M -> M end)),
+                                    1000),
+            ?assertEqual(Want, Line)
+    end).
+
+macs_test_() ->
+    section(<<"macs">>, 4, fun(#{<<"secret">> := S, <<"role">> := Role, <<"a">> := A, <<"b">> := B, <<"name">> := N, <<"mac">> := M}) ->
+        Mac = mod_megaphone_codec:mac(bytes(S), Role, bytes(A), bytes(B), N),
+        ?assertEqual(bytes(M), Mac),
+        ?assert(mod_megaphone_codec:equal(Mac, bytes(M))),
+        [?assertNot(mod_megaphone_codec:equal(Mac, crypto:exor(Mac, <<(1 bsl K):256>>))) || K <- lists:seq(0, 255)]
+    end).
+
+reason(<<"too-large">>) -> too_large;
+reason(Name) -> binary_to_atom(Name, latin1).
+
+id(Digits) -> binary_to_integer(Digits, 16).
+
+bytes(Hex) -> << <<(binary_to_integer(<<A, B>>, 16))>> || <<A, B>> <= Hex >>.

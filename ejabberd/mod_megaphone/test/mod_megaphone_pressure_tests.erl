@@ -1,0 +1,79 @@
+%%% Bounds: an edge that does not read, and what a held request costs.
+-module(mod_megaphone_pressure_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+-define(KB, 1024).
+-define(MB, (1024 * ?KB)).
+
+%% The edge asks for more than all buffers between take, and reads nothing. The link stops reading, and answers still
+%% when it is asked how it is; when the edge reads at last, everything is there.
+a_slow_edge_is_not_read_from_test_() ->
+    {spawn, {timeout, 60, fun() ->
+        N = 600, Size = 30 * ?KB, High = 256 * ?KB,
+        Edge = test_edge:up([{high_water, High}]),
+        Body = <<"<echo>", (binary:copy(<<"x">>, Size))/binary>>,
+        Sender = spawn_monitor(fun() -> [test_edge:request(Edge, Id, Body) || Id <- lists:seq(1, N)] end),
+        stalled(Edge, -1),
+        #{unsent := Unsent, live := Live, frames_in := Frames} = test_edge:info(Edge),
+        ?assert(Unsent > High div 2),            % below which it would read again
+        ?assert(Unsent < High + 2 * ?MB),       % what one read can have asked for, and what was under way
+        ?assert(Live < 100),
+        ?assert(Frames < N),
+        {Ids, Last} = lists:mapfoldl(fun(_, E) -> {Id, Body, Next} = test_edge:recv(E), {Id, Next} end, Edge, lists:seq(1, N)),
+        ?assertEqual(lists:seq(1, N), lists:sort(Ids)),
+        {SenderPid, Monitor} = Sender,
+        receive {'DOWN', Monitor, process, SenderPid, normal} -> ok end,
+        ?assertMatch(#{unsent := 0, stage := up}, test_edge:info(Last)),
+        test_edge:close(Last)
+    end}}.
+
+%% Waits until the link has read nothing more for a while, while there is more to read.
+stalled(Edge, Before) ->
+    receive after 200 -> ok end,
+    case test_edge:info(Edge) of
+        #{bytes_in := Before, bytes_out := Out} when Out > 0 -> ok;
+        #{bytes_in := Now} -> stalled(Edge, Now)
+    end.
+
+%% What is held may be answered all the same, up to max_unsent. Then the link ends, and its requests with it.
+an_edge_that_never_reads_is_left_test_() ->
+    {spawn, {timeout, 60, fun() ->
+        register(engine, self()),
+        N = 200,
+        Edge = test_edge:up([{high_water, 64 * ?KB}, {max_unsent, ?MB}]),
+        [test_edge:request(Edge, Id, <<"<b/>">>) || Id <- lists:seq(1, N)],
+        Pids = [receive {request, Pid, _, _} -> Pid end || _ <- lists:seq(1, N)],
+        Link = monitor(process, test_edge:pid(Edge)),
+        Big = binary:copy(<<"<">>, 100 * ?KB),
+        [Pid ! {answer, {200, [], Big}} || Pid <- tl(Pids)],
+        receive {'DOWN', Link, process, _, Why} -> ?assertEqual({shutdown, overflow}, Why) end,
+        test_edge:await(fun() -> not lists:any(fun is_process_alive/1, Pids) end),
+        test_edge:close(Edge)
+    end}}.
+
+%% A held request is a process of the smallest heap, and keeps nothing of what was read for it.
+a_held_request_costs_little_test_() ->
+    {spawn, {timeout, 60, fun() ->
+        register(engine, self()),
+        N = 2000,
+        Edge = test_edge:up([]),
+        Request = <<"192.0.2.1 <body rid='573741820' sid='0123456789012345678901234567890123456789' "
+                    "xmlns='http://jabber.org/protocol/httpbind'/>">>,
+        _ = sys:get_state(test_edge:pid(Edge)),
+        erlang:garbage_collect(test_edge:pid(Edge)),
+        LinkBefore = memory(test_edge:pid(Edge)),
+        test_edge:send(Edge, [test_edge:frame(Id, Request) || Id <- lists:seq(1, N)]),
+        Pids = [receive {request, Pid, _, _} -> Pid end || _ <- lists:seq(1, N)],
+        %% The sweep comes at the second tick.
+        test_edge:await(fun() -> lists:all(fun(P) -> process_info(P, binary) =:= {binary, []} end, Pids) end),
+        Bytes = lists:max([memory(P) || P <- Pids]),
+        erlang:garbage_collect(test_edge:pid(Edge)),
+        Link = (memory(test_edge:pid(Edge)) - LinkBefore) / N,
+        io:format(user, "~na held request: ~B bytes in its process, ~.1f in its link~n", [Bytes, Link]),
+        ?assert(Bytes =< 2800),
+        ?assert(Link =< 200),
+        [exit(P, kill) || P <- Pids],
+        test_edge:close(Edge)
+    end}}.
+
+memory(Pid) -> element(2, process_info(Pid, memory)).
