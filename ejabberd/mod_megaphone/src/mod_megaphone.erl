@@ -90,34 +90,39 @@ node_name() ->
 
 %%% Commands
 
+%% ejabberd deletes a command only as it was registered, its definer included.
 commands() ->
+    [Command#ejabberd_commands{module = ?MODULE, definer = ?MODULE, tags = [megaphone], args = [], policy = admin}
+     || Command <- described_commands()].
+
+described_commands() ->
     Links = [{edge, string}, {address, string}, {seconds, integer}, {live, integer}, {unsent, integer},
              {frames_in, integer}, {frames_out, integer}, {bytes_in, integer}, {bytes_out, integer},
              {reads, integer}, {writes, integer}],
     [#ejabberd_commands{
-        name = megaphone_links, tags = [megaphone],
+        name = megaphone_links,
         desc = "List the links of Megaphone edges to this node",
         longdesc = "One line for each reactor of each edge: its name and address, how long the link has been up, the "
             "requests that are held, the bytes that are not written yet, and what has gone over the link.",
-        module = ?MODULE, function = links, args = [], policy = admin,
+        function = links,
         result_desc = "The links",
         result_example = [{"edge-1", "192.0.2.7:40122", 3600, 5012, 0, 310422, 305410, 40102003, 31044210, 902, 881}],
         result = {links, {list, {link, {tuple, Links}}}}},
      #ejabberd_commands{
-        name = megaphone_stats, tags = [megaphone],
+        name = megaphone_stats,
         desc = "Show what all links to this node have done since it was started",
         longdesc = "links and live are as of now; everything else only grows. ended_X counts the links that ended for "
             "the reason X.",
-        module = ?MODULE, function = stats, args = [], policy = admin,
+        function = stats,
         result_desc = "Counters with their values",
         result_example = [{"links", 2}, {"live", 10024}],
         result = {stats, {list, {stat, {tuple, [{name, string}, {value, integer}]}}}}},
      #ejabberd_commands{
-        name = megaphone_drain, tags = [megaphone],
+        name = megaphone_drain,
         desc = "Ask all edges to open no new sessions on this node",
         longdesc = "Sessions that are there go on. It holds until the node is started again. Without another node new "
             "users are refused.",
-        module = ?MODULE, function = drain, args = [], policy = admin,
+        function = drain,
         result_desc = "Status code: 0 on success, 1 otherwise",
         result = {res, rescode}}].
 
