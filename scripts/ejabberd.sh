@@ -21,6 +21,9 @@
 #   --owner PID                    stop when that process has ended, however it ended
 #   --patience S                   how long the start may take (default 90)
 #
+# It also listens for plain XMPP clients, as every ejabberd does: the limit of 262,144 bytes for stanzas that Debian's
+# configuration has there is BOSH's too.
+#
 # The domains: localhost (accounts: ctl DIR register NAME localhost PASSWORD), anon.localhost (SASL ANONYMOUS only) and
 # demo.localhost (any name with any password, and everyone online is in everyone's roster).
 # DIR/ejabberd.yml is written by the first start and left alone by later ones, ports and options of the first included.
@@ -62,10 +65,13 @@ ours() {
 
 running() { ours "$(state pid)"; }
 
+# alive PID: it has not ended. What waits for init to take note of its end has.
+alive() { grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
+
 # ended PID SECONDS: waits for the end of a process.
 ended() {
 	local end=$((SECONDS + $2))
-	while kill -0 "$1" 2>/dev/null; do
+	while alive "$1"; do
 		[ "$SECONDS" -lt "$end" ] || return
 		sleep 0.05
 	done
@@ -106,8 +112,8 @@ start_epmd() {
 		echo "$port" >"$dir/epmd/port"
 		echo "$pid" >"$dir/epmd/pid"
 		for _ in $(seq 100); do
-			epmd_names >/dev/null && kill -0 "$pid" 2>/dev/null && return
-			kill -0 "$pid" 2>/dev/null || break
+			epmd_names >/dev/null && alive "$pid" && return
+			alive "$pid" || break
 			sleep 0.05
 		done
 		rm -f "$dir/epmd/port"
@@ -232,6 +238,11 @@ listen:
     module: ejabberd_http
     request_handlers:
       /bosh: mod_bosh
+  -
+    port: $(free_port)
+    ip: "127.0.0.1"
+    module: ejabberd_c2s
+    max_stanza_size: 262144
 $listener
 modules:
   mod_admin_extra: {}
