@@ -39,6 +39,16 @@ type ejabberd struct {
 // startEjabberd starts one with the given options of the script, and with accounts.
 func startEjabberd(t testing.TB, options ...string) *ejabberd {
 	t.Helper()
+	j := startNode(t, options...)
+	for _, name := range accounts {
+		j.ctl("register", name, "localhost", password)
+	}
+	return j
+}
+
+// startNode starts one without accounts: a node that joins a cluster has those of the cluster.
+func startNode(t testing.TB, options ...string) *ejabberd {
+	t.Helper()
 	j := &ejabberd{t: t, dir: filepath.Join(t.TempDir(), "ejabberd"), options: options}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -49,9 +59,6 @@ func startEjabberd(t testing.TB, options ...string) *ejabberd {
 		j.kill()
 	})
 	j.start()
-	for _, name := range accounts {
-		j.ctl("register", name, "localhost", password)
-	}
 	return j
 }
 

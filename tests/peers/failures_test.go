@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -101,13 +102,14 @@ func TestEdgeKilled(t *testing.T) {
 func TestClientsVanish(t *testing.T) {
 	const clients = 50
 	file, secret := secretFile(t)
-	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity)
+	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "2")
 	edge := serveEdge(t, 1, "a="+j.link, file)
 	base := j.census()
 	var holding []*rig.Client
 	for range clients {
 		c := rig.Connect(t, edge.Addr)
-		s := rig.Create(t, c)
+		c.Send(rig.PostText(strings.Replace(creation, "wait='300'", "wait='2'", 1))) // their sessions end soon
+		s := &rig.Session{SID: rig.SIDPattern.FindStringSubmatch(c.Get().Want(t, 200, "<body").Text)[1], RID: 1000}
 		c.Send(s.Request(""))
 		holding = append(holding, c)
 	}
