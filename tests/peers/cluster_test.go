@@ -24,8 +24,8 @@ func (j *ejabberd) own() int {
 func TestCluster(t *testing.T) {
 	file, secret := secretFile(t)
 	nodes := map[string]*ejabberd{}
-	nodes["a"] = startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity, "--node", "a")
-	nodes["b"] = startNode(t, "--secret", secret, "--max-inactivity", inactivity, "--node", "b", "--join", nodes["a"].dir)
+	nodes["a"] = startEjabberd(t, "--secret", secret, "--node", "a")
+	nodes["b"] = startNode(t, "--secret", secret, "--node", "b", "--join", nodes["a"].dir)
 	if list := nodes["a"].ctl("list_cluster"); !strings.Contains(list, "b@localhost") {
 		t.Fatalf("the cluster is %s", list)
 	}
@@ -85,7 +85,7 @@ func TestCluster(t *testing.T) {
 	}
 
 	nodes["b"].start()
-	edge.Linked(2 * edgeReactors)
+	edge.Linked(3 * edgeReactors) // those of b once more
 	talk(t, alice, logInOn(t, at, "bob", "b"))
 }
 

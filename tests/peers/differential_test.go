@@ -12,7 +12,7 @@ import (
 // occur.
 func TestDialogues(t *testing.T) {
 	file, secret := secretFile(t)
-	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "10")
+	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "6")
 	ends := []endpoint{
 		j.direct(),
 		through("edge", serveEdge(t, 1, "a="+j.link, file)),
