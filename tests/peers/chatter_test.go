@@ -111,7 +111,8 @@ func (c *chatter) read(body string) {
 // chat sends n messages, one a request, and reads until n have come.
 func (c *chatter) chat(to *chatter, n int) error {
 	for i := range n {
-		message := fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>%d</body></message>", to.jid, i)
+		message := fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>%d</body></message>",
+			to.jid, i)
 		if _, err := c.exchange(message + ping); err != nil {
 			return err
 		}
@@ -153,8 +154,8 @@ func (c *chatter) leave(t testing.TB) {
 	}
 }
 
-// chatThrough has two users exchange n messages each way while something happens, twice: when a quarter and when half of
-// them have come. Nothing may be lost or doubled, in sessions that go on.
+// chatThrough has two users exchange n messages each way while something happens, twice: when a quarter and when half
+// of them have come. Nothing may be lost or doubled, in sessions that go on.
 func chatThrough(t *testing.T, a, b *chatter, n int, disturb func()) {
 	t.Helper()
 	var chatting sync.WaitGroup

@@ -34,7 +34,8 @@ const edgeReactors = 2
 // serveEdge starts an edge in front of origins, given as NAME=HOST:PORT,..., and waits for its links.
 func serveEdge(t testing.TB, nodes int, origins, secretFile string, flags ...string) *rig.Process {
 	t.Helper()
-	args := []string{"edge", "--listen", "127.0.0.1:0", "--origin", origins, "--secret-file", secretFile, "--reactors", "2", "--max-connections", "1000"}
+	args := []string{"edge", "--listen", "127.0.0.1:0", "--origin", origins, "--secret-file", secretFile,
+		"--reactors", "2", "--max-connections", "1000"}
 	return rig.Serve(t, append(args, flags...)...).Linked(nodes * edgeReactors)
 }
 
