@@ -280,6 +280,8 @@ launch() {
 		</dev/null >"$dir/log/erl.log" 2>&1 &
 	echo $! >"$dir/pid"
 	disown
+	# The shell's fork is not ours to recognise before it has become erl.
+	until running || ! kill -0 "$(state pid)" 2>/dev/null; do sleep 0.01; done
 }
 
 await_ready() {
