@@ -14,8 +14,9 @@ const MaxSIDContentBytes = 64
 
 const maxSuffixBytes = 1 + TagBytes + 1 + 1 + (MaxSIDContentBytes+2)/3*4
 
-// Suffix is what stands behind a session ID as clients see it: whoever routes requests appends what it must know of the
-// session, so that nobody keeps a table of them. An edge appends the node, a gateway with several endpoints the endpoint.
+// Suffix is what stands behind a session ID as clients see it: whoever routes requests appends what it must know of
+// the session, so that nobody keeps a table of them. An edge appends the node, a gateway with several endpoints the
+// endpoint.
 //
 //	sid "." tag ["l"] ["~" content]
 //	tag      8 hexadecimal digits of the hash of the node's name, or of the endpoint's URL

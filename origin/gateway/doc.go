@@ -1,0 +1,2 @@
+// Package gateway forwards.
+package gateway
