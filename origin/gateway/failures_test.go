@@ -99,7 +99,9 @@ func TestOneFailureIsNoEnd(t *testing.T) {
 	e := newEndpoint(t)
 	r := newRig(t, nil, e)
 	for _, raw := range []string{"", "HTTP/1.1 200 OK\r\nContent-",
-		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<body", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<body", "nonsense\r\n\r\n", "\x15\x03\x01\x00\x02\x02"} {
+		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<body",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<body",
+		"nonsense\r\n\r\n", "\x15\x03\x01\x00\x02\x02"} {
 		id := r.post(create(""))
 		e.next().hangUp(raw)
 		r.want(id, 503, "")
