@@ -116,7 +116,7 @@ answers() {
 running() {
 	local pid
 	pid=$(cat "$dir/pid" 2>/dev/null) || return 1
-	tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$dir/prosody.cfg.lua" || return 1
+	{ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$dir/prosody.cfg.lua" || return 1
 	echo "$pid"
 }
 
@@ -125,7 +125,7 @@ stop() {
 	pid=$(running) || return 0
 	kill "$pid" 2>/dev/null || true
 	for _ in $(seq 100); do
-		running >/dev/null || return 0
+		running >/dev/null || answers "$(cat "$dir/port")" || return 0
 		sleep 0.1
 	done
 	kill -9 "$pid" 2>/dev/null || true
