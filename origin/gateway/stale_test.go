@@ -57,14 +57,9 @@ func TestCreationIsSentOnce(t *testing.T) {
 	r := newRig(t, nil, e)
 	idleSocket(r, e)
 	for _, body := range []string{create("ver='1.6'"), "<body rid='1' sid='s1' " + ns, "<body/>"} {
-		before := e.accepted.Load()
 		id := r.post(body)
 		e.next().hangUp("")
-		r.want(id, 503, "")
-		r.until("the probe that this leads to", func(s Stats) bool { return e.accepted.Load() == before+2 })
-		if len(e.posts) != 0 {
-			t.Errorf("%s was sent twice", body)
-		}
+		r.want(id, 503, "") // were it sent again, this would wait for an answer to that
 	}
 	id := r.post(create("ver='1.6'"))
 	e.next().answer(200, "<body sid='s2' "+ns+"/>")
