@@ -45,6 +45,11 @@ func TestRelease(t *testing.T) {
 	r.want(again, 200, text("hi"))
 	r.quiet()
 	r.until("both sockets are idle", func(s Stats) bool { return s.Idle == 2 })
+	r.s.Do(func() {
+		if len(r.g.orphans) != 0 || len(r.g.calls) != 1 {
+			t.Errorf("%d orphans, calls of %d links", len(r.g.orphans), len(r.g.calls))
+		}
+	})
 	if s := r.stats(); s.Released != 1 || s.Unwanted != 1 || s.UnderWay != 0 || s.Aborted != 0 {
 		t.Errorf("%+v", s)
 	}

@@ -25,6 +25,21 @@ func TestStaleSocket(t *testing.T) {
 	}
 }
 
+// TestUnaskedReply: web servers say 408 on an idle socket before they close it. That is no reply to what comes next.
+func TestUnaskedReply(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	id := r.post(poll("s1", 1))
+	a := e.next()
+	a.answer(200, text("first"))
+	r.want(id, 200, text("first"))
+	a.conn.Write([]byte("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"))
+	id = r.post(poll("s1", 2))
+	e.next().answer(200, text("second"))
+	r.want(id, 200, text("second"))
+}
+
 // TestSocketClosedUnderTheRequest: the endpoint closes an idle socket just as a request comes over it. A request of a
 // session is sent again, once.
 func TestSocketClosedUnderTheRequest(t *testing.T) {
