@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // TestForward compares what goes over the wire, whole.
@@ -176,5 +177,22 @@ func TestOneRequestASocket(t *testing.T) {
 	}
 	if s := r.stats(); s.Answered != atOnce*rounds || s.Sockets > atOnce || s.UnderWay != 0 || s.Bytes != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestRepliesDoNotWait: a reply leaves when it is there, not at the next tick, which would take a tenth of a second.
+func TestRepliesDoNotWait(t *testing.T) {
+	const n = 400
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	begin := time.Now()
+	for i := range n {
+		id := r.post(poll("s1", i))
+		e.next().answer(200, text("hi"))
+		r.want(id, 200, text("hi"))
+	}
+	if took := time.Since(begin); took > n*housekeeping*time.Millisecond/4 {
+		t.Errorf("%d exchanges took %v", n, took)
 	}
 }
