@@ -36,7 +36,7 @@ type ahead struct {
 
 func (a *ahead) Tick(now int64) { a.Gateway.Tick(now + a.offset.Load()) }
 
-// newRig starts a gateway to the given endpoints and opens a link to it.
+// newRig starts a gateway to the given endpoints and opens a link to it. Each of them has answered a probe by then.
 func newRig(t testing.TB, change func(*Config), endpoints ...*endpointServer) *rig {
 	t.Helper()
 	var cfg Config
@@ -70,7 +70,21 @@ func newRig(t testing.TB, change func(*Config), endpoints ...*endpointServer) *r
 		}
 	})
 	r.edge = r.dial(t)
+	if len(endpoints) > 0 {
+		r.until("the first probes", func(Stats) bool { return r.settled() })
+	}
 	return r
+}
+
+// settled says that no endpoint is in doubt.
+func (r *rig) settled() (yes bool) {
+	r.s.Do(func() {
+		yes = true
+		for _, e := range r.g.endpoints {
+			yes = yes && e.health != healthDoubtful
+		}
+	})
+	return yes
 }
 
 // clean fails the test when goroutines or descriptors are left at its end. It is called first.
