@@ -122,7 +122,8 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	if o.embedded.accounts == "" && len(o.origins) == 0 {
 		fmt.Fprintf(out, "  Any name and any password will do: this is a demo.\n")
 	}
-	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s, domain %s. Ctrl-C ends it.\n\n", e.Addr(), cfg.Path, domain)
+	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s, domain %s. Ctrl-C ends it.\n\n",
+		e.Addr(), cfg.Path, domain)
 	return waitEdge(ctx, e, usr1)
 }
 

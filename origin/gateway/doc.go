@@ -75,5 +75,5 @@
 // goroutine's descriptor) and 2 KiB of stack: 3.5 KB, which TestMemoryOfHeldRequests measures. The kernel adds 4 KB
 // an end. There is no buffer while a request waits, and the goroutine that waits is not the one that connected and
 // sent, whose stack had grown to twice the size. Thousands that begin at the same moment leave stacks behind, up to
-// 5.5 KB each, until the collector finds them.
+// 6 KB each, until the collector finds them.
 package gateway
