@@ -330,6 +330,10 @@ start() {
 	await_ready
 	if [ -n "$join" ] && [ ! -f "$dir/joined" ]; then
 		ctl join_cluster "$(cat "$join/node")" >&2
+		# Newer ejabberds join once they have answered: they stop for it and start again.
+		timeout "$patience" bash -c \
+			'until "$0" ctl "$1" list_cluster 2>/dev/null | grep -qxF "$2"; do sleep 0.1; done' \
+			"$here/ejabberd.sh" "$dir" "$(cat "$join/node")" || fail "ejabberd in $dir does not join that of $join"
 		touch "$dir/joined"
 		await_ready
 	fi
