@@ -27,11 +27,12 @@
 # The domains: localhost (accounts: ctl DIR register NAME localhost PASSWORD), anon.localhost (SASL ANONYMOUS only) and
 # demo.localhost (any name with any password, and everyone online is in everyone's roster).
 # DIR/ejabberd.yml is written by the first start and left alone by later ones, ports and options of the first included.
+# MEGAPHONE_MODULE names another directory than ejabberd/mod_megaphone; where it is empty, there is no such module.
 # EJABBERD_EBIN names another ejabberd's ebin directory than that of Debian's package; ERL_FLAGS are erl's own.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-module=$here/../ejabberd/mod_megaphone
+module=${MEGAPHONE_MODULE-$here/../ejabberd/mod_megaphone}
 
 fail() {
 	printf 'ejabberd.sh: %s\n' "$*" >&2

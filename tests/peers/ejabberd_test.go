@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,8 +32,9 @@ type ejabberd struct {
 	t          testing.TB
 	dir        string
 	options    []string
-	addr, path string // of its own BOSH endpoint
-	link       string // address of mod_megaphone's listener
+	env        []string // of the script
+	addr, path string   // of its own BOSH endpoint
+	link       string   // address of mod_megaphone's listener
 	node       string
 }
 
@@ -49,6 +51,14 @@ func startEjabberd(t testing.TB, options ...string) *ejabberd {
 // startNode starts one without accounts: a node that joins a cluster has those of the cluster.
 func startNode(t testing.TB, options ...string) *ejabberd {
 	t.Helper()
+	j := newNode(t, options...)
+	j.start()
+	return j
+}
+
+// newNode is one that has not been started.
+func newNode(t testing.TB, options ...string) *ejabberd {
+	t.Helper()
 	j := &ejabberd{t: t, dir: filepath.Join(t.TempDir(), "ejabberd"), options: options}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -58,9 +68,13 @@ func startNode(t testing.TB, options ...string) *ejabberd {
 		}
 		j.kill()
 	})
-	j.start()
 	return j
 }
+
+// without mod_megaphone: an ejabberd as it comes.
+const without = "MEGAPHONE_MODULE="
+
+func (j *ejabberd) bare() bool { return slices.Contains(j.env, without) }
 
 // start starts it, once more if it has been ended, with the same ports, accounts and options.
 func (j *ejabberd) start() {
@@ -82,7 +96,7 @@ func (j *ejabberd) start() {
 			j.node = value
 		}
 	}
-	if j.link == "" || j.addr == "" {
+	if j.addr == "" || j.link == "" && !j.bare() {
 		j.t.Fatalf("ejabberd.sh said: %s", out)
 	}
 }
@@ -94,6 +108,7 @@ func (j *ejabberd) run(limit time.Duration, args ...string) (string, error) {
 	var out, problems bytes.Buffer
 	cmd := exec.CommandContext(ctx, ejabberdScript, args...)
 	cmd.Stdout, cmd.Stderr = &out, &problems
+	cmd.Env = append(os.Environ(), j.env...)
 	if err := cmd.Run(); err != nil {
 		return out.String(), &scriptError{args, err, out.String() + problems.String()}
 	}

@@ -1,6 +1,9 @@
 package peers
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -34,12 +37,31 @@ const edgeReactors = 2
 // serveEdge starts an edge in front of origins, given as NAME=HOST:PORT,..., and waits for its links.
 func serveEdge(t testing.TB, nodes int, origins, secretFile string, flags ...string) *rig.Process {
 	t.Helper()
-	args := []string{"edge", "--listen", "127.0.0.1:0", "--origin", origins, "--secret-file", secretFile,
-		"--reactors", "2", "--max-connections", "1000"}
+	args := []string{"edge", "--listen", "127.0.0.1:0", "--origin", origins, "--reactors", "2",
+		"--max-connections", "1000"}
+	if secretFile != "" {
+		args = append(args, "--secret-file", secretFile)
+	}
 	return rig.Serve(t, append(args, flags...)...).Linked(nodes * edgeReactors)
 }
 
 // through is an edge as an endpoint.
 func through(name string, edge *rig.Process) endpoint {
 	return endpoint{name, edge.Addr, "/http-bind", false}
+}
+
+// freePort is a port of 127.0.0.1 that was free a moment ago, below those that the kernel gives to clients.
+func freePort(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		return port
+	}
+	t.Fatal("no free port")
+	return ""
 }
