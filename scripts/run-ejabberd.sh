@@ -3,8 +3,8 @@
 #
 #   scripts/run-ejabberd.sh [flag...]    flags of `megaphone demo`, for example --listen 0.0.0.0:5280
 #
-# ejabberd is a private one (scripts/ejabberd.sh) in .ejabberd-run/ (or $EJABBERD_RUN), made afresh each time. Ctrl-C ends
-# everything.
+# ejabberd is a private one (scripts/ejabberd.sh) in .ejabberd-run/ (or $EJABBERD_RUN), made afresh each time. Ctrl-C
+# ends everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,8 +16,11 @@ mkdir -p "$dir"
 (umask 077 && head -c 32 /dev/urandom | base64 >"$dir/secret")
 
 # end SIGNAL: passes it on to the demo; what is below goes on when that has ended.
-demo=
-end() { [ -z "$demo" ] || kill "-$1" "$demo" 2>/dev/null || true; }
+demo='' signalled=''
+end() {
+	signalled=yes
+	[ -z "$demo" ] || kill "-$1" "$demo" 2>/dev/null || true
+}
 trap 'end INT' INT
 trap 'end TERM' TERM
 trap 'scripts/ejabberd.sh stop "$node"' EXIT
@@ -35,11 +38,10 @@ cat <<END
 END
 bin/megaphone demo --origin "ejabberd=$link" --secret-file "$dir/secret" --domain demo.localhost "$@" &
 demo=$!
-status=0
-wait "$demo" || status=$?
-# A signal ends the wait as well.
-while kill -0 "$demo" 2>/dev/null; do
-	status=0
+# A signal to this script ends the wait, too, and then its status is not the demo's.
+while
+	signalled='' status=0
 	wait "$demo" || status=$?
-done
+	[ -n "$signalled" ]
+do :; done
 exit "$status"

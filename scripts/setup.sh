@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh run            what the binary needs: Strophe.js for the chat page that is embedded in it
 #   scripts/setup.sh run-ejabberd   the same, and ejabberd
-#   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, and Chromium for the browser tests
+#   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, and Chromium for the page
 #
 # npm packages are installed exactly as e2e/package-lock.json has them.
 set -euo pipefail
