@@ -166,10 +166,11 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 	}
 	w.counters[cResponses]++
 	i, q := s.Decoded, int(s.Scanned)
-	if res.close || n < len(p) {
-		if n < len(p) {
-			w.counters[cStray]++
-		}
+	if n < len(p) {
+		w.counters[cStray]++
+	}
+	// Who leaves closes its connections, as a browser does whose user goes away.
+	if res.close || n < len(p) || w.sessions[i].stage >= stageEnding {
 		w.discard(c, s)
 	} else {
 		w.keep(c, s)

@@ -144,17 +144,47 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	if err := cfg.WithDefaults().Validate(); err != nil {
 		return usageError{err}
 	}
-	report, err := load.Run(ctx, cfg, nil)
+	var show func(load.Status)
+	if !o.quiet {
+		p := load.NewProgress(os.Stderr)
+		defer p.Close()
+		show = p.Show
+	}
+	report, err := load.Run(ctx, cfg, show)
 	if err != nil {
 		return err
 	}
-	if err := writeReport(report, o.report, out); err != nil {
+	if err := present(report, o, out); err != nil {
 		return err
 	}
 	if report.Verdict.Status != load.StatusFine {
 		return statusError(report.Verdict.Status)
 	}
 	return nil
+}
+
+// present writes the summary, the report and the plots.
+func present(r *load.Report, o loadOptions, out io.Writer) error {
+	if err := writeReport(r, o.report, out); err != nil {
+		return err
+	}
+	said := out
+	if o.report == "-" {
+		said = os.Stderr // the report is to be read by a program
+	}
+	if !o.quiet {
+		if err := r.Summary(said); err != nil {
+			return err
+		}
+	}
+	if o.plots == "" {
+		return nil
+	}
+	files, err := r.Plot(o.plots)
+	if err == nil && !o.quiet {
+		fmt.Fprintf(said, "plots: %s\n", strings.Join(files, " "))
+	}
+	return err
 }
 
 func writeReport(r *load.Report, file string, out io.Writer) error {
