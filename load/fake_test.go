@@ -19,12 +19,16 @@ import (
 type fake struct {
 	t    testing.TB
 	addr string
-	// script may answer a request in place of the server, or make it answer nothing.
-	script func(q *fakeRequest) *fakeAnswer
+	// script may answer a request in place of the server, or make it answer nothing. It is called for one at a time.
+	script    func(q *fakeRequest) *fakeAnswer
+	scripting sync.Mutex
 	// relay says what arrives of a message; by default the message.
-	relay func(to string, stanza string) []string
+	relay   func(to string, stanza string) []string
+	headers string // of every answer
 	// late is by how much an answer is late; nil: not at all.
 	late func() time.Duration
+
+	start func()
 
 	mu       sync.Mutex
 	sessions map[string]*fakeSession
@@ -72,14 +76,16 @@ func newFake(t testing.TB) *fake {
 		conns: map[net.Conn]bool{}}
 	f.relay = func(_, stanza string) []string { return []string{stanza} }
 	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	f.start = sync.OnceFunc(func() {
+		serving.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				serving.Go(func() { f.serve(c) })
 			}
-			serving.Go(func() { f.serve(c) })
-		}
+		})
 	})
 	t.Cleanup(func() {
 		l.Close()
@@ -93,7 +99,11 @@ func newFake(t testing.TB) *fake {
 	return f
 }
 
-func (f *fake) url() string { return "http://" + f.addr + "/bosh" }
+// url is that of the fake, which serves from now on: what it is to do is not to be changed any more.
+func (f *fake) url() string {
+	f.start()
+	return "http://" + f.addr + "/bosh"
+}
 
 func (f *fake) problem(format string, args ...any) {
 	f.mu.Lock()
@@ -187,7 +197,9 @@ func (f *fake) handle(text string) fakeAnswer {
 	f.mu.Unlock()
 	var a *fakeAnswer
 	if f.script != nil {
+		f.scripting.Lock()
 		a = f.script(q)
+		f.scripting.Unlock()
 	}
 	if a != nil && !a.lose {
 		if a.status == 0 {
@@ -206,7 +218,7 @@ func (f *fake) handle(text string) fakeAnswer {
 	if a != nil || body == "" {
 		return fakeAnswer{hangUp: true}
 	}
-	return fakeAnswer{status: 200, body: body}
+	return fakeAnswer{status: 200, headers: f.headers, body: body}
 }
 
 const fakeNS = "xmlns='http://jabber.org/protocol/httpbind'"
