@@ -16,7 +16,8 @@ func TestPollAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	cfg := Config{Target: "http://" + l.Addr().String() + "/b", Sessions: 1, Login: LoginPlain, Domain: "d", Reactors: 1}
+	cfg := Config{Target: "http://" + l.Addr().String() + "/b", Sessions: 1, Login: LoginPlain, Domain: "d",
+		Reactors: 1}
 	to, err := resolveTarget(t.Context(), cfg.Target, false)
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func TestTargets(t *testing.T) {
 		{"http://[2001:db8::1]/b", "public address"},
 		{"http://0.0.0.0/b", "public address"},
 		{"https://127.0.0.1/b", "only http://"},
-		{"127.0.0.1:5280", "target"},
+		{"127.0.0.1:5280", "first path segment"},
 		{"http:///b", "no host"},
 		{"http://127.0.0.1:99999/b", "port"},
 		{"http://me:secret@127.0.0.1/b", "leave out"},

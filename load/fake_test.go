@@ -160,7 +160,8 @@ func (f *fake) serve(c net.Conn) {
 		}
 		_ = c.SetReadDeadline(time.Time{})
 		if a.raw == "" {
-			a.raw = fmt.Sprintf("HTTP/1.1 %d OK\r\n%sContent-Length: %d\r\n\r\n%s", a.status, a.headers, len(a.body), a.body)
+			a.raw = fmt.Sprintf("HTTP/1.1 %d OK\r\n%sContent-Length: %d\r\n\r\n%s", a.status, a.headers, len(a.body),
+				a.body)
 		}
 		if _, err := io.WriteString(c, a.raw); err != nil || a.cut {
 			return

@@ -150,8 +150,8 @@ func TestSummaryNamesWhatMatters(t *testing.T) {
 	if err := stormy(t).Summary(&text); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"chat of 20 sessions", "20 reached", "sent", "opening", "settling", "leaving", "delivery",
-		"p99.9", "bytes a session", "test", "nothing was lost"} {
+	for _, want := range []string{"chat of 20 sessions", "20 reached", "sent", "opening", "settling", "leaving",
+		"delivery", "p99.9", "bytes a session", "test", "nothing was lost"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, &text)
 		}

@@ -27,14 +27,14 @@ func TestWhatAServerMayDoToAPoll(t *testing.T) {
 		{"429", fakeAnswer{status: 429}, 1, StatusFine, "status_5xx", 1},
 		{"closed without an answer", fakeAnswer{hangUp: true}, 1, StatusFine, "connection_lost", 1},
 		{"closed after it was handled", fakeAnswer{lose: true}, 1, StatusFine, "connection_lost", 1},
-		{"half a response", fakeAnswer{raw: "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n<body", cut: true}, 1, StatusFine,
-			"connection_lost", 1},
+		{"half a response", fakeAnswer{raw: "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n<body", cut: true}, 1,
+			StatusFine, "connection_lost", 1},
 		{"no HTTP", fakeAnswer{raw: "nonsense\r\n\r\n"}, 1, StatusFine, "malformed_response", 1},
 		{"no BOSH", fakeAnswer{status: 200, body: "hello"}, 1, StatusFine, "malformed_response", 1},
 		{"recoverable error", fakeAnswer{status: 200, body: "<body type='error' " + fakeNS + "/>"}, 1, StatusFine,
 			"recoverable_error", 1},
-		{"more than was asked for", fakeAnswer{raw: "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n"}, 1,
-			StatusFine, "stray_bytes", 1},
+		{"more than was asked for", fakeAnswer{raw: "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n"},
+			1, StatusFine, "stray_bytes", 1},
 		{"404", fakeAnswer{status: 404}, 1, StatusSessions, "status_4xx", 1},
 		{"terminate", fakeAnswer{status: 200, body: terminate}, 1, StatusSessions, "terminated", 1},
 	} {
@@ -100,15 +100,15 @@ func TestMessagesSurviveLostConnections(t *testing.T) {
 		}
 		return nil
 	}
-	r := try(t, f, Config{Sessions: 20, Login: LoginPlain, Scenario: Chat, Messages: 50, Wait: 1, Settle: 6 * time.Second,
-		Duration: 2 * time.Second})
+	r := try(t, f, Config{Sessions: 20, Login: LoginPlain, Scenario: Chat, Messages: 50, Wait: 1,
+		Settle: 6 * time.Second, Duration: 2 * time.Second})
 	if r.Verdict.Status != StatusFine || r.Messages.Sent < 50 || r.Requests["resent"] < 30 {
 		t.Errorf("%+v %+v %v %v", r.Verdict, r.Messages, r.Requests, r.Errors)
 	}
 }
 
-// The answers to a session's two requests come on two connections, the later one first as often as not; what they say is
-// taken in the order of the requests.
+// The answers to a session's two requests come on two connections, the later one first as often as not; what they say
+// is taken in the order of the requests.
 func TestAnswersAreTakenInOrder(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -189,13 +189,14 @@ func TestStormIsWeathered(t *testing.T) {
 			t.Parallel()
 			f := newFake(t)
 			var once sync.Once
-			r := watch(t, f, Config{Sessions: 40, Scenario: Storm, Wait: 3, Duration: 20 * time.Second}, func(s Status) {
+			cfg := Config{Sessions: 40, Scenario: Storm, Wait: 3, Duration: 20 * time.Second}
+			r := watch(t, f, cfg, func(s Status) {
 				if s.Phase == string(Storm) {
 					once.Do(func() { f.strike(forget) })
 				}
 			})
 			s := r.Storm
-			if r.Verdict.Status != StatusFine || s == nil || !s.Recovered || s.Connections < 40 || r.Sessions.Held != 40 {
+			if r.Verdict.Status != StatusFine || !s.Recovered || s.Connections < 40 || r.Sessions.Held != 40 {
 				t.Fatalf("%+v %+v %+v", r.Verdict, s, r.Sessions)
 			}
 			if (s.Renewed == 40) != forget || !forget && s.Renewed > 0 {

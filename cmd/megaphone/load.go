@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -154,6 +155,9 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 		show = p.Show
 	}
 	report, err := load.Run(ctx, cfg, show)
+	if errors.Is(err, load.ErrTarget) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}
