@@ -221,7 +221,7 @@ func TestLoadRefusesWhatItMustNotLoad(t *testing.T) {
 	}
 }
 
-// More sockets than a descriptor table may have: each reactor has one of its own, in the edge and in the load generator.
+// More sockets than a descriptor table may have: each reactor has one of its own, here and in the edge.
 func TestLoadHoldsMoreThanTheLimit(t *testing.T) {
 	const n, limit = 30_000, 10_000
 	origin := serve(t, "origin", "--listen", "127.0.0.1:0")
