@@ -56,7 +56,6 @@ type fakeAnswer struct {
 
 type fakeSession struct {
 	sid, name string
-	bound     bool
 	pending   []string
 	held      chan string
 	seen      map[string]int
