@@ -97,7 +97,7 @@ func TestLoadScenarios(t *testing.T) {
 	}{
 		{"ramp", "none", nil, func(r *loadReport) bool { return r.Requests["connections"] >= n }},
 		{"hold", "none", []string{"--wait", "1"}, func(r *loadReport) bool {
-			return r.Requests["polls"] > 2*n && r.Latencies["release"].Count > n
+			return r.Requests["polls"] > n && r.Latencies["release"].Count > 0
 		}},
 		{"chat", "anonymous", []string{"--messages", "500"}, func(r *loadReport) bool {
 			return r.Messages["sent"] > 500 && r.Messages["delivered"] == r.Messages["sent"] &&
