@@ -7,15 +7,17 @@ import (
 	"testing"
 )
 
-// TestDialogues plays every dialogue of testdata against ejabberd's own mod_bosh and through an edge, once with and
-// once without node tags, and compares step by step. A difference must be one that is wanted, and each of those must
-// occur.
+// TestDialogues plays every dialogue of testdata against ejabberd's own mod_bosh and through an edge, with and without
+// node tags and to mod_bosh through the gateway, and compares step by step. A difference must be one that is wanted,
+// and each of those must occur.
 func TestDialogues(t *testing.T) {
 	file, secret := secretFile(t)
 	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "6")
+	gateway := j.direct().gateway(t, file)
 	ends := []endpoint{
 		j.direct(),
 		through("edge", serveEdge(t, 1, "a="+j.link, file)),
+		through("edge and gateway", serveEdge(t, 1, "a="+gateway.Addr, file)),
 		through("edge with node tags", serveEdge(t, 1, "a="+j.link, file, "--node-tags", "on")),
 	}
 	base := j.census()
@@ -41,6 +43,7 @@ func TestDialogues(t *testing.T) {
 			t.Errorf("a wanted difference does not occur: %+v", d)
 		}
 	}
+	gateway.Kill() // it keeps idle connections, which are processes in ejabberd
 	j.back(base)
 }
 

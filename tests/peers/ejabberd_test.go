@@ -25,7 +25,7 @@ const (
 )
 
 // accounts are there in every ejabberd, at localhost.
-var accounts = []string{"alice", "bob", "carol"}
+var accounts = []string{"alice", "bob", "carol", "dave"}
 
 // ejabberd is a private one in a directory of its own. It ends with the test, or with the test's process.
 type ejabberd struct {

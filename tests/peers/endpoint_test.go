@@ -50,6 +50,13 @@ func through(name string, edge *rig.Process) endpoint {
 	return endpoint{name, edge.Addr, "/http-bind", false}
 }
 
+// gateway is an origin that forwards to this endpoint.
+func (at endpoint) gateway(t testing.TB, secretFile string) *rig.Process {
+	t.Helper()
+	return rig.Serve(t, "origin", "--listen", "127.0.0.1:0", "--bosh", "http://"+at.addr+at.path, "--secret-file",
+		secretFile)
+}
+
 // freePort is a port of 127.0.0.1 that was free a moment ago, below those that the kernel gives to clients.
 func freePort(t testing.TB) string {
 	t.Helper()
