@@ -30,7 +30,8 @@
 //
 // Several URLs are several servers that know nothing of each other's sessions. The session ID in the reply to a
 // creation gets the endpoint's tag appended, the same way as edges mark nodes (codec.Suffix), and each later request
-// goes where its tag says, without it; so no table is kept, and a gateway may be restarted under its sessions. The
+// goes where its tag says, without it; so no table is kept, and a gateway may be restarted under its sessions. Later
+// replies have no session ID: Prosody repeats it in each, and clients must not learn it without its tags there. The
 // tag is a hash of the URL as it is written: another spelling of it is another endpoint. With one URL there are no
 // tags.
 //
