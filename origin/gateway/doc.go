@@ -55,7 +55,8 @@
 //
 // # Gone, release, and the end of a link
 //
-// Gone, and the end of a link, close the socket: to the endpoint that looks as if the client had done so itself.
+// Gone, and the end of a link, close the socket: to the endpoint that looks as if the client had done so itself. (As it
+// does with clients, ejabberd looks at a socket again when its request is answered only, so its end lives until then.)
 //
 // An edge that drains wants its requests released. The endpoint cannot be asked to, and an empty 200 of our own would
 // lose what the endpoint says next in reply to this request. So the client gets 503, and comes again with the same

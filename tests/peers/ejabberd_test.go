@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +21,11 @@ type ejabberd struct {
 func startEjabberd(t testing.TB, options ...string) *ejabberd {
 	t.Helper()
 	j := startNode(t, options...)
-	for _, name := range accounts {
-		j.ctl("register", name, "localhost", password)
+	made := j.number(fmt.Sprintf(`length([ok || U <- string:lexemes("%s", " "),
+		ejabberd_auth:try_register(list_to_binary(U), <<"localhost">>, <<"%s">>) =:= ok])`,
+		strings.Join(accounts, " "), password))
+	if made != len(accounts) {
+		t.Fatalf("%d accounts, not %d", made, len(accounts))
 	}
 	return j
 }

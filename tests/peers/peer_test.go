@@ -3,6 +3,7 @@ package peers
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,19 @@ type server interface {
 	url() string
 	start()
 	kill()
-	sockets() int
+	sockets() (open, halfClosed int)
+}
+
+// withEach runs a test with each of the servers.
+func withEach(t *testing.T, test func(t *testing.T, s server)) {
+	t.Run("ejabberd", func(t *testing.T) {
+		t.Parallel()
+		test(t, startEjabberd(t, "--max-inactivity", inactivity))
+	})
+	t.Run("prosody", func(t *testing.T) {
+		t.Parallel()
+		test(t, startProsody(t, "--max-inactivity", inactivity))
+	})
 }
 
 // peer is a private server in a directory of its own, which a script starts. It ends with the test, or with the test's
@@ -130,40 +143,47 @@ func (p *peer) direct() endpoint {
 	return endpoint{name: p.name + " itself", addr: p.addr, path: p.path}
 }
 
-// sockets is how many the server has at its BOSH endpoint, those included that it has not closed after the other side
-// did.
-func (p *peer) sockets() (n int) {
+// sockets is how many the server has at its BOSH endpoint: those that are open, and those that only the other side has
+// closed.
+func (p *peer) sockets() (open, halfClosed int) {
 	p.t.Helper()
-	const listening, timeWait = "0A", "06"
+	const established, closeWait = "01", "08"
 	_, port, _ := strings.Cut(p.addr, ":")
 	number, _ := strconv.Atoi(port)
+	local := fmt.Sprintf(":%04X", number)
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	local := ":" + strings.ToUpper(strconv.FormatInt(int64(number)|1<<16, 16)[1:])
 	for line := range strings.Lines(string(table)) {
-		f := strings.Fields(line)
-		if strings.HasSuffix(f[1], local) && f[3] != listening && f[3] != timeWait {
-			n++
+		if f := strings.Fields(line); strings.HasSuffix(f[1], local) {
+			switch f[3] {
+			case established:
+				open++
+			case closeWait:
+				halfClosed++
+			}
 		}
 	}
-	return n
+	return open, halfClosed
 }
 
-// untilSockets waits until the server has n sockets.
-func untilSockets(t testing.TB, of server, n int) {
+// whatever is any number to untilSockets.
+const whatever = -1
+
+// untilSockets waits until the server has so many sockets.
+func untilSockets(t testing.TB, of server, open, halfClosed int) {
 	t.Helper()
 	late := time.Now().Add(rig.Patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		got := of.sockets()
-		if got == n {
+		o, h := of.sockets()
+		if o == open && (h == halfClosed || halfClosed == whatever) {
 			return
 		}
 		if time.Now().After(late) {
-			t.Fatalf("%d sockets, not %d", got, n)
+			t.Fatalf("%d sockets are open and %d half closed, not %d and %d", o, h, open, halfClosed)
 		}
 		<-tick.C
 	}
