@@ -321,7 +321,8 @@ func (w *worker) pump(i uint32) {
 	case s.stage != stageUp:
 	case s.flags&flagLeaving != 0 && s.free() >= 0:
 		w.bye(i)
-	case w.calling && i == w.voice && s.free() >= 0 && w.call():
+	case w.calling && i == w.voice && s.free() >= 0:
+		w.call()
 	case open == 0:
 		w.ask(i, kindPoll, 0, 0)
 	}
