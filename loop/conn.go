@@ -12,7 +12,7 @@ import (
 type state uint8
 
 const (
-	// next: stateOpen (accepted), stateConnecting (a link is dialled)
+	// next: stateOpen (accepted), stateConnecting (dialled, for a link or by Dial)
 	stateFree state = iota
 	// next: stateOpen (writable without an error), stateEnding
 	stateConnecting
@@ -46,7 +46,8 @@ const (
 	CauseReset                // the peer reset it, or the network did
 	CauseSlow                 // more than MaxOutputBytes were waiting for a slow reader
 	CauseBudget               // no more buffers for it: MaxBufferedBytes
-	CauseTimeout              // a link was not reached in time
+	CauseTimeout              // the other end was not reached in time
+	CauseRefused              // nobody listens at the other end
 	CauseError                // an unexpected error of the kernel
 )
 

@@ -7,6 +7,7 @@ type Counter uint8
 
 const (
 	Accepted       Counter = iota // connections accepted
+	Dialled                       // connections that Dial has begun
 	Closed                        // connections closed, for whatever reason
 	Refused                       // connections beyond MaxConnections, told so and closed
 	AcceptFailures                // accept4 failed for want of descriptors or memory
@@ -34,9 +35,10 @@ const (
 
 // CounterNames gives each counter's name in snake case, in the order of the constants.
 var CounterNames = [numCounters]string{
-	"accepted", "closed", "refused", "accept_failures", "accept_pauses", "turns", "reads", "writes", "short_writes",
-	"bytes_in", "bytes_out", "link_reads", "link_writes", "link_bytes_in", "link_bytes_out", "link_connects",
-	"link_failures", "slow_readers", "over_budget", "stray_events", "log_dropped", "open_now", "buffered_now",
+	"accepted", "dialled", "closed", "refused", "accept_failures", "accept_pauses", "turns", "reads", "writes",
+	"short_writes", "bytes_in", "bytes_out", "link_reads", "link_writes", "link_bytes_in", "link_bytes_out",
+	"link_connects", "link_failures", "slow_readers", "over_budget", "stray_events", "log_dropped", "open_now",
+	"buffered_now",
 }
 
 // Board publishes the plain counters of one writer to readers on other threads. The writer counts without atomics and

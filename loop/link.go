@@ -153,48 +153,19 @@ func (l *Link) dial() {
 	r.settle(c)
 }
 
-// connected is called when a connecting socket reports something. The event may be one of an earlier user of the
-// descriptor, so the kernel is asked whether there is a peer.
-func (r *Reactor) connected(c uint32) {
-	s := r.conns.At(c)
-	l := r.links[s.Decoded]
-	errno, err := unix.GetsockoptInt(int(s.FD), unix.SOL_SOCKET, unix.SO_ERROR)
-	if err == nil && errno != 0 {
-		err = unix.Errno(errno)
-	}
-	if err == nil {
-		if err = peerOf(int(s.FD)); err == unix.ENOTCONN {
-			return // the event was meant for the descriptor's earlier user
-		}
-	}
+// linkConnected ends an attempt to connect a link, with err when there is no connection.
+func (r *Reactor) linkConnected(l *Link, c uint32, err error) {
 	if err != nil {
 		l.why = fmt.Errorf("connect %s: %w", l.addr.Load(), err)
 		r.end(c, CauseReset)
 		return
 	}
-	s.State = uint8(stateOpen)
+	r.conns.At(c).State = uint8(stateOpen)
 	r.wheel.Disarm(c)
 	r.settle(c)
 	l.state, l.Batch, l.sent, l.dirty = linkUp, l.Batch[:0], 0, false
 	r.counters[LinkConnects]++
 	r.handler.LinkUp(l)
-}
-
-// errSelf: nobody listens on the port, but the kernel has chosen it for the near end, and TCP has connected the socket
-// to itself (RFC 9293 section 3.5). It would keep the origin from its port until the ping timeout.
-var errSelf = errors.New("connected to itself: nobody listens there")
-
-// peerOf asks the kernel whether there is a peer, and whether that is somebody else.
-func peerOf(fd int) error {
-	peer, err := unix.Getpeername(fd)
-	if err != nil {
-		return err
-	}
-	self, err := unix.Getsockname(fd)
-	if err == nil && addrPort(self) == addrPort(peer) {
-		err = errSelf
-	}
-	return err
 }
 
 // flush writes what the turn has gathered, unless the kernel has had enough; then it waits for room.
@@ -272,6 +243,21 @@ func (l *Link) schedule() {
 	l.retryAt = l.r.now + max(1, half+l.r.rand.Uint32N(half+1))
 }
 
+// NoLinks is the part of a Handler that has to do with links, for one that makes none.
+type NoLinks struct{}
+
+// LinkUp is never called.
+func (NoLinks) LinkUp(*Link) {}
+
+// LinkData is never called.
+func (NoLinks) LinkData(_ *Link, p []byte) (consumed, need int, err error) { return len(p), 0, nil }
+
+// LinkDown is never called.
+func (NoLinks) LinkDown(*Link, error) {}
+
+// LinkFailed is never called.
+func (NoLinks) LinkFailed(*Link, error) {}
+
 var causeErrors = [...]error{
 	CauseOwner:   errors.New("closed"),
 	CausePeer:    errors.New("closed by the other end"),
@@ -279,6 +265,7 @@ var causeErrors = [...]error{
 	CauseSlow:    errors.New("the other end does not read"),
 	CauseBudget:  errors.New("out of buffers"),
 	CauseTimeout: errors.New("no connection in time"),
+	CauseRefused: errors.New("connection refused"),
 	CauseError:   errors.New("unexpected kernel error"),
 }
 

@@ -20,7 +20,7 @@ import (
 // goroutine and must neither block nor do Go I/O; nothing re-enters: what a method closes or resumes is acted on at
 // the end of the turn.
 type Handler interface {
-	// Open: connection c was accepted.
+	// Open: connection c was accepted, or is what Dial asked for.
 	Open(c uint32)
 	// Data: p is all input of c that is not consumed yet. It borrows p until return. The reactor keeps
 	// what is not consumed and calls again when p has at least need bytes (0: when anything more came; Again: at the
@@ -31,7 +31,7 @@ type Handler interface {
 	Flushed(c uint32)
 	// Expired: the deadline set by Arm has passed.
 	Expired(c uint32)
-	// Closed: c is gone, once for each Open. Its slot can be read until return.
+	// Closed: c is gone, once for each Open and for each Dial that came to nothing. Its slot can be read until return.
 	Closed(c uint32, why Cause)
 	// LinkUp, LinkData, LinkDown: the same for a link. An error of LinkData closes the link with it as the reason.
 	LinkUp(l *Link)
@@ -61,6 +61,8 @@ type Reactor struct {
 	bell   int // eventfd: rung once a turn that has something to finish
 	timer  int // timerfd: the tick source; -1 with ManualTicks
 	wake   int // eventfd made in the table that all threads share, so that others can wake this reactor
+	pulse  int // timerfd of Every; 0 without
+	beat   func()
 	posted mailbox
 	ended  chan struct{} // closed when the loop has ended
 
@@ -91,6 +93,7 @@ const (
 	fdTimer     = special | 2
 	fdWake      = special | 3
 	fdListener  = special | 4
+	fdPulse     = special | 5
 	firstTick   = 1 // 0 means "not armed" in a slot
 	eventfdFlag = unix.EFD_NONBLOCK | unix.EFD_CLOEXEC
 )
@@ -157,12 +160,8 @@ func (r *Reactor) openTimer() (err error) {
 	if r.plan.ManualTicks {
 		return nil
 	}
-	if r.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
-		return fmt.Errorf("timerfd_create: %w", err)
-	}
-	every := unix.NsecToTimespec(TickMillis * int64(time.Millisecond))
-	if err := unix.TimerfdSettime(r.timer, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil); err != nil {
-		return fmt.Errorf("timerfd_settime: %w", err)
+	if r.timer, err = openTimerFD(TickMillis * time.Millisecond); err != nil {
+		return err
 	}
 	return r.watch(r.timer, fdTimer, false)
 }
@@ -200,6 +199,10 @@ func (r *Reactor) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 		r.advance(firstTick + uint32(time.Since(r.started)/(TickMillis*time.Millisecond)))
 	case fdWake:
 		return r.runPosted()
+	case fdPulse:
+		var buf [8]byte
+		_, _ = unix.Read(fd, buf[:])
+		r.beat()
 	case fdListener:
 		r.acceptFrom(fd)
 	default:
@@ -303,6 +306,9 @@ func (r *Reactor) release() {
 	if r.timer > 0 {
 		_ = unix.Close(r.timer)
 	}
+	if r.pulse > 0 {
+		_ = unix.Close(r.pulse)
+	}
 	if r.bell > 0 {
 		_ = unix.Close(r.bell)
 	}
@@ -316,6 +322,9 @@ func (r *Reactor) Now() uint32 { return r.now }
 
 // Index is the reactor's number in its group.
 func (r *Reactor) Index() int { return r.index }
+
+// Siblings is how many reactors the group has, this one included.
+func (r *Reactor) Siblings() int { return r.plan.Reactors }
 
 // Rand is the reactor's own source of random numbers, for jitter and choices; not for secrets.
 func (r *Reactor) Rand() *rand.Rand { return r.rand }

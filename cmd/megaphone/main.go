@@ -33,12 +33,15 @@ func run(args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
+	var status statusError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "megaphone: %v\nTry `megaphone help`.\n", err)
 		return exitUsage
+	case errors.As(err, &status):
+		return int(status)
 	default:
 		fmt.Fprintf(os.Stderr, "megaphone: %v\n", err)
 		return exitFailure
@@ -80,7 +83,7 @@ Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configura
 		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})))
 		return nil
 	}
-	root.AddCommand(newDemo(), newEdge(), newOrigin(), newVersion())
+	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newVersion())
 	return root
 }
 

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"megaphone/load"
+)
+
+// loadOptions are the flags of load that do not change the run.
+type loadOptions struct {
+	report, plots string
+	quiet         bool
+}
+
+// statusError is a run that was made and did not go well: its report has said so.
+type statusError int
+
+func (s statusError) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+func newLoad() *cobra.Command {
+	var cfg load.Config
+	var o loadOptions
+	cmd := &cobra.Command{
+		Use:   "load --target URL",
+		Short: "Load any BOSH endpoint with up to millions of real sessions, and account for every message",
+		Long: `load opens sessions at a BOSH endpoint (an edge, ejabberd, Prosody, nginx or HAProxy before one of
+them), lets them poll, and has them do what the scenario says:
+
+  ramp       open all sessions at --rate a second, then end them
+  hold       open them, and poll for --duration
+  chat       open them, and for --duration send --messages a second between random pairs; each message carries its
+             number and time, so that loss, duplicates, order and delivery time are known exactly
+  broadcast  open them, and send one message to every session at once, within --duration
+  churn      open them, and for --duration end and open --rate sessions a second
+  storm      open them, and wait for a restart of the edge (by --trigger, or by hand) within --duration; all sessions
+             come back
+
+A session never pipelines, has at most two requests and sockets at a time, and one only when that suffices. On a
+closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
+reactor gets a descriptor table of its own.
+
+Ctrl-C ends the run and reports on what was done by then.
+
+Exit status: 0    all sessions were reached, and nothing was lost, duplicated or out of order
+             1    there was no run
+             2    a flag is wrong, or the target is not one to be loaded
+             3    messages were lost, duplicated or out of order
+             4    sessions were not reached, or were lost, or did not come back from a storm
+             130  interrupted, and nothing was lost until then`,
+		Example: `  megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10000 --duration 1m
+  megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10000 --login anonymous \
+      --scenario chat --messages 1000 --duration 2m --report out.json --plot plots --pid edge=4711`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runLoad(cmd.Context(), cfg, o, cmd.OutOrStdout())
+		},
+	}
+	loadFlags(cmd.Flags(), &cfg)
+	cmd.Flags().StringVar(&o.report, "report", "", "write the report as JSON to `file`, - for standard output")
+	cmd.Flags().StringVar(&o.plots, "plot", "", "write plots as SVG into `directory`")
+	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "no progress and no summary")
+	return cmd
+}
+
+// loadFlags binds the flags that describe a run.
+func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
+	d := load.Config{}.WithDefaults()
+	fs.StringVar(&cfg.Target, "target", "", "`URL` of the BOSH endpoint, http:// only")
+	fs.Var(&word[load.Scenario]{&cfg.Scenario}, "scenario",
+		"ramp, hold, chat, broadcast, churn or storm (default hold)")
+	fs.IntVar(&cfg.Sessions, "sessions", d.Sessions, "BOSH sessions")
+	fs.Float64Var(&cfg.Rate, "rate", d.Rate, "sessions opened a second")
+	fs.IntVar(&cfg.Wait, "wait", d.Wait, "`seconds` that the server is asked to hold a request")
+	fs.Float64Var(&cfg.Messages, "messages", d.Messages, "chat: messages a second, over all sessions")
+	fs.IntVar(&cfg.Size, "size", d.Size, "`bytes` of a message's text")
+	fs.DurationVar(&cfg.Duration, "duration", d.Duration, "of what follows the opening; broadcast and storm: at most")
+	fs.Var(&word[load.Login]{&cfg.Login}, "login",
+		"none (bare BOSH sessions that only poll), anonymous or plain (default none)")
+	fs.StringVar(&cfg.Domain, "domain", "", "XMPP domain (default the target's host, localhost for a loopback address)")
+	fs.StringVar(&cfg.UserPrefix, "user-prefix", d.UserPrefix,
+		"plain: session n logs in as this `name` with n behind it, from 1")
+	fs.StringVar(&cfg.Password, "password", d.Password, "plain: of all users")
+	fs.BoolVar(&cfg.Presence, "presence", false, "send presence after log-in")
+	fs.IntVar(&cfg.Connecting, "connecting", d.Connecting, "connection attempts under way at once")
+	fs.Var(&addressesFlag{&cfg.Sources}, "source",
+		"local `addresses` to connect from (default many for a loopback target, else one: 28,000 sockets)")
+	fs.IntVar(&cfg.Reactors, "reactors", 0, "event loops; 0: one a core, or as many as descriptor tables need")
+	fs.StringVar(&cfg.Trigger, "trigger", "", "storm: shell `command` that restarts the edge")
+	fs.Var(&processesFlag{&cfg.Processes}, "pid", "`NAME=PID` of a process whose memory and CPU to report; repeatable")
+	fs.BoolVar(&cfg.AllowPublic, "allow-public", false, "load a target that is neither loopback nor private")
+}
+
+// word is a flag with a few values, which are checked with the rest of the configuration.
+type word[T ~string] struct{ to *T }
+
+func (f *word[T]) Type() string       { return "word" }
+func (f *word[T]) String() string     { return string(*f.to) }
+func (f *word[T]) Set(v string) error { *f.to = T(v); return nil }
+
+// addressesFlag reads a comma-separated list of IP addresses.
+type addressesFlag struct{ list *[]netip.Addr }
+
+func (f *addressesFlag) Type() string   { return "addresses" }
+func (f *addressesFlag) String() string { return "" }
+
+func (f *addressesFlag) Set(v string) error {
+	for part := range strings.SplitSeq(v, ",") {
+		a, err := netip.ParseAddr(strings.TrimSpace(part))
+		if err != nil {
+			return fmt.Errorf("%q is not an IP address", part)
+		}
+		*f.list = append(*f.list, a)
+	}
+	return nil
+}
+
+// processesFlag reads NAME=PID.
+type processesFlag struct{ list *[]load.Process }
+
+func (f *processesFlag) Type() string   { return "NAME=PID" }
+func (f *processesFlag) String() string { return "" }
+
+func (f *processesFlag) Set(v string) error {
+	name, text, ok := strings.Cut(v, "=")
+	pid, err := strconv.Atoi(text)
+	if !ok || err != nil || pid < 1 || name == "" || name == "load" {
+		return fmt.Errorf("%q: give NAME=PID, for example edge=4711; load is this process itself", v)
+	}
+	*f.list = append(*f.list, load.Process{Name: name, PID: pid})
+	return nil
+}
+
+func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer) error {
+	cfg.Version = version
+	if err := cfg.WithDefaults().Validate(); err != nil {
+		return usageError{err}
+	}
+	var show func(load.Status)
+	if !o.quiet {
+		p := load.NewProgress(os.Stderr)
+		defer p.Close()
+		show = p.Show
+	}
+	report, err := load.Run(ctx, cfg, show)
+	if err != nil {
+		return err
+	}
+	if err := present(report, o, out); err != nil {
+		return err
+	}
+	if report.Verdict.Status != load.StatusFine {
+		return statusError(report.Verdict.Status)
+	}
+	return nil
+}
+
+// present writes the summary, the report and the plots.
+func present(r *load.Report, o loadOptions, out io.Writer) error {
+	if err := writeReport(r, o.report, out); err != nil {
+		return err
+	}
+	said := out
+	if o.report == "-" {
+		said = os.Stderr // the report is to be read by a program
+	}
+	if !o.quiet {
+		if err := r.Summary(said); err != nil {
+			return err
+		}
+	}
+	if o.plots == "" {
+		return nil
+	}
+	files, err := r.Plot(o.plots)
+	if err == nil && !o.quiet {
+		fmt.Fprintf(said, "plots: %s\n", strings.Join(files, " "))
+	}
+	return err
+}
+
+func writeReport(r *load.Report, file string, out io.Writer) error {
+	switch file {
+	case "":
+		return nil
+	case "-":
+		return r.Encode(out)
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := r.Encode(f); err != nil {
+		f.Close()
+		return fmt.Errorf("report: %w", err)
+	}
+	return f.Close()
+}

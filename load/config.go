@@ -1,0 +1,167 @@
+package load
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Scenario is what the sessions do once they are there.
+type Scenario string
+
+const (
+	Ramp      Scenario = "ramp"      // open all sessions at a rate, and that is all
+	Hold      Scenario = "hold"      // then poll for a time
+	Chat      Scenario = "chat"      // then send messages between random pairs for a time
+	Broadcast Scenario = "broadcast" // then send one message to every session at once
+	Churn     Scenario = "churn"     // then end and open sessions at a rate for a time
+	Storm     Scenario = "storm"     // then wait until the edge is restarted, and come back all at once
+)
+
+// Scenarios are all of them, in the order of the documentation.
+var Scenarios = []Scenario{Ramp, Hold, Chat, Broadcast, Churn, Storm}
+
+// Login is how far a session goes into XMPP.
+type Login string
+
+const (
+	LoginNone      Login = "none"      // a bare BOSH session that only polls
+	LoginAnonymous Login = "anonymous" // SASL ANONYMOUS, restart, bind
+	LoginPlain     Login = "plain"     // SASL PLAIN as one of UserPrefix1, UserPrefix2, ...; restart, bind
+)
+
+// Logins are all of them.
+var Logins = []Login{LoginNone, LoginAnonymous, LoginPlain}
+
+const (
+	DefaultSessions   = 1000
+	DefaultRate       = 1000 // sessions a second
+	DefaultWait       = 60   // seconds, what Strophe.js asks for
+	DefaultMessages   = 100  // a second
+	DefaultSize       = 120  // bytes of text: a sentence
+	DefaultDuration   = 30 * time.Second
+	DefaultConnecting = 1024
+	DefaultUserPrefix = "load"
+
+	MaxSessions = 1 << 26
+	MaxSize     = 64 << 10
+	// MaxDuration keeps a run's stamps within 32 bits; see stamp.
+	MaxDuration = 10 * time.Hour
+	maxWait     = 3600
+)
+
+// Config is one run. The zero value of a field means the documented default.
+type Config struct {
+	Target      string        // http://host:port/path
+	Scenario    Scenario      // default hold
+	Sessions    int           //
+	Rate        float64       // sessions opened a second, and in churn ended and opened anew
+	Wait        int           // seconds that the server is asked to hold a request
+	Messages    float64       // a second, over all sessions
+	Size        int           // bytes of a message's text, at least MinSize
+	Duration    time.Duration // of what follows the opening; in broadcast and storm the most that it may take
+	Login       Login         // default none
+	Domain      string        // default the target's host; localhost for a loopback address
+	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
+	Password    string        // default "secret"
+	Presence    bool          // send presence after binding
+	Connecting  int           // connection attempts under way at once, over all reactors
+	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
+	Reactors    int           // 0: one a core, or as many as descriptor tables need
+	Trigger     string        // storm: a shell command that restarts the edge, run when all sessions are held
+	Processes   []Process     // whose memory and CPU time to watch, besides this one
+	AllowPublic bool          // load targets that are neither loopback nor private
+	Version     string        // of the program, for the report
+	Log         *slog.Logger  // default slog.Default()
+}
+
+// Process is one to be watched.
+type Process struct {
+	Name string
+	PID  int
+}
+
+// WithDefaults is c with its zero fields filled in, but for what depends on the target.
+func (c Config) WithDefaults() Config {
+	setDefault(&c.Scenario, Hold)
+	setDefault(&c.Login, LoginNone)
+	setDefault(&c.Sessions, DefaultSessions)
+	setDefault(&c.Rate, DefaultRate)
+	setDefault(&c.Wait, DefaultWait)
+	setDefault(&c.Messages, DefaultMessages)
+	setDefault(&c.Size, DefaultSize)
+	setDefault(&c.Duration, DefaultDuration)
+	setDefault(&c.UserPrefix, DefaultUserPrefix)
+	setDefault(&c.Password, "secret")
+	setDefault(&c.Connecting, DefaultConnecting)
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return c
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Validate names the key that cannot be, its value, and what would do. It is for a Config with its defaults.
+func (c Config) Validate() error {
+	switch {
+	case c.Target == "":
+		return fmt.Errorf("target: give the URL of a BOSH endpoint, for example http://127.0.0.1:5280/http-bind")
+	case !slices.Contains(Scenarios, c.Scenario):
+		return fmt.Errorf("scenario: %s: use one of %s", c.Scenario, join(Scenarios))
+	case !slices.Contains(Logins, c.Login):
+		return fmt.Errorf("login: %s: use one of %s", c.Login, join(Logins))
+	case c.messaging() && c.Login == LoginNone:
+		return fmt.Errorf("scenario: %s: needs sessions that can be sent messages: use --login anonymous or plain",
+			c.Scenario)
+	case c.Scenario == Chat && c.Sessions < 2:
+		return fmt.Errorf("sessions: %d: a chat needs two or more", c.Sessions)
+	case c.Trigger != "" && c.Scenario != Storm:
+		return fmt.Errorf("trigger: is for the scenario storm only")
+	case c.Duration < time.Second || c.Duration > MaxDuration:
+		return fmt.Errorf("duration: %s: use 1s to %s", c.Duration, MaxDuration)
+	case strings.ContainsAny(c.Domain+c.UserPrefix, "'\"<>& @/"):
+		return fmt.Errorf("domain, user-prefix: %s, %s: leave out spaces and '\"<>&@/", c.Domain, c.UserPrefix)
+	case strings.ContainsRune(c.Password, 0):
+		return fmt.Errorf("password: has a zero byte")
+	}
+	for _, f := range []struct {
+		key           string
+		value, lo, hi float64
+	}{
+		{"sessions", float64(c.Sessions), 1, MaxSessions},
+		{"rate", c.Rate, 0.01, 1e6},
+		{"wait", float64(c.Wait), 1, maxWait},
+		{"messages", c.Messages, 0.01, 1e6},
+		{"size", float64(c.Size), float64(MinSize), MaxSize},
+		{"connecting", float64(c.Connecting), 1, 1 << 20},
+		{"reactors", float64(c.Reactors), 0, 4096},
+	} {
+		if f.value < f.lo || f.value > f.hi {
+			return fmt.Errorf("%s: %v: use %v to %v", f.key, f.value, f.lo, f.hi)
+		}
+	}
+	if most := time.Duration(float64(c.Sessions) / c.Rate * float64(time.Second)); most > MaxDuration {
+		return fmt.Errorf("rate: %v: %d sessions would take %s: use a higher rate", c.Rate, c.Sessions, most)
+	}
+	return nil
+}
+
+// messaging says whether the scenario sends messages.
+func (c *Config) messaging() bool { return c.Scenario == Chat || c.Scenario == Broadcast }
+
+func join[T ~string](list []T) string {
+	words := make([]string, len(list))
+	for i, w := range list {
+		words[i] = string(w)
+	}
+	return strings.Join(words, ", ")
+}

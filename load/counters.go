@@ -1,0 +1,60 @@
+package load
+
+// counter names one of a worker's counters.
+type counter uint8
+
+const (
+	cStarted counter = iota // sessions whose creation was begun
+	cReached                // sessions that were up, each once
+	cFailed                 // sessions that were given up before they were up
+	cLost                   // sessions that ended unasked after they were up
+	cEnded                  // sessions ended as asked
+	cUpNow                  // gauge: sessions up
+	cWaiting                // gauge: sessions in a back-off
+	cOpening                // gauge: connection attempts under way
+	cIdle                   // gauge: connections without a request
+	cSockets                // gauge: connections
+
+	cConnects  // connections made
+	cRequests  // requests sent, those sent again included
+	cPolls     // of them, without payload
+	cResent    // requests sent again with the same rid
+	cResponses // complete responses
+	cEarly     // answered at once, without payload and for no reason
+	cHurried   // polls that were put off for that
+
+	cSent       // messages handed to the server
+	cDelivered  // messages received, each once
+	cDuplicated // received again
+	cReordered  // received later than a younger one of the same author
+	cMisplaced  // received by a session that they are not for
+	cBounced    // came back to their author
+	cForeign    // of another run
+	cUnsendable // not sent: no pair of sessions was found that could
+	cGot        // sessions that have the broadcast's message
+
+	cRefused      // connection attempts refused
+	cUnreached    // connection attempts without an answer in time
+	cReset        // connections reset, or closed by the server while it had a request
+	cOutOfSockets // connection attempts that found no descriptor, port or slot
+	cTimeouts     // requests without an answer in time
+	cMalformed    // responses that are not HTTP
+	cStray        // bytes behind a response, or without a request
+	cUnavailable  // responses 5xx and 429
+	cRejected     // responses 4xx, which end a session
+	cTerminated   // bodies of type terminate that were not asked for
+	cRecoverable  // bodies of type error
+	cUnexpected   // replies that a log-in cannot go on with
+	numCounters
+)
+
+// counterNames are for the report: those that have a place in Report.Requests or Report.Errors.
+var counterNames = map[counter]string{
+	cConnects: "connections", cRequests: "requests", cPolls: "polls", cResent: "resent", cResponses: "responses",
+	cEarly: "early_empty", cHurried: "polls_put_off",
+
+	cRefused: "connection_refused", cUnreached: "connection_timeout", cReset: "connection_lost",
+	cOutOfSockets: "out_of_sockets", cTimeouts: "response_timeout", cMalformed: "malformed_response",
+	cStray: "stray_bytes", cUnavailable: "status_5xx", cRejected: "status_4xx", cTerminated: "terminated",
+	cRecoverable: "recoverable_error", cUnexpected: "login_failed",
+}

@@ -1,0 +1,305 @@
+package load
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"megaphone/codec"
+	"megaphone/loop"
+)
+
+// maxRID leaves room for a run's requests below 2^53.
+const maxFirstRID = 1 << 40
+
+// begin opens session i.
+func (w *worker) begin(i uint32) {
+	s := &w.sessions[i]
+	s.stage, s.rid, s.sidLen = stageCreating, 1+w.r.Rand().Uint64N(maxFirstRID), 0
+	s.wait = uint16(w.cfg.Wait)
+	s.began = w.now()
+	w.counters[cStarted]++
+	w.ask(i, kindCreate, 0, 0)
+}
+
+// ask makes session i's next request. There must be a place for it.
+func (w *worker) ask(i uint32, k kind, seq uint32, at stamp) {
+	s := &w.sessions[i]
+	q := s.free()
+	if q < 0 {
+		panic("load: a third request of a session")
+	}
+	s.rid++
+	s.req[q] = request{rid: s.rid, seq: seq, stamp: at}
+	s.kinds[q], s.tries[q] = k, 0
+	w.send(i, q)
+}
+
+// send puts a request on an idle connection, or on one that it opens.
+func (w *worker) send(i uint32, q int) {
+	if c := w.idleOne(); c != 0 {
+		w.sessions[i].req[q].conn = c
+		w.transmit(c, i, q)
+		return
+	}
+	if w.opening >= w.most {
+		w.queue.push(w.sessions, i)
+		return
+	}
+	c, err := w.dial()
+	if err != nil {
+		w.counters[cOutOfSockets]++
+		w.r.LogLimited(&w.dialLog, slog.LevelWarn, "no connection can be opened", "reason", err.Error())
+		w.failed(i, q, 0)
+		return
+	}
+	w.opening++
+	w.counters[cSockets]++
+	s := w.r.Conn(c)
+	s.Phase, s.Decoded, s.Scanned = uint8(connOpening), i, uint32(q)
+	r := &w.sessions[i].req[q]
+	r.conn, r.at = c, w.now()
+}
+
+// maxDials is how many sources are tried at once.
+const maxDials = 16
+
+func (w *worker) dial() (c uint32, err error) {
+	for range maxDials {
+		c, err = w.r.Dial(w.to, w.from.take(), connectTicks)
+		if !errors.Is(err, unix.EADDRINUSE) && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return c, err
+		}
+		w.from.jump(w.r.Rand())
+	}
+	return 0, err
+}
+
+// drain lets sessions that have waited for it open their connections.
+func (w *worker) drain() {
+	for w.opening < w.most && !w.quit {
+		i, ok := w.queue.pop(w.sessions)
+		if !ok {
+			return
+		}
+		w.resume(i)
+	}
+}
+
+// transmit writes a request.
+func (w *worker) transmit(c, i uint32, q int) {
+	s, conn := &w.sessions[i], w.r.Conn(c)
+	conn.Phase, conn.Decoded, conn.Scanned = uint8(connBusy), i, uint32(q)
+	s.req[q].at = w.now()
+	w.counters[cRequests]++
+	if s.kinds[q] == kindPoll {
+		w.counters[cPolls]++
+	}
+	w.r.Arm(c, uint32(s.wait)*1000/loop.TickMillis+answerTicks)
+	w.r.Write(c, w.text(i, q), nil)
+}
+
+// text is what a request says; valid until the next call.
+func (w *worker) text(i uint32, q int) []byte {
+	s := &w.sessions[i]
+	r := &s.req[q]
+	switch s.kinds[q] {
+	case kindAuth:
+		return w.write.auth(s, r.rid, w.number(i)+1)
+	case kindMessage:
+		b := w.write.openMessages(s, r.rid)
+		b = w.write.appendTo(b, w.addresses.at(s.partner), message{kind: kindChat, author: w.number(i),
+			reader: w.number(s.partner), seq: r.seq, stamp: r.stamp})
+		return w.write.closeMessages(b)
+	case kindBatch:
+		return w.batchText(i, r)
+	}
+	return w.write.plain(s, r.rid, s.kinds[q])
+}
+
+// resume sends what session i could not send before, the lower rid first.
+func (w *worker) resume(i uint32) {
+	s := &w.sessions[i]
+	switch {
+	case w.quit:
+		return
+	case s.stage == stageNew:
+		w.begin(i)
+		return
+	}
+	lower := 0
+	if s.req[1].rid != 0 && (s.req[0].rid == 0 || s.req[1].rid < s.req[0].rid) {
+		lower = 1
+	}
+	for _, q := range [...]int{lower, 1 - lower} {
+		if r := &s.req[q]; r.rid != 0 && r.conn == noConn {
+			if r.at != 0 {
+				w.counters[cResent]++
+			}
+			w.send(i, q)
+		}
+	}
+	w.pump(i)
+}
+
+// failed has a request sent again after a back-off: with the same rid, so that the server recognises it if it has had
+// it already (XEP-0124 section 14.3). asked is what the server asked for, in ticks.
+func (w *worker) failed(i uint32, q int, asked uint32) {
+	s := &w.sessions[i]
+	r := &s.req[q]
+	r.conn = noConn
+	if s.stage >= stageEnding {
+		s.req[q] = request{}
+		w.pump(i)
+		return
+	}
+	if s.tries[q]++; s.tries[q] >= maxTries {
+		w.end(i, s.stage != stageUp)
+		return
+	}
+	w.backoffs.put(w.sessions, i, backoff(w.r.Rand(), s.tries[q], asked))
+}
+
+// end gives up session i: it has failed to come up, or was lost.
+func (w *worker) end(i uint32, failed bool) {
+	s := &w.sessions[i]
+	if s.stage == stageUp {
+		w.counters[cUpNow]--
+	}
+	if failed && s.flags&flagReached == 0 {
+		w.counters[cFailed]++
+	} else {
+		w.counters[cLost]++
+	}
+	w.over(i)
+}
+
+// over ends session i. Requests that are on a connection keep it until they are answered.
+func (w *worker) over(i uint32) {
+	s := &w.sessions[i]
+	s.stage = stageOver
+	for q := range s.req {
+		if s.req[q].conn == noConn {
+			s.req[q] = request{}
+		}
+	}
+	w.pump(i)
+}
+
+// answered takes the response to a request of session i.
+func (w *worker) answered(i uint32, q int, res *response) {
+	s := &w.sessions[i]
+	s.req[q].conn = noConn
+	switch {
+	case s.stage == stageOver:
+		s.req[q] = request{}
+		w.pump(i)
+		return
+	case res.status >= 500 || res.status == 429:
+		w.counters[cUnavailable]++
+		w.failed(i, q, uint32(res.retryAfter)*1000/loop.TickMillis)
+		return
+	case res.status != 200:
+		if s.stage != stageEnding {
+			w.counters[cRejected]++
+			w.r.LogLimited(&w.endLog, slog.LevelWarn, "a session was ended", "status", res.status)
+		}
+		w.dead(i, q)
+		return
+	}
+	if err := codec.ParseReplyBody(&w.body, res.body); err != nil {
+		w.counters[cMalformed]++
+		w.r.LogLimited(&w.oddLog, slog.LevelWarn, "malformed body", "reason", err.Reason)
+		w.failed(i, q, 0)
+		return
+	}
+	payload := res.body[w.body.TagEnd:]
+	if s.stage >= stageUp && !w.body.Empty {
+		w.receive(i, payload)
+	}
+	switch {
+	case string(w.body.Type) == "terminate":
+		if s.stage != stageEnding {
+			w.counters[cTerminated]++
+			w.r.LogLimited(&w.endLog, slog.LevelWarn, "a session was ended", "body", string(firstTag(res.body)))
+		}
+		w.dead(i, q)
+	case string(w.body.Type) == "error":
+		w.counters[cRecoverable]++
+		w.failed(i, q, 0)
+	default:
+		w.accept(i, q, payload)
+	}
+}
+
+// firstTag is the start of a body, for the log.
+func firstTag(p []byte) []byte { return p[:min(len(p), 300)] }
+
+// dead ends session i with its server's last word, which came for request q.
+func (w *worker) dead(i uint32, q int) {
+	s := &w.sessions[i]
+	s.req[q] = request{}
+	if s.stage == stageEnding {
+		w.pump(i)
+		return
+	}
+	w.end(i, s.stage != stageUp)
+}
+
+// accept goes on with session i after an ordinary answer to request q.
+func (w *worker) accept(i uint32, q int, payload []byte) {
+	s := &w.sessions[i]
+	done, k := s.req[q], s.kinds[q]
+	now := w.now()
+	held := now.since(done.at)
+	s.req[q] = request{}
+	if o := s.other(q); o != nil && o.rid > done.rid && o.conn != noConn && w.onTheWay(o.conn) {
+		w.meters.record(mRelease, now.since(o.at))
+	} else if wait := time.Duration(s.wait) * time.Second; s.stage == stageUp && held >= wait && w.body.Empty {
+		w.meters.record(mRelease, held-wait)
+	}
+	if k == kindCreate && !w.created(i, now) {
+		return
+	}
+	if s.stage > stageCreating && s.stage < stageUp {
+		w.step(i, payload)
+		return
+	}
+	if k == kindPoll && w.body.Empty && held < tooSoon && s.open() == 0 && s.stage == stageUp {
+		w.counters[cEarly]++
+		w.backoffs.put(w.sessions, i, 1)
+		return
+	}
+	w.pump(i)
+}
+
+// tooSoon is how soon an empty answer to a lone poll is no long poll at all. Without a pause the two would go on as
+// fast as they can.
+const tooSoon = 50 * time.Millisecond
+
+// onTheWay says whether the request on connection c has been sent.
+func (w *worker) onTheWay(c uint32) bool { return phase(w.r.Conn(c).Phase) == connBusy }
+
+// pump has session i do what comes next.
+func (w *worker) pump(i uint32) {
+	s := &w.sessions[i]
+	open := s.open()
+	switch {
+	case w.quit:
+	case s.stage == stageEnding && open == 0:
+		w.counters[cEnded]++
+		w.over(i)
+	case s.stage == stageOver && open == 0 && w.revive:
+		kept := s.flags & (flagWaiting | flagReached)
+		*s = session{partner: s.partner, author: s.author, next: s.next, flags: kept}
+		w.backoffs.put(w.sessions, i, backoff(w.r.Rand(), 1, 0))
+	case s.stage != stageUp:
+	case s.flags&flagLeaving != 0 && s.free() >= 0:
+		w.bye(i)
+	case w.calling && i == w.voice && s.free() >= 0 && w.call():
+	case open == 0:
+		w.ask(i, kindPoll, 0, 0)
+	}
+}

@@ -1,0 +1,95 @@
+package load
+
+import (
+	"bytes"
+	"log/slog"
+)
+
+// created takes the session ID from the creation's reply. It is false when the session has ended with it.
+func (w *worker) created(i uint32, now stamp) bool {
+	s := &w.sessions[i]
+	sid := w.body.SID
+	if len(sid) == 0 || len(sid) > MaxSIDBytes {
+		w.unexpected(i, "the creation's reply has no sid, or one that is too long")
+		return false
+	}
+	s.sidLen = uint8(copy(s.sid[:], sid))
+	if wait, ok := parseDecimal(w.body.Wait); ok && wait < maxWait {
+		s.wait = uint16(wait)
+	}
+	w.meters.record(mCreation, now.since(s.began))
+	if w.cfg.Login == LoginNone {
+		w.up(i)
+		return true
+	}
+	s.stage = stageFeatures
+	return true
+}
+
+// What tells the replies of a log-in apart. They are short and come one at a time, so looking for a word will do.
+var (
+	wordFeatures = []byte("features")
+	wordBind     = []byte("urn:ietf:params:xml:ns:xmpp-bind")
+	wordSuccess  = []byte("<success")
+	wordFailure  = []byte("<failure")
+	wordJID      = []byte("<jid>")
+	wordEndJID   = []byte("</jid>")
+	wordError    = []byte("<error")
+)
+
+// step goes on with a log-in. A server may answer before it has what is waited for; then the session polls for it.
+func (w *worker) step(i uint32, payload []byte) {
+	s := &w.sessions[i]
+	switch {
+	case bytes.Contains(payload, wordFailure) || s.stage == stageBind && bytes.Contains(payload, wordError):
+		w.unexpected(i, "log-in refused", "reply", string(firstTag(payload)))
+	case s.stage == stageFeatures && bytes.Contains(payload, wordFeatures):
+		s.stage = stageAuth
+		w.ask(i, kindAuth, 0, 0)
+	case s.stage == stageAuth && bytes.Contains(payload, wordSuccess):
+		s.stage = stageRestart
+		w.ask(i, kindRestart, 0, 0)
+	case s.stage == stageRestart && bytes.Contains(payload, wordBind):
+		s.stage = stageBind
+		w.ask(i, kindBind, 0, 0)
+	case s.stage == stageBind && bytes.Contains(payload, wordJID):
+		w.bound(i, payload)
+	case s.open() == 0:
+		w.ask(i, kindPoll, 0, 0)
+	}
+}
+
+// bound takes the session's address.
+func (w *worker) bound(i uint32, payload []byte) {
+	_, jid, _ := bytes.Cut(payload, wordJID)
+	jid, _, whole := bytes.Cut(jid, wordEndJID)
+	if !whole || !w.addresses.set(i, jid) {
+		w.unexpected(i, "there is no room for the address of the session", "jid", string(firstTag(jid)))
+		return
+	}
+	w.meters.record(mLogin, w.now().since(w.sessions[i].began))
+	w.up(i)
+	if w.cfg.Presence {
+		w.ask(i, kindPresence, 0, 0)
+		return
+	}
+	w.pump(i)
+}
+
+// up makes session i one of those that hold a request and may send.
+func (w *worker) up(i uint32) {
+	s := &w.sessions[i]
+	s.stage = stageUp
+	w.counters[cUpNow]++
+	if s.flags&flagReached == 0 {
+		s.flags |= flagReached
+		w.counters[cReached]++
+	}
+}
+
+// unexpected gives session i up, as the log-in cannot go on.
+func (w *worker) unexpected(i uint32, what string, args ...any) {
+	w.counters[cUnexpected]++
+	w.r.LogLimited(&w.oddLog, slog.LevelWarn, what, args...)
+	w.end(i, true)
+}

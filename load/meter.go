@@ -1,0 +1,60 @@
+package load
+
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// meter names one of the latencies that are measured.
+type meter uint8
+
+const (
+	// From the beginning of a connection attempt to the connection.
+	mConnect meter = iota
+	// From the creation request to the reply with the session ID.
+	mCreation
+	// From the creation request until the session is logged in and has a resource.
+	mLogin
+	// From the moment a held request was due to be answered, as its wait was over or a newer request of the session
+	// was sent, to its answer.
+	mRelease
+	// From the sending of a message to its receipt, through the server.
+	mDelivery
+	// From the beginning of a broadcast to a session's receipt of it.
+	mBroadcast
+	numMeters
+)
+
+// meterNames are the names in the report.
+var meterNames = [numMeters]string{"connect", "creation", "login", "release", "delivery", "broadcast"}
+
+// A histogram covers what a run can last, in steps of one percent: 26 KiB.
+const (
+	maxMeterMicros = int64(MaxDuration / time.Microsecond)
+	meterDigits    = 2
+)
+
+// meters are the histograms, in microseconds, of one worker or of all together.
+type meters [numMeters]*hdrhistogram.Histogram
+
+func newMeters() (m meters) {
+	for i := range m {
+		m[i] = hdrhistogram.New(1, maxMeterMicros, meterDigits)
+	}
+	return m
+}
+
+func (m *meters) record(which meter, d time.Duration) {
+	_ = m[which].RecordValue(min(max(d.Microseconds(), 1), maxMeterMicros)) // within the bounds there is no error
+}
+
+// drain moves all that m has to another.
+func (m *meters) drain(to *meters) {
+	for i, h := range m {
+		if h.TotalCount() > 0 {
+			to[i].Merge(h)
+			h.Reset()
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package load
+
+import (
+	"fmt"
+	"image/color"
+	"math"
+	"os"
+	"path/filepath"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+)
+
+// The size of a plot.
+const (
+	plotWidth  = 9 * vg.Inch
+	plotHeight = 5 * vg.Inch
+)
+
+// Plot draws the report as SVG files in a directory, which is made, and gives their paths. A picture of nothing is not
+// drawn.
+func (r *Report) Plot(dir string) (files []string, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("plot: %w", err)
+	}
+	for _, d := range []struct {
+		file, title, x, y string
+		lines             []series
+		logX, logY        bool
+	}{
+		{"sessions.svg", "Sessions and sockets", "seconds", "count", r.sessionLines(), false, false},
+		{"latency.svg", "Latency by percentile", "percentile", "milliseconds", r.percentileLines(), true, true},
+		{"latency-time.svg", "Latency over time, p99", "seconds", "milliseconds", r.latencyLines(), false, true},
+		{"memory.svg", "Resident memory", "seconds", "MiB", r.memoryLines(), false, false},
+		{"cpu.svg", "CPU", "seconds", "percent of one core", r.cpuLines(), false, false},
+	} {
+		if len(d.lines) == 0 {
+			continue
+		}
+		p := plot.New()
+		p.Title.Text = fmt.Sprintf("%s: %s, %d sessions", d.title, r.Options.Scenario, r.Options.Sessions)
+		p.X.Label.Text, p.Y.Label.Text = d.x, d.y
+		p.Legend.Top, p.Legend.Left = true, true
+		p.BackgroundColor = color.White
+		p.Add(plotter.NewGrid())
+		if d.logX {
+			p.X.Tick.Marker = percentileTicks{}
+		}
+		if d.logY {
+			p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+		}
+		for i, s := range d.lines {
+			l, err := plotter.NewLine(s.points)
+			if err != nil {
+				return files, fmt.Errorf("plot %s: %w", d.file, err)
+			}
+			l.Color, l.Width = plotutil.Color(i), vg.Points(1.5)
+			p.Add(l)
+			p.Legend.Add(s.name, l)
+		}
+		if !d.logY {
+			p.Y.Min = 0
+		}
+		file := filepath.Join(dir, d.file)
+		if err := p.Save(plotWidth, plotHeight, file); err != nil {
+			return files, fmt.Errorf("plot %s: %w", d.file, err)
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// series is one line of a plot.
+type series struct {
+	name   string
+	points plotter.XYs
+}
+
+// over makes a line of the timeline; ok is false where there is nothing.
+func (r *Report) over(name string, y func(p *Point) (float64, bool)) (s series, ok bool) {
+	s.name = name
+	for i := range r.Timeline {
+		if v, there := y(&r.Timeline[i]); there {
+			s.points = append(s.points, plotter.XY{X: r.Timeline[i].Seconds, Y: v})
+		}
+	}
+	return s, len(s.points) > 0
+}
+
+func (r *Report) sessionLines() (list []series) {
+	for _, v := range []struct {
+		name string
+		y    func(p *Point) uint64
+	}{
+		{"sessions", func(p *Point) uint64 { return p.Sessions }},
+		{"sockets", func(p *Point) uint64 { return p.Sockets }},
+		{"in a back-off", func(p *Point) uint64 { return p.Waiting }},
+	} {
+		if s, ok := r.over(v.name, func(p *Point) (float64, bool) { return float64(v.y(p)), true }); ok {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (r *Report) latencyLines() (list []series) {
+	for _, name := range meterNames {
+		s, ok := r.over(name, func(p *Point) (float64, bool) {
+			us, there := p.P99Micros[name]
+			return float64(us) / 1000, there
+		})
+		if ok {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (r *Report) memoryLines() (list []series) {
+	for _, proc := range r.Processes {
+		s, ok := r.over(proc.Name, func(p *Point) (float64, bool) {
+			n, there := p.RSSBytes[proc.Name]
+			return float64(n) / (1 << 20), there
+		})
+		if ok {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (r *Report) cpuLines() (list []series) {
+	for _, proc := range r.Processes {
+		s, ok := r.over(proc.Name, func(p *Point) (float64, bool) {
+			v, there := p.CPUPercent[proc.Name]
+			return v, there
+		})
+		if ok {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// percentileLines has as x how many nines a percentile has, so that the tail gets the room it deserves.
+func (r *Report) percentileLines() (list []series) {
+	for i, h := range r.distributions {
+		if h == nil || h.TotalCount() == 0 {
+			continue
+		}
+		s := series{name: meterNames[i]}
+		nines := math.Log10(float64(h.TotalCount()))
+		for x := 0.0; x <= min(max(nines, 1), 6); x += 0.05 {
+			q := 100 * (1 - math.Pow(10, -x))
+			s.points = append(s.points, plotter.XY{X: x, Y: max(float64(h.ValueAtQuantile(q)), 1) / 1000})
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// percentileTicks name the nines.
+type percentileTicks struct{}
+
+// Ticks are those within the plot.
+func (percentileTicks) Ticks(_, most float64) (ticks []plot.Tick) {
+	for i, label := range []string{"0", "90", "99", "99.9", "99.99", "99.999", "99.9999"} {
+		if float64(i) <= most {
+			ticks = append(ticks, plot.Tick{Value: float64(i), Label: label})
+		}
+	}
+	return append(ticks, plot.Tick{Value: math.Log10(2), Label: "50"})
+}

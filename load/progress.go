@@ -1,0 +1,104 @@
+package load
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/sys/unix"
+)
+
+// Progress shows a run while it is under way: bars on a terminal, a line now and then elsewhere.
+type Progress struct {
+	out   io.Writer
+	bars  *mpb.Progress // nil: lines
+	bar   *mpb.Bar
+	phase string
+	now   atomic.Pointer[Status]
+	said  time.Time
+}
+
+// lineInterval is how often there is a line where there is no terminal.
+const lineInterval = 5 * time.Second
+
+// NewProgress shows on out. Close it when the run has ended.
+func NewProgress(out io.Writer) *Progress {
+	p := &Progress{out: out}
+	if f, ok := out.(*os.File); ok && isTerminal(f) {
+		p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))
+	}
+	return p
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// Show is what a run calls with its status.
+func (p *Progress) Show(s Status) {
+	fresh := s.Phase != p.phase
+	p.phase = s.Phase
+	p.now.Store(&s)
+	if p.bars == nil {
+		if fresh || time.Since(p.said) >= lineInterval {
+			p.said = time.Now()
+			fmt.Fprintln(p.out, line(&s))
+		}
+		return
+	}
+	if fresh {
+		p.endBar()
+		p.bar = p.bars.AddBar(int64(max(s.All, 1)), mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s ", s.Phase))),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + details(p.now.Load()) })))
+	}
+	p.bar.SetCurrent(int64(s.Done))
+}
+
+// endBar leaves a bar as it is, whether it is full or not.
+func (p *Progress) endBar() {
+	if p.bar != nil {
+		p.bar.Abort(false)
+		p.bar.Wait()
+	}
+}
+
+// Close ends the showing.
+func (p *Progress) Close() {
+	p.endBar()
+	if p.bars != nil {
+		p.bars.Wait()
+	}
+}
+
+// line is a status as a line of text.
+func line(s *Status) string {
+	done := fmt.Sprintf("%d/%d", s.Done, s.All)
+	if s.Timed {
+		done = fmt.Sprintf("%ds/%ds", s.Done/1000, s.All/1000)
+	}
+	return fmt.Sprintf("%6.1fs %-9s %s %s", s.Elapsed.Seconds(), s.Phase, done, details(s))
+}
+
+func details(s *Status) string {
+	text := fmt.Sprintf("%d up, %.0f %s/s, %d errors", s.Sessions, s.Rate, s.Unit, s.Errors)
+	if s.Latency != "" {
+		text += fmt.Sprintf(", %s p50 %s p99 %s", s.Latency, short(s.P50), short(s.P99))
+	}
+	return text
+}
+
+// short is a duration in three digits or so.
+func short(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= 10*time.Millisecond:
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(10 * time.Microsecond).String()
+}

@@ -1,0 +1,157 @@
+package load
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Schema is the version of the report's fields. They are added to, and neither renamed nor given another meaning.
+const Schema = 1
+
+// Report is what a run has come to. Names of fields end with their unit; what has none is a number of things.
+type Report struct {
+	Schema      int       `json:"schema"`
+	Version     string    `json:"version"` // of megaphone
+	Started     time.Time `json:"started"`
+	Seconds     float64   `json:"seconds"`     // from the first session's beginning to the last one's end
+	Interrupted bool      `json:"interrupted"` // it was told to stop early; messages under way are not lost then
+	Verdict     Verdict   `json:"verdict"`
+	Options     Options   `json:"options"`
+
+	Sessions  Sessions           `json:"sessions"`
+	Messages  Messages           `json:"messages"`
+	Requests  map[string]uint64  `json:"requests"` // connections, requests, polls, resent, responses, ...
+	Errors    map[string]uint64  `json:"errors"`   // what went wrong on the way; what was sent again is no loss
+	Latencies map[string]Latency `json:"latencies"`
+	Phases    []Phase            `json:"phases"`
+	Storm     *StormReport       `json:"storm,omitempty"`
+	Processes []ProcessReport    `json:"processes"` // this one first
+	Timeline  []Point            `json:"timeline"`  // one a second
+
+	distributions [numMeters]*hdrhistogram.Histogram
+}
+
+// Options are those of the run.
+type Options struct {
+	Target            string   `json:"target"`
+	Scenario          Scenario `json:"scenario"`
+	Login             Login    `json:"login"`
+	Domain            string   `json:"domain"`
+	Sessions          int      `json:"sessions"`
+	RatePerSecond     float64  `json:"rate_per_second"`
+	WaitSeconds       int      `json:"wait_seconds"`
+	MessagesPerSecond float64  `json:"messages_per_second"`
+	SizeBytes         int      `json:"size_bytes"`
+	DurationSeconds   float64  `json:"duration_seconds"`
+	Reactors          int      `json:"reactors"`
+	PrivateTables     bool     `json:"private_descriptor_tables"`
+}
+
+// Sessions says what became of them. Wanted = Reached + Failed + those that were not begun or not finished.
+type Sessions struct {
+	Wanted   uint64 `json:"wanted"`
+	Started  uint64 `json:"started"` // creations begun, those that came back in churn and storm included
+	Reached  uint64 `json:"reached"` // were up once
+	Failed   uint64 `json:"failed"`  // given up before they were up
+	Lost     uint64 `json:"lost"`    // ended unasked
+	Ended    uint64 `json:"ended"`   // ended as asked
+	Held     uint64 `json:"held"`    // were up at the end of the scenario, before they left
+	MostHeld uint64 `json:"most_held"`
+	Sockets  uint64 `json:"most_sockets"`
+}
+
+// Messages is the account of them. Sent = Delivered + Lost + UnderWay.
+type Messages struct {
+	Sent       uint64 `json:"sent"`
+	Delivered  uint64 `json:"delivered"` // each counted once
+	Lost       uint64 `json:"lost"`
+	UnderWay   uint64 `json:"under_way"`  // in a run that was interrupted: neither delivered nor known to be lost
+	Duplicated uint64 `json:"duplicated"` // came again
+	Reordered  uint64 `json:"reordered"`  // came later than a younger one of the same author to the same reader
+	Misplaced  uint64 `json:"misplaced"`  // came to a session that they are not for
+	Bounced    uint64 `json:"bounced"`    // came back to their author; they are among the lost as well
+	Foreign    uint64 `json:"foreign"`    // of another run, as from a server's offline storage
+	Unsendable uint64 `json:"unsendable"` // were due, but no two sessions were found that could exchange one
+}
+
+// Latency is a distribution. The histogram's steps are of one percent.
+type Latency struct {
+	Count        int64   `json:"count"`
+	MinMicros    int64   `json:"min_us"`
+	MeanMicros   float64 `json:"mean_us"`
+	P50Micros    int64   `json:"p50_us"`
+	P90Micros    int64   `json:"p90_us"`
+	P99Micros    int64   `json:"p99_us"`
+	P999Micros   int64   `json:"p99.9_us"`
+	LongestMicro int64   `json:"max_us"`
+}
+
+func newLatency(h *hdrhistogram.Histogram) Latency {
+	return Latency{
+		Count: h.TotalCount(), MinMicros: h.Min(), MeanMicros: round(h.Mean()), P50Micros: h.ValueAtQuantile(50),
+		P90Micros: h.ValueAtQuantile(90), P99Micros: h.ValueAtQuantile(99), P999Micros: h.ValueAtQuantile(99.9),
+		LongestMicro: h.Max(),
+	}
+}
+
+// Phase is a part of the run: opening, the scenario's own name, settling, leaving.
+type Phase struct {
+	Name       string             `json:"name"`
+	At         float64            `json:"at_seconds"`
+	Seconds    float64            `json:"seconds"`
+	Counts     map[string]uint64  `json:"counts"`      // what this phase has added
+	CPUSeconds map[string]float64 `json:"cpu_seconds"` // of each process
+	Note       string             `json:"note,omitempty"`
+}
+
+// StormReport is how the sessions came back.
+type StormReport struct {
+	Connections     uint64  `json:"connections_lost"`
+	RecoverySeconds float64 `json:"recovery_seconds"` // from the first lost connection until all sessions were back
+	Recovered       bool    `json:"recovered"`
+	Renewed         uint64  `json:"sessions_renewed"` // that the server no longer knew, and that began anew
+}
+
+// ProcessReport is what a process has used.
+type ProcessReport struct {
+	Name            string  `json:"name"`
+	PID             int     `json:"pid"`
+	CPUSeconds      float64 `json:"cpu_seconds"`
+	RSSBytes        uint64  `json:"rss_bytes"` // at the end of the scenario; so are the next two
+	AnonBytes       uint64  `json:"rss_anon_bytes"`
+	PSSBytes        uint64  `json:"pss_bytes"`      // 0: not readable
+	BaseRSSBytes    uint64  `json:"base_rss_bytes"` // before the first session
+	MostRSSBytes    uint64  `json:"most_rss_bytes"`
+	BytesPerSession float64 `json:"bytes_per_session"` // what RSS has grown by, over the sessions held
+	Error           string  `json:"error,omitempty"`
+}
+
+// Point is the state at one second; latencies are of what came in that second, 0 when nothing did.
+type Point struct {
+	Seconds    float64            `json:"seconds"`
+	Phase      string             `json:"phase"`
+	Sessions   uint64             `json:"sessions"` // up
+	Sockets    uint64             `json:"sockets"`
+	Waiting    uint64             `json:"waiting"`   // sessions in a back-off
+	Requests   uint64             `json:"requests"`  // so far
+	Delivered  uint64             `json:"delivered"` // so far
+	Errors     uint64             `json:"errors"`    // so far
+	P50Micros  map[string]int64   `json:"p50_us"`
+	P99Micros  map[string]int64   `json:"p99_us"`
+	RSSBytes   map[string]uint64  `json:"rss_bytes"`
+	AnonBytes  map[string]uint64  `json:"rss_anon_bytes"`
+	CPUPercent map[string]float64 `json:"cpu_percent"` // of one core
+}
+
+// WriteTo writes the report as JSON.
+func (r *Report) Encode(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+// round keeps three decimals: more say nothing.
+func round(x float64) float64 { return float64(int64(x*1000+0.5)) / 1000 }

@@ -1,0 +1,54 @@
+package load
+
+// report makes the report of a run whose reactors have stopped.
+func (r *run) report(interrupted bool) *Report {
+	c := r.counts()
+	for _, w := range r.workers {
+		w.meters.drain(&r.totals)
+	}
+	cfg := &r.cfg
+	rep := &Report{
+		Schema: Schema, Version: cfg.Version, Started: r.started.UTC(), Seconds: round(r.elapsed().Seconds()),
+		Interrupted: interrupted,
+		Options: Options{
+			Target: cfg.Target, Scenario: cfg.Scenario, Login: cfg.Login, Domain: cfg.Domain, Sessions: cfg.Sessions,
+			RatePerSecond: cfg.Rate, WaitSeconds: cfg.Wait, DurationSeconds: cfg.Duration.Seconds(),
+			Reactors: r.group.Reactors(), PrivateTables: r.group.Private(),
+		},
+		Sessions: Sessions{
+			Wanted: uint64(cfg.Sessions), Started: c[cStarted], Reached: c[cReached], Failed: c[cFailed],
+			Lost: c[cLost], Ended: c[cEnded], Held: r.held, MostHeld: r.most.held, Sockets: r.most.sockets,
+		},
+		Messages: Messages{
+			Sent: c[cSent], Delivered: c[cDelivered], Duplicated: c[cDuplicated], Reordered: c[cReordered],
+			Misplaced: c[cMisplaced], Bounced: c[cBounced], Foreign: c[cForeign], Unsendable: c[cUnsendable],
+		},
+		Requests: map[string]uint64{}, Errors: map[string]uint64{}, Latencies: map[string]Latency{},
+		Phases: r.phases, Storm: r.storm, Processes: r.used, Timeline: r.points, distributions: r.totals,
+	}
+	if cfg.messaging() {
+		rep.Options.SizeBytes = cfg.Size
+	}
+	if cfg.Scenario == Chat {
+		rep.Options.MessagesPerSecond = cfg.Messages
+	}
+	if missing := c[cSent] - c[cDelivered]; interrupted {
+		rep.Messages.UnderWay = missing
+	} else {
+		rep.Messages.Lost = missing
+	}
+	for k, name := range counterNames {
+		if k >= cRefused {
+			rep.Errors[name] = c[k]
+		} else {
+			rep.Requests[name] = c[k]
+		}
+	}
+	for i, h := range r.totals {
+		if h.TotalCount() > 0 {
+			rep.Latencies[meterNames[i]] = newLatency(h)
+		}
+	}
+	rep.Verdict = judge(rep)
+	return rep
+}

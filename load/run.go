@@ -1,0 +1,293 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"megaphone/loop"
+)
+
+// Status is how a run stands, for those who watch it.
+type Status struct {
+	Phase     string
+	Done, All uint64        // of the phase: sessions, or milliseconds
+	Timed     bool          // Done and All are milliseconds
+	Elapsed   time.Duration // since the start
+	Sessions  uint64        // up
+	Rate      float64       // sessions, messages or responses a second, whatever the phase is about
+	Unit      string        // of the rate
+	Errors    uint64
+	Latency   string // the name of the latency that matters now
+	P50, P99  time.Duration
+}
+
+// Run makes the run that cfg describes and reports on it. show is called a few times a second. When ctx ends, the
+// report is of what was done by then. An error says that there was no run.
+func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	to, err := resolveTarget(ctx, cfg.Target, cfg.AllowPublic)
+	if err != nil {
+		return nil, err
+	}
+	setDefault(&cfg.Domain, to.domain())
+	r := &run{cfg: cfg, target: to, show: show, totals: newMeters(), second: newMeters()}
+	r.watch = newWatcher(cfg.Processes)
+	for _, v := range r.watch.procs {
+		if v.err != nil {
+			return nil, fmt.Errorf("pid: %s=%d: %w", v.Name, v.PID, v.err)
+		}
+	}
+	if err := r.launch(); err != nil {
+		return nil, err
+	}
+	defer r.group.Stop()
+	r.scenario(ctx)
+	r.group.Stop()
+	return r.report(ctx.Err() != nil), nil
+}
+
+// run is a run under way, on an ordinary goroutine that looks after the workers.
+type run struct {
+	cfg     Config
+	target  target
+	show    func(Status)
+	group   *loop.Group
+	workers []*worker
+	started time.Time
+	watch   *watcher
+
+	totals meters // all but the present second
+	second meters
+	points []Point
+	phases []Phase
+	storm  *StormReport
+	held   uint64 // at the end of the scenario
+	used   []ProcessReport
+	most   struct{ held, sockets uint64 }
+	last   status
+}
+
+// status is a phase under way.
+type status struct {
+	phase  string
+	at     time.Time
+	counts [numCounters]uint64 // at the beginning of the phase
+	cpu    map[string]float64
+	second [numCounters]uint64 // a second ago
+	ticked time.Time
+	rate   float64
+	p50    time.Duration
+	p99    time.Duration
+	name   string
+}
+
+// sockets is how many connections n sessions need: one each, and some for those that send while they are held.
+func sockets(n int) int { return n + n/32 + 256 }
+
+// launch starts the reactors, each with its part of the sessions.
+func (r *run) launch() (err error) {
+	cfg := &r.cfg
+	runID := rand.Uint32()
+	r.started = time.Now()
+	var plan []sources
+	r.group, err = loop.Start(loop.Config{
+		MaxConnections: sockets(cfg.Sessions), Reactors: cfg.Reactors, Log: cfg.Log,
+		MaxBufferedBytes: 1 << 30,
+	}, func(rr *loop.Reactor) (loop.Handler, error) {
+		k, n := rr.Index(), rr.Siblings()
+		if k == 0 {
+			plan = planSources(r.target.at.Addr(), cfg.Sources, n, rr.Slots(), os.Getpid()%128)
+		}
+		first, end := k*cfg.Sessions/n, (k+1)*cfg.Sessions/n
+		w := &worker{
+			r: rr, cfg: cfg, to: r.target.at, from: plan[k], start: r.started, first: uint32(first),
+			sessions: make([]session, end-first), write: newWriter(&r.target, cfg, runID),
+			most: max(4, cfg.Connecting/n), board: loop.NewBoard(int(numCounters)), meters: newMeters(),
+		}
+		w.backoffs.now = rr.Now()
+		if cfg.Login != LoginNone {
+			w.addresses = newAddresses(end-first, cfg.Domain)
+			w.pair(rr.Rand())
+		}
+		r.workers = append(r.workers, w) // reactors start one after the other
+		return w, rr.Every(pulse(n), w.Pulse)
+	})
+	if err != nil {
+		return fmt.Errorf("reactors: %w", err)
+	}
+	return nil
+}
+
+// pulse is how often each of n reactors looks for what is due: some 200 times a second all together, so that work comes
+// evenly and does not cost much to look for.
+func pulse(n int) time.Duration {
+	return min(time.Duration(n)*5*time.Millisecond, loop.TickMillis*time.Millisecond)
+}
+
+// each has every worker do something.
+func (r *run) each(f func(w *worker)) {
+	r.group.Do(func(_ *loop.Reactor, h loop.Handler) { f(h.(*worker)) })
+}
+
+// counts sums the workers' counters, as of their last ticks.
+func (r *run) counts() (sum [numCounters]uint64) {
+	for _, w := range r.workers {
+		for c := range sum {
+			sum[c] += w.board.Get(c)
+		}
+	}
+	return sum
+}
+
+// elapsed is the time since the first session could begin.
+func (r *run) elapsed() time.Duration { return time.Since(r.started) }
+
+// step is how often a run looks at itself.
+const step = 100 * time.Millisecond
+
+// errStopped ends the scenario: it was told to stop, or a reactor has failed.
+var errStopped = errors.New("stopped")
+
+// phase runs until done says so. done gets the counters, and what they were when the phase began.
+func (r *run) phase(ctx context.Context, name string, all uint64, timed bool,
+	done func(c, began *[numCounters]uint64) (uint64, bool)) error {
+	r.enter(name)
+	defer r.leave()
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return errStopped
+		case err := <-r.group.Failed():
+			r.cfg.Log.Error("a reactor has failed", "error", err)
+			return errStopped
+		case <-tick.C:
+		}
+		c := r.counts()
+		r.look(&c)
+		n, over := done(&c, &r.last.counts)
+		r.tell(&c, min(n, all), all, timed)
+		if over {
+			return nil
+		}
+	}
+}
+
+// enter begins a phase.
+func (r *run) enter(name string) {
+	r.watch.sample(r.elapsed().Seconds(), false, nil)
+	now := time.Now()
+	c := r.counts()
+	r.last = status{phase: name, at: now, counts: c, cpu: r.watch.cpu(), second: c, ticked: now}
+}
+
+// leave ends it, with a point of its own so that no latency is counted to the next one.
+func (r *run) leave() {
+	c := r.counts()
+	r.point(&c)
+	cpu := r.watch.cpu()
+	for name := range cpu {
+		cpu[name] = round(cpu[name] - r.last.cpu[name])
+	}
+	began := &r.last.counts
+	counts := map[string]uint64{}
+	for name, k := range map[string]counter{
+		"sessions": cReached, "connections": cConnects, "requests": cRequests, "responses": cResponses, "sent": cSent,
+		"delivered": cDelivered, "started": cStarted, "ended": cEnded, "lost": cLost,
+	} {
+		counts[name] = c[k] - began[k]
+	}
+	r.phases = append(r.phases, Phase{Name: r.last.phase, At: round(r.last.at.Sub(r.started).Seconds()),
+		Seconds: round(time.Since(r.last.at).Seconds()), Counts: counts, CPUSeconds: cpu})
+}
+
+// look keeps the figures of each second.
+func (r *run) look(c *[numCounters]uint64) {
+	r.most.held = max(r.most.held, c[cUpNow])
+	r.most.sockets = max(r.most.sockets, c[cSockets])
+	if time.Since(r.last.ticked) >= time.Second {
+		r.point(c)
+	}
+}
+
+// point makes a point of the timeline and begins the next second.
+func (r *run) point(c *[numCounters]uint64) {
+	now := time.Now()
+	p := Point{
+		Seconds: round(r.elapsed().Seconds()), Phase: r.last.phase, Sessions: c[cUpNow], Sockets: c[cSockets],
+		Waiting: c[cWaiting], Requests: c[cRequests], Delivered: c[cDelivered], Errors: errorSum(c),
+		P50Micros: map[string]int64{}, P99Micros: map[string]int64{}, RSSBytes: map[string]uint64{},
+		AnonBytes: map[string]uint64{}, CPUPercent: map[string]float64{},
+	}
+	r.watch.sample(p.Seconds, len(r.points)%10 == 0, &p)
+	r.each(func(w *worker) { w.meters.drain(&r.second) })
+	for i, h := range r.second {
+		if h.TotalCount() > 0 {
+			p.P50Micros[meterNames[i]], p.P99Micros[meterNames[i]] = h.ValueAtQuantile(50), h.ValueAtQuantile(99)
+		}
+	}
+	r.last.gauge(r.cfg.Scenario, c, &r.second, now)
+	r.second.drain(&r.totals)
+	r.points = append(r.points, p)
+}
+
+// gauge works out what a watcher wants to see of the last second.
+func (s *status) gauge(scenario Scenario, c *[numCounters]uint64, m *meters, now time.Time) {
+	which, what := mCreation, cReached
+	switch {
+	case s.phase != phaseOpening && (scenario == Chat):
+		which, what = mDelivery, cDelivered
+	case s.phase != phaseOpening && scenario == Broadcast:
+		which, what = mBroadcast, cDelivered
+	case s.phase != phaseOpening && scenario != Churn:
+		which, what = mRelease, cResponses
+	}
+	if h := m[which]; h.TotalCount() > 0 {
+		s.name = meterNames[which]
+		s.p50 = time.Duration(h.ValueAtQuantile(50)) * time.Microsecond
+		s.p99 = time.Duration(h.ValueAtQuantile(99)) * time.Microsecond
+	}
+	if d := now.Sub(s.ticked).Seconds(); d > 0 {
+		s.rate = float64(c[what]-s.second[what]) / d
+	}
+	s.second, s.ticked = *c, now
+}
+
+// units are what the rates count.
+func unit(phase string, scenario Scenario) string {
+	switch {
+	case phase == phaseOpening || scenario == Churn:
+		return "sessions"
+	case scenario == Chat || scenario == Broadcast:
+		return "messages"
+	}
+	return "responses"
+}
+
+// tell shows how the phase stands.
+func (r *run) tell(c *[numCounters]uint64, done, all uint64, timed bool) {
+	if r.show == nil {
+		return
+	}
+	r.show(Status{
+		Phase: r.last.phase, Done: done, All: all, Timed: timed, Elapsed: r.elapsed(), Sessions: c[cUpNow],
+		Rate: r.last.rate, Unit: unit(r.last.phase, r.cfg.Scenario), Errors: errorSum(c), Latency: r.last.name,
+		P50: r.last.p50, P99: r.last.p99,
+	})
+}
+
+// errorSum is how often anything went wrong.
+func errorSum(c *[numCounters]uint64) (n uint64) {
+	for k := cRefused; k < numCounters; k++ {
+		n += c[k]
+	}
+	return n
+}

@@ -1,0 +1,198 @@
+package load
+
+import (
+	"context"
+	"os/exec"
+	"time"
+)
+
+// The phases of a run besides the scenario's own, which has its name.
+const (
+	phaseOpening  = "opening"
+	phaseSettling = "settling" // what is under way arrives
+	phaseLeaving  = "leaving"
+)
+
+// How long a run waits when nothing happens any more.
+const (
+	stallTime  = 60 * time.Second // no session comes up or fails
+	settleTime = 15 * time.Second // no message arrives
+	leaveTime  = 15 * time.Second // no session ends
+)
+
+// scenario runs all phases, and takes the figures of memory before the sessions leave.
+func (r *run) scenario(ctx context.Context) {
+	err := r.open(ctx)
+	c := r.counts()
+	if err == nil && c[cUpNow] > 0 {
+		err = r.act(ctx)
+	}
+	c = r.counts()
+	r.held = c[cUpNow]
+	r.watch.sample(r.elapsed().Seconds(), true, nil)
+	r.used = r.watch.reports(r.held)
+	if err == nil && r.held > 0 {
+		err = r.part(ctx)
+	}
+	if err != nil {
+		r.each(func(w *worker) { w.quit = true })
+	}
+	last := r.counts()
+	r.look(&last)
+}
+
+// stalled says that a number has not changed for a time.
+type stalled struct {
+	n  uint64
+	at time.Time
+}
+
+func (s *stalled) check(n uint64, most time.Duration) bool {
+	if n != s.n || s.at.IsZero() {
+		s.n, s.at = n, time.Now()
+	}
+	return time.Since(s.at) > most
+}
+
+// open brings all sessions up.
+func (r *run) open(ctx context.Context) error {
+	n := float64(len(r.workers))
+	r.each(func(w *worker) { w.opens = newPace(r.cfg.Rate/n, w.now()) })
+	all := uint64(r.cfg.Sessions)
+	var stall stalled
+	return r.phase(ctx, phaseOpening, all, false, func(c, _ *[numCounters]uint64) (uint64, bool) {
+		done := c[cReached] + c[cFailed]
+		return done, done >= all || stall.check(done+c[cStarted], stallTime)
+	})
+}
+
+// act is the scenario itself.
+func (r *run) act(ctx context.Context) error {
+	switch r.cfg.Scenario {
+	case Hold:
+		return r.pass(ctx)
+	case Chat:
+		return r.chat(ctx)
+	case Broadcast:
+		return r.broadcast(ctx)
+	case Churn:
+		return r.churn(ctx)
+	case Storm:
+		return r.weather(ctx)
+	}
+	return nil
+}
+
+// pass lets the scenario's time pass.
+func (r *run) pass(ctx context.Context) error {
+	all := uint64(r.cfg.Duration.Milliseconds())
+	began := time.Now()
+	return r.phase(ctx, string(r.cfg.Scenario), all, true, func(_, _ *[numCounters]uint64) (uint64, bool) {
+		d := time.Since(began)
+		return uint64(d.Milliseconds()), d >= r.cfg.Duration
+	})
+}
+
+func (r *run) chat(ctx context.Context) error {
+	n := float64(len(r.workers))
+	r.each(func(w *worker) { w.talks = newPace(r.cfg.Messages/n, w.now()) })
+	err := r.pass(ctx)
+	r.each(func(w *worker) { w.talks = pace{} })
+	if err != nil {
+		return err
+	}
+	return r.settle(ctx)
+}
+
+// settle waits for the messages that are under way.
+func (r *run) settle(ctx context.Context) error {
+	r.each((*worker).Tick) // brings the counters up to date
+	c := r.counts()
+	sent := c[cSent]
+	var stall stalled
+	return r.phase(ctx, phaseSettling, sent, false, func(c, _ *[numCounters]uint64) (uint64, bool) {
+		return c[cDelivered], c[cDelivered] >= sent || stall.check(c[cDelivered], settleTime)
+	})
+}
+
+func (r *run) broadcast(ctx context.Context) error {
+	now := stampAt(time.Since(r.started))
+	r.each(func(w *worker) { w.shout(now) })
+	began := time.Now()
+	var stall stalled
+	all := uint64(0)
+	for range r.workers {
+		all = uint64(r.cfg.Sessions)
+	}
+	return r.phase(ctx, string(Broadcast), all, false, func(c, b *[numCounters]uint64) (uint64, bool) {
+		n := c[cDelivered]
+		over := n >= c[cUpNow] && n >= c[cSent] && c[cSent] > 0
+		return n, over || time.Since(began) > r.cfg.Duration || stall.check(n+c[cSent], settleTime)
+	})
+}
+
+func (r *run) churn(ctx context.Context) error {
+	n := float64(len(r.workers))
+	r.each(func(w *worker) { w.revive, w.churns = true, newPace(r.cfg.Rate/n, w.now()) })
+	err := r.pass(ctx)
+	r.each(func(w *worker) { w.churns = pace{} })
+	if err != nil {
+		return err
+	}
+	all := uint64(r.cfg.Sessions)
+	var stall stalled
+	err = r.phase(ctx, phaseSettling, all, false, func(c, _ *[numCounters]uint64) (uint64, bool) {
+		return c[cUpNow], c[cUpNow] >= all-min(all, c[cFailed]) || stall.check(c[cStarted]+c[cUpNow], settleTime)
+	})
+	r.each(func(w *worker) { w.revive = false })
+	return err
+}
+
+// weather waits for the edge's restart and until all sessions are back.
+func (r *run) weather(ctx context.Context) error {
+	r.each(func(w *worker) { w.revive = true })
+	r.storm = &StormReport{}
+	if r.cfg.Trigger != "" {
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", r.cfg.Trigger)
+		if err := cmd.Start(); err != nil {
+			r.cfg.Log.Error("trigger", "error", err)
+			return nil
+		}
+		go func() {
+			if err := cmd.Wait(); err != nil {
+				r.cfg.Log.Error("trigger", "error", err)
+			}
+		}()
+	} else {
+		r.cfg.Log.Info("all sessions are held: restart the edge now", "within", r.cfg.Duration)
+	}
+	all := uint64(r.cfg.Sessions)
+	began, lost := time.Now(), time.Time{}
+	err := r.phase(ctx, string(Storm), all, false, func(c, b *[numCounters]uint64) (uint64, bool) {
+		down := c[cReset] - b[cReset]
+		r.storm.Connections, r.storm.Renewed = down, c[cStarted]-b[cStarted]
+		if lost.IsZero() && down > 0 {
+			lost = time.Now()
+		}
+		back := c[cUpNow] - min(c[cUpNow], c[cWaiting]+c[cOpening])
+		if down >= all/2 && back >= all {
+			r.storm.Recovered, r.storm.RecoverySeconds = true, round(time.Since(lost).Seconds())
+			return back, true
+		}
+		return back, time.Since(began) > r.cfg.Duration
+	})
+	r.each(func(w *worker) { w.revive = false })
+	return err
+}
+
+// part has all sessions end in order.
+func (r *run) part(ctx context.Context) error {
+	n := float64(len(r.workers))
+	r.each(func(w *worker) { w.leaves = newPace(r.cfg.Rate/n, w.now()) })
+	var stall stalled
+	all := r.held
+	return r.phase(ctx, phaseLeaving, all, false, func(c, b *[numCounters]uint64) (uint64, bool) {
+		done := c[cEnded] + c[cLost] + c[cFailed]
+		return c[cEnded] - b[cEnded], done >= c[cStarted] || stall.check(done, leaveTime)
+	})
+}

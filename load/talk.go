@@ -1,0 +1,134 @@
+package load
+
+// maxPicks is how many sessions are looked at for one that may send.
+const maxPicks = 16
+
+// talk sends the messages that are due, from sessions drawn at random.
+func (w *worker) talk(now stamp) {
+	for n := w.talks.due(now); n > 0; n-- {
+		w.talks.done++
+		w.sendOne(now)
+	}
+}
+
+func (w *worker) sendOne(now stamp) {
+	for range maxPicks {
+		i := w.r.Rand().Uint32N(uint32(len(w.sessions)))
+		if w.mayTalk(i) {
+			s := &w.sessions[i]
+			s.sent++
+			w.counters[cSent]++
+			w.ask(i, kindMessage, s.sent, now)
+			return
+		}
+	}
+	w.counters[cUnsendable]++
+}
+
+// mayTalk says whether session i can send a message now, and its partner can account for it.
+func (w *worker) mayTalk(i uint32) bool {
+	s := &w.sessions[i]
+	to := &w.sessions[s.partner]
+	return s.stage == stageUp && s.flags&(flagWaiting|flagLeaving) == 0 && s.free() >= 0 &&
+		to.stage == stageUp && to.inbox.room(s.sent+1)
+}
+
+// receive accounts for the messages in a payload that came to session i.
+func (w *worker) receive(i uint32, payload []byte) {
+	s := &w.sessions[i]
+	me := w.number(i)
+	for {
+		m, rest, ok := nextMessage(payload)
+		if !ok {
+			return
+		}
+		payload = rest
+		switch {
+		case m.run != w.write.run:
+			w.counters[cForeign]++
+		case m.reader != me && m.author == me:
+			w.counters[cBounced]++
+		case m.reader != me:
+			w.counters[cMisplaced]++
+		case m.kind == kindToAll:
+			w.hear(s, &m)
+		case m.author != w.number(s.author) || m.seq == 0 || m.seq > w.sessions[s.author].sent:
+			w.counters[cMisplaced]++
+		default:
+			w.account(s, &m)
+		}
+	}
+}
+
+func (w *worker) account(s *session, m *message) {
+	switch s.inbox.take(m.seq) {
+	case arrivedAgain:
+		w.counters[cDuplicated]++
+		return
+	case arrivedLate:
+		w.counters[cReordered]++
+	}
+	w.counters[cDelivered]++
+	w.meters.record(mDelivery, w.now().since(m.stamp))
+}
+
+// batchBytes is about what a broadcast's requests have as contents.
+const batchBytes = 16 << 10
+
+// batch is how many messages a broadcast's request has.
+func (w *worker) batch() uint32 {
+	return uint32(max(1, batchBytes/(w.cfg.Size+w.addresses.slot+80)))
+}
+
+// shout begins a broadcast: one session sends every other a message, many in each request.
+func (w *worker) shout(at stamp) {
+	for i := range w.sessions {
+		if s := &w.sessions[i]; s.stage == stageUp {
+			w.voice, w.aloud, w.calling, w.called = uint32(i), 0, true, at
+			w.pump(w.voice)
+			return
+		}
+	}
+}
+
+// call sends the next batches, as many as there is room for requests. It is false when there are none left.
+func (w *worker) call() bool {
+	s := &w.sessions[w.voice]
+	any := false
+	for s.free() >= 0 && w.aloud < uint32(len(w.sessions)) {
+		from := w.aloud
+		w.aloud = min(from+w.batch(), uint32(len(w.sessions)))
+		for i := from; i < w.aloud; i++ {
+			if w.addresses.size[i] > 0 {
+				w.counters[cSent]++
+			}
+		}
+		w.ask(w.voice, kindBatch, from, w.called)
+		any = true
+	}
+	w.calling = w.aloud < uint32(len(w.sessions))
+	return any
+}
+
+// batchText is the request of a broadcast whose batch begins with session r.seq.
+func (w *worker) batchText(i uint32, r *request) []byte {
+	b := w.write.openMessages(&w.sessions[i], r.rid)
+	for to := r.seq; to < min(r.seq+w.batch(), uint32(len(w.sessions))); to++ {
+		if jid := w.addresses.at(to); len(jid) > 0 {
+			b = w.write.appendTo(b, jid, message{kind: kindToAll, author: w.number(i), reader: w.number(to),
+				seq: 1, stamp: r.stamp})
+		}
+	}
+	return w.write.closeMessages(b)
+}
+
+// hear accounts for the broadcast's message.
+func (w *worker) hear(s *session, m *message) {
+	if s.flags&flagGot != 0 {
+		w.counters[cDuplicated]++
+		return
+	}
+	s.flags |= flagGot
+	w.counters[cDelivered]++
+	w.meters.record(mBroadcast, w.now().since(m.stamp))
+}

@@ -1,0 +1,78 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+)
+
+// target is the BOSH endpoint under load.
+type target struct {
+	url  string
+	host string // for the Host header, as written in the URL
+	name string // the host without the port
+	path string
+	at   netip.AddrPort
+}
+
+// resolveTarget reads a URL and finds the address to connect to. Unless public is set it refuses every address but
+// loopback, private (RFC 1918, RFC 4193) and link-local ones: this program can take a server down.
+func resolveTarget(ctx context.Context, text string, public bool) (t target, err error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return t, fmt.Errorf("target: %w", err)
+	}
+	switch {
+	case u.Scheme != "http":
+		return t, fmt.Errorf("target: %s: only http:// is spoken here; connect behind what ends TLS", text)
+	case u.Hostname() == "":
+		return t, fmt.Errorf("target: %s: has no host; for example http://127.0.0.1:5280/http-bind", text)
+	case u.User != nil || u.Fragment != "":
+		return t, fmt.Errorf("target: %s: leave out user and fragment", text)
+	}
+	t = target{url: text, host: u.Host, name: u.Hostname(), path: u.RequestURI()}
+	port := 80
+	if p := u.Port(); p != "" {
+		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
+			return t, fmt.Errorf("target: %s: the port is not a number from 1 to 65535", text)
+		}
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", t.name)
+	if err != nil {
+		return t, fmt.Errorf("target: %w", err)
+	}
+	addr := choose(addrs)
+	if !public && !isNear(addr) {
+		return t, fmt.Errorf("target: %s is %s, a public address: load only what is yours, with --allow-public",
+			text, addr)
+	}
+	t.at = netip.AddrPortFrom(addr, uint16(port))
+	return t, nil
+}
+
+// domain is the likely XMPP domain: that of the URL, and localhost for an address of the loopback network.
+func (t *target) domain() string {
+	if a, err := netip.ParseAddr(t.name); err == nil && a.IsLoopback() {
+		return "localhost"
+	}
+	return t.name
+}
+
+// choose prefers IPv4, of whose loopback network there is more than one address to connect from.
+func choose(addrs []netip.Addr) netip.Addr {
+	for _, a := range addrs {
+		if a.Unmap().Is4() {
+			return a.Unmap()
+		}
+	}
+	return addrs[0]
+}
+
+// isNear says whether an address cannot be on the internet.
+func isNear(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()
+}

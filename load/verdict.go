@@ -1,0 +1,55 @@
+package load
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Verdict says whether all went well, and the exit status that says so.
+type Verdict struct {
+	Status int    `json:"exit_status"`
+	Text   string `json:"text"`
+}
+
+// Exit statuses of a run that could be made. 1 and 2 are those of the whole program.
+const (
+	StatusFine        = 0
+	StatusMessages    = 3   // messages were lost, duplicated, reordered or misplaced
+	StatusSessions    = 4   // sessions were not reached or lost, or did not come back
+	StatusInterrupted = 130 // nothing of that, but it was told to stop before its time
+)
+
+// judge looks at a report that is otherwise complete.
+func judge(r *Report) Verdict {
+	var wrong, missing []string
+	add := func(list *[]string, n uint64, what string) {
+		if n > 0 {
+			*list = append(*list, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	m, s := &r.Messages, &r.Sessions
+	add(&wrong, m.Lost, "messages lost")
+	add(&wrong, m.Duplicated, "duplicated")
+	add(&wrong, m.Reordered, "out of order")
+	add(&wrong, m.Misplaced, "misplaced")
+	add(&missing, s.Failed, "sessions failed")
+	add(&missing, s.Lost, "sessions lost")
+	if !r.Interrupted {
+		add(&missing, s.Wanted-min(s.Wanted, s.Reached+s.Failed), "sessions not reached")
+		if r.Storm != nil && !r.Storm.Recovered {
+			missing = append(missing, "the storm was not weathered")
+		}
+	}
+	switch {
+	case len(wrong) > 0:
+		return Verdict{StatusMessages, strings.Join(append(wrong, missing...), ", ")}
+	case len(missing) > 0:
+		return Verdict{StatusSessions, strings.Join(missing, ", ")}
+	case r.Interrupted:
+		return Verdict{StatusInterrupted, "interrupted; nothing was lost until then"}
+	}
+	if m.Sent == 0 {
+		return Verdict{StatusFine, "all sessions were reached and none was lost"}
+	}
+	return Verdict{StatusFine, "all sessions were reached; nothing was lost, duplicated or out of order"}
+}

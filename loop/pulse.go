@@ -1,0 +1,36 @@
+package loop
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Every has f called each d on the reactor's goroutine, for work that is to be spread finer than in ticks. There is one
+// such pulse a reactor, and it is set up once. When a turn has taken longer than d, f is called once for all of it.
+func (r *Reactor) Every(d time.Duration, f func()) error {
+	if r.pulse != 0 {
+		panic("loop: a second pulse")
+	}
+	fd, err := openTimerFD(d)
+	if err != nil {
+		return err
+	}
+	r.pulse, r.beat = fd, f
+	return r.watch(fd, fdPulse, false)
+}
+
+// openTimerFD is a timer that becomes readable each d.
+func openTimerFD(d time.Duration) (int, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("timerfd_create: %w", err)
+	}
+	every := unix.NsecToTimespec(int64(d))
+	if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil); err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("timerfd_settime: %w", err)
+	}
+	return fd, nil
+}
