@@ -45,6 +45,9 @@ const (
 	DefaultDuration   = 30 * time.Second
 	DefaultConnecting = 1024
 	DefaultUserPrefix = "load"
+	DefaultSettle     = 15 * time.Second
+	DefaultPatience   = 20 * time.Second
+	DefaultTries      = 12 // over a minute and a half
 
 	MaxSessions = 1 << 26
 	MaxSize     = 64 << 10
@@ -63,6 +66,9 @@ type Config struct {
 	Messages    float64       // a second, over all sessions
 	Size        int           // bytes of a message's text, at least MinSize
 	Duration    time.Duration // of what follows the opening; in broadcast and storm the most that it may take
+	Settle      time.Duration // messages under way are lost when none has arrived for so long
+	Patience    time.Duration // an answer may be late by so much, beyond the wait
+	Tries       int           // how often a request is sent before its session is given up
 	Login       Login         // default none
 	Domain      string        // default the target's host; localhost for a loopback address
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
@@ -94,6 +100,9 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Messages, DefaultMessages)
 	setDefault(&c.Size, DefaultSize)
 	setDefault(&c.Duration, DefaultDuration)
+	setDefault(&c.Settle, DefaultSettle)
+	setDefault(&c.Patience, DefaultPatience)
+	setDefault(&c.Tries, DefaultTries)
 	setDefault(&c.UserPrefix, DefaultUserPrefix)
 	setDefault(&c.Password, "secret")
 	setDefault(&c.Connecting, DefaultConnecting)
@@ -128,6 +137,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("trigger: is for the scenario storm only")
 	case c.Duration < time.Second || c.Duration > MaxDuration:
 		return fmt.Errorf("duration: %s: use 1s to %s", c.Duration, MaxDuration)
+	case c.Settle < time.Second || c.Settle > time.Hour:
+		return fmt.Errorf("settle: %s: use 1s to 1h", c.Settle)
+	case c.Patience < time.Second || c.Patience > time.Hour:
+		return fmt.Errorf("patience: %s: use 1s to 1h", c.Patience)
 	case strings.ContainsAny(c.Domain+c.UserPrefix, "'\"<>& @/"):
 		return fmt.Errorf("domain, user-prefix: %s, %s: leave out spaces and '\"<>&@/", c.Domain, c.UserPrefix)
 	case strings.ContainsRune(c.Password, 0):
@@ -142,6 +155,7 @@ func (c Config) Validate() error {
 		{"wait", float64(c.Wait), 1, maxWait},
 		{"messages", c.Messages, 0.01, 1e6},
 		{"size", float64(c.Size), float64(MinSize), MaxSize},
+		{"tries", float64(c.Tries), 1, 255},
 		{"connecting", float64(c.Connecting), 1, 1 << 20},
 		{"reactors", float64(c.Reactors), 0, 4096},
 	} {

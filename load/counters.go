@@ -8,6 +8,7 @@ const (
 	cReached                // sessions that were up, each once
 	cFailed                 // sessions that were given up before they were up
 	cLost                   // sessions that ended unasked after they were up
+	cRenewed                // sessions that ended unasked in a storm
 	cEnded                  // sessions ended as asked
 	cUpNow                  // gauge: sessions up
 	cWaiting                // gauge: sessions in a back-off

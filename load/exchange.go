@@ -97,7 +97,7 @@ func (w *worker) transmit(c, i uint32, q int) {
 	if s.kinds[q] == kindPoll {
 		w.counters[cPolls]++
 	}
-	w.r.Arm(c, uint32(s.wait)*1000/loop.TickMillis+answerTicks)
+	w.r.Arm(c, uint32(s.wait)*1000/loop.TickMillis+loop.Ticks(w.cfg.Patience))
 	w.r.Write(c, w.text(i, q), nil)
 }
 
@@ -155,7 +155,7 @@ func (w *worker) failed(i uint32, q int, asked uint32) {
 		w.pump(i)
 		return
 	}
-	if s.tries[q]++; s.tries[q] >= maxTries {
+	if s.tries[q]++; int(s.tries[q]) >= w.cfg.Tries {
 		w.end(i, s.stage != stageUp)
 		return
 	}
@@ -168,9 +168,12 @@ func (w *worker) end(i uint32, failed bool) {
 	if s.stage == stageUp {
 		w.counters[cUpNow]--
 	}
-	if failed && s.flags&flagReached == 0 {
+	switch {
+	case failed && s.flags&flagReached == 0:
 		w.counters[cFailed]++
-	} else {
+	case w.stormy:
+		w.counters[cRenewed]++
+	default:
 		w.counters[cLost]++
 	}
 	w.over(i)
@@ -209,13 +212,14 @@ func (w *worker) answered(i uint32, q int, res *response) {
 		w.dead(i, q)
 		return
 	}
-	if err := codec.ParseReplyBody(&w.body, res.body); err != nil {
+	body := res.body()
+	if err := codec.ParseReplyBody(&w.body, body); err != nil {
 		w.counters[cMalformed]++
 		w.r.LogLimited(&w.oddLog, slog.LevelWarn, "malformed body", "reason", err.Reason)
 		w.failed(i, q, 0)
 		return
 	}
-	payload := res.body[w.body.TagEnd:]
+	payload := body[w.body.TagEnd:]
 	if s.stage >= stageUp && !w.body.Empty {
 		w.receive(i, payload)
 	}
@@ -223,7 +227,7 @@ func (w *worker) answered(i uint32, q int, res *response) {
 	case string(w.body.Type) == "terminate":
 		if s.stage != stageEnding {
 			w.counters[cTerminated]++
-			w.r.LogLimited(&w.endLog, slog.LevelWarn, "a session was ended", "body", string(firstTag(res.body)))
+			w.r.LogLimited(&w.endLog, slog.LevelWarn, "a session was ended", "body", string(firstTag(body)))
 		}
 		w.dead(i, q)
 	case string(w.body.Type) == "error":
@@ -257,7 +261,8 @@ func (w *worker) accept(i uint32, q int, payload []byte) {
 	s.req[q] = request{}
 	if o := s.other(q); o != nil && o.rid > done.rid && o.conn != noConn && w.onTheWay(o.conn) {
 		w.meters.record(mRelease, now.since(o.at))
-	} else if wait := time.Duration(s.wait) * time.Second; s.stage == stageUp && held >= wait && w.body.Empty {
+	} else if wait := time.Duration(s.wait) * time.Second; o == nil && s.stage == stageUp && w.body.Empty &&
+		held > wait-wait/8 { // a server may count in whole seconds; what is early by less counts as in time
 		w.meters.record(mRelease, held-wait)
 	}
 	if k == kindCreate && !w.created(i, now) {
@@ -282,10 +287,28 @@ const tooSoon = 50 * time.Millisecond
 // onTheWay says whether the request on connection c has been sent.
 func (w *worker) onTheWay(c uint32) bool { return phase(w.r.Conn(c).Phase) == connBusy }
 
+// isEarly says whether an older request than q has no answer yet. What the server says is in the order of the rids, and
+// on two connections it may come in another one; so the answer to q is left where it is, until resume.
+func (w *worker) isEarly(i uint32, q int) bool {
+	s := &w.sessions[i]
+	o := s.other(q)
+	return o != nil && o.rid < s.req[q].rid && s.stage < stageOver
+}
+
+// unblock takes the answer that came before that to an older request, which has had its own by now.
+func (w *worker) unblock(i uint32) {
+	for q := range w.sessions[i].req {
+		if c := w.sessions[i].req[q].conn; c != noConn && w.r.Paused(c) && !w.isEarly(i, q) {
+			w.r.Resume(c)
+		}
+	}
+}
+
 // pump has session i do what comes next.
 func (w *worker) pump(i uint32) {
 	s := &w.sessions[i]
 	open := s.open()
+	w.unblock(i)
 	switch {
 	case w.quit:
 	case s.stage == stageEnding && open == 0:

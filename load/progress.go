@@ -18,7 +18,7 @@ type Progress struct {
 	bars  *mpb.Progress // nil: lines
 	bar   *mpb.Bar
 	phase string
-	now   atomic.Pointer[Status]
+	now   *atomic.Pointer[Status] // what the bar shows
 	said  time.Time
 }
 
@@ -43,7 +43,6 @@ func isTerminal(f *os.File) bool {
 func (p *Progress) Show(s Status) {
 	fresh := s.Phase != p.phase
 	p.phase = s.Phase
-	p.now.Store(&s)
 	if p.bars == nil {
 		if fresh || time.Since(p.said) >= lineInterval {
 			p.said = time.Now()
@@ -53,9 +52,13 @@ func (p *Progress) Show(s Status) {
 	}
 	if fresh {
 		p.endBar()
+		now := new(atomic.Pointer[Status])
+		now.Store(&s)
+		p.now = now // one for each bar: an old one goes on showing how its phase has ended
 		p.bar = p.bars.AddBar(int64(max(s.All, 1)), mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s ", s.Phase))),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + details(p.now.Load()) })))
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + details(now.Load()) })))
 	}
+	p.now.Store(&s)
 	p.bar.SetCurrent(int64(s.Done))
 }
 

@@ -85,7 +85,7 @@ type Latency struct {
 	P50Micros    int64   `json:"p50_us"`
 	P90Micros    int64   `json:"p90_us"`
 	P99Micros    int64   `json:"p99_us"`
-	P999Micros   int64   `json:"p99.9_us"`
+	P999Micros   int64   `json:"p999_us"`
 	LongestMicro int64   `json:"max_us"`
 }
 

@@ -17,7 +17,16 @@ type response struct {
 	status     int
 	retryAfter int  // seconds, 0 when not given
 	close      bool // the server closes the connection behind it
-	body       []byte
+	chunked    bool
+	raw        []byte // the body as it came; see body
+}
+
+// body is the response's body. It overwrites one that came in chunks, and is called once.
+func (r *response) body() []byte {
+	if r.chunked {
+		return codec.DecodeChunks(r.raw)
+	}
+	return r.raw
 }
 
 // malformed is what a server sent that is not HTTP as this client speaks it.
@@ -37,8 +46,8 @@ const (
 
 var limits = codec.Limits{MaxBodyBytes: maxReplyBytes}.WithDefaults()
 
-// parseResponse parses the response to a POST at the start of p, of which it may overwrite a chunked body. n is its
-// length; 0 when it is not complete, and then calling again can bring something new once p has need bytes.
+// parseResponse parses the response to a POST at the start of p. n is its length; 0 when it is not complete, and then
+// calling again can bring something new once p has need bytes.
 func parseResponse(p []byte) (r response, n, need int, err error) {
 	end := bytes.Index(p, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -51,7 +60,7 @@ func parseResponse(p []byte) (r response, n, need int, err error) {
 	if r.status, r.close, err = parseStatus(lines); err != nil {
 		return r, 0, 0, err
 	}
-	length, chunked, err := r.parseFields(lines)
+	length, err := r.parseFields(lines)
 	switch {
 	case err != nil:
 		return r, 0, 0, err
@@ -63,7 +72,7 @@ func parseResponse(p []byte) (r response, n, need int, err error) {
 		return r, n, need + from, err
 	case r.status == 204 || r.status == 304:
 		return r, from, 0, nil
-	case chunked:
+	case r.chunked:
 		return r.chunks(p, from)
 	case length < 0:
 		return r, 0, 0, errLength
@@ -72,7 +81,7 @@ func parseResponse(p []byte) (r response, n, need int, err error) {
 	case len(p) < from+length:
 		return r, 0, from + length, nil
 	}
-	r.body = p[from : from+length]
+	r.raw = p[from : from+length]
 	return r, from + length, 0, nil
 }
 
@@ -85,7 +94,7 @@ func (r response) chunks(p []byte, from int) (_ response, n, need int, err error
 	case !ok:
 		return r, 0, from + need, nil
 	}
-	r.body = codec.DecodeChunks(p[from : from+end])
+	r.raw = p[from : from+end]
 	return r, from + end, 0, nil
 }
 
@@ -108,7 +117,7 @@ func parseStatus(p []byte) (status int, old bool, err error) {
 }
 
 // parseFields takes the few header lines that matter; length is -1 when there is none.
-func (r *response) parseFields(p []byte) (length int, chunked bool, err error) {
+func (r *response) parseFields(p []byte) (length int, err error) {
 	length = -1
 	for i := bytes.IndexByte(p, '\n') + 1; i < len(p); {
 		line := p[i:]
@@ -123,17 +132,17 @@ func (r *response) parseFields(p []byte) (length int, chunked bool, err error) {
 		case is(name, "content-length"):
 			n, ok := parseDecimal(value)
 			if !ok || length >= 0 && n != length {
-				return 0, false, errLength
+				return 0, errLength
 			}
 			length = n
 		case is(name, "transfer-encoding"):
 			if !is(value, "chunked") {
-				return 0, false, errCoding
+				return 0, errCoding
 			}
-			chunked = true
+			r.chunked = true
 		case is(name, "content-encoding"):
 			if !is(value, "identity") {
-				return 0, false, errCoding
+				return 0, errCoding
 			}
 		case is(name, "connection"):
 			if has(value, "close") {
@@ -145,7 +154,7 @@ func (r *response) parseFields(p []byte) (length int, chunked bool, err error) {
 			r.retryAfter, _ = parseDecimal(value)
 		}
 	}
-	return length, chunked, nil
+	return length, nil
 }
 
 // is compares without regard to case; word is in lower case.

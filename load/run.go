@@ -25,6 +25,9 @@ type Status struct {
 	P50, P99  time.Duration
 }
 
+// ErrTarget says that the target is not one to be loaded.
+var ErrTarget = errors.New("target")
+
 // Run makes the run that cfg describes and reports on it. show is called a few times a second. When ctx ends, the
 // report is of what was done by then. An error says that there was no run.
 func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
@@ -34,7 +37,7 @@ func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
 	}
 	to, err := resolveTarget(ctx, cfg.Target, cfg.AllowPublic)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	setDefault(&cfg.Domain, to.domain())
 	r := &run{cfg: cfg, target: to, show: show, totals: newMeters(), second: newMeters()}

@@ -15,9 +15,8 @@ const (
 
 // How long a run waits when nothing happens any more.
 const (
-	stallTime  = 60 * time.Second // no session comes up or fails
-	settleTime = 15 * time.Second // no message arrives
-	leaveTime  = 15 * time.Second // no session ends
+	stallTime = 60 * time.Second // no session comes up or fails
+	leaveTime = 15 * time.Second // no session ends
 )
 
 // scenario runs all phases, and takes the figures of memory before the sessions leave.
@@ -111,7 +110,7 @@ func (r *run) settle(ctx context.Context) error {
 	sent := c[cSent]
 	var stall stalled
 	return r.phase(ctx, phaseSettling, sent, false, func(c, _ *[numCounters]uint64) (uint64, bool) {
-		return c[cDelivered], c[cDelivered] >= sent || stall.check(c[cDelivered], settleTime)
+		return c[cDelivered], c[cDelivered] >= sent || stall.check(c[cDelivered], r.cfg.Settle)
 	})
 }
 
@@ -120,14 +119,11 @@ func (r *run) broadcast(ctx context.Context) error {
 	r.each(func(w *worker) { w.shout(now) })
 	began := time.Now()
 	var stall stalled
-	all := uint64(0)
-	for range r.workers {
-		all = uint64(r.cfg.Sessions)
-	}
-	return r.phase(ctx, string(Broadcast), all, false, func(c, b *[numCounters]uint64) (uint64, bool) {
+	all := uint64(r.cfg.Sessions)
+	return r.phase(ctx, string(Broadcast), all, false, func(c, _ *[numCounters]uint64) (uint64, bool) {
 		n := c[cDelivered]
 		over := n >= c[cUpNow] && n >= c[cSent] && c[cSent] > 0
-		return n, over || time.Since(began) > r.cfg.Duration || stall.check(n+c[cSent], settleTime)
+		return n, over || time.Since(began) > r.cfg.Duration || stall.check(n+c[cSent], r.cfg.Settle)
 	})
 }
 
@@ -142,7 +138,7 @@ func (r *run) churn(ctx context.Context) error {
 	all := uint64(r.cfg.Sessions)
 	var stall stalled
 	err = r.phase(ctx, phaseSettling, all, false, func(c, _ *[numCounters]uint64) (uint64, bool) {
-		return c[cUpNow], c[cUpNow] >= all-min(all, c[cFailed]) || stall.check(c[cStarted]+c[cUpNow], settleTime)
+		return c[cUpNow], c[cUpNow] >= all-min(all, c[cFailed]) || stall.check(c[cStarted]+c[cUpNow], stallTime)
 	})
 	r.each(func(w *worker) { w.revive = false })
 	return err
@@ -150,7 +146,7 @@ func (r *run) churn(ctx context.Context) error {
 
 // weather waits for the edge's restart and until all sessions are back.
 func (r *run) weather(ctx context.Context) error {
-	r.each(func(w *worker) { w.revive = true })
+	r.each(func(w *worker) { w.revive, w.stormy = true, true })
 	r.storm = &StormReport{}
 	if r.cfg.Trigger != "" {
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", r.cfg.Trigger)
@@ -170,7 +166,7 @@ func (r *run) weather(ctx context.Context) error {
 	began, lost := time.Now(), time.Time{}
 	err := r.phase(ctx, string(Storm), all, false, func(c, b *[numCounters]uint64) (uint64, bool) {
 		down := c[cReset] - b[cReset]
-		r.storm.Connections, r.storm.Renewed = down, c[cStarted]-b[cStarted]
+		r.storm.Connections, r.storm.Renewed = down, c[cRenewed]
 		if lost.IsZero() && down > 0 {
 			lost = time.Now()
 		}
@@ -181,7 +177,7 @@ func (r *run) weather(ctx context.Context) error {
 		}
 		return back, time.Since(began) > r.cfg.Duration
 	})
-	r.each(func(w *worker) { w.revive = false })
+	r.each(func(w *worker) { w.revive, w.stormy = false, false })
 	return err
 }
 
@@ -192,7 +188,7 @@ func (r *run) part(ctx context.Context) error {
 	var stall stalled
 	all := r.held
 	return r.phase(ctx, phaseLeaving, all, false, func(c, b *[numCounters]uint64) (uint64, bool) {
-		done := c[cEnded] + c[cLost] + c[cFailed]
+		done := c[cEnded] + c[cLost] + c[cFailed] + c[cRenewed]
 		return c[cEnded] - b[cEnded], done >= c[cStarted] || stall.check(done, leaveTime)
 	})
 }

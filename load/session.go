@@ -60,11 +60,8 @@ const (
 	kindTerminate      //
 )
 
-// Of a request that is not on a connection.
-const (
-	noConn   = 0 // it is to be sent, or sent again
-	maxTries = 12
-)
+// noConn, as request.conn, says that it is to be sent, or sent again.
+const noConn = 0
 
 // request is one that has no answer yet.
 type request struct {

@@ -23,30 +23,30 @@ type target struct {
 func resolveTarget(ctx context.Context, text string, public bool) (t target, err error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return t, fmt.Errorf("target: %w", err)
+		return t, err
 	}
 	switch {
 	case u.Scheme != "http":
-		return t, fmt.Errorf("target: %s: only http:// is spoken here; connect behind what ends TLS", text)
+		return t, fmt.Errorf("%s: only http:// is spoken here; connect behind what ends TLS", text)
 	case u.Hostname() == "":
-		return t, fmt.Errorf("target: %s: has no host; for example http://127.0.0.1:5280/http-bind", text)
+		return t, fmt.Errorf("%s: has no host; for example http://127.0.0.1:5280/http-bind", text)
 	case u.User != nil || u.Fragment != "":
-		return t, fmt.Errorf("target: %s: leave out user and fragment", text)
+		return t, fmt.Errorf("%s: leave out user and fragment", text)
 	}
 	t = target{url: text, host: u.Host, name: u.Hostname(), path: u.RequestURI()}
 	port := 80
 	if p := u.Port(); p != "" {
 		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
-			return t, fmt.Errorf("target: %s: the port is not a number from 1 to 65535", text)
+			return t, fmt.Errorf("%s: the port is not a number from 1 to 65535", text)
 		}
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", t.name)
 	if err != nil {
-		return t, fmt.Errorf("target: %w", err)
+		return t, err
 	}
 	addr := choose(addrs)
 	if !public && !isNear(addr) {
-		return t, fmt.Errorf("target: %s is %s, a public address: load only what is yours, with --allow-public",
+		return t, fmt.Errorf("%s is %s, a public address: load only what is yours, with --allow-public",
 			text, addr)
 	}
 	t.at = netip.AddrPortFrom(addr, uint16(port))

@@ -14,8 +14,7 @@ import (
 // Timeouts, in ticks of the loop.
 const (
 	connectTicks = 30_000 / loop.TickMillis
-	idleTicks    = 5_000 / loop.TickMillis  // an idle connection that nobody needs for so long is closed
-	answerTicks  = 20_000 / loop.TickMillis // behind the wait: what a loaded server may be late
+	idleTicks    = 5_000 / loop.TickMillis // an idle connection that nobody needs for so long is closed
 )
 
 // phase is what a connection is, in table.Conn.Phase; table.Conn.Decoded is the session of its request.
@@ -54,8 +53,9 @@ type worker struct {
 	backoffs  backoffs
 	queue     queue // sessions that wait until fewer connections are being opened
 	opening   int
-	most      int // of them
-	revive    bool
+	most      int  // of them
+	revive    bool // who ends begins anew
+	stormy    bool // who ends unasked is not lost, as the server may have been restarted with the edge
 	quit      bool // nothing is begun or sent again any more
 
 	begun   int // sessions that were begun
@@ -164,8 +164,12 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 	case n == 0:
 		return 0, need
 	}
-	w.counters[cResponses]++
 	i, q := s.Decoded, int(s.Scanned)
+	if res.status == 200 && w.isEarly(i, q) {
+		w.r.Pause(c)
+		return 0, 0
+	}
+	w.counters[cResponses]++
 	if n < len(p) {
 		w.counters[cStray]++
 	}

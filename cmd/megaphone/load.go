@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -83,6 +84,9 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.Float64Var(&cfg.Messages, "messages", d.Messages, "chat: messages a second, over all sessions")
 	fs.IntVar(&cfg.Size, "size", d.Size, "`bytes` of a message's text")
 	fs.DurationVar(&cfg.Duration, "duration", d.Duration, "of what follows the opening; broadcast and storm: at most")
+	fs.DurationVar(&cfg.Settle, "settle", d.Settle, "messages under way are lost when none has arrived for so long")
+	fs.DurationVar(&cfg.Patience, "patience", d.Patience, "an answer may be late by so much, beyond the wait")
+	fs.IntVar(&cfg.Tries, "tries", d.Tries, "how often a request is sent before its session is given up")
 	fs.Var(&word[load.Login]{&cfg.Login}, "login",
 		"none (bare BOSH sessions that only poll), anonymous or plain (default none)")
 	fs.StringVar(&cfg.Domain, "domain", "", "XMPP domain (default the target's host, localhost for a loopback address)")
@@ -151,6 +155,9 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 		show = p.Show
 	}
 	report, err := load.Run(ctx, cfg, show)
+	if errors.Is(err, load.ErrTarget) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,193 @@
+package load
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+// stormy is a report with something in every field.
+func stormy(t *testing.T) *Report {
+	t.Helper()
+	f := newFake(t)
+	r := watch(t, f, Config{Sessions: 20, Scenario: Chat, Login: LoginPlain, Wait: 1, Messages: 50, Version: "v0",
+		Processes: []Process{{"test", os.Getpid()}}, Duration: 2 * time.Second}, nil)
+	r.Storm = &StormReport{}
+	return r
+}
+
+// paths lists the fields of a JSON value. Keys that name a process or a counter are fields as well.
+func paths(at string, v any, to map[string]bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			paths(at+"."+k, x, to)
+		}
+	case []any:
+		for _, x := range v {
+			paths(at+"[]", x, to)
+		}
+	default:
+		to[at] = true
+	}
+}
+
+// The fields of the report are a promise to whoever reads it by program.
+func TestReportFields(t *testing.T) {
+	t.Parallel()
+	var text bytes.Buffer
+	if err := stormy(t).Encode(&text); err != nil {
+		t.Fatal(err)
+	}
+	var v any
+	if err := json.Unmarshal(text.Bytes(), &v); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	paths("", v, found)
+	// A second in which nothing of a kind came has no latency of it, and which second that is varies.
+	maps.DeleteFunc(found, func(k string, _ bool) bool { return strings.HasPrefix(k, ".timeline[].p") })
+	got := strings.Join(slices.Sorted(maps.Keys(found)), "\n") + "\n"
+	const file = "testdata/report-fields.txt"
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the report's fields have changed; if they should, run with -update:\n%s", got)
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	for _, test := range []struct {
+		change func(r *Report)
+		status int
+		text   string
+	}{
+		{func(*Report) {}, StatusFine, "all sessions"},
+		{func(r *Report) { r.Messages.Sent, r.Messages.Delivered = 5, 5 }, StatusFine, "out of order"},
+		{func(r *Report) { r.Messages.Lost = 1 }, StatusMessages, "1 messages lost"},
+		{func(r *Report) { r.Messages.Duplicated = 2 }, StatusMessages, "2 duplicated"},
+		{func(r *Report) { r.Messages.Reordered = 3 }, StatusMessages, "3 out of order"},
+		{func(r *Report) { r.Messages.Misplaced = 4 }, StatusMessages, "4 misplaced"},
+		{func(r *Report) { r.Sessions.Lost = 5 }, StatusSessions, "5 sessions lost"},
+		{func(r *Report) { r.Sessions.Failed, r.Sessions.Reached = 6, 4 }, StatusSessions, "6 sessions failed"},
+		{func(r *Report) { r.Sessions.Reached = 7 }, StatusSessions, "3 sessions not reached"},
+		{func(r *Report) { r.Storm = &StormReport{} }, StatusSessions, "storm"},
+		{func(r *Report) { r.Sessions.Lost, r.Messages.Lost = 1, 1 }, StatusMessages, "1 sessions lost"},
+		{func(r *Report) { r.Interrupted, r.Sessions.Reached = true, 7 }, StatusInterrupted, "interrupted"},
+		{func(r *Report) { r.Interrupted, r.Messages.Duplicated = true, 7 }, StatusMessages, "7 duplicated"},
+	} {
+		r := &Report{Sessions: Sessions{Wanted: 10, Reached: 10}}
+		test.change(r)
+		if v := judge(r); v.Status != test.status || !strings.Contains(v.Text, test.text) {
+			t.Errorf("%+v, want %d %q", v, test.status, test.text)
+		}
+	}
+}
+
+func TestPlotsAreSVG(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "new")
+	files, err := stormy(t).Plot(dir)
+	if err != nil || len(files) != 5 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		d, root, paths := xml.NewDecoder(f), "", 0
+		for {
+			token, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if e, ok := token.(xml.StartElement); ok {
+				if root == "" {
+					root = e.Name.Local
+				}
+				if e.Name.Local == "path" {
+					paths++
+				}
+			}
+		}
+		if root != "svg" || paths < 10 {
+			t.Errorf("%s: <%s> with %d paths", file, root, paths)
+		}
+	}
+	if files, err := (&Report{}).Plot(dir); err != nil || len(files) != 0 {
+		t.Errorf("of nothing: %q, %v", files, err)
+	}
+}
+
+func TestSummaryNamesWhatMatters(t *testing.T) {
+	t.Parallel()
+	var text bytes.Buffer
+	if err := stormy(t).Summary(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"chat of 20 sessions", "20 reached", "sent", "opening", "settling", "leaving",
+		"delivery", "p99.9", "bytes a session", "test", "nothing was lost"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, &text)
+		}
+	}
+}
+
+func TestProgressInLines(t *testing.T) {
+	var text bytes.Buffer
+	p := NewProgress(&text)
+	p.Show(Status{Phase: "opening", Done: 3, All: 9, Sessions: 3, Unit: "sessions"})
+	p.Show(Status{Phase: "opening", Done: 9, All: 9}) // too soon for a line
+	p.Show(Status{Phase: "hold", Done: 2500, All: 8000, Timed: true, Unit: "responses", Rate: 7.2, Errors: 1,
+		Latency: "release", P50: 1234567 * time.Nanosecond, P99: 12345678900 * time.Nanosecond})
+	p.Close()
+	want := "   0.0s opening   3/9 3 up, 0 sessions/s, 0 errors\n" +
+		"   0.0s hold      2s/8s 0 up, 7 responses/s, 1 errors, release p50 1.23ms p99 12.3s\n"
+	if text.String() != want {
+		t.Errorf("%q, want %q", text.String(), want)
+	}
+}
+
+func TestUsageOfThisProcess(t *testing.T) {
+	u, err := readUsage(os.Getpid(), true)
+	if err != nil || u.rss < 1<<20 || u.anon == 0 || u.anon > u.rss || u.pss == 0 || u.pss > u.rss {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	if _, err := readUsage(1<<30, false); err == nil {
+		t.Error("of a process that is not there")
+	}
+	stat := "42 (a b) c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1"
+	if s, err := parseStat([]byte(stat)); err != nil || s != 3 {
+		t.Errorf("%v, %v, want 3 seconds", s, err)
+	}
+	for _, bad := range []string{"", "42 (x) S 1", fmt.Sprintf("42 (x) S %s", strings.Repeat("x ", 20))} {
+		if _, err := parseStat([]byte(bad)); err == nil {
+			t.Errorf("%q is no stat", bad)
+		}
+	}
+}
