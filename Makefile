@@ -5,13 +5,17 @@ FUZZTIME ?= 20s
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check bench fuzz clean format vet lint race invariants setup-run setup-test
+.PHONY: help run run-ejabberd build test check bench fuzz clean format vet lint race invariants setup-run setup-test
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, and chat on http://127.0.0.1:5280/
 	bin/megaphone demo
+
+run-ejabberd: build ## the same with a real ejabberd behind the edge
+	@scripts/setup.sh run-ejabberd
+	scripts/run-ejabberd.sh
 
 build: setup-run ## build bin/megaphone
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/megaphone ./cmd/megaphone

@@ -76,7 +76,7 @@ func importProblem(dir, importPath string) string {
 }
 
 // importProblems parses the imports of files, whatever their build tags.
-func importProblems(t *testing.T, files []goFile) []string {
+func importProblems(t *testing.T, files []sourceFile) []string {
 	t.Helper()
 	var problems []string
 	for _, file := range files {
@@ -98,7 +98,7 @@ func importProblems(t *testing.T, files []goFile) []string {
 }
 
 func TestImportsRunDownward(t *testing.T) {
-	for _, problem := range importProblems(t, tree(t)) {
+	for _, problem := range importProblems(t, tree(t, ".go")) {
 		t.Error(problem)
 	}
 }
@@ -156,13 +156,13 @@ func TestImportRules(t *testing.T) {
 
 // TestImportsAreFoundInEveryFile: in test files and behind build tags too.
 func TestImportsAreFoundInEveryFile(t *testing.T) {
-	files := goFiles(t, fstest.MapFS{
+	files := sourceFiles(t, fstest.MapFS{
 		"table/a.go":              {Data: []byte("package table\n\nimport \"math/bits\"\n")},
 		"table/b_test.go":         {Data: []byte("package table\n\nimport (\n\t\"fmt\"\n\t. \"time\"\n)\n")},
 		"codec/c_windows.go":      {Data: []byte("//go:build ignore\n\npackage codec\n\nimport n \"net\"\n")},
 		"e2e/node_modules/x/x.go": {Data: []byte("package x\n\nimport \"fmt\"\n")},
 		"codec/testdata/y.go":     {Data: []byte("package y\n\nimport \"net\"\n")},
-	})
+	}, ".go")
 	var got []string
 	for _, problem := range importProblems(t, files) {
 		name, _, _ := strings.Cut(problem, ": ")

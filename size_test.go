@@ -15,7 +15,7 @@ const (
 )
 
 // sizeProblems names files that are too long and lines that are too wide.
-func sizeProblems(files []goFile) []string {
+func sizeProblems(files []sourceFile) []string {
 	var problems []string
 	for _, file := range files {
 		lines := strings.Split(strings.TrimSuffix(file.source, "\n"), "\n")
@@ -35,26 +35,29 @@ func sizeProblems(files []goFile) []string {
 }
 
 func TestFilesAreShort(t *testing.T) {
-	for _, problem := range sizeProblems(tree(t)) {
+	for _, problem := range sizeProblems(append(tree(t, ".go"), tree(t, ".erl")...)) {
 		t.Error(problem)
 	}
 }
 
 func TestSizeRules(t *testing.T) {
 	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
-	files := goFiles(t, fstest.MapFS{
+	files := sourceFiles(t, fstest.MapFS{
 		"a/full.go":     file(strings.Repeat("\n", maxFileLines)),
 		"a/long.go":     file(strings.Repeat("\n", maxFileLines+1)),
 		"a/open.go":     file(strings.Repeat("\n", maxFileLines) + "// no newline at the end"),
 		"b/edge.go":     file("\t\t" + strings.Repeat("é", maxLineColumns-2*tabColumns)),
 		"b/wide.go":     file("\n" + strings.Repeat("x", maxLineColumns+1)),
 		"b/wide_tab.go": file(strings.Repeat("\t", maxLineColumns/tabColumns) + "x\n"),
-	})
+		"c/wide.erl":    file(strings.Repeat("x", maxLineColumns+1)),
+		"c/wide.txt":    file(strings.Repeat("x", maxLineColumns+1)),
+	}, ".go", ".erl")
 	want := []string{
 		"a/long.go: 401 lines, at most 400: split it by noun",
 		"a/open.go: 401 lines, at most 400: split it by noun",
 		"b/wide.go:2: 121 columns, at most 120",
 		"b/wide_tab.go:1: 121 columns, at most 120",
+		"c/wide.erl:1: 121 columns, at most 120",
 	}
 	if got := sizeProblems(files); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("problems\n%q, want\n%q", got, want)

@@ -4,20 +4,22 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// goFile is one Go file of the tree. dir and name are slash-separated, relative to the root.
-type goFile struct {
+// sourceFile is one Go or Erlang file of the tree. dir and name are slash-separated, relative to the root.
+type sourceFile struct {
 	dir, name string
 	source    string
 }
 
-// goFiles reads every Go file below root, test files included; installed npm packages and test data are not ours.
-func goFiles(t *testing.T, root fs.FS) []goFile {
+// sourceFiles reads every file below root whose name ends in one of the suffixes, test files included; installed npm
+// packages and test data are not ours.
+func sourceFiles(t *testing.T, root fs.FS, suffixes ...string) []sourceFile {
 	t.Helper()
-	var files []goFile
+	var files []sourceFile
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -29,14 +31,14 @@ func goFiles(t *testing.T, root fs.FS) []goFile {
 			}
 			return nil
 		}
-		if !strings.HasSuffix(name, ".go") {
+		if !slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(name, s) }) {
 			return nil
 		}
 		source, err := fs.ReadFile(root, name)
 		if err != nil {
 			return err
 		}
-		files = append(files, goFile{dir: path.Dir(name), name: name, source: string(source)})
+		files = append(files, sourceFile{dir: path.Dir(name), name: name, source: string(source)})
 		return nil
 	})
 	if err != nil {
@@ -45,12 +47,12 @@ func goFiles(t *testing.T, root fs.FS) []goFile {
 	return files
 }
 
-// tree is this module's own files: a test runs in the directory of its package, the root.
-func tree(t *testing.T) []goFile {
+// tree is this module's own files with the given suffixes: a test runs in the directory of its package, the root.
+func tree(t *testing.T, suffixes ...string) []sourceFile {
 	t.Helper()
-	files := goFiles(t, os.DirFS("."))
+	files := sourceFiles(t, os.DirFS("."), suffixes...)
 	if len(files) < 10 {
-		t.Fatalf("only %d Go files found: the walk is broken", len(files))
+		t.Fatalf("only %d files of %v found: the walk is broken", len(files), suffixes)
 	}
 	return files
 }

@@ -113,8 +113,7 @@ type condition struct {
 }
 
 func terminal(name string, legacy int) *condition {
-	return &condition{[]byte("<body type='terminate' condition='" + name +
-		"' xmlns='http://jabber.org/protocol/httpbind'/>"), legacy}
+	return &condition{codec.Terminal(name), legacy}
 }
 
 var (

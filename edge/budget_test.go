@@ -104,7 +104,7 @@ func (r *rounds) read() {
 
 // A request that is parked and answered allocates nothing, over real sockets and with all that belongs to it.
 func TestParkAndReplyAllocateNothing(t *testing.T) {
-	tag := tagOf("a")
+	tag := codec.NodeTag("a")
 	sid := "6a2f6d2e0f7c4d3a." + string(tag[:])
 	body := empty(sid, 1)
 	for _, c := range []struct{ name, out string }{
@@ -156,7 +156,7 @@ func BenchmarkParkRelease(b *testing.B) {
 // BenchmarkExchange is the edge's own part of that, without a system call: head, body tag, routing, hold and frame,
 // and then the reply's hold and head. The connection ends in this turn, so nothing is written.
 func BenchmarkExchange(b *testing.B) {
-	tag := tagOf("a")
+	tag := codec.NodeTag("a")
 	request := []byte(postText(empty("6a2f6d2e0f7c4d3a."+string(tag[:]), 1)))
 	e := answering(b, func(c *Config) { c.Tags = "on" })
 	connect(b, e)

@@ -123,7 +123,7 @@ func (c *Config) Validate() error {
 	if !codec.ValidName(c.Name) {
 		return bad("name", c.Name, "use 1 to 64 letters, digits, dots, underscores or dashes")
 	}
-	tags := map[[tagBytes]byte]string{}
+	tags := map[[codec.TagBytes]byte]string{}
 	for _, o := range c.Origins {
 		if !codec.ValidName(o.Name) {
 			return bad("origins", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
@@ -131,7 +131,7 @@ func (c *Config) Validate() error {
 		if _, _, err := net.SplitHostPort(o.Address); err != nil {
 			return bad("origins", o.Name+"="+o.Address, "give NAME=HOST:PORT, for example a=127.0.0.1:5279")
 		}
-		tag := tagOf(o.Name)
+		tag := codec.NodeTag(o.Name)
 		if other, ok := tags[tag]; ok {
 			return bad("origins", o.Name, fmt.Sprintf("%q has the same node tag (or name); rename one", other))
 		}

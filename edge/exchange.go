@@ -167,27 +167,27 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 
 // forward sends a request of a session to its node.
 func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
-	x, found := parseSuffix(w.body.SID, w.tags)
+	x, found := codec.ParseSuffix(w.body.SID, w.tags)
 	var n *node
 	switch {
 	case !w.tags:
 		n = w.nodes[0]
 		if !found {
-			x = suffix{}
+			x = codec.Suffix{}
 		}
 	case found:
-		n = w.byTag(x.tag)
+		n = w.byTag(x.Tag)
 	}
 	if n == nil {
 		w.counters[UnknownTags]++
-		w.condition(c, s, conditionItemNotFound, x.legacy)
+		w.condition(c, s, conditionItemNotFound, x.Legacy)
 		return
 	}
 	if verdict := w.verdict(n); verdict != nodeReady {
-		w.unavailable(c, s, verdict, x.legacy)
+		w.unavailable(c, s, verdict, x.Legacy)
 		return
 	}
-	w.park(c, s, n, body, x.bytes, w.styles.of(w.head.Origin, x.content), 0)
+	w.park(c, s, n, body, x.Bytes, w.styles.of(w.head.Origin, x.Content), 0)
 }
 
 // compressed says whether a Content-Encoding is one that would have to be undone. Anything else is ignored: libpurple

@@ -63,7 +63,7 @@ func TestFailureNodeGoneLongerThanTheGrace(t *testing.T) {
 	o.l.Close()
 	l.Close()
 	e.Advance(310)
-	tag := tagOf("a")
+	tag := codec.NodeTag("a")
 	c := connect(t, e)
 	c.post(empty("s1."+string(tag[:]), 1))
 	c.get().want(t, 200, "condition='remote-connection-failed'")

@@ -30,7 +30,7 @@ const (
 // node is one origin as one reactor sees it.
 type node struct {
 	cfg      *Origin
-	tag      [tagBytes]byte
+	tag      [codec.TagBytes]byte
 	link     *loop.Link
 	stage    stage
 	draining bool   // the origin wants no new sessions
@@ -44,7 +44,7 @@ type node struct {
 }
 
 func newNode(o *Origin, l *loop.Link, now uint32) *node {
-	return &node{cfg: o, tag: tagOf(o.Name), link: l, lostAt: now, max: codec.MaxContentsBytes}
+	return &node{cfg: o, tag: codec.NodeTag(o.Name), link: l, lostAt: now, max: codec.MaxContentsBytes}
 }
 
 // verdict is whether a node can take a request.

@@ -206,11 +206,11 @@ func (w *worker) tagReply(hold *table.Hold, body []byte) (tag []byte) {
 	if w.tags {
 		of = w.nodes[hold.Link].tag[:]
 	}
-	w.addr = appendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.styles.contentOf(hold.Style))
+	w.addr = codec.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.styles.contentOf(hold.Style))
 	if len(w.addr) > 0 {
 		return w.addr
 	}
-	if _, ok := parseSuffix(w.body.SID, w.tags); ok {
+	if _, ok := codec.ParseSuffix(w.body.SID, w.tags); ok {
 		return append(w.addr, '.') // an empty suffix keeps what looks like one from being taken off
 	}
 	return nil

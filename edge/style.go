@@ -116,7 +116,7 @@ func encodeContent(content []byte) string {
 }
 
 func validContentType(s string) bool {
-	if len(s) > maxContentBytes {
+	if len(s) > codec.MaxSIDContentBytes {
 		return false
 	}
 	for i := range len(s) {

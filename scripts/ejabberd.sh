@@ -4,7 +4,7 @@
 #
 #   scripts/ejabberd.sh start DIR [option...]   start it, wait until it serves, and print how to reach it:
 #                                                   bosh http://127.0.0.1:PORT/bosh   its own mod_bosh
-#                                                   link 127.0.0.1:PORT               mod_megaphone, where there is one
+#                                                   link 127.0.0.1:PORT               mod_megaphone's listener
 #                                                   node NAME
 #                                                   pid N
 #   scripts/ejabberd.sh ctl DIR COMMAND...      what `ejabberdctl COMMAND...` prints, and its exit status
@@ -21,14 +21,18 @@
 #   --owner PID                    stop when that process has ended, however it ended
 #   --patience S                   how long the start may take (default 90)
 #
+# It also listens for plain XMPP clients, as every ejabberd does: the limit of 262,144 bytes for stanzas that Debian's
+# configuration has there is BOSH's too.
+#
 # The domains: localhost (accounts: ctl DIR register NAME localhost PASSWORD), anon.localhost (SASL ANONYMOUS only) and
 # demo.localhost (any name with any password, and everyone online is in everyone's roster).
 # DIR/ejabberd.yml is written by the first start and left alone by later ones, ports and options of the first included.
+# MEGAPHONE_MODULE names another directory than ejabberd/mod_megaphone; where it is empty, there is no such module.
 # EJABBERD_EBIN names another ejabberd's ebin directory than that of Debian's package; ERL_FLAGS are erl's own.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-module=$here/../ejabberd/mod_megaphone
+module=${MEGAPHONE_MODULE-$here/../ejabberd/mod_megaphone}
 
 fail() {
 	printf 'ejabberd.sh: %s\n' "$*" >&2
@@ -62,21 +66,26 @@ ours() {
 
 running() { ours "$(state pid)"; }
 
+# alive PID: it has not ended. What waits for init to take note of its end has.
+alive() { grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
+
 # ended PID SECONDS: waits for the end of a process.
 ended() {
 	local end=$((SECONDS + $2))
-	while kill -0 "$1" 2>/dev/null; do
+	while alive "$1"; do
 		[ "$SECONDS" -lt "$end" ] || return
 		sleep 0.05
 	done
 }
 
+# free PORT: nobody listens there.
+free() { ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
 # free_port: below the ports that the kernel gives to clients, and nobody listens there.
 free_port() {
 	local port
-	for _ in $(seq 100); do
-		port=$((10000 + (RANDOM * 32768 + RANDOM) % 22000))
-		if ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+	for port in $(shuf -i 10000-31999 -n 100); do
+		if free "$port"; then
 			echo "$port"
 			return
 		fi
@@ -106,8 +115,8 @@ start_epmd() {
 		echo "$port" >"$dir/epmd/port"
 		echo "$pid" >"$dir/epmd/pid"
 		for _ in $(seq 100); do
-			epmd_names >/dev/null && kill -0 "$pid" 2>/dev/null && return
-			kill -0 "$pid" 2>/dev/null || break
+			epmd_names >/dev/null && alive "$pid" && return
+			alive "$pid" || break
 			sleep 0.05
 		done
 		rm -f "$dir/epmd/port"
@@ -130,9 +139,10 @@ stop_epmd() {
 
 # call EXPRESSIONS: has the node evaluate them; what they write is written to standard output.
 call() {
-	printf '%s\n' "$1" | HOME=$dir ERL_EPMD_PORT=$(state epmd/port) timeout "${2:-60}" \
-		erl_call -sname "$(state node)" -r -timeout "${2:-60}" -e -fetch_stdout -no_result_term
+	printf '%s\n' "$1" | HOME=$dir ERL_EPMD_PORT=$(state epmd/port) timeout "$call_seconds" \
+		erl_call -sname "$(state node)" -r -timeout "$call_seconds" -e -fetch_stdout -no_result_term
 }
+call_seconds=60
 
 # text STRING: an Erlang expression for it that no character in it can break.
 text() { printf 'unicode:characters_to_list(base64:decode("%s"))' "$(printf %s "$1" | base64 -w 0)"; }
@@ -169,22 +179,25 @@ evaluate() {
 		catch C:R -> io:format(\"~0tp~nexit:1~n\", [{C, R}]) end."
 }
 
-# Every port that it was told to listen on is its own, not another process's.
+ports() { sed -n 's/^ *port: \([0-9]*\)$/\1/p' "$dir/ejabberd.yml"; }
+
+# Every port that it was told to listen on is its own, not another process's. It is asked only when all are open: a call
+# that comes too early in its life is never answered.
 listens() {
-	local want
-	want=$(sed -n 's/^ *port: \([0-9]*\)$/\1/p' "$dir/ejabberd.yml" | paste -sd,)
+	local want port
+	for port in $(ports); do ! free "$port" || return; done
+	want=$(ports | paste -sd,)
 	[ "$(evaluate "[P || P <- [$want], not lists:any(fun(S) -> prim_inet:sockname(S) =:= {ok, {{127,0,0,1}, P}}
 		andalso inet:peername(S) =:= {error, enotconn} end,
 		[S || S <- erlang:ports(), {name, \"tcp_inet\"} =:= erlang:port_info(S, name)])]" 2>/dev/null)" = "[]" ]
 }
 
 ready() {
-	[ "$(evaluate 'lists:keymember(ejabberd, 1, application:which_applications())' 2>/dev/null)" = true ] && listens
+	listens && [ "$(evaluate 'lists:keymember(ejabberd, 1, application:which_applications())' 2>/dev/null)" = true ]
 }
 
 compile_module() {
 	mkdir -p "$dir/ebin"
-	[ -d "$module/src" ] || return 0
 	command -v erlc >/dev/null || fail "erlc is missing: run make setup-test"
 	local include=()
 	local i
@@ -194,66 +207,9 @@ compile_module() {
 }
 
 write_config() {
-	local listener='' mod=''
-	if [ -d "$module/src" ]; then
-		mod='  mod_megaphone: {}'
-		listener="  -
-    port: ${link_port:-$(free_port)}
-    ip: \"127.0.0.1\"
-    module: mod_megaphone"
-		[ -z "$secret" ] || listener="$listener
-    secret: \"$secret\""
-	fi
-	cat >"$dir/ejabberd.yml" <<END
-hosts:
-  - localhost
-  - anon.localhost
-  - demo.localhost
-loglevel: info
-# Private: this ejabberd federates with nobody, so it needs no certificate.
-acme:
-  auto: false
-auth_method: internal
-auth_password_format: plain
-host_config:
-  anon.localhost:
-    auth_method: anonymous
-    anonymous_protocol: sasl_anon
-  demo.localhost:
-    auth_method: anonymous
-    anonymous_protocol: both
-    allow_multiple_connections: true
-    # Any password is right, so there is none that SCRAM could prove.
-    disable_sasl_mechanisms: [digest-md5, scram-sha-1, scram-sha-256, scram-sha-512]
-listen:
-  -
-    port: ${bosh_port:-$(free_port)}
-    ip: "127.0.0.1"
-    module: ejabberd_http
-    request_handlers:
-      /bosh: mod_bosh
-$listener
-modules:
-  mod_admin_extra: {}
-  mod_bosh:
-    max_inactivity: $inactivity
-  mod_disco: {}
-$mod
-  mod_muc:
-    default_room_options:
-      allow_subscription: true
-  mod_offline: {}
-  mod_ping: {}
-  mod_roster:
-    versioning: true
-  mod_time: {}
-  mod_version:
-    show_os: false
-append_host_config:
-  demo.localhost:
-    modules:
-      mod_shared_roster: {}
-END
+	sed -e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/; s/@c2s@/$(free_port)/" \
+		-e "s/@inactivity@/$inactivity/; s|@secret@|${secret:+secret: \"$secret\"}|" \
+		"$here/ejabberd.yml" >"$dir/ejabberd.yml"
 }
 
 # launch: erl in the background, in a session of its own and with nothing of ours open but its log.
@@ -267,17 +223,22 @@ launch() {
 		setsid erl -noinput -sname "$node" -start_epmd false -kernel inet_dist_use_interface '{127,0,0,1}' \
 		+K true +P 250000 -pa "$dir/ebin" "$ebin" -mnesia dir "\"$dir/mnesia\"" -s ejabberd \
 		</dev/null >"$dir/log/erl.log" 2>&1 &
-	echo $! >"$dir/pid"
+	local pid=$!
 	disown
+	echo "$pid" >"$dir/pid"
+	until running || ! alive "$pid"; do sleep 0.02; done # it is still bash for a moment
 }
 
 await_ready() {
 	local end=$((SECONDS + patience))
+	local call_seconds=5 why=''
 	until ready; do
-		if ! running || [ "$SECONDS" -ge "$end" ]; then
-			tail -n 15 "$dir/log/erl.log" "$dir/log/ejabberd.log" >&2 || true
+		running || why='ended as it started'
+		[ "$SECONDS" -lt "$end" ] || why="did not start within $patience s"
+		if [ -n "$why" ]; then
+			tail -n 15 "$dir/log/erl.log" >&2 || true
 			end_node now
-			fail "ejabberd in $dir did not start within $patience s"
+			fail "ejabberd in $dir $why"
 		fi
 		sleep 0.1
 	done
@@ -317,6 +278,10 @@ start() {
 	await_ready
 	if [ -n "$join" ] && [ ! -f "$dir/joined" ]; then
 		ctl join_cluster "$(cat "$join/node")" >&2
+		# Newer ejabberds join once they have answered: they stop for it and start again.
+		timeout "$patience" bash -c \
+			'until "$0" ctl "$1" list_cluster 2>/dev/null | grep -qxF "$2"; do sleep 0.1; done' \
+			"$here/ejabberd.sh" "$dir" "$(cat "$join/node")" || fail "ejabberd in $dir does not join that of $join"
 		touch "$dir/joined"
 		await_ready
 	fi
@@ -330,7 +295,7 @@ start() {
 	port=$(sed -n '/module: ejabberd_http/q;s/^ *port: //p' "$dir/ejabberd.yml" | tail -n 1)
 	echo "bosh http://127.0.0.1:$port/bosh"
 	port=$(sed -n '/module: mod_megaphone/q;s/^ *port: //p' "$dir/ejabberd.yml" | tail -n 1)
-	! grep -q 'module: mod_megaphone' "$dir/ejabberd.yml" || echo "link 127.0.0.1:$port"
+	echo "link 127.0.0.1:$port"
 	echo "node $node"
 	echo "pid $(state pid)"
 }
@@ -348,7 +313,7 @@ end_node() {
 	pid=$(state pid)
 	if running; then
 		if [ "$1" = kindly ]; then
-			call 'init:stop().' 10 >/dev/null 2>&1 || true
+			call_seconds=10 call 'init:stop().' >/dev/null 2>&1 || true
 			ended "$pid" 20 || true
 		fi
 		! running || kill -9 "$pid"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Prepares a checkout of Megaphone for what make is about to do, and does nothing where nothing is to be done.
 #
-#   scripts/setup.sh run     what the binary needs: Strophe.js for the chat page that is embedded in it
-#   scripts/setup.sh test    the same, and Chromium for the browser tests
+#   scripts/setup.sh run            what the binary needs: Strophe.js for the chat page that is embedded in it
+#   scripts/setup.sh run-ejabberd   the same, and ejabberd
+#   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, and Chromium for the page
 #
 # npm packages are installed exactly as e2e/package-lock.json has them.
 set -euo pipefail
@@ -22,23 +23,53 @@ have() {
 	command -v "$1" >/dev/null || fail "$1 is missing: $2"
 }
 
-# apt_install PACKAGE: installs it as root; otherwise says what to do.
+# apt_install PACKAGE...: installs them as root; otherwise says what to do.
 apt_install() {
-	local package=$1
-	command -v apt-get >/dev/null ||
-		fail "$package is missing, and there is no apt-get to install it with: please install it"
+	command -v apt-get >/dev/null || fail "missing, and there is no apt-get to install it with: $*"
 	[ "$(id -u)" -eq 0 ] ||
-		fail "$package is missing, and installing it takes root: run 'sudo apt-get install $package' and try again"
-	echo "setup: installing $package"
+		fail "missing, and installing it takes root: run 'sudo apt-get install $*' and try again"
+	echo "setup: installing $*"
 	local log
 	log=$(mktemp)
 	if ! { DEBIAN_FRONTEND=noninteractive apt-get update &&
-		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"; } >"$log" 2>&1; then
+		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
 		tail -n 20 "$log" >&2
 		rm -f "$log"
-		fail "apt-get could not install $package"
+		fail "apt-get could not install $*"
 	fi
 	rm -f "$log"
+}
+
+# apt_install_servers PACKAGE...: the same for packages that come with a service. We start private ones where we need
+# them; the system's shall not listen on this host because somebody has run the tests.
+apt_install_servers() {
+	local policy=/usr/sbin/policy-rc.d
+	if [ "$(id -u)" -eq 0 ] && [ ! -e "$policy" ]; then
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod 755 "$policy"
+	fi
+	apt_install "$@"
+	echo "setup: services of these packages were not started; 'systemctl disable' keeps them so"
+}
+
+# installed PACKAGE: Debian's package is there.
+installed() { [ "$(dpkg-query -Wf '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# setup_packages PACKAGE...: installs those of them that are missing.
+setup_packages() {
+	local missing=() package
+	for package in "$@"; do installed "$package" || missing+=("$package"); done
+	[ ${#missing[@]} -eq 0 ] || apt_install_servers "${missing[@]}"
+}
+
+# An ejabberd of one's own is named by EJABBERD_EBIN; see scripts/ejabberd.sh.
+setup_ejabberd() {
+	if [ -z "${EJABBERD_EBIN:-}" ]; then
+		setup_packages ejabberd
+	elif [ ! -f "$EJABBERD_EBIN/ejabberd.app" ]; then
+		fail "EJABBERD_EBIN is $EJABBERD_EBIN, and there is no ejabberd.app in it"
+	fi
 }
 
 # The tests need Node 20.11 or later.
@@ -83,13 +114,20 @@ run)
 	setup_npm
 	setup_page
 	;;
+run-ejabberd)
+	setup_npm
+	setup_page
+	setup_ejabberd
+	;;
 test)
 	setup_node
 	setup_npm
 	setup_page
 	setup_chromium
+	setup_ejabberd
+	setup_packages erlang-dev erlang-eunit prosody
 	;;
 *)
-	fail "usage: scripts/setup.sh run|test"
+	fail "usage: scripts/setup.sh run|run-ejabberd|test"
 	;;
 esac

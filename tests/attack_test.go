@@ -3,14 +3,16 @@ package tests
 import (
 	"fmt"
 	"testing"
+
+	"megaphone/tests/rig"
 )
 
 // What an edge under attack may keep. Every attack here would have it keep many times as much.
 const (
 	attackReactors  = 2
-	attackBuffered  = 2 * mib   // --max-buffered-bytes, a reactor
-	attackOutput    = 128 << 10 // --max-output-bytes, a connection
-	attackHighWater = 1 * mib   // --link-high-water, a link
+	attackBuffered  = 2 * rig.MiB // --max-buffered-bytes, a reactor
+	attackOutput    = 128 << 10   // --max-output-bytes, a connection
+	attackHighWater = 1 * rig.MiB // --link-high-water, a link
 
 	// attackBound is what an edge may grow by, at the worst moment, when its clients attack. A reactor keeps at most
 	// attackBuffered of input and output, and as much again of replies that wait for their turn. Go's collector lets
@@ -20,26 +22,26 @@ const (
 	// linkBound is the same for an origin that attacks. A reactor keeps a batch of attackHighWater and what a turn adds
 	// to it, of which twice as much may be allocated while it grows, and a frame of the largest size, 16 MiB, of which
 	// the same is true.
-	linkBound = 2*attackReactors*(2*2*attackHighWater+2*16*mib) + attackBound
+	linkBound = 2*attackReactors*(2*2*attackHighWater+2*16*rig.MiB) + attackBound
 
 	// attackRest does not depend on any limit: 4 MiB before Go first collects, the reactors' batches of 1 MiB each and
 	// what they were before they grew, events, stacks, and the pages of the program that were not used before.
-	attackRest = 16 * mib
+	attackRest = 16 * rig.MiB
 )
 
 // attacked is an edge with low limits and a well-behaved client whose origin, "good", is the embedded one.
 type attacked struct {
-	*process
+	*rig.Process
 	t      *testing.T
-	before memory
+	before rig.Memory
 	probe  *probe
 }
 
 // underAttack starts one. bad is the address of an origin that attacks, if any; it is called "bad".
 func underAttack(t *testing.T, bad string, flags ...string) *attacked {
 	t.Helper()
-	origin := serve(t, "origin", "--listen", "127.0.0.1:0")
-	config := "origins:\n  - {name: good, address: '" + origin.addr + "', domains: [localhost]}\n"
+	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0")
+	config := "origins:\n  - {name: good, address: '" + origin.Addr + "', domains: [localhost]}\n"
 	links := attackReactors
 	if bad != "" {
 		config += "  - {name: bad, address: '" + bad + "', domains: [bad.example]}\n"
@@ -50,30 +52,31 @@ func underAttack(t *testing.T, bad string, flags ...string) *attacked {
 		"--max-buffered-bytes", fmt.Sprint(attackBuffered), "--max-output-bytes", fmt.Sprint(attackOutput),
 		"--link-high-water", fmt.Sprint(attackHighWater), "--ping-timeout", "3s",
 		"--head-timeout", "2s", "--body-timeout", "2s", "--write-timeout", "2s", "--idle-timeout", "4s"}
-	e := serve(t, append(args, flags...)...).linked(links)
-	a := &attacked{process: e, t: t, before: e.memory()}
-	a.probe = newProbe(t, e.addr)
+	e := rig.Serve(t, append(args, flags...)...).Linked(links)
+	a := &attacked{Process: e, t: t, before: e.Memory()}
+	a.probe = newProbe(t, e.Addr)
 	return a
 }
 
 // survived waits until n hostile clients have come and gone, all of them, and checks what they have done.
 func (a *attacked) survived(n, offered, bound int) map[string]int {
 	a.t.Helper()
-	a.until("the attack", func(c map[string]int) bool { return c["accepted"] > n })
-	c := a.until("the end of the attack", func(c map[string]int) bool {
+	a.Until("the attack", func(c map[string]int) bool { return c["accepted"] > n })
+	c := a.Until("the end of the attack", func(c map[string]int) bool {
 		return c["open_now"] <= 1 && c["held_now"] <= 1 && c["buffered_now"] == 0
 	})
 	a.probe.end()
-	m := a.memory()
-	a.t.Logf("%.0f MiB offered; edge: %v before, %v after; %v", float64(offered)/mib, a.before, m, c)
-	if grown := m.most - a.before.now; grown > bound {
-		a.t.Errorf("the edge grew by %.1f MiB, at most %.1f are allowed", float64(grown)/mib, float64(bound)/mib)
+	m := a.Memory()
+	a.t.Logf("%.0f MiB offered; edge: %v before, %v after; %v", float64(offered)/rig.MiB, a.before, m, c)
+	if grown := m.Most - a.before.Now; grown > bound {
+		a.t.Errorf("the edge grew by %.1f MiB, at most %.1f are allowed", float64(grown)/rig.MiB,
+			float64(bound)/rig.MiB)
 	}
 	return c
 }
 
 // pollBad is a request of a session that is at home on the origin that attacks, or is under attack itself.
 func pollBad(payload string) string {
-	s := session{"s" + tag("bad"), 1}
-	return s.request(payload)
+	s := rig.Session{SID: "s" + tag("bad"), RID: 1}
+	return s.Request(payload)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"megaphone/codec"
+	"megaphone/tests/rig"
 )
 
 // TestBadOriginBesideAGoodOne: whatever an origin does, its links end with a reason and are dialled again, its clients
@@ -60,13 +61,13 @@ func TestBadOriginBesideAGoodOne(t *testing.T) {
 			// the kernel takes for two links that nobody reads from, and attackHighWater.
 			const clients, bodyBytes = 640, 32 << 10
 			a := underAttack(t, newScripted(t, "bad", c.serve).addr)
-			s := newSwarm(t, a.addr, clients, 0)
+			s := newSwarm(t, a.Addr, clients, 0)
 			text := pollBad(strings.Repeat("x", bodyBytes))
 			s.each(func(i int, conn *net.TCPConn) {
-				_ = conn.SetDeadline(time.Now().Add(patience))
+				_ = conn.SetDeadline(time.Now().Add(rig.Patience))
 				_, _ = io.WriteString(conn, text)
 			})
-			a.until("links given up", func(n map[string]int) bool {
+			a.Until("links given up", func(n map[string]int) bool {
 				return n[c.ended] >= attackReactors && n["links_up"] >= 3*attackReactors &&
 					(c.also == "" || n[c.also] > 0)
 			})

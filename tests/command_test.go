@@ -6,11 +6,13 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"megaphone/tests/rig"
 )
 
 func TestVersion(t *testing.T) {
-	code, said := run(t, "version")
-	if code != 0 || !strings.HasPrefix(said, "megaphone "+builtVersion+" go1.") ||
+	code, said := rig.Run(t, "version")
+	if code != 0 || !strings.HasPrefix(said, "megaphone "+rig.BuiltVersion+" go1.") ||
 		!strings.HasSuffix(said, "linux/"+runtime.GOARCH) {
 		t.Fatalf("exit %d, %q", code, said)
 	}
@@ -28,13 +30,13 @@ func TestHelpTeaches(t *testing.T) {
 			"--config", "RLIMIT_NOFILE", "SIGUSR1", "TLS", "(default 30s)", "Examples:", "503", "504", "414", "431",
 			"--hold-timeout duration"}},
 		{"origin --help", []string{"--listen host:port", "--secret-file", "--accounts", "--domain", "any password",
-			"private network", "Examples:"}},
+			"private network", "Examples:", "--bosh URL", "Prosody", "RLIMIT_NOFILE", "X-Forwarded-For", "503", "502"}},
 		{"demo --help",
 			[]string{"--listen host:port", "127.0.0.1:5280", "--accounts", "chat page", "not to the internet"}},
 		{"version --help", []string{"megaphone version"}},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			code, said := run(t, strings.Fields(c.args)...)
+			code, said := rig.Run(t, strings.Fields(c.args)...)
 			if code != 0 {
 				t.Fatalf("exit %d", code)
 			}
@@ -119,11 +121,27 @@ func TestMistakes(t *testing.T) {
 		{"origin --listen 127.0.0.1:0 --inactivity -1", 2, "inactivity: -1", "use 1 to"},
 		{"origin --listen 127.0.0.1:0 --max-sessions 0", 2, "max-sessions: 0", "use 1 to"},
 		{"origin --listen 127.0.0.1:0 --max-body-bytes 1", 2, "max-body-bytes: 1", "use 256 to"},
+		{"origin --listen 127.0.0.1:0 --bosh=", 2, "bosh: none", "http://127.0.0.1:5280/http-bind"},
+		{"origin --listen 127.0.0.1:0 --bosh 127.0.0.1:5280", 2, "bosh: 127.0.0.1:5280",
+			"http://127.0.0.1:5280/http-bind"},
+		{"origin --listen 127.0.0.1:0 --bosh http://h/,http://h/", 2, "bosh: http://h/", "differently"},
+		{"origin --listen 127.0.0.1:0 --bosh http://h/ --domain x", 2, "domain: x", "leave one of them out"},
+		{"origin --listen 127.0.0.1:0 --bosh http://h/ --max-sockets 2000000", 2, "max-sockets: 2000000", "ulimit -n"},
+		{"origin --listen 127.0.0.1:0 --bosh http://h/ --max-sockets 0", 2, "max-sockets: 0", "use 1"},
+		{"origin --listen 127.0.0.1:0 --bosh http://h/ --grace 0s", 2, "grace: 0s", "use 1s"},
+		{"origin --listen 5279 --bosh http://h/", 2, "listen: 5279", "127.0.0.1:5279"},
+		{"origin --listen 127.0.0.1:0 --bosh http://h/ --secret-file " + short, 2, "secret-file: " + short,
+			"16 characters"},
+		{"origin --listen 127.0.0.1:0 --max-sockets 5", 2, "max-sockets: 5", "add --bosh URL"},
 		{"demo --listen 5280", 2, "listen: 5280", "0.0.0.0:5280"},
+		{"demo --secret-file " + short, 2, "secret-file: it is for other origins", "--origin NAME=HOST:PORT"},
+		{"demo --origin a=127.0.0.1:1 --accounts " + accounts, 2,
+			"accounts: it is for the embedded origin", "leave it"},
+		{"demo --origin a=127.0.0.1:1 --secret-file " + short, 2, "secret-file: " + short, "16 characters"},
 		{"demo --listen 127.0.0.1:0 --max-wait 0", 2, "max-wait: 0", "use 1 to"},
 	} {
 		t.Run(strings.ReplaceAll(c.args, dir, ""), func(t *testing.T) {
-			code, said := run(t, strings.Fields(c.args)...)
+			code, said := rig.Run(t, strings.Fields(c.args)...)
 			if code != c.code || !strings.Contains(said, c.says) || !strings.Contains(said, c.remedy) {
 				t.Errorf("exit %d, want %d with %q and %q in\n%s", code, c.code, c.says, c.remedy, said)
 			}
@@ -137,20 +155,20 @@ func TestMistakes(t *testing.T) {
 // TestPortTaken starts a second instance on a first one's port. With SO_REUSEPORT it would otherwise take half of the
 // connections without a word.
 func TestPortTaken(t *testing.T) {
-	first := serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--max-connections", "100")
-	origin := serve(t, "origin", "--listen", "127.0.0.1:0")
+	first := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--max-connections", "100")
+	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0")
 	for _, c := range []struct{ args, says string }{
-		{"edge --origin a=127.0.0.1:1 --max-connections 100 --listen " + first.addr, "another process listens there"},
-		{"demo --listen " + first.addr, "another process listens there"},
-		{"edge --origin a=127.0.0.1:1 --max-connections 100 --listen " + origin.addr, "another process listens there"},
-		{"origin --listen " + first.addr, "address already in use"},
-		{"origin --listen " + origin.addr, "address already in use"},
+		{"edge --origin a=127.0.0.1:1 --max-connections 100 --listen " + first.Addr, "another process listens there"},
+		{"demo --listen " + first.Addr, "another process listens there"},
+		{"edge --origin a=127.0.0.1:1 --max-connections 100 --listen " + origin.Addr, "another process listens there"},
+		{"origin --listen " + first.Addr, "address already in use"},
+		{"origin --listen " + origin.Addr, "address already in use"},
 	} {
-		if code, said := run(t, strings.Fields(c.args)...); code != 1 || !strings.Contains(said, c.says) {
+		if code, said := rig.Run(t, strings.Fields(c.args)...); code != 1 || !strings.Contains(said, c.says) {
 			t.Errorf("%s: exit %d, want 1 with %q in\n%s", c.args, code, c.says, said)
 		}
 	}
-	c := connect(t, first.addr)
-	c.send("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n")
-	c.get().want(t, 200, "BOSH")
+	c := rig.Connect(t, first.Addr)
+	c.Send("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n")
+	c.Get().Want(t, 200, "BOSH")
 }

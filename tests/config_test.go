@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"megaphone/tests/rig"
 )
 
 // configFile writes a configuration file and returns its name.
@@ -28,7 +30,7 @@ func secretFile(t testing.TB) string {
 }
 
 func TestConfigFile(t *testing.T) {
-	origin := serve(t, "origin", "--listen", "127.0.0.1:0")
+	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0")
 	file := configFile(t, `
 # All of an edge's keys may stand here.
 listen: 127.0.0.1:0
@@ -38,27 +40,27 @@ head-timeout: 3s
 cors-origins: [https://chat.example.org]
 origins:
   - name: a
-    address: `+origin.addr+`
+    address: `+origin.Addr+`
     domains: [localhost]
 `)
-	e := serve(t, "edge", "--config", file).linked(1)
-	if line := e.line(0, "edge started"); !strings.Contains(line, "max_connections=321") ||
-		!strings.Contains(line, "path=/bosh") || !strings.Contains(line, `origins="a=`+origin.addr+`"`) {
+	e := rig.Serve(t, "edge", "--config", file).Linked(1)
+	if line := e.Line(0, "edge started"); !strings.Contains(line, "max_connections=321") ||
+		!strings.Contains(line, "path=/bosh") || !strings.Contains(line, `origins="a=`+origin.Addr+`"`) {
 		t.Errorf("started as %s", line)
 	}
-	c := connect(t, e.addr)
-	c.send(strings.Replace(postText(creationText("localhost")), "/http-bind", "/bosh", 1))
-	c.get().want(t, 200, "<stream:features")
-	c.send(strings.Replace(postText(creationText("elsewhere.example")), "/http-bind", "/bosh", 1))
-	c.get().want(t, 200, "remote-connection-failed") // no origin is there for this domain
-	c.send("OPTIONS /bosh HTTP/1.1\r\nHost: h\r\nOrigin: https://chat.example.org\r\n\r\n")
-	if got := c.get().want(t, 200, "").Header.Get("Access-Control-Allow-Origin"); got != "https://chat.example.org" {
+	c := rig.Connect(t, e.Addr)
+	c.Send(strings.Replace(rig.PostText(rig.CreationText("localhost")), "/http-bind", "/bosh", 1))
+	c.Get().Want(t, 200, "<stream:features")
+	c.Send(strings.Replace(rig.PostText(rig.CreationText("elsewhere.example")), "/http-bind", "/bosh", 1))
+	c.Get().Want(t, 200, "remote-connection-failed") // no origin is there for this domain
+	c.Send("OPTIONS /bosh HTTP/1.1\r\nHost: h\r\nOrigin: https://chat.example.org\r\n\r\n")
+	if got := c.Get().Want(t, 200, "").Header.Get("Access-Control-Allow-Origin"); got != "https://chat.example.org" {
 		t.Errorf("allowed web origin %q", got)
 	}
 }
 
 func TestFlagsOverrideTheConfigFile(t *testing.T) {
-	origin := serve(t, "origin", "--listen", "127.0.0.1:0")
+	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0")
 	file := configFile(t, `
 listen: 192.0.2.1:1
 path: /bosh
@@ -66,20 +68,20 @@ max-connections: 321
 cors-origins: ["https://a.example", "https://b.example"]
 origins: [{name: x, address: "192.0.2.1:1"}, {name: y, address: "192.0.2.1:2"}]
 `)
-	e := serve(t, "edge", "--config", file, "--listen", "127.0.0.1:0", "--path", "/http-bind", "--origin",
-		"a="+origin.addr, "--cors-origins", "https://c.example", "--max-connections", "123").linked(1)
-	if line := e.line(0, "edge started"); !strings.Contains(line, "max_connections=123") ||
-		!strings.Contains(line, `origins="a=`+origin.addr+`"`) {
+	e := rig.Serve(t, "edge", "--config", file, "--listen", "127.0.0.1:0", "--path", "/http-bind", "--origin",
+		"a="+origin.Addr, "--cors-origins", "https://c.example", "--max-connections", "123").Linked(1)
+	if line := e.Line(0, "edge started"); !strings.Contains(line, "max_connections=123") ||
+		!strings.Contains(line, `origins="a=`+origin.Addr+`"`) {
 		t.Errorf("started as %s", line)
 	}
-	c := connect(t, e.addr)
-	create(t, c)
+	c := rig.Connect(t, e.Addr)
+	rig.Create(t, c)
 	for _, web := range []struct {
 		origin  string
 		allowed bool
 	}{{"https://a.example", false}, {"https://c.example", true}} {
-		c.send("OPTIONS /http-bind HTTP/1.1\r\nHost: h\r\nOrigin: " + web.origin + "\r\n\r\n")
-		got := c.get().want(t, 200, "").Header.Get("Access-Control-Allow-Origin")
+		c.Send("OPTIONS /http-bind HTTP/1.1\r\nHost: h\r\nOrigin: " + web.origin + "\r\n\r\n")
+		got := c.Get().Want(t, 200, "").Header.Get("Access-Control-Allow-Origin")
 		if allowed := got == web.origin; allowed != web.allowed {
 			t.Errorf("%s: allowed web origin %q", web.origin, got)
 		}
@@ -106,7 +108,7 @@ func TestBadConfigFile(t *testing.T) {
 			[]string{"a=localhost", "NAME=HOST:PORT"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			code, said := run(t, "edge", "--config", configFile(t, c.text))
+			code, said := rig.Run(t, "edge", "--config", configFile(t, c.text))
 			if code != 2 {
 				t.Errorf("exit %d", code)
 			}
@@ -118,7 +120,7 @@ func TestBadConfigFile(t *testing.T) {
 		})
 	}
 	t.Run("missing", func(t *testing.T) {
-		code, said := run(t, "edge", "--config", "/nowhere/edge.yml")
+		code, said := rig.Run(t, "edge", "--config", "/nowhere/edge.yml")
 		if code != 2 || !strings.Contains(said, "config: open /nowhere/edge.yml: no such file") {
 			t.Errorf("exit %d, %s", code, said)
 		}

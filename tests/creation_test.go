@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"megaphone/tests/rig"
 )
 
 // creationOfOld is the session-creation request that stands at the beginning of the project's history, byte for byte.
@@ -14,16 +16,16 @@ const creationOfOld = "<body content='text/xml; charset=utf-8' secure='true' to=
 
 // TestCreationOfOld sends it to the demo as curl does, and goes on with the session.
 func TestCreationOfOld(t *testing.T) {
-	demo := serve(t, "demo", "--listen", "127.0.0.1:0")
-	c := connect(t, demo.addr)
-	c.send(fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: %s\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n"+
-		"Content-Type: text/xml; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s", demo.addr, len(creationOfOld),
+	demo := rig.Serve(t, "demo", "--listen", "127.0.0.1:0")
+	c := rig.Connect(t, demo.Addr)
+	c.Send(fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: %s\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n"+
+		"Content-Type: text/xml; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s", demo.Addr, len(creationOfOld),
 		creationOfOld))
-	r := c.get().want(t, 200, "<stream:features")
+	r := c.Get().Want(t, 200, "<stream:features")
 	if r.Status != "200 OK" || r.Header.Get("Content-Type") != "text/xml; charset=utf-8" {
 		t.Errorf("%s, %v", r.Status, r.Header)
 	}
-	start, _, _ := strings.Cut(r.text, ">")
+	start, _, _ := strings.Cut(r.Text, ">")
 	for _, want := range []string{`\ssid='[0-9a-zA-Z]{16,}'`, `\swait='60'`, `\shold='1'`, `\srequests='2'`,
 		`\sver='1\.6'`, `\sxmpp:version='1\.0'`, `\sxmpp:restartlogic='true'`, `\sfrom='localhost'`,
 		`\ssecure='true'`} {
@@ -31,11 +33,11 @@ func TestCreationOfOld(t *testing.T) {
 			t.Errorf("no %s in %s", want, start)
 		}
 	}
-	if !strings.Contains(r.text, "<mechanism>PLAIN</mechanism>") {
-		t.Errorf("no PLAIN in %s", r.text)
+	if !strings.Contains(r.Text, "<mechanism>PLAIN</mechanism>") {
+		t.Errorf("no PLAIN in %s", r.Text)
 	}
-	s := &session{sidPattern.FindStringSubmatch(r.text)[1], 2230163495637982}
-	s.logIn(t, "anna", c)
-	c.send(s.ping())
-	c.get().want(t, 200, s.pong())
+	s := &rig.Session{SID: rig.SIDPattern.FindStringSubmatch(r.Text)[1], RID: 2230163495637982}
+	s.LogIn(t, "anna", c)
+	c.Send(s.Ping())
+	c.Get().Want(t, 200, s.Pong())
 }

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"megaphone/tests/rig"
 )
 
 // crowd is a process of many clients, each with a connection and a session of its own. It obeys its standard input:
@@ -22,7 +24,7 @@ import (
 //	hold        connect, open a session, and send a request that its origin holds; "ok" when all have sent theirs
 //	terminate   end the sessions over the same connections, behind the held requests, and wait for both answers; "ok"
 //	close       close the connections, as browsers do whose user leaves; "ok"
-type crowd struct{ *process }
+type crowd struct{ *rig.Process }
 
 const (
 	// crowdAddresses is how many source addresses a crowd spreads over: an address has no more ports than 28,232
@@ -37,20 +39,20 @@ func newCrowd(t testing.TB, i, n int, addr string) *crowd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], addr, strconv.Itoa(n), strconv.Itoa(1+i*crowdAddresses))
 	cmd.Env = append(os.Environ(), roleVariable+"="+roleCrowd)
-	return &crowd{launch(t, cmd)}
+	return &crowd{rig.Launch(t, cmd)}
 }
 
 // tell gives an order; obeyed waits until it has been carried out.
 func (k *crowd) tell(order string) (obeyed func()) {
-	k.t.Helper()
-	from := k.said()
-	if _, err := io.WriteString(k.in, order+"\n"); err != nil {
-		k.t.Fatal(err)
+	k.T.Helper()
+	from := k.Said()
+	if _, err := io.WriteString(k.In, order+"\n"); err != nil {
+		k.T.Fatal(err)
 	}
 	return func() {
-		k.t.Helper()
-		if got := k.line(from, " "); got != "ok "+order {
-			k.t.Fatalf("crowd: %s", got)
+		k.T.Helper()
+		if got := k.Line(from, " "); got != "ok "+order {
+			k.T.Fatalf("crowd: %s", got)
 		}
 	}
 }
@@ -99,7 +101,7 @@ func forAll(members []member, do func(m *member) error) (first error) {
 type member struct {
 	from, to string
 	conn     net.Conn
-	session  session
+	session  rig.Session
 }
 
 func (m *member) hold() error {
@@ -107,27 +109,27 @@ func (m *member) hold() error {
 	if err != nil {
 		return err
 	}
-	dialer := net.Dialer{LocalAddr: local, Timeout: patience, KeepAlive: -1}
+	dialer := net.Dialer{LocalAddr: local, Timeout: rig.Patience, KeepAlive: -1}
 	if m.conn, err = dialer.Dial("tcp", m.to); err != nil {
 		return err
 	}
-	if err := m.send(postText(creationText("localhost"))); err != nil {
+	if err := m.send(rig.PostText(rig.CreationText("localhost"))); err != nil {
 		return err
 	}
 	text, err := m.read(m.reader())
 	if err != nil {
 		return fmt.Errorf("creation: %w", err)
 	}
-	found := sidPattern.FindStringSubmatch(text)
+	found := rig.SIDPattern.FindStringSubmatch(text)
 	if found == nil {
 		return fmt.Errorf("no sid in %q", text)
 	}
-	m.session = session{found[1], 1000}
-	return m.send(m.session.request(""))
+	m.session = rig.Session{SID: found[1], RID: 1000}
+	return m.send(m.session.Request(""))
 }
 
 func (m *member) terminate() error {
-	if err := m.send(m.session.end()); err != nil {
+	if err := m.send(m.session.End()); err != nil {
 		return err
 	}
 	r := m.reader()
@@ -148,7 +150,7 @@ func (m *member) terminate() error {
 func (m *member) close() error { return m.conn.Close() }
 
 func (m *member) send(s string) error {
-	_ = m.conn.SetDeadline(time.Now().Add(patience))
+	_ = m.conn.SetDeadline(time.Now().Add(rig.Patience))
 	_, err := io.WriteString(m.conn, s)
 	return err
 }

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"megaphone/codec"
+	"megaphone/tests/rig"
 )
 
 // TestSlowReaders: thousands of clients ask for much, all at once, and read nothing.
 func TestSlowReaders(t *testing.T) {
 	const clients, requests, answerBytes = 5000, 300, 500
 	a := underAttack(t, "")
-	s := newSwarm(t, a.addr, clients, 4096)
+	s := newSwarm(t, a.Addr, clients, 4096)
 	s.send(strings.Repeat("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n", requests))
 	c := a.survived(clients, clients*requests*answerBytes, attackBound)
 	if c["idle_timeouts"]+c["write_stalls"]+c["over_budget"] < clients {
@@ -27,7 +28,7 @@ func TestSlowReaders(t *testing.T) {
 // has to keep what is left, or cut the client off.
 func TestSlowReadersOfLargeReplies(t *testing.T) {
 	const clients, requests, replyBytes = 100, 100, 100 << 10
-	body := []byte("<body " + boshNS + ">" + strings.Repeat("x", replyBytes) + "</body>")
+	body := []byte("<body " + rig.BOSHNS + ">" + strings.Repeat("x", replyBytes) + "</body>")
 	generous := newScripted(t, "bad", func(l *scriptedLink) {
 		for {
 			id, ok := l.request()
@@ -37,7 +38,7 @@ func TestSlowReadersOfLargeReplies(t *testing.T) {
 		}
 	})
 	a := underAttack(t, generous.addr)
-	s := newSwarm(t, a.addr, clients, 4096)
+	s := newSwarm(t, a.Addr, clients, 4096)
 	s.send(strings.Repeat(pollBad(""), requests))
 	c := a.survived(clients, clients*requests*replyBytes, attackBound)
 	if c["slow_readers"]+c["write_stalls"] == 0 || c["slow_readers"]+c["write_stalls"]+c["over_budget"] != clients {
@@ -54,7 +55,7 @@ func TestPipelinedFlood(t *testing.T) {
 		}
 	})
 	a := underAttack(t, sink.addr, "--hold-timeout", "5s", "--max-pipelined", fmt.Sprint(underWay))
-	s := newSwarm(t, a.addr, clients, 0)
+	s := newSwarm(t, a.Addr, clients, 0)
 	offered := s.send(strings.Repeat(pollBad(strings.Repeat("x", bodyBytes)), requests))
 	c := a.survived(clients, offered, attackBound)
 	if c["expired"] == 0 || c["expired"]+c["over_budget"]+c["table_full"]+c["idle_timeouts"] < clients {
@@ -80,7 +81,7 @@ func TestHalfRequests(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // they wait for timeouts most of the time
 			a := underAttack(t, "")
-			s := newSwarm(t, a.addr, clients, 0)
+			s := newSwarm(t, a.Addr, clients, 0)
 			s.send(c.first)
 			s.send(c.second)
 			n := a.survived(clients, clients*c.announced, attackBound)
@@ -97,11 +98,11 @@ func TestResets(t *testing.T) {
 	const clients, waves = 1000, 3
 	a := underAttack(t, "")
 	for range waves {
-		s := newSwarm(t, a.addr, clients, 0)
+		s := newSwarm(t, a.Addr, clients, 0)
 		s.each(func(i int, c *net.TCPConn) { resetAt(i, c) })
-		a.until("held requests", func(c map[string]int) bool { return c["held_now"] >= clients/5 })
+		a.Until("held requests", func(c map[string]int) bool { return c["held_now"] >= clients/5 })
 		s.reset()
-		a.until("the end of the wave", func(c map[string]int) bool { return c["held_now"] <= 1 && c["open_now"] <= 1 })
+		a.Until("the end of the wave", func(c map[string]int) bool { return c["held_now"] <= 1 && c["open_now"] <= 1 })
 	}
 	c := a.survived(waves*clients, 0, attackRest)
 	if c["gone"] < waves*clients/5 || c["gone"]+c["released"] != c["parked"] {
@@ -111,7 +112,7 @@ func TestResets(t *testing.T) {
 
 // resetAt brings a client to where it will be when it vanishes: one of five moments.
 func resetAt(i int, c *net.TCPConn) {
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(rig.Patience))
 	m := member{conn: c}
 	switch i % 5 {
 	case 0: // connected
@@ -120,13 +121,13 @@ func resetAt(i int, c *net.TCPConn) {
 	case 2: // within a body
 		_ = m.send("POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n<body")
 	case 3: // a request is held
-		_ = m.send(postText(creationText("localhost")))
+		_ = m.send(rig.PostText(rig.CreationText("localhost")))
 		text, _ := m.read(bufio.NewReader(c))
-		if found := sidPattern.FindStringSubmatch(text); found != nil {
-			m.session = session{found[1], 1000}
-			_ = m.send(m.session.request(""))
+		if found := rig.SIDPattern.FindStringSubmatch(text); found != nil {
+			m.session = rig.Session{SID: found[1], RID: 1000}
+			_ = m.send(m.session.Request(""))
 		}
 	case 4: // an answer is on its way
-		_ = m.send(postText(creationText("localhost")))
+		_ = m.send(rig.PostText(rig.CreationText("localhost")))
 	}
 }

@@ -8,13 +8,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"megaphone/tests/rig"
 )
 
 // probe is the well-behaved client that is served while others are not: it pings its server through the edge, now and
 // again, and remembers the longest time that an answer took.
 type probe struct {
 	t       testing.TB
-	session *session
+	session *rig.Session
 	url     string
 	stop    chan struct{}
 	done    chan error
@@ -30,10 +32,10 @@ const maxProbeTime = 5 * time.Second
 // newProbe logs in and begins to ping.
 func newProbe(t testing.TB, addr string) *probe {
 	t.Helper()
-	c := connect(t, addr)
-	p := &probe{t: t, session: create(t, c), url: "http://" + addr + "/http-bind", stop: make(chan struct{}),
+	c := rig.Connect(t, addr)
+	p := &probe{t: t, session: rig.Create(t, c), url: "http://" + addr + "/http-bind", stop: make(chan struct{}),
 		done: make(chan error, 1), first: make(chan struct{})}
-	p.session.logIn(t, "probe", c)
+	p.session.LogIn(t, "probe", c)
 	c.Close()
 	go func() { p.done <- p.run() }()
 	return p
@@ -42,7 +44,7 @@ func newProbe(t testing.TB, addr string) *probe {
 func (p *probe) run() error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	h := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+	h := &http.Client{Transport: &http.Transport{}, Timeout: rig.Patience}
 	defer h.CloseIdleConnections()
 	for {
 		select {
@@ -50,7 +52,7 @@ func (p *probe) run() error {
 			return nil
 		case <-tick.C:
 		}
-		_, body, _ := strings.Cut(p.session.ping(), "\r\n\r\n")
+		_, body, _ := strings.Cut(p.session.Ping(), "\r\n\r\n")
 		began := time.Now()
 		r, err := h.Post(p.url, "text/xml; charset=utf-8", strings.NewReader(body))
 		if err != nil {
@@ -61,7 +63,7 @@ func (p *probe) run() error {
 		if err != nil {
 			return err
 		}
-		if r.StatusCode != 200 || !strings.Contains(string(text), p.session.pong()) {
+		if r.StatusCode != 200 || !strings.Contains(string(text), p.session.Pong()) {
 			return fmt.Errorf("%s: %s", r.Status, text)
 		}
 		if p.pings++; p.pings == 1 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"megaphone/codec"
+	"megaphone/tests/rig"
 )
 
 // scripted is an origin that welcomes every link and then does what a test wants. Its sessions are those with its tag.
@@ -66,7 +67,7 @@ func newScripted(t testing.TB, name string, serve func(l *scriptedLink)) *script
 }
 
 func (l *scriptedLink) welcome(name string) bool {
-	_ = l.SetReadDeadline(time.Now().Add(patience))
+	_ = l.SetReadDeadline(time.Now().Add(rig.Patience))
 	if !l.write(codec.AppendFrame(nil, 0, codec.AppendHello(nil, &codec.Hello{Version: 1, Name: name}))) {
 		return false
 	}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"megaphone/tests/rig"
 )
 
 // swarm is many connections of hostile clients, all from this process.
@@ -24,7 +26,7 @@ func newSwarm(t testing.TB, addr string, n, receive int) *swarm {
 	t.Helper()
 	s := &swarm{t, make([]*net.TCPConn, n)}
 	t.Cleanup(s.close)
-	d := net.Dialer{Timeout: patience, KeepAlive: -1}
+	d := net.Dialer{Timeout: rig.Patience, KeepAlive: -1}
 	if receive > 0 {
 		d.Control = receiveBuffer(receive)
 	}
@@ -62,7 +64,7 @@ const maxKernelBytes = 16 << 10
 // send has all clients send a text, or as much of it as the edge takes within a moment. That a client is cut off before
 // or meanwhile is what may well happen to it.
 func (s *swarm) send(text string) (sent int) {
-	moment := patience
+	moment := rig.Patience
 	if len(text) > maxKernelBytes {
 		moment = 50 * time.Millisecond
 	}

@@ -3,61 +3,106 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"embed"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"megaphone/edge"
 	"megaphone/origin/link"
 )
 
-// The chat page. strophe.umd.min.js is put beside it by the build (scripts/setup.sh) and is not in the repository.
-//
-//go:embed page
-var pageFiles embed.FS
-
-const stropheFile = "strophe.umd.min.js"
+// demoOptions are the flags of the demo.
+type demoOptions struct {
+	listen     string
+	embedded   originOptions
+	origins    []edge.Origin // others than the embedded one
+	secretFile string        // theirs
+}
 
 func newDemo() *cobra.Command {
-	var listen string
-	var o originOptions
+	var o demoOptions
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the edge and an embedded chat server in one process, with a chat page",
 		Long: `demo is the whole of Megaphone in one process: an edge, and behind it, over a real TCP link, the
 embedded origin with a small chat service. The chat page is at / and BOSH at /http-bind.
 
-Without --accounts anybody may log in under any name with any password: show it to friends, not to the internet.`,
-		Example: "  megaphone demo\n  megaphone demo --listen 0.0.0.0:5280 --accounts accounts.txt",
-		Args:    noArgs,
+Without --accounts anybody may log in under any name with any password: show it to friends, not to the internet.
+
+With --origin the chat page is in front of another server, and the embedded one stays out of it:
+` + "`make run-ejabberd`" + ` does that with a real ejabberd.`,
+		Example: `  megaphone demo
+  megaphone demo --listen 0.0.0.0:5280 --accounts accounts.txt
+  megaphone demo --origin a=10.0.0.2:5279 --secret-file secret --domain example.org`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDemo(cmd.Context(), listen, o, cmd.OutOrStdout())
+			if err := o.validate(cmd.Flags()); err != nil {
+				return usageError{err}
+			}
+			return runDemo(cmd.Context(), o, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:5280", "address `host:port` for browsers")
-	o.flags(cmd.Flags())
+	fs := cmd.Flags()
+	fs.StringVar(&o.listen, "listen", "127.0.0.1:5280", "address `host:port` for browsers")
+	fs.Var(&originsFlag{&o.origins}, "origin", "origins `NAME=HOST:PORT` in place of the embedded one")
+	fs.StringVar(&o.secretFile, "secret-file", "", "`file` whose first line is the secret shared with those origins")
+	o.embedded.flags(fs)
 	return cmd
 }
 
-func runDemo(ctx context.Context, listen string, o originOptions, out io.Writer) error {
-	pages, err := demoPages()
+// validate refuses flags that go together with the other kind of origin only.
+func (o *demoOptions) validate(given *pflag.FlagSet) (err error) {
+	var embedded pflag.FlagSet
+	new(originOptions).flags(&embedded)
+	given.Visit(func(f *pflag.Flag) {
+		switch own := embedded.Lookup(f.Name) != nil && f.Name != "domain"; {
+		case own && len(o.origins) > 0:
+			err = fmt.Errorf("%s: it is for the embedded origin: leave it out, or --origin", f.Name)
+		case f.Name == "secret-file" && len(o.origins) == 0:
+			err = errors.New("secret-file: it is for other origins: give --origin NAME=HOST:PORT as well")
+		}
+	})
+	return err
+}
+
+// behind is what the edge of the demo is to connect to. stop ends it, if it is ours.
+func (o *demoOptions) behind() (origins []edge.Origin, secret []byte, stop func(), err error) {
+	if len(o.origins) > 0 {
+		if o.secretFile != "" {
+			if secret, err = edge.ReadSecret(o.secretFile); err != nil {
+				return nil, nil, nil, usageError{err}
+			}
+		}
+		return o.origins, secret, func() {}, nil
+	}
+	own := o.embedded
+	own.secret = []byte(rand.Text()) // the link is on the loopback interface, where others may dial too
+	own.listen, own.name = "127.0.0.1:0", link.DefaultName
+	embedded, err := startOrigin(own)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return []edge.Origin{{Name: "embedded", Address: embedded.addr()}}, own.secret, embedded.stop, nil
+}
+
+func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
+	domain := o.embedded.domain
+	pages, err := demoPages(domain)
 	if err != nil {
 		return err
 	}
-	o.secret = []byte(rand.Text()) // the link is on the loopback interface, where others may dial too
-	o.listen, o.name = "127.0.0.1:0", link.DefaultName
-	behind, err := startOrigin(o)
+	origins, secret, stop, err := o.behind()
 	if err != nil {
 		return err
 	}
-	defer behind.stop()
+	defer stop()
 	cfg := edge.Config{
-		Listen: listen, Origins: []edge.Origin{{Name: "embedded", Address: behind.addr()}}, Secret: o.secret,
-		MaxConnections: demoConnections, Pages: pages,
+		Listen: o.listen, Origins: origins, Secret: secret, MaxConnections: demoConnections, Pages: pages,
 	}.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
@@ -69,25 +114,26 @@ func runDemo(ctx context.Context, listen string, o originOptions, out io.Writer)
 	defer e.Stop()
 	usr1, ignore := counterSignals()
 	defer ignore()
-	if err := awaitLinks(ctx, e); err != nil {
+	if err := awaitLinks(ctx, e, origins); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "demo listening on %s\n", e.Addr())
 	fmt.Fprintf(out, "\n  Open http://%s/ in two browser tabs and chat.\n", e.Addr())
-	if o.accounts == "" {
+	if o.embedded.accounts == "" && len(o.origins) == 0 {
 		fmt.Fprintf(out, "  Any name and any password will do: this is a demo.\n")
 	}
 	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s, domain %s. Ctrl-C ends it.\n\n",
-		e.Addr(), cfg.Path, o.domain)
+		e.Addr(), cfg.Path, domain)
 	return waitEdge(ctx, e, usr1)
 }
 
 // demoConnections fits in most hosts' default RLIMIT_NOFILE with private descriptor tables.
 const demoConnections = 10_000
 
-// awaitLinks waits until every reactor has its link, so that the first visitor is served.
-func awaitLinks(ctx context.Context, e *edge.Edge) error {
+// awaitLinks waits until every reactor has its links, so that the first visitor is served.
+func awaitLinks(ctx context.Context, e *edge.Edge, origins []edge.Origin) error {
 	n, _ := e.Reactors()
+	n *= len(origins)
 	patience := time.NewTimer(10 * time.Second)
 	defer patience.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
@@ -97,30 +143,11 @@ func awaitLinks(ctx context.Context, e *edge.Edge) error {
 		case <-ctx.Done():
 			return nil
 		case <-patience.C:
-			return fmt.Errorf("the edge did not reach its embedded origin: is a firewall on the loopback interface?")
+			return fmt.Errorf("the edge has no link to %s: does it listen there, and is the secret the same?",
+				(&originsFlag{&origins}).String())
 		case <-poll.C:
 		}
 	}
-	slog.Debug("links up", "reactors", n)
+	slog.Debug("links up", "links", n)
 	return nil
-}
-
-func demoPages() (map[string]edge.Page, error) {
-	pages := map[string]edge.Page{}
-	for path, f := range map[string]struct{ name, contentType string }{
-		"/":               {"index.html", "text/html; charset=utf-8"},
-		"/style.css":      {"style.css", "text/css; charset=utf-8"},
-		"/chat.js":        {"chat.js", "text/javascript; charset=utf-8"},
-		"/session.js":     {"session.js", "text/javascript; charset=utf-8"},
-		"/people.js":      {"people.js", "text/javascript; charset=utf-8"},
-		"/view.js":        {"view.js", "text/javascript; charset=utf-8"},
-		"/" + stropheFile: {stropheFile, "text/javascript; charset=utf-8"},
-	} {
-		data, err := pageFiles.ReadFile("page/" + f.name)
-		if err != nil {
-			return nil, fmt.Errorf("this binary was built without %s: build it with `make build`", f.name)
-		}
-		pages[path] = edge.Page{ContentType: f.contentType, Body: data}
-	}
-	return pages, nil
 }

@@ -58,6 +58,7 @@ keeps a million HTTP connections and talks to the server, the origin, over a few
 Try it:           megaphone demo
 In production:    megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279 --secret-file /etc/megaphone/secret
 An origin alone:  megaphone origin --listen 127.0.0.1:5279
+Any BOSH server:  megaphone origin --listen 127.0.0.1:5279 --bosh http://127.0.0.1:5280/http-bind
 
 Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong.`,
 		SilenceErrors: true,

@@ -19,7 +19,7 @@ import (
 	"megaphone/origin/link"
 )
 
-// originOptions are the flags of the embedded origin.
+// originOptions are the flags of origins, most of them the embedded one's.
 type originOptions struct {
 	listen, name, secretFile, domain, accounts string
 	anonymous                                  bool
@@ -41,13 +41,30 @@ func (o *originOptions) flags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.maxBody, "max-body-bytes", bosh.DefaultMaxBodyBytes, "bytes of a request body; more is a bad request")
 }
 
-// validate names the flag that cannot be; the rest is checked where it is used.
-func (o *originOptions) validate() error {
+// validateLink names the flag of any origin that cannot be.
+func (o *originOptions) validateLink() error {
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return fmt.Errorf("listen: %s: give host:port, for example %s", o.listen, link.DefaultListen)
 	}
 	if !codec.ValidName(o.name) {
 		return fmt.Errorf("name: %s: use 1 to 64 letters, digits, dots, underscores or dashes", o.name)
+	}
+	if most := codec.MaxContentsBytes - addressBytes; o.maxBody < 256 || o.maxBody > most {
+		return fmt.Errorf("max-body-bytes: %d: use 256 to %d", o.maxBody, most)
+	}
+	return nil
+}
+
+// linkConfig is how any origin listens.
+func (o *originOptions) linkConfig() link.Config {
+	return link.Config{Listen: o.listen, Name: o.name, Secret: o.secret, Log: slog.Default(),
+		MaxContentsBytes: max(link.DefaultMaxContentsBytes, o.maxBody+addressBytes)}
+}
+
+// validate names the flag of the embedded origin that cannot be; the rest is checked where it is used.
+func (o *originOptions) validate() error {
+	if err := o.validateLink(); err != nil {
+		return err
 	}
 	for _, f := range []struct {
 		key        string
@@ -61,9 +78,6 @@ func (o *originOptions) validate() error {
 			return fmt.Errorf("%s: %d: use 1 to %d", f.key, f.value, f.max)
 		}
 	}
-	if most := codec.MaxContentsBytes - addressBytes; o.maxBody < 256 || o.maxBody > most {
-		return fmt.Errorf("max-body-bytes: %d: use 256 to %d", o.maxBody, most)
-	}
 	return nil
 }
 
@@ -72,14 +86,26 @@ const addressBytes = 1024
 
 func newOrigin() *cobra.Command {
 	var o originOptions
+	var gw gatewayOptions
 	cmd := &cobra.Command{
-		Use:   "origin --listen ADDR",
-		Short: "Run the embedded origin alone: BOSH sessions and a small chat service behind links",
-		Long: `origin listens for the links of edges and serves their clients: a complete BOSH session manager with a
-small XMPP chat behind it. Listen on a private network, and share a secret with the edges.`,
-		Example: `  megaphone origin --listen 10.0.0.2:5279 --secret-file secret --accounts users --domain example.org`,
-		Args:    noArgs,
+		Use:   "origin --listen ADDR [--bosh URL[,URL...]]",
+		Short: "Run an origin: the gateway to BOSH endpoints, or the embedded one with a small chat service",
+		Long: `origin listens for the links of edges and serves their clients. Listen on a private network, and share a
+secret with the edges.
+
+Without --bosh it is the embedded origin: a complete BOSH session manager with a small XMPP chat behind it.
+
+` + gatewayHelp,
+		Example: `  megaphone origin --listen 10.0.0.2:5279 --secret-file secret --accounts users --domain example.org
+  megaphone origin --listen 10.0.0.2:5279 --secret-file secret --bosh http://127.0.0.1:5280/http-bind`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := gw.choose(cmd.Flags()); err != nil {
+				return usageError{err}
+			}
+			if gw.on {
+				return runGateway(cmd.Context(), o, gw, cmd.OutOrStdout())
+			}
 			return runOrigin(cmd.Context(), o, cmd.OutOrStdout())
 		},
 	}
@@ -88,15 +114,23 @@ small XMPP chat behind it. Listen on a private network, and share a secret with 
 	cmd.Flags().StringVar(&o.secretFile, "secret-file", "",
 		"`file` whose first line is the secret shared with the edges")
 	o.flags(cmd.Flags())
+	gw.flags(cmd.Flags())
 	return cmd
 }
 
-func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
+// readSecret reads the file that is named, if one is.
+func (o *originOptions) readSecret() (err error) {
 	if o.secretFile != "" {
-		var err error
 		if o.secret, err = edge.ReadSecret(o.secretFile); err != nil {
 			return usageError{err}
 		}
+	}
+	return nil
+}
+
+func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
+	if err := o.readSecret(); err != nil {
+		return err
 	}
 	run, err := startOrigin(o)
 	if err != nil {
@@ -143,10 +177,8 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 	if err := sessions.Validate(); err != nil {
 		return nil, usageError{err}
 	}
-	cfg := link.Config{Listen: o.listen, Name: o.name, Secret: o.secret, Log: slog.Default(),
-		MaxContentsBytes: max(link.DefaultMaxContentsBytes, o.maxBody+addressBytes)}
 	engine := bosh.New(sessions, chat.New(cc))
-	server, err := link.Listen(cfg, origin.Handler(engine))
+	server, err := link.Listen(o.linkConfig(), origin.Handler(engine))
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}

@@ -79,17 +79,22 @@ export class Client extends EventEmitter {
       && Strophe.getBareJidFromJid(s.getAttribute('from')) === from && s.getAttribute('type') === type);
   }
 
-  /** Asks and gives the answer, result or error. */
-  iq(attributes, child, childAttributes) {
-    const answer = new Promise((resolve) => {
-      this.conn.sendIQ($iq(attributes).c(child, childAttributes), resolve, resolve);
-    });
+  /** Asks and gives the answer, result or error. inner: the name and the attributes of an element in the child. */
+  iq(attributes, child, childAttributes, ...inner) {
+    const question = $iq(attributes).c(child, childAttributes);
+    if (inner.length > 0) question.c(...inner);
+    const answer = new Promise((resolve) => { this.conn.sendIQ(question, resolve, resolve); });
     return within(15, `answer to ${child} ${childAttributes?.xmlns}`, answer);
   }
 
-  sendPresence() { this.conn.send($pres()); }
+  /** Sends presence; child: the name and the attributes of an element in it. */
+  sendPresence(attributes = {}, ...child) {
+    this.conn.send(child.length > 0 ? $pres(attributes).c(...child) : $pres(attributes));
+  }
 
-  sendMessage(to, text) { this.conn.send($msg({ to, type: 'chat', id: this.conn.getUniqueId() }).c('body').t(text)); }
+  sendMessage(to, text, type = 'chat') {
+    this.conn.send($msg({ to, type, id: this.conn.getUniqueId() }).c('body').t(text));
+  }
 
   /** The next end of the session. */
   ended() {

@@ -4,6 +4,7 @@
 // binary than bin/megaphone.
 
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -112,6 +113,13 @@ export async function startPair(...originFlags) {
   pair.restartEdge = async () => { pair.edge = await startEdge(); };
   pair.stop = async () => { await pair.edge.kill(); await origin.kill(); };
   return pair;
+}
+
+/** Writes a file with a secret for links into a directory: { file, text }. */
+export async function secretFile(dir) {
+  const secret = { file: join(dir, 'secret'), text: randomBytes(24).toString('hex') };
+  await writeFile(secret.file, `${secret.text}\n`, { mode: 0o600 });
+  return secret;
 }
 
 /** Writes an accounts file of name:password lines for the time of test t, and gives its path. */

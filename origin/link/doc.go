@@ -9,7 +9,8 @@
 // bytes over in one piece; the writer writes whatever has gathered since its last write in one write. All links
 // together have one engine goroutine, the one that calls Server.Run: it takes the frames apart and calls the Handler,
 // which therefore needs no locks. What the Handler replies during a turn is gathered per link and goes to the writers
-// at the turn's end. Nothing waits for a batch to fill: a turn is what there is.
+// at the turn's end. Nothing waits for a batch to fill: a turn is what there is. A Handler that is answered on other
+// goroutines keeps what it gets until Idle, and asks for a turn with Wake.
 //
 // # Bounds
 //

@@ -13,7 +13,7 @@ const flushBytes = 256 << 10
 // statusTooLarge answers a request whose reply the edge would not take.
 const statusTooLarge = 500
 
-// Link is one edge's connection. Its exported methods belong to the engine's goroutine.
+// Link is one edge's connection. Its exported methods belong to the engine's goroutine, all but Wake.
 type Link struct {
 	server *Server
 	conn   net.Conn
@@ -50,6 +50,9 @@ func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
 
 // Live returns the number of requests that wait for a reply.
 func (l *Link) Live() int { return len(l.live) }
+
+// Wake is the Server's: it asks for a turn of the engine. Any goroutine may call it, also when the link is no more.
+func (l *Link) Wake() { l.server.Wake() }
 
 // Reply answers request id; id is no longer live. A reply to an id that is not live is dropped and counted. It copies
 // body.

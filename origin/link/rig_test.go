@@ -25,6 +25,7 @@ type handler struct {
 	told      []string
 	onRequest func(l *Link, id uint64, body []byte)
 	onClosed  func(l *Link)
+	onIdle    func()
 	last      *Link
 }
 
@@ -51,7 +52,11 @@ func (h *handler) Closed(l *Link) {
 	}
 }
 func (h *handler) Tick(int64) {}
-func (h *handler) Idle()      {}
+func (h *handler) Idle() {
+	if h.onIdle != nil {
+		h.onIdle()
+	}
+}
 
 // rig is a server with a clock that stands still until a test moves it.
 type rig struct {

@@ -29,6 +29,7 @@ type Server struct {
 	listener net.Listener
 	clock    clock
 	events   chan event
+	wake     chan struct{} // a turn is asked for
 	done     chan struct{} // closed when the engine takes no more events
 	readers  sync.WaitGroup
 	writers  sync.WaitGroup
@@ -55,7 +56,8 @@ type event struct {
 type eventKind uint8
 
 const (
-	eventAccepted eventKind = iota // a connection: its goroutines are to be started
+	eventNone     eventKind = iota // a turn all the same: somebody asked for it
+	eventAccepted                  // a connection: its goroutines are to be started
 	eventOpened                    // it has been welcomed
 	eventBatch                     // it brought frames
 	eventClosed                    // nothing more will come from it
@@ -78,6 +80,7 @@ func listen(cfg Config, h Handler, c clock) (*Server, error) {
 	return &Server{
 		cfg: cfg, log: cfg.Log, handler: h, listener: l, clock: c,
 		events: make(chan event, maxEvents),
+		wake:   make(chan struct{}, 1),
 		done:   make(chan struct{}),
 		links:  make(map[*Link]struct{}),
 	}, nil
@@ -98,6 +101,8 @@ func (s *Server) Run(ctx context.Context) error {
 		select {
 		case ev := <-s.events:
 			s.turn(ev)
+		case <-s.wake:
+			s.turn(event{kind: eventNone})
 		case <-ticks:
 			s.tick()
 		case <-ctx.Done():
@@ -132,6 +137,16 @@ func (s *Server) Do(f func()) bool {
 		return true
 	case <-s.done:
 		return false
+	}
+}
+
+// Wake asks for a turn, at the end of which Handler.Idle is called: the way in for a Handler that is answered elsewhere
+// than on the engine's goroutine. It never blocks, and any goroutine may call it; turns asked for before one has begun
+// are one.
+func (s *Server) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
 	}
 }
 

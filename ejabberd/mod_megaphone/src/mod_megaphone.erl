@@ -21,10 +21,16 @@
 
 %%% gen_mod: the commands are there as soon as one host has the module.
 
-start(_Host, _Opts) ->
-    ejabberd_commands:register_commands(?MODULE, commands()),
-    %% Before the listeners close, so that edges have the time to send new users to another node.
-    ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, 50).
+start(Host, _Opts) ->
+    case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
+        true -> ok;                     % ejabberd 25.03 and later complain of a command that is there already
+        false ->
+            %% ejabberd may stop and start again within one Erlang node; it does so when it joins a cluster.
+            mod_megaphone_stats:set_draining(false),
+            ejabberd_commands:register_commands(?MODULE, commands()),
+            %% Before the listeners close, so that edges have the time to send new users to another node.
+            ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, 50)
+    end.
 
 stop(Host) ->
     case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
@@ -152,7 +158,7 @@ link_pids() ->
     end.
 
 drain() ->
-    mod_megaphone_stats:drain(),
+    mod_megaphone_stats:set_draining(true),
     lists:foreach(fun mod_megaphone_link:drain/1, link_pids()).
 
 %%% Documentation, as `ejabberdctl man` and the web site have it

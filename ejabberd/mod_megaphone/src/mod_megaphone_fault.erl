@@ -19,11 +19,9 @@ reason(timeout) -> <<"nothing was heard for too long">>;
 reason(_) -> undefined.
 
 %% The edge says that it closes the link, and why.
--spec peer(Edge :: binary(), From :: binary(), binary() | undefined) -> ok.
-peer(Edge, From, undefined) ->
-    peer(Edge, From, <<"(no reason given)">>);
-peer(Edge, From, Reason) ->
-    log(peer, "the edge ~ts at ~ts closes its link: ~ts", [Edge, From, Reason]).
+-spec peer(Edge :: binary(), From :: binary(), Text :: binary()) -> ok.
+peer(Edge, From, Text) ->
+    log(peer, "the edge ~ts at ~ts closes its link: ~ts", [Edge, From, Text]).
 
 %% A link ended for another reason than that the edge closed it.
 -spec ended(fault(), Edge :: binary(), From :: binary()) -> ok.

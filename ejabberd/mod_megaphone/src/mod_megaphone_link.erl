@@ -47,7 +47,6 @@
 
 %% Before welcome there is no need for more.
 -define(MAX_GREETING_BYTES, 4096).
--define(MAX_TOKEN_BYTES, 64).
 -define(READ_BYTES, 65536).
 -define(STATUS_BYTES, 4).
 -define(TICK_MS, 1000).
@@ -193,8 +192,11 @@ take_frames(Bytes, #state{frames_in = FramesIn} = State) ->
 max_contents(#state{stage = greeting}) -> ?MAX_GREETING_BYTES;
 max_contents(#state{opts = #{max_contents := Max}}) -> Max.
 
-take_frame(0, Lines, State) ->
-    take_lines(Lines, State);
+take_frame(0, Contents, State) ->
+    case mod_megaphone_control:parse(Contents) of
+        {ok, Lines} -> take_lines(Lines, State);
+        {error, grammar} -> {fault, grammar, State}
+    end;
 take_frame(Id, Contents, #state{stage = up, live = Live} = State) ->
     case {mod_megaphone_codec:parse_request(Contents), mod_megaphone_live:is_live(Id, Live)} of
         {{error, _}, _} -> {fault, grammar, State};
@@ -218,44 +220,31 @@ take_request(Id, Address, Body, #state{peer = Peer, live = Live, opts = #{max_he
             append(mod_megaphone_codec:reply(Id, 503, <<>>), State)
     end.
 
-take_lines(Contents, State) ->
-    case mod_megaphone_codec:next_line(Contents) of
-        none -> {ok, State};
-        {error, _} -> {fault, grammar, State};
-        {ok, Verb, Args, Rest} ->
-            case take_line(State#state.stage, Verb, Args, Rest, State) of
-                {ok, Taken} -> take_lines(Rest, Taken);
-                Fault -> Fault
-            end
-    end.
-
-take_line(greeting, <<"hello">>, Args, <<>>, State) ->
-    case mod_megaphone_codec:parse_hello(Args) of
-        {ok, Hello} -> welcome(Hello, State);
-        {error, _} -> {fault, grammar, State}
-    end;
-take_line(_, <<"error">>, Reason, _, #state{name = Name, from = From} = State) ->
-    mod_megaphone_fault:peer(Name, From, Reason),
+%% Before welcome there is the hello, alone in its frame, or an error.
+take_lines([{hello, Hello}], #state{stage = greeting} = State) ->
+    welcome(Hello, State);
+take_lines([{error, Text} | _], #state{name = Name, from = From} = State) ->
+    mod_megaphone_fault:peer(Name, From, Text),
     {fault, peer, State};
-take_line(greeting, _, _, _, State) ->
+take_lines([_ | _], #state{stage = greeting} = State) ->
     {fault, early, State};
-take_line(up, <<"gone">>, Args, _, State) when is_binary(Args) ->
-    each_id(Args, fun gone/2, State);
-take_line(up, <<"release">>, <<"all">>, _, State) ->
-    {ok, State};
-take_line(up, <<"release">>, Args, _, State) when is_binary(Args) ->
-    each_id(Args, fun release/2, State);
-take_line(up, <<"ping">>, Token, _, State) when is_binary(Token), byte_size(Token) =< ?MAX_TOKEN_BYTES ->
-    {ok, control([<<"pong ">>, Token, $\n], State)};
-take_line(up, Verb, _, _, State) when Verb =:= <<"pong">>; Verb =:= <<"drain">> ->
-    {ok, State};                        % something came: that is all a pong means, and drain means nothing to an origin
-take_line(up, Verb, _, _, State) when
-      Verb =:= <<"gone">>; Verb =:= <<"release">>; Verb =:= <<"ping">>; Verb =:= <<"hello">>; Verb =:= <<"welcome">> ->
+take_lines([Line | _], State) when Line =:= welcome; element(1, Line) =:= hello ->
     {fault, grammar, State};
-take_line(up, Verb, _, _, #state{name = Name} = State) ->
+take_lines([Line | Lines], State) ->
+    take_lines(Lines, take_line(Line, State));
+take_lines([], State) ->
+    {ok, State}.
+
+take_line({gone, Ids}, State) -> lists:foldl(fun gone/2, State, Ids);
+take_line({release, all}, State) -> State;
+take_line({release, Ids}, State) -> lists:foldl(fun release/2, State, Ids);
+take_line({ping, Token}, State) -> control([<<"pong ">>, Token, $\n], State);
+take_line(pong, State) -> State;         % something came: that is all it means
+take_line(drain, State) -> State;        % the edge opens no new sessions: nothing to do
+take_line({unknown, Verb}, #state{name = Name} = State) ->
     mod_megaphone_stats:add(unknown_verbs, 1),
     mod_megaphone_fault:log(unknown_verbs, "the edge ~ts says \"~ts\", which this version ignores", [Name, Verb]),
-    {ok, State}.
+    State.
 
 welcome(#{name := Name} = Hello, #state{nonce = Nonce, edge_max = Max, opts = #{secret := Secret}} = State) ->
     case mod_megaphone_handshake:meet(Hello, Nonce, Secret) of
@@ -269,13 +258,6 @@ welcome(#{name := Name} = Hello, #state{nonce = Nonce, edge_max = Max, opts = #{
             end;
         {fault, Fault} ->
             {fault, Fault, State#state{name = Name}}
-    end.
-
-each_id(Args, Each, State) ->
-    case mod_megaphone_codec:next_id(Args) of
-        none -> {ok, State};
-        {error, _} -> {fault, grammar, State};
-        {ok, Id, Rest} -> each_id(Rest, Each, Each(Id, State))
     end.
 
 %% The client went away. What its session says next stays in the session's cache for the client's next try.

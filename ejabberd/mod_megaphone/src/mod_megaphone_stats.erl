@@ -2,7 +2,7 @@
 %%% any process may write without a lock; loading the module makes them, and loading a newer version keeps them.
 -module(mod_megaphone_stats).
 
--export([add/2, all/0, log_due/1, drain/0, draining/0]).
+-export([add/2, all/0, log_due/1, set_draining/1, draining/0]).
 
 -on_load(init/0).
 
@@ -67,11 +67,11 @@ log_due(Class) ->
         _ -> atomics:add(Ref, 2 * Place - 1, 1), false
     end.
 
-%% From now on no edge is to open new sessions here. It is so until the node is started again.
--spec drain() -> ok.
-drain() ->
+%% Whether edges are to open no new sessions here.
+-spec set_draining(boolean()) -> ok.
+set_draining(Draining) ->
     #{draining := Ref} = persistent_term:get(?MODULE),
-    atomics:put(Ref, 1, 1).
+    atomics:put(Ref, 1, case Draining of true -> 1; false -> 0 end).
 
 -spec draining() -> boolean().
 draining() ->

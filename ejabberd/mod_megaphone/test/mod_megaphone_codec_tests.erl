@@ -10,7 +10,8 @@ vectors() ->
 section(Name, Least, Check) ->
     #{Name := Vectors} = vectors(),
     [?_assert(length(Vectors) >= Least) |
-     [{binary_to_list(<<Name/binary, ": ", (maps:get(<<"name">>, V, <<>>))/binary>>), fun() -> Check(V) end} || V <- Vectors]].
+     [{unicode:characters_to_list([Name, ": ", maps:get(<<"name">>, V, <<>>)]), fun() -> Check(V) end}
+      || V <- Vectors]].
 
 frames_test_() ->
     section(<<"frames">>, 30, fun(#{<<"hex">> := Hex, <<"max">> := Max0} = V) ->
@@ -54,11 +55,13 @@ replies_test_() ->
     end).
 
 a_reply_that_is_no_body_has_a_status_test() ->
-    ?assertEqual(<<"00000009|0000000000000001|200 hello">>, iolist_to_binary(mod_megaphone_codec:reply(1, 200, <<"hello">>))).
+    Frame = iolist_to_binary(mod_megaphone_codec:reply(1, 200, <<"hello">>)),
+    ?assertEqual(<<"00000009|0000000000000001|200 hello">>, Frame).
 
 lines_test_() ->
     section(<<"lines">>, 10, fun(#{<<"contents">> := Contents, <<"lines">> := Lines} = V) ->
-        Want = [{Verb, case Args of null -> undefined; _ -> Args end} || #{<<"verb">> := Verb, <<"args">> := Args} <- Lines],
+        Want = [{Verb, case Args of null -> undefined; _ -> Args end}
+                || #{<<"verb">> := Verb, <<"args">> := Args} <- Lines],
         End = case V of #{<<"error">> := Error} -> {error, reason(Error)}; _ -> none end,
         ?assertEqual({Want, End}, lines(bytes(Contents), []))
     end).
@@ -86,9 +89,10 @@ hellos_test_() ->
         (#{<<"args">> := Args, <<"error">> := true}) ->
             ?assertEqual({error, hello}, mod_megaphone_codec:parse_hello(Args));
         (#{<<"args">> := Args, <<"hello">> := Hello}) ->
-            #{<<"version">> := Version, <<"name">> := Name, <<"nonce">> := Nonce, <<"mac">> := Mac, <<"max">> := Max} = Hello,
-            Want = maps:filter(fun(_, Value) -> Value =/= <<>> andalso Value =/= 0 end,
-                               #{version => Version, name => Name, nonce => bytes(Nonce), mac => bytes(Mac), max => Max}),
+            #{<<"version">> := Version, <<"name">> := Name, <<"max">> := Max} = Hello,
+            #{<<"nonce">> := Nonce, <<"mac">> := Mac} = Hello,
+            All = #{version => Version, name => Name, nonce => bytes(Nonce), mac => bytes(Mac), max => Max},
+            Want = maps:filter(fun(_, Value) -> Value =/= <<>> andalso Value =/= 0 end, All),
             ?assertEqual({ok, Want}, mod_megaphone_codec:parse_hello(Args))
     end).
 
@@ -97,7 +101,8 @@ a_hello_of_ours_can_be_read_test() ->
     Hello = iolist_to_binary(mod_megaphone_codec:hello(<<"a.b">>, Nonce, 1024)),
     {ok, 0, Line, <<>>} = mod_megaphone_codec:parse_frame(Hello, 1000),
     {ok, <<"hello">>, Args, <<>>} = mod_megaphone_codec:next_line(Line),
-    ?assertEqual({ok, #{version => 1, name => <<"a.b">>, nonce => Nonce, max => 1024}}, mod_megaphone_codec:parse_hello(Args)).
+    ?assertEqual({ok, #{version => 1, name => <<"a.b">>, nonce => Nonce, max => 1024}},
+                 mod_megaphone_codec:parse_hello(Args)).
 
 hello_without_arguments_test() ->
     ?assertEqual({error, hello}, mod_megaphone_codec:parse_hello(undefined)).
@@ -109,15 +114,15 @@ welcomes_test_() ->
         (#{<<"error">> := true}) -> ok;
         (#{<<"args">> := Args, <<"mac">> := Mac}) ->
             Want = case Args of <<>> -> <<"welcome\n">>; _ -> <<"welcome ", Args/binary, "\n">> end,
-            {ok, 0, Line, <<>>} = mod_megaphone_codec:parse_frame(
-                                    iolist_to_binary(mod_megaphone_codec:welcome(case bytes(Mac) of <<>> -> undefined; M -> M end)),
-                                    1000),
+            Welcome = mod_megaphone_codec:welcome(case bytes(Mac) of <<>> -> undefined; M -> M end),
+            {ok, 0, Line, <<>>} = mod_megaphone_codec:parse_frame(iolist_to_binary(Welcome), 1000),
             ?assertEqual(Want, Line)
     end).
 
 macs_test_() ->
-    section(<<"macs">>, 4, fun(#{<<"secret">> := S, <<"role">> := Role, <<"a">> := A, <<"b">> := B, <<"name">> := N, <<"mac">> := M}) ->
-        Mac = mod_megaphone_codec:mac(bytes(S), Role, bytes(A), bytes(B), N),
+    section(<<"macs">>, 4, fun(#{<<"secret">> := Secret, <<"role">> := Role, <<"a">> := A, <<"b">> := B,
+                                 <<"name">> := Name, <<"mac">> := M}) ->
+        Mac = mod_megaphone_codec:mac(bytes(Secret), Role, bytes(A), bytes(B), Name),
         ?assertEqual(bytes(M), Mac),
         ?assert(mod_megaphone_codec:equal(Mac, bytes(M))),
         [?assertNot(mod_megaphone_codec:equal(Mac, crypto:exor(Mac, <<(1 bsl K):256>>))) || K <- lists:seq(0, 255)]

@@ -1,7 +1,8 @@
 %%% An edge for tests: the dialling end of a link, byte by byte.
 -module(test_edge).
 
--export([dial/1, up/1, up/2, send/2, control/2, request/3, recv/1, recv_control/1, closed/1, skip_to/2, close/1, mac/5, pid/1, owner/2]).
+-export([dial/1, up/1, up/2, hello/1, send/2, control/2, request/3, recv/1, recv_control/1, closed/1, skip_to/2]).
+-export([close/1, mac/5, pid/1]).
 -export([info/1, await/1, frame/2]).
 
 -record(edge, {socket, pid, buffer = <<>>}).
@@ -26,9 +27,13 @@ up(Options) -> up(Options, <<>>).
 
 up(Options, HelloExtra) ->
     {<<"hello version=1 name=", _/binary>>, Edge} = recv_control(dial(Options)),
-    Greeted = control(Edge, <<"hello version=1 name=edge-1 nonce=101112131415161718191a1b1c1d1e1f", HelloExtra/binary, "\n">>),
+    Greeted = control(Edge, hello(HelloExtra)),
     {<<"welcome\n">>, Up} = recv_control(Greeted),
     Up.
+
+%% The hello of edge-1, with more of its arguments or lines behind.
+hello(Extra) ->
+    [<<"hello version=1 name=edge-1 nonce=101112131415161718191a1b1c1d1e1f">>, Extra, $\n].
 
 send(#edge{socket = Socket} = Edge, Bytes) ->
     ok = gen_tcp:send(Socket, Bytes),
@@ -88,6 +93,3 @@ mac(Secret, Role, A, B, Name) ->
     string:lowercase(binary:encode_hex(mod_megaphone_codec:mac(Secret, Role, A, B, Name))).
 
 pid(#edge{pid = Pid}) -> Pid.
-
-%% Gives the socket to another process.
-owner(#edge{socket = Socket}, Pid) -> ok = gen_tcp:controlling_process(Socket, Pid).

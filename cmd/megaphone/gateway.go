@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/pflag"
+
+	"megaphone/origin/gateway"
+	"megaphone/origin/link"
+)
+
+const gatewayHelp = `With --bosh it is the gateway: it forwards each request over HTTP to the BOSH endpoint of an XMPP
+server that is there already (Prosody, Openfire, ejabberd's mod_bosh), in which nothing must be installed. Run it on
+the server's host. With several URLs each session stays where it began: its ID is marked with its endpoint.
+
+Each held request takes one socket to the endpoint, of which RLIMIT_NOFILE bounds the number (ulimit -n, or LimitNOFILE=
+in a systemd unit); when all are in use, clients get 503. An endpoint that is down is expected back for --grace, in
+which clients get 503 and try again; after that their sessions end with remote-connection-failed. The server sees the
+clients' addresses in X-Forwarded-For if it is told to trust the gateway's (Prosody: trusted_proxies).`
+
+// gatewayOptions are the flags of the gateway.
+type gatewayOptions struct {
+	on  bool
+	cfg gateway.Config
+}
+
+// The flags that mean something to one of the two origins only.
+var (
+	gatewayFlags = []string{"max-sockets", "connect-timeout", "response-timeout", "grace", "max-reply-bytes",
+		"max-buffered-bytes"}
+	embeddedFlags = []string{"domain", "accounts", "anonymous", "max-sessions", "max-wait", "inactivity"}
+)
+
+func (o *gatewayOptions) flags(fs *pflag.FlagSet) {
+	d := o.cfg.WithDefaults()
+	fs.StringSliceVar(&o.cfg.Endpoints, "bosh", nil,
+		"be a gateway to the BOSH endpoints `URL`, comma-separated or repeated: http://HOST[:PORT]/PATH")
+	fs.IntVar(&o.cfg.MaxSockets, "max-sockets", d.MaxSockets, fmt.Sprintf(
+		"gateway: sockets to endpoints, one for each held request; by default all that RLIMIT_NOFILE allows, less %d",
+		gateway.ReservedDescriptors))
+	fs.DurationVar(&o.cfg.ConnectTimeout, "connect-timeout", d.ConnectTimeout,
+		"gateway: for a connection to an endpoint, then 503")
+	fs.DurationVar(&o.cfg.ResponseTimeout, "response-timeout", d.ResponseTimeout,
+		"gateway: for an endpoint's reply, then 504; must exceed the longest wait that endpoints allow")
+	fs.DurationVar(&o.cfg.Grace, "grace", d.Grace,
+		"gateway: an endpoint that is down is expected back: clients get 503 and try again")
+	fs.IntVar(&o.cfg.MaxReplyBytes, "max-reply-bytes", d.MaxReplyBytes,
+		"gateway: bytes of a reply's body, above: not delivered, 502")
+	fs.IntVar(&o.cfg.MaxBufferedBytes, "max-buffered-bytes", d.MaxBufferedBytes,
+		"gateway: bytes of all requests under way, above: 503")
+}
+
+// choose finds out which of the two origins is asked for, and refuses what means nothing to it.
+func (o *gatewayOptions) choose(given *pflag.FlagSet) error {
+	o.on = given.Changed("bosh")
+	if !o.on {
+		for _, name := range gatewayFlags {
+			if given.Changed(name) {
+				return fmt.Errorf("%s: %s: this is for the gateway: add --bosh URL, or leave it out", name,
+					given.Lookup(name).Value)
+			}
+		}
+		return nil
+	}
+	for _, name := range embeddedFlags {
+		if given.Changed(name) {
+			return fmt.Errorf("%s: %s: this is for the embedded origin, but with --bosh the XMPP server behind "+
+				"decides: leave one of them out", name, given.Lookup(name).Value)
+		}
+	}
+	return refuseZeros(given)
+}
+
+// runGateway serves until ctx ends.
+func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.Writer) error {
+	if err := o.validateLink(); err != nil {
+		return usageError{err}
+	}
+	if err := o.readSecret(); err != nil {
+		return err
+	}
+	gw.cfg.Log = slog.Default()
+	g, err := gateway.New(gw.cfg)
+	if err != nil {
+		return usageError{err}
+	}
+	cfg := o.linkConfig()
+	cfg.MaxLinks = gateway.MaxLinks
+	server, err := link.Listen(cfg, g)
+	if err != nil {
+		return fmt.Errorf("origin: %w", err)
+	}
+	fmt.Fprintf(out, "origin listening on %s\n", server.Addr())
+	if err := server.Run(ctx); err != nil {
+		return err
+	}
+	g.Close()
+	slog.Info("origin stops", "links", fmt.Sprintf("%+v", server.Stats()), "gateway", fmt.Sprintf("%+v", g.Stats()))
+	return nil
+}

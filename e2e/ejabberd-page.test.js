@@ -1,0 +1,57 @@
+// The chat page in Chromium in front of a real ejabberd.
+
+import { after, before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { desktop, gather, launch, Person, phone } from './lib/browser.js';
+import { Ejabberd } from './lib/ejabberd.js';
+
+let browser;
+let ejabberd;
+let demo;
+before(async () => {
+  [browser, ejabberd] = await Promise.all([launch(), Ejabberd.start()]);
+  demo = await ejabberd.front('demo', '--domain', 'demo.localhost');
+});
+after(async () => {
+  await browser?.close();
+  await demo?.program.kill();
+  await ejabberd?.kill();
+});
+
+test('two people and a guest chat through ejabberd', async (t) => {
+  const url = `http://${demo.address}/`;
+  const windows = { alice: desktop, 'bob ωmega': { ...phone, colorScheme: 'dark' } };
+  const [alice, bob] = await gather(t, browser, url, windows);
+  await alice.row('bob ωmega').waitFor();
+  await bob.row('alice').waitFor();
+  await alice.open('bob ωmega');
+  await alice.write('Hello Bob, are you behind ejabberd?');
+  await bob.row('alice').filter({ hasText: '1 unread' }).waitFor();
+  await bob.open('alice');
+  await bob.message('Hello Bob');
+  await bob.write('<b>Yes</b> & "no" 📣');
+  await alice.message('<b>Yes</b> & "no" 📣');
+  await alice.message('Hello Bob', 'delivered');
+  await bob.message('<b>Yes</b>', 'delivered');
+  await alice.shot('11-ejabberd-desktop');
+  await bob.shot('12-ejabberd-phone-dark');
+
+  const guest = await Person.open(browser, url, desktop);
+  await guest.signInAsGuest();
+  await guest.open('alice');
+  await guest.write('Hi, I have no name.');
+  await alice.page.locator('.person').filter({ hasText: 'Hi, I have no name.' }).waitFor();
+  await guest.page.getByRole('button', { name: 'Leave' }).click();
+  await guest.page.getByRole('button', { name: 'Start chatting' }).waitFor();
+  await guest.close();
+  assert.deepEqual([alice.faults, bob.faults, guest.faults], [[], [], []]);
+});
+
+test('a reload keeps the session', async (t) => {
+  const [carol] = await gather(t, browser, `http://${demo.address}/`, { carol: desktop });
+  const sid = () => carol.page.evaluate(() => JSON.parse(sessionStorage.getItem('strophe-bosh-session')).sid);
+  const before = await sid();
+  await carol.page.reload();
+  await carol.online();
+  assert.equal(await sid(), before);
+});

@@ -1,0 +1,111 @@
+//go:build !race
+
+package gateway
+
+import (
+	"runtime"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxHeldBytes is what a held request may cost in user space, without the kernel's sockets.
+const maxHeldBytes = 4096
+
+// TestMemoryOfHeldRequests holds some thousand requests at an endpoint that keeps nothing but descriptors itself.
+func TestMemoryOfHeldRequests(t *testing.T) {
+	const n = 4000
+	clean(t)
+	sink := newSink(t)
+	r := newRig(t, func(c *Config) { c.Endpoints = []string{sink.url} })
+	before := memory()
+	for i := range n {
+		r.post(poll("0123456789abcdef0123456789abcdef", i))
+		if i%100 == 99 {
+			r.until("these are held", func(Stats) bool { return sink.count() > i })
+		}
+	}
+	r.until("all are held", func(s Stats) bool { return s.UnderWay == n && sink.count() >= n })
+	after := memory()
+	each := int(after-before) / n
+	t.Logf("%d bytes each", each)
+	if each > maxHeldBytes {
+		t.Errorf("a held request costs %d bytes, at most %d", each, maxHeldBytes)
+	}
+	sink.release(t)
+	for range n {
+		if a := r.reply(); a.status != 200 {
+			t.Fatalf("%+v", a)
+		}
+	}
+}
+
+// memory is the heap and the stacks.
+func memory() uint64 {
+	var m runtime.MemStats
+	for range 3 {
+		runtime.GC() // stacks shrink by half each time
+	}
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// sink accepts connections and lets them wait, as raw descriptors so that the memory is the gateway's alone.
+type sink struct {
+	url    string
+	listen int
+	fds    chan int
+	held   []int
+	ended  chan struct{}
+}
+
+func newSink(t testing.TB) *sink {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 4096); err != nil {
+		t.Fatal(err)
+	}
+	at, _ := unix.Getsockname(fd)
+	s := &sink{listen: fd, fds: make(chan int, 20_000), ended: make(chan struct{}),
+		url: "http://127.0.0.1:" + strconv.Itoa(at.(*unix.SockaddrInet4).Port) + "/http-bind"}
+	go func() {
+		defer close(s.ended)
+		for {
+			c, _, err := unix.Accept(fd)
+			if err != nil {
+				return
+			}
+			s.fds <- c
+		}
+	}()
+	t.Cleanup(func() {
+		unix.Shutdown(fd, unix.SHUT_RDWR)
+		<-s.ended
+		unix.Close(fd)
+		for _, c := range s.held {
+			unix.Close(c)
+		}
+		for len(s.fds) > 0 {
+			unix.Close(<-s.fds)
+		}
+	})
+	return s
+}
+
+func (s *sink) count() int { return len(s.fds) }
+
+// release answers everything.
+func (s *sink) release(t testing.TB) {
+	const reply = "HTTP/1.1 200 OK\r\nContent-Length: 52\r\n\r\n<body xmlns='http://jabber.org/protocol/httpbind'/>\r\n"
+	for len(s.fds) > 0 {
+		c := <-s.fds
+		s.held = append(s.held, c)
+		unix.Write(c, []byte(reply))
+	}
+}

@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"megaphone/origin/link"
+)
+
+// fate is how a call ended.
+type fate uint8
+
+const (
+	fateAnswered    fate = iota // there is a reply to deliver
+	fateNotBOSH                 // there was one, which no BOSH client could read
+	fateNoneBehind              // a proxy says that its server is away
+	fateUnreachable             // no connection
+	fateBroken                  // the connection ended before the whole reply
+	fateLate                    // no reply in time
+	fateTooLarge                // a reply longer than it may be
+	fateAborted                 // nobody waits for it any more
+	fates           = iota
+)
+
+// call is a request that is forwarded.
+type call struct {
+	link     *link.Link
+	id       uint64
+	endpoint *endpoint
+	wire     []byte // head and body as they are sent
+	creation bool   // of a session
+	legacy   bool   // which has no `ver`
+	over     bool   // the engine's: it has been answered, or nobody waits
+
+	mu      sync.Mutex
+	socket  *socket // while it may be aborted
+	aborted bool
+
+	// The goroutine's, until the call has ended.
+	fresh    bool // its socket has not been used before
+	resent   bool
+	sent     bool // wholly
+	fate     fate
+	status   int
+	body     []byte // borrowed from response, mostly
+	response *fasthttp.Response
+}
+
+// newWire builds the request in one piece: the copy of it that is sent, and sent again when the socket was stale. The
+// bytes of the body from cut-suffix to cut are left out.
+func newWire(e *endpoint, addr, body []byte, cut, suffix int) []byte {
+	const forwarded = "\r\nX-Forwarded-For: "
+	n := len(body) - suffix
+	size := len(e.post) + len("16777216") + len(forwarded) + len(addr) + len("\r\n\r\n") + n
+	p := append(make([]byte, 0, size), e.post...)
+	p = strconv.AppendInt(p, int64(n), 10)
+	if addr != nil {
+		p = append(append(p, forwarded...), addr...)
+	}
+	p = append(p, "\r\n\r\n"...)
+	return append(append(p, body[:cut-suffix]...), body[cut:]...)
+}
+
+// attach gives the call a socket and the time that it may take; false when it has been aborted.
+func (c *call) attach(s *socket, deadline time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.aborted {
+		return false
+	}
+	s.conn.SetDeadline(deadline)
+	c.socket = s
+	return true
+}
+
+// detach takes the socket away from the call, after which it cannot be aborted; false when it has been.
+func (c *call) detach() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.socket = nil
+	return !c.aborted
+}
+
+// abort makes the call's goroutine end, and close its socket. It does not wait for that, as closing here would.
+func (c *call) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aborted = true
+	if c.socket != nil {
+		c.socket.conn.SetDeadline(time.Unix(1, 0))
+	}
+}

@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The defaults of Config, and what it cannot say.
+const (
+	DefaultMaxBufferedBytes = 256 << 20         // of requests under way; an empty poll with its head has some 400
+	DefaultMaxReplyBytes    = 4 << 20           // the roster of a large account
+	DefaultConnectTimeout   = 5 * time.Second   // two lost SYNs
+	DefaultResponseTimeout  = 330 * time.Second // ejabberd holds for at most 300 s, Prosody for 120 s
+	DefaultIdleTimeout      = 30 * time.Second  // of a socket without a request; web servers wait 60 s and more
+	DefaultGrace            = 30 * time.Second  // as the edge's
+	DefaultProbeInterval    = time.Second
+
+	// MaxEndpoints bounds the URLs of one gateway.
+	MaxEndpoints = 60
+	// ReservedDescriptors is what is kept of RLIMIT_NOFILE for everything but the sockets to endpoints: up to MaxLinks
+	// links, a probe for each endpoint, standard streams, the listener, the resolver.
+	ReservedDescriptors = 256
+	// MaxLinks is how many links may be open, so that they fit in there.
+	MaxLinks = 160
+)
+
+// Config says where a Gateway forwards to. The zero value of a field means its default.
+type Config struct {
+	Endpoints []string // URLs of BOSH endpoints: http://host[:port]/path
+
+	MaxSockets       int           // to all endpoints; default: what RLIMIT_NOFILE leaves
+	MaxBufferedBytes int           // of all requests under way; those beyond get 503
+	MaxReplyBytes    int           // of a reply's body; a longer one is not delivered
+	ConnectTimeout   time.Duration // for a connection to an endpoint
+	ResponseTimeout  time.Duration // for a reply; must exceed the longest wait of the endpoints
+	IdleTimeout      time.Duration // a socket without a request for so long is closed
+	Grace            time.Duration // for so long an endpoint that is down is expected back
+	ProbeInterval    time.Duration // between two looks at an endpoint that is down
+
+	Log *slog.Logger // nil: nothing is logged
+}
+
+// WithDefaults returns c with every zero field set to its default.
+func (c Config) WithDefaults() Config {
+	set(&c.MaxSockets, descriptors()-ReservedDescriptors)
+	set(&c.MaxBufferedBytes, DefaultMaxBufferedBytes)
+	set(&c.MaxReplyBytes, DefaultMaxReplyBytes)
+	set(&c.ConnectTimeout, DefaultConnectTimeout)
+	set(&c.ResponseTimeout, DefaultResponseTimeout)
+	set(&c.IdleTimeout, DefaultIdleTimeout)
+	set(&c.Grace, DefaultGrace)
+	set(&c.ProbeInterval, DefaultProbeInterval)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func set[T int | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// Validate says which key of c, with its defaults set, cannot be, and what would do.
+func (c Config) Validate() error {
+	if _, err := parseEndpoints(c.Endpoints); err != nil {
+		return err
+	}
+	limit := descriptors()
+	if most := limit - ReservedDescriptors; c.MaxSockets > most || c.MaxSockets < 1 {
+		remedy := fmt.Sprintf("RLIMIT_NOFILE is %d, of which %d are kept for links and the program itself: ", limit,
+			ReservedDescriptors)
+		if most > 0 {
+			remedy += fmt.Sprintf("use 1 to %d, or ", most)
+		}
+		return bad("max-sockets", c.MaxSockets, remedy+"raise the limit (ulimit -n, or LimitNOFILE= in a systemd unit)")
+	}
+	for _, f := range []struct {
+		key             string
+		value, min, max int
+	}{
+		{"max-buffered-bytes", c.MaxBufferedBytes, 64 << 10, 1 << 40},
+		{"max-reply-bytes", c.MaxReplyBytes, 1024, 16 << 20},
+	} {
+		if f.value < f.min || f.value > f.max {
+			return bad(f.key, f.value, fmt.Sprintf("use %d to %d", f.min, f.max))
+		}
+	}
+	for _, f := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"connect-timeout", c.ConnectTimeout}, {"response-timeout", c.ResponseTimeout}, {"idle-timeout", c.IdleTimeout},
+		{"grace", c.Grace}, {"probe-interval", c.ProbeInterval},
+	} {
+		if f.value < time.Millisecond || f.value > 24*time.Hour {
+			return bad(f.key, f.value, "use 1s to 24h")
+		}
+	}
+	return nil
+}
+
+func bad(key string, value any, remedy string) error {
+	return fmt.Errorf("%s: %v: %s", key, value, remedy)
+}
+
+// descriptors is RLIMIT_NOFILE; Go has raised the soft limit to the hard one at start.
+func descriptors() int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 1024 // the usual one; it cannot fail
+	}
+	return int(min(r.Cur, 1<<20)) // more is not a limit but none, and a call for each would not fit in memory
+}

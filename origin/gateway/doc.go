@@ -1,0 +1,79 @@
+// Package gateway is an origin that has no sessions of its own: it forwards each request of its links over HTTP to a
+// BOSH endpoint that is there already, such as Prosody's, Openfire's or ejabberd's mod_bosh.
+//
+//	                 engine (link.Server)                 one goroutine a call
+//	edge --link--> Request --> endpoint? socket? --> call: connect --> send --> wait --> receive
+//	                 Idle  <-- completions, Wake <----------------------------------------'  |
+//	edge <--link--  Reply                                                 pool <-- socket ---'
+//	                 Gone  --> abort: the deadline of the call's socket is put into the past
+//
+// The engine's goroutine decides, and never waits: it chooses the endpoint, takes a socket or the permission to
+// connect one, and copies the request into one piece, ready to be sent. The call's goroutine does the rest and puts
+// the call on the list of completions; the first one there asks the engine for a turn. Idle delivers all that are
+// there, so that what has become ready together leaves in one write.
+//
+// # HTTP
+//
+// One request at a time on a socket, never a second one behind it: ejabberd's HTTP server answers those with 400. A
+// request is sent in one write, with a Content-Length, and never chunked. The reply may have any form that HTTP/1.1
+// and 1.0 know; fasthttp reads it. Its status is kept, and its body if it is a BOSH <body>. Pages are not delivered:
+// with 502 to 504 they are a proxy's word that there is no server behind it, and become 503; other errors keep their
+// status and lose the page; a page with 200, or a redirection, becomes 502, and is logged, as the URL is wrong most
+// likely.
+//
+// An endpoint closes idle sockets at its pleasure. A socket that has been closed is found out before it is used. When
+// it is closed just as a request is on its way, the request is sent again, once, on a fresh socket: a request of a
+// session that comes again is answered like the first (XEP-0124 section 14.3). A session creation has no such number,
+// so it goes over a fresh socket always, and is sent once.
+//
+// # Endpoints
+//
+// Several URLs are several servers that know nothing of each other's sessions. The session ID in the reply to a
+// creation gets the endpoint's tag appended, the same way as edges mark nodes (codec.Suffix), and each later request
+// goes where its tag says, without it; so no table is kept, and a gateway may be restarted under its sessions. The
+// tag is a hash of the URL as it is written: another spelling of it is another endpoint. With one URL there are no
+// tags.
+//
+// A request that fails raises a doubt, which a probe settles at once: a GET on a socket of its own. When that fails
+// too, the endpoint is down. While it is, requests are not sent, but get what the edge says of a lost node: 503 as
+// long as it is expected back (Config.Grace), after which sessions end with remote-connection-failed. New sessions go
+// elsewhere if there is elsewhere. Probes go on every second until one is answered. A connection that is accepted is
+// no answer, and neither is 502, 503 or 504.
+//
+//	what happens                                what the client gets    the socket
+//	no connection, or none in time              503                     none
+//	it ends before the whole reply              503                     closed
+//	no reply within ResponseTimeout             504                     closed
+//	a reply longer than MaxReplyBytes           502                     closed
+//	endpoint down, expected back                503                     none
+//	endpoint down for longer                    remote-connection-failed
+//	a session ID with the tag of no endpoint    item-not-found
+//	all sockets in use, too many bytes          503                     none
+//
+// There is no 200 in the name of a session that the endpoint still has.
+//
+// # Gone, release, and the end of a link
+//
+// Gone, and the end of a link, close the socket: to the endpoint that looks as if the client had done so itself.
+//
+// An edge that drains wants its requests released. The endpoint cannot be asked to, and an empty 200 of our own would
+// lose what the endpoint says next in reply to this request. So the client gets 503, and comes again with the same
+// request, over another edge. The endpoint then answers the first one itself, because it has come twice; until then
+// it keeps its socket, and its reply is dropped: if it had payloads, the request that came again is given the same
+// ones.
+//
+// # Bounds
+//
+// Sockets: MaxSockets, idle ones and those being connected included; by default what RLIMIT_NOFILE leaves of
+// ReservedDescriptors. When all are in use a request gets 503 at once; idle ones make room. Bytes of requests under
+// way: MaxBufferedBytes. Each reply: MaxReplyBytes; replies are in memory from their first byte until the engine's
+// next turn. Heads of replies: 8 KiB. Time: ConnectTimeout, ResponseTimeout. Probes: one for each endpoint at a time.
+//
+// # Cost
+//
+// A held request costs a socket, 1.4 KB of heap (0.3 KB of it the request itself, the rest net's socket and the
+// goroutine's descriptor) and 2 KiB of stack: 3.5 KB, which TestMemoryOfHeldRequests measures. The kernel adds 4 KB
+// an end. There is no buffer while a request waits, and the goroutine that waits is not the one that connected and
+// sent, whose stack had grown to twice the size. Thousands that begin at the same moment leave stacks behind, up to
+// 6 KB each, until the collector finds them.
+package gateway

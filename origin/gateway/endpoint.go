@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"strings"
+
+	"megaphone/codec"
+)
+
+// health is what is known of an endpoint.
+type health uint8
+
+const (
+	// It answers, as far as we know.
+	// next: healthDoubtful (a request failed)
+	healthGood health = iota
+	// A probe is under way. Requests go on meanwhile: one failure may have many reasons.
+	// next: healthGood (it answered, the probe or a request), healthDown (the probe failed)
+	healthDoubtful
+	// Nothing is sent to it but probes, one after the other.
+	// next: healthGood (a probe was answered, or a request that it still had)
+	healthDown
+)
+
+// endpoint is a BOSH endpoint of an XMPP server.
+type endpoint struct {
+	url     string
+	address string // host:port to dial
+	post    string // the head of a request, up to the value of Content-Length
+	get     string // a probe
+	tag     [codec.TagBytes]byte
+
+	// The engine's.
+	held    int // requests under way
+	health  health
+	since   int64 // ms, of the failure that led away from healthGood
+	probing bool
+	probeAt int64 // ms, of the next probe while it is down
+
+	idle []*socket // the pool's, oldest first
+}
+
+// parseEndpoints checks URLs.
+func parseEndpoints(urls []string) ([]*endpoint, error) {
+	const example = "http://127.0.0.1:5280/http-bind"
+	if len(urls) == 0 {
+		return nil, bad("bosh", "none", "name the URL of at least one BOSH endpoint, for example "+example)
+	}
+	if len(urls) > MaxEndpoints {
+		return nil, bad("bosh", len(urls), fmt.Sprintf("at most %d endpoints", MaxEndpoints))
+	}
+	var list []*endpoint
+	tags := map[[codec.TagBytes]byte]string{}
+	for _, text := range urls {
+		u, err := url.Parse(text)
+		switch {
+		case err != nil || u.Hostname() == "" || u.Opaque != "":
+			return nil, bad("bosh", text, "give a URL, for example "+example)
+		case u.Scheme == "https":
+			return nil, bad("bosh", text, "only http: run the gateway beside its endpoint, or put stunnel between")
+		case u.Scheme != "http":
+			return nil, bad("bosh", text, "only http, for example "+example)
+		case u.User != nil || u.Fragment != "":
+			return nil, bad("bosh", text, "give a URL without user and fragment, for example "+example)
+		}
+		e := &endpoint{url: text, tag: codec.NodeTag(text)}
+		port := u.Port()
+		if port == "" {
+			port = "80"
+		}
+		e.address = net.JoinHostPort(u.Hostname(), port)
+		// RequestURI and Host are escaped: no space and no control character comes through.
+		line := u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: megaphone\r\n"
+		e.post = "POST " + line + "Content-Type: text/xml; charset=utf-8\r\nContent-Length: "
+		e.get = "GET " + line + "Connection: close\r\n\r\n"
+		if strings.ContainsAny(u.RequestURI()+u.Host, " \r\n") {
+			return nil, bad("bosh", text, "give a URL without spaces and control characters")
+		}
+		if other, taken := tags[e.tag]; taken {
+			return nil, bad("bosh", text, fmt.Sprintf("%s is there already, or has the same tag: write it differently",
+				other))
+		}
+		tags[e.tag] = text
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// verdict is whether an endpoint can take a request.
+type verdict uint8
+
+const (
+	endpointReady verdict = iota
+	endpointAway          // down, and expected back
+	endpointGone          // down for longer than the grace
+)
+
+func (g *Gateway) verdict(e *endpoint) verdict {
+	switch {
+	case e.health != healthDown:
+		return endpointReady
+	case g.now-e.since <= g.cfg.Grace.Milliseconds():
+		return endpointAway
+	}
+	return endpointGone
+}
+
+// byTag is the endpoint with the given tag, or nil.
+func (g *Gateway) byTag(tag []byte) *endpoint {
+	for _, e := range g.endpoints {
+		if string(e.tag[:]) == string(tag) {
+			return e
+		}
+	}
+	return nil
+}
+
+// choose picks an endpoint for a new session: of two healthy ones drawn at random the one with fewer requests under
+// way (Mitzenmacher, The Power of Two Choices). Without a healthy one the verdict is the most hopeful of all.
+func (g *Gateway) choose() (*endpoint, verdict) {
+	g.healthy = g.healthy[:0]
+	best := endpointGone
+	for _, e := range g.endpoints {
+		v := g.verdict(e)
+		if v == endpointReady {
+			g.healthy = append(g.healthy, e)
+		}
+		best = min(best, v)
+	}
+	switch k := len(g.healthy); k {
+	case 0:
+		return nil, best
+	case 1:
+		return g.healthy[0], endpointReady
+	default:
+		i := rand.IntN(k)
+		j := (i + 1 + rand.IntN(k-1)) % k
+		if g.healthy[j].held < g.healthy[i].held {
+			i = j
+		}
+		return g.healthy[i], endpointReady
+	}
+}
+
+// doubt notes a failure.
+func (g *Gateway) doubt(e *endpoint) {
+	if e.health == healthGood {
+		e.health, e.since = healthDoubtful, g.now
+		g.probe(e)
+	}
+}
+
+// trust notes an answer.
+func (g *Gateway) trust(e *endpoint) {
+	if e.health == healthDown {
+		g.log.Info("endpoint is back", "url", e.url, "after_ms", g.now-e.since)
+	}
+	e.health = healthGood
+}

@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// headBytes bounds the head of an endpoint's response, and is the size of a reader's buffer.
+const headBytes = 8 << 10
+
+// readers are buffers for replies. One is in use from the first byte of a reply to its last, not while it is awaited.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, headBytes) }}
+
+// A call has one goroutine at a time, but waiting begins a new one: connecting and sending take a stack of 4 KiB, which
+// would stay so while the call waits for minutes. Waiting gets by with the 2 KiB that goroutines begin with.
+
+// connect is the stage of a call without a socket; it has the permission to connect one.
+func (g *Gateway) connect(c *call) {
+	s, err := g.dial(c.endpoint)
+	if err != nil {
+		g.pool.drop(nil)
+		g.end(c, fateUnreachable)
+		return
+	}
+	c.fresh = true
+	g.exchange(c, s)
+}
+
+// exchange is the stage in which a call sends and waits.
+func (g *Gateway) exchange(c *call, s *socket) {
+	if !c.attach(s, time.Now().Add(g.cfg.ResponseTimeout)) {
+		g.pool.put(c.endpoint, s, g.clock.Load())
+		g.end(c, fateAborted)
+		return
+	}
+	if !c.fresh && s.stale() {
+		g.again(c, s)
+		return
+	}
+	// An endpoint may answer before it has read everything, and close. So a failure to send is not the end yet.
+	_, err := s.conn.Write(c.wire)
+	c.sent = err == nil
+	go g.wait(c, s)
+}
+
+// wait is the stage in which a call spends its time.
+func (g *Gateway) wait(c *call, s *socket) {
+	if err := s.await(); err != nil {
+		g.ended(c, s, err)
+		return
+	}
+	g.receive(c, s)
+}
+
+// ended is the way on when a socket has ended, or its time was over, before the first byte of a reply.
+func (g *Gateway) ended(c *call, s *socket, err error) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		g.fail(c, s, fateLate)
+	case c.fresh:
+		g.fail(c, s, fateBroken)
+	default:
+		// It was closed while the request was on its way, most likely. What the endpoint has seen of it does no harm: a
+		// request of a session that comes again is answered like the first (XEP-0124 section 14.3).
+		g.again(c, s)
+	}
+}
+
+// again sends the call once more, on a fresh socket in the place of s.
+func (g *Gateway) again(c *call, s *socket) {
+	if !c.detach() {
+		g.pool.drop(s)
+		g.end(c, fateAborted)
+		return
+	}
+	s.conn.Close()
+	c.resent = true
+	go g.connect(c)
+}
+
+// fail ends a call without a reply.
+func (g *Gateway) fail(c *call, s *socket, f fate) {
+	if !c.detach() {
+		f = fateAborted
+	}
+	g.pool.drop(s)
+	g.end(c, f)
+}
+
+// receive is the rest of an exchange.
+func (g *Gateway) receive(c *call, s *socket) {
+	r := readers.Get().(*bufio.Reader)
+	defer readers.Put(r)
+	r.Reset(s.conn)
+	defer r.Reset(nil)
+	if _, err := r.Peek(1); err != nil {
+		g.ended(c, s, err)
+		return
+	}
+	resp := fasthttp.AcquireResponse()
+	err := resp.ReadLimitBody(r, g.cfg.MaxReplyBytes)
+	var late net.Error
+	switch {
+	case err == nil:
+		c.response = resp
+		keep := c.sent && !resp.ConnectionClose() && r.Buffered() == 0
+		if c.detach() && keep {
+			g.pool.put(c.endpoint, s, g.clock.Load())
+		} else {
+			g.pool.drop(s)
+		}
+		g.end(c, c.read(resp.StatusCode(), resp.Body(), len(g.endpoints) > 1))
+		return
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		g.fail(c, s, fateTooLarge)
+	case errors.As(err, &late) && late.Timeout():
+		g.fail(c, s, fateLate)
+	default:
+		g.fail(c, s, fateBroken)
+	}
+	fasthttp.ReleaseResponse(resp)
+}
+
+// end hands a call over to the engine, which is asked for a turn if this is the first one for it.
+func (g *Gateway) end(c *call, f fate) {
+	c.fate = f
+	g.done.mu.Lock()
+	g.done.calls = append(g.done.calls, c)
+	first := len(g.done.calls) == 1
+	g.done.mu.Unlock()
+	if first {
+		c.link.Wake()
+	}
+	g.running.Done()
+}

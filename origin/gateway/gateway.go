@@ -1,0 +1,315 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+
+	"megaphone/codec"
+	"megaphone/origin/link"
+)
+
+const (
+	housekeeping = 100    // ms between two looks at idle sockets, endpoints that are down, and counters to publish
+	logInterval  = 10_000 // ms between two records of the same kind
+)
+
+var (
+	itemNotFound     = codec.Terminal("item-not-found")
+	connectionFailed = codec.Terminal("remote-connection-failed")
+)
+
+const legacyItemNotFound = 404 // XEP-0124 section 17.1
+
+// Gateway is a link.Handler that forwards requests to BOSH endpoints.
+type Gateway struct {
+	cfg       Config
+	log       *slog.Logger
+	endpoints []*endpoint
+	pool      pool
+	ctx       context.Context // of connections that are being made
+	cancel    context.CancelFunc
+	running   sync.WaitGroup // calls and probes
+	clock     atomic.Int64   // now, for goroutines
+	done      completions
+
+	// The engine's.
+	now     int64 // ms
+	nextJob int64
+	nextOdd int64
+	calls   map[*link.Link]map[uint64]*call // that are to be answered
+	orphans map[*call]struct{}              // that an edge wanted back, and the endpoint still has
+	bytes   int                             // of wires
+	body    codec.Body
+	healthy []*endpoint
+	spare   []*call
+	stats   Stats
+
+	published published
+}
+
+// completions is what goroutines have for the engine.
+type completions struct {
+	mu     sync.Mutex
+	calls  []*call
+	probes []probed
+}
+
+// New makes a gateway; the sockets come with requests.
+func New(cfg Config) (*Gateway, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	endpoints, err := parseEndpoints(cfg.Endpoints)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		cfg: cfg, log: cfg.Log, endpoints: endpoints,
+		pool:    pool{max: cfg.MaxSockets, endpoints: endpoints},
+		calls:   map[*link.Link]map[uint64]*call{},
+		orphans: map[*call]struct{}{},
+	}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	return g, nil
+}
+
+// Tick tells the time.
+func (g *Gateway) Tick(nowMillis int64) {
+	first := g.now == 0
+	g.now = nowMillis
+	g.clock.Store(nowMillis)
+	if first {
+		for _, e := range g.endpoints {
+			g.doubt(e) // so that a wrong URL is in the log before the first client comes
+		}
+	}
+	if nowMillis < g.nextJob {
+		return
+	}
+	g.nextJob = nowMillis + housekeeping
+	g.pool.sweep(nowMillis - g.cfg.IdleTimeout.Milliseconds())
+	for _, e := range g.endpoints {
+		if e.health == healthDown && !e.probing && nowMillis >= e.probeAt {
+			g.probe(e)
+		}
+	}
+	g.publish()
+}
+
+// Request forwards a request, if it can be.
+func (g *Gateway) Request(l *link.Link, id uint64, addr, body []byte) {
+	g.stats.Requests++
+	b := &g.body
+	c := &call{link: l, id: id}
+	whole := codec.ParseBody(b, body) == nil
+	cut, suffix := 0, 0
+	var v verdict
+	switch {
+	case b.SID == nil:
+		c.creation, c.legacy = true, b.Ver == nil
+		c.endpoint, v = g.choose()
+	case len(g.endpoints) == 1:
+		c.endpoint = g.endpoints[0]
+		v = g.verdict(c.endpoint)
+	default:
+		x, ok := codec.ParseSuffix(b.SID, true)
+		if ok {
+			c.endpoint = g.byTag(x.Tag)
+		}
+		if c.endpoint == nil {
+			g.stats.UnknownTags++
+			status := 200
+			if x.Legacy {
+				status = legacyItemNotFound
+			}
+			l.Reply(id, status, itemNotFound)
+			return
+		}
+		v = g.verdict(c.endpoint)
+		cut, suffix = b.SIDEnd, x.Bytes
+	}
+	switch v {
+	case endpointAway:
+		g.stats.Away++
+		l.Reply(id, statusUnavailable, nil)
+		return
+	case endpointGone:
+		g.stats.Failed++
+		l.Reply(id, 200, connectionFailed)
+		return
+	}
+	c.wire = newWire(c.endpoint, addr, body, cut, suffix)
+	g.start(c, !whole || c.creation)
+}
+
+// start sends a call on its way, if there is room for it: on a fresh socket if it must not be sent twice.
+func (g *Gateway) start(c *call, fresh bool) {
+	if g.bytes+len(c.wire) > g.cfg.MaxBufferedBytes {
+		g.stats.NoMemory++
+		c.link.Reply(c.id, statusUnavailable, nil)
+		return
+	}
+	s, ok := g.pool.acquire(c.endpoint, fresh)
+	if !ok {
+		g.stats.NoSocket++
+		c.link.Reply(c.id, statusUnavailable, nil)
+		return
+	}
+	g.bytes += len(c.wire)
+	c.endpoint.held++
+	of := g.calls[c.link]
+	if of == nil {
+		of = map[uint64]*call{}
+		g.calls[c.link] = of
+	}
+	of[c.id] = c
+	g.running.Add(1)
+	if s == nil {
+		go g.connect(c)
+	} else {
+		go g.exchange(c, s)
+	}
+}
+
+// Gone aborts a request: its socket is closed, as the client closed its own.
+func (g *Gateway) Gone(l *link.Link, id uint64) {
+	if c := g.take(l, id); c != nil {
+		g.stats.Gone++
+		c.abort()
+	}
+}
+
+// Release gives a request back to its edge, whose client is to send it again, while the endpoint keeps it: see the
+// package's documentation.
+func (g *Gateway) Release(l *link.Link, id uint64) {
+	if c := g.take(l, id); c != nil {
+		g.release(c)
+	}
+}
+
+// ReleaseAll releases all requests of a link.
+func (g *Gateway) ReleaseAll(l *link.Link) {
+	of := g.calls[l]
+	delete(g.calls, l)
+	for _, c := range of {
+		c.over = true
+		g.release(c)
+	}
+}
+
+func (g *Gateway) release(c *call) {
+	g.stats.Released++
+	g.orphans[c] = struct{}{}
+	c.link.Reply(c.id, statusUnavailable, nil)
+}
+
+// Closed aborts the requests of a link that is no more.
+func (g *Gateway) Closed(l *link.Link) {
+	of := g.calls[l]
+	delete(g.calls, l)
+	for _, c := range of {
+		c.over = true
+		g.stats.Gone++
+		c.abort()
+	}
+}
+
+// take removes a call from those that are to be answered; nil when it has ended.
+func (g *Gateway) take(l *link.Link, id uint64) *call {
+	c := g.calls[l][id]
+	if c != nil {
+		c.over = true
+		delete(g.calls[l], id)
+	}
+	return c
+}
+
+// Idle delivers what has become ready.
+func (g *Gateway) Idle() {
+	g.done.mu.Lock()
+	calls, probes := g.done.calls, g.done.probes
+	g.done.calls, g.done.probes = g.spare[:0], nil
+	g.done.mu.Unlock()
+	for _, p := range probes {
+		g.probed(p)
+	}
+	for i, c := range calls {
+		calls[i] = nil
+		g.settle(c)
+	}
+	g.spare = calls
+}
+
+// settle ends a call on the engine's side.
+func (g *Gateway) settle(c *call) {
+	e := c.endpoint
+	e.held--
+	g.bytes -= len(c.wire)
+	delete(g.orphans, c)
+	*g.stats.ended(c.fate)++
+	if c.resent {
+		g.stats.Resent++
+	}
+	status, body := c.status, c.body
+	switch c.fate {
+	case fateAborted:
+	case fateAnswered:
+		g.trust(e)
+	case fateNotBOSH:
+		g.trust(e)
+		g.odd(c)
+	case fateTooLarge:
+		status = statusBadGateway
+		g.odd(c)
+	case fateLate:
+		status = statusLate
+		g.doubt(e)
+	default:
+		status = statusUnavailable
+		g.doubt(e)
+	}
+	if c.over {
+		g.stats.Unwanted++
+	} else {
+		g.take(c.link, c.id)
+		c.link.Reply(c.id, status, body)
+	}
+	if c.response != nil {
+		fasthttp.ReleaseResponse(c.response)
+	}
+}
+
+// odd says in the log that an endpoint says what cannot be delivered, now and then.
+func (g *Gateway) odd(c *call) {
+	if g.now < g.nextOdd {
+		return
+	}
+	g.nextOdd = g.now + logInterval
+	if c.fate == fateTooLarge {
+		g.log.Warn("an endpoint's reply is too long", "url", c.endpoint.url, "max_reply_bytes", g.cfg.MaxReplyBytes)
+		return
+	}
+	page := c.response.Body()
+	g.log.Warn("an endpoint's reply is not BOSH: is the URL right?", "url", c.endpoint.url,
+		"status", c.response.StatusCode(), "begins", string(page[:min(len(page), 80)]))
+}
+
+// Close aborts what is under way and returns when nothing is left of it. It is called when Server.Run has ended.
+func (g *Gateway) Close() {
+	g.cancel()
+	for l := range g.calls {
+		g.Closed(l)
+	}
+	for c := range g.orphans {
+		c.abort()
+	}
+	g.pool.close()
+	g.running.Wait()
+	g.Idle()
+	g.publish()
+}

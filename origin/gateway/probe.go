@@ -1,0 +1,81 @@
+package gateway
+
+import (
+	"bufio"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// probed is what a probe found.
+type probed struct {
+	endpoint *endpoint
+	status   int
+	err      error
+}
+
+// probe asks an endpoint for a page, on a socket of its own. Any answer is a sign of life but those by which a proxy
+// in front says that there is none behind. A connection alone would not be one: proxies, and listeners of processes
+// that hang, accept them.
+func (g *Gateway) probe(e *endpoint) {
+	e.probing = true
+	g.stats.Probes++
+	g.running.Add(1)
+	go func() {
+		defer g.running.Done()
+		p := probed{endpoint: e}
+		p.status, p.err = g.ask(e)
+		g.done.mu.Lock()
+		g.done.probes = append(g.done.probes, p)
+		g.done.mu.Unlock() // the next tick is soon enough
+	}()
+}
+
+func (g *Gateway) ask(e *endpoint) (status int, err error) {
+	s, err := g.dial(e)
+	if err != nil {
+		return 0, err
+	}
+	defer s.conn.Close()
+	s.conn.SetDeadline(time.Now().Add(g.cfg.ConnectTimeout))
+	if _, err = s.conn.Write([]byte(e.get)); err != nil {
+		return 0, err
+	}
+	resp := fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseResponse(resp)
+	// The head is enough. What its page looks like is of no interest.
+	if err = resp.Header.Read(bufio.NewReaderSize(s.conn, headBytes)); err != nil {
+		return 0, err
+	}
+	return resp.StatusCode(), nil
+}
+
+// probed takes a probe's result.
+func (g *Gateway) probed(p probed) {
+	e := p.endpoint
+	e.probing = false
+	if p.err == nil && !noneBehind(p.status) {
+		if p.status >= 400 && p.status != fasthttp.StatusMethodNotAllowed {
+			g.log.Debug("endpoint answers, but not to GET", "url", e.url, "status", p.status)
+		}
+		g.trust(e)
+		return
+	}
+	switch e.health {
+	case healthGood: // a request was answered while the probe was under way
+		return
+	case healthDoubtful:
+		e.health = healthDown
+		g.stats.Downs++
+		why := "status"
+		if p.err != nil {
+			why = strings.TrimSpace(p.err.Error())
+		}
+		g.log.Warn("endpoint is down", "url", e.url, "reason", why, "status", p.status)
+	}
+	e.probeAt = g.now + g.cfg.ProbeInterval.Milliseconds()
+}
+
+// noneBehind says whether a status is one by which proxies say that they cannot reach what is behind them.
+func noneBehind(status int) bool { return status >= 502 && status <= 504 }

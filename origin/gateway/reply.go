@@ -1,0 +1,41 @@
+package gateway
+
+import "megaphone/codec"
+
+// Statuses that the gateway answers with itself.
+const (
+	statusBadGateway  = 502 // the endpoint's reply is none
+	statusUnavailable = 503 // the client sends the same request again
+	statusLate        = 504 // no reply in time
+)
+
+// read makes of an endpoint's response what the client is to get. It keeps body.
+//
+// Statuses are kept, and so are bodies if they are BOSH's, without what stands before the element. Others, such as the
+// error pages of web servers and proxies, are nothing that a BOSH client could read: they stay here.
+func (c *call) read(status int, body []byte, tags bool) fate {
+	var b codec.Body
+	err := codec.ParseReplyBody(&b, body)
+	c.status, c.body = status, nil
+	switch {
+	case status < 200 || status > 599:
+		c.status = statusBadGateway
+		return fateNotBOSH
+	case err == nil:
+		c.body = body[b.Start:]
+		if tags && c.creation && status == 200 && b.SID != nil {
+			at := b.SIDEnd - b.Start
+			p := make([]byte, 0, len(c.body)+1+codec.TagBytes+1)
+			p = codec.AppendSuffix(append(p, c.body[:at]...), c.endpoint.tag[:], c.legacy, "")
+			c.body = append(p, c.body[at:]...)
+		}
+		return fateAnswered
+	case noneBehind(status):
+		c.status = statusUnavailable
+		return fateNoneBehind
+	case status >= 400, status < 300 && len(body) == 0:
+		return fateAnswered
+	}
+	c.status = statusBadGateway // a page, or a redirection, which no BOSH client follows
+	return fateNotBOSH
+}

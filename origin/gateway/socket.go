@@ -1,0 +1,51 @@
+package gateway
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket is a connection to an endpoint.
+type socket struct {
+	conn  net.Conn
+	raw   syscall.RawConn
+	since int64 // ms, when it became idle
+}
+
+// dial connects a socket. Addresses of one name are tried one after the other, so that one socket is one descriptor.
+func (g *Gateway) dial(e *endpoint) (*socket, error) {
+	d := net.Dialer{Timeout: g.cfg.ConnectTimeout, FallbackDelay: -1}
+	conn, err := d.DialContext(g.ctx, "tcp", e.address)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return &socket{conn: conn, raw: raw}, nil
+}
+
+// await waits until there is something to read, a reply or the end, and for nothing else: this is where a held request
+// spends its time, without a buffer and with little stack.
+func (s *socket) await() error { return s.raw.Read(readable) }
+
+// stale says whether an idle socket is good for nothing: the endpoint has closed it, or has sent what nobody asked for.
+func (s *socket) stale() (stale bool) {
+	err := s.raw.Control(func(fd uintptr) { stale = readable(fd) })
+	return err != nil || stale
+}
+
+// readable says whether reading would not wait.
+func readable(fd uintptr) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(p[:], 0)
+		if err != unix.EINTR {
+			return n != 0
+		}
+	}
+}

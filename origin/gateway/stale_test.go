@@ -1,0 +1,85 @@
+package gateway
+
+import "testing"
+
+// idleSocket makes one request, after which the gateway has one idle socket.
+func idleSocket(r *rig, e *endpointServer) {
+	id := r.post(poll("s1", 1))
+	e.next().answer(200, text("first"))
+	r.want(id, 200, text("first"))
+	r.until("one idle socket", func(s Stats) bool { return s.Idle == 1 && s.Sockets == 1 })
+}
+
+// TestStaleSocket: the endpoint has closed a socket while it was idle.
+func TestStaleSocket(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	idleSocket(r, e)
+	e.cut()
+	id := r.post(poll("s1", 2))
+	e.next().answer(200, text("second"))
+	r.want(id, 200, text("second"))
+	if s := r.stats(); s.Resent != 1 || s.Broken != 0 || s.Unreachable != 0 || s.Sockets != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestUnaskedReply: web servers say 408 on an idle socket before they close it. That is no reply to what comes next.
+func TestUnaskedReply(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	id := r.post(poll("s1", 1))
+	a := e.next()
+	a.answer(200, text("first"))
+	r.want(id, 200, text("first"))
+	a.conn.Write([]byte("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"))
+	id = r.post(poll("s1", 2))
+	e.next().answer(200, text("second"))
+	r.want(id, 200, text("second"))
+}
+
+// TestSocketClosedUnderTheRequest: the endpoint closes an idle socket just as a request comes over it. A request of a
+// session is sent again, once.
+func TestSocketClosedUnderTheRequest(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	idleSocket(r, e)
+	id := r.post(poll("s1", 2))
+	e.next().hangUp("")
+	again := e.next()
+	if again.body != poll("s1", 2) {
+		t.Fatalf("%q", again.body)
+	}
+	again.answer(200, text("second"))
+	r.want(id, 200, text("second"))
+
+	id = r.post(poll("s1", 3))
+	e.next().hangUp("")
+	e.next().hangUp("") // a fresh socket: that was no accident
+	r.want(id, 503, "")
+	if s := r.stats(); s.Resent != 2 || s.Broken != 1 || s.Sockets != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestCreationIsSentOnce: a session creation goes over a socket that cannot be stale, and not twice whatever happens.
+func TestCreationIsSentOnce(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	idleSocket(r, e)
+	for _, body := range []string{create("ver='1.6'"), "<body rid='1' sid='s1' " + ns, "<body/>"} {
+		id := r.post(body)
+		e.next().hangUp("")
+		r.want(id, 503, "") // were it sent again, this would wait for an answer to that
+	}
+	id := r.post(create("ver='1.6'"))
+	e.next().answer(200, "<body sid='s2' "+ns+"/>")
+	r.want(id, 200, "<body sid='s2' "+ns+"/>")
+	if s := r.stats(); s.Resent != 0 || s.Idle != 2 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# A private Prosody for tests: everything of it is in one directory, and it listens on 127.0.0.1 only.
+#
+#   scripts/prosody.sh start DIR               makes DIR if need be, starts Prosody, and says where it is:
+#                                                bosh http://127.0.0.1:PORT/http-bind
+#                                                pid N
+#   scripts/prosody.sh adduser DIR USER PASSWORD   makes an account USER@localhost, also while it runs
+#   scripts/prosody.sh stop DIR                stops it, and returns when it has; DIR stays
+#
+# Hosts: localhost with accounts, anon.localhost for guests, conference.localhost for rooms. The log is DIR/prosody.log.
+# A port, once chosen, stays that of DIR, so that a second start in it is a restart.
+set -euo pipefail
+
+fail() {
+	printf 'prosody: %s\n' "$*" >&2
+	exit 1
+}
+
+usage() { fail "usage: scripts/prosody.sh start DIR | adduser DIR USER PASSWORD | stop DIR"; }
+
+# free_port: a TCP port on 127.0.0.1 that nobody listens on, out of a range that the kernel gives to no client.
+free_port() {
+	local port low
+	read -r low _ </proc/sys/net/ipv4/ip_local_port_range
+	for _ in $(seq 200); do
+		port=$((10000 + (RANDOM * 32768 + RANDOM) % (low - 10000)))
+		if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+			echo "$port"
+			return
+		fi
+	done
+	fail "no free port between 10000 and $low"
+}
+
+configure() {
+	local port=$1
+	cat >"$dir/prosody.cfg.lua" <<END
+-- Written by scripts/prosody.sh; it is not written again.
+run_as_root = true
+daemonize = false
+pidfile = "$dir/prosody.pid"
+data_path = "$dir/data"
+certificates = "$dir/certs"
+log = { { levels = { min = "info" }, to = "file", filename = "$dir/prosody.log" } }
+interfaces = { "127.0.0.1" }
+c2s_ports = { }
+s2s_ports = { }
+http_ports = { $port }
+http_interfaces = { "127.0.0.1" }
+https_ports = { }
+http_host = "localhost"
+http_external_url = "http://127.0.0.1:$port/"
+trusted_proxies = { "127.0.0.1" }
+consider_bosh_secure = true
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+authentication = "internal_hashed"
+storage = "internal"
+modules_enabled = { "roster", "saslauth", "disco", "ping", "private", "vcard4", "vcard_legacy", "presence", "message", "iq",
+	"bosh", "offline", "version" }
+modules_disabled = { "s2s", "tls", "posix" }
+limits = { }
+
+VirtualHost "localhost"
+	http_host = "127.0.0.1"
+
+VirtualHost "anon.localhost"
+	authentication = "anonymous"
+	modules_disabled = { "bosh" }
+
+Component "conference.localhost" "muc"
+	restrict_room_creation = false
+END
+}
+
+start() {
+	command -v prosody >/dev/null || fail "prosody is missing: run 'apt-get install prosody'"
+	if pid=$(running); then
+		fail "it runs already in $dir, pid $pid"
+	fi
+	mkdir -p "$dir/data" "$dir/certs"
+	[ -f "$dir/port" ] || free_port >"$dir/port"
+	local port
+	port=$(cat "$dir/port")
+	[ -f "$dir/prosody.cfg.lua" ] || configure "$port"
+	rm -f "$dir/prosody.pid"
+	setsid prosody --config "$dir/prosody.cfg.lua" >"$dir/out" 2>&1 </dev/null &
+	local pid=$!
+	echo "$pid" >"$dir/pid"
+	for _ in $(seq 300); do
+		if ! kill -0 "$pid" 2>/dev/null; then
+			cat "$dir/out" "$dir/prosody.log" >&2 2>/dev/null || true
+			fail "it ended at once"
+		fi
+		if answers "$port"; then
+			printf 'bosh http://127.0.0.1:%s/http-bind\npid %s\n' "$port" "$pid"
+			return
+		fi
+		sleep 0.1
+	done
+	kill "$pid"
+	fail "it does not answer within 30 s: see $dir/prosody.log"
+}
+
+# answers PORT: it serves BOSH.
+answers() {
+	local status
+	exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
+	printf 'GET /http-bind HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' >&3
+	read -r -t 5 _ status _ <&3 || status=
+	exec 3>&-
+	[ "$status" = 200 ]
+} 2>/dev/null
+
+# running: the pid of the process that was started in dir, if it is still the same.
+running() {
+	local pid
+	pid=$(cat "$dir/pid" 2>/dev/null) || return 1
+	{ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$dir/prosody.cfg.lua" || return 1
+	echo "$pid"
+}
+
+stop() {
+	local pid
+	pid=$(running) || return 0
+	kill "$pid" 2>/dev/null || true
+	for _ in $(seq 100); do
+		running >/dev/null || answers "$(cat "$dir/port")" || return 0
+		sleep 0.1
+	done
+	kill -9 "$pid" 2>/dev/null || true
+}
+
+adduser() {
+	[ -f "$dir/prosody.cfg.lua" ] || fail "start it first"
+	prosodyctl --config "$dir/prosody.cfg.lua" --root register "$1" localhost "$2" >"$dir/adduser.out" 2>&1 ||
+		{ cat "$dir/adduser.out" >&2; fail "no account for $1"; }
+}
+
+[ $# -ge 2 ] || usage
+verb=$1
+dir=$(mkdir -p "$2" && cd "$2" && pwd)
+case $verb/$# in
+start/2) start ;;
+stop/2) stop ;;
+adduser/4) adduser "$3" "$4" ;;
+*) usage ;;
+esac

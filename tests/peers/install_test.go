@@ -1,0 +1,160 @@
+package peers
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"megaphone/tests/rig"
+)
+
+const (
+	installScript = "../../scripts/ejabberd-install.sh"
+	moduleSource  = "../../ejabberd/mod_megaphone"
+)
+
+// TestDebianInstall: the script puts the module where Debian's ejabberd looks for it, does nothing the second time,
+// leaves the operator's configuration alone, and takes away what it put there.
+func TestDebianInstall(t *testing.T) {
+	root := t.TempDir()
+	config := filepath.Join(root, "etc/ejabberd/modules.d/mod_megaphone.yml")
+	install := func(want string, args ...string) {
+		t.Helper()
+		out, err := exec.Command(installScript, append([]string{"--root", root}, args...)...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Fatalf("install %v: %v\n%s", args, err, out)
+		}
+	}
+	port := freePort(t)
+	install("systemctl restart ejabberd", "--port", port)
+	before := read(t, config)
+	install("nothing to do", "--port", "1")
+	if now := read(t, config); now != before {
+		t.Errorf("the second time the configuration became\n%s", now)
+	}
+	if mode := stat(t, config).Mode().Perm(); mode != 0o640 {
+		t.Errorf("the configuration, with its secret, has mode %o", mode)
+	}
+
+	j := newNode(t)
+	j.env = []string{without, "CONTRIB_MODULES_CONF_DIR=" + filepath.Dir(config),
+		"CONTRIB_MODULES_PATH=" + filepath.Join(root, "var/lib/ejabberd/.ejabberd-modules")}
+	j.start()
+	if list := j.ctl("modules_installed"); !strings.Contains(list, "mod_megaphone") {
+		t.Errorf("installed are %q", list)
+	}
+	secret := regexp.MustCompile(`secret: "(.*)"`).FindStringSubmatch(before)
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(secret[1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j.ctl("register", "alice", "localhost", password)
+	served(t, serveEdge(t, 1, "a=127.0.0.1:"+port, file))
+	if n := j.stats()["links_opened"]; n != edgeReactors {
+		t.Errorf("%d links", n)
+	}
+
+	install("is removed", "--uninstall")
+	install("nothing to do", "--uninstall")
+	if kept := read(t, config+".removed"); kept != before {
+		t.Errorf("what is kept of the configuration is\n%s", kept)
+	}
+	j.stop()
+	j.start()
+	if _, err := j.run(rig.Patience, "ctl", j.dir, "megaphone_links"); err == nil {
+		t.Error("without the module there is the command megaphone_links")
+	}
+}
+
+// TestModuleInstall: ejabberdctl installs the module from its source, and takes it away.
+func TestModuleInstall(t *testing.T) {
+	j := newNode(t)
+	j.env = []string{without}
+	sources := filepath.Join(j.dir, ".ejabberd-modules/sources/mod_megaphone")
+	if err := os.MkdirAll(sources, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(sources, os.DirFS(moduleSource)); err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	config := filepath.Join(sources, "conf/mod_megaphone.yml")
+	text := strings.Replace(read(t, config), "port: 5279", "port: "+port, 1)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	j.start()
+	if out := j.ctl("module_check", "mod_megaphone"); strings.Contains(out, "rror") {
+		t.Errorf("module_check says %s", out)
+	}
+	for range 2 {
+		j.ctl("module_install", "mod_megaphone")
+		if n, there := j.stats()["links"]; n != 0 || !there {
+			t.Errorf("counters %v", j.stats())
+		}
+		served(t, serveEdge(t, 1, "a=127.0.0.1:"+port, ""))
+		j.ctl("module_uninstall", "mod_megaphone")
+		if _, err := j.run(rig.Patience, "ctl", j.dir, "megaphone_stats"); err == nil {
+			t.Error("without the module there is the command megaphone_stats")
+		}
+	}
+}
+
+// TestListenerOptions: what is wrong with an option is said, with its key and what would do, and ejabberd goes on as it
+// was.
+func TestListenerOptions(t *testing.T) {
+	j := startNode(t)
+	config := filepath.Join(j.dir, "ejabberd.yml")
+	good := read(t, config)
+	for option, want := range map[string]string{
+		`secret: "too short"`:         "listen->3->secret: the secret must have 16 characters or more",
+		`max_contents: 5`:             "max_contents: Expected integer from 1024 to 16777216, got: 5",
+		`max_held: 0`:                 "max_held: Expected positive integer, got: 0",
+		`name: "a b"`:                 "name: String 'a b' doesn't match",
+		`ping_timeout: -1`:            "ping_timeout: Expected positive integer",
+		`sekret: "0123456789abcdef0"`: "Unknown option: sekret. Did you mean secret?",
+	} {
+		text := strings.Replace(good, "module: mod_megaphone\n", "module: mod_megaphone\n    "+option+"\n", 1)
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := j.run(rig.Patience, "ctl", j.dir, "reload_config")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", option, err)
+		}
+	}
+	if n := j.stats()["links"]; n != 0 {
+		t.Errorf("%d links", n)
+	}
+}
+
+// served logs a user in over an edge.
+func served(t *testing.T, edge *rig.Process) {
+	t.Helper()
+	c := rig.Connect(t, edge.Addr)
+	defer c.Close()
+	c.Send(rig.PostText(creation))
+	c.Get().Want(t, 200, "<mechanism>PLAIN</mechanism>")
+	edge.Kill()
+}
+
+func read(t testing.TB, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func stat(t testing.TB, file string) os.FileInfo {
+	t.Helper()
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}

@@ -1,0 +1,10 @@
+package peers
+
+import (
+	"os"
+	"testing"
+
+	"megaphone/tests/rig"
+)
+
+func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }

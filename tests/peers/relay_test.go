@@ -1,0 +1,85 @@
+package peers
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"megaphone/tests/rig"
+)
+
+// relay is a piece of wire between an edge and a node, which a test can cut.
+type relay struct {
+	addr, target string
+
+	mu   sync.Mutex
+	cut  bool
+	ends map[net.Conn]bool
+}
+
+func newRelay(t testing.TB, target string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{addr: l.Addr().String(), target: target, ends: map[net.Conn]bool{}}
+	var carrying sync.WaitGroup
+	carrying.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			carrying.Go(func() { r.carry(c) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		r.setCut(true)
+		carrying.Wait()
+	})
+	return r
+}
+
+func (r *relay) carry(from net.Conn) {
+	defer from.Close()
+	to, err := net.DialTimeout("tcp", r.target, rig.Patience)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	r.mu.Lock()
+	if r.cut {
+		r.mu.Unlock()
+		return
+	}
+	r.ends[from], r.ends[to] = true, true
+	r.mu.Unlock()
+	var both sync.WaitGroup
+	for _, way := range [2][2]net.Conn{{from, to}, {to, from}} {
+		both.Go(func() {
+			_, _ = io.Copy(way[0], way[1])
+			way[0].Close()
+			way[1].Close()
+		})
+	}
+	both.Wait()
+	r.mu.Lock()
+	delete(r.ends, from)
+	delete(r.ends, to)
+	r.mu.Unlock()
+}
+
+// setCut cuts the wire, what is on it being lost, or mends it.
+func (r *relay) setCut(cut bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut = cut
+	for c := range r.ends {
+		if cut {
+			c.Close()
+		}
+	}
+}

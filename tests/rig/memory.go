@@ -1,0 +1,41 @@
+package rig
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+)
+
+// MiB is 1,048,576 bytes.
+const MiB = 1 << 20
+
+// Memory is what a process has in RAM now, and the most it ever had since the last forget, in bytes.
+type Memory struct{ Now, Most int }
+
+func (m Memory) String() string {
+	return fmt.Sprintf("%.1f MiB (at most %.1f)", float64(m.Now)/MiB, float64(m.Most)/MiB)
+}
+
+var memoryPattern = regexp.MustCompile(`(?m)^(VmRSS|VmHWM):\s+(\d+) kB$`)
+
+// Memory is what the process has now.
+func (p *Process) Memory() (m Memory) {
+	p.T.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	for _, f := range memoryPattern.FindAllSubmatch(data, -1) {
+		n, _ := strconv.Atoi(string(f[2]))
+		if string(f[1]) == "VmRSS" {
+			m.Now = n << 10
+		} else {
+			m.Most = n << 10
+		}
+	}
+	if m.Now == 0 || m.Most == 0 {
+		p.T.Fatalf("no memory figures in %s", data)
+	}
+	return m
+}
