@@ -33,7 +33,8 @@ func thisMachine() machine {
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%d cores (%s), %d GiB, Linux %s, %s, commit %s", m.Cores, m.CPU, m.GiB, m.Kernel, m.Go, m.Commit)
+	return fmt.Sprintf("%d cores (%s), %d GiB, Linux %s, %s, commit %s", m.Cores, m.CPU, m.GiB, m.Kernel, m.Go,
+		m.Commit)
 }
 
 // field is the value of the first line "key : value" of a file, or "".

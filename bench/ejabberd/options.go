@@ -45,7 +45,7 @@ func parseOptions(args []string) (*options, error) {
 	fs.IntVar(&o.Wait, "wait", 20, "`seconds` that ejabberd is asked to hold a request; all are held for twice that")
 	fs.Float64Var(&o.Messages, "messages", 500, "messages a second, over all sessions, while they talk")
 	fs.DurationVar(&o.Chat, "chat", 20*time.Second, "how long they talk")
-	fs.BoolVar(&o.NoBusyWait, "no-busy-wait", false, "have Erlang's schedulers sleep at once when there is nothing to do")
+	fs.BoolVar(&o.NoBusyWait, "no-busy-wait", false, "have Erlang's schedulers sleep as soon as they can")
 	fs.StringVar(&o.json, "json", "", "write all that was measured to `file`")
 	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
 	_ = fs.Parse(args) // it exits
