@@ -17,7 +17,7 @@ const module = "megaphone"
 // origin's packages may import each other.
 var layers = map[string][]string{
 	"cmd":    {"edge", "origin", "load", "loop", "table", "codec", "tuning"},
-	"bench":  {"edge", "origin", "loop", "table", "codec"},
+	"bench":  {"bench", "edge", "origin", "load", "loop", "table", "codec"},
 	"edge":   {"loop", "table", "codec", "tuning"},
 	"origin": {"origin", "loop", "table", "codec", "tuning"},
 	"load":   {"loop", "table", "codec", "tuning"},

@@ -3,12 +3,13 @@ package main
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
+
+	"megaphone/bench/spread"
 )
 
 // throughput runs closed loops of clients against each server in turn, round after round.
@@ -28,11 +29,11 @@ func throughput(servers []*child) error {
 		"%d rounds of %v each,\nclients on the same cores.\n", *conns, *rounds, *duration)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "server\tmedian/s\tmin/s\tmax/s\tof bare\tserver CPU us/request\t")
-	bare := median(rates[0])
+	bare := spread.Of(rates[0]).Median
 	for i, s := range servers {
-		r := rates[i]
-		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.2f\t%.1f\t\n", s.name, median(r), slices.Min(r), slices.Max(r),
-			median(r)/bare, median(cpu[i]))
+		r := spread.Of(rates[i])
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.2f\t%.1f\t\n", s.name, r.Median, r.Min, r.Max, r.Median/bare,
+			spread.Of(cpu[i]).Median)
 	}
 	return w.Flush()
 }
@@ -104,11 +105,6 @@ func heldBytes() error {
 		"%d bytes a connection,\nfrom %d KiB; it has a socket of the kernel for each besides.\n",
 		*held, grown>>10, grown / *held, before>>10)
 	return nil
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
 }
 
 // cpuSeconds is the CPU time of a server's processes so far: fields 14 and 15 of /proc/PID/stat, in ticks of 10 ms.

@@ -123,7 +123,8 @@ type ProcessReport struct {
 	RSSBytes        uint64  `json:"rss_bytes"` // at the end of the scenario; so are the next two
 	AnonBytes       uint64  `json:"rss_anon_bytes"`
 	PSSBytes        uint64  `json:"pss_bytes"`      // 0: not readable
-	BaseRSSBytes    uint64  `json:"base_rss_bytes"` // before the first session
+	BaseRSSBytes    uint64  `json:"base_rss_bytes"` // before the first session; so is the next
+	BaseAnonBytes   uint64  `json:"base_rss_anon_bytes"`
 	MostRSSBytes    uint64  `json:"most_rss_bytes"`
 	BytesPerSession float64 `json:"bytes_per_session"` // what RSS has grown by, over the sessions held
 	Error           string  `json:"error,omitempty"`

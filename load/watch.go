@@ -68,7 +68,8 @@ func (w *watcher) reports(held uint64) []ProcessReport {
 		v := &w.procs[i]
 		p := ProcessReport{
 			Name: v.Name, PID: v.PID, CPUSeconds: round(v.last.cpu - v.base.cpu), RSSBytes: v.last.rss,
-			AnonBytes: v.last.anon, PSSBytes: v.last.pss, BaseRSSBytes: v.base.rss, MostRSSBytes: v.most,
+			AnonBytes: v.last.anon, PSSBytes: v.last.pss, BaseRSSBytes: v.base.rss, BaseAnonBytes: v.base.anon,
+			MostRSSBytes: v.most,
 		}
 		if held > 0 {
 			p.BytesPerSession = round((float64(v.last.rss) - float64(v.base.rss)) / float64(held))

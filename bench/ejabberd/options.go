@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are the flags. What is exported is written with the figures.
+type options struct {
+	Rounds     int           `json:"rounds"`
+	Sessions   []int         `json:"sessions"`
+	Wait       int           `json:"wait_seconds"`
+	Messages   float64       `json:"messages_per_second"`
+	Chat       time.Duration `json:"chat_nanoseconds"`
+	NoBusyWait bool          `json:"no_busy_wait"`
+
+	root, json string
+}
+
+const (
+	// spareDescriptors are for what is not a session: files, listeners, and the second sockets of those that talk.
+	spareDescriptors = 1000
+	// minWait leaves time in the middle of a hold to look at ejabberd, which takes it a moment.
+	minWait = 4
+	// maxWait is ejabberd's own.
+	maxWait = 300
+	// chatRate is how many sessions a second are opened at least for the talking, where it does not matter when.
+	chatRate = 400
+	// aroundTrial is about what it takes to start ejabberd and the edge, until they are idle, and to stop them.
+	aroundTrial = 6*time.Second + settleTime
+)
+
+func parseOptions(args []string) (*options, error) {
+	o := &options{}
+	fs := flag.NewFlagSet("bench-ejabberd.sh", flag.ExitOnError)
+	fs.IntVar(&o.Rounds, "rounds", 3, "rounds; medians and spread are taken over them")
+	sessions := fs.String("sessions", "2000,5000,8000", "numbers of sessions, comma-separated")
+	fs.IntVar(&o.Wait, "wait", 20, "`seconds` that ejabberd is asked to hold a request; all are held for twice that")
+	fs.Float64Var(&o.Messages, "messages", 500, "messages a second, over all sessions, while they talk")
+	fs.DurationVar(&o.Chat, "chat", 20*time.Second, "how long they talk")
+	fs.BoolVar(&o.NoBusyWait, "no-busy-wait", false, "have Erlang's schedulers sleep as soon as they can")
+	fs.StringVar(&o.json, "json", "", "write all that was measured to `file`")
+	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
+	_ = fs.Parse(args) // it exits
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("%q: there are only flags", fs.Args())
+	}
+	for part := range strings.SplitSeq(*sessions, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil {
+			return nil, fmt.Errorf("sessions: %q: give numbers, for example 2000,5000", *sessions)
+		}
+		o.Sessions = append(o.Sessions, n)
+	}
+	return o, o.validate()
+}
+
+func (o *options) validate() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("RLIMIT_NOFILE: %w", err)
+	}
+	for _, n := range o.Sessions {
+		if n < 2 || uint64(n)+spareDescriptors > limit.Max {
+			return fmt.Errorf("sessions: %d: use 2 to %d: ejabberd has a socket for each in the direct trials, and "+
+				"RLIMIT_NOFILE is %d", n, limit.Max-spareDescriptors, limit.Max)
+		}
+	}
+	switch {
+	case o.Rounds < 1:
+		return fmt.Errorf("rounds: %d: use 1 or more", o.Rounds)
+	case o.Wait < minWait || o.Wait > maxWait:
+		return fmt.Errorf("wait: %d: use %d to %d", o.Wait, minWait, maxWait)
+	case o.Messages <= 0:
+		return errors.New("messages: use more than 0")
+	case o.Chat < time.Second:
+		return fmt.Errorf("chat: %s: use 1s or more", o.Chat)
+	}
+	return nil
+}
+
+// plan is every trial that is to be made, in order.
+func (o *options) plan() (plan []*trial) {
+	for round := range o.Rounds {
+		for _, n := range o.Sessions {
+			for _, w := range ways {
+				plan = append(plan, &trial{Round: round + 1, Sessions: n, Way: w})
+			}
+		}
+	}
+	return plan
+}
+
+// holdRate opens the sessions of a hold within one wait, so that their polls are spread evenly over the next.
+func (o *options) holdRate(n int) float64 { return float64(n) / float64(o.Wait) }
+
+func (o *options) chatRate(n int) float64 { return max(chatRate, o.holdRate(n)) }
+
+func (o *options) hold() time.Duration { return 2 * time.Duration(o.Wait) * time.Second }
+
+// expect is about how long a trial takes: both times the sessions leave as fast as they come.
+func (o *options) expect(n int) time.Duration {
+	opening := 2 * float64(n) * (1/o.holdRate(n) + 1/o.chatRate(n))
+	return aroundTrial + time.Duration(opening*float64(time.Second)) + o.hold() + o.Chat
+}
+
+// writeJSON writes what was measured, if a file was named.
+func (o *options) writeJSON(done []*trial) error {
+	if o.json == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(struct {
+		Machine machine  `json:"machine"`
+		Options *options `json:"options"`
+		Trials  []*trial `json:"trials"`
+	}{thisMachine(), o, done}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.json, append(text, '\n'), 0o644)
+}
