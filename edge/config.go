@@ -46,6 +46,7 @@ type Config struct {
 	MaxOutputBytes   int      `yaml:"max-output-bytes"`   // unsent bytes of one connection
 	MaxBufferedBytes int      `yaml:"max-buffered-bytes"` // kept bytes of all connections of a reactor
 	LinkHighWater    int      `yaml:"link-high-water"`    // unsent bytes of a link above which new requests get 503
+	CheckHost        string   `yaml:"check-host"`         // on, off: warn at start of what the host lacks
 
 	HeadTimeout  time.Duration `yaml:"head-timeout"`  // from a request's first byte to the end of its head
 	BodyTimeout  time.Duration `yaml:"body-timeout"`  // from there to the end of its body
@@ -80,6 +81,7 @@ const (
 func (c Config) WithDefaults() Config {
 	set(&c.Path, DefaultPath)
 	set(&c.Tags, "auto")
+	set(&c.CheckHost, "on")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
 	set(&c.MaxPipelined, DefaultMaxPipelined)
 	set(&c.MaxHeadLineBytes, codec.DefaultMaxRequestLineBytes)
@@ -148,6 +150,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := loop.ParseTables(c.DescriptorTables); err != nil {
 		return bad("descriptor-tables", c.DescriptorTables, "use auto, on or off")
+	}
+	if c.CheckHost != "on" && c.CheckHost != "off" {
+		return bad("check-host", c.CheckHost, "use on or off")
 	}
 	for _, o := range c.CORS {
 		u, err := url.Parse(o)

@@ -33,12 +33,15 @@ func run(args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
+	var status statusError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "megaphone: %v\nTry `megaphone help`.\n", err)
 		return exitUsage
+	case errors.As(err, &status):
+		return int(status)
 	default:
 		fmt.Fprintf(os.Stderr, "megaphone: %v\n", err)
 		return exitFailure
@@ -55,8 +58,10 @@ keeps a million HTTP connections and talks to the server, the origin, over a few
 Try it:           megaphone demo
 In production:    megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279 --secret-file /etc/megaphone/secret
 An origin alone:  megaphone origin --listen 127.0.0.1:5279
+Is the host fit?  megaphone doctor --sockets 1000000
 
-Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong.`,
+Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong;
+others are in the help of the command that has them.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
@@ -80,7 +85,7 @@ Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configura
 		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})))
 		return nil
 	}
-	root.AddCommand(newDemo(), newEdge(), newOrigin(), newVersion())
+	root.AddCommand(newDemo(), newEdge(), newOrigin(), newDoctor(), newVersion())
 	return root
 }
 
