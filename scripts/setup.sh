@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh run     what the binary needs: Strophe.js for the chat page that is embedded in it
 #   scripts/setup.sh test    the same, and Chromium for the browser tests
+#   scripts/setup.sh qemu    QEMU, for make qemu-tune
 #
 # npm packages are installed exactly as e2e/package-lock.json has them.
 set -euo pipefail
@@ -89,7 +90,10 @@ test)
 	setup_page
 	setup_chromium
 	;;
+qemu)
+	command -v qemu-system-x86_64 >/dev/null || apt_install qemu-system-x86
+	;;
 *)
-	fail "usage: scripts/setup.sh run|test"
+	fail "usage: scripts/setup.sh run|test|qemu"
 	;;
 esac

@@ -14,7 +14,7 @@ type Need struct {
 }
 
 // MaxSockets is the largest Need.Sockets for which the formulas are meant; none of them overflows below it.
-const MaxSockets = 1 << 30
+const MaxSockets = 999_999_999
 
 // Host reads a host's /proc and /sys below root, which is the file system's root or a tree like it.
 type Host struct {
