@@ -11,6 +11,7 @@ import (
 
 	"megaphone/codec"
 	"megaphone/loop"
+	"megaphone/tuning"
 )
 
 // Origin is one node that serves BOSH sessions at the other end of a link.
@@ -175,7 +176,7 @@ func (c *Config) validateNumbers() error {
 		value      int
 		min, limit int
 	}{
-		{"reactors", c.Reactors, 0, 4096},
+		{"reactors", c.Reactors, 0, tuning.MaxTables},
 		{"max-connections", c.MaxConnections, 1, 16 << 20},
 		{"max-pipelined", c.MaxPipelined, 1, 200},
 		{"max-request-line", c.MaxHeadLineBytes, 64, 64 << 10},

@@ -102,7 +102,7 @@ start=$SECONDS
 timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m "${memory}M" -nographic \
 	-no-reboot -nic none -kernel "$vmlinuz" -initrd "$dir/initrd" \
 	-append "console=ttyS0 quiet panic=-1 megaphone.sessions=$sessions megaphone.rate=$rate megaphone.hold=$hold" \
-	</dev/null 2>&1 | tr -d '\r' | tee "$dir/console.log" |
+	</dev/null 2>&1 | sed -u 's|\r||g' | tee "$dir/console.log" |
 	grep --line-buffered -a -e '^guest: ' -e '^MUST' -e '^This host' -e 'Kernel panic' || true
 took=$((SECONDS - start))
 

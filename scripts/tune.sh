@@ -146,14 +146,17 @@ knobs() {
 	do=$1 n=$sockets
 	total=$(meminfo MemTotal)
 	backlog=$(clamp $((n / 16)) 4096 65535)
-	limit_class=should
-	[ "$tables" != off ] || limit_class=must
+	open_class=should limit_class=should
+	[ "$tables" != off ] || open_class=must limit_class=must
+	# Private tables of at most 4096 reactors, with 96 descriptors for other things in each, must do.
+	hard=$(open_files 2>/dev/null)
+	[ -z "$hard" ] || [ $(((hard - 96) * 4096)) -ge "$n" ] || limit_class=must
 	knob must MemAvailable ">=$(((n * 8199 + 67108864) / 1024))"
 	knob should vm.min_free_kbytes ">=$(clamp $((n * 4 / 50)) 0 $((total / 64)))"
 	knob should vm.max_map_count '>=65530'
 	knob should transparent_hugepage 'madvise/never'
 	knob must fs.file-max ">=$((n + n / 4 + 16384))"
-	knob $limit_class fs.nr_open ">=$((n + 4096))"
+	knob $open_class fs.nr_open ">=$((n + 4096))"
 	knob $limit_class RLIMIT_NOFILE ">=$((n + 4096))"
 	knob should net.core.somaxconn ">=$backlog"
 	knob should net.ipv4.tcp_max_syn_backlog ">=$backlog"

@@ -17,11 +17,22 @@ func descriptorsFor(n uint64) uint64 { return n + SpareDescriptors }
 // filesFor is what a host with n sockets needs: a quarter more is there for what the others on it open.
 func filesFor(n uint64) uint64 { return n + n/4 + SpareFiles }
 
+// MaxTables is how many reactors, and so private descriptor tables, an edge may have.
+const MaxTables = 4096
+
+// tooLow reports whether private tables of that limit cannot hold n sockets either.
+func tooLow(limit, n uint64) bool {
+	return limit > 0 && (limit <= ReservedDescriptors || (min(limit, MaxSockets)-ReservedDescriptors)*MaxTables < n)
+}
+
 // descriptorKnobs bound how many files there can be.
 func descriptorKnobs(h *Host) []Knob {
-	class := Should
+	open, limit := Should, Should
 	if h.need.OneTable {
-		class = Must
+		open, limit = Must, Must
+	}
+	if tooLow(h.descriptorLimit, h.n) {
+		limit = Must
 	}
 	return []Knob{{
 		Name:  "fs.file-max",
@@ -33,7 +44,7 @@ func descriptorKnobs(h *Host) []Knob {
 		want:    func(h *Host) Want { return Want{atLeast(filesFor(h.n))} },
 	}, {
 		Name:  "fs.nr_open",
-		Class: class,
+		Class: open,
 		Why: "RLIMIT_NOFILE cannot be set above it: a unit with a larger LimitNOFILE does not start. It " +
 			"matters when all sockets are in one descriptor table.",
 		Formula: "N + 4096",
@@ -41,7 +52,7 @@ func descriptorKnobs(h *Host) []Knob {
 		want:    func(h *Host) Want { return Want{atLeast(descriptorsFor(h.n))} },
 	}, {
 		Name:    "RLIMIT_NOFILE",
-		Class:   class,
+		Class:   limit,
 		Why:     limitWhy(h),
 		Formula: "N + 4096 in one table; with private tables any limit will do, and a higher one needs fewer reactors",
 		Source:  "getrlimit(2); systemd.exec(5), LimitNOFILE=; go doc megaphone/loop",
@@ -58,13 +69,20 @@ func descriptorKnobs(h *Host) []Knob {
 // limitWhy says what N needs under the limit as it is. The limit is that of this process: a service has its unit's.
 func limitWhy(h *Host) string {
 	const what = "It bounds one descriptor table: beyond it accept fails with EMFILE. "
-	room := int64(min(h.descriptorLimit, MaxSockets)) - ReservedDescriptors
+	room := int(min(h.descriptorLimit, MaxSockets)) - ReservedDescriptors
 	switch {
 	case h.need.OneTable:
 		return what + "With descriptor-tables off all sockets are in one."
-	case h.descriptorLimit == 0 || room < 1 || int64(h.need.Sockets) <= room:
+	case tooLow(h.descriptorLimit, h.n):
+		return what + "It is too low even with a table for each of as many reactors as there may be."
+	case h.descriptorLimit == 0 || h.need.Sockets <= room:
 		return what + "With descriptor-tables auto each reactor gets a table of its own where the limit is too low."
 	}
-	return what + fmt.Sprintf("With descriptor-tables auto the edge starts %d reactors with a table of %d each for N, "+
-		"and more reactors than cores cost throughput.", MinTables(h.need.Sockets, int(room)), h.descriptorLimit)
+	cost := "no more than there are cores"
+	tables := MinTables(h.need.Sockets, room)
+	if tables > h.cpus {
+		cost = "and more reactors than cores cost throughput"
+	}
+	return what + fmt.Sprintf("With descriptor-tables auto the edge starts %d reactors for N, with a table of %d "+
+		"each, %s.", max(tables, h.cpus), h.descriptorLimit, cost)
 }

@@ -53,10 +53,11 @@ func memoryKnobs(h *Host) []Knob {
 		Source:  "Documentation/admin-guide/mm/transhuge.rst",
 		want:    constant(oneOf("madvise", "never")),
 		read: func(h *Host) (string, bool) {
-			text, _ := h.text(thpFile)
-			_, rest, _ := strings.Cut(text, "[")
-			chosen, _, ok := strings.Cut(rest, "]")
-			return chosen, ok
+			text, ok := h.text(thpFile)
+			if _, rest, bracketed := strings.Cut(text, "["); bracketed {
+				text, _, _ = strings.Cut(rest, "]") // the one that is chosen
+			}
+			return text, ok
 		},
 		fix: func(set string) string {
 			return "echo " + set + " > /" + thpFile + "; for good: transparent_hugepage=" + set +
