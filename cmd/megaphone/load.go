@@ -23,11 +23,6 @@ type loadOptions struct {
 	quiet         bool
 }
 
-// statusError is a run that was made and did not go well: its report has said so.
-type statusError int
-
-func (s statusError) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
-
 func newLoad() *cobra.Command {
 	var cfg load.Config
 	var o loadOptions
