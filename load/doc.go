@@ -17,8 +17,8 @@
 // has at most two requests without an answer, each on a connection of its own, and never two on one: nothing is
 // pipelined. On a closed socket, a status of 5xx or 429, a malformed answer or none in time, the same rid is sent again
 // after a jittered back-off (XEP-0124 section 14.3); what a request says can always be written again from its kind.
-// What a server answers is taken in the order of the rids: an answer that overtakes that to an older request stays where
-// it is, in the loop's buffer of a paused connection.
+// What a server answers is taken in the order of the rids: an answer that overtakes that to an older request stays
+// where it is, in the loop's buffer of a paused connection.
 //
 // # Connections
 //

@@ -313,6 +313,7 @@ func (w *worker) pump(i uint32) {
 	case w.quit:
 	case s.stage == stageEnding && open == 0:
 		w.counters[cEnded]++
+		w.ending--
 		w.over(i)
 	case s.stage == stageOver && open == 0 && w.revive:
 		kept := s.flags & (flagWaiting | flagReached)
