@@ -311,6 +311,15 @@ watch_owner() {
 	echo $! >"$dir/watch"
 }
 
+# stop_watch: ends the watcher, unless it is the one who stops us.
+stop_watch() {
+	local pid
+	pid=$(state watch)
+	rm -f "$dir/watch"
+	[ -n "$pid" ] && [ "$pid" != $$ ] || return 0
+	! tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -e "$dir" || kill -- "-$pid" 2>/dev/null || true
+}
+
 # end_node kindly|now
 end_node() {
 	local pid
@@ -324,6 +333,7 @@ end_node() {
 		ended "$pid" 10 || fail "process $pid does not end"
 	fi
 	rm -f "$dir/pid"
+	stop_watch
 	stop_epmd
 }
 
