@@ -87,7 +87,10 @@ drain(Pid) ->
 init({Socket, Opts}) ->
     process_flag(trap_exit, true),
     All = maps:merge(maps:from_list(mod_megaphone:listen_options()), maps:from_list(Opts)),
-    {ok, #state{socket = Socket, opts = maps:update_with(secret, fun mod_megaphone_handshake:hidden/1, All),
+    #{secret := Secret, high_water := High, max_unsent := Max} = All,
+    %% What reading pauses at must come before what the link ends at.
+    {ok, #state{socket = Socket, opts = All#{secret := mod_megaphone_handshake:hidden(Secret),
+                                             max_unsent := max(Max, 2 * High)},
                 outbox = mod_megaphone_outbox:new(Socket)}, ?LINGER_MS}.
 
 handle_cast(accept, #state{stage = accepted} = State) ->
