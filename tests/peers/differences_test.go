@@ -7,8 +7,8 @@ import (
 )
 
 // difference is one between what a client gets from a server itself and what it gets through an edge: two outcomes, of
-// which "*" stands for any part, and "~" for parts that are the same in both. It is wanted at some of the endpoints, and
-// must occur at each of those.
+// which "*" stands for any part, and "~" for parts that are the same in both. It is wanted at some of the endpoints,
+// and must occur at each of those.
 type difference struct {
 	ends         string
 	dialogue     string
