@@ -129,6 +129,10 @@ stop_epmd() {
 	local pid
 	pid=$(state epmd/pid)
 	[ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$(readlink -f "$dir/epmd")" ] || return 0
+	# It may take a moment before it knows that our node is gone.
+	local name end=$((SECONDS + 10))
+	name=$(state node)
+	while epmd_names | grep -q "^name ${name%@*} at " && [ "$SECONDS" -lt "$end" ]; do sleep 0.05; done
 	if ! epmd_names | grep -q '^name '; then
 		kill "$pid"
 		ended "$pid" 10 || kill -9 "$pid"

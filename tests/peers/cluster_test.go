@@ -22,6 +22,7 @@ func (j *ejabberd) own() int {
 // TestCluster: two nodes of one ejabberd behind one edge. Sessions spread over both, requests go to their own node, and
 // users talk across. When one node stops, its users are told and those of the other notice nothing.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	file, secret := secretFile(t)
 	nodes := map[string]*ejabberd{}
 	nodes["a"] = startEjabberd(t, "--secret", secret, "--node", "a")

@@ -10,7 +10,7 @@ import (
 // TestDialogues plays the dialogues against ejabberd's own mod_bosh, and in front of it through an edge with
 // mod_megaphone and through an edge with the gateway.
 func TestDialogues(t *testing.T) {
-	t.Parallel() // with the one below
+	t.Parallel()
 	file, secret := secretFile(t)
 	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "6")
 	twice := j.url() + "," + strings.Replace(j.url(), "127.0.0.1", "localhost", 1)
