@@ -35,7 +35,7 @@ free_port() {
 	read -r low _ </proc/sys/net/ipv4/ip_local_port_range
 	for _ in $(seq 200); do
 		port=$((10000 + (RANDOM * 32768 + RANDOM) % (low - 10000)))
-		if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+		if ! grep -qs ":$(printf %04X "$port") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6; then
 			echo "$port"
 			return
 		fi
@@ -80,6 +80,7 @@ VirtualHost "anon.localhost"
 
 Component "conference.localhost" "muc"
 	restrict_room_creation = false
+	muc_room_locking = false
 END
 }
 
