@@ -88,17 +88,14 @@ init({Socket, Opts}) ->
     process_flag(trap_exit, true),
     All = maps:merge(maps:from_list(mod_megaphone:listen_options()), maps:from_list(Opts)),
     #{secret := Secret, high_water := High, max_unsent := Max} = All,
-    %% What reading pauses at must come before what the link ends at.
-    {ok, #state{socket = Socket, opts = All#{secret := mod_megaphone_handshake:hidden(Secret),
-                                             max_unsent := max(Max, 2 * High)},
+    {ok, #state{socket = Socket,
+                opts = All#{secret := mod_megaphone_handshake:hidden(Secret), max_unsent := max(Max, 2 * High)},
                 outbox = mod_megaphone_outbox:new(Socket)}, ?LINGER_MS}.
 
 handle_cast(accept, #state{stage = accepted} = State) ->
     {noreply, State, {continue, greet}};
-handle_cast(drain, #state{stage = up} = State) ->
-    next(control(<<"drain\n">>, State));
-handle_cast(_, State) ->
-    next(State).
+handle_cast(drain, #state{stage = up} = State) -> next(control(<<"drain\n">>, State));
+handle_cast(_, State) -> next(State).
 
 handle_continue(greet, #state{socket = Socket, opts = #{name := Name, max_contents := Max}} = State) ->
     case {inet:setopts(Socket, [{buffer, ?READ_BYTES}]), inet:peername(Socket)} of
@@ -379,7 +376,7 @@ sign_of_life(#state{heard_at = Heard, moved_at = Moved}) -> max(Heard, Moved).
 
 %%% The end
 
-%% Tells the edge why, and ends the link when it has had the time to hear it.
+%% Tells the edge why, and ends the link when it has had time to hear it.
 close(Fault, #state{live = Live} = State) ->
     erlang:send_after(?LINGER_MS, self(), linger_end),
     Said = case mod_megaphone_fault:reason(Fault) of
