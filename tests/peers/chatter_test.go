@@ -41,15 +41,20 @@ func logIn(t testing.TB, at endpoint, name string) *chatter {
 
 // exchange sends a request and gives the body of its answer.
 func (c *chatter) exchange(payload string) (string, error) {
-	text := c.session.Request(payload)
+	body, err := c.insist(c.session.Request(payload))
+	if err == nil && strings.Contains(body, "type='terminate'") {
+		err = fmt.Errorf("%s was told %s", c.name, body)
+	}
+	return body, err
+}
+
+// insist sends a request until it is answered.
+func (c *chatter) insist(text string) (string, error) {
 	late := time.Now().Add(rig.Patience)
 	for {
 		status, body, err := c.try(text, late)
 		if err == nil && status == 200 {
 			c.read(body)
-			if strings.Contains(body, "type='terminate'") {
-				return body, fmt.Errorf("%s was told %s", c.name, body)
-			}
 			return body, nil
 		}
 		if err == nil && status != 503 {
@@ -148,9 +153,9 @@ func (c *chatter) check(t testing.TB, n int) {
 func (c *chatter) leave(t testing.TB) {
 	t.Helper()
 	defer c.hangUp()
-	status, body, err := c.try(c.session.End(), time.Now().Add(rig.Patience))
-	if err != nil || status != 200 || !strings.Contains(body, "type='terminate'") {
-		t.Errorf("%s leaves: %d %s, %v", c.name, status, body, err)
+	body, err := c.insist(c.session.End())
+	if err != nil || !strings.Contains(body, "type='terminate'") {
+		t.Errorf("%s leaves: %s, %v", c.name, body, err)
 	}
 }
 

@@ -1,12 +1,15 @@
-// Package peers runs Megaphone with other people's programs: a real ejabberd with mod_megaphone behind a built edge.
-// scripts/ejabberd.sh starts a private one in a second or two. Without ejabberd the tests fail and say what to install.
+// Package peers runs Megaphone with other people's programs: a real ejabberd, with mod_megaphone or behind the gateway,
+// and a real Prosody behind the gateway. scripts/ejabberd.sh and scripts/prosody.sh start private ones in a second or
+// two. Without them the tests fail and say what to install.
 //
 //	dialogue (testdata/*.txt) ──┬── mod_bosh, over HTTP ────────────┐
 //	                            ├── edge ──► mod_megaphone ─────────┼─► the same ejabberd
-//	                            ├── edge with node tags ──► ... ────┤
 //	                            └── edge ──► gateway ──► mod_bosh ──┘
+//	                            ┌── Prosody's mod_bosh, over HTTP ──┐
+//	                            └── edge ──► gateway ──► mod_bosh ──┴─► the same Prosody
 //
-// A dialogue is what one BOSH client says, request by request. It is played at each endpoint, and what comes back is
-// compared step by step. What may differ is listed in differences_test.go, each with its reason; what is listed must
-// occur. Another thing in front of ejabberd, or of another server, joins by being an endpoint.
+// A dialogue is what one BOSH client says, request by request. It is played at each endpoint, through an edge once with
+// tags in the session IDs and once without, and what comes back is compared step by step. What may differ is listed in
+// differences_test.go, each with its endpoints and its reason; what is listed must occur. Dialogues that only one server
+// can play are in testdata/ejabberd and testdata/prosody. Another thing in front of a server joins by being an endpoint.
 package peers

@@ -34,8 +34,9 @@ type server interface {
 	sockets() (open, halfClosed int)
 }
 
-// withEach runs a test with each of the servers.
+// withEach runs a test with each of the servers, beside other tests.
 func withEach(t *testing.T, test func(t *testing.T, s server)) {
+	t.Parallel()
 	t.Run("ejabberd", func(t *testing.T) {
 		t.Parallel()
 		test(t, startEjabberd(t, "--max-inactivity", inactivity))
