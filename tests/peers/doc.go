@@ -9,7 +9,8 @@
 //	                            └── edge ──► gateway ──► mod_bosh ──┴─► the same Prosody
 //
 // A dialogue is what one BOSH client says, request by request. It is played at each endpoint, through an edge once with
-// tags in the session IDs and once without, and what comes back is compared step by step. What may differ is listed in
-// differences_test.go, each with its endpoints and its reason; what is listed must occur. Dialogues that only one server
-// can play are in testdata/ejabberd and testdata/prosody. Another thing in front of a server joins by being an endpoint.
+// and once without tags in the session IDs, and what comes back is compared step by step. What may differ is listed in
+// differences_test.go, each with its endpoints and its reason; what is listed must occur. Dialogues that only one
+// server can play are in testdata/ejabberd and testdata/prosody. Another thing in front of a server joins by being an
+// endpoint.
 package peers
