@@ -115,7 +115,7 @@ start() {
 		fi
 		if answers "$port"; then
 			printf 'bosh http://127.0.0.1:%s/http-bind\npid %s\n' "$port" "$pid"
-			[ -z "$owner" ] || watch_owner "$owner"
+			[ -z "$owner" ] || watch_owner "$owner" "$pid"
 			return
 		fi
 		sleep 0.1
@@ -159,10 +159,10 @@ adduser() {
 		{ cat "$dir/adduser.out" >&2; fail "no account for $1"; }
 }
 
-# watch_owner PID: stops this Prosody when the process ends.
+# watch_owner PID PROSODY: stops this Prosody when the process ends; there is no more to watch when Prosody has ended.
 watch_owner() {
-	setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$2" stop "$3"' \
-		watch "$1" "$here/prosody.sh" "$dir" </dev/null >/dev/null 2>&1 &
+	setsid bash -c 'while kill -0 "$2"; do kill -0 "$1" || exec "$3" stop "$4"; sleep 1; done' \
+		watch "$1" "$2" "$here/prosody.sh" "$dir" </dev/null >/dev/null 2>&1 &
 }
 
 end_now() {
