@@ -5,7 +5,7 @@ FUZZTIME ?= 20s
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test check bench fuzz clean format vet lint race invariants setup-run setup-test
+.PHONY: help run run-ejabberd build test check bench fuzz qemu-tune clean format vet lint race invariants setup-run setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a
 fuzz: ## run each fuzz target for FUZZTIME=20s
 	scripts/fuzz.sh $(FUZZTIME)
 
+qemu-tune: ## tune a stock kernel in QEMU and hold 100,000 sessions in it; takes some ten minutes
+	scripts/qemu-tune.sh
+
 clean: ## remove all that was built or installed here
 	rm -rf bin e2e/node_modules cmd/megaphone/page/strophe.umd.min.js coverage.out
 
@@ -57,8 +60,9 @@ lint: setup-run
 	go tool staticcheck ./...
 	go tool staticcheck -tags invariants ./...
 
+# tests/peers has other programs at both ends: neither build would show more of them.
 race: build
-	go test -race ./...
+	go test -race $$(go list ./... | grep -v /tests/peers)
 
 invariants: build
-	go test -tags invariants ./...
+	go test -tags invariants $$(go list ./... | grep -v /tests/peers)

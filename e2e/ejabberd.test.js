@@ -17,7 +17,7 @@ before(async () => {
   ejabberd = await Ejabberd.start('--max-inactivity', inactivity);
   await ejabberd.register('alice', 'bob', 'carol', 'dave');
   await ejabberd.befriend('alice', 'bob');
-  edge = await ejabberd.front('edge');
+  edge = await ejabberd.edge();
 });
 after(async () => {
   await edge?.program.kill();

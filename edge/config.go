@@ -11,6 +11,7 @@ import (
 
 	"megaphone/codec"
 	"megaphone/loop"
+	"megaphone/tuning"
 )
 
 // Origin is one node that serves BOSH sessions at the other end of a link.
@@ -46,6 +47,7 @@ type Config struct {
 	MaxOutputBytes   int      `yaml:"max-output-bytes"`   // unsent bytes of one connection
 	MaxBufferedBytes int      `yaml:"max-buffered-bytes"` // kept bytes of all connections of a reactor
 	LinkHighWater    int      `yaml:"link-high-water"`    // unsent bytes of a link above which new requests get 503
+	CheckHost        string   `yaml:"check-host"`         // on, off: warn at start of what the host lacks
 
 	HeadTimeout  time.Duration `yaml:"head-timeout"`  // from a request's first byte to the end of its head
 	BodyTimeout  time.Duration `yaml:"body-timeout"`  // from there to the end of its body
@@ -80,6 +82,7 @@ const (
 func (c Config) WithDefaults() Config {
 	set(&c.Path, DefaultPath)
 	set(&c.Tags, "auto")
+	set(&c.CheckHost, "on")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
 	set(&c.MaxPipelined, DefaultMaxPipelined)
 	set(&c.MaxHeadLineBytes, codec.DefaultMaxRequestLineBytes)
@@ -149,6 +152,9 @@ func (c *Config) Validate() error {
 	if _, err := loop.ParseTables(c.DescriptorTables); err != nil {
 		return bad("descriptor-tables", c.DescriptorTables, "use auto, on or off")
 	}
+	if c.CheckHost != "on" && c.CheckHost != "off" {
+		return bad("check-host", c.CheckHost, "use on or off")
+	}
 	for _, o := range c.CORS {
 		u, err := url.Parse(o)
 		if o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != o) {
@@ -170,7 +176,7 @@ func (c *Config) validateNumbers() error {
 		value      int
 		min, limit int
 	}{
-		{"reactors", c.Reactors, 0, 4096},
+		{"reactors", c.Reactors, 0, tuning.MaxTables},
 		{"max-connections", c.MaxConnections, 1, 16 << 20},
 		{"max-pipelined", c.MaxPipelined, 1, 200},
 		{"max-request-line", c.MaxHeadLineBytes, 64, 64 << 10},

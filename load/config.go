@@ -45,7 +45,7 @@ const (
 	DefaultDuration   = 30 * time.Second
 	DefaultConnecting = 1024
 	DefaultUserPrefix = "load"
-	DefaultSettle     = 15 * time.Second
+	DefaultSettle     = 10 * time.Second // besides the wait
 	DefaultPatience   = 20 * time.Second
 	DefaultTries      = 12 // over a minute and a half
 
@@ -66,7 +66,7 @@ type Config struct {
 	Messages    float64       // a second, over all sessions
 	Size        int           // bytes of a message's text, at least MinSize
 	Duration    time.Duration // of what follows the opening; in broadcast and storm the most that it may take
-	Settle      time.Duration // messages under way are lost when none has arrived for so long
+	Settle      time.Duration // messages under way are lost when none has arrived for so long; default wait + 10 s
 	Patience    time.Duration // an answer may be late by so much, beyond the wait
 	Tries       int           // how often a request is sent before its session is given up
 	Login       Login         // default none
@@ -77,6 +77,7 @@ type Config struct {
 	Connecting  int           // connection attempts under way at once, over all reactors
 	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
 	Reactors    int           // 0: one a core, or as many as descriptor tables need
+	Abandon     bool          // do not end the sessions at the end: the server will find out that they are gone
 	Trigger     string        // storm: a shell command that restarts the edge, run when all sessions are held
 	Processes   []Process     // whose memory and CPU time to watch, besides this one
 	AllowPublic bool          // load targets that are neither loopback nor private
@@ -100,7 +101,7 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Messages, DefaultMessages)
 	setDefault(&c.Size, DefaultSize)
 	setDefault(&c.Duration, DefaultDuration)
-	setDefault(&c.Settle, DefaultSettle)
+	setDefault(&c.Settle, time.Duration(c.Wait)*time.Second+DefaultSettle)
 	setDefault(&c.Patience, DefaultPatience)
 	setDefault(&c.Tries, DefaultTries)
 	setDefault(&c.UserPrefix, DefaultUserPrefix)
@@ -137,8 +138,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("trigger: is for the scenario storm only")
 	case c.Duration < time.Second || c.Duration > MaxDuration:
 		return fmt.Errorf("duration: %s: use 1s to %s", c.Duration, MaxDuration)
-	case c.Settle < time.Second || c.Settle > time.Hour:
-		return fmt.Errorf("settle: %s: use 1s to 1h", c.Settle)
+	case c.Settle < time.Second || c.Settle > 2*time.Hour:
+		return fmt.Errorf("settle: %s: use 1s to 2h", c.Settle)
 	case c.Patience < time.Second || c.Patience > time.Hour:
 		return fmt.Errorf("patience: %s: use 1s to 1h", c.Patience)
 	case strings.ContainsAny(c.Domain+c.UserPrefix, "'\"<>& @/"):

@@ -17,6 +17,8 @@
 // has at most two requests without an answer, each on a connection of its own, and never two on one: nothing is
 // pipelined. On a closed socket, a status of 5xx or 429, a malformed answer or none in time, the same rid is sent again
 // after a jittered back-off (XEP-0124 section 14.3); what a request says can always be written again from its kind.
+// What a server answers is taken in the order of the rids: an answer that overtakes that to an older request stays
+// where it is, in the loop's buffer of a paused connection.
 //
 // # Connections
 //
@@ -30,13 +32,17 @@
 // Source addresses and ports are given explicitly (source.go), and beyond RLIMIT_NOFILE each reactor has a descriptor
 // table of its own (package loop).
 //
+// In the storm nothing but their back-offs and --connecting limits how often sessions try to come back. In churn, and
+// when the sessions leave, each closes its connections, as browsers do.
+//
 // # Messages
 //
 // The sessions of a reactor form a random circle: each sends to the next and has one author. A message carries the run,
 // author, reader, number and time. The reader keeps a window of the last 64 numbers (inbox.go), and its author sends no
 // message that would not fit into it, so that what is lost, twice or out of order is known exactly, not sampled. Author
 // and reader share a reactor and so a clock, and nothing is shared between reactors; where a server puts their
-// connections has nothing to do with it.
+// connections has nothing to do with it. In a broadcast one session in each reactor sends every other a message,
+// as many in a request as fit into 16 KiB.
 //
 // # Measuring
 //

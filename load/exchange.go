@@ -313,6 +313,7 @@ func (w *worker) pump(i uint32) {
 	case w.quit:
 	case s.stage == stageEnding && open == 0:
 		w.counters[cEnded]++
+		w.ending--
 		w.over(i)
 	case s.stage == stageOver && open == 0 && w.revive:
 		kept := s.flags & (flagWaiting | flagReached)
@@ -321,7 +322,8 @@ func (w *worker) pump(i uint32) {
 	case s.stage != stageUp:
 	case s.flags&flagLeaving != 0 && s.free() >= 0:
 		w.bye(i)
-	case w.calling && i == w.voice && s.free() >= 0 && w.call():
+	case w.calling && i == w.voice && s.free() >= 0:
+		w.call()
 	case open == 0:
 		w.ask(i, kindPoll, 0, 0)
 	}

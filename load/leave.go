@@ -5,6 +5,7 @@ func (w *worker) bye(i uint32) {
 	s := &w.sessions[i]
 	s.flags &^= flagLeaving
 	s.stage = stageEnding
+	w.ending++
 	w.counters[cUpNow]--
 	w.ask(i, kindTerminate, 0, 0)
 }
@@ -21,9 +22,9 @@ func (w *worker) goAway(i uint32) {
 	}
 }
 
-// leave ends the sessions that are due to end, in order.
+// leave ends the sessions that are due to end, in order, as fast as the server lets them go.
 func (w *worker) leave(now stamp) {
-	for n := w.leaves.due(now); n > 0 && w.left < len(w.sessions); n-- {
+	for n := w.leaves.due(now); n > 0 && w.left < len(w.sessions) && w.ending < w.spare; n-- {
 		w.leaves.done++
 		w.goAway(uint32(w.left))
 		w.left++
@@ -32,7 +33,7 @@ func (w *worker) leave(now stamp) {
 
 // churn ends the sessions whose turn it is; they begin anew by themselves.
 func (w *worker) churn(now stamp) {
-	for n := w.churns.due(now); n > 0; n-- {
+	for n := w.churns.due(now); n > 0 && w.ending < w.spare; n-- {
 		w.churns.done++
 		for range len(w.sessions) {
 			i := uint32(w.turned)

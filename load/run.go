@@ -114,6 +114,7 @@ func (r *run) launch() (err error) {
 			sessions: make([]session, end-first), write: newWriter(&r.target, cfg, runID),
 			most: max(4, cfg.Connecting/n), board: loop.NewBoard(int(numCounters)), meters: newMeters(),
 		}
+		w.spare = max(4, (rr.Slots()-len(w.sessions))/2)
 		w.backoffs.now = rr.Now()
 		if cfg.Login != LoginNone {
 			w.addresses = newAddresses(end-first, cfg.Domain)

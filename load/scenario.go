@@ -30,7 +30,7 @@ func (r *run) scenario(ctx context.Context) {
 	r.held = c[cUpNow]
 	r.watch.sample(r.elapsed().Seconds(), true, nil)
 	r.used = r.watch.reports(r.held)
-	if err == nil && r.held > 0 {
+	if err == nil && r.held > 0 && !r.cfg.Abandon {
 		err = r.part(ctx)
 	}
 	if err != nil {

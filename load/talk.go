@@ -1,5 +1,7 @@
 package load
 
+import "time"
+
 // maxPicks is how many sessions are looked at for one that may send.
 const maxPicks = 16
 
@@ -14,7 +16,7 @@ func (w *worker) talk(now stamp) {
 func (w *worker) sendOne(now stamp) {
 	for range maxPicks {
 		i := w.r.Rand().Uint32N(uint32(len(w.sessions)))
-		if w.mayTalk(i) {
+		if w.mayTalk(i, now) {
 			s := &w.sessions[i]
 			s.sent++
 			w.counters[cSent]++
@@ -25,12 +27,24 @@ func (w *worker) sendOne(now stamp) {
 	w.counters[cUnsendable]++
 }
 
+// gap is the least time between two requests of a session of its own accord. Requests that leave at once on two
+// connections may meet the server in the other order. It has to put that right, but ejabberd 23.01 leaves the later one
+// alone until the earlier one's wait is over, and may end the session before.
+const gap = 20 * time.Millisecond
+
 // mayTalk says whether session i can send a message now, and its partner can account for it.
-func (w *worker) mayTalk(i uint32) bool {
+func (w *worker) mayTalk(i uint32, now stamp) bool {
 	s := &w.sessions[i]
 	to := &w.sessions[s.partner]
-	return s.stage == stageUp && s.flags&(flagWaiting|flagLeaving) == 0 && s.free() >= 0 &&
-		to.stage == stageUp && to.inbox.room(s.sent+1)
+	if s.stage != stageUp || s.flags&(flagWaiting|flagLeaving) != 0 || to.stage != stageUp || !to.inbox.room(s.sent+1) {
+		return false
+	}
+	q := s.free()
+	if q < 0 {
+		return false
+	}
+	o := s.other(q)
+	return o == nil || o.conn != noConn && w.onTheWay(o.conn) && now.since(o.at) >= gap
 }
 
 // receive accounts for the messages in a payload that came to session i.
@@ -80,9 +94,10 @@ func (w *worker) batch() uint32 {
 	return uint32(max(1, batchBytes/(w.cfg.Size+w.addresses.slot+80)))
 }
 
-// shout begins a broadcast: one session sends every other a message, many in each request.
+// shout begins a broadcast: the last session sends every other and itself a message, many in each request. As its own
+// comes last, the answers to its requests have no payload until then, and each says that the next request has arrived.
 func (w *worker) shout(at stamp) {
-	for i := range w.sessions {
+	for i := len(w.sessions) - 1; i >= 0; i-- {
 		if s := &w.sessions[i]; s.stage == stageUp {
 			w.voice, w.aloud, w.calling, w.called = uint32(i), 0, true, at
 			w.pump(w.voice)
@@ -91,23 +106,17 @@ func (w *worker) shout(at stamp) {
 	}
 }
 
-// call sends the next batches, as many as there is room for requests. It is false when there are none left.
-func (w *worker) call() bool {
-	s := &w.sessions[w.voice]
-	any := false
-	for s.free() >= 0 && w.aloud < uint32(len(w.sessions)) {
-		from := w.aloud
-		w.aloud = min(from+w.batch(), uint32(len(w.sessions)))
-		for i := from; i < w.aloud; i++ {
-			if w.addresses.size[i] > 0 {
-				w.counters[cSent]++
-			}
+// call sends the next batch. There is one for each answer, and not as many as there is room for; see gap.
+func (w *worker) call() {
+	from := w.aloud
+	w.aloud = min(from+w.batch(), uint32(len(w.sessions)))
+	for i := from; i < w.aloud; i++ {
+		if w.addresses.size[i] > 0 {
+			w.counters[cSent]++
 		}
-		w.ask(w.voice, kindBatch, from, w.called)
-		any = true
 	}
 	w.calling = w.aloud < uint32(len(w.sessions))
-	return any
+	w.ask(w.voice, kindBatch, from, w.called)
 }
 
 // batchText is the request of a broadcast whose batch begins with session r.seq.

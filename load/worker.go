@@ -58,6 +58,9 @@ type worker struct {
 	stormy    bool // who ends unasked is not lost, as the server may have been restarted with the edge
 	quit      bool // nothing is begun or sent again any more
 
+	ending int // sessions that have said that they end
+	spare  int // of them at most at once, as each needs a second connection
+
 	begun   int // sessions that were begun
 	left    int // sessions looked at for leaving
 	turned  int // the session that churn looks at next

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/tuning"
 )
 
 // Tables says whether each reactor gets a descriptor table of its own (see the package documentation).
@@ -43,10 +45,6 @@ const (
 	DefaultAcceptPerTurn    = 128 // a flood of connections may not starve those that are there
 	DefaultBacklog          = 65535
 	ReadBufferBytes         = 64 << 10
-
-	// reservedDescriptors are those of one table that no client gets: 3 standard streams, Go's poller (2), the
-	// reactor's epoll, eventfds and timer (5), listeners, links, and room for what the process opens in passing.
-	reservedDescriptors = 96
 
 	// refusalSlots are connection slots beyond the maximum, in which a refused client is told so and drained.
 	refusalSlots = 64
@@ -90,25 +88,6 @@ func limitNoFile() (int, error) {
 	return int(min(rl.Cur, math.MaxInt32)), nil
 }
 
-// share is what one of n reactors must be able to hold of max connections: SO_REUSEPORT spreads by a hash of the
-// addresses, so the counts are binomial; five sigma of headroom fail once in 3.5 million starts.
-func share(max, n int) int {
-	if n == 1 {
-		return max
-	}
-	mean := float64(max) / float64(n)
-	return min(max, int(math.Ceil(mean+5*math.Sqrt(mean))))
-}
-
-// minReactors is the least number of private tables of the given size that hold max connections.
-func minReactors(max, table int) int {
-	for n := 1; ; n++ {
-		if share(max, n) <= table {
-			return n
-		}
-	}
-}
-
 // resolve fills in the defaults and decides on reactors and descriptor tables for a limit of limit descriptors a table.
 func (c Config) resolve(limit int) (plan, error) {
 	p := plan{Config: c}
@@ -125,27 +104,27 @@ func (c Config) resolve(limit int) (plan, error) {
 	if p.MaxConnections < 0 || p.Reactors < 0 {
 		return p, fmt.Errorf("max-connections %d and reactors %d must be positive", p.MaxConnections, p.Reactors)
 	}
-	table := limit - reservedDescriptors
+	table := limit - tuning.ReservedDescriptors
 	if table < 1 {
 		return p, fmt.Errorf("RLIMIT_NOFILE is %d: at least %d are needed; raise it with `ulimit -n` or LimitNOFILE=",
-			limit, reservedDescriptors+1)
+			limit, tuning.ReservedDescriptors+1)
 	}
 	cores := runtime.GOMAXPROCS(0)
 	p.private = p.Tables == TablesOn || p.Tables == TablesAuto && p.MaxConnections > table
 	if p.Reactors == 0 {
 		p.Reactors = cores
 		if p.private {
-			p.Reactors = max(cores, minReactors(p.MaxConnections, table))
+			p.Reactors = max(cores, tuning.MinTables(p.MaxConnections, table))
 		}
 	}
-	p.slots = share(p.MaxConnections, p.Reactors)
+	p.slots = tuning.Share(p.MaxConnections, p.Reactors)
 	switch {
 	case !p.private && p.MaxConnections > table:
 		return p, fmt.Errorf("max-connections is %d but RLIMIT_NOFILE lets one descriptor table hold %d: raise "+
 			"it with `ulimit -n`, lower max-connections, or set descriptor-tables to auto", p.MaxConnections, table)
 	case p.private && p.slots > table:
 		return p, fmt.Errorf("max-connections is %d: %d reactors with a descriptor table of %d each are too few, "+
-			"%d are needed", p.MaxConnections, p.Reactors, table, minReactors(p.MaxConnections, table))
+			"%d are needed", p.MaxConnections, p.Reactors, table, tuning.MinTables(p.MaxConnections, table))
 	}
 	// Descriptors are handed out lowest first, so a number is never above the count of those that are open.
 	p.fds = min(limit, 2*p.MaxConnections+4096)

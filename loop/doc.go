@@ -1,9 +1,9 @@
-// Package loop is the event loop under the edge: reactors on epoll, built from gnet's netpoll. It knows
-// connections, links, deadlines and descriptors, and nothing of what the bytes mean.
+// Package loop is the event loop under the edge and the load generator: reactors on epoll, built from gnet's netpoll.
+// It knows connections, links, deadlines and descriptors, and nothing of what the bytes mean.
 //
 //	            +---------------------- reactor ----------------------+
 //	clients ----| listeners -> accept4 -> slots (package table)       |
-//	            |      |                    |                         |
+//	servers <---| Dial -------------------> |                         |
 //	            |      v                    v                         |    links
 //	            |   poller (epoll) --> read --> Handler.Data          |---- one batch a turn
 //	            |      ^                         | Write, Batch       |     and link, one write
@@ -21,12 +21,18 @@
 //   - the bell, an eventfd. The first thing in a turn that leaves something to finish rings it; it becomes ready
 //     behind all that is ready by then, and its event is the end of the turn. It costs one 8-byte write a turn,
 //     however many requests the turn had (netpoll's Trigger does the same and allocates).
-//   - the timer, a timerfd: the one tick source, ten a second.
+//   - the timer, a timerfd: the one tick source, ten a second. (Every adds a faster one, for who paces work by it.)
 //   - wake, an eventfd through which other threads post tasks (stop, inject ticks in tests).
 //
 // At the end of the turn resumed connections get the input that was kept for them, connections that were closed in
 // the turn are reported and their descriptors closed (not before: no event of the turn can meet a reused number),
 // and every dirty link is flushed with one write.
+//
+// # Connections that are dialled
+//
+// Dial makes a connection as accepting does: the same slots, deadlines, buffers and reports, and it counts against
+// MaxConnections. It takes its source address and port from the caller, who alone knows which are free.
+// A Link is something else: a few per reactor, kept up by the loop and written in batches.
 //
 // # Costs
 //

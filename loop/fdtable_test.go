@@ -277,20 +277,6 @@ func TestReactorLogsThroughTheQueue(t *testing.T) {
 	go io.Copy(io.Discard, r)
 }
 
-// Five sigma of headroom: no table overflows in a thousand spreads of the kernel's kind.
-func TestShareHasHeadroom(t *testing.T) {
-	for _, c := range []struct{ max, n int }{{30_000, 2}, {100_000, 6}, {1_000_000, 56}} {
-		s := share(c.max, c.n)
-		mean := float64(c.max) / float64(c.n)
-		if float64(s) < mean || s > c.max {
-			t.Errorf("share(%d, %d) = %d", c.max, c.n, s)
-		}
-		if got := minReactors(c.max, s); got > c.n {
-			t.Errorf("minReactors(%d, %d) = %d, want at most %d", c.max, s, got, c.n)
-		}
-	}
-}
-
 func TestConfigSaysWhatIsWrong(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -80,13 +80,16 @@ cp "$source/mod_megaphone.spec" "$source/README.txt" "$source/COPYING" "$work/"
 
 changed=''
 if ! diff -rq "$work" "$dest" >/dev/null 2>&1; then
-	mkdir -p "$modules"
+	if [ ! -d "$modules" ]; then
+		mkdir -p "$modules"
+		owned ejabberd:ejabberd "$modules"
+	fi
 	rm -rf "$dest.new"
 	cp -R "$work" "$dest.new"
 	chmod 755 "$dest.new"
 	rm -rf "$dest"
 	mv "$dest.new" "$dest"
-	owned ejabberd:ejabberd "$modules"
+	owned ejabberd:ejabberd "$dest"
 	echo "installed: $dest"
 	changed=yes
 fi

@@ -4,7 +4,7 @@
 #
 #   scripts/ejabberd.sh start DIR [option...]   start it, wait until it serves, and print how to reach it:
 #                                                   bosh http://127.0.0.1:PORT/bosh   its own mod_bosh
-#                                                   link 127.0.0.1:PORT               mod_megaphone's listener
+#                                                   link 127.0.0.1:PORT               mod_megaphone's listener, where it is
 #                                                   node NAME
 #                                                   pid N
 #   scripts/ejabberd.sh ctl DIR COMMAND...      what `ejabberdctl COMMAND...` prints, and its exit status
@@ -79,7 +79,7 @@ ended() {
 }
 
 # free PORT: nobody listens there.
-free() { ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+free() { ! grep -qs ":$(printf %04X "$1") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6; }
 
 # free_port: below the ports that the kernel gives to clients, and nobody listens there.
 free_port() {
@@ -129,6 +129,10 @@ stop_epmd() {
 	local pid
 	pid=$(state epmd/pid)
 	[ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$(readlink -f "$dir/epmd")" ] || return 0
+	# It may take a moment before it knows that our node is gone.
+	local name end=$((SECONDS + 10))
+	name=$(state node)
+	while epmd_names | grep -q "^name ${name%@*} at " && [ "$SECONDS" -lt "$end" ]; do sleep 0.05; done
 	if ! epmd_names | grep -q '^name '; then
 		kill "$pid"
 		ended "$pid" 10 || kill -9 "$pid"
@@ -198,6 +202,7 @@ ready() {
 
 compile_module() {
 	mkdir -p "$dir/ebin"
+	[ -n "$module" ] || return 0
 	command -v erlc >/dev/null || fail "erlc is missing: run make setup-test"
 	local include=()
 	local i
@@ -207,7 +212,10 @@ compile_module() {
 }
 
 write_config() {
-	sed -e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/; s/@c2s@/$(free_port)/" \
+	local without=''
+	[ -n "$module" ] || without='/# with mod_megaphone/,/# end/d;'
+	sed -e "$without" \
+		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/; s/@c2s@/$(free_port)/" \
 		-e "s/@inactivity@/$inactivity/; s|@secret@|${secret:+secret: \"$secret\"}|" \
 		"$here/ejabberd.yml" >"$dir/ejabberd.yml"
 }
@@ -294,8 +302,8 @@ start() {
 	local port
 	port=$(sed -n '/module: ejabberd_http/q;s/^ *port: //p' "$dir/ejabberd.yml" | tail -n 1)
 	echo "bosh http://127.0.0.1:$port/bosh"
-	port=$(sed -n '/module: mod_megaphone/q;s/^ *port: //p' "$dir/ejabberd.yml" | tail -n 1)
-	echo "link 127.0.0.1:$port"
+	port=$(sed -n '/^ *port: /{N;N;/module: mod_megaphone/s/^ *port: \([0-9]*\).*/\1/p}' "$dir/ejabberd.yml")
+	[ -z "$port" ] || echo "link 127.0.0.1:$port"
 	echo "node $node"
 	echo "pid $(state pid)"
 }
@@ -305,6 +313,15 @@ watch_owner() {
 	setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$2" stop "$3"' \
 		watch "$1" "$here/ejabberd.sh" "$dir" </dev/null >/dev/null 2>&1 &
 	echo $! >"$dir/watch"
+}
+
+# stop_watch: ends the watcher, unless it is the one who stops us.
+stop_watch() {
+	local pid
+	pid=$(state watch)
+	rm -f "$dir/watch"
+	[ -n "$pid" ] && [ "$pid" != $$ ] || return 0
+	! tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -e "$dir" || kill -- "-$pid" 2>/dev/null || true
 }
 
 # end_node kindly|now
@@ -320,6 +337,7 @@ end_node() {
 		ended "$pid" 10 || fail "process $pid does not end"
 	fi
 	rm -f "$dir/pid"
+	stop_watch
 	stop_epmd
 }
 

@@ -1,22 +1,33 @@
 #!/usr/bin/env bash
-# A private Prosody for tests: everything of it is in one directory, and it listens on 127.0.0.1 only.
+# A private Prosody for tests: everything of it is in one directory, it listens on 127.0.0.1 only, and any user runs it.
 #
-#   scripts/prosody.sh start DIR               makes DIR if need be, starts Prosody, and says where it is:
+#   scripts/prosody.sh start DIR [option...]   makes DIR if need be, starts Prosody, and says where it is:
 #                                                bosh http://127.0.0.1:PORT/http-bind
 #                                                pid N
 #   scripts/prosody.sh adduser DIR USER PASSWORD   makes an account USER@localhost, also while it runs
 #   scripts/prosody.sh stop DIR                stops it, and returns when it has; DIR stays
+#   scripts/prosody.sh kill DIR                ends it at once (SIGKILL)
 #
-# Hosts: localhost with accounts, anon.localhost for guests, conference.localhost for rooms. The log is DIR/prosody.log.
-# A port, once chosen, stays that of DIR, so that a second start in it is a restart.
+# Options of start:
+#   --max-inactivity S   seconds without a request after which a BOSH session ends (default 60, as Prosody's)
+#   --owner PID          stop when that process has ended, however it ended
+#
+# Hosts: localhost with accounts, anon.localhost for guests, conference.localhost for rooms. Whatever Host a request
+# names, it reaches the BOSH endpoint of all of them. The log is DIR/prosody.log. DIR/prosody.cfg.lua is written by the
+# first start and left alone by later ones, port and options included, so that a second start is a restart.
 set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
 
 fail() {
 	printf 'prosody: %s\n' "$*" >&2
 	exit 1
 }
 
-usage() { fail "usage: scripts/prosody.sh start DIR | adduser DIR USER PASSWORD | stop DIR"; }
+usage() {
+	sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2
+	exit 2
+}
 
 # free_port: a TCP port on 127.0.0.1 that nobody listens on, out of a range that the kernel gives to no client.
 free_port() {
@@ -24,7 +35,7 @@ free_port() {
 	read -r low _ </proc/sys/net/ipv4/ip_local_port_range
 	for _ in $(seq 200); do
 		port=$((10000 + (RANDOM * 32768 + RANDOM) % (low - 10000)))
-		if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+		if ! grep -qs ":$(printf %04X "$port") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6; then
 			echo "$port"
 			return
 		fi
@@ -33,9 +44,8 @@ free_port() {
 }
 
 configure() {
-	local port=$1
+	local port=$1 inactivity=$2
 	cat >"$dir/prosody.cfg.lua" <<END
--- Written by scripts/prosody.sh; it is not written again.
 run_as_root = true
 daemonize = false
 pidfile = "$dir/prosody.pid"
@@ -48,9 +58,10 @@ s2s_ports = { }
 http_ports = { $port }
 http_interfaces = { "127.0.0.1" }
 https_ports = { }
-http_host = "localhost"
+http_default_host = "localhost"
 http_external_url = "http://127.0.0.1:$port/"
 trusted_proxies = { "127.0.0.1" }
+bosh_max_inactivity = $inactivity
 consider_bosh_secure = true
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
@@ -62,7 +73,6 @@ modules_disabled = { "s2s", "tls", "posix" }
 limits = { }
 
 VirtualHost "localhost"
-	http_host = "127.0.0.1"
 
 VirtualHost "anon.localhost"
 	authentication = "anonymous"
@@ -70,10 +80,21 @@ VirtualHost "anon.localhost"
 
 Component "conference.localhost" "muc"
 	restrict_room_creation = false
+	muc_room_locking = false
 END
 }
 
 start() {
+	local inactivity=60 owner=
+	while [ $# -gt 0 ]; do
+		[ $# -ge 2 ] || usage
+		case $1 in
+		--max-inactivity) inactivity=$2 ;;
+		--owner) owner=$2 ;;
+		*) usage ;;
+		esac
+		shift 2
+	done
 	command -v prosody >/dev/null || fail "prosody is missing: run 'apt-get install prosody'"
 	if pid=$(running); then
 		fail "it runs already in $dir, pid $pid"
@@ -82,7 +103,7 @@ start() {
 	[ -f "$dir/port" ] || free_port >"$dir/port"
 	local port
 	port=$(cat "$dir/port")
-	[ -f "$dir/prosody.cfg.lua" ] || configure "$port"
+	[ -f "$dir/prosody.cfg.lua" ] || configure "$port" "$inactivity"
 	rm -f "$dir/prosody.pid"
 	setsid prosody --config "$dir/prosody.cfg.lua" >"$dir/out" 2>&1 </dev/null &
 	local pid=$!
@@ -94,6 +115,7 @@ start() {
 		fi
 		if answers "$port"; then
 			printf 'bosh http://127.0.0.1:%s/http-bind\npid %s\n' "$port" "$pid"
+			[ -z "$owner" ] || watch_owner "$owner"
 			return
 		fi
 		sleep 0.1
@@ -137,12 +159,33 @@ adduser() {
 		{ cat "$dir/adduser.out" >&2; fail "no account for $1"; }
 }
 
+# watch_owner PID: stops this Prosody when the process ends.
+watch_owner() {
+	setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$2" stop "$3"' \
+		watch "$1" "$here/prosody.sh" "$dir" </dev/null >/dev/null 2>&1 &
+}
+
+end_now() {
+	local pid
+	pid=$(running) || return 0
+	kill -9 "$pid"
+	for _ in $(seq 100); do
+		running >/dev/null || return 0
+		sleep 0.1
+	done
+	fail "process $pid does not end"
+}
+
 [ $# -ge 2 ] || usage
 verb=$1
-dir=$(mkdir -p "$2" && cd "$2" && pwd)
+[ "$verb" != start ] || mkdir -p "$2"
+[ -d "$2" ] || fail "$2 is no directory"
+dir=$(cd "$2" && pwd)
+shift 2
 case $verb/$# in
-start/2) start ;;
-stop/2) stop ;;
-adduser/4) adduser "$3" "$4" ;;
+start/*) start "$@" ;;
+stop/0) stop ;;
+kill/0) end_now ;;
+adduser/2) adduser "$@" ;;
 *) usage ;;
 esac

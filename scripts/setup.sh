@@ -4,6 +4,7 @@
 #   scripts/setup.sh run            what the binary needs: Strophe.js for the chat page that is embedded in it
 #   scripts/setup.sh run-ejabberd   the same, and ejabberd
 #   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, and Chromium for the page
+#   scripts/setup.sh qemu           QEMU, for make qemu-tune
 #
 # npm packages are installed exactly as e2e/package-lock.json has them.
 set -euo pipefail
@@ -127,7 +128,10 @@ test)
 	setup_ejabberd
 	setup_packages erlang-dev erlang-eunit prosody
 	;;
+qemu)
+	command -v qemu-system-x86_64 >/dev/null || apt_install qemu-system-x86
+	;;
 *)
-	fail "usage: scripts/setup.sh run|run-ejabberd|test"
+	fail "usage: scripts/setup.sh run|run-ejabberd|test|qemu"
 	;;
 esac

@@ -33,6 +33,8 @@ func TestHelpTeaches(t *testing.T) {
 			"private network", "Examples:", "--bosh URL", "Prosody", "RLIMIT_NOFILE", "X-Forwarded-For", "503", "502"}},
 		{"demo --help",
 			[]string{"--listen host:port", "127.0.0.1:5280", "--accounts", "chat page", "not to the internet"}},
+		{"doctor --help", []string{"--sockets", "--explain", "--json", "--root", "Exit status: 0", "scripts/tune.sh",
+			"must", "should", "report", "Examples:", "RLIMIT_NOFILE"}},
 		{"version --help", []string{"megaphone version"}},
 	} {
 		t.Run(c.args, func(t *testing.T) {
@@ -72,6 +74,11 @@ func TestMistakes(t *testing.T) {
 		{"bogus", 2, `unknown command "bogus"`, "megaphone help"},
 		{"--bogus", 2, "unknown flag: --bogus", "megaphone help"},
 		{"--log-level loud version", 2, "log-level", "debug, info, warn or error"},
+		{"doctor now", 2, `"now"`, "megaphone help"},
+		{"doctor --sockets 0", 2, "sockets: 0", "use 1 to 999999999"},
+		{"doctor --sockets 1000000000", 2, "sockets: 1000000000", "use 1 to 999999999"},
+		{"doctor --descriptor-tables some", 2, "descriptor-tables: some", "auto, on or off"},
+		{"doctor --root /nonexistent", 1, "/nonexistent", "is proc mounted?"},
 		{"version now", 2, `"now"`, "megaphone help"},
 		{"demo now", 2, `"now"`, "megaphone help"},
 		{"origin now", 2, `"now"`, "megaphone help"},
@@ -93,6 +100,7 @@ func TestMistakes(t *testing.T) {
 		{ok + "--descriptor-tables on --reactors 1 --max-connections 16000000", 1, "max-connections is 16000000",
 			"needed"},
 		{ok + "--descriptor-tables some", 2, "descriptor-tables: some", "auto, on or off"},
+		{ok + "--check-host maybe", 2, "check-host: maybe", "on or off"},
 		{ok + "--node-tags maybe", 2, "node-tags: maybe", "auto, on or off"},
 		{ok + "--node-tags off --origin b=127.0.0.1:2", 2, "node-tags: off", "auto or on"},
 		{ok + "--path http-bind", 2, "path: http-bind", "/http-bind"},

@@ -81,6 +81,8 @@ func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 		"kept bytes of all connections of one reactor, above: the one that asks is closed")
 	fs.IntVar(&cfg.LinkHighWater, "link-high-water", d.LinkHighWater,
 		"unsent bytes of a link, above: new requests get 503")
+	fs.StringVar(&cfg.CheckHost, "check-host", d.CheckHost,
+		"warn at start of what the host lacks for max-connections (see megaphone doctor): on, off")
 	fs.DurationVar(&cfg.HeadTimeout, "head-timeout", d.HeadTimeout,
 		"for a request's head, from its first byte, then 408")
 	fs.DurationVar(&cfg.BodyTimeout, "body-timeout", d.BodyTimeout, "for a request's body, then 408")
@@ -194,6 +196,9 @@ func runEdge(ctx context.Context, cfg edge.Config, out io.Writer) error {
 			return usageError{err}
 		}
 		cfg.SecretFile = "" // it has been read
+	}
+	if cfg.CheckHost == "on" {
+		warnHost(cfg)
 	}
 	e, err := edge.Start(cfg)
 	if err != nil {

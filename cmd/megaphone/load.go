@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -21,11 +22,6 @@ type loadOptions struct {
 	report, plots string
 	quiet         bool
 }
-
-// statusError is a run that was made and did not go well: its report has said so.
-type statusError int
-
-func (s statusError) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func newLoad() *cobra.Command {
 	var cfg load.Config
@@ -84,7 +80,8 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.Float64Var(&cfg.Messages, "messages", d.Messages, "chat: messages a second, over all sessions")
 	fs.IntVar(&cfg.Size, "size", d.Size, "`bytes` of a message's text")
 	fs.DurationVar(&cfg.Duration, "duration", d.Duration, "of what follows the opening; broadcast and storm: at most")
-	fs.DurationVar(&cfg.Settle, "settle", d.Settle, "messages under way are lost when none has arrived for so long")
+	fs.DurationVar(&cfg.Settle, "settle", 0,
+		"messages under way are lost when none has arrived for so long (default the wait and 10s)")
 	fs.DurationVar(&cfg.Patience, "patience", d.Patience, "an answer may be late by so much, beyond the wait")
 	fs.IntVar(&cfg.Tries, "tries", d.Tries, "how often a request is sent before its session is given up")
 	fs.Var(&word[load.Login]{&cfg.Login}, "login",
@@ -100,6 +97,7 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.IntVar(&cfg.Reactors, "reactors", 0, "event loops; 0: one a core, or as many as descriptor tables need")
 	fs.StringVar(&cfg.Trigger, "trigger", "", "storm: shell `command` that restarts the edge")
 	fs.Var(&processesFlag{&cfg.Processes}, "pid", "`NAME=PID` of a process whose memory and CPU to report; repeatable")
+	fs.BoolVar(&cfg.Abandon, "abandon", false, "do not end the sessions at the end, but vanish")
 	fs.BoolVar(&cfg.AllowPublic, "allow-public", false, "load a target that is neither loopback nor private")
 }
 
@@ -148,6 +146,9 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	if err := cfg.WithDefaults().Validate(); err != nil {
 		return usageError{err}
 	}
+	// The sessions hold no pointers, so collecting often costs next to nothing, and waiting until there is as much
+	// garbage as there are sessions would double the memory.
+	debug.SetGCPercent(20)
 	var show func(load.Status)
 	if !o.quiet {
 		p := load.NewProgress(os.Stderr)

@@ -59,8 +59,10 @@ Try it:           megaphone demo
 In production:    megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279 --secret-file /etc/megaphone/secret
 An origin alone:  megaphone origin --listen 127.0.0.1:5279
 Any BOSH server:  megaphone origin --listen 127.0.0.1:5279 --bosh http://127.0.0.1:5280/http-bind
+Is the host fit?  megaphone doctor --sockets 1000000
 
-Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong.`,
+Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong;
+others are in the help of the command that has them.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
@@ -84,7 +86,7 @@ Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configura
 		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})))
 		return nil
 	}
-	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newVersion())
+	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newVersion())
 	return root
 }
 

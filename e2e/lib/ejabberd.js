@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { until } from './deadline.js';
 import { freePort, Program, secretFile } from './program.js';
 
 const script = fileURLToPath(new URL('../../scripts/ejabberd.sh', import.meta.url));
@@ -40,12 +41,19 @@ export class Ejabberd {
     }
   }
 
-  /** Starts an edge in front of it, or the demo: { program, address, url }. */
+  /** Starts `megaphone edge` or `megaphone demo` in front of it: { program, address, url }. */
   async front(command, ...flags) {
     const address = `127.0.0.1:${await freePort()}`;
     const program = await Program.start(command, '--listen', address, '--origin', `a=${this.link}`,
       '--secret-file', this.secret.file, ...flags);
     return { program, address, url: `http://${address}/http-bind` };
+  }
+
+  /** An edge in front of it, with its links up. */
+  async edge() {
+    const edge = await this.front('edge', '--reactors', 2, '--max-connections', 1000);
+    await until(30, 'two links', () => edge.program.output.split('msg="link up"').length > 2);
+    return edge;
   }
 
   async kill() {

@@ -30,7 +30,8 @@
 //
 // Several URLs are several servers that know nothing of each other's sessions. The session ID in the reply to a
 // creation gets the endpoint's tag appended, the same way as edges mark nodes (codec.Suffix), and each later request
-// goes where its tag says, without it; so no table is kept, and a gateway may be restarted under its sessions. The
+// goes where its tag says, without it; so no table is kept, and a gateway may be restarted under its sessions. Later
+// replies have no session ID: Prosody repeats it in each, and clients must not learn it without its tags there. The
 // tag is a hash of the URL as it is written: another spelling of it is another endpoint. With one URL there are no
 // tags.
 //
@@ -54,7 +55,8 @@
 //
 // # Gone, release, and the end of a link
 //
-// Gone, and the end of a link, close the socket: to the endpoint that looks as if the client had done so itself.
+// Gone, and the end of a link, close the socket: to the endpoint that looks as if the client had done so itself. (As it
+// does with clients, ejabberd looks at a socket again when its request is answered only, so its end lives until then.)
 //
 // An edge that drains wants its requests released. The endpoint cannot be asked to, and an empty 200 of our own would
 // lose what the endpoint says next in reply to this request. So the client gets 503, and comes again with the same

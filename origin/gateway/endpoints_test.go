@@ -47,8 +47,8 @@ func TestSessionsStay(t *testing.T) {
 		if q.body != "<body rid='2' sid='s1' x='y' "+ns+">z</body>" || q.req.ContentLength != int64(len(q.body)) {
 			t.Fatalf("the endpoint got %q", q.body)
 		}
-		q.answer(200, "<body sid='s1' "+ns+"/>") // only the reply to a creation is marked
-		r.want(id, 200, "<body sid='s1' "+ns+"/>")
+		q.answer(200, text("hi"))
+		r.want(id, 200, text("hi"))
 	}
 	if seen[a] == 0 || seen[b] == 0 {
 		t.Errorf("%d sessions at one endpoint, %d at the other", seen[a], seen[b])
@@ -128,4 +128,26 @@ func TestOneOfTwoIsDown(t *testing.T) {
 	id := r.post(poll(sid, 2))
 	at.next().answer(200, text("hi"))
 	r.want(id, 200, text("hi"))
+}
+
+// TestOnlyCreationsHaveSIDs: an endpoint that repeats the session ID in each reply, as Prosody does, does not spread it
+// without its tags, whoever has appended them.
+func TestOnlyCreationsHaveSIDs(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	for reply, want := range map[string]string{
+		"<body sid='s1' " + ns + "><a sid='s1'/></body>":     "<body " + ns + "><a sid='s1'/></body>",
+		"<body " + ns + " sid = \"s1\"/>":                    "<body " + ns + "/>",
+		"<?xml version='1.0'?>\n<body " + ns + "\nsid='' />": "<body " + ns + " />",
+		"<body xsid='sid' sid='sid' sidx='sid' " + ns + "/>": "<body xsid='sid' sidx='sid' " + ns + "/>",
+		"<body " + ns + "/>":                                 "<body " + ns + "/>",
+	} {
+		id := r.post(poll("s1", 2))
+		e.next().answer(200, reply)
+		r.want(id, 200, want)
+		id = r.post(create(""))
+		e.next().answer(200, reply)
+		r.want(id, 200, strings.TrimPrefix(reply, "<?xml version='1.0'?>\n"))
+	}
 }

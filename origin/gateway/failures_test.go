@@ -181,3 +181,23 @@ func TestOversizedReply(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestOversizedHead of a reply: as good as none.
+func TestOversizedHead(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	reply := func(size int) string {
+		head := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: "
+		return head + strings.Repeat("x", size-len(head)-len("\r\n\r\n")) + "\r\n\r\n"
+	}
+	id := r.post(poll("s1", 1))
+	e.next().reply(reply(headBytes))
+	r.want(id, 200, "")
+	id = r.post(poll("s1", 2))
+	e.next().reply(reply(headBytes + 1))
+	r.want(id, 503, "")
+	if s := r.stats(); s.Answered != 1 || s.Broken != 1 || s.Sockets > 1 { // the one may be a probe's
+		t.Errorf("%+v", s)
+	}
+}

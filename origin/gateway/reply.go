@@ -1,6 +1,10 @@
 package gateway
 
-import "megaphone/codec"
+import (
+	"bytes"
+
+	"megaphone/codec"
+)
 
 // Statuses that the gateway answers with itself.
 const (
@@ -12,7 +16,8 @@ const (
 // read makes of an endpoint's response what the client is to get. It keeps body.
 //
 // Statuses are kept, and so are bodies if they are BOSH's, without what stands before the element. Others, such as the
-// error pages of web servers and proxies, are nothing that a BOSH client could read: they stay here.
+// error pages of web servers and proxies, are nothing that a BOSH client could read: they stay here. So does a session
+// ID that is not a creation's: Prosody repeats it in each reply, without what edges and we have appended to it.
 func (c *call) read(status int, body []byte, tags bool) fate {
 	var b codec.Body
 	err := codec.ParseReplyBody(&b, body)
@@ -23,7 +28,11 @@ func (c *call) read(status int, body []byte, tags bool) fate {
 		return fateNotBOSH
 	case err == nil:
 		c.body = body[b.Start:]
-		if tags && c.creation && status == 200 && b.SID != nil {
+		switch {
+		case b.SID == nil:
+		case !c.creation:
+			c.body = withoutSID(c.body, b.SIDStart-b.Start, b.SIDEnd-b.Start)
+		case tags && status == 200:
 			at := b.SIDEnd - b.Start
 			p := make([]byte, 0, len(c.body)+1+codec.TagBytes+1)
 			p = codec.AppendSuffix(append(p, c.body[:at]...), c.endpoint.tag[:], c.legacy, "")
@@ -38,4 +47,14 @@ func (c *call) read(status int, body []byte, tags bool) fate {
 	}
 	c.status = statusBadGateway // a page, or a redirection, which no BOSH client follows
 	return fateNotBOSH
+}
+
+// withoutSID takes the attribute out of a tag, given where its value is. It moves what stands before it, and returns a
+// part of body.
+func withoutSID(body []byte, from, to int) []byte {
+	// Between the name and the value are only white space, "=" and a quote; in front of the name is white space.
+	name := bytes.LastIndex(body[:from], []byte("sid")) - 1
+	cut := to + len("'") - name
+	copy(body[cut:], body[:name])
+	return body[cut:]
 }

@@ -22,6 +22,7 @@ func (j *ejabberd) own() int {
 // TestCluster: two nodes of one ejabberd behind one edge. Sessions spread over both, requests go to their own node, and
 // users talk across. When one node stops, its users are told and those of the other notice nothing.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	file, secret := secretFile(t)
 	nodes := map[string]*ejabberd{}
 	nodes["a"] = startEjabberd(t, "--secret", secret, "--node", "a")
@@ -44,7 +45,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("sessions by tag: %v", at60)
 	}
 
-	alice, bob := logInOn(t, at, "alice", "a"), logInOn(t, at, "bob", "b")
+	alice, bob := logInAt(t, at, "alice", tag("a")), logInAt(t, at, "bob", tag("b"))
 	if a, b := nodes["a"].own(), nodes["b"].own(); a != 1 || b != 1 {
 		t.Errorf("%d sessions on a, %d on b", a, b)
 	}
@@ -86,20 +87,20 @@ func TestCluster(t *testing.T) {
 
 	nodes["b"].start()
 	edge.Linked(3 * edgeReactors) // those of b once more
-	talk(t, alice, logInOn(t, at, "bob", "b"))
+	talk(t, alice, logInAt(t, at, "bob", tag("b")))
 }
 
-// logInOn logs a user in whose session is on a node: where one goes is drawn by chance.
-func logInOn(t *testing.T, at endpoint, name, node string) *chatter {
+// logInAt logs a user in with a session ID that ends with a tag: where a session goes is drawn by chance.
+func logInAt(t *testing.T, at endpoint, name, tag string) *chatter {
 	t.Helper()
 	for range 100 {
 		user := logIn(t, at, name)
-		if strings.HasSuffix(user.session.SID, tag(node)) {
+		if strings.HasSuffix(user.session.SID, tag) {
 			return user
 		}
 		user.leave(t)
 	}
-	t.Fatalf("no session on node %s", node)
+	t.Fatalf("no session with the tag %s", tag)
 	return nil
 }
 

@@ -2,54 +2,97 @@ package peers
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// difference is one between what a client gets from mod_bosh and what it gets through an edge: two outcomes, of which
-// "*" stands for any part.
+// difference is one between what a client gets from a server itself and what it gets through an edge: two outcomes, of
+// which "*" stands for any part, and "~" for parts that are the same in both. It is wanted at some of the endpoints,
+// and must occur at each of those.
 type difference struct {
+	ends         string
 	dialogue     string
 	direct, edge string
 	why          string
 }
 
-const badRequest = " text/xml; charset=utf-8 keep-alive <body type='terminate' condition='bad-request' *"
+// The endpoints that are compared with a server itself.
+const (
+	module    = "module module+tags"                   // ejabberd's, our own
+	ejabberds = module + " gateway gateway+tags"       // and its mod_bosh
+	prosodys  = "prosody-gateway prosody-gateway+tags" // Prosody's BOSH endpoint
+	all       = ejabberds + " " + prosodys
+	tags      = "module+tags gateway+tags" // edge and gateway mark session IDs
+)
 
-// wanted lists every difference that there is, with its reason. All else must be the same.
+// at says whether the difference is wanted at an endpoint.
+func (d difference) at(end string) bool { return slices.Contains(strings.Fields(d.ends), end) }
+
+// sighting is a difference that has occurred at an endpoint.
+type sighting struct {
+	difference
+	end string
+}
+
+type sightings map[sighting]bool
+
+// What edges say themselves.
+const (
+	badRequest = " text/xml; charset=utf-8 keep-alive <body condition='bad-request' type='terminate' *"
+	tooLarge   = "413 text/plain; charset=utf-8 close *"
+	notAllowed = "405 text/plain; charset=utf-8 * *"
+)
+
+// wanted lists every difference that there is, with its reason. All else must be the same. The first that fits counts.
 var wanted = []difference{
-	{"*", "reason *", "reason OK",
+	{ejabberds, "*", "reason *", "reason OK",
 		"Clients match HTTP/1.1 200 OK as a whole; ejabberd has words of its own in the place of OK."},
-	{"*", "reason *", "reason Bad Request", "The same for 400."},
-	{"creation", "200 text/xml; charset=utf-8 *", "200 text/html; charset=utf-8 *",
+	{ejabberds, "*", "reason *", "reason Bad Request", "The same for 400."},
+	{prosodys, "*", "200~ sid='{sid}'~", "200~~",
+		"Prosody repeats the session ID in each reply; there it would be without the tags of edge and gateway."},
+	{all, "creation", "200 text/xml; charset=utf-8~", "200 text/html; charset=utf-8~",
 		"XEP-0124 section 7.1: the replies have the type that the client asked for in content."},
-	{"strict", "200 * <body *<stream:features>*", "200" + badRequest, "XEP-0124 section 14.1: no rid beyond 2^53-1."},
-	{"strict", "200 * <body *<stream:features>*", "400" + badRequest, "XEP-0124 section 6: no comments."},
+	{all, "strict", "200 * <body *<stream:features*", "200" + badRequest,
+		"XEP-0124 section 14.1: no rid beyond 2^53-1."},
+	{ejabberds, "strict", "200 * <body *<stream:features*", "400" + badRequest, "XEP-0124 section 6: no comments."},
+	{prosodys, "strict", "200 * <body *'bad-request'*", "400" + badRequest,
+		"XEP-0124 section 17.1: where comments are refused, a client that has not said ver gets 400."},
 
-	// The edge looks at the first tag only; what is wrong behind it is ejabberd's to say.
-	{"rid", "400 text/xml; charset=utf-8 keep-alive ", "200" + badRequest,
+	// The edge looks at the first tag only; what is wrong behind it is the server's to say.
+	{ejabberds, "rid", "400 text/xml; charset=utf-8 keep-alive ", "200" + badRequest,
 		"XEP-0124 section 17.2: a client that speaks ver is told the condition."},
-	{"malformed", "400 text/xml; charset=utf-8 keep-alive ", "400" + badRequest,
+	{prosodys, "rid", "200 * <body *'bad-request'*", "200" + badRequest, "The edge says it first, in its own words."},
+	{prosodys, "rid", "200 * <body *<stream:features*", "200" + badRequest,
+		"XEP-0124 section 14.1: no rid below zero."},
+	{prosodys, "rid", "500  close *", "200" + badRequest,
+		"Prosody stumbles over a rid that is no number."},
+	{ejabberds, "malformed", "400 text/xml; charset=utf-8 keep-alive ", "400" + badRequest,
 		"XEP-0124 section 17.1: others get 400; the condition beside it tells people."},
-	{"malformed", "400 text/html; charset=utf-8 keep-alive *", "400" + badRequest, "The same, and no page."},
-	{"*", "200 * <body * condition='item-not-found'/>", "200 * <body type='terminate' condition='item-not-found' *",
-		"With node tags the edge itself knows that a session ID without a tag is nobody's."},
-	{"sid", "200 * <body * condition='improper-addressing'/>",
-		"200 * <body type='terminate' condition='item-not-found' *",
-		"The same, for an empty session ID."},
+	{ejabberds, "malformed", "400 text/html; charset=utf-8 keep-alive *", "400" + badRequest, "The same, and no page."},
+	{prosodys, "malformed", "200 text/xml; charset=utf-8 keep-alive <body *condition='*", "400" + badRequest,
+		"The same; Prosody says 200 always, and item-not-found of some."},
 
-	{"oversized", "403 text/xml; charset=utf-8 keep-alive ", "413 text/plain; charset=utf-8 close *",
+	{prosodys, "http", "200 * <body *'item-not-found'*/>\n", "200 * <body *'item-not-found'*/>",
+		"RFC 9112 section 7: chunked bodies must be taken; Prosody takes them for empty, and has other words then."},
+	{tags, "sid", "200~ <body condition='improper-addressing'~", "200~ <body condition='item-not-found'~",
+		"With tags, edge and gateway know that an empty session ID is nobody's; ejabberd takes it for none."},
+
+	{ejabberds, "oversized", "403 text/xml; charset=utf-8 keep-alive ", tooLarge,
 		"The edge does not read what is too large, so it cannot go on with the connection; it says so in HTTP."},
+	{prosodys, "oversized", "200 *<body>xxx*", tooLarge, "The same. Prosody's limit is larger."},
 
-	{"http", "200 text/xml; charset=utf-8 keep-alive *mod_bosh*", "200 text/html; charset=utf-8 keep-alive *Megaphone*",
-		"A person who looks sees what is there, and the type of the page is right."},
-	{"http", "200 text/plain keep-alive ", "200  keep-alive ", "A preflight's answer has no body, so no type either."},
-	{"http", "400 text/xml; charset=utf-8 * <?xml *400 Bad Request*", "405 text/plain; charset=utf-8 * *",
+	{all, "http", "200 text/* keep-alive <*</html>*", "200 text/html; charset=utf-8 keep-alive *Megaphone*",
+		"A person who looks sees what is there."},
+	{ejabberds, "http", "200 text/plain keep-alive ", "200  keep-alive ",
+		"A preflight's answer has no body, so no type either."},
+	{ejabberds, "http", "400 text/xml; charset=utf-8 * <?xml *400 Bad Request*", notAllowed,
 		"RFC 9110 section 15.5.6: another method is not a bad request."},
-	{"http", "404 text/html; charset=utf-8 * *404 Not Found*", "404 text/plain; charset=utf-8 * Nothing here*",
+	{prosodys, "http", "404 text/html; charset=utf-8 * *404 Not Found*", notAllowed, "The same: nor is it not found."},
+	{all, "http", "404 text/html; charset=utf-8 * *404 Not Found*", "404 text/plain; charset=utf-8 * Nothing here*",
 		"A page of the edge's own."},
-	{"http", "400 text/html; charset=utf-8 * Missing Host header", "200 * *item-not-found*",
+	{ejabberds, "http", "400 text/html; charset=utf-8 * Missing Host header", "200 * *item-not-found*",
 		"RFC 1945: HTTP/1.0 has no Host; XEP-0124 section 4 wants HTTP/1.0 to work."},
-	{"http", "400 text/html; charset=utf-8 * *400 Bad Request*", "200 * *item-not-found*",
+	{ejabberds, "http", "400 text/html; charset=utf-8 * *400 Bad Request*", "200 * *item-not-found*",
 		"RFC 9112 section 7: chunked bodies must be taken; ejabberd takes none."},
 }
 
@@ -62,31 +105,47 @@ func (o outcome) lines() []string {
 }
 
 // compared gives the differences that are not wanted, and notes those that are. It is one line of each.
-func compared(dialogue string, direct, edge outcome, seen map[difference]bool) (unwanted [][2]string) {
+func compared(dialogue, end string, direct, edge outcome, seen sightings) (unwanted [][2]string) {
 	edges := edge.lines()
 	for i, line := range direct.lines() {
 		if i == 1 && direct.status != edge.status {
 			break
 		}
-		if line != edges[i] && !known(dialogue, line, edges[i], seen) {
+		if line != edges[i] && !known(dialogue, end, line, edges[i], seen) {
 			unwanted = append(unwanted, [2]string{line, edges[i]})
 		}
 	}
 	return unwanted
 }
 
-func known(dialogue, direct, edge string, seen map[difference]bool) bool {
+func known(dialogue, end, direct, edge string, seen sightings) bool {
 	for _, d := range wanted {
-		if fits(d.dialogue, dialogue) && fits(d.direct, direct) && fits(d.edge, edge) {
-			seen[d] = true
+		if d.at(end) && (d.dialogue == "*" || d.dialogue == dialogue) && d.fits(direct, edge) {
+			seen[sighting{d, end}] = true
 			return true
 		}
 	}
 	return false
 }
 
-// fits reports whether text is as the pattern says.
-func fits(pattern, text string) bool {
-	quoted := strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `.*`)
-	return regexp.MustCompile(`(?s)^` + quoted + `$`).MatchString(text)
+// fits reports whether the outcomes are as the difference says.
+func (d difference) fits(direct, edge string) bool {
+	same := pattern(d.direct).FindStringSubmatch(direct)
+	if same == nil {
+		return false
+	}
+	text := regexp.QuoteMeta(d.edge)
+	for _, part := range same[1:] {
+		text = strings.Replace(text, "~", regexp.QuoteMeta(part), 1)
+	}
+	return whole(text).MatchString(edge)
+}
+
+// pattern has a group for each "~".
+func pattern(text string) *regexp.Regexp {
+	return whole(strings.ReplaceAll(regexp.QuoteMeta(text), "~", "(.*)"))
+}
+
+func whole(quoted string) *regexp.Regexp {
+	return regexp.MustCompile(`(?s)^` + strings.ReplaceAll(quoted, `\*`, `.*`) + `$`)
 }

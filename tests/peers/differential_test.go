@@ -7,41 +7,68 @@ import (
 	"testing"
 )
 
-// TestDialogues plays every dialogue of testdata against ejabberd's own mod_bosh and through an edge, once with and
-// once without node tags, and compares step by step. A difference must be one that is wanted, and each of those must
-// occur.
+// TestDialogues plays the dialogues against ejabberd's own mod_bosh, and in front of it through an edge with
+// mod_megaphone and through an edge with the gateway.
 func TestDialogues(t *testing.T) {
+	t.Parallel()
 	file, secret := secretFile(t)
 	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "6")
-	ends := []endpoint{
-		j.direct(),
-		through("edge", serveEdge(t, 1, "a="+j.link, file)),
-		through("edge with node tags", serveEdge(t, 1, "a="+j.link, file, "--node-tags", "on")),
-	}
+	twice := j.url() + "," + strings.Replace(j.url(), "127.0.0.1", "localhost", 1)
 	base := j.census()
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no dialogues: %v", err)
-	}
+	t.Run("all", func(t *testing.T) {
+		compareAll(t, "ejabberd", []endpoint{
+			j.direct(),
+			through("module", serveEdge(t, 1, "a="+j.link, file)),
+			through("module+tags", serveEdge(t, 1, "a="+j.link, file, "--node-tags", "on")),
+			behind(t, "gateway", file, j.url()),
+			behind(t, "gateway+tags", file, twice, "--node-tags", "on"),
+		})
+	})
+	j.back(base)
+}
+
+// TestProsodyDialogues does the same with Prosody's BOSH endpoint and the gateway.
+func TestProsodyDialogues(t *testing.T) {
+	t.Parallel()
+	file, _ := secretFile(t)
+	p := startProsody(t, "--max-inactivity", "6")
+	twice := p.url() + "," + strings.Replace(p.url(), "127.0.0.1", "localhost", 1)
+	compareAll(t, "prosody", []endpoint{
+		p.direct(),
+		behind(t, "prosody-gateway", file, p.url()),
+		behind(t, "prosody-gateway+tags", file, twice, "--node-tags", "on"),
+	})
+}
+
+// compareAll plays the dialogues that are there for a server at each of the ends, the first of which is the server
+// itself, and compares step by step. A difference must be one that is wanted, and each of those must occur.
+func compareAll(t *testing.T, server string, ends []endpoint) {
 	var played []*performance
 	var playing sync.WaitGroup
-	for _, f := range files {
-		name := strings.TrimSuffix(filepath.Base(f), ".txt")
-		p := &performance{name: name, steps: readDialogue(t, name+".txt")}
-		played = append(played, p)
-		playing.Go(func() { p.play(ends) })
+	for _, dir := range []string{"", server} {
+		files, err := filepath.Glob(filepath.Join("testdata", dir, "*.txt"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no dialogues in %q: %v", dir, err)
+		}
+		for _, f := range files {
+			file := filepath.Join(dir, filepath.Base(f))
+			p := &performance{name: strings.TrimSuffix(filepath.Base(f), ".txt"), steps: readDialogue(t, file)}
+			played = append(played, p)
+			playing.Go(func() { p.play(server, ends) })
+		}
 	}
 	playing.Wait()
-	seen := map[difference]bool{}
+	seen := sightings{}
 	for _, p := range played {
 		t.Run(p.name, func(t *testing.T) { p.compare(t, seen) })
 	}
 	for _, d := range wanted {
-		if !seen[d] {
-			t.Errorf("a wanted difference does not occur: %+v", d)
+		for _, end := range ends[1:] {
+			if d.at(end.name) && !seen[sighting{d, end.name}] {
+				t.Errorf("a wanted difference does not occur at %s: %+v", end.name, d)
+			}
 		}
 	}
-	j.back(base)
 }
 
 // performance is a dialogue and how it went, first directly and then elsewhere.
@@ -53,10 +80,10 @@ type performance struct {
 	err      error
 }
 
-func (p *performance) play(ends []endpoint) {
+func (p *performance) play(server string, ends []endpoint) {
 	p.ends = ends
 	for i, at := range ends {
-		got, err := play(at, accounts[i], p.name, p.steps)
+		got, err := play(server, at, accounts[i], p.name, p.steps)
 		if err != nil {
 			p.err = err
 			return
@@ -65,14 +92,14 @@ func (p *performance) play(ends []endpoint) {
 	}
 }
 
-func (p *performance) compare(t *testing.T, seen map[difference]bool) {
+func (p *performance) compare(t *testing.T, seen sightings) {
 	if p.err != nil {
 		t.Fatal(p.err)
 	}
 	for i, direct := range p.outcomes[0] {
-		for end := 1; end < len(p.ends); end++ {
-			for _, d := range compared(p.name, direct, p.outcomes[end][i], seen) {
-				t.Errorf("%s: %s gives\n  %q\nand directly\n  %q", direct.where, p.ends[end].name, d[1], d[0])
+		for n, end := range p.ends[1:] {
+			for _, d := range compared(p.name, end.name, direct, p.outcomes[n+1][i], seen) {
+				t.Errorf("%s: %s gives\n  %q\nand directly\n  %q", direct.where, end.name, d[1], d[0])
 			}
 		}
 	}
@@ -84,9 +111,12 @@ func TestDifferencesAreFound(t *testing.T) {
 		connection: "keep-alive", body: "<body type='terminate'/>"}
 	ok := o
 	ok.reason = "OK"
-	seen := map[difference]bool{}
-	if d := compared("plain", o, ok, seen); len(d) != 0 || !seen[wanted[0]] {
+	seen := sightings{}
+	if d := compared("plain", "module", o, ok, seen); len(d) != 0 || !seen[sighting{wanted[0], "module"}] {
 		t.Errorf("%q is not wanted, of all that is there %v was seen", d, seen)
+	}
+	if d := compared("plain", "prosody", o, ok, seen); len(d) != 1 {
+		t.Errorf("what is wanted with ejabberd only gives the differences %q with prosody", d)
 	}
 	for name, change := range map[string]func(o *outcome){
 		"body":         func(o *outcome) { o.body = "<body type='terminate' />" },
@@ -97,7 +127,7 @@ func TestDifferencesAreFound(t *testing.T) {
 	} {
 		other := ok
 		change(&other)
-		if d := compared("plain", o, other, seen); len(d) != 1 {
+		if d := compared("plain", "module", o, other, seen); len(d) != 1 {
 			t.Errorf("another %s gives the differences %q", name, d)
 		}
 	}

@@ -3,7 +3,8 @@
 //
 //	dialogue (testdata/*.txt) ──┬── mod_bosh, over HTTP ────────────┐
 //	                            ├── edge ──► mod_megaphone ─────────┼─► the same ejabberd
-//	                            └── edge with node tags ──► ... ────┘
+//	                            ├── edge with node tags ──► ... ────┤
+//	                            └── edge ──► gateway ──► mod_bosh ──┘
 //
 // A dialogue is what one BOSH client says, request by request. It is played at each endpoint, and what comes back is
 // compared step by step. What may differ is listed in differences_test.go, each with its reason; what is listed must

@@ -11,15 +11,12 @@ import (
 	"megaphone/tests/rig"
 )
 
-// endpoint is where BOSH clients connect to: an ejabberd itself, or something in front of it.
+// endpoint is where BOSH clients connect to: a server itself, or something in front of it.
 type endpoint struct {
-	name       string
+	name       string // see difference
 	addr, path string
-	direct     bool // it is ejabberd itself
+	edge       bool // there is an edge in front
 }
-
-// direct is ejabberd's own mod_bosh over HTTP.
-func (j *ejabberd) direct() endpoint { return endpoint{"mod_bosh", j.addr, j.path, true} }
 
 // secretFile is a file with a secret.
 func secretFile(t testing.TB) (file, secret string) {
@@ -45,9 +42,23 @@ func serveEdge(t testing.TB, nodes int, origins, secretFile string, flags ...str
 	return rig.Serve(t, append(args, flags...)...).Linked(nodes * edgeReactors)
 }
 
+// serveGateway starts a gateway to BOSH endpoints.
+func serveGateway(t testing.TB, secretFile, urls string, flags ...string) *rig.Process {
+	t.Helper()
+	args := []string{"origin", "--listen", "127.0.0.1:0", "--bosh", urls, "--secret-file", secretFile}
+	return rig.Serve(t, append(args, flags...)...)
+}
+
+// behind is an edge with a gateway to BOSH endpoints, as an endpoint.
+func behind(t testing.TB, name, secretFile, urls string, flags ...string) endpoint {
+	t.Helper()
+	g := serveGateway(t, secretFile, urls)
+	return through(name, serveEdge(t, 1, "g="+g.Addr, secretFile, flags...))
+}
+
 // through is an edge as an endpoint.
 func through(name string, edge *rig.Process) endpoint {
-	return endpoint{name, edge.Addr, "/http-bind", false}
+	return endpoint{name: name, addr: edge.Addr, path: "/http-bind", edge: true}
 }
 
 // freePort is a port of 127.0.0.1 that was free a moment ago, below those that the kernel gives to clients.

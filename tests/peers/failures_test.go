@@ -14,6 +14,7 @@ const inactivity = "5"
 // TestEjabberdKilled: while ejabberd is away, clients are told to come again; when it is back, that it does not know
 // their sessions, and they log in anew.
 func TestEjabberdKilled(t *testing.T) {
+	t.Parallel()
 	file, secret := secretFile(t)
 	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity)
 	edge := serveEdge(t, 1, "a="+j.link, file)
@@ -50,6 +51,7 @@ func TestEjabberdKilled(t *testing.T) {
 // TestLinkCut: the links break twice while two people talk. The edge answers what it holds with 503, the clients send
 // it again over new links, and the sessions go on.
 func TestLinkCut(t *testing.T) {
+	t.Parallel()
 	file, secret := secretFile(t)
 	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity)
 	wire := newRelay(t, j.link)
@@ -82,6 +84,7 @@ func TestLinkCut(t *testing.T) {
 // TestEdgeKilled: the edge is killed twice while two people talk, and another takes its place. ejabberd gets rid of the
 // dead one's links, and the sessions go on.
 func TestEdgeKilled(t *testing.T) {
+	t.Parallel()
 	file, secret := secretFile(t)
 	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity)
 	edge := serveEdge(t, 1, "a="+j.link, file)
@@ -100,6 +103,7 @@ func TestEdgeKilled(t *testing.T) {
 // TestClientsVanish: clients that go away while their requests are held leave no id and no process behind, and their
 // sessions end by themselves.
 func TestClientsVanish(t *testing.T) {
+	t.Parallel()
 	const clients = 30
 	file, secret := secretFile(t)
 	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "2")

@@ -14,7 +14,8 @@ import (
 //	> a BODY                    connection a posts a body; connections come into being when they are first used
 //	raw a "HEAD" BODY           connection a sends a head in Go's syntax and a body; $length is the body's
 //	< a STATUS TEXT             the answer on a has the status, and the text in its body
-//	roughly a STATUS TEXT       the same, where it is ejabberd's timing that decides what else is in the body
+//	< a STATUS TEXT | STATUS TEXT   the same, first ejabberd's, then prosody's
+//	roughly a STATUS TEXT       as "<", where it is the server's timing that decides what else is in the body
 //	gather a N                  the answers on a, and to empty requests after it, until they have N elements in all
 //	silent a TIME               no answer on a for so long
 //	close a                     the client closes connection a
@@ -36,7 +37,7 @@ type step struct {
 	rest  string
 }
 
-// readDialogue parses a dialogue of testdata.
+// readDialogue parses a dialogue of testdata; those that it includes are in testdata itself.
 func readDialogue(t testing.TB, name string) (steps []step) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
@@ -68,8 +69,12 @@ func readDialogue(t testing.TB, name string) (steps []step) {
 	return steps
 }
 
-// expected is what is behind "<".
-func (s step) expected() (status, text string) {
-	status, text, _ = strings.Cut(s.rest, " ")
+// expected is what is behind "<", of ejabberd or of prosody.
+func (s step) expected(server string) (status, text string) {
+	what, prosodys, both := strings.Cut(s.rest, " | ")
+	if both && server == "prosody" {
+		what = prosodys
+	}
+	status, text, _ = strings.Cut(what, " ")
 	return status, text
 }

@@ -4,7 +4,9 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/hex"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -93,7 +95,7 @@ var random = []struct {
 }{
 	{"sid", regexp.MustCompile(`\ssid='([^']+)'`)},
 	{"authid", regexp.MustCompile(`\sauthid='([^']+)'`)},
-	{"user", regexp.MustCompile(`<jid>(\d+)@`)},
+	{"user", regexp.MustCompile(`<jid>([^<@]+)@`)},
 	{"id", regexp.MustCompile(`\sid='(\d{6,}|rosterPush\d+)'`)},
 }
 
@@ -102,14 +104,27 @@ type normaliser struct{ names map[string]string }
 
 func (n *normaliser) normalise(body string) string {
 	for _, r := range random {
-		for _, m := range r.pattern.FindAllStringSubmatch(body, -1) {
-			if n.names[m[1]] == "" {
-				n.names[m[1]] = "{" + r.name + "}"
-			}
-		}
+		body = r.pattern.ReplaceAllStringFunc(body, func(match string) string {
+			value := r.pattern.FindStringSubmatch(match)[1]
+			n.names[value] = "{" + r.name + "}"
+			return strings.Replace(match, value, n.names[value], 1)
+		})
 	}
-	for value, name := range n.names {
-		body = strings.ReplaceAll(body, value, name)
+	// With tags, one value may begin with another.
+	values := slices.SortedFunc(maps.Keys(n.names), func(a, b string) int { return len(b) - len(a) })
+	for _, value := range values {
+		body = strings.ReplaceAll(body, value, n.names[value])
 	}
-	return body
+	return tagPattern.ReplaceAllStringFunc(body, func(tag string) string {
+		attributes := attributePattern.FindAllString(tag, -1)
+		slices.Sort(attributes)
+		i := 0
+		return attributePattern.ReplaceAllStringFunc(tag, func(string) string { i++; return attributes[i-1] })
+	})
 }
+
+// The order of attributes means nothing in XML, and is another one each time that Prosody starts.
+var (
+	tagPattern       = regexp.MustCompile(`^<body[^>]*>`)
+	attributePattern = regexp.MustCompile(`[\w:]+='[^']*'`)
+)

@@ -13,6 +13,8 @@
 -export([start/3, start_link/3, accept/1, listen_opt_type/1, listen_options/0]).
 %% ejabberd commands and hooks
 -export([links/0, stats/0, drain/0]).
+%% ext_mod
+-export([pre_uninstall/0]).
 
 -include("ejabberd_commands.hrl").
 
@@ -42,6 +44,13 @@ stop(Host) ->
 
 reload(_Host, _NewOpts, _OldOpts) ->
     ok.
+
+%% module_uninstall and module_upgrade unload this module and leave all others: they would go on as they were, and those
+%% of two versions together. The links end with them; edges dial again, and clients send again.
+pre_uninstall() ->
+    lists:foreach(fun(Pid) -> supervisor:terminate_child(mod_megaphone_sup, Pid) end, link_pids()),
+    lists:foreach(fun(Module) -> code:purge(Module), code:delete(Module) end,
+                  [M || {M, _} <- code:all_loaded(), lists:prefix("mod_megaphone_", atom_to_list(M))]).
 
 depends(_Host, _Opts) ->
     [{mod_bosh, hard}].

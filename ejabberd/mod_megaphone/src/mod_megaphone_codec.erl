@@ -240,8 +240,8 @@ mac(Secret, Role, A, B, Name) ->
 
 %% Compares two MACs in a time that does not depend on where they differ.
 -spec equal(<<_:256>>, <<_:256>>) -> boolean().
-equal(<<A:256>>, <<B:256>>) ->
-    A bxor B =:= 0.
+equal(A, B) ->
+    crypto:hash_equals(A, B).
 
 %%% Hexadecimal digits, lower-case
 

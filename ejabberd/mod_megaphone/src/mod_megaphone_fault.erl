@@ -2,11 +2,14 @@
 %%% with the number of times that were passed over, so that nobody can fill a disk.
 -module(mod_megaphone_fault).
 
--export([reason/1, peer/3, ended/3, log/3]).
+-export([reason/1, peer/3, ended/3, log/3, without_values/1]).
 
 -include("logger.hrl").
 
 -type fault() :: mod_megaphone_stats:fault().
+
+%% As much of what an edge says goes into the log.
+-define(MAX_TEXT_BYTES, 256).
 
 %% What the edge is told; undefined where there is nobody to tell.
 -spec reason(fault()) -> binary() | undefined.
@@ -21,7 +24,8 @@ reason(_) -> undefined.
 %% The edge says that it closes the link, and why.
 -spec peer(Edge :: binary(), From :: binary(), Text :: binary()) -> ok.
 peer(Edge, From, Text) ->
-    log(peer, "the edge ~ts at ~ts closes its link: ~ts", [Edge, From, Text]).
+    log(peer, "the edge ~ts at ~ts closes its link: ~ts",
+        [Edge, From, binary:part(Text, 0, min(byte_size(Text), ?MAX_TEXT_BYTES))]).
 
 %% A link ended for another reason than that the edge closed it.
 -spec ended(fault(), Edge :: binary(), From :: binary()) -> ok.
@@ -42,3 +46,11 @@ log(Class, Format, Args) ->
         {true, N} -> ?WARNING_MSG("Megaphone: " ++ Format ++ " (and ~B times more since the last time)", Args ++ [N]);
         false -> ok
     end.
+
+%% A stack trace that tells how many arguments a function was called with, and not which: passwords may be among them.
+-spec without_values([tuple()]) -> [tuple()].
+without_values(Stack) ->
+    [case Call of
+         {Module, Function, Args, Where} when is_list(Args) -> {Module, Function, length(Args), Where};
+         _ -> Call
+     end || Call <- Stack].

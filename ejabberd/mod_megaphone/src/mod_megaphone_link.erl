@@ -14,7 +14,7 @@
 -behaviour(gen_server).
 
 -export([start/3, start_link/3, accept/1, info/1, drain/1]).
--export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
 
 -include("logger.hrl").
 
@@ -86,16 +86,16 @@ drain(Pid) ->
 
 init({Socket, Opts}) ->
     process_flag(trap_exit, true),
-    Defaults = maps:from_list(mod_megaphone:listen_options()),
-    {ok, #state{socket = Socket, opts = maps:merge(Defaults, maps:from_list(Opts)),
+    All = maps:merge(maps:from_list(mod_megaphone:listen_options()), maps:from_list(Opts)),
+    #{secret := Secret, high_water := High, max_unsent := Max} = All,
+    {ok, #state{socket = Socket,
+                opts = All#{secret := mod_megaphone_handshake:hidden(Secret), max_unsent := max(Max, 2 * High)},
                 outbox = mod_megaphone_outbox:new(Socket)}, ?LINGER_MS}.
 
 handle_cast(accept, #state{stage = accepted} = State) ->
     {noreply, State, {continue, greet}};
-handle_cast(drain, #state{stage = up} = State) ->
-    next(control(<<"drain\n">>, State));
-handle_cast(_, State) ->
-    next(State).
+handle_cast(drain, #state{stage = up} = State) -> next(control(<<"drain\n">>, State));
+handle_cast(_, State) -> next(State).
 
 handle_continue(greet, #state{socket = Socket, opts = #{name := Name, max_contents := Max}} = State) ->
     case {inet:setopts(Socket, [{buffer, ?READ_BYTES}]), inet:peername(Socket)} of
@@ -122,15 +122,16 @@ handle_call(info, From, #state{outbox = Outbox} = State) ->
 handle_info(timeout, #state{stage = accepted} = State) ->
     stop(io, State);
 handle_info(timeout, #state{outbox = Outbox} = State) ->
-    next(State#state{outbox = mod_megaphone_outbox:flush(Outbox)});
+    maybe_read_on(State#state{outbox = mod_megaphone_outbox:flush(Outbox)});
 handle_info({tcp, Socket, _}, #state{socket = Socket, stage = closing} = State) ->
     read_on(State);
-handle_info({tcp, Socket, Bytes}, #state{socket = Socket} = State) ->
+handle_info({tcp, Socket, Bytes}, #state{socket = Socket, outbox = Outbox} = State) ->
     N = byte_size(Bytes),
     mod_megaphone_stats:add(reads, 1),
     mod_megaphone_stats:add(bytes_in, N),
+    %% What waits leaves before each read: with an edge that always has more to say, no message would never be.
     take_bytes(Bytes, State#state{reading = false, heard_at = now_ms(), pinged = false, reads = State#state.reads + 1,
-                                  bytes_in = State#state.bytes_in + N});
+                                  bytes_in = State#state.bytes_in + N, outbox = mod_megaphone_outbox:flush(Outbox)});
 handle_info({'EXIT', Pid, {reply, Id, Status, Body}}, State) ->
     next(reply_to(Id, Pid, Status, Body, State));
 handle_info({wrote, N}, #state{outbox = Outbox} = State) ->
@@ -155,7 +156,21 @@ handle_info(_, State) ->                % {garbage_collect, swept, _} among othe
 
 %% The request processes are linked to this one, and end with it.
 terminate(_Reason, #state{socket = Socket}) ->
+    %% To close waits 5 s for an edge that does not read, with all that is linked and all who ask how the link is.
+    case inet:getstat(Socket, [send_pend]) of
+        {ok, [{send_pend, N}]} when N > 0 -> inet:setopts(Socket, [{linger, {true, 0}}]);
+        _ -> ok
+    end,
     gen_tcp:close(Socket).
+
+%% What clients say is not for the log, should this process crash.
+format_status(Status) ->
+    maps:map(fun(state, #state{} = State) -> {State#state.stage, State#state.name, State#state.from};
+                (message, {tcp, _, Bytes}) -> {tcp, byte_size(Bytes)};
+                (message, {'EXIT', Pid, {reply, Id, Code, _}}) -> {'EXIT', Pid, {reply, Id, Code}};
+                (reason, {Reason, Stack}) when is_list(Stack) -> {Reason, mod_megaphone_fault:without_values(Stack)};
+                (_, Value) -> Value
+             end, Status).
 
 %% What waits leaves as soon as no message does.
 next(#state{outbox = Outbox, opts = #{max_unsent := Max}} = State) ->
@@ -260,7 +275,8 @@ welcome(#{name := Name} = Hello, #state{nonce = Nonce, edge_max = Max, opts = #{
             {fault, Fault, State#state{name = Name}}
     end.
 
-%% The client went away. What its session says next stays in the session's cache for the client's next try.
+%% The client went away, maybe with its last words just sent: the engine gets them all the same. What its session says
+%% next stays in the session's cache for the client's next try.
 gone(Id, #state{live = Live} = State) ->
     case mod_megaphone_live:gone(Id, Live) of
         {ok, Rest} ->
@@ -298,10 +314,9 @@ reply_to(Id, Pid, Status, Body, #state{live = Live, edge_max = Max} = State) ->
 
 %% The writer ends when it has written our last words. A request process that ends without an answer was killed.
 exited(Pid, Reason, #state{live = Live, outbox = Outbox} = State) ->
-    Writer = mod_megaphone_outbox:writer(Outbox),
-    case mod_megaphone_live:find(Pid, Live) of
-        _ when Pid =:= Writer, Reason =:= normal -> next(State);
-        _ when Pid =:= Writer -> stop(io, State);
+    case Pid =:= mod_megaphone_outbox:writer(Outbox) orelse mod_megaphone_live:find(Pid, Live) of
+        true when Reason =:= normal -> next(State);
+        true -> stop(io, State);
         {ok, Id} ->
             mod_megaphone_stats:add(crashed, 1),
             mod_megaphone_fault:log(crashed, "the process of a request ended without an answer: ~p", [Reason]),
@@ -331,7 +346,7 @@ read_on(#state{stage = Stage, socket = Socket, outbox = Outbox, opts = #{high_wa
 
 maybe_read_on(#state{reading = false, outbox = Outbox, opts = #{high_water := High}} = State) ->
     case mod_megaphone_outbox:unsent(Outbox) =< High div 2 of
-        true -> read_on(State);
+        true -> read_on(State#state{heard_at = now_ms()});     % nothing could be heard before
         false -> next(State)
     end;
 maybe_read_on(State) ->
@@ -353,13 +368,15 @@ check_liveness(#state{reading = Reading, opts = #{ping_timeout := Timeout}} = St
         _ -> next(State)
     end.
 
-%% An edge that is not read from, because it does not read, is alive as long as something can be sent.
+%% Who has not said hello has one ping timeout for it, whatever else comes. An edge that is not read from, because it
+%% does not read, is alive as long as something can be sent.
+sign_of_life(#state{stage = greeting, opened_at = Opened}) -> Opened;
 sign_of_life(#state{reading = true, heard_at = Heard}) -> Heard;
 sign_of_life(#state{heard_at = Heard, moved_at = Moved}) -> max(Heard, Moved).
 
 %%% The end
 
-%% Tells the edge why, and ends the link when it has had the time to hear it.
+%% Tells the edge why, and ends the link when it has had time to hear it.
 close(Fault, #state{live = Live} = State) ->
     erlang:send_after(?LINGER_MS, self(), linger_end),
     Said = case mod_megaphone_fault:reason(Fault) of

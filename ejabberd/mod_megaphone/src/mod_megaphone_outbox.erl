@@ -49,7 +49,7 @@ append(Frame, #outbox{batch = Batch, bytes = Bytes, frames = Frames} = Outbox) -
 -spec flush(outbox()) -> outbox().
 flush(#outbox{writing = false, bytes = Bytes, frames = Frames, frames_out = FramesOut} = Outbox) when Bytes > 0 ->
     mod_megaphone_stats:add(frames_out, Frames),
-    Flushed = case Bytes =< ?DIRECT_BYTES andalso inet:getstat(Outbox#outbox.socket, [send_pend]) of
+    Flushed = case direct(Bytes, Outbox#outbox.socket) andalso inet:getstat(Outbox#outbox.socket, [send_pend]) of
                   {ok, [{send_pend, 0}]} -> send(Outbox);
                   _ ->
                       mod_megaphone_writer:write(Outbox#outbox.writer, Outbox#outbox.batch),
@@ -58,6 +58,10 @@ flush(#outbox{writing = false, bytes = Bytes, frames = Frames, frames_out = Fram
     finish(Flushed#outbox{batch = [], bytes = 0, frames = 0, frames_out = FramesOut + Frames});
 flush(Outbox) ->
     Outbox.
+
+%% Only the socket that is a port has a queue, and says what is in it: not that of `inet_backend` socket.
+direct(Bytes, Socket) ->
+    is_port(Socket) andalso Bytes =< ?DIRECT_BYTES.
 
 %% Two processes less are woken than by way of the writer, which is most of what a write costs on an idle node.
 send(#outbox{socket = Socket, batch = Batch, bytes = Bytes} = Outbox) ->

@@ -1,5 +1,6 @@
 %%% Counters of all links of this node, and when what was logged last. They live in two arrays of 64-bit words that
-%%% any process may write without a lock; loading the module makes them, and loading a newer version keeps them.
+%%% any process may write without a lock; loading the module makes them, and loading it again keeps them while they are
+%%% the same.
 -module(mod_megaphone_stats).
 
 -export([add/2, all/0, log_due/1, set_draining/1, draining/0]).
@@ -30,19 +31,20 @@
 -define(CLASSES, [crashed, unknown_verbs, refused | ?FAULTS]).
 
 init() ->
+    Places = numbered(?COUNTERS ++ [{ended, F} || F <- ?FAULTS]),
+    Classes = numbered(?CLASSES),
     case persistent_term:get(?MODULE, undefined) of
-        undefined ->
-            Names = ?COUNTERS ++ [{ended, F} || F <- ?FAULTS],
-            Classes = length(?CLASSES),
-            persistent_term:put(?MODULE, #{counters => counters:new(length(Names), [write_concurrency]),
-                                           places => maps:from_list(lists:zip(Names, lists:seq(1, length(Names)))),
-                                           logged => atomics:new(2 * Classes, []),
-                                           draining => atomics:new(1, []),
-                                           classes => maps:from_list(lists:zip(?CLASSES, lists:seq(1, Classes)))}),
-            ok;
+        #{places := Places, classes := Classes} -> ok;
         _ ->
-            ok
+            persistent_term:put(?MODULE, #{counters => counters:new(map_size(Places), [write_concurrency]),
+                                           places => Places,
+                                           logged => atomics:new(2 * map_size(Classes), []),
+                                           draining => atomics:new(1, []),
+                                           classes => Classes})
     end.
+
+numbered(Names) ->
+    maps:from_list(lists:zip(Names, lists:seq(1, length(Names)))).
 
 -spec add(counter(), integer()) -> ok.
 add(Counter, N) ->

@@ -27,7 +27,7 @@ requests_test_() ->
                  a_request_process_is_killed, too_many_at_once, a_reply_that_the_edge_does_not_take]).
 
 control_test_() ->
-    with_engine([gone_ends_the_process, an_id_used_again_after_gone, gone_that_crossed_the_reply,
+    with_engine([gone_leaves_the_request_to_the_engine, an_id_used_again_after_gone, gone_that_crossed_the_reply,
                  release_leaves_requests_held, ping_gets_pong, unknown_verbs_are_ignored, drain_is_told]).
 
 ends_test_() ->
@@ -218,14 +218,18 @@ a_reply_that_the_edge_does_not_take() ->
 
 %%% Control lines
 
-gone_ends_the_process() ->
-    Edge = test_edge:request(test_edge:up([]), 16#a, <<"<b/>">>),
-    {Pid, _, _} = asked(),
-    Monitor = monitor(process, Pid),
-    test_edge:control(Edge, <<"gone 000000000000000a\n">>),
-    receive {'DOWN', Monitor, process, Pid, killed} -> ok end,
-    ?assertMatch(#{live := 0, stage := up}, test_edge:info(Edge)),
-    test_edge:close(Edge).
+gone_leaves_the_request_to_the_engine() ->
+    Before = count(stale_replies),
+    Edge = test_edge:up([]),
+    test_edge:send(Edge, [test_edge:frame(16#a, <<"<last-words/>">>),
+                          test_edge:frame(0, <<"gone 000000000000000a\nping a\n">>)]),
+    {<<"pong a\n">>, Next} = test_edge:recv_control(Edge),
+    ?assertMatch(#{live := 0, stage := up}, test_edge:info(Next)),
+    {Pid, <<"<last-words/>">>, _} = asked(),
+    Pid ! {answer, {200, [], <<"<too-late/>">>}},
+    test_edge:await(fun() -> count(stale_replies) =:= Before + 1 end),
+    {1, <<"<echo/>">>, Last} = test_edge:recv(test_edge:request(Next, 1, <<"<echo/>">>)),
+    test_edge:close(Last).
 
 %% The reply of the one before, if it still came, would be another client's.
 an_id_used_again_after_gone() ->

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"megaphone/edge"
+	"megaphone/loop"
+	"megaphone/tuning"
+)
+
+// exitUnfit is the status of a doctor that found the host too small.
+const exitUnfit = 3
+
+// statusError ends the program with a status, after all was said.
+type statusError int
+
+func (s statusError) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// doctorOptions are the flags of doctor.
+type doctorOptions struct {
+	sockets       int
+	tables, root  string
+	json, explain bool
+}
+
+func newDoctor() *cobra.Command {
+	var o doctorOptions
+	cmd := &cobra.Command{
+		Use:   "doctor --sockets N",
+		Short: "Say whether this host fits N sockets, what is to be set, and why",
+		Long: `doctor reads /proc and /sys, compares each knob with what N sockets need, adds up the memory that
+they take, and changes nothing. scripts/tune.sh sets what it asks for, by the same formulas, and undoes it.
+
+N is all sockets of the host: an edge's clients (its --max-connections), and those of a load generator that runs on
+the same machine as well. The memory is what is available now, so ask before an edge runs, not beside it.
+
+A knob is
+  must     without it N sockets are refused, dropped or killed: the host does not fit
+  should   N sockets fit without it, with less margin when all of them come or go at once
+  report   shown only; what is right depends on hardware and on what else the host does
+and its wanted value is one condition a field: >=N, <=N, =N, a word, or - for any. What is better already stays.
+
+RLIMIT_NOFILE is that of this process, after its hard limit; a service has the LimitNOFILE of its unit. It is a must
+only with --descriptor-tables off: otherwise the edge gives each reactor a table of its own where the limit is too low.
+
+Exit status: 0  the host fits
+             1  it could not be said
+             2  a flag is wrong
+             3  the host does not fit: a must is low, memory included`,
+		Example: `  megaphone doctor --sockets 1000000
+  megaphone doctor --sockets 1000000 --explain
+  megaphone doctor --sockets 200000 --descriptor-tables off --json | jq '.knobs[] | select(.state == "low")'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(o, cmd.OutOrStdout()) },
+	}
+	fs := cmd.Flags()
+	fs.IntVar(&o.sockets, "sockets", loop.DefaultMaxConnections, "how many, of all programs on the host that are meant")
+	fs.StringVar(&o.tables, "descriptor-tables", "auto", "those of the edge: auto, on, off")
+	fs.BoolVar(&o.explain, "explain", false, "say of every knob why, by what formula, and where that is written")
+	fs.BoolVar(&o.json, "json", false, "the same as JSON, all of it")
+	fs.StringVar(&o.root, "root", "/", "`directory` with the proc and sys to read, such as a copy of another host's")
+	return cmd
+}
+
+func runDoctor(o doctorOptions, out io.Writer) error {
+	if o.sockets < 1 || o.sockets > tuning.MaxSockets {
+		return usageError{fmt.Errorf("sockets: %d: use 1 to %d", o.sockets, tuning.MaxSockets)}
+	}
+	tables, err := loop.ParseTables(o.tables)
+	if err != nil {
+		return usageError{fmt.Errorf("descriptor-tables: %s: use auto, on or off", o.tables)}
+	}
+	if _, err := os.Stat(o.root + "/proc/sys"); err != nil {
+		return fmt.Errorf("root: %w: is proc mounted?", err)
+	}
+	r := tuning.Examine(os.DirFS(o.root), tuning.Need{Sockets: o.sockets, OneTable: tables == loop.TablesOff})
+	if o.json {
+		enc := json.NewEncoder(out)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(r)
+	} else {
+		err = printReport(out, &r, o.explain)
+	}
+	if err == nil && !r.Fits {
+		err = statusError(exitUnfit)
+	}
+	return err
+}
+
+// warnHost logs a line for each must that this host lacks for the connections of an edge.
+func warnHost(cfg edge.Config) {
+	r := tuning.Examine(os.DirFS("/"),
+		tuning.Need{Sockets: cfg.MaxConnections, OneTable: cfg.DescriptorTables == "off"})
+	for _, f := range r.Lacking(tuning.Must) {
+		slog.Warn("this host is short of what max-connections needs; see megaphone doctor",
+			"knob", f.Name, "now", f.Now, "wanted", f.Wanted)
+	}
+}

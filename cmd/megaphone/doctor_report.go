@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"megaphone/tuning"
+)
+
+// whyColumns is the width of sentences.
+const whyColumns = 100
+
+// printReport writes tables for people. What is low has its reason and its remedy below it.
+func printReport(out io.Writer, r *tuning.Report, explain bool) error {
+	knobs := textTable{rows: []textRow{{cells: []string{"", "knob", "now", "wanted"}}}}
+	for _, f := range r.Knobs {
+		row := textRow{cells: []string{mark(f), f.Name, or(f.Now, "-"), or(f.Wanted, "-")}}
+		if explain || f.State == tuning.Low {
+			row.below = remarks(f, explain)
+		}
+		knobs.rows = append(knobs.rows, row)
+	}
+	memory := textTable{right: []bool{false, false, true, true, false}, rows: []textRow{{
+		cells: []string{"", "memory", "bytes a socket", "MiB in all", ""}}}}
+	for _, l := range r.Budget.Lines {
+		each := "-"
+		if l.BytesPerSocket > 0 {
+			each = strconv.FormatUint(l.BytesPerSocket, 10)
+		}
+		memory.rows = append(memory.rows, textRow{cells: []string{l.Where, l.Name, each, mib(l.TotalBytes), l.Why}})
+	}
+	memory.rows = append(memory.rows, textRow{cells: []string{"", "in all",
+		strconv.FormatUint(r.Budget.BytesPerSocket, 10), mib(r.Budget.TotalBytes), "of " + mib(r.AvailableBytes) +
+			" available; the worst moment, a reply queued on every socket"}})
+	_, err := fmt.Fprintf(out, "%s\n%s\n%s\n", &knobs, &memory, verdict(r))
+	return err
+}
+
+// remarks are what stands below a row.
+func remarks(f tuning.Finding, explain bool) []string {
+	lines := wrap(f.Why, whyColumns)
+	if explain && f.Formula != "" {
+		lines = append(lines, "formula: "+f.Formula)
+	}
+	if explain {
+		lines = append(lines, "source: "+f.Source)
+	}
+	if f.Fix != "" {
+		lines = append(lines, "fix: "+f.Fix)
+	}
+	return lines
+}
+
+// mark is what a finding comes to, in one word.
+func mark(f tuning.Finding) string {
+	switch f.State {
+	case tuning.Good:
+		return "ok"
+	case tuning.Absent:
+		return "absent"
+	case tuning.Low:
+		if f.Class == tuning.Must {
+			return "MUST"
+		}
+		return string(f.Class)
+	}
+	return "-"
+}
+
+// verdict says whether the host fits, and what to do.
+func verdict(r *tuning.Report) string {
+	must, should := r.Lacking(tuning.Must), r.Lacking(tuning.Should)
+	var s strings.Builder
+	if r.Fits {
+		fmt.Fprintf(&s, "This host fits %d sockets.", r.Sockets)
+	} else {
+		fmt.Fprintf(&s, "This host does NOT fit %d sockets, for want of %s.", r.Sockets, names(must))
+	}
+	if len(should) > 0 {
+		fmt.Fprintf(&s, " It would do better with other values of %s.", names(should))
+	}
+	text := strings.Join(wrap(s.String(), whyColumns), "\n")
+	if len(must)+len(should) > 0 {
+		tables := ""
+		if r.OneTable {
+			tables = " --descriptor-tables off"
+		}
+		text += fmt.Sprintf("\nTo set what can be set: scripts/tune.sh --sockets %d%s --apply", r.Sockets, tables)
+	}
+	return text
+}
+
+func names(findings []tuning.Finding) string {
+	s := make([]string, len(findings))
+	for i, f := range findings {
+		s[i] = f.Name
+	}
+	return strings.Join(s, ", ")
+}
+
+func mib(bytes uint64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }

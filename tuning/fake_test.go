@@ -1,0 +1,75 @@
+package tuning
+
+import (
+	"io/fs"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// debian is a host as it comes: 4 cores, 32 GB, one network device with two queues. cmd/megaphone and tune.sh are
+// tested with the same tree.
+func debian(t *testing.T) fs.FS {
+	t.Helper()
+	root := os.DirFS("testdata/debian")
+	if _, err := fs.Stat(root, "proc/meminfo"); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// fakeTree is files by their names.
+type fakeTree map[string]string
+
+// fakeHost is a file system of nothing else.
+func fakeHost(files fakeTree) fs.FS {
+	m := fstest.MapFS{}
+	for name, text := range files {
+		m[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return m
+}
+
+// with is root with some files changed.
+func with(t *testing.T, root fs.FS, changed fakeTree) fs.FS {
+	t.Helper()
+	files := fakeTree{}
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			var data []byte
+			data, err = fs.ReadFile(root, name)
+			files[name] = string(data)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(files, changed)
+	return fakeHost(files)
+}
+
+// fileOf is where a knob of the tree is.
+func fileOf(name string) string {
+	if name == "transparent_hugepage" {
+		return thpFile
+	}
+	return sysctlFile(name)
+}
+
+func find(t *testing.T, r Report, name string) Finding {
+	t.Helper()
+	for _, f := range r.Knobs {
+		if f.Name == name {
+			return f
+		}
+	}
+	var names []string
+	for _, f := range r.Knobs {
+		names = append(names, f.Name)
+	}
+	t.Fatalf("no %s among %s", name, strings.Join(names, ", "))
+	return Finding{}
+}

@@ -1,0 +1,51 @@
+package tuning
+
+// Class says what a knob's value means for N sockets; see the package documentation.
+type Class string
+
+const (
+	Must       Class = "must"
+	Should     Class = "should"
+	ReportOnly Class = "report"
+)
+
+// Knob is one thing that can be set on a host.
+type Knob struct {
+	Name    string // the sysctl's, or what else it is called
+	Class   Class
+	Why     string // full sentences
+	Formula string // of the wanted value, in words; N is the number of sockets
+	Source  string // where the kernel, a manual page or an RFC says so
+
+	want func(h *Host) Want           // nil: nothing is wanted, it is only shown
+	read func(h *Host) (string, bool) // nil: the sysctl of that name
+	fix  func(set string) string      // how to set it; nil: the sysctl of that name
+}
+
+func (k *Knob) now(h *Host) (string, bool) {
+	if k.read != nil {
+		return k.read(h)
+	}
+	return h.text(sysctlFile(k.Name))
+}
+
+// howToSet is a command or a line of configuration.
+func (k *Knob) howToSet(set string) string {
+	if k.fix != nil {
+		return k.fix(set)
+	}
+	return "sysctl -w " + k.Name + "='" + set + "'"
+}
+
+// constant is a wanted value that does not depend on N.
+func constant(w ...term) func(*Host) Want { return func(*Host) Want { return w } }
+
+// knobs are all those of a host, in the order in which they are shown.
+func knobs(h *Host) []Knob {
+	var all []Knob
+	all = append(all, memoryKnobs(h)...)
+	all = append(all, descriptorKnobs(h)...)
+	all = append(all, queueKnobs()...)
+	all = append(all, tcpKnobs()...)
+	return append(all, hardwareKnobs(h)...)
+}
