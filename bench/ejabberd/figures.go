@@ -34,14 +34,17 @@ var figures = []figure{
 	{"polls answered while holding", 0, func(t *trial) float64 {
 		return float64(phaseCount(t.Hold, string(load.Hold), "responses"))
 	}, false},
-	{"delivery p50, ms", 2, func(t *trial) float64 { return millis(t.Talk.Latencies["delivery"].P50Micros) }, false},
-	{"delivery p99, ms", 2, func(t *trial) float64 { return millis(t.Talk.Latencies["delivery"].P99Micros) }, false},
+	{"delivery p50, ms", 2, delivery(func(l load.Latency) int64 { return l.P50Micros }), false},
+	{"delivery p99, ms", 2, delivery(func(l load.Latency) int64 { return l.P99Micros }), false},
+	{"delivery, longest, ms", 2, delivery(func(l load.Latency) int64 { return l.LongestMicro }), false},
 	{"messages delivered", 0, func(t *trial) float64 { return float64(t.Talk.Messages.Delivered) }, false},
 	{"messages lost", 0, func(t *trial) float64 { return float64(t.Talk.Messages.Lost) }, false},
 	{"messages duplicated", 0, func(t *trial) float64 { return float64(t.Talk.Messages.Duplicated) }, false},
 }
 
-func millis(us int64) float64 { return float64(us) / 1e3 }
+func delivery(micros func(l load.Latency) int64) func(t *trial) float64 {
+	return func(t *trial) float64 { return float64(micros(t.Talk.Latencies["delivery"])) / 1e3 }
+}
 
 // process finds a process in a report. The zero value is that of one that there was not: an edge in a direct trial.
 func process(r *load.Report, name string) (p load.ProcessReport) {

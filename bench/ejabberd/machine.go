@@ -19,14 +19,14 @@ type machine struct {
 	Commit string `json:"commit"`
 }
 
-func thisMachine() machine {
+func thisMachine(root string) machine {
 	m := machine{CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Go: runtime.Version()}
 	var kib int
 	_, _ = fmt.Sscan(field("/proc/meminfo", "MemTotal"), &kib)
 	m.GiB = (kib + 1<<19) >> 20
 	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	m.Kernel = strings.TrimSpace(string(release))
-	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
+	if out, err := exec.Command("git", "-C", root, "describe", "--always", "--dirty").Output(); err == nil {
 		m.Commit = strings.TrimSpace(string(out))
 	}
 	return m

@@ -43,11 +43,11 @@ func run(ctx context.Context, o *options) error {
 	for _, t := range plan {
 		left += o.expect(t.Sessions)
 	}
-	say("%d trials, about %s in all", len(plan), left.Round(time.Minute))
+	say("%d trials, about %.0f minutes in all", len(plan), left.Minutes())
 	var done []*trial
 	for i, t := range plan {
-		say("trial %d of %d: round %d, %d sessions, %s; about %s left", i+1, len(plan), t.Round, t.Sessions, t.Way,
-			left.Round(time.Minute))
+		say("trial %d of %d: round %d, %d sessions, %s; about %.0f minutes left", i+1, len(plan), t.Round, t.Sessions,
+			t.Way, left.Minutes())
 		t.make(ctx, o, i)
 		if ctx.Err() != nil {
 			break

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,9 +63,15 @@ func parseOptions(args []string) (*options, error) {
 	return o, o.validate()
 }
 
+// validate also raises RLIMIT_NOFILE to what the sessions need, for us and for whom we start.
 func (o *options) validate() error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("RLIMIT_NOFILE: %w", err)
+	}
+	// Go has raised the soft limit, but only for itself. Erlang makes its tables as large as the limit that it finds.
+	limit.Cur = min(limit.Max, 2*uint64(slices.Max(o.Sessions))+spareDescriptors)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("RLIMIT_NOFILE: %w", err)
 	}
 	for _, n := range o.Sessions {
@@ -120,7 +127,7 @@ func (o *options) writeJSON(done []*trial) error {
 		Machine machine  `json:"machine"`
 		Options *options `json:"options"`
 		Trials  []*trial `json:"trials"`
-	}{thisMachine(), o, done}, "", "  ")
+	}{thisMachine(o.root), o, done}, "", "  ")
 	if err != nil {
 		return err
 	}

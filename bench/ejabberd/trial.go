@@ -123,6 +123,9 @@ func (t *trial) load(ctx context.Context, cfg load.Config, watch func() error) *
 		return nil
 	}
 	report.Timeline = nil // a point a second is more than anyone reads
+	if ctx.Err() != nil {
+		return report // and nobody reads that either
+	}
 	if v := report.Verdict; v.Status != load.StatusFine {
 		t.fault(what, fmt.Errorf("load ended with exit status %d: %s", v.Status, v.Text))
 	}
