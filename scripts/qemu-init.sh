@@ -47,6 +47,12 @@ established() { sed -n 's/^TCP: inuse \([0-9]*\).*/\1/p' /proc/net/sockstat; }
 
 available() { sed -n 's/^MemAvailable: *\([0-9]*\).*/\1/p' /proc/meminfo; }
 
+# network NAME: one of the counters of TcpExt.
+network() {
+	awk -v name="$1" '/^TcpExt:/ { if (n++) print $at; else for (i = 1; i <= NF; i++) if ($i == name) at = i }' \
+		/proc/net/netstat
+}
+
 status_of() { sed -n "s/^$2:[^0-9]*\([0-9]*\).*/\1/p" "/proc/$1/status"; } # status_of PID KEY
 
 sessions=$(parameter sessions)
@@ -77,7 +83,7 @@ expect 0 $doctor
 tell "hold $sessions sessions for $hold s"
 megaphone --log-level warn origin --listen 127.0.0.1:5279 --max-sessions "$sockets" --max-wait 900 --inactivity 900 &
 megaphone edge --listen 127.0.0.1:5280 --origin a=127.0.0.1:5279 --descriptor-tables off \
-	--max-connections "$edge_sockets" --hold-timeout 1h --idle-timeout 1h &
+	--max-connections "$edge_sockets" --hold-timeout 1h --idle-timeout 1h --ping-timeout 5m &
 edge=$!
 sleep 2
 megaphone load --target http://127.0.0.1:5280/http-bind --scenario hold --sessions "$sessions" --rate "$rate" \
@@ -101,6 +107,9 @@ while kill -0 $load 2>/dev/null; do
 	fi
 done
 table=$(status_of $edge FDSize)
+tell "so far ListenOverflows=$(network ListenOverflows) TCPBacklogDrop=$(network TCPBacklogDrop)" \
+	"TCPAbortOnTimeout=$(network TCPAbortOnTimeout) TCPMemoryPressures=$(network TCPMemoryPressures)" \
+	"packets dropped before TCP: $(($(awk '{ s = s " + 0x" $2 } END { print s }' /proc/net/softnet_stat)))"
 kill -INT $load
 wait $load
 code=$?

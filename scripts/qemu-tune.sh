@@ -10,13 +10,13 @@
 # embedded origin for a while, and none is lost; tune.sh --revert sets back every value. Without KVM: QEMU emulates two
 # cores, which take some hundred sessions a second.
 #
-# Options: --sessions (100000), --hold, once all are there (20), --rate of new sessions a second (1500), --memory of the
+# Options: --sessions (100000), --hold, once all are there (20), --rate of new sessions a second (600), --memory of the
 # guest (what N needs), --time after which it is given up (1800). The console goes to bin/qemu/console.log, the load's
 # report to bin/qemu/report.json. Exit status: 0 all of this held, 1 it did not, 2 an option is wrong.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sessions=100000 hold=20 rate=1500 memory='' limit=1800
+sessions=100000 hold=20 rate=600 memory='' limit=1800
 dir=bin/qemu
 busybox=busybox-static kernel=linux-image-cloud-amd64
 
