@@ -66,7 +66,6 @@ type Config struct {
 	Backlog          int           // of listen(2); the kernel lowers it to net.core.somaxconn
 	Refusal          []byte        // written to a client that is one too many, before it is closed
 	KeepAlive        time.Duration // TCP keep-alive: idle time before the first probe, default 2 minutes
-	UserTimeout      time.Duration // TCP_USER_TIMEOUT: unacknowledged data ends a connection, default 1 minute
 	Log              *slog.Logger  // default slog.Default(); written to by a goroutine of its own only
 	ManualTicks      bool          // no clock: time moves by Group.Advance (tests)
 }
@@ -97,7 +96,6 @@ func (c Config) resolve(limit int) (plan, error) {
 	setDefault(&p.AcceptPerTurn, DefaultAcceptPerTurn)
 	setDefault(&p.Backlog, DefaultBacklog)
 	setDefault(&p.KeepAlive, 2*time.Minute)
-	setDefault(&p.UserTimeout, time.Minute)
 	if p.Log == nil {
 		p.Log = slog.Default()
 	}

@@ -133,7 +133,7 @@ func (l *Link) dial() {
 		l.failed(fmt.Errorf("socket: %w", err))
 		return
 	}
-	if err = tune(fd, r.plan.KeepAlive, r.plan.UserTimeout); err == nil {
+	if err = tune(fd, r.plan.KeepAlive); err == nil {
 		err = unix.Connect(fd, sockaddr(*at))
 	}
 	if err != nil && err != unix.EINPROGRESS {

@@ -71,7 +71,7 @@ func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
 		}
 	}
 	// Accepted sockets inherit these, which saves system calls a connection.
-	if err := tune(fd, p.KeepAlive, p.UserTimeout); err != nil {
+	if err := tune(fd, p.KeepAlive); err != nil {
 		return fail("setsockopt", err)
 	}
 	if err := unix.Bind(fd, sockaddr(at)); err != nil {
@@ -88,16 +88,22 @@ func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
 	return fd, nil
 }
 
-// tune sets what a long-lived connection needs: no Nagle delay, and an end for a peer that is silently gone.
-func tune(fd int, keepAlive, userTimeout time.Duration) error {
-	probe := max(1, int(keepAlive/time.Second)/4)
+// keepAliveProbes is how many go unanswered before a connection is given up.
+const keepAliveProbes = 4
+
+// tune sets what a long-lived connection needs: no Nagle delay, and an end for a peer that is silently gone. The user
+// timeout bounds how long sent bytes may stay unacknowledged. The kernel also applies it to keep-alive in place of the
+// number of probes (tcp(7)): were it shorter than all of them together, one lost probe would end an idle connection.
+func tune(fd int, keepAlive time.Duration) error {
+	idle := max(1, int(keepAlive/time.Second))
+	interval := max(1, idle/4)
 	for _, o := range [...]struct{ level, name, value int }{
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, max(1, int(keepAlive/time.Second))},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probe},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
-		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout / time.Millisecond)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, idle},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, interval},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes},
+		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, (idle + keepAliveProbes*interval) * 1000}, // ms
 	} {
 		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
 			return err

@@ -113,8 +113,8 @@ func tcpKnobs() []Knob {
 	}, {
 		Name:  "net.ipv4.tcp_keepalive_time",
 		Class: ReportOnly,
-		Why: "The edge sets keep-alive on each of its sockets (2 minutes, 4 probes, and TCP_USER_TIMEOUT of a " +
-			"minute), so this is for the other programs of the host only.",
+		Why: "The edge sets keep-alive on each of its sockets (2 minutes, 4 probes, and a TCP_USER_TIMEOUT " +
+			"for all of them), so this is for the other programs of the host only.",
 		Source: ipSysctl + "; tcp(7)",
 	}, {
 		Name:   "net.ipv4.tcp_keepalive_intvl",
