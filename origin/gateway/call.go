@@ -35,14 +35,15 @@ type call struct {
 	legacy   bool   // which has no `ver`
 	over     bool   // the engine's: it has been answered, or nobody waits
 
-	mu      sync.Mutex
-	socket  *socket // while it may be aborted
-	aborted bool
+	mu       sync.Mutex
+	socket   *socket // while it may be aborted
+	sent     bool    // wholly
+	unwanted bool    // nobody waits for a reply
+	aborted  bool
 
 	// The goroutine's, until the call has ended.
 	fresh    bool // its socket has not been used before
 	resent   bool
-	sent     bool // wholly
 	fate     fate
 	status   int
 	body     []byte // borrowed from response, mostly
@@ -64,11 +65,15 @@ func newWire(e *endpoint, addr, body []byte, cut, suffix int) []byte {
 	return append(append(p, body[:cut-suffix]...), body[cut:]...)
 }
 
+// ended says that there is nothing left to do. A request that nobody waits for is sent all the same: a client that posts
+// and leaves at once, as a page does that is closed, has said what it said. The mutex is held.
+func (c *call) ended() bool { return c.aborted || c.unwanted && c.sent }
+
 // attach gives the call a socket and the time that it may take; false when it has been aborted.
 func (c *call) attach(s *socket, deadline time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.aborted {
+	if c.ended() {
 		return false
 	}
 	s.conn.SetDeadline(deadline)
@@ -76,19 +81,55 @@ func (c *call) attach(s *socket, deadline time.Time) bool {
 	return true
 }
 
+// wrote notes whether the request has left as a whole; false when that was all there was to do.
+func (c *call) wrote(whole bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent = whole
+	return !c.ended()
+}
+
 // detach takes the socket away from the call, after which it cannot be aborted; false when it has been.
 func (c *call) detach() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.socket = nil
-	return !c.aborted
+	return !c.ended()
 }
 
-// abort makes the call's goroutine end, and close its socket. It does not wait for that, as closing here would.
+// renew is detach for a call that is to be sent again.
+func (c *call) renew() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.socket = nil
+	if c.ended() {
+		return false
+	}
+	c.sent = false
+	return true
+}
+
+// leave says that nobody waits for a reply: as soon as the request is sent, the call's goroutine ends, and closes its
+// socket, as the client closed its own.
+func (c *call) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unwanted = true
+	if c.sent {
+		c.interrupt()
+	}
+}
+
+// abort makes the call's goroutine end, and close its socket, whether the request is sent or not.
 func (c *call) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.aborted = true
+	c.interrupt()
+}
+
+// interrupt ends what the goroutine waits for. Closing the socket here might wait itself.
+func (c *call) interrupt() {
 	if c.socket != nil {
 		c.socket.conn.SetDeadline(time.Unix(1, 0))
 	}

@@ -5,7 +5,7 @@
 //	edge --link--> Request --> endpoint? socket? --> call: connect --> send --> wait --> receive
 //	                 Idle  <-- completions, Wake <----------------------------------------'  |
 //	edge <--link--  Reply                                                 pool <-- socket ---'
-//	                 Gone  --> abort: the deadline of the call's socket is put into the past
+//	                 Gone  --> leave: when the request is sent, the deadline of its socket is put into the past
 //
 // The engine's goroutine decides, and never waits: it chooses the endpoint, takes a socket or the permission to
 // connect one, and copies the request into one piece, ready to be sent. The call's goroutine does the rest and puts
@@ -57,6 +57,8 @@
 //
 // Gone, and the end of a link, close the socket: to the endpoint that looks as if the client had done so itself. (As it
 // does with clients, ejabberd looks at a socket again when its request is answered only, so its end lives until then.)
+// A request that is not wholly sent yet is sent first. A page that is closed posts its last words and leaves at once,
+// and both come with one read of the link; the endpoint, if it were the client's own server, would have received them.
 //
 // An edge that drains wants its requests released. The endpoint cannot be asked to, and an empty 200 of our own would
 // lose what the endpoint says next in reply to this request. So the client gets 503, and comes again with the same

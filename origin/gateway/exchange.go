@@ -44,8 +44,10 @@ func (g *Gateway) exchange(c *call, s *socket) {
 		return
 	}
 	// An endpoint may answer before it has read everything, and close. So a failure to send is not the end yet.
-	_, err := s.conn.Write(c.wire)
-	c.sent = err == nil
+	if _, err := s.conn.Write(c.wire); !c.wrote(err == nil) {
+		g.fail(c, s, fateAborted)
+		return
+	}
 	go g.wait(c, s)
 }
 
@@ -74,7 +76,7 @@ func (g *Gateway) ended(c *call, s *socket, err error) {
 
 // again sends the call once more, on a fresh socket in the place of s.
 func (g *Gateway) again(c *call, s *socket) {
-	if !c.detach() {
+	if !c.renew() {
 		g.pool.drop(s)
 		g.end(c, fateAborted)
 		return

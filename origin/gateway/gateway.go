@@ -41,7 +41,7 @@ type Gateway struct {
 	nextJob int64
 	nextOdd int64
 	calls   map[*link.Link]map[uint64]*call // that are to be answered
-	orphans map[*call]struct{}              // that an edge wanted back, and the endpoint still has
+	orphans map[*call]struct{}              // that nobody waits for, and that have not ended
 	bytes   int                             // of wires
 	body    codec.Body
 	healthy []*endpoint
@@ -176,12 +176,17 @@ func (g *Gateway) start(c *call, fresh bool) {
 	}
 }
 
-// Gone aborts a request: its socket is closed, as the client closed its own.
+// Gone ends the wait for a reply: the request's socket is closed, as the client closed its own.
 func (g *Gateway) Gone(l *link.Link, id uint64) {
 	if c := g.take(l, id); c != nil {
-		g.stats.Gone++
-		c.abort()
+		g.leave(c)
 	}
+}
+
+func (g *Gateway) leave(c *call) {
+	g.stats.Gone++
+	g.orphans[c] = struct{}{}
+	c.leave()
 }
 
 // Release gives a request back to its edge, whose client is to send it again, while the endpoint keeps it: see the
@@ -208,14 +213,13 @@ func (g *Gateway) release(c *call) {
 	c.link.Reply(c.id, statusUnavailable, nil)
 }
 
-// Closed aborts the requests of a link that is no more.
+// Closed does the same with the requests of a link that is no more.
 func (g *Gateway) Closed(l *link.Link) {
 	of := g.calls[l]
 	delete(g.calls, l)
 	for _, c := range of {
 		c.over = true
-		g.stats.Gone++
-		c.abort()
+		g.leave(c)
 	}
 }
 

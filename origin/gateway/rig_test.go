@@ -52,7 +52,7 @@ func newRig(t testing.TB, change func(*Config), endpoints ...*endpointServer) *r
 		t.Fatal(err)
 	}
 	h := &ahead{Gateway: g}
-	s, err := link.Listen(link.Config{Listen: "127.0.0.1:0"}, h)
+	s, err := link.Listen(link.Config{Listen: "127.0.0.1:0", MaxContentsBytes: codec.MaxContentsBytes}, h)
 	if err != nil {
 		t.Fatal(err)
 	}
