@@ -169,3 +169,41 @@ func cpu() time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// heard is a service that notes what reaches it.
+type heard struct {
+	mute
+	stanzas chan string
+	closed  chan struct{}
+}
+
+func (h heard) Stanza(_ *bosh.Session, stanza []byte) { h.stanzas <- string(stanza) }
+func (h heard) Closed(*bosh.Session)                  { h.closed <- struct{}{} }
+
+// TestLastWords: a client that posts and leaves at once, so that its request and `gone` come with one read, has said
+// what it said.
+func TestLastWords(t *testing.T) {
+	svc := heard{stanzas: make(chan string, 1), closed: make(chan struct{}, 1)}
+	d := newEdge(t, bosh.New(bosh.Config{}, svc))
+	d.out = codec.AppendRequest(d.out, 1, nil,
+		[]byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='"+codec.Namespace+"'/>"))
+	d.flush()
+	var sid string
+	d.replies(1, func(f codec.Frame) {
+		_, rest, _ := strings.Cut(string(f.Contents), " sid='")
+		sid, _, _ = strings.Cut(rest, "'")
+	})
+	const message = "<message xmlns='jabber:client' to='b'><body>bye</body></message>"
+	body := fmt.Sprintf("<body rid='2' sid='%s' type='terminate' xmlns='%s'>%s</body>", sid, codec.Namespace, message)
+	d.out = codec.AppendRequest(d.out, 2, nil, []byte(body))
+	d.out = codec.AppendFrame(d.out, 0, []byte("gone 0000000000000002\n"))
+	d.flush()
+	select {
+	case <-svc.closed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the session has not ended")
+	}
+	if got := <-svc.stanzas; got != message {
+		t.Errorf("the service heard %q", got)
+	}
+}
