@@ -65,8 +65,8 @@ func newWire(e *endpoint, addr, body []byte, cut, suffix int) []byte {
 	return append(append(p, body[:cut-suffix]...), body[cut:]...)
 }
 
-// ended says that there is nothing left to do. A request that nobody waits for is sent all the same: a client that posts
-// and leaves at once, as a page does that is closed, has said what it said. The mutex is held.
+// ended says that there is nothing left to do. A request that nobody waits for is sent all the same: a client that
+// posts and leaves at once, as a page does that is closed, has said what it said. The mutex is held.
 func (c *call) ended() bool { return c.aborted || c.unwanted && c.sent }
 
 // attach gives the call a socket and the time that it may take; false when it has been aborted.

@@ -18,8 +18,8 @@ func (e *edge) postAndLeave(body string) {
 	e.conn.Write(codec.AppendFrame(p, 0, fmt.Appendf(nil, "gone %016x\n", e.next)))
 }
 
-// TestLastWords: what a client has posted reaches the endpoint, though the client has left before it could be sent, over
-// fresh sockets, idle ones, and stale ones.
+// TestLastWords: what a client has posted reaches the endpoint, though the client has left before it could be sent,
+// over fresh sockets, idle ones, and stale ones.
 func TestLastWords(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
