@@ -29,6 +29,8 @@ start(Host, _Opts) ->
         false ->
             %% ejabberd may stop and start again within one Erlang node; it does so when it joins a cluster.
             mod_megaphone_stats:set_draining(false),
+            _ = supervisor:start_child(ejabberd_gen_mod_sup,
+                                       #{id => mod_megaphone_order, start => {mod_megaphone_order, start_link, []}}),
             ejabberd_commands:register_commands(?MODULE, commands()),
             %% Before the listeners close, so that edges have the time to send new users to another node.
             ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, 50)
@@ -39,8 +41,13 @@ stop(Host) ->
         true -> ok;
         false ->
             ejabberd_hooks:delete(ejabberd_stopping, ?MODULE, drain, 50),
+            stop_order(),
             ejabberd_commands:unregister_commands(commands())
     end.
+
+stop_order() ->
+    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, mod_megaphone_order),
+    supervisor:delete_child(ejabberd_gen_mod_sup, mod_megaphone_order).
 
 reload(_Host, _NewOpts, _OldOpts) ->
     ok.
@@ -48,6 +55,7 @@ reload(_Host, _NewOpts, _OldOpts) ->
 %% module_uninstall and module_upgrade unload this module and leave all others: they would go on as they were, and those
 %% of two versions together. The links end with them; edges dial again, and clients send again.
 pre_uninstall() ->
+    stop_order(),
     lists:foreach(fun(Pid) -> supervisor:terminate_child(mod_megaphone_sup, Pid) end, link_pids()),
     lists:foreach(fun(Module) -> code:purge(Module), code:delete(Module) end,
                   [M || {M, _} <- code:all_loaded(), lists:prefix("mod_megaphone_", atom_to_list(M))]).

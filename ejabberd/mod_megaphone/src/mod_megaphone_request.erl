@@ -25,7 +25,9 @@ start(Id, Body, Address) ->
 %% @private
 -spec handle(mod_megaphone_codec:id(), binary(), inet:ip_address()) -> no_return().
 handle(Id, Body, Address) ->
-    {Status, Reply} = answer(Body, Address),
+    Key = mod_megaphone_order:enter(Body),
+    {Status, Reply} = Answer = answer(Body, Address),
+    mod_megaphone_order:leave(Key, Answer),
     exit({reply, Id, Status, Reply}).
 
 answer(Body, Address) ->

@@ -1,0 +1,59 @@
+%%% What the order of requests takes from their bodies, and from those of replies: a few attributes of the first tag. The
+%%% engine reads the rest, and says what is wrong with it.
+-module(mod_megaphone_body).
+
+-export([session/1, is_terminate/1]).
+
+%% Of 2^53 - 1 (XEP-0124 section 14.1).
+-define(MAX_RID_DIGITS, 16).
+
+%% What the request says of its session; none: it has none yet, or the tag is odd.
+-spec session(binary()) -> {Sid :: binary(), Rid :: non_neg_integer()} | none.
+session(Body) ->
+    session(attributes(Body), undefined, undefined).
+
+session(_, Sid, Rid) when is_binary(Sid), is_integer(Rid) -> {Sid, Rid};
+session(Rest, Sid, Rid) ->
+    case attribute(Rest) of
+        {<<"sid">>, Value, More} -> session(More, Value, Rid);
+        {<<"rid">>, Value, More} when byte_size(Value) =< ?MAX_RID_DIGITS ->
+            try session(More, Sid, binary_to_integer(Value))
+            catch error:badarg -> none
+            end;
+        {_, _, More} -> session(More, Sid, Rid);
+        none -> none
+    end.
+
+%% Whether a reply ends its session.
+-spec is_terminate(binary()) -> boolean().
+is_terminate(Body) ->
+    terminates(attributes(Body)).
+
+terminates(Rest) ->
+    case attribute(Rest) of
+        {<<"type">>, Value, _} -> Value =:= <<"terminate">>;
+        {_, _, More} -> terminates(More);
+        none -> false
+    end.
+
+%% What follows the tag's name. A body may begin with white space or a declaration; those of clients do not.
+attributes(<<"<body", Rest/binary>>) -> Rest;
+attributes(_) -> <<>>.
+
+%% The next attribute, and what follows it.
+attribute(<<C, Rest/binary>>) when C =:= $\s; C =:= $\n; C =:= $\t; C =:= $\r -> attribute(Rest);
+attribute(Tag) -> name(Tag, 0).
+
+name(Tag, N) ->
+    case Tag of
+        <<Name:N/binary, $=, Quote, Rest/binary>> when Quote =:= $'; Quote =:= $" -> value(Name, Quote, Rest, 0);
+        <<_:N/binary, C, _/binary>> when C =/= $>, C =/= $/, C =/= $=, C =/= $\s -> name(Tag, N + 1);
+        _ -> none
+    end.
+
+value(Name, Quote, Rest, N) ->
+    case Rest of
+        <<Value:N/binary, Quote, More/binary>> -> {Name, Value, More};
+        <<_:N/binary, _, _/binary>> -> value(Name, Quote, Rest, N + 1);
+        _ -> none
+    end.

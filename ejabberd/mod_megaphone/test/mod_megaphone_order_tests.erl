@@ -1,0 +1,164 @@
+%%% Requests of one session reach the engine in the order of their rids, whatever order and link they come in.
+-module(mod_megaphone_order_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+%% The process of each test is the engine, as with the tests of a link.
+order_test_() ->
+    [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> register(engine, self()), with_table(Name) end}}}
+     || Name <- [the_second_waits_for_the_first, the_second_waits_until_the_first_is_handed_over, of_many_pairs_none_turns,
+                 a_predecessor_that_never_comes, what_is_sent_again_waits_for_nothing, sessions_do_not_wait_for_each_other,
+                 an_end_is_forgotten, old_sessions_are_forgotten, without_a_table_all_goes_on, what_it_costs]].
+
+with_table(Test) ->
+    {ok, Owner} = mod_megaphone_order:start_link(),
+    ?MODULE:Test(),
+    is_process_alive(Owner) andalso gen_server:stop(Owner).
+
+the_second_waits_for_the_first() ->
+    {A, B} = {test_edge:up([]), test_edge:up([])},
+    ask(A, 1, <<"s">>, 1),
+    ask(B, 2, <<"s">>, 3),
+    test_edge:await(fun() -> maps:get(live, test_edge:info(B)) =:= 1 end),
+    ask(A, 3, <<"s">>, 2),
+    ?assertEqual([1, 2, 3], [asked() || _ <- [1, 2, 3]]),
+    test_edge:close(A),
+    test_edge:close(B).
+
+%% That a request has been seen does not mean that the engine has it: a long body takes its time.
+the_second_waits_until_the_first_is_handed_over() ->
+    Test = self(),
+    go(<<"s">>, 1),
+    First = spawn_link(fun() ->
+                               _ = mod_megaphone_order:enter(body(<<"s">>, 2)),
+                               Test ! {entered, 2},
+                               busy(),
+                               receive never -> ok end
+                       end),
+    receive {entered, 2} -> ok end,
+    spawn_link(fun() -> _ = mod_megaphone_order:enter(body(<<"s">>, 3)), Test ! {entered, 3} end),
+    receive {entered, 3} -> error(too_early) after 50 -> ok end,
+    First ! rest,
+    receive {entered, 3} -> ok end.
+
+%% Something to do until the message rest comes, without waiting for it.
+busy() ->
+    receive rest -> ok after 0 -> busy() end.
+
+of_many_pairs_none_turns() ->
+    {A, B} = {test_edge:up([]), test_edge:up([])},
+    go(<<"s">>, 0),
+    [begin
+         ask(B, 2 * N, <<"s">>, 2 * N),          % the second of a pair is sent first
+         ask(A, 2 * N - 1, <<"s">>, 2 * N - 1),
+         ?assertEqual({2 * N - 1, 2 * N}, {asked(), asked()})
+     end || N <- lists:seq(1, 100)],
+    test_edge:close(A),
+    test_edge:close(B).
+
+a_predecessor_that_never_comes() ->
+    go(<<"s">>, 1),
+    {Micros, _} = timer:tc(fun() -> go(<<"s">>, 3) end),
+    ?assert(Micros > 150000),
+    {After, _} = timer:tc(fun() -> go(<<"s">>, 4) end),     % once is enough
+    ?assert(After < 100000).
+
+what_is_sent_again_waits_for_nothing() ->
+    go(<<"s">>, 1),
+    [{_, 1, _, _} = Entry] = ets:tab2list(mod_megaphone_order),
+    go(<<"s">>, 1),
+    ?assertEqual([Entry], ets:tab2list(mod_megaphone_order)),
+    go(<<"s">>, 2),
+    go(<<"s">>, 1),
+    ?assertMatch([{_, 2, _, _}], ets:tab2list(mod_megaphone_order)).
+
+%% A request far ahead is the engine's to refuse, and tells nothing of others.
+sessions_do_not_wait_for_each_other() ->
+    {Micros, _} = timer:tc(fun() -> go(<<"s">>, 1), go(<<"t">>, 3), go(<<"s">>, 9), go(<<"t">>, 4) end),
+    ?assert(Micros < 100000),
+    ?assertEqual(2, ets:info(mod_megaphone_order, size)).
+
+%% Also that of a session that has never been: nobody can fill the table with those.
+an_end_is_forgotten() ->
+    lists:foreach(
+      fun({Answer, Left}) ->
+              Edge = test_edge:request(test_edge:up([]), 1, body(<<"s">>, 7)),
+              receive {request, Pid, _, _} -> Pid ! {answer, Answer} end,
+              {1, _, Next} = test_edge:recv(Edge),
+              ?assertEqual({Answer, Left}, {Answer, ets:info(mod_megaphone_order, size)}),
+              test_edge:close(Next)
+      end, [{{200, [], <<"<body xmlns='x' type=\"terminate\" condition='item-not-found'/>">>}, 0},
+            {{200, [], <<"<body xmlns='x'><message type='terminate'/></body>">>}, 1},
+            {{404, [], <<>>}, 0},
+            {{200, [], <<"<body/>">>}, 1}]).
+
+old_sessions_are_forgotten() ->
+    go(<<"s">>, 1),
+    [{_, _, _, Minute}] = ets:tab2list(mod_megaphone_order),
+    ?assertEqual(0, mod_megaphone_order:sweep(Minute)),
+    ?assertEqual(1, mod_megaphone_order:sweep(Minute + 1)),
+    mod_megaphone_order ! tick,
+    _ = sys:get_state(mod_megaphone_order),
+    ?assertEqual(0, ets:info(mod_megaphone_order, size)).
+
+without_a_table_all_goes_on() ->
+    gen_server:stop(mod_megaphone_order),
+    Edge = test_edge:request(test_edge:up([]), 1, <<"<body sid='s' rid='1'/>">>),
+    receive {request, Pid, _, _} -> Pid ! {answer, {200, [], <<"<body type='terminate'/>">>}} end,
+    {1, _, Next} = test_edge:recv(Edge),
+    test_edge:close(Next).
+
+what_it_costs() ->
+    N = 20000,
+    Bodies = [body(integer_to_binary(1000000000000000000000 + I), 1573741820) || I <- lists:seq(1, N)],
+    Before = ets:info(mod_megaphone_order, memory),
+    Test = self(),
+    spawn_link(fun() ->
+                       _ = [mod_megaphone_order:enter(Body) || Body <- Bodies],
+                       Test ! entered,
+                       receive never -> ok end
+               end),
+    receive entered -> ok end,
+    Bytes = (ets:info(mod_megaphone_order, memory) - Before) * erlang:system_info(wordsize) / N,
+    Next = [body(integer_to_binary(1000000000000000000000 + I), 1573741821) || I <- lists:seq(1, N)],
+    {Micros, Keys} = timer:tc(fun() -> [mod_megaphone_order:enter(Body) || Body <- Next] end),
+    {Leave, _} = timer:tc(fun() -> [mod_megaphone_order:leave(K, {200, <<"<body xmlns='x'/>">>}) || K <- Keys] end),
+    {Sweep, N} = timer:tc(fun() -> mod_megaphone_order:sweep(1 bsl 50) end),
+    io:format(user, "~norder: ~.1f bytes a session; ~.2f us a request, ~.2f us a reply; ~.2f us a session swept~n",
+              [Bytes, Micros / N, Leave / N, Sweep / N]),
+    ?assert(Bytes =< 120).
+
+%%% Bodies that are read, and those that are not
+
+sessions_test() ->
+    [?assertEqual({Body, Want}, {Body, mod_megaphone_body:session(Body)})
+     || {Body, Want} <- [{<<"<body rid='12' sid='ab' xmlns='x'/>">>, {<<"ab">>, 12}},
+                         {<<"<body\n\tsid=\"a'b\"  to='c'\r\nrid=\"9007199254740991\">">>, {<<"a'b">>, 9007199254740991}},
+                         {<<"<body xsid='1' rid='1' sidx='2' sid='3'/>">>, {<<"3">>, 1}},
+                         {<<"<body x='sid=' y=\" rid='1'\" sid='2' rid='3'/>">>, {<<"2">>, 3}},
+                         {<<"<body rid='1' to='a'/>">>, none},
+                         {<<"<body sid='1'/>">>, none},
+                         {<<"<body sid='1'><a rid='2'/></body>">>, none},
+                         {<<"<body sid='1' rid='x'/>">>, none},
+                         {<<"<body sid='1' rid='10000000000000000'/>">>, none},
+                         {<<"<body sid='1' rid='2">>, none},
+                         {<<"<body sid">>, none}, {<<"<body">>, none}, {<<"<bod">>, none}, {<<>>, none}]].
+
+%%% Helpers
+
+body(Sid, Rid) ->
+    <<"<body rid='", (integer_to_binary(Rid))/binary, "' sid='", Sid/binary, "' xmlns='x'/>">>.
+
+ask(Edge, Id, Sid, Rid) -> test_edge:request(Edge, Id, body(Sid, Rid)).
+
+%% The rid of the next request that the engine is asked.
+asked() ->
+    receive {request, _, Body, _} -> {_, Rid} = mod_megaphone_body:session(Body), Rid
+    after 10000 -> error(not_asked)
+    end.
+
+%% A request that is handed over and answered at once.
+go(Sid, Rid) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> mod_megaphone_order:enter(body(Sid, Rid)) end),
+    receive {'DOWN', Monitor, process, Pid, normal} -> ok end.
