@@ -1,5 +1,5 @@
-%%% What the order of requests takes from their bodies, and from those of replies: a few attributes of the first tag. The
-%%% engine reads the rest, and says what is wrong with it.
+%%% What the order of requests takes from their bodies, and from those of replies: a few attributes of the first tag.
+%%% The engine reads the rest, and says what is wrong with it.
 -module(mod_megaphone_body).
 
 -export([session/1, is_terminate/1]).

@@ -7,9 +7,10 @@
 %% The process of each test is the engine, as with the tests of a link.
 order_test_() ->
     [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> register(engine, self()), with_table(Name) end}}}
-     || Name <- [the_second_waits_for_the_first, the_second_waits_until_the_first_is_handed_over, of_many_pairs_none_turns,
-                 a_predecessor_that_never_comes, what_is_sent_again_waits_for_nothing, sessions_do_not_wait_for_each_other,
-                 an_end_is_forgotten, old_sessions_are_forgotten, without_a_table_all_goes_on, what_it_costs]].
+     || Name <- [the_second_waits_for_the_first, the_second_waits_until_the_first_is_handed_over,
+                 of_many_pairs_none_turns, a_predecessor_that_never_comes, what_is_sent_again_waits_for_nothing,
+                 sessions_do_not_wait_for_each_other, an_end_is_forgotten, old_sessions_are_forgotten,
+                 without_a_table_all_goes_on, what_it_costs]].
 
 with_table(Test) ->
     {ok, Owner} = mod_megaphone_order:start_link(),
@@ -134,7 +135,8 @@ what_it_costs() ->
 sessions_test() ->
     [?assertEqual({Body, Want}, {Body, mod_megaphone_body:session(Body)})
      || {Body, Want} <- [{<<"<body rid='12' sid='ab' xmlns='x'/>">>, {<<"ab">>, 12}},
-                         {<<"<body\n\tsid=\"a'b\"  to='c'\r\nrid=\"9007199254740991\">">>, {<<"a'b">>, 9007199254740991}},
+                         {<<"<body\n\tsid=\"a'b\"  to='c'\r\nrid=\"9007199254740991\">">>,
+                          {<<"a'b">>, 9007199254740991}},
                          {<<"<body xsid='1' rid='1' sidx='2' sid='3'/>">>, {<<"3">>, 1}},
                          {<<"<body x='sid=' y=\" rid='1'\" sid='2' rid='3'/>">>, {<<"2">>, 3}},
                          {<<"<body rid='1' to='a'/>">>, none},
