@@ -9,8 +9,8 @@ order_test_() ->
     [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> register(engine, self()), with_table(Name) end}}}
      || Name <- [the_second_waits_for_the_first, the_second_waits_until_the_first_is_handed_over,
                  of_many_pairs_none_turns, a_predecessor_that_never_comes, what_is_sent_again_waits_for_nothing,
-                 sessions_do_not_wait_for_each_other,
-                 an_end_is_forgotten, old_sessions_are_forgotten, without_a_table_all_goes_on, what_it_costs]].
+                 sessions_do_not_wait_for_each_other, an_end_is_forgotten, old_sessions_are_forgotten,
+                 without_a_table_all_goes_on, what_it_costs]].
 
 with_table(Test) ->
     {ok, Owner} = mod_megaphone_order:start_link(),
