@@ -2,7 +2,7 @@
 %%% with the number of times that were passed over, so that nobody can fill a disk.
 -module(mod_megaphone_fault).
 
--export([reason/1, peer/3, ended/3, log/3, without_values/1]).
+-export([reason/1, peer/3, ended/3, log/3, without_values/1, discreetly/1]).
 
 -include("logger.hrl").
 
@@ -45,6 +45,13 @@ log(Class, Format, Args) ->
         {true, 0} -> ?WARNING_MSG("Megaphone: " ++ Format, Args);
         {true, N} -> ?WARNING_MSG("Megaphone: " ++ Format ++ " (and ~B times more since the last time)", Args ++ [N]);
         false -> ok
+    end.
+
+%% Does something that may crash, but not with what clients say in the report.
+-spec discreetly(fun(() -> Result)) -> Result.
+discreetly(Do) ->
+    try Do()
+    catch Class:Reason:Stack -> erlang:raise(Class, Reason, without_values(Stack))
     end.
 
 %% A stack trace that tells how many arguments a function was called with, and not which: passwords may be among them.

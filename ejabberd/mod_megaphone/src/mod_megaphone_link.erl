@@ -111,7 +111,7 @@ handle_continue(greet, #state{socket = Socket, opts = #{name := Name, max_conten
             stop(io, State)
     end.
 
-handle_call(info, From, #state{outbox = Outbox} = State) ->
+handle_call(_, From, #state{outbox = Outbox} = State) ->
     Info = #{stage => State#state.stage, edge => State#state.name, address => State#state.from,
              live => mod_megaphone_live:size(State#state.live), seconds => (now_ms() - State#state.opened_at) div 1000,
              unsent => mod_megaphone_outbox:unsent(Outbox), frames_in => State#state.frames_in,
@@ -119,39 +119,42 @@ handle_call(info, From, #state{outbox = Outbox} = State) ->
     gen_server:reply(From, maps:merge(Info, mod_megaphone_outbox:counts(Outbox))),
     next(State).
 
-handle_info(timeout, #state{stage = accepted} = State) ->
+handle_info(Message, State) ->
+    mod_megaphone_fault:discreetly(fun() -> take_message(Message, State) end).
+
+take_message(timeout, #state{stage = accepted} = State) ->
     stop(io, State);
-handle_info(timeout, #state{outbox = Outbox} = State) ->
+take_message(timeout, #state{outbox = Outbox} = State) ->
     maybe_read_on(State#state{outbox = mod_megaphone_outbox:flush(Outbox)});
-handle_info({tcp, Socket, _}, #state{socket = Socket, stage = closing} = State) ->
+take_message({tcp, Socket, _}, #state{socket = Socket, stage = closing} = State) ->
     read_on(State);
-handle_info({tcp, Socket, Bytes}, #state{socket = Socket, outbox = Outbox} = State) ->
+take_message({tcp, Socket, Bytes}, #state{socket = Socket, outbox = Outbox} = State) ->
     N = byte_size(Bytes),
     mod_megaphone_stats:add(reads, 1),
     mod_megaphone_stats:add(bytes_in, N),
     %% What waits leaves before each read: with an edge that always has more to say, no message would never be.
     take_bytes(Bytes, State#state{reading = false, heard_at = now_ms(), pinged = false, reads = State#state.reads + 1,
                                   bytes_in = State#state.bytes_in + N, outbox = mod_megaphone_outbox:flush(Outbox)});
-handle_info({'EXIT', Pid, {reply, Id, Status, Body}}, State) ->
+take_message({'EXIT', Pid, {reply, Id, Status, Body}}, State) ->
     next(reply_to(Id, Pid, Status, Body, State));
-handle_info({wrote, N}, #state{outbox = Outbox} = State) ->
+take_message({wrote, N}, #state{outbox = Outbox} = State) ->
     maybe_read_on(State#state{outbox = mod_megaphone_outbox:wrote(N, Outbox), moved_at = now_ms()});
-handle_info({written, ok}, #state{outbox = Outbox} = State) ->
+take_message({written, ok}, #state{outbox = Outbox} = State) ->
     maybe_read_on(State#state{outbox = mod_megaphone_outbox:written(Outbox)});
-handle_info({written, {error, _}}, State) ->
+take_message({written, {error, _}}, State) ->
     stop(io, State);
-handle_info(tick, #state{live = Live} = State) ->
+take_message(tick, #state{live = Live} = State) ->
     tick_later(State),
     check_liveness(State#state{live = mod_megaphone_live:sweep(Live)});
-handle_info({tcp_closed, Socket}, #state{socket = Socket} = State) ->
+take_message({tcp_closed, Socket}, #state{socket = Socket} = State) ->
     stop(none, State);
-handle_info({tcp_error, Socket, _}, #state{socket = Socket} = State) ->
+take_message({tcp_error, Socket, _}, #state{socket = Socket} = State) ->
     stop(io, State);
-handle_info(linger_end, State) ->
+take_message(linger_end, State) ->
     stop(none, State);
-handle_info({'EXIT', Pid, Reason}, State) ->
+take_message({'EXIT', Pid, Reason}, State) ->
     exited(Pid, Reason, State);
-handle_info(_, State) ->                % {garbage_collect, swept, _} among others
+take_message(_, State) ->                % {garbage_collect, swept, _} among others
     next(State).
 
 %% The request processes are linked to this one, and end with it.
@@ -168,7 +171,6 @@ format_status(Status) ->
     maps:map(fun(state, #state{} = State) -> {State#state.stage, State#state.name, State#state.from};
                 (message, {tcp, _, Bytes}) -> {tcp, byte_size(Bytes)};
                 (message, {'EXIT', Pid, {reply, Id, Code, _}}) -> {'EXIT', Pid, {reply, Id, Code}};
-                (reason, {Reason, Stack}) when is_list(Stack) -> {Reason, mod_megaphone_fault:without_values(Stack)};
                 (_, Value) -> Value
              end, Status).
 
@@ -349,14 +351,12 @@ maybe_read_on(#state{reading = false, outbox = Outbox, opts = #{high_water := Hi
         true -> read_on(State#state{heard_at = now_ms()});     % nothing could be heard before
         false -> next(State)
     end;
-maybe_read_on(State) ->
-    next(State).
+maybe_read_on(State) -> next(State).
 
 tick_later(#state{opts = #{ping_timeout := Timeout}}) ->
     erlang:send_after(min(?TICK_MS, Timeout div 6 + 1), self(), tick).
 
-now_ms() ->
-    erlang:monotonic_time(millisecond).
+now_ms() -> erlang:monotonic_time(millisecond).
 
 check_liveness(#state{stage = closing} = State) ->
     next(State);

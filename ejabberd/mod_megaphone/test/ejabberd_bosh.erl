@@ -9,5 +9,6 @@ process_request(Body, Address, xml) ->
     engine ! {request, self(), Body, Address},
     receive
         {answer, Answer} -> Answer;
-        {fail, Reason} -> error(Reason)
+        {fail, Reason} -> error(Reason);
+        {raise, Reason, Args} -> erlang:raise(error, Reason, [{?MODULE, decode, Args, []}])
     end.

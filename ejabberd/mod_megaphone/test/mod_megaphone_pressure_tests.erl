@@ -77,4 +77,75 @@ a_held_request_costs_little_test_() ->
         test_edge:close(Edge)
     end}}.
 
+%% What waits leaves before each read: with an edge that always has more to say, there is never no message.
+a_reply_leaves_while_the_edge_talks_test_() ->
+    {spawn, {timeout, 60, fun() ->
+        register(engine, self()),
+        Edge = test_edge:request(test_edge:up([]), 1, <<"<b/>">>),
+        Pid = receive {request, P, _, _} -> P end,
+        #{reads := Reads} = test_edge:info(Edge),
+        Talk = binary:copy(test_edge:frame(0, <<"gone 0000000000000002\n">>), 1300),
+        Sender = spawn_link(fun() -> talk(Edge, Talk) end),
+        test_edge:await(fun() -> maps:get(reads, test_edge:info(Edge)) > Reads + 10 end),
+        Pid ! {answer, {200, [], <<"<x/>">>}},
+        {1, <<"<x/>">>, _} = test_edge:recv(Edge),
+        unlink(Sender),
+        exit(Sender, kill),
+        test_edge:close(Edge)
+    end}}.
+
+talk(Edge, Talk) -> talk(test_edge:send(Edge, Talk), Talk).
+
+%% A batch above high_water, all of which the socket takes at once, is no reason to stop reading for good.
+a_small_high_water_test_() ->
+    {spawn, {timeout, 60, fun() ->
+        N = 200,
+        Edge = test_edge:up([{high_water, 8 * ?KB}]),
+        Ping = test_edge:frame(0, [<<"ping ">>, binary:copy(<<"t">>, 64), $\n]),
+        test_edge:send(Edge, binary:copy(Ping, N)),
+        Answered = lists:foldl(fun(_, E) -> element(2, test_edge:recv_control(E)) end, Edge, lists:seq(1, N)),
+        {<<"pong b\n">>, Last} = test_edge:recv_control(test_edge:control(Answered, <<"ping b\n">>)),
+        test_edge:close(Last)
+    end}}.
+
+%% An edge that reads slowly, and for longer than the ping timeout, could not be heard meanwhile. It is asked whether it
+%% is alive before it counts as dead.
+a_pause_is_no_silence_test_() ->
+    {spawn, {timeout, 60, fun() ->
+        register(engine, self()),
+        N = 300, Timeout = 1000,
+        Edge = test_edge:up([{ping_timeout, Timeout}, {high_water, 64 * ?KB}]),
+        test_edge:send(Edge, [test_edge:frame(Id, <<"<b/>">>) || Id <- lists:seq(1, N)]),
+        Pids = [receive {request, Pid, _, _} -> Pid end || _ <- lists:seq(1, N)],
+        [Pid ! {answer, {200, [], binary:copy(<<"<">>, 60 * ?KB)}} || Pid <- Pids],
+        test_edge:await(fun() -> maps:get(unsent, test_edge:info(Edge)) > ?MB end),
+        #{reads := Reads} = test_edge:info(Edge),
+        test_edge:control(Edge, <<"gone 00000000000000ff\n">>),      % what is read now is the last for a while
+        test_edge:await(fun() -> maps:get(reads, test_edge:info(Edge)) > Reads end),
+        Began = erlang:monotonic_time(millisecond),
+        Slow = lists:foldl(fun(_, E) -> receive after 6 -> next_reply(E) end end, Edge, lists:seq(1, 200)),
+        ?assert(erlang:monotonic_time(millisecond) - Began > Timeout),
+        %% The last third may be in the socket's own queue, with a ping behind it that must not wait.
+        Read = lists:foldl(fun(_, E) -> next_reply(E) end, Slow, lists:seq(201, N)),
+        Alive = test_edge:control(test_edge:skip_to(Read, <<"ping alive\n">>), <<"pong alive\nping b\n">>),
+        test_edge:close(test_edge:skip_to(Alive, <<"pong b\n">>))
+    end}}.
+
+next_reply(Edge) ->
+    case test_edge:recv(Edge) of
+        {0, _, Next} -> next_reply(Next);
+        {_, _, Next} -> Next
+    end.
+
+%% Bytes are no sign of life before hello: it has one ping timeout in all.
+hello_is_not_waited_for_longer_because_it_trickles_test_() ->
+    {spawn, {timeout, 60, fun() ->
+        {_, Edge} = test_edge:recv_control(test_edge:dial([{ping_timeout, 300}])),
+        Hello = test_edge:frame(0, [<<"hello version=1 name=">>, binary:copy(<<"x">>, 4000), $\n]),
+        Sender = spawn(fun() -> [receive after 30 -> test_edge:send(Edge, <<C>>) end || <<C>> <= Hello] end),
+        {<<"error nothing was heard", _/binary>>, Told} = test_edge:recv_control(Edge),
+        exit(Sender, kill),
+        test_edge:close(Told)
+    end}}.
+
 memory(Pid) -> element(2, process_info(Pid, memory)).
