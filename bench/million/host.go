@@ -26,8 +26,8 @@ func checkHost(o *options) error {
 	}
 	want := connections(n) * (userBytes + kernelBytes) >> 10
 	if have := available(); have < want {
-		return fmt.Errorf("%d sessions take %d MiB with both ends of their connections here, and %d MiB are available: "+
-			"try --sessions %d", n, want>>10, have>>10, n/2*have/want)
+		return fmt.Errorf("%d sessions take %d MiB with both ends of their connections here, and %d MiB are "+
+			"available: try --sessions %d", n, want>>10, have>>10, n/2*have/want)
 	}
 	sockets := strconv.Itoa(2 * connections(n))
 	script := filepath.Join(o.root, "scripts", "tune.sh")

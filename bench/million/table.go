@@ -19,8 +19,8 @@ type figure struct {
 // table is Markdown: a column for each trial.
 func table(o *options, done []*trial) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\nLog-in: %s. Wait: %d s. Talk: %s. The origin's GOGC: %d.\n\n", machine.This(o.root), o.Login, o.Wait,
-		o.Duration, o.GOGC)
+	fmt.Fprintf(&b, "%s.\nLog-in: %s. Wait: %d s. Talk: %s. The origin's GOGC: %d.\n\n",
+		machine.This(o.root), o.Login, o.Wait, o.Duration, o.GOGC)
 	b.WriteString("| sessions |")
 	for _, t := range done {
 		fmt.Fprintf(&b, " %s |", count(uint64(t.Sessions)))
