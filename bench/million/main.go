@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -42,7 +44,10 @@ func run(ctx context.Context, o *options) error {
 	if err := checkHost(o); err != nil {
 		return err
 	}
-	var done []*trial
+	done, err := earlier(o)
+	if err != nil {
+		return err
+	}
 	for _, n := range o.Sessions {
 		say("%d sessions, about %s", n, o.expect(n).Round(time.Second))
 		t, err := makeTrial(ctx, o, n)
@@ -65,6 +70,27 @@ func run(ctx context.Context, o *options) error {
 	return nil
 }
 
+// earlier are the trials of earlier runs.
+func earlier(o *options) (all []*trial, err error) {
+	if o.with == "" {
+		return nil, nil
+	}
+	for file := range strings.SplitSeq(o.with, ",") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var run struct {
+			Trials []*trial `json:"trials"`
+		}
+		if err := json.Unmarshal(text, &run); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all = append(all, run.Trials...)
+	}
+	return all, nil
+}
+
 // present writes the table to standard output and into the directory, and beside it all figures, and the curves.
 func present(o *options, done []*trial) error {
 	text, err := json.MarshalIndent(struct {
@@ -78,6 +104,7 @@ func present(o *options, done []*trial) error {
 	if err := os.WriteFile(filepath.Join(o.out, "trials.json"), append(text, '\n'), 0o644); err != nil {
 		return err
 	}
+	slices.SortStableFunc(done, func(a, b *trial) int { return a.Sessions - b.Sessions })
 	table := table(o, done)
 	fmt.Print(table)
 	if err := os.WriteFile(filepath.Join(o.out, "table.md"), []byte(table), 0o644); err != nil {

@@ -19,6 +19,7 @@ type options struct {
 	Login    string        `json:"login"`
 	GOGC     int           `json:"origin_gogc"`
 	force    bool
+	with     string
 	out      string
 	root     string
 }
@@ -37,6 +38,7 @@ func parseOptions(args []string) (*options, error) {
 		"`percent` of garbage that the origin collects at: less is less memory and more work (Go's default is 100)")
 	fs.BoolVar(&o.force, "force", false, "run though the host is not made ready for it")
 	fs.StringVar(&o.out, "out", "bench-million", "`directory` for what was measured; it is made")
+	fs.StringVar(&o.with, "with", "", "trials.json `files` of earlier runs to show beside this one, comma-separated")
 	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
 	_ = fs.Parse(args) // it exits
 	if fs.NArg() > 0 {

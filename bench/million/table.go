@@ -169,7 +169,7 @@ func kernel(t *trial) string {
 	if t.steady() == nil || held == 0 {
 		return "-"
 	}
-	return spread.Number((float64(t.Available-t.held)*1024-grown)/float64(held), 0)
+	return spread.Number((float64(t.Available-t.Held)*1024-grown)/float64(held), 0)
 }
 
 func (t *trial) batches(frames, calls string) string {

@@ -22,7 +22,7 @@ type trial struct {
 	Edge      map[string]*activity `json:"edge"`             // in each phase
 	Available int                  `json:"available_before"` // KiB of memory, before and at least
 	Least     int                  `json:"available_least"`
-	held      int                  // KiB available at the end of the chat
+	Held      int                  `json:"available_held"` // when they had talked
 }
 
 // makeTrial starts all three processes and ends them.

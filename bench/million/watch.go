@@ -48,12 +48,12 @@ func (w *watcher) finish() []memoryPoint {
 
 // remember keeps of the machine's memory what the table says.
 func (t *trial) remember(memory []memoryPoint) {
-	t.Least, t.held = t.Available, t.Available
+	t.Least, t.Held = t.Available, t.Available
 	steady := t.steady()
 	for _, m := range memory {
 		t.Least = min(t.Least, m.kib)
 		if steady != nil && !m.at.After(t.end(steady)) {
-			t.held = m.kib
+			t.Held = m.kib
 		}
 	}
 }
