@@ -159,6 +159,9 @@ func (t *trial) share(bytes uint64) string {
 	return spread.Number(float64(bytes)/float64(held), 0)
 }
 
+// fewSessions take less of the machine's memory than all else that changes it.
+const fewSessions = 50_000
+
 // kernel is what memory has become unavailable besides what the three processes have grown by.
 func kernel(t *trial) string {
 	grown := 0.0
@@ -166,7 +169,7 @@ func kernel(t *trial) string {
 		grown += float64(t.rss(p.Name)) - float64(p.BaseRSSBytes)
 	}
 	held := t.Load.Sessions.Held
-	if t.steady() == nil || held == 0 {
+	if t.steady() == nil || held < fewSessions {
 		return "-"
 	}
 	return spread.Number((float64(t.Available-t.Held)*1024-grown)/float64(held), 0)
@@ -178,7 +181,11 @@ func (t *trial) batches(frames, calls string) string {
 		if p := t.steady(); name == "" && p != nil {
 			name = p.Name
 		}
-		list = append(list, fmt.Sprintf("%.1f", t.Edge[name].ratio(frames, calls)))
+		if x := t.Edge[name].ratio(frames, calls); x > 0 {
+			list = append(list, fmt.Sprintf("%.1f", x))
+		} else {
+			list = append(list, "-") // too short to have been looked at
+		}
 	}
 	return strings.Join(list, ", ")
 }
