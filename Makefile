@@ -5,10 +5,10 @@ FUZZTIME ?= 20s
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test check bench fuzz qemu-tune clean format vet lint race invariants setup-run setup-test
+.PHONY: help run run-ejabberd build test check bench bench-million bench-peers fuzz qemu-tune clean format vet lint race invariants setup-run setup-test
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, and chat on http://127.0.0.1:5280/
 	bin/megaphone demo
@@ -31,6 +31,12 @@ check: setup-test build format vet lint race invariants fuzz ## gofmt, vet, stat
 bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a connection (BENCH=. is the pattern)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	go run ./bench
+
+bench-million: ## hold a million sessions on this machine, and measure; ten minutes (ARGS=--help)
+	scripts/bench-million.sh $(ARGS)
+
+bench-peers: ## nginx, HAProxy and Pushpin beside the edge; ten minutes (ARGS=--help)
+	scripts/bench-peers.sh $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZTIME=20s
 	scripts/fuzz.sh $(FUZZTIME)

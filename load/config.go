@@ -60,6 +60,7 @@ const (
 type Config struct {
 	Target      string        // http://host:port/path
 	Scenario    Scenario      // default hold
+	Then        Scenario      // broadcast: what the same sessions do after hold or chat; default nothing
 	Sessions    int           //
 	Rate        float64       // sessions opened a second, and in churn ended and opened anew
 	Wait        int           // seconds that the server is asked to hold a request
@@ -129,6 +130,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("scenario: %s: use one of %s", c.Scenario, join(Scenarios))
 	case !slices.Contains(Logins, c.Login):
 		return fmt.Errorf("login: %s: use one of %s", c.Login, join(Logins))
+	case c.Then != "" && (c.Then != Broadcast || c.Scenario != Hold && c.Scenario != Chat):
+		return fmt.Errorf("then: %s: after hold or chat there can be a broadcast, and nothing else", c.Then)
 	case c.messaging() && c.Login == LoginNone:
 		return fmt.Errorf("scenario: %s: needs sessions that can be sent messages: use --login anonymous or plain",
 			c.Scenario)
@@ -171,7 +174,9 @@ func (c Config) Validate() error {
 }
 
 // messaging says whether the scenario sends messages.
-func (c *Config) messaging() bool { return c.Scenario == Chat || c.Scenario == Broadcast }
+func (c *Config) messaging() bool {
+	return c.Scenario == Chat || c.Scenario == Broadcast || c.Then == Broadcast
+}
 
 func join[T ~string](list []T) string {
 	words := make([]string, len(list))

@@ -61,6 +61,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		"needs":    func(c *Config) { c.Scenario = Chat },
 		"two":      func(c *Config) { c.Scenario, c.Login, c.Sessions = Chat, LoginPlain, 1 },
 		"trigger":  func(c *Config) { c.Trigger = "true" },
+		"then":     func(c *Config) { c.Then, c.Login = Chat, LoginPlain },
 		"duration": func(c *Config) { c.Duration = time.Millisecond },
 		"settle":   func(c *Config) { c.Settle = time.Millisecond },
 		"patience": func(c *Config) { c.Patience = time.Millisecond },

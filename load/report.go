@@ -38,6 +38,7 @@ type Report struct {
 type Options struct {
 	Target            string   `json:"target"`
 	Scenario          Scenario `json:"scenario"`
+	Then              Scenario `json:"then,omitempty"`
 	Login             Login    `json:"login"`
 	Domain            string   `json:"domain"`
 	Sessions          int      `json:"sessions"`

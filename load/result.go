@@ -11,9 +11,9 @@ func (r *run) report(interrupted bool) *Report {
 		Schema: Schema, Version: cfg.Version, Started: r.started.UTC(), Seconds: round(r.elapsed().Seconds()),
 		Interrupted: interrupted,
 		Options: Options{
-			Target: cfg.Target, Scenario: cfg.Scenario, Login: cfg.Login, Domain: cfg.Domain, Sessions: cfg.Sessions,
-			RatePerSecond: cfg.Rate, WaitSeconds: cfg.Wait, DurationSeconds: cfg.Duration.Seconds(),
-			Reactors: r.group.Reactors(), PrivateTables: r.group.Private(),
+			Target: cfg.Target, Scenario: cfg.Scenario, Then: cfg.Then, Login: cfg.Login,
+			Domain: cfg.Domain, Sessions: cfg.Sessions, RatePerSecond: cfg.Rate, WaitSeconds: cfg.Wait,
+			DurationSeconds: cfg.Duration.Seconds(), Reactors: r.group.Reactors(), PrivateTables: r.group.Private(),
 		},
 		Sessions: Sessions{
 			Wanted: uint64(cfg.Sessions), Started: c[cStarted], Reached: c[cReached], Failed: c[cFailed],

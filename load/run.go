@@ -40,7 +40,7 @@ func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	setDefault(&cfg.Domain, to.domain())
-	r := &run{cfg: cfg, target: to, show: show, totals: newMeters(), second: newMeters()}
+	r := &run{cfg: cfg, doing: cfg.Scenario, target: to, show: show, totals: newMeters(), second: newMeters()}
 	r.watch = newWatcher(cfg.Processes)
 	for _, v := range r.watch.procs {
 		if v.err != nil {
@@ -70,6 +70,7 @@ type run struct {
 	second meters
 	points []Point
 	phases []Phase
+	doing  Scenario // which of the scenarios is under way; opening is for the first
 	storm  *StormReport
 	held   uint64 // at the end of the scenario
 	used   []ProcessReport
@@ -238,7 +239,7 @@ func (r *run) point(c *[numCounters]uint64) {
 			p.P50Micros[meterNames[i]], p.P99Micros[meterNames[i]] = h.ValueAtQuantile(50), h.ValueAtQuantile(99)
 		}
 	}
-	r.last.gauge(r.cfg.Scenario, c, &r.second, now)
+	r.last.gauge(r.doing, c, &r.second, now)
 	r.second.drain(&r.totals)
 	r.points = append(r.points, p)
 }
@@ -283,7 +284,7 @@ func (r *run) tell(c *[numCounters]uint64, done, all uint64, timed bool) {
 	}
 	r.show(Status{
 		Phase: r.last.phase, Done: done, All: all, Timed: timed, Elapsed: r.elapsed(), Sessions: c[cUpNow],
-		Rate: r.last.rate, Unit: unit(r.last.phase, r.cfg.Scenario), Errors: errorSum(c), Latency: r.last.name,
+		Rate: r.last.rate, Unit: unit(r.last.phase, r.doing), Errors: errorSum(c), Latency: r.last.name,
 		P50: r.last.p50, P99: r.last.p99,
 	})
 }

@@ -177,3 +177,17 @@ func TestInterruptedRunReports(t *testing.T) {
 		t.Errorf("%+v %+v", r.Verdict, r.Sessions)
 	}
 }
+
+func TestBroadcastAfterAChat(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Chat, Then: Broadcast, Wait: 20, Rate: 3000,
+		Messages: 400, Reactors: 2, Duration: 2 * time.Second})
+	chat, all := uint64(r.Latencies["delivery"].Count), uint64(r.Latencies["broadcast"].Count)
+	if r.Verdict.Status != StatusFine || chat == 0 || all != 300 || r.Messages.Delivered != chat+all {
+		t.Fatalf("%+v %+v: %d of the chat and %d of the broadcast", r.Verdict, r.Messages, chat, all)
+	}
+	if last := r.Phases[len(r.Phases)-2]; last.Name != "broadcast" || last.Counts["delivered"] != 300 {
+		t.Errorf("%+v", last)
+	}
+}

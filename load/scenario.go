@@ -65,9 +65,18 @@ func (r *run) open(ctx context.Context) error {
 	})
 }
 
-// act is the scenario itself.
+// act is the scenario itself, and the one after it.
 func (r *run) act(ctx context.Context) error {
-	switch r.cfg.Scenario {
+	err := r.play(ctx)
+	if err == nil && r.cfg.Then != "" {
+		r.doing = r.cfg.Then
+		err = r.play(ctx)
+	}
+	return err
+}
+
+func (r *run) play(ctx context.Context) error {
+	switch r.doing {
 	case Hold:
 		return r.pass(ctx)
 	case Chat:
@@ -115,15 +124,16 @@ func (r *run) settle(ctx context.Context) error {
 }
 
 func (r *run) broadcast(ctx context.Context) error {
+	before := r.counts() // a chat may have been before
 	now := stampAt(time.Since(r.started))
 	r.each(func(w *worker) { w.shout(now) })
 	began := time.Now()
 	var stall stalled
 	all := uint64(r.cfg.Sessions)
 	return r.phase(ctx, string(Broadcast), all, false, func(c, _ *[numCounters]uint64) (uint64, bool) {
-		n := c[cDelivered]
-		over := n >= c[cUpNow] && n >= c[cSent] && c[cSent] > 0
-		return n, over || time.Since(began) > r.cfg.Duration || stall.check(n+c[cSent], r.cfg.Settle)
+		n, sent := c[cDelivered]-before[cDelivered], c[cSent]-before[cSent]
+		over := n >= c[cUpNow] && n >= sent && sent > 0
+		return n, over || time.Since(began) > r.cfg.Duration || stall.check(n+sent, r.cfg.Settle)
 	})
 }
 

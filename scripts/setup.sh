@@ -5,6 +5,7 @@
 #   scripts/setup.sh run-ejabberd   the same, and ejabberd
 #   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, and Chromium for the page
 #   scripts/setup.sh qemu           QEMU, for make qemu-tune
+#   scripts/setup.sh peers          nginx, HAProxy, Pushpin and wrk, for make bench-peers
 #
 # npm packages are installed exactly as e2e/package-lock.json has them.
 set -euo pipefail
@@ -131,7 +132,10 @@ test)
 qemu)
 	command -v qemu-system-x86_64 >/dev/null || apt_install qemu-system-x86
 	;;
+peers)
+	setup_packages nginx-light haproxy pushpin condure wrk
+	;;
 *)
-	fail "usage: scripts/setup.sh run|run-ejabberd|test|qemu"
+	fail "usage: scripts/setup.sh run|run-ejabberd|test|qemu|peers"
 	;;
 esac

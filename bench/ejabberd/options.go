@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"megaphone/bench/machine"
 )
 
 // options are the flags. What is exported is written with the figures.
@@ -124,10 +126,10 @@ func (o *options) writeJSON(done []*trial) error {
 		return nil
 	}
 	text, err := json.MarshalIndent(struct {
-		Machine machine  `json:"machine"`
-		Options *options `json:"options"`
-		Trials  []*trial `json:"trials"`
-	}{thisMachine(o.root), o, done}, "", "  ")
+		Machine machine.Machine `json:"machine"`
+		Options *options        `json:"options"`
+		Trials  []*trial        `json:"trials"`
+	}{machine.This(o.root), o, done}, "", "  ")
 	if err != nil {
 		return err
 	}

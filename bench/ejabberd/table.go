@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"io"
 
+	"megaphone/bench/machine"
 	"megaphone/bench/spread"
 )
 
 // printTables writes a table for each number of sessions, as Markdown, and below what went wrong, if anything did.
 func printTables(out io.Writer, o *options, done []*trial) (unwell bool) {
-	fmt.Fprintf(out, "%s.\n%s\n", thisMachine(o.root), o)
+	fmt.Fprintf(out, "%s.\n%s\n", machine.This(o.root), o)
 	for _, n := range o.Sessions {
 		printTable(out, n, done)
 	}

@@ -19,10 +19,11 @@ func Of(values []float64) Spread {
 
 // Text writes the spread as "median (min..max)", all with the given number of decimals and commas between thousands.
 func (s Spread) Text(decimals int) string {
-	return fmt.Sprintf("%s (%s..%s)", number(s.Median, decimals), number(s.Min, decimals), number(s.Max, decimals))
+	return fmt.Sprintf("%s (%s..%s)", Number(s.Median, decimals), Number(s.Min, decimals), Number(s.Max, decimals))
 }
 
-func number(x float64, decimals int) string {
+// Number writes a number with so many decimals and commas between thousands.
+func Number(x float64, decimals int) string {
 	text := fmt.Sprintf("%.*f", decimals, x)
 	whole, fraction, _ := strings.Cut(text, ".")
 	first := len(whole) - 3

@@ -41,6 +41,8 @@ them), lets them poll, and has them do what the scenario says:
   storm      open them, and wait for a restart of the edge (by --trigger, or by hand) within --duration; all sessions
              come back
 
+With --then broadcast the sessions of a hold or a chat are sent a broadcast afterwards.
+
 A session never pipelines, has at most two requests and sockets at a time, and one only when that suffices. On a
 closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
 reactor gets a descriptor table of its own.
@@ -74,6 +76,7 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.StringVar(&cfg.Target, "target", "", "`URL` of the BOSH endpoint, http:// only")
 	fs.Var(&word[load.Scenario]{&cfg.Scenario}, "scenario",
 		"ramp, hold, chat, broadcast, churn or storm (default hold)")
+	fs.Var(&word[load.Scenario]{&cfg.Then}, "then", "broadcast: what the same sessions do after a hold or a chat")
 	fs.IntVar(&cfg.Sessions, "sessions", d.Sessions, "BOSH sessions")
 	fs.Float64Var(&cfg.Rate, "rate", d.Rate, "sessions opened a second")
 	fs.IntVar(&cfg.Wait, "wait", d.Wait, "`seconds` that the server is asked to hold a request")

@@ -1,4 +1,5 @@
-package main
+// Package machine says what machine figures come from.
+package machine
 
 import (
 	"bytes"
@@ -9,8 +10,8 @@ import (
 	"strings"
 )
 
-// machine is where the figures come from.
-type machine struct {
+// Machine is where figures come from.
+type Machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
 	GiB    int    `json:"memory_gib"`
@@ -19,10 +20,11 @@ type machine struct {
 	Commit string `json:"commit"`
 }
 
-func thisMachine(root string) machine {
-	m := machine{CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Go: runtime.Version()}
+// This is the machine that this process runs on, and the commit of a directory.
+func This(root string) Machine {
+	m := Machine{CPU: Field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Go: runtime.Version()}
 	var kib int
-	_, _ = fmt.Sscan(field("/proc/meminfo", "MemTotal"), &kib)
+	_, _ = fmt.Sscan(Field("/proc/meminfo", "MemTotal"), &kib)
 	m.GiB = (kib + 1<<19) >> 20
 	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	m.Kernel = strings.TrimSpace(string(release))
@@ -32,13 +34,13 @@ func thisMachine(root string) machine {
 	return m
 }
 
-func (m machine) String() string {
+func (m Machine) String() string {
 	return fmt.Sprintf("%d cores (%s), %d GiB, Linux %s, %s, commit %s", m.Cores, m.CPU, m.GiB, m.Kernel, m.Go,
 		m.Commit)
 }
 
-// field is the value of the first line "key : value" of a file, or "".
-func field(file, key string) string {
+// Field is the value of the first line "key : value" of a file, or "".
+func Field(file, key string) string {
 	text, _ := os.ReadFile(file)
 	for line := range bytes.Lines(text) {
 		if name, value, ok := strings.Cut(string(line), ":"); ok && strings.TrimSpace(name) == key {

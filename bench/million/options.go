@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// options are the flags. What is exported is written with the figures.
+type options struct {
+	Sessions []int         `json:"sessions"`
+	Rate     float64       `json:"rate_per_second"`
+	Wait     int           `json:"wait_seconds"`
+	Messages float64       `json:"messages_per_second"` // 0: one for each thousand sessions
+	Duration time.Duration `json:"duration_ns"`
+	Login    string        `json:"login"`
+	GOGC     int           `json:"origin_gogc"`
+	force    bool
+	with     string
+	out      string
+	root     string
+}
+
+func parseOptions(args []string) (*options, error) {
+	o := &options{}
+	fs := flag.NewFlagSet("bench-million.sh", flag.ExitOnError)
+	sessions := fs.String("sessions", "1000000", "numbers of sessions, comma-separated: a trial for each")
+	fs.Float64Var(&o.Rate, "rate", 20_000, "sessions opened a second, if the machine can")
+	fs.IntVar(&o.Wait, "wait", 60, "`seconds` that the origin is asked to hold a request")
+	fs.Float64Var(&o.Messages, "messages", 0, "messages a second; 0: one for each thousand sessions")
+	fs.DurationVar(&o.Duration, "duration", 2*time.Minute, "how long they talk")
+	fs.StringVar(&o.Login, "login", "anonymous",
+		"anonymous, plain, or none: bare BOSH sessions, which only poll, to see what connecting costs")
+	fs.IntVar(&o.GOGC, "origin-gogc", 30,
+		"`percent` of garbage that the origin collects at: less is less memory and more work (Go's default is 100)")
+	fs.BoolVar(&o.force, "force", false, "run though the host is not made ready for it")
+	fs.StringVar(&o.out, "out", "bench-million", "`directory` for what was measured; it is made")
+	fs.StringVar(&o.with, "with", "", "trials.json `files` of earlier runs to show beside this one, comma-separated")
+	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
+	_ = fs.Parse(args) // it exits
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("%q: there are only flags", fs.Args())
+	}
+	for part := range strings.SplitSeq(*sessions, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || n < 2 {
+			return nil, fmt.Errorf("sessions: %q: give numbers from 2, for example 1000,100000", *sessions)
+		}
+		o.Sessions = append(o.Sessions, n)
+	}
+	switch {
+	case o.Rate <= 0:
+		return nil, errors.New("rate: use more than 0")
+	case o.Messages < 0:
+		return nil, errors.New("messages: use 0 or more")
+	case o.Duration < time.Second:
+		return nil, fmt.Errorf("duration: %s: use 1s or more", o.Duration)
+	case o.Wait < 1 || o.Wait > 3600:
+		return nil, fmt.Errorf("wait: %d: use 1 to 3600", o.Wait)
+	case o.GOGC < 1:
+		return nil, fmt.Errorf("origin-gogc: %d: use 1 or more", o.GOGC)
+	}
+	return o, nil
+}
+
+func (o *options) messages(n int) float64 {
+	if o.Messages > 0 {
+		return o.Messages
+	}
+	return max(1, float64(n)/1000)
+}
+
+// connections is what n sessions have at most: one each, and some second ones while they talk.
+func connections(n int) int { return n + n/32 + 1024 }
+
+// Two cores open at least so many sessions a second, and deliver so many messages of a broadcast.
+const (
+	slowOpening   = 4_000
+	slowBroadcast = 10_000
+)
+
+// expect is about how long a trial takes.
+func (o *options) expect(n int) time.Duration {
+	seconds := float64(n)/min(o.Rate, slowOpening) + float64(n)/slowBroadcast
+	return 10*time.Second + o.Duration + time.Duration(seconds*float64(time.Second))
+}
+
+// deadline is when a trial is given up: it waits for nothing without end.
+func (o *options) deadline(n int) time.Duration {
+	return 5*time.Minute + 3*o.expect(n) + 2*time.Duration(o.Wait)*time.Second
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"image/color"
+	"path/filepath"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+)
+
+// plotGrowth draws what each process takes over the number of sessions, with logarithms on both axes: what grows as the
+// sessions do is a straight line.
+func plotGrowth(dir string, done []*trial) error {
+	memory := func(t *trial, name string) float64 { return float64(t.rss(name)) / (1 << 20) }
+	cpu := func(t *trial, name string) float64 {
+		p := t.steady()
+		if p == nil {
+			return 0
+		}
+		return 100 * p.CPUSeconds[name] / p.Seconds
+	}
+	if err := growth(dir, "growth-memory.svg", "Resident memory while held", "MiB", done, memory); err != nil {
+		return err
+	}
+	return growth(dir, "growth-cpu.svg", "CPU while held, a message a second for each thousand sessions",
+		"percent of one core", done, cpu)
+}
+
+func growth(dir, file, title, unit string, done []*trial, of func(t *trial, name string) float64) error {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "sessions", unit
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Legend.Top, p.Legend.Left = true, true
+	p.BackgroundColor = color.White
+	p.Add(plotter.NewGrid())
+	for i, name := range processes {
+		var points plotter.XYs
+		for _, t := range done {
+			if y := of(t, name); y > 0 { // nothing has no logarithm
+				points = append(points, plotter.XY{X: float64(t.Sessions), Y: y})
+			}
+		}
+		if len(points) == 0 {
+			continue
+		}
+		line, dots, err := plotter.NewLinePoints(points)
+		if err != nil {
+			return err
+		}
+		line.Color, line.Width, dots.Color = plotutil.Color(i), vg.Points(1.5), plotutil.Color(i)
+		p.Add(line, dots)
+		p.Legend.Add(name, line, dots)
+	}
+	return p.Save(7*vg.Inch, 4*vg.Inch, filepath.Join(dir, file))
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"megaphone/load"
+)
+
+// trial is what one number of sessions has come to.
+type trial struct {
+	Sessions  int                  `json:"sessions"`
+	Messages  float64              `json:"messages_per_second"`
+	Load      *load.Report         `json:"load"`
+	Edge      map[string]*activity `json:"edge"`             // in each phase
+	Available int                  `json:"available_before"` // KiB of memory, before and at least
+	Least     int                  `json:"available_least"`
+	Held      int                  `json:"available_held"` // when they had talked
+}
+
+// makeTrial starts all three processes and ends them.
+func makeTrial(ctx context.Context, o *options, n int) (*trial, error) {
+	dir := filepath.Join(o.out, strconv.Itoa(n))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	origin, at, err := startOrigin(ctx, o, dir, n)
+	defer origin.stop()
+	if err != nil {
+		return nil, err
+	}
+	edge, target, err := startEdge(ctx, o, dir, n, at)
+	defer edge.stop()
+	if err != nil {
+		return nil, err
+	}
+	t := &trial{Sessions: n, Messages: o.messages(n), Available: available()}
+	looks := watch(edge)
+	t.Load, err = runLoad(ctx, o, dir, t, target, edge, origin)
+	memory := looks.finish()
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(edge.log)
+	if err != nil {
+		return nil, err
+	}
+	t.Edge = activities(text, edge.started, t.Load)
+	t.remember(memory)
+	return t, nil
+}
+
+// runLoad runs the load generator to its end. It shows its progress itself.
+func runLoad(ctx context.Context, o *options, dir string, t *trial, target string, edge, origin *process) (
+	*load.Report, error) {
+	report := filepath.Join(dir, "load.json")
+	_ = os.Remove(report) // an earlier run's
+	args := []string{"--target", "http://" + target + "/http-bind", "--sessions", strconv.Itoa(t.Sessions),
+		"--login", o.Login, "--rate", fmt.Sprint(o.Rate), "--wait", strconv.Itoa(o.Wait),
+		"--duration", o.Duration.String(), "--report", report, "--plot", dir, "--abandon",
+		"--pid", fmt.Sprintf("edge=%d", edge.pid()), "--pid", fmt.Sprintf("origin=%d", origin.pid())}
+	if o.Login == string(load.LoginNone) {
+		args = append(args, "--scenario", "hold")
+	} else {
+		args = append(args, "--scenario", "chat", "--messages", fmt.Sprint(t.Messages), "--then", "broadcast")
+	}
+	p, err := start(o, dir, "load", nil, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+	follow := follow(p.log)
+	defer follow.stop()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Wait() }()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		_ = p.Process.Signal(syscall.SIGINT) // it reports on what it has done so far
+		err = <-waitOrKill(p, ended)
+	case <-time.After(o.deadline(t.Sessions)):
+		_ = p.Process.Signal(syscall.SIGINT)
+		<-waitOrKill(p, ended)
+		err = fmt.Errorf("load has not ended after %s", o.deadline(t.Sessions))
+	}
+	text, readErr := os.ReadFile(report)
+	if readErr != nil {
+		return nil, errors.Join(err, readErr)
+	}
+	r := &load.Report{}
+	return r, json.Unmarshal(text, r) // the verdict says what an exit status does
+}
+
+// patience is how long load may take to report when it is told to end.
+const patience = 2 * time.Minute
+
+// waitOrKill sees to it that something is sent on ended.
+func waitOrKill(p *process, ended chan error) chan error {
+	time.AfterFunc(patience, func() { _ = p.Process.Kill() })
+	return ended
+}
+
+// phase is a part of the load's run; nil when there was no such part.
+func (t *trial) phase(name string) *load.Phase {
+	for i := range t.Load.Phases {
+		if t.Load.Phases[i].Name == name {
+			return &t.Load.Phases[i]
+		}
+	}
+	return nil
+}
+
+// steady is the phase in which the sessions are held for a while.
+func (t *trial) steady() *load.Phase {
+	if p := t.phase(string(load.Chat)); p != nil {
+		return p
+	}
+	return t.phase(string(load.Hold))
+}
+
+// rss is a process's resident memory at the end of the steady phase.
+func (t *trial) rss(name string) (bytes uint64) {
+	steady := t.steady()
+	for i := range t.Load.Timeline {
+		if p := &t.Load.Timeline[i]; steady != nil && p.Phase == steady.Name {
+			bytes = p.RSSBytes[name]
+		}
+	}
+	return bytes
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Measures nginx, HAProxy and Pushpin with condure beside a Megaphone edge, on the same work in turns: memory and sockets
+# for each held request, short requests, the same while requests are held, new connections. Prints Markdown tables; takes
+# about ten minutes and ends by itself.
+#
+#   scripts/bench-peers.sh [--rounds 3] [--duration 5s] [--connections 64,256,1024] [--held 9000] [--only edge,nginx]
+#
+# --help explains the flags. Debian's packages of the peers and wrk are installed if they are missing; no service is
+# started. RLIMIT_NOFILE must be above twice what the peers are to hold.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+"$root/scripts/setup.sh" peers >&2
+make --no-print-directory -s -C "$root" build >&2
+go build -C "$root" -o bin/bench-peers ./bench/peers
+exec "$root/bin/bench-peers" --root "$root" "$@"
