@@ -15,8 +15,7 @@ import (
 type activity struct {
 	Seconds     float64           `json:"seconds"` // between the two looks that enclose the phase best
 	Counters    map[string]uint64 `json:"counters"`
-	Collections int               `json:"collections"` // of garbage, in the phase
-	Forced      int               `json:"forced"`      // of these, by the clock: Go has one every two minutes
+	Collections int               `json:"collections"` // of garbage; Go has one every two minutes in any case
 }
 
 // look is the edge's counters at one moment.
@@ -28,7 +27,7 @@ type look struct {
 var (
 	countersPattern   = regexp.MustCompile(`^time=(\S+) level=INFO msg=counters counters="map\[([^\]]*)\]"`)
 	pairPattern       = regexp.MustCompile(`(\w+):(\d+)`)
-	collectionPattern = regexp.MustCompile(`^gc \d+ @([0-9.]+)s .*?(\(forced\))?$`)
+	collectionPattern = regexp.MustCompile(`^gc \d+ @([0-9.]+)s `)
 )
 
 // end is the moment when a phase was over.
@@ -60,11 +59,8 @@ func activities(log []byte, started time.Time, r *load.Report) map[string]*activ
 			}
 		}
 		for _, c := range collections {
-			if c.at.After(from) && !c.at.After(to) {
+			if c.After(from) && !c.After(to) {
 				a.Collections++
-				if c.forced {
-					a.Forced++
-				}
 			}
 		}
 		list[p.Name] = a
@@ -72,12 +68,7 @@ func activities(log []byte, started time.Time, r *load.Report) map[string]*activ
 	return list
 }
 
-type collection struct {
-	at     time.Time
-	forced bool
-}
-
-func readLog(log []byte, started time.Time) (looks []look, collections []collection) {
+func readLog(log []byte, started time.Time) (looks []look, collections []time.Time) {
 	for lines := bufio.NewScanner(bytes.NewReader(log)); lines.Scan(); {
 		line := lines.Text()
 		if m := countersPattern.FindStringSubmatch(line); m != nil {
@@ -93,8 +84,7 @@ func readLog(log []byte, started time.Time) (looks []look, collections []collect
 		}
 		if m := collectionPattern.FindStringSubmatch(line); m != nil {
 			seconds, _ := strconv.ParseFloat(m[1], 64)
-			at := started.Add(time.Duration(seconds * float64(time.Second)))
-			collections = append(collections, collection{at, m[2] != ""})
+			collections = append(collections, started.Add(time.Duration(seconds*float64(time.Second))))
 		}
 	}
 	return looks, collections

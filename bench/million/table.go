@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -89,12 +90,12 @@ var figures = []figure{
 		}
 		return each(func(name string) string { return fmt.Sprintf("%.1f", 100*p.CPUSeconds[name]/p.Seconds) })
 	}},
-	{"garbage collections of the edge while held, of these forced by the clock", "", func(t *trial) string {
+	{"garbage collections of the edge while held", "", func(t *trial) string {
 		p := t.steady()
 		if p == nil || t.Edge[p.Name] == nil {
 			return "-"
 		}
-		return fmt.Sprintf("%d, %d", t.Edge[p.Name].Collections, t.Edge[p.Name].Forced)
+		return strconv.Itoa(t.Edge[p.Name].Collections)
 	}},
 	{"frames to the origin a write: opening, held, broadcast", "", func(t *trial) string {
 		return t.batches("frames_out", "link_writes")
