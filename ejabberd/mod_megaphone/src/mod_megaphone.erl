@@ -32,7 +32,7 @@ start(Host, _Opts) ->
             _ = supervisor:start_child(ejabberd_gen_mod_sup,
                                        #{id => mod_megaphone_order, start => {mod_megaphone_order, start_link, []}}),
             ejabberd_commands:register_commands(?MODULE, commands()),
-            %% Before the listeners close, so that edges have the time to send new users to another node.
+            %% Before the listeners close: edges that hear of it in time send new users to another node.
             ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, 50)
     end.
 

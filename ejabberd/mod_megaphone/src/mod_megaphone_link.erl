@@ -5,8 +5,8 @@
 %%%     socket <-- writer <-- link <-- exit signal -- request
 %%%
 %%% A request process ends with its reply as the reason of its exit. The link, which traps exits, appends the frame to
-%%% its batch, and the batch goes to the writer when all messages that were waiting have been dealt with. So one write
-%%% carries all that is ready, and nothing waits for a batch to fill.
+%%% its batch, which leaves before the next read, or when no message waits: one write carries what is ready, by way of
+%%% the writer where the socket might block. Nothing waits for a batch to fill.
 %%%
 %%% Bounds: above high_water bytes unsent the link does not read, above max_unsent it ends. Above max_held live ids:
 %%% 503. Contents above max_contents: the link ends.

@@ -1,4 +1,5 @@
-%%% The live ids of a link, and the processes that hold their requests.
+%%% The live ids of a link, and the processes that hold their requests. A process whose id is gone goes on to its
+%%% answer, which nobody takes.
 %%%
 %%% A request that is still held a tick after it came is swept: its process is garbage-collected, once. What it needed
 %%% to read the request is most of what it would otherwise keep for all the time that it waits.
