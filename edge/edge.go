@@ -37,7 +37,7 @@ func Start(cfg Config) (*Edge, error) {
 	e := &Edge{cfg: cfg, tags: cfg.Tags == "on" || cfg.Tags == "auto" && len(cfg.Origins) > 1, fixed: newFixed(&cfg)}
 	e.resolving, e.addrs = startResolver(cfg.Origins, cfg.Log)
 	e.group, err = loop.Start(loop.Config{
-		Listen:           []string{cfg.Listen},
+		Listen:           []loop.Listener{{Address: cfg.Listen}},
 		Reactors:         cfg.Reactors,
 		MaxConnections:   cfg.MaxConnections,
 		Tables:           tables,
