@@ -24,7 +24,7 @@ func Start(cfg Config) (*Edge, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.SecretFile != "" {
+	if cfg.Secret == nil && cfg.SecretFile != "" {
 		var err error
 		if cfg.Secret, err = ReadSecret(cfg.SecretFile); err != nil {
 			return nil, err
@@ -36,8 +36,15 @@ func Start(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, tags: cfg.Tags == "on" || cfg.Tags == "auto" && len(cfg.Origins) > 1, fixed: newFixed(&cfg)}
 	e.resolving, e.addrs = startResolver(cfg.Origins, cfg.Log)
+	var listen []string
+	for _, l := range cfg.listeners() {
+		listen = append(listen, l.Address)
+	}
+	if cfg.Level != nil {
+		_ = cfg.Level.UnmarshalText([]byte(cfg.LogLevel)) // Validate has seen it
+	}
 	e.group, err = loop.Start(loop.Config{
-		Listen:           []string{cfg.Listen},
+		Listen:           listen,
 		Reactors:         cfg.Reactors,
 		MaxConnections:   cfg.MaxConnections,
 		Tables:           tables,
