@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,8 @@ type Origin struct {
 	Name    string   // 1 to 64 of [A-Za-z0-9._-]; the node tag of its sessions is made from it
 	Address string   // host:port of its link listener
 	Domains []string // new sessions `to` these only; none: to any
+	Weight  int      // its share of new sessions; default 1
+	Drain   bool     // no new sessions
 }
 
 // Page is a document that the edge serves itself.
@@ -76,8 +79,9 @@ type Config struct {
 const (
 	DefaultListen        = "127.0.0.1:5280"
 	DefaultPath          = "/http-bind" // what every BOSH server uses
-	DefaultMaxPipelined  = 8            // Pidgin pipelines two or three
-	DefaultLinkHighWater = 8 << 20      // bytes: a link that is this far behind is in trouble
+	DefaultWeight        = 1
+	DefaultMaxPipelined  = 8       // Pidgin pipelines two or three
+	DefaultLinkHighWater = 8 << 20 // bytes: a link that is this far behind is in trouble
 
 	DefaultHeadTimeout  = 10 * time.Second
 	DefaultBodyTimeout  = 30 * time.Second
@@ -121,6 +125,10 @@ func (c Config) WithDefaults() Config {
 	}
 	if len(c.CORS) == 0 {
 		c.CORS = []string{"*"}
+	}
+	c.Origins = slices.Clone(c.Origins)
+	for i := range c.Origins {
+		set(&c.Origins[i].Weight, DefaultWeight)
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -194,6 +202,11 @@ func (c *Config) validateOrigins() error {
 		if _, _, err := net.SplitHostPort(o.Address); err != nil {
 			return bad(at+"address", o.Address,
 				"give host:port, for example 127.0.0.1:5279; as a flag a=127.0.0.1:5279")
+		}
+		for k := range originKeys {
+			if remedy, ok := originKeys[k].check(&o); !ok {
+				return bad(at+originKeys[k].Name, text(originKeys[k].Value(&o)), remedy)
+			}
 		}
 		tag := codec.NodeTag(o.Name)
 		if other, ok := tags[tag]; ok {

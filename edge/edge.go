@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"fmt"
 	"net/netip"
 	"sync/atomic"
 
@@ -91,6 +92,25 @@ func (e *Edge) Stats() map[string]uint64 {
 		m[name] = e.group.Counter(loop.Counter(i))
 	}
 	return m
+}
+
+// SetDraining has an origin get no new sessions, or get them again; the sessions that it has go on. It says so to all
+// reactors before it returns. It is beside what the configuration and the origin itself say: while any of the three has
+// the origin drain, it does. It lasts until it is taken back, or the edge ends.
+func (e *Edge) SetDraining(origin string, on bool) error {
+	known := false
+	e.group.Do(func(_ *loop.Reactor, h loop.Handler) {
+		for _, n := range h.(*worker).nodes {
+			if n.cfg.Name == origin {
+				n.aside, known = on, true
+			}
+		}
+	})
+	if !known {
+		return fmt.Errorf("no origin is called %q", origin)
+	}
+	e.cfg.Log.Info("origin set to drain, or no more", "origin", origin, "drain", on)
+	return nil
 }
 
 // Advance moves time on by ticks of loop.TickMillis (with Config.ManualTicks).

@@ -108,4 +108,8 @@ var originKeys = []Key[Origin]{
 		Reload: true, Value: func(o *Origin) any { return &o.Address }},
 	{Name: "domains", Doc: "new sessions to these XMPP domains only; left out: to any", Sample: "[example.org]",
 		Reload: true, Value: func(o *Origin) any { return &o.Domains }},
+	{Name: "weight", Doc: "its share of new sessions, against the weights of the others", Min: 1, Max: MaxWeight,
+		Sample: "1", Reload: true, Value: func(o *Origin) any { return &o.Weight }},
+	{Name: "drain", Doc: "true: no new sessions to it; those that it has go on", Reload: true,
+		Value: func(o *Origin) any { return &o.Drain }},
 }
