@@ -85,8 +85,20 @@ func (c *Config) setLevel() {
 	}
 }
 
-// Addr is the address listened on.
+// Addr is the address of the first listener; not valid for a unix socket.
 func (e *Edge) Addr() netip.AddrPort { return e.group.Addrs()[0] }
+
+// Addrs are the addresses listened on, in the order of the listeners: host:port, or unix:/path.
+func (e *Edge) Addrs() (all []string) {
+	for i, a := range e.group.Addrs() {
+		if a.IsValid() {
+			all = append(all, a.String())
+		} else {
+			all = append(all, e.cfg.listeners()[i].Address)
+		}
+	}
+	return all
+}
 
 // Reactors is how many there are; private says whether each has a descriptor table of its own.
 func (e *Edge) Reactors() (n int, private bool) { return e.group.Reactors(), e.group.Private() }

@@ -10,22 +10,22 @@ import (
 // watchNames looks the origins up again and again until ctx ends, and has the reactors follow what has changed.
 func (e *Edge) watchNames(ctx context.Context) {
 	for {
-		s := e.settings()
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(s.cfg.ResolveInterval):
+		case <-time.After(e.settings().cfg.ResolveInterval):
 		}
-		if s = e.settings(); !slices.ContainsFunc(s.cfg.Origins, func(o Origin) bool { return o.named() }) {
-			continue
-		}
-		places, waiting := e.directory.find(ctx, s.cfg.Origins)
-		e.moved(s, places, waiting)
+		e.lookAgain(ctx)
 	}
 }
 
-// moved puts in force where the nodes of s are now, unless a reload has come in between.
-func (e *Edge) moved(s *settings, places []place, waiting bool) {
+// lookAgain looks the origins up and puts in force where they are now, unless a reload has come in between.
+func (e *Edge) lookAgain(ctx context.Context) {
+	s := e.settings()
+	if !slices.ContainsFunc(s.cfg.Origins, func(o Origin) bool { return o.named() }) {
+		return
+	}
+	places, waiting := e.directory.find(ctx, s.cfg.Origins)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.current == s && (waiting != s.waiting || !slices.EqualFunc(places, s.places, place.equal)) {

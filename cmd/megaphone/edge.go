@@ -158,9 +158,12 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	usr1, ignore := counterSignals() // before anyone is told that we listen, and may send one
 	defer ignore()
 	n, private := e.Reactors()
-	slog.Info("edge started", "listen", e.Addr().String(), "path", cfg.Path, "reactors", n, "private_tables", private,
-		"max_connections", cfg.MaxConnections, "origins", (&originsFlag{&cfg.Origins}).String(), "version", version)
-	fmt.Fprintf(out, "edge listening on %s\n", e.Addr())
+	slog.Info("edge started", "listen", strings.Join(e.Addrs(), ","), "path", cfg.Path, "reactors", n,
+		"private_tables", private, "max_connections", cfg.MaxConnections,
+		"origins", (&originsFlag{&cfg.Origins}).String(), "version", version)
+	for _, at := range e.Addrs() {
+		fmt.Fprintf(out, "edge listening on %s\n", at)
+	}
 	return waitEdge(ctx, e, usr1, func() { reloadEdge(e, load) })
 }
 
