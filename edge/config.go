@@ -56,6 +56,8 @@ type Config struct {
 	WriteTimeout time.Duration `yaml:"write-timeout"` // a reply of which no byte leaves
 	Grace        time.Duration `yaml:"grace"`         // a lost node is expected back for this long
 	PingTimeout  time.Duration `yaml:"ping-timeout"`  // a link without a byte is dead after this long
+	DrainTimeout time.Duration `yaml:"drain-timeout"` // after SIGTERM or a takeover; then who is left is cut off
+	DrainJitter  time.Duration `yaml:"drain-jitter"`  // over this time holds are released and idle connections closed
 
 	Secret      []byte          `yaml:"-"` // in place of SecretFile
 	Pages       map[string]Page `yaml:"-"` // by path
@@ -76,6 +78,8 @@ const (
 	DefaultWriteTimeout = 30 * time.Second
 	DefaultGrace        = 30 * time.Second
 	DefaultPingTimeout  = 15 * time.Second
+	DefaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
+	DefaultDrainJitter  = 10 * time.Second // a million clients that come back at once are a storm for the next edge
 )
 
 // WithDefaults fills in what is not set.
@@ -99,6 +103,8 @@ func (c Config) WithDefaults() Config {
 	set(&c.WriteTimeout, DefaultWriteTimeout)
 	set(&c.Grace, DefaultGrace)
 	set(&c.PingTimeout, DefaultPingTimeout)
+	set(&c.DrainTimeout, DefaultDrainTimeout)
+	set(&c.DrainJitter, DefaultDrainJitter)
 	if c.Name == "" {
 		host, _ := os.Hostname()
 		c.Name = "edge-" + safeName(host)
@@ -197,7 +203,7 @@ func (c *Config) validateNumbers() error {
 	}{
 		{"head-timeout", c.HeadTimeout}, {"body-timeout", c.BodyTimeout}, {"idle-timeout", c.IdleTimeout},
 		{"hold-timeout", c.HoldTimeout}, {"write-timeout", c.WriteTimeout}, {"grace", c.Grace},
-		{"ping-timeout", c.PingTimeout},
+		{"ping-timeout", c.PingTimeout}, {"drain-timeout", c.DrainTimeout}, {"drain-jitter", c.DrainJitter},
 	} {
 		if d.value < time.Second || d.value > 24*time.Hour {
 			return bad(d.key, d.value, "use 1s to 24h")

@@ -16,6 +16,7 @@ type Edge struct {
 	group     *loop.Group
 	workers   []*worker
 	resolving *resolver
+	draining  atomic.Bool
 }
 
 // Start validates cfg, opens the listeners, and serves. Origins need not be there yet.

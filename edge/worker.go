@@ -42,6 +42,7 @@ type worker struct {
 	nodes    []*node
 	styles   *styles
 	fixed    *fixed
+	leaving  leaving
 	counters [numCounters]uint64
 	board    *loop.Board
 
@@ -207,6 +208,9 @@ func (w *worker) Tick() {
 	w.setDate(time.Now())
 	for _, n := range w.nodes {
 		w.keepAlive(n)
+	}
+	if w.leaving.draining {
+		w.drainTick()
 	}
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.board.Post(w.counters[:])
