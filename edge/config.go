@@ -47,6 +47,7 @@ type Config struct {
 	MaxOutputBytes   int      `yaml:"max-output-bytes"`   // unsent bytes of one connection
 	MaxBufferedBytes int      `yaml:"max-buffered-bytes"` // kept bytes of all connections of a reactor
 	LinkHighWater    int      `yaml:"link-high-water"`    // unsent bytes of a link above which new requests get 503
+	TakeoverSocket   string   `yaml:"takeover-socket"`    // path; a successor asks there for the listeners
 	CheckHost        string   `yaml:"check-host"`         // on, off: warn at start of what the host lacks
 
 	HeadTimeout  time.Duration `yaml:"head-timeout"`  // from a request's first byte to the end of its head
@@ -63,6 +64,8 @@ type Config struct {
 	Pages       map[string]Page `yaml:"-"` // by path
 	Log         *slog.Logger    `yaml:"-"`
 	ManualTicks bool            `yaml:"-"` // time moves by Edge.Advance (tests)
+	Inherited   []loop.Listener `yaml:"-"` // sockets of other processes; those of our listeners are adopted
+	AcceptLater bool            `yaml:"-"` // accept nobody before Edge.Accept
 }
 
 // Defaults, with their reasons.

@@ -3,6 +3,7 @@ package edge
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"megaphone/loop"
 )
@@ -16,6 +17,7 @@ type Edge struct {
 	group     *loop.Group
 	workers   []*worker
 	resolving *resolver
+	adopted   []string
 	draining  atomic.Bool
 }
 
@@ -37,8 +39,11 @@ func Start(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, tags: cfg.Tags == "on" || cfg.Tags == "auto" && len(cfg.Origins) > 1, fixed: newFixed(&cfg)}
 	e.resolving, e.addrs = startResolver(cfg.Origins, cfg.Log)
+	listen := []loop.Listener{{Address: cfg.Listen}}
+	e.adopted = adopt(listen, cfg.Inherited)
 	e.group, err = loop.Start(loop.Config{
-		Listen:           []loop.Listener{{Address: cfg.Listen}},
+		Listen:           listen,
+		AcceptLater:      cfg.AcceptLater,
 		Reactors:         cfg.Reactors,
 		MaxConnections:   cfg.MaxConnections,
 		Tables:           tables,
@@ -85,6 +90,25 @@ func (e *Edge) Stats() map[string]uint64 {
 		m[name] = e.group.Counter(loop.Counter(i))
 	}
 	return m
+}
+
+// Accept begins to accept, with Config.AcceptLater.
+func (e *Edge) Accept() error { return e.group.Accept() }
+
+// Behind is how long ago the reactor that is furthest behind last turned.
+func (e *Edge) Behind() time.Duration { return e.group.Behind() }
+
+// Links is how many links to origins the reactors have, and how many of them are up now.
+func (e *Edge) Links() (all, up int) {
+	e.group.Do(func(_ *loop.Reactor, h loop.Handler) {
+		for _, n := range h.(*worker).nodes {
+			all++
+			if n.stage == stageUp {
+				up++
+			}
+		}
+	})
+	return all, up
 }
 
 // Advance moves time on by ticks of loop.TickMillis (with Config.ManualTicks).

@@ -22,13 +22,18 @@ import (
 func newEdge() *cobra.Command {
 	var cfg edge.Config
 	var file string
+	var follow bool
 	cmd := &cobra.Command{
 		Use:   "edge --listen ADDR --origin NAME=HOST:PORT[,...]",
 		Short: "Hold the clients' connections and pass their requests on to origins",
 		Long: `edge serves BOSH clients over HTTP/1.1 and hands their requests to one or more origins over
 multiplexed links.
 
-Send it SIGUSR1 to see its counters in the log. Put TLS in front of it (HAProxy, nginx, hitch).`,
+SIGTERM drains it: nobody is accepted any more, clients are sent away one after the other, and it ends when all
+have gone; a second one ends it at once, as does SIGINT. With takeover-socket set, SIGUSR2 starts the binary
+anew with --takeover: the new process takes the listening sockets over and serves, and then this one drains. If
+the new one fails, this one goes on. SIGUSR1 has the counters logged. Put TLS in front of it (HAProxy, nginx,
+hitch).`,
 		Example: `  megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279,b=10.0.0.3:5279 --secret-file secret
   megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000`,
 		Args: noArgs,
@@ -42,10 +47,19 @@ Send it SIGUSR1 to see its counters in the log. Put TLS in front of it (HAProxy,
 					return usageError{err}
 				}
 			}
-			return runEdge(cmd.Context(), cfg, cmd.OutOrStdout())
+			cfg, err := checked(cfg)
+			switch {
+			case err != nil:
+				return err
+			case follow && cfg.TakeoverSocket == "":
+				return usageError{errors.New("takeover: give takeover-socket, the path where the running edge waits")}
+			}
+			return runEdge(cmd.Context(), cfg, follow, cmd.OutOrStdout())
 		},
 	}
 	edgeFlags(cmd.Flags(), &cfg)
+	cmd.Flags().BoolVar(&follow, "takeover", false,
+		"take the listening sockets over from the edge that waits at takeover-socket, if there is one")
 	cmd.Flags().StringVar(&file, "config", "",
 		"YAML `file` with the same keys, and origins: a list of name, address, domains; flags override it")
 	return cmd
@@ -81,6 +95,8 @@ func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 		"kept bytes of all connections of one reactor, above: the one that asks is closed")
 	fs.IntVar(&cfg.LinkHighWater, "link-high-water", d.LinkHighWater,
 		"unsent bytes of a link, above: new requests get 503")
+	fs.StringVar(&cfg.TakeoverSocket, "takeover-socket", cfg.TakeoverSocket,
+		"unix socket `path` where a successor asks for the listening sockets (--takeover)")
 	fs.StringVar(&cfg.CheckHost, "check-host", d.CheckHost,
 		"warn at start of what the host lacks for max-connections (see megaphone doctor): on, off")
 	fs.DurationVar(&cfg.HeadTimeout, "head-timeout", d.HeadTimeout,
@@ -94,6 +110,10 @@ func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 		"for a reply of which no byte leaves, then closed")
 	fs.DurationVar(&cfg.Grace, "grace", d.Grace, "a lost origin is expected back: clients get 503 and try again")
 	fs.DurationVar(&cfg.PingTimeout, "ping-timeout", d.PingTimeout, "a link without a byte is given up")
+	fs.DurationVar(&cfg.DrainTimeout, "drain-timeout", d.DrainTimeout,
+		"for clients to leave, after SIGTERM or a takeover, then they are cut off")
+	fs.DurationVar(&cfg.DrainJitter, "drain-jitter", d.DrainJitter,
+		"time over which holds are released and idle connections closed, while draining")
 }
 
 // refuseZeros refuses a limit or a timeout of zero: in an edge.Config zero means the default, which is not what
@@ -184,34 +204,20 @@ func durationProblem(data []byte, err error) string {
 	return err.Error()
 }
 
-// runEdge serves until ctx ends.
-func runEdge(ctx context.Context, cfg edge.Config, out io.Writer) error {
+// checked is cfg with its defaults and its secret, once it is found to be right.
+func checked(cfg edge.Config) (edge.Config, error) {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
-		return usageError{err}
+		return cfg, usageError{err}
 	}
 	if cfg.SecretFile != "" {
 		var err error
 		if cfg.Secret, err = edge.ReadSecret(cfg.SecretFile); err != nil {
-			return usageError{err}
+			return cfg, usageError{err}
 		}
 		cfg.SecretFile = "" // it has been read
 	}
-	if cfg.CheckHost == "on" {
-		warnHost(cfg)
-	}
-	e, err := edge.Start(cfg)
-	if err != nil {
-		return err
-	}
-	defer e.Stop()
-	usr1, ignore := counterSignals() // before anyone is told that we listen, and may send one
-	defer ignore()
-	n, private := e.Reactors()
-	slog.Info("edge started", "listen", e.Addr().String(), "path", cfg.Path, "reactors", n, "private_tables", private,
-		"max_connections", cfg.MaxConnections, "origins", (&originsFlag{&cfg.Origins}).String(), "version", version)
-	fmt.Fprintf(out, "edge listening on %s\n", e.Addr())
-	return waitEdge(ctx, e, usr1)
+	return cfg, nil
 }
 
 // counterSignals delivers SIGUSR1 from now on until ignore is called.
