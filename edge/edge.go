@@ -1,9 +1,9 @@
 package edge
 
 import (
+	"fmt"
 	"net/netip"
 	"sync/atomic"
-	"time"
 
 	"megaphone/loop"
 )
@@ -27,7 +27,7 @@ func Start(cfg Config) (*Edge, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.SecretFile != "" {
+	if cfg.Secret == nil && cfg.SecretFile != "" {
 		var err error
 		if cfg.Secret, err = ReadSecret(cfg.SecretFile); err != nil {
 			return nil, err
@@ -39,7 +39,13 @@ func Start(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, tags: cfg.Tags == "on" || cfg.Tags == "auto" && len(cfg.Origins) > 1, fixed: newFixed(&cfg)}
 	e.resolving, e.addrs = startResolver(cfg.Origins, cfg.Log)
-	listen := []loop.Listener{{Address: cfg.Listen}}
+	var listen []loop.Listener
+	for _, l := range cfg.listeners() {
+		listen = append(listen, loop.Listener{Address: l.Address})
+	}
+	if cfg.Level != nil {
+		_ = cfg.Level.UnmarshalText([]byte(cfg.LogLevel)) // Validate has seen it
+	}
 	e.adopted = adopt(listen, cfg.Inherited)
 	e.group, err = loop.Start(loop.Config{
 		Listen:           listen,
@@ -92,23 +98,23 @@ func (e *Edge) Stats() map[string]uint64 {
 	return m
 }
 
-// Accept begins to accept, with Config.AcceptLater.
-func (e *Edge) Accept() error { return e.group.Accept() }
-
-// Behind is how long ago the reactor that is furthest behind last turned.
-func (e *Edge) Behind() time.Duration { return e.group.Behind() }
-
-// Links is how many links to origins the reactors have, and how many of them are up now.
-func (e *Edge) Links() (all, up int) {
+// SetDraining has an origin get no new sessions, or get them again; the sessions that it has go on. It says so to all
+// reactors before it returns. It is beside what the configuration and the origin itself say: while any of the three has
+// the origin drain, it does. It lasts until it is taken back, or the edge ends.
+func (e *Edge) SetDraining(origin string, on bool) error {
+	known := false
 	e.group.Do(func(_ *loop.Reactor, h loop.Handler) {
 		for _, n := range h.(*worker).nodes {
-			all++
-			if n.stage == stageUp {
-				up++
+			if n.cfg.Name == origin {
+				n.aside, known = on, true
 			}
 		}
 	})
-	return all, up
+	if !known {
+		return fmt.Errorf("no origin is called %q", origin)
+	}
+	e.cfg.Log.Info("origin set to drain, or no more", "origin", origin, "drain", on)
+	return nil
 }
 
 // Advance moves time on by ticks of loop.TickMillis (with Config.ManualTicks).

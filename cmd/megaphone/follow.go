@@ -32,7 +32,7 @@ func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, err error)
 			return p, nil
 		}
 	}
-	cfg.Inherited, err = activated([]string{cfg.Listen})
+	cfg.Inherited, err = activated(cfg.Addresses())
 	return nil, err
 }
 

@@ -1,6 +1,18 @@
 package edge
 
-import "megaphone/loop"
+import (
+	"time"
+
+	"megaphone/loop"
+)
+
+// Addresses are those of all listeners.
+func (c *Config) Addresses() (all []string) {
+	for _, l := range c.listeners() {
+		all = append(all, l.Address)
+	}
+	return all
+}
 
 // adopt gives listeners the inherited sockets of their addresses, and returns the addresses that were taken, as they
 // were given.
@@ -24,3 +36,22 @@ func (e *Edge) Listeners() ([]loop.Listener, error) { return e.group.Listeners()
 
 // Keeps says, by index, which listeners are among the given addresses, in the form that Listeners has them.
 func (e *Edge) Keeps(addresses []string) []bool { return e.group.Keeps(addresses) }
+
+// Accept begins to accept, with Config.AcceptLater.
+func (e *Edge) Accept() error { return e.group.Accept() }
+
+// Behind is how long ago the reactor that is furthest behind last turned.
+func (e *Edge) Behind() time.Duration { return e.group.Behind() }
+
+// Links is how many links to origins the reactors have, and how many of them are up now.
+func (e *Edge) Links() (all, up int) {
+	e.group.Do(func(_ *loop.Reactor, h loop.Handler) {
+		for _, n := range h.(*worker).nodes {
+			all++
+			if n.stage == stageUp {
+				up++
+			}
+		}
+	})
+	return all, up
+}
