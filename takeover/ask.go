@@ -85,10 +85,15 @@ func (p *Predecessor) Serving(keeps []string) error {
 	return nil
 }
 
-// Close ends the talk, and closes what was offered and not taken.
-func (p *Predecessor) Close() {
+// Drop closes what was offered and not taken: a socket that nobody serves must not be kept open.
+func (p *Predecessor) Drop() {
 	for _, l := range p.Offer.Listeners {
 		closeAll(l.Files)
 	}
+}
+
+// Close ends the talk.
+func (p *Predecessor) Close() {
+	p.Drop()
 	p.conn.Close()
 }

@@ -49,6 +49,7 @@ func runEdge(ctx context.Context, cfg edge.Config, follow bool, out io.Writer) (
 	}
 	defer s.edge.Stop()
 	if p != nil {
+		p.Drop()
 		if err := takeOver(ctx, s.edge, p); err != nil {
 			return err
 		}
