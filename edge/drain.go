@@ -76,7 +76,7 @@ func (w *worker) takeLeave(h table.Handle, hold *table.Hold, s *table.Conn) {
 }
 
 func (w *worker) sendRelease(h table.Handle, hold *table.Hold) {
-	n := w.nodes[hold.Link]
+	n := w.byLink[hold.Link]
 	if n.stage != stageUp {
 		return
 	}

@@ -28,8 +28,9 @@ multiplexed links.
 SIGTERM drains it: nobody is accepted any more, clients are sent away one after the other, and it ends when all
 have gone; a second one ends it at once, as does SIGINT. With takeover-socket set, SIGUSR2 starts the binary
 anew with --takeover: the new process takes the listening sockets over and serves, and then this one drains. If
-the new one fails, this one goes on. SIGUSR1 has the counters logged. Put TLS in front of it (HAProxy, nginx,
-hitch).`,
+the new one fails, this one goes on. SIGHUP has it read its file again: what is wrong in any part changes nothing,
+what needs a restart is named in the log. SIGUSR1 has the counters logged. Put TLS in front of it (HAProxy,
+nginx, hitch).`,
 		Example: `  megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279,b=10.0.0.3:5279 --secret-file secret
   megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000
   megaphone edge --config /etc/megaphone/edge.yml --check-config
@@ -50,7 +51,8 @@ hitch).`,
 			case o.takeover && cfg.TakeoverSocket == "":
 				return usageError{errors.New("takeover: give takeover-socket, the path where the running edge waits")}
 			}
-			return runEdge(cmd.Context(), cfg, o.takeover, cmd.OutOrStdout())
+			load := func() (edge.Config, error) { return loadEdgeConfig(o.file, cmd.Flags()) }
+			return runEdge(cmd.Context(), cfg, load, o.takeover, cmd.OutOrStdout())
 		},
 	}
 	fs := cmd.Flags()
@@ -149,7 +151,7 @@ func loadEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, err err
 	return cfg, nil
 }
 
-// originsFlag reads NAME=HOST:PORT[,...].
+// originsFlag reads NAME=HOST:PORT[,...]; origins by DNS have no name.
 type originsFlag struct{ list *[]edge.Origin }
 
 func (f *originsFlag) Type() string { return "NAME=HOST:PORT" }
@@ -157,6 +159,10 @@ func (f *originsFlag) Type() string { return "NAME=HOST:PORT" }
 func (f *originsFlag) String() string {
 	var s []string
 	for _, o := range *f.list {
+		if o.Name == "" {
+			s = append(s, o.Address) // nodes from DNS
+			continue
+		}
 		s = append(s, o.Name+"="+o.Address)
 	}
 	return strings.Join(s, ",")
@@ -164,13 +170,34 @@ func (f *originsFlag) String() string {
 
 func (f *originsFlag) Set(v string) error {
 	for part := range strings.SplitSeq(v, ",") {
-		name, addr, ok := strings.Cut(strings.TrimSpace(part), "=")
-		if !ok {
+		part = strings.TrimSpace(part)
+		name, addr, ok := strings.Cut(part, "=")
+		switch {
+		case strings.HasPrefix(part, "dns:"), strings.HasPrefix(part, "dns+srv:"):
+			name, addr = "", part
+		case !ok:
 			return fmt.Errorf("%q: give NAME=HOST:PORT, for example a=127.0.0.1:5279", part)
 		}
 		*f.list = append(*f.list, edge.Origin{Name: name, Address: addr})
 	}
 	return nil
+}
+
+// reloadEdge puts in force what the file says now.
+func reloadEdge(e *edge.Edge, load func() (edge.Config, error)) {
+	cfg, err := load()
+	var restart []string
+	if err == nil {
+		restart, err = e.Reload(cfg)
+	}
+	switch {
+	case err != nil:
+		slog.Error("reload refused; what was in force stays", "error", err)
+	case len(restart) > 0:
+		slog.Warn("reloaded, but for what needs a restart", "restart", strings.Join(restart, ","))
+	default:
+		slog.Info("reloaded")
+	}
 }
 
 // counterSignals delivers SIGUSR1 from now on until ignore is called.

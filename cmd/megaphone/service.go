@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -18,6 +19,7 @@ import (
 // service is a running edge and what tells it to end, to hand over, or to say how it is.
 type service struct {
 	cfg       edge.Config
+	load      func() (edge.Config, error) // reads the configuration again
 	edge      *edge.Edge
 	signals   chan os.Signal
 	watchdog  *watchdog
@@ -26,13 +28,15 @@ type service struct {
 }
 
 // runEdge serves until it is told to end, or a successor serves in its place.
-func runEdge(ctx context.Context, cfg edge.Config, follow bool, out io.Writer) (err error) {
+func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, error), follow bool,
+	out io.Writer) (err error) {
 	setLog(cfg.LogLevel, cfg.LogFormat)
 	cfg.Level, cfg.Log = &logLevel, slog.Default()
 	if cfg.CheckHost == "on" {
 		warnHost(cfg)
 	}
-	s := &service{cfg: cfg, signals: make(chan os.Signal, 8), watchdog: newWatchdog(), successor: make(chan error, 1)}
+	s := &service{cfg: cfg, load: load, signals: make(chan os.Signal, 8), watchdog: newWatchdog(),
+		successor: make(chan error, 1)}
 	defer s.watchdog.stop()
 	p, err := inherit(&cfg, follow)
 	if err != nil {
@@ -59,10 +63,12 @@ func runEdge(ctx context.Context, cfg edge.Config, follow bool, out io.Writer) (
 	}
 	defer s.close()
 	n, private := s.edge.Reactors()
-	slog.Info("edge started", "listen", s.edge.Addr().String(), "path", cfg.Path, "reactors", n, "private_tables",
-		private, "max_connections", cfg.MaxConnections, "origins", (&originsFlag{&cfg.Origins}).String(),
-		"version", version, "pid", os.Getpid())
-	fmt.Fprintf(out, "edge listening on %s\n", s.edge.Addr())
+	slog.Info("edge started", "listen", strings.Join(s.edge.Addrs(), ","), "path", cfg.Path, "reactors", n,
+		"private_tables", private, "max_connections", cfg.MaxConnections, "origins",
+		(&originsFlag{&cfg.Origins}).String(), "version", version, "pid", os.Getpid())
+	for _, at := range s.edge.Addrs() {
+		fmt.Fprintf(out, "edge listening on %s\n", at)
+	}
 	notify(daemon.SdNotifyReady)
 	return s.serve()
 }
@@ -118,6 +124,10 @@ func (s *service) serve() error {
 			s.signalled(sig)
 		case err := <-s.successor:
 			slog.Warn("takeover: the successor has ended; we go on", "error", err)
+		case <-hangUps:
+			notifyReloading()
+			reloadEdge(s.edge, s.load)
+			notify(daemon.SdNotifyReady)
 		case <-s.watchdog.hungry:
 			s.watchdog.feed(s.edge)
 		}
