@@ -67,6 +67,7 @@ type Config struct {
 	WriteTimeout time.Duration // a reply of which no byte leaves
 	Grace        time.Duration // a lost node is expected back for this long
 	PingTimeout  time.Duration // a link without a byte is dead after this long
+	KeepAlive    time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
 
 	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
 	Secret      []byte          // in place of SecretFile
@@ -119,6 +120,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.WriteTimeout, DefaultWriteTimeout)
 	set(&c.Grace, DefaultGrace)
 	set(&c.PingTimeout, DefaultPingTimeout)
+	set(&c.KeepAlive, loop.DefaultKeepAlive)
 	if c.Name == "" {
 		host, _ := os.Hostname()
 		c.Name = "edge-" + safeName(host)

@@ -90,6 +90,8 @@ var configKeys = []Key[Config]{
 		Value: func(c *Config) any { return &c.Grace }},
 	{Name: "ping-timeout", Doc: "a link without a byte is given up", Reload: true,
 		Value: func(c *Config) any { return &c.PingTimeout }},
+	{Name: "keep-alive", Doc: "TCP keep-alive: a silent peer is probed after this, and given up after twice this",
+		Value: func(c *Config) any { return &c.KeepAlive }},
 }
 
 // listenerKeys are the keys of one entry of listeners.
