@@ -259,8 +259,8 @@ func (r *Reactor) endTurn() {
 	r.flushLinks()
 }
 
-// maxStepTicks is how much time may go by between two ticks. A reactor that finds more has not run meanwhile: its process
-// was stopped, or its machine moved. What its peers said is still in its sockets, and nobody may be found too late
+// maxStepTicks is how much time may go by between two ticks. A reactor that finds more has not run meanwhile: its
+// process was stopped, or its machine moved. What its peers said is still in its sockets, and nobody may be found too late
 // before that has been read. Such time is not counted.
 const maxStepTicks = 1_000 / TickMillis
 

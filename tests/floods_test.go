@@ -31,8 +31,8 @@ func TestAttackConnectionFlood(t *testing.T) {
 	}
 }
 
-// TestAttackEndlessRequests: heads and bodies without end. As soon as there is too much of something, the client is told
-// so and cut off, however much more it has to say.
+// TestAttackEndlessRequests: heads and bodies without end. As soon as there is too much of something, the client is
+// told so and cut off, however much more it has to say.
 func TestAttackEndlessRequests(t *testing.T) {
 	const clients = 40
 	const post = "POST /http-bind HTTP/1.1\r\nHost: h\r\n"
@@ -65,7 +65,7 @@ func TestAttackEndlessRequests(t *testing.T) {
 					_, _ = io.WriteString(conn, text)
 				}()
 				r, err := http.ReadResponse((&member{conn: conn}).reader(), nil)
-				// The answer may be lost with the reset that follows when the client goes on talking; it is never another.
+				// The answer may be lost with the reset that follows when a client goes on; it is never another.
 				if err == nil && r.StatusCode != c.status && (c.status != 0 || r.StatusCode/100 != 4) {
 					t.Errorf("client %d: %s", i, r.Status)
 				}

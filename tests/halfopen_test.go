@@ -15,7 +15,7 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestAttackHalfOpen: the network between the edge and its clients goes, without a word, as when a phone loses its cell.
+// TestAttackHalfOpen: the network between the edge and its clients goes without a word, as when a phone loses its cell.
 // The edge finds out by TCP keep-alive, or because nobody acknowledges what it sends, and gives up what they had.
 func TestAttackHalfOpen(t *testing.T) {
 	const keepAlive = 1              // seconds before the first probe; then four, one a second
@@ -68,8 +68,8 @@ type namespace struct {
 	do chan func()
 }
 
-// namespaces takes the calling goroutine to a network namespace of its own, for good, and makes another one, with a wire
-// between the two. They end with the test.
+// namespaces takes the calling goroutine to a network namespace of its own, for good, and makes another one, with a
+// wire between the two. They end with the test.
 func namespaces(t *testing.T) *namespace {
 	t.Helper()
 	if os.Geteuid() != 0 {

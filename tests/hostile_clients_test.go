@@ -24,8 +24,8 @@ func TestAttackSlowReaders(t *testing.T) {
 	}
 }
 
-// TestAttackSlowReadersOfLargeReplies: the kernel takes megabytes for a client that reads nothing; then it is the edge that
-// has to keep what is left, or cut the client off.
+// TestAttackSlowReadersOfLargeReplies: the kernel takes megabytes for a client that reads nothing; then it is the edge
+// that has to keep what is left, or cut the client off.
 func TestAttackSlowReadersOfLargeReplies(t *testing.T) {
 	const clients, requests, replyBytes = 100, 100, 100 << 10
 	body := []byte("<body " + rig.BOSHNS + ">" + strings.Repeat("x", replyBytes) + "</body>")
