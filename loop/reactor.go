@@ -260,8 +260,8 @@ func (r *Reactor) endTurn() {
 }
 
 // maxStepTicks is how much time may go by between two ticks. A reactor that finds more has not run meanwhile: its
-// process was stopped, or its machine moved. What its peers said is still in its sockets, and nobody may be found too late
-// before that has been read. Such time is not counted.
+// process was stopped, or its machine moved. What its peers said is still in its sockets, and nobody may be found too
+// late before that has been read. Such time is not counted.
 const maxStepTicks = 1_000 / TickMillis
 
 // step is the next tick after now, when it should be elapsed, and how many ticks the reactor stood still.
