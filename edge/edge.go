@@ -3,6 +3,7 @@ package edge
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"megaphone/loop"
 )
@@ -16,6 +17,7 @@ type Edge struct {
 	group     *loop.Group
 	workers   []*worker
 	resolving *resolver
+	started   time.Time
 }
 
 // Start validates cfg, opens the listeners, and serves. Origins need not be there yet.
@@ -34,7 +36,8 @@ func Start(cfg Config) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Edge{cfg: cfg, tags: cfg.Tags == "on" || cfg.Tags == "auto" && len(cfg.Origins) > 1, fixed: newFixed(&cfg)}
+	e := &Edge{cfg: cfg, tags: cfg.Tags == "on" || cfg.Tags == "auto" && len(cfg.Origins) > 1, fixed: newFixed(&cfg),
+		started: time.Now()}
 	e.resolving, e.addrs = startResolver(cfg.Origins, cfg.Log)
 	e.group, err = loop.Start(loop.Config{
 		Listen:           []string{cfg.Listen},

@@ -39,12 +39,20 @@ type node struct {
 	lostAt   uint32 // tick since which it is not up
 	heardAt  uint32 // tick of the last bytes from it
 	pinged   bool   // since then
+	asked    bool   // a ping is on its way of which the pong is to be measured
+	pingedAt uint32 // tick of the last ping
+	pingSent uint32 // the same in Reactor.Micros; of use while asked
 	nonce    [16]byte
 	theirs   [16]byte
+
+	board     *loop.Board
+	latency   histogram // of session creations
+	roundTrip histogram // of pings
 }
 
 func newNode(o *Origin, l *loop.Link, now uint32) *node {
-	return &node{cfg: o, tag: codec.NodeTag(o.Name), link: l, lostAt: now, max: codec.MaxContentsBytes}
+	return &node{cfg: o, tag: codec.NodeTag(o.Name), link: l, lostAt: now, max: codec.MaxContentsBytes,
+		board: loop.NewBoard(numCells), latency: newHistogram(latencyBounds), roundTrip: newHistogram(latencyBounds)}
 }
 
 // verdict is whether a node can take a request.

@@ -4,6 +4,7 @@ import (
 	"github.com/valyala/bytebufferpool"
 
 	"megaphone/codec"
+	"megaphone/loop"
 	"megaphone/table"
 )
 
@@ -87,6 +88,7 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	q = append(append(append(append(q, w.addr...), ' '), before...), after...)
 	n.link.Batch = q
 	n.link.Dirty()
+	hold.Reply = w.r.Micros()
 	w.counters[FramesOut]++
 	w.counters[Parked]++
 	if s.Held == 1 {
@@ -119,9 +121,25 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 		return
 	}
 	w.counters[Released]++
+	w.measure(n, hold)
 	w.orphan(hold)
 	w.answerHold(h, hold, status, body)
 }
+
+// measure notes how long a hold has been held, now that its reply is there.
+func (w *worker) measure(n *node, hold *table.Hold) {
+	took := uint64(w.heardAt - hold.Reply)
+	if ticks := w.r.Now() - hold.Since; ticks > maxMicrosTicks {
+		took = uint64(ticks) * loop.TickMillis * 1000
+	}
+	w.holdTimes.observe(took)
+	if hold.Flags&holdCreation != 0 {
+		n.latency.observe(took)
+	}
+}
+
+// maxMicrosTicks is half of the time after which loop.Reactor.Micros wraps, in ticks: a longer one is measured in these.
+const maxMicrosTicks = 1 << 31 / (loop.TickMillis * 1000)
 
 // answerHold gives a hold its response: at once if it is the first of its connection, else when its turn comes. It
 // borrows body.

@@ -45,6 +45,9 @@ type worker struct {
 	counters [numCounters]uint64
 	board    *loop.Board
 
+	holdTimes histogram
+	heardAt   uint32 // when what a link brings was read, in loop.Reactor.Micros
+
 	head    codec.Head // of the request being looked at
 	body    codec.Body
 	scratch []byte
@@ -69,8 +72,9 @@ func newWorker(e *Edge, r *loop.Reactor) (*worker, error) {
 			loop.Ticks(cfg.HoldTimeout), loop.Ticks(cfg.WriteTimeout), loop.Ticks(cfg.Grace),
 			loop.Ticks(cfg.PingTimeout)},
 		// A quarter more holds than connections: few clients pipeline.
-		holds: table.NewHolds(r.Slots() + r.Slots()/4),
-		fixed: e.fixed,
+		holds:     table.NewHolds(r.Slots() + r.Slots()/4),
+		fixed:     e.fixed,
+		holdTimes: newHistogram(holdBounds),
 	}
 	w.setDate(time.Now())
 	w.styles = newStyles(cfg.CORS, &w.counters[ContentOverflow])
@@ -207,7 +211,9 @@ func (w *worker) Tick() {
 	w.setDate(time.Now())
 	for _, n := range w.nodes {
 		w.keepAlive(n)
+		n.post()
 	}
+	w.holdTimes.post()
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.board.Post(w.counters[:])
 }

@@ -77,6 +77,8 @@ type Reactor struct {
 	links     []*Link
 	now       uint32
 	started   time.Time
+	micros    uint32 // see Micros
+	clockRead bool   // in this turn
 	rung      bool
 	ending    []closing // connections to be closed at the end of the turn
 	ready     []uint32  // connections resumed in this turn
@@ -248,6 +250,7 @@ func (r *Reactor) endTurn() {
 	}
 	r.ending = r.ending[:0]
 	r.flushLinks()
+	r.clockRead = false
 }
 
 // advance moves time to tick now and lets everything expire that is due.
@@ -255,7 +258,7 @@ func (r *Reactor) advance(now uint32) {
 	if now <= r.now {
 		return
 	}
-	r.now = now
+	r.now, r.clockRead = now, false
 	r.wheel.Advance(now)
 	for {
 		c, ok := r.wheel.Expired()

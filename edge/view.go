@@ -1,0 +1,129 @@
+package edge
+
+import (
+	"time"
+
+	"megaphone/loop"
+)
+
+// View is what can be seen of an edge from outside: what its reactors posted with their last ticks. Taking one reads boards
+// and costs the reactors nothing.
+type View struct {
+	At       time.Time
+	Started  time.Time
+	Name     string
+	Private  bool // each reactor has a descriptor table of its own
+	Reactors []ReactorView
+	Origins  []OriginView
+	Holds    Histogram // from parking to the origin's reply: for a long poll mostly the wait of its session
+	Limits   Limits
+}
+
+// Limits are the configured bounds that figures of a View are to be seen against.
+type Limits struct {
+	MaxConnections   int `json:"max_connections"`
+	MaxHolds         int `json:"max_holds"`
+	MaxBufferedBytes int `json:"max_buffered_bytes"` // of each reactor
+	LinkHighWater    int `json:"link_high_water"`    // bytes
+}
+
+// ReactorView is one reactor's counters.
+type ReactorView struct {
+	Edge [numCounters]uint64
+	Loop [loop.NumCounters]uint64
+}
+
+// OriginView is one origin as all reactors see it.
+type OriginView struct {
+	Name    string
+	Address string     // as configured
+	Links   []LinkView // one a reactor
+	// Latency is from the parking of a session creation to its reply. That is the one request which an origin answers at
+	// once; others wait for something to say.
+	Latency Histogram
+	// RoundTrip is from a ping to its pong over the same link as the requests, behind whatever is queued there.
+	RoundTrip Histogram
+}
+
+// LinkView is one reactor's link.
+type LinkView struct {
+	Up       bool // requests may be sent
+	Draining bool // the origin wants no new sessions
+	Held     uint64
+	Unsent   uint64 // bytes
+}
+
+// Cells of a node's board.
+const (
+	cellUp = iota
+	cellDraining
+	cellHeld
+	cellUnsent
+	numCells
+)
+
+// post publishes a node as its link is now.
+func (n *node) post() {
+	cells := [numCells]uint64{cellHeld: uint64(n.held), cellUnsent: uint64(n.link.Unsent())}
+	if n.stage == stageUp {
+		cells[cellUp] = 1
+	}
+	if n.draining {
+		cells[cellDraining] = 1
+	}
+	n.board.Post(cells[:])
+	n.latency.post()
+	n.roundTrip.post()
+}
+
+func (n *node) view() LinkView {
+	return LinkView{Up: n.board.Get(cellUp) != 0, Draining: n.board.Get(cellDraining) != 0,
+		Held: n.board.Get(cellHeld), Unsent: n.board.Get(cellUnsent)}
+}
+
+// View is the edge as of the last ticks of its reactors.
+func (e *Edge) View() *View {
+	v := &View{At: time.Now(), Started: e.started, Name: e.cfg.Name, Private: e.group.Private(),
+		Reactors: make([]ReactorView, len(e.workers)), Holds: newView(holdBounds),
+		Limits: Limits{MaxConnections: e.cfg.MaxConnections, MaxBufferedBytes: e.cfg.MaxBufferedBytes,
+			LinkHighWater: e.cfg.LinkHighWater},
+	}
+	for _, o := range e.cfg.Origins {
+		v.Origins = append(v.Origins, OriginView{Name: o.Name, Address: o.Address,
+			Latency: newView(latencyBounds), RoundTrip: newView(latencyBounds)})
+	}
+	for i, w := range e.workers {
+		r := &v.Reactors[i]
+		for c := range r.Edge {
+			r.Edge[c] = w.board.Get(c)
+		}
+		for c := range r.Loop {
+			r.Loop[c] = e.group.ReactorCounter(i, loop.Counter(c))
+		}
+		v.Limits.MaxHolds += w.holds.Cap()
+		v.Holds.add(&w.holdTimes)
+		for j, n := range w.nodes {
+			o := &v.Origins[j]
+			o.Links = append(o.Links, n.view())
+			o.Latency.add(&n.latency)
+			o.RoundTrip.add(&n.roundTrip)
+		}
+	}
+	return v
+}
+
+// Edge sums a counter over the reactors.
+func (v *View) Edge(c Counter) (sum uint64) {
+	for i := range v.Reactors {
+		sum += v.Reactors[i].Edge[c]
+	}
+	return sum
+}
+
+// Loop sums a counter of the event loops over the reactors.
+func (v *View) Loop(c loop.Counter) (sum uint64) {
+	for i := range v.Reactors {
+		sum += v.Reactors[i].Loop[c]
+	}
+	return sum
+}
