@@ -18,6 +18,7 @@ type Edge struct {
 	workers   []*worker
 	resolving *resolver
 	started   time.Time
+	unwatch   func()
 }
 
 // Start validates cfg, opens the listeners, and serves. Origins need not be there yet.
@@ -60,6 +61,7 @@ func Start(cfg Config) (*Edge, error) {
 		e.resolving.stop()
 		return nil, err
 	}
+	e.unwatch = e.watchRefusals()
 	return e, nil
 }
 
@@ -98,5 +100,6 @@ func (e *Edge) Failed() <-chan error { return e.group.Failed() }
 // Stop takes leave of the origins and closes everything.
 func (e *Edge) Stop() {
 	e.group.Stop()
+	e.unwatch()
 	e.resolving.stop()
 }
