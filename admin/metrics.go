@@ -15,8 +15,8 @@ func loopCount(c loop.Counter) func(v *edge.View) uint64 {
 	return func(v *edge.View) uint64 { return v.Loop(c) }
 }
 
-// metrics is every metric of an edge. What has a label reactor is there for each of them, as one that is loaded more than its
-// siblings is worth seeing; the rest are sums over the reactors.
+// metrics is every metric of an edge. What has a label reactor is there for each of them, as one that is loaded more
+// than its siblings is worth seeing; the rest are sums over the reactors.
 var metrics = []metric{
 	{"megaphone_edge_build_info", gauge, "version, go", "Always 1; what runs is in the labels.",
 		func(w *writer, s *Status) { w.put(1, "version", s.Version, "go", runtime.Version()) }},
@@ -53,7 +53,8 @@ var metrics = []metric{
 		func(w *writer, s *Status) { w.distribution(&s.view.Holds) }},
 	ofEdge("megaphone_edge_preflights_total", "CORS preflights answered.", edge.Preflights),
 	ofEdge("megaphone_edge_pages_total", "GET and HEAD requests answered with a page of the edge.", edge.Pages),
-	{"megaphone_edge_refusals_total", counter, "reason", "Requests and connections that were not served; reasons below.",
+	{"megaphone_edge_refusals_total", counter, "reason",
+		"Requests and connections that were not served; reasons below.",
 		func(w *writer, s *Status) {
 			for _, r := range edge.Refusals {
 				w.put(r.Count(s.view), "reason", r.Reason)
@@ -87,7 +88,7 @@ var metrics = []metric{
 	single("megaphone_edge_link_high_water_bytes", gauge, "link-high-water: above it new requests get 503.",
 		func(s *Status) float64 { return float64(s.view.Limits.LinkHighWater) }),
 	byOrigin("megaphone_edge_origin_latency_seconds",
-		"From the parking of a session creation to its reply: the request that an origin answers at once.",
+		"From the parking of a session creation to its reply: what an origin answers at once.",
 		func(o *edge.OriginView) *edge.Histogram { return &o.Latency }),
 	byOrigin("megaphone_edge_link_round_trip_seconds",
 		"From a ping to its pong, over the link and behind what is queued there.",
@@ -111,6 +112,8 @@ var metrics = []metric{
 		edge.UnknownVerbs),
 	ofLoop("megaphone_edge_log_dropped_total", "Log records of reactors dropped because the queue was full.",
 		loop.LogDropped),
+	ofEdge("megaphone_edge_access_log_dropped_total", "Access log records dropped because the queue was full.",
+		edge.AccessDropped),
 	ofLoop("megaphone_edge_dialled_connections_total", "Client connections that the edge opened itself: none.",
 		loop.Dialled),
 

@@ -100,13 +100,15 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	}
 	got, err := os.ReadFile(reference)
 	if err != nil || string(got) != want {
-		t.Errorf("%s is not what the table says: UPDATE=1 go test ./admin -run %s writes it (%v)", reference, t.Name(), err)
+		t.Errorf("%s is not what the table says: UPDATE=1 go test ./admin -run %s writes it (%v)", reference, t.Name(),
+			err)
 	}
 }
 
 var metricName = regexp.MustCompile(`\b(megaphone_edge|process|go)_[a-z_]+\b`)
 
-// TestDashboardAndAlertsNameRealMetrics: a metric that is renamed would leave an empty panel, or an alert that never fires.
+// TestDashboardAndAlertsNameRealMetrics: a metric that is renamed would leave an empty panel, or an alert that never
+// fires.
 func TestDashboardAndAlertsNameRealMetrics(t *testing.T) {
 	known := map[string]bool{}
 	for _, m := range metrics {
@@ -142,7 +144,8 @@ func TestPrometheusTakesTheAlerts(t *testing.T) {
 	}
 }
 
-// TestPrometheusTakesTheDashboard: each query of the dashboard, its variables filled in, is one that Prometheus can run.
+// TestPrometheusTakesTheDashboard: each query of the dashboard, its variables filled in, is one that Prometheus can
+// run.
 func TestPrometheusTakesTheDashboard(t *testing.T) {
 	data, err := os.ReadFile(dashboard)
 	if err != nil {

@@ -106,6 +106,16 @@ func (s *Server) serve(p place, l net.Listener) {
 	s.serving.Go(func() { _ = s.http.Serve(guarded{l, p.loopback(l)}) })
 }
 
+// Address is the first address that is listened on, or "".
+func (s *Server) Address() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.listeners) == 0 {
+		return ""
+	}
+	return s.listeners[0].Addr().String()
+}
+
 // Stop closes everything. Requests under way are not waited for.
 func (s *Server) Stop() {
 	s.mu.Lock()

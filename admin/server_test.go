@@ -49,6 +49,8 @@ func ask(t *testing.T, address, method, path string, headers ...string) (status 
 	return resp.StatusCode, string(b)
 }
 
+func obey(string, bool) error { return nil }
+
 func TestReadyzSaysWhyNot(t *testing.T) {
 	f := healthy()
 	draining := false
@@ -88,7 +90,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 			asked = append(asked, origin)
 			return nil
 		}})
-	everywhere := started(t, Config{Address: "0.0.0.0:0", Edge: healthy(), DrainNode: func(string, bool) error { return nil }})
+	everywhere := started(t, Config{Address: "0.0.0.0:0", Edge: healthy(), DrainNode: obey})
 	_, port, _ := net.SplitHostPort(everywhere.addr(0))
 	open := "127.0.0.1:" + port
 	for _, c := range []struct {
@@ -144,7 +146,7 @@ func TestOrdersFromOtherHostsAreRefused(t *testing.T) {
 		if ip.IsLoopback() || ip.To4() == nil {
 			continue
 		}
-		s := started(t, Config{Address: ip.String() + ":0", Edge: healthy(), DrainNode: func(string, bool) error { return nil }})
+		s := started(t, Config{Address: ip.String() + ":0", Edge: healthy(), DrainNode: obey})
 		if got, _ := ask(t, s.addr(0), "POST", "/drain?origin=a&on=true"); got != 403 {
 			t.Errorf("an order from %s: %d", ip, got)
 		}

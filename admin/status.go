@@ -9,8 +9,8 @@ import (
 	"megaphone/loop"
 )
 
-// Status is what /status says. All that ends in a number of events counts from the start of the edge; who wants rates takes
-// two of them and divides by the difference of their Times.
+// Status is what /status says. All that ends in a number of events counts from the start of the edge; who wants rates
+// takes two of them and divides by the difference of their Times.
 type Status struct {
 	Name          string         `json:"name"`
 	Version       string         `json:"version"`
@@ -126,8 +126,8 @@ func originStatus(o *edge.OriginView) OriginStatus {
 	return s
 }
 
-// notReady says why no new clients should be sent here: none of these reasons is left when each reactor has a link to some
-// origin and the edge does not drain.
+// notReady says why no new clients should be sent here: none of these reasons is left when each reactor has a link to
+// some origin and the edge does not drain.
 func notReady(v *edge.View, draining bool) []string {
 	reasons := []string{}
 	if draining {

@@ -69,7 +69,7 @@ func (b bare) Tick()                                             {}
 func (b bare) Stop()                                             {}
 
 func serveBare() error {
-	g, err := loop.Start(loop.Config{Listen: []string{"127.0.0.1:0"}, MaxConnections: 16_000},
+	g, err := loop.Start(loop.Config{Listen: []loop.Listener{{Address: "127.0.0.1:0"}}, MaxConnections: 16_000},
 		func(r *loop.Reactor) (loop.Handler, error) { return bare{r}, nil })
 	if err != nil {
 		return err

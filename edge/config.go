@@ -6,19 +6,21 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"megaphone/codec"
 	"megaphone/loop"
-	"megaphone/tuning"
 )
 
 // Origin is one node that serves BOSH sessions at the other end of a link.
 type Origin struct {
-	Name    string   `yaml:"name"`    // 1 to 64 of [A-Za-z0-9._-]; the node tag of its sessions is made from it
-	Address string   `yaml:"address"` // host:port of its link listener
-	Domains []string `yaml:"domains"` // new sessions `to` these only; none: to any
+	Name    string   // 1 to 64 of [A-Za-z0-9._-]; the node tag of its sessions is made from it
+	Address string   // host:port of its link listener
+	Domains []string // new sessions `to` these only; none: to any
+	Weight  int      // its share of new sessions; default 1
+	Drain   bool     // no new sessions
 }
 
 // Page is a document that the edge serves itself.
@@ -27,47 +29,64 @@ type Page struct {
 	Body        []byte
 }
 
-// Config is all that an edge can be told. The zero value of a field means the documented default.
+// Listener is an address for clients.
+type Listener struct {
+	Address string // host:port
+}
+
+// Config is all that an edge can be told. The zero value of a field means the documented default. What is here and may
+// stand in a file has a row in configKeys.
 type Config struct {
-	Listen           string   `yaml:"listen"`             // host:port
-	Origins          []Origin `yaml:"origins"`            // at least one
-	Name             string   `yaml:"name"`               // how the edge calls itself to origins; default edge-HOSTNAME
-	Path             string   `yaml:"path"`               // of the BOSH endpoint
-	SecretFile       string   `yaml:"secret-file"`        // shared with the origins; its first line
-	CORS             []string `yaml:"cors-origins"`       // "*", or web origins that may send credentials
-	Tags             string   `yaml:"node-tags"`          // auto, on, off; auto: on with more than one origin
-	Reactors         int      `yaml:"reactors"`           // 0: one a core, or as many as descriptor tables need
-	DescriptorTables string   `yaml:"descriptor-tables"`  // auto, on, off
-	MaxConnections   int      `yaml:"max-connections"`    // over all reactors
-	MaxPipelined     int      `yaml:"max-pipelined"`      // requests of one connection under way at once
-	MaxHeadLineBytes int      `yaml:"max-request-line"`   // bytes
-	MaxHeaderBytes   int      `yaml:"max-header-bytes"`   // bytes, all header lines together
-	MaxHeaders       int      `yaml:"max-headers"`        // lines
-	MaxBodyBytes     int      `yaml:"max-body-bytes"`     // bytes
-	MaxOutputBytes   int      `yaml:"max-output-bytes"`   // unsent bytes of one connection
-	MaxBufferedBytes int      `yaml:"max-buffered-bytes"` // kept bytes of all connections of a reactor
-	LinkHighWater    int      `yaml:"link-high-water"`    // unsent bytes of a link above which new requests get 503
-	CheckHost        string   `yaml:"check-host"`         // on, off: warn at start of what the host lacks
+	Listen           string // host:port; the short form of one listener
+	Listeners        []Listener
+	Origins          []Origin // at least one
+	Name             string   // how the edge calls itself to origins; default edge-HOSTNAME
+	Path             string   // of the BOSH endpoint
+	SecretFile       string   // shared with the origins; its first line
+	CORS             []string // "*", or web origins that may send credentials
+	Tags             string   // auto, on, off; auto: on with more than one origin
+	Reactors         int      // 0: one a core, or as many as descriptor tables need
+	DescriptorTables string   // auto, on, off
+	MaxConnections   int      // over all reactors
+	MaxPipelined     int      // requests of one connection under way at once
+	MaxHeadLineBytes int      // bytes
+	MaxHeaderBytes   int      // bytes, all header lines together
+	MaxHeaders       int      // lines
+	MaxBodyBytes     int      // bytes
+	MaxOutputBytes   int      // unsent bytes of one connection
+	MaxBufferedBytes int      // kept bytes of all connections of a reactor
+	LinkHighWater    int      // unsent bytes of a link above which new requests get 503
+	LogLevel         string   // debug, info, warn, error
+	LogFormat        string   // text, json
+	Admin            string   // host:port; auto: 127.0.0.1:5281 as soon as it is free; off
+	AdminSocket      string   // path of a unix socket for the same
+	AccessLog        string   // off, stderr, or a file
+	AccessSample     string   // 1/N: every Nth request is in it
+	CheckHost        string   // on, off: warn at start of what the host lacks
 
-	HeadTimeout  time.Duration `yaml:"head-timeout"`  // from a request's first byte to the end of its head
-	BodyTimeout  time.Duration `yaml:"body-timeout"`  // from there to the end of its body
-	IdleTimeout  time.Duration `yaml:"idle-timeout"`  // a kept-alive connection without a request
-	HoldTimeout  time.Duration `yaml:"hold-timeout"`  // a held request; must exceed every session's wait
-	WriteTimeout time.Duration `yaml:"write-timeout"` // a reply of which no byte leaves
-	Grace        time.Duration `yaml:"grace"`         // a lost node is expected back for this long
-	PingTimeout  time.Duration `yaml:"ping-timeout"`  // a link without a byte is dead after this long
+	HeadTimeout  time.Duration // from a request's first byte to the end of its head
+	BodyTimeout  time.Duration // from there to the end of its body
+	IdleTimeout  time.Duration // a kept-alive connection without a request
+	HoldTimeout  time.Duration // a held request; must exceed every session's wait
+	WriteTimeout time.Duration // a reply of which no byte leaves
+	Grace        time.Duration // a lost node is expected back for this long
+	PingTimeout  time.Duration // a link without a byte is dead after this long
 
-	Secret      []byte          `yaml:"-"` // in place of SecretFile
-	Pages       map[string]Page `yaml:"-"` // by path
-	Log         *slog.Logger    `yaml:"-"`
-	ManualTicks bool            `yaml:"-"` // time moves by Edge.Advance (tests)
+	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
+	Secret      []byte          // in place of SecretFile
+	Pages       map[string]Page // by path
+	Log         *slog.Logger
+	Access      *slog.Logger // one record an answered request, each AccessSample-th; nil: none
+	ManualTicks bool         // time moves by Edge.Advance (tests)
 }
 
 // Defaults, with their reasons.
 const (
+	DefaultListen        = "127.0.0.1:5280"
 	DefaultPath          = "/http-bind" // what every BOSH server uses
-	DefaultMaxPipelined  = 8            // Pidgin pipelines two or three
-	DefaultLinkHighWater = 8 << 20      // bytes: a link that is this far behind is in trouble
+	DefaultWeight        = 1
+	DefaultMaxPipelined  = 8       // Pidgin pipelines two or three
+	DefaultLinkHighWater = 8 << 20 // bytes: a link that is this far behind is in trouble
 
 	DefaultHeadTimeout  = 10 * time.Second
 	DefaultBodyTimeout  = 30 * time.Second
@@ -80,9 +99,18 @@ const (
 
 // WithDefaults fills in what is not set.
 func (c Config) WithDefaults() Config {
+	if len(c.Listeners) == 0 {
+		set(&c.Listen, DefaultListen)
+	}
 	set(&c.Path, DefaultPath)
+	set(&c.DescriptorTables, "auto")
+	set(&c.LogLevel, "info")
+	set(&c.LogFormat, "text")
 	set(&c.Tags, "auto")
 	set(&c.CheckHost, "on")
+	set(&c.Admin, "auto")
+	set(&c.AccessLog, "off")
+	set(&c.AccessSample, "1/1")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
 	set(&c.MaxPipelined, DefaultMaxPipelined)
 	set(&c.MaxHeadLineBytes, codec.DefaultMaxRequestLineBytes)
@@ -106,55 +134,101 @@ func (c Config) WithDefaults() Config {
 	if len(c.CORS) == 0 {
 		c.CORS = []string{"*"}
 	}
+	c.Origins = slices.Clone(c.Origins)
+	for i := range c.Origins {
+		set(&c.Origins[i].Weight, DefaultWeight)
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
 	return c
 }
 
-// Validate says what is wrong with a configuration, with the key, the value, and what would do.
+// Validate says what is wrong with a configuration, with the key, the value, and what would do. It is for one with its
+// defaults.
 func (c *Config) Validate() error {
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		return bad("listen", c.Listen, "give host:port, for example 0.0.0.0:5280")
+	for i := range configKeys {
+		if err := configKeys[i].Check(c); err != nil {
+			return err
+		}
 	}
-	if len(c.Origins) == 0 {
-		return bad("origins", "none", "name at least one origin, for example a=127.0.0.1:5279")
+	if err := c.validateListeners(); err != nil {
+		return err
 	}
-	if len(c.Origins) > MaxOrigins {
-		return bad("origins", len(c.Origins), fmt.Sprintf("at most %d", MaxOrigins))
+	if err := c.validateOrigins(); err != nil {
+		return err
 	}
 	if !codec.ValidName(c.Name) {
 		return bad("name", c.Name, "use 1 to 64 letters, digits, dots, underscores or dashes")
 	}
-	tags := map[[codec.TagBytes]byte]string{}
-	for _, o := range c.Origins {
-		if !codec.ValidName(o.Name) {
-			return bad("origins", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
-		}
-		if _, _, err := net.SplitHostPort(o.Address); err != nil {
-			return bad("origins", o.Name+"="+o.Address, "give NAME=HOST:PORT, for example a=127.0.0.1:5279")
-		}
-		tag := codec.NodeTag(o.Name)
-		if other, ok := tags[tag]; ok {
-			return bad("origins", o.Name, fmt.Sprintf("%q has the same node tag (or name); rename one", other))
-		}
-		tags[tag] = o.Name
-	}
 	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?# ") {
 		return bad("path", c.Path, "give an absolute path without a query, for example /http-bind")
-	}
-	if c.Tags != "auto" && c.Tags != "on" && c.Tags != "off" {
-		return bad("node-tags", c.Tags, "use auto, on or off")
 	}
 	if c.Tags == "off" && len(c.Origins) > 1 {
 		return bad("node-tags", c.Tags, "with more than one origin requests find their node by the tag: use auto or on")
 	}
-	if _, err := loop.ParseTables(c.DescriptorTables); err != nil {
-		return bad("descriptor-tables", c.DescriptorTables, "use auto, on or off")
+	if err := c.validateAdmin(); err != nil {
+		return err
 	}
-	if c.CheckHost != "on" && c.CheckHost != "off" {
-		return bad("check-host", c.CheckHost, "use on or off")
+	return c.validateCORS()
+}
+
+func (c *Config) validateListeners() error {
+	if len(c.Listeners) > 0 && c.Listen != "" {
+		return bad("listen", c.Listen, "give either listen or listeners")
 	}
+	for i, l := range c.listeners() {
+		if _, _, err := net.SplitHostPort(l.Address); err != nil {
+			key := "listen"
+			if len(c.Listeners) > 0 {
+				key = fmt.Sprintf("listeners[%d].address", i)
+			}
+			return bad(key, l.Address, "give host:port, for example 0.0.0.0:5280")
+		}
+	}
+	return nil
+}
+
+// listeners is the long form of what is listened on.
+func (c *Config) listeners() []Listener {
+	if len(c.Listeners) == 0 {
+		return []Listener{{Address: c.Listen}}
+	}
+	return c.Listeners
+}
+
+func (c *Config) validateOrigins() error {
+	switch n := len(c.Origins); {
+	case n == 0:
+		return bad("origins", "none", "name at least one origin, for example a=127.0.0.1:5279")
+	case n > MaxOrigins:
+		return bad("origins", n, fmt.Sprintf("at most %d", MaxOrigins))
+	}
+	tags := map[[codec.TagBytes]byte]string{}
+	for i, o := range c.Origins {
+		at := fmt.Sprintf("origins[%d].", i)
+		if !codec.ValidName(o.Name) {
+			return bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
+		}
+		if _, _, err := net.SplitHostPort(o.Address); err != nil {
+			return bad(at+"address", o.Address,
+				"give host:port, for example 127.0.0.1:5279; as a flag a=127.0.0.1:5279")
+		}
+		for k := range originKeys {
+			if remedy, ok := originKeys[k].check(&o); !ok {
+				return bad(at+originKeys[k].Name, text(originKeys[k].Value(&o)), remedy)
+			}
+		}
+		tag := codec.NodeTag(o.Name)
+		if other, ok := tags[tag]; ok {
+			return bad(at+"name", o.Name, fmt.Sprintf("%q has the same node tag (or name); rename one", other))
+		}
+		tags[tag] = o.Name
+	}
+	return nil
+}
+
+func (c *Config) validateCORS() error {
 	for _, o := range c.CORS {
 		u, err := url.Parse(o)
 		if o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != o) {
@@ -167,47 +241,7 @@ func (c *Config) Validate() error {
 	if len(c.CORS) > maxCORS {
 		return bad("cors-origins", len(c.CORS), fmt.Sprintf("at most %d", maxCORS))
 	}
-	return c.validateNumbers()
-}
-
-func (c *Config) validateNumbers() error {
-	for _, n := range []struct {
-		key        string
-		value      int
-		min, limit int
-	}{
-		{"reactors", c.Reactors, 0, tuning.MaxTables},
-		{"max-connections", c.MaxConnections, 1, 16 << 20},
-		{"max-pipelined", c.MaxPipelined, 1, 200},
-		{"max-request-line", c.MaxHeadLineBytes, 64, 64 << 10},
-		{"max-header-bytes", c.MaxHeaderBytes, 256, 1 << 20},
-		{"max-headers", c.MaxHeaders, 4, 10_000},
-		{"max-body-bytes", c.MaxBodyBytes, 1024, codec.MaxContentsBytes - 64},
-		{"max-output-bytes", c.MaxOutputBytes, 4096, 1 << 30},
-		{"max-buffered-bytes", c.MaxBufferedBytes, 64 << 10, 1 << 40},
-		{"link-high-water", c.LinkHighWater, 4096, 1 << 30},
-	} {
-		if n.value < n.min || n.value > n.limit {
-			return bad(n.key, n.value, fmt.Sprintf("use %d to %d", n.min, n.limit))
-		}
-	}
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-	}{
-		{"head-timeout", c.HeadTimeout}, {"body-timeout", c.BodyTimeout}, {"idle-timeout", c.IdleTimeout},
-		{"hold-timeout", c.HoldTimeout}, {"write-timeout", c.WriteTimeout}, {"grace", c.Grace},
-		{"ping-timeout", c.PingTimeout},
-	} {
-		if d.value < time.Second || d.value > 24*time.Hour {
-			return bad(d.key, d.value, "use 1s to 24h")
-		}
-	}
 	return nil
-}
-
-func bad(key string, value any, remedy string) error {
-	return fmt.Errorf("%s: %v: %s", key, value, remedy)
 }
 
 func set[T comparable](p *T, v T) {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"fmt"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ type Edge struct {
 	resolving *resolver
 	started   time.Time
 	unwatch   func()
+	access    *accessLog // nil: off
 }
 
 // Start validates cfg, opens the listeners, and serves. Origins need not be there yet.
@@ -27,7 +29,7 @@ func Start(cfg Config) (*Edge, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.SecretFile != "" {
+	if cfg.Secret == nil && cfg.SecretFile != "" {
 		var err error
 		if cfg.Secret, err = ReadSecret(cfg.SecretFile); err != nil {
 			return nil, err
@@ -39,9 +41,19 @@ func Start(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, tags: cfg.Tags == "on" || cfg.Tags == "auto" && len(cfg.Origins) > 1, fixed: newFixed(&cfg),
 		started: time.Now()}
+	if cfg.Access != nil {
+		e.access = newAccessLog(cfg.Access)
+	}
 	e.resolving, e.addrs = startResolver(cfg.Origins, cfg.Log)
+	var listen []loop.Listener
+	for _, l := range cfg.listeners() {
+		listen = append(listen, loop.Listener{Address: l.Address})
+	}
+	if cfg.Level != nil {
+		_ = cfg.Level.UnmarshalText([]byte(cfg.LogLevel)) // Validate has seen it
+	}
 	e.group, err = loop.Start(loop.Config{
-		Listen:           []string{cfg.Listen},
+		Listen:           listen,
 		Reactors:         cfg.Reactors,
 		MaxConnections:   cfg.MaxConnections,
 		Tables:           tables,
@@ -59,6 +71,7 @@ func Start(cfg Config) (*Edge, error) {
 	})
 	if err != nil {
 		e.resolving.stop()
+		e.access.stop()
 		return nil, err
 	}
 	e.unwatch = e.watchRefusals()
@@ -91,6 +104,25 @@ func (e *Edge) Stats() map[string]uint64 {
 	return m
 }
 
+// SetDraining has an origin get no new sessions, or get them again; the sessions that it has go on. It says so to all
+// reactors before it returns. It is beside what the configuration and the origin itself say: while any of the three has
+// the origin drain, it does. It lasts until it is taken back, or the edge ends.
+func (e *Edge) SetDraining(origin string, on bool) error {
+	known := false
+	e.group.Do(func(_ *loop.Reactor, h loop.Handler) {
+		for _, n := range h.(*worker).nodes {
+			if n.cfg.Name == origin {
+				n.aside, known = on, true
+			}
+		}
+	})
+	if !known {
+		return fmt.Errorf("no origin is called %q", origin)
+	}
+	e.cfg.Log.Info("origin set to drain, or no more", "origin", origin, "drain", on)
+	return nil
+}
+
 // Advance moves time on by ticks of loop.TickMillis (with Config.ManualTicks).
 func (e *Edge) Advance(ticks int) { e.group.Advance(ticks) }
 
@@ -102,4 +134,5 @@ func (e *Edge) Stop() {
 	e.group.Stop()
 	e.unwatch()
 	e.resolving.stop()
+	e.access.stop()
 }

@@ -2,8 +2,8 @@ package edge
 
 import "megaphone/loop"
 
-// Upper bounds of the buckets of histograms, in microseconds. Both rise by a factor of about two, at round numbers that a
-// person would ask for.
+// Upper bounds of the buckets of histograms, in microseconds. Both rise by a factor of about two, at round numbers
+// that a person would ask for.
 var (
 	// latencyBounds are for what an origin answers at once: 0.1 ms to 10 s.
 	latencyBounds = []uint64{100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
@@ -13,8 +13,8 @@ var (
 		10_000_000, 20_000_000, 30_000_000, 45_000_000, 60_000_000, 75_000_000, 120_000_000, 180_000_000, 300_000_000}
 )
 
-// histogram counts times in fixed buckets: plain numbers of one reactor, posted once a tick like its counters. Observing
-// takes a few comparisons, no lock and no memory.
+// histogram counts times in fixed buckets: plain numbers of one reactor, posted once a tick like its counters.
+// Observing takes a few comparisons, no lock and no memory.
 type histogram struct {
 	bounds []uint64
 	cells  []uint64 // one a bound, one for what is above, and the sum in microseconds

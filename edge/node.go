@@ -10,6 +10,9 @@ import (
 // MaxOrigins bounds the nodes of one edge: each reactor has a link to each of them.
 const MaxOrigins = 60
 
+// MaxWeight bounds an origin's weight. A sum of them, and one times the held requests, fits in its integer.
+const MaxWeight = 65535
+
 // stage is how far a link has come.
 type stage uint8
 
@@ -34,6 +37,7 @@ type node struct {
 	link     *loop.Link
 	stage    stage
 	draining bool   // the origin wants no new sessions
+	aside    bool   // Edge.SetDraining says that it gets none
 	held     int    // requests it has and has not answered
 	max      int    // the largest contents it takes
 	lostAt   uint32 // tick since which it is not up
@@ -87,36 +91,54 @@ func (w *worker) byTag(tag []byte) *node {
 	return nil
 }
 
-// choose picks a node for a new session: of two healthy ones drawn at random the one with fewer held requests
-// (Mitzenmacher, The Power of Two Choices). Without a healthy one the verdict is the most hopeful of all.
+// takesNew says whether the node may get sessions: neither it, nor the configuration, nor a call has it drain.
+func (n *node) takesNew() bool { return !n.draining && !n.cfg.Drain && !n.aside }
+
+// choose picks a node for a new session: of two healthy ones drawn at random the one with fewer held requests for its
+// weight (Mitzenmacher, The Power of Two Choices). They are drawn in proportion to their weights. Without a healthy one
+// the verdict is the most hopeful of all.
 func (w *worker) choose(to []byte) (*node, verdict) {
 	w.healthy = w.healthy[:0]
-	best := nodeGone
+	best, weights := nodeGone, uint32(0)
 	for _, n := range w.nodes {
 		if !n.serves(to) {
 			continue
 		}
 		v := w.verdict(n)
-		if v == nodeReady && !n.draining {
+		if v == nodeReady && n.takesNew() {
 			w.healthy = append(w.healthy, n)
+			weights += uint32(n.cfg.Weight)
 		} else if v == nodeReady {
 			v = nodeAway // it drains: another, or its successor, will come
 		}
 		best = min(best, v)
 	}
-	switch k := uint32(len(w.healthy)); k {
+	switch len(w.healthy) {
 	case 0:
 		return nil, best
 	case 1:
 		return w.healthy[0], nodeReady
-	default:
-		i := w.r.Rand().Uint32N(k)
-		j := (i + 1 + w.r.Rand().Uint32N(k-1)) % k
-		if w.healthy[j].held < w.healthy[i].held {
-			i = j
-		}
-		return w.healthy[i], nodeReady
 	}
+	a := w.draw(weights, nil)
+	b := w.draw(weights-uint32(a.cfg.Weight), a)
+	if b.held*a.cfg.Weight < a.held*b.cfg.Weight {
+		a = b
+	}
+	return a, nodeReady
+}
+
+// draw picks a healthy node other than the given one, by its weight; weights is the sum of theirs.
+func (w *worker) draw(weights uint32, other *node) *node {
+	at := int(w.r.Rand().Uint32N(weights))
+	for _, n := range w.healthy {
+		if n == other {
+			continue
+		}
+		if at -= n.cfg.Weight; at < 0 {
+			return n
+		}
+	}
+	panic("edge: the weights of the healthy nodes are less than their sum")
 }
 
 // serves says whether the node takes sessions to the given domain. A request without one goes anywhere: its origin says

@@ -128,17 +128,22 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 
 // measure notes how long a hold has been held, now that its reply is there.
 func (w *worker) measure(n *node, hold *table.Hold) {
-	took := uint64(w.heardAt - hold.Reply)
-	if ticks := w.r.Now() - hold.Since; ticks > maxMicrosTicks {
-		took = uint64(ticks) * loop.TickMillis * 1000
-	}
+	took := w.heldMicros(hold, w.heardAt)
 	w.holdTimes.observe(took)
 	if hold.Flags&holdCreation != 0 {
 		n.latency.observe(took)
 	}
 }
 
-// maxMicrosTicks is half of the time after which loop.Reactor.Micros wraps, in ticks: a longer one is measured in these.
+// heldMicros is how long a hold that is not answered yet has been held.
+func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
+	if ticks := w.r.Now() - hold.Since; ticks > maxMicrosTicks {
+		return uint64(ticks) * loop.TickMillis * 1000
+	}
+	return uint64(now - hold.Reply)
+}
+
+// maxMicrosTicks is half of the time after which loop.Reactor.Micros wraps: what is longer is measured in ticks.
 const maxMicrosTicks = 1 << 31 / (loop.TickMillis * 1000)
 
 // answerHold gives a hold its response: at once if it is the first of its connection, else when its turn comes. It
@@ -161,6 +166,9 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 		body = nil
 	}
 	w.scratch = head
+	if w.access.takes() {
+		w.logHeld(hold, status, len(body))
+	}
 	w.deliver(h, hold, c, s, head, body)
 }
 

@@ -50,8 +50,8 @@ const (
 	refusalInterval = 10 * time.Second // between two records of one class
 )
 
-// refusalLog tells of each class of refusals at most once an interval, with how many there were since. It looks at what the
-// reactors have posted, so that a flood of refusals costs them no log record each.
+// refusalLog tells of each class of refusals at most once an interval, with how many there were since. It looks at
+// what the reactors have posted, so that a flood of refusals costs them no log record each.
 type refusalLog struct {
 	told []uint64    // the count that was told last
 	when []time.Time // and when

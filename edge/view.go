@@ -1,13 +1,14 @@
 package edge
 
 import (
+	"slices"
 	"time"
 
 	"megaphone/loop"
 )
 
-// View is what can be seen of an edge from outside: what its reactors posted with their last ticks. Taking one reads boards
-// and costs the reactors nothing.
+// View is what can be seen of an edge from outside: what its reactors posted with their last ticks. Taking one reads
+// boards and costs the reactors nothing.
 type View struct {
 	At       time.Time
 	Started  time.Time
@@ -38,8 +39,8 @@ type OriginView struct {
 	Name    string
 	Address string     // as configured
 	Links   []LinkView // one a reactor
-	// Latency is from the parking of a session creation to its reply. That is the one request which an origin answers at
-	// once; others wait for something to say.
+	// Latency is from the parking of a session creation to its reply. That is the one request which an origin answers
+	// at once; others wait for something to say.
 	Latency Histogram
 	// RoundTrip is from a ping to its pong over the same link as the requests, behind whatever is queued there.
 	RoundTrip Histogram
@@ -48,7 +49,7 @@ type OriginView struct {
 // LinkView is one reactor's link.
 type LinkView struct {
 	Up       bool // requests may be sent
-	Draining bool // the origin wants no new sessions
+	Draining bool // it gets no new sessions: the origin, the configuration or a call says so
 	Held     uint64
 	Unsent   uint64 // bytes
 }
@@ -62,13 +63,33 @@ const (
 	numCells
 )
 
+// shown is what of a worker may be looked at from other threads: it does not change once it is published, and what
+// hangs on it is boards. A worker that gets another configuration publishes another one.
+type shown struct {
+	cfg     *Config
+	origins []Origin
+	nodes   []*node // of these, in the same order
+}
+
+// show publishes the worker's nodes, when they are not what was published last.
+func (w *worker) show() {
+	if s := w.shown.Load(); s != nil && s.cfg == w.cfg && len(s.nodes) == len(w.nodes) {
+		return
+	}
+	s := &shown{cfg: w.cfg, nodes: slices.Clone(w.nodes)}
+	for _, n := range w.nodes {
+		s.origins = append(s.origins, *n.cfg)
+	}
+	w.shown.Store(s)
+}
+
 // post publishes a node as its link is now.
 func (n *node) post() {
 	cells := [numCells]uint64{cellHeld: uint64(n.held), cellUnsent: uint64(n.link.Unsent())}
 	if n.stage == stageUp {
 		cells[cellUp] = 1
 	}
-	if n.draining {
+	if !n.takesNew() {
 		cells[cellDraining] = 1
 	}
 	n.board.Post(cells[:])
@@ -83,14 +104,11 @@ func (n *node) view() LinkView {
 
 // View is the edge as of the last ticks of its reactors.
 func (e *Edge) View() *View {
-	v := &View{At: time.Now(), Started: e.started, Name: e.cfg.Name, Private: e.group.Private(),
+	cfg := e.workers[0].shown.Load().cfg
+	v := &View{At: time.Now(), Started: e.started, Name: cfg.Name, Private: e.group.Private(),
 		Reactors: make([]ReactorView, len(e.workers)), Holds: newView(holdBounds),
-		Limits: Limits{MaxConnections: e.cfg.MaxConnections, MaxBufferedBytes: e.cfg.MaxBufferedBytes,
-			LinkHighWater: e.cfg.LinkHighWater},
-	}
-	for _, o := range e.cfg.Origins {
-		v.Origins = append(v.Origins, OriginView{Name: o.Name, Address: o.Address,
-			Latency: newView(latencyBounds), RoundTrip: newView(latencyBounds)})
+		Limits: Limits{MaxConnections: cfg.MaxConnections, MaxBufferedBytes: cfg.MaxBufferedBytes,
+			LinkHighWater: cfg.LinkHighWater},
 	}
 	for i, w := range e.workers {
 		r := &v.Reactors[i]
@@ -102,14 +120,28 @@ func (e *Edge) View() *View {
 		}
 		v.Limits.MaxHolds += w.holds.Cap()
 		v.Holds.add(&w.holdTimes)
-		for j, n := range w.nodes {
-			o := &v.Origins[j]
-			o.Links = append(o.Links, n.view())
+		seen := w.shown.Load()
+		for j, n := range seen.nodes {
+			o := v.origin(&seen.origins[j])
+			o.Links[i] = n.view()
 			o.Latency.add(&n.latency)
 			o.RoundTrip.add(&n.roundTrip)
 		}
 	}
 	return v
+}
+
+// origin is the origin of that name. Reactors take over a new configuration one after the other, so some may have one
+// that others have not.
+func (v *View) origin(o *Origin) *OriginView {
+	for i := range v.Origins {
+		if v.Origins[i].Name == o.Name {
+			return &v.Origins[i]
+		}
+	}
+	v.Origins = append(v.Origins, OriginView{Name: o.Name, Address: o.Address, Links: make([]LinkView, len(v.Reactors)),
+		Latency: newView(latencyBounds), RoundTrip: newView(latencyBounds)})
+	return &v.Origins[len(v.Origins)-1]
 }
 
 // Edge sums a counter over the reactors.

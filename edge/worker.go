@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/rand"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"megaphone/codec"
@@ -45,7 +46,9 @@ type worker struct {
 	counters [numCounters]uint64
 	board    *loop.Board
 
+	access    sampler
 	holdTimes histogram
+	shown     atomic.Pointer[shown]
 	heardAt   uint32 // when what a link brings was read, in loop.Reactor.Micros
 
 	head    codec.Head // of the request being looked at
@@ -85,6 +88,8 @@ func newWorker(e *Edge, r *loop.Reactor) (*worker, error) {
 		}
 		w.nodes = append(w.nodes, newNode(&cfg.Origins[i], l, r.Now()))
 	}
+	w.access = newSampler(e.access, cfg)
+	w.show()
 	return w, nil
 }
 
@@ -214,6 +219,7 @@ func (w *worker) Tick() {
 		n.post()
 	}
 	w.holdTimes.post()
+	w.show()
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.board.Post(w.counters[:])
 }

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"log/slog"
 	"unsafe"
 
@@ -12,7 +13,8 @@ import (
 // A listener is watched level-triggered and AcceptPerTurn bounds what one event takes. When descriptors or memory
 // run out the listeners leave the poller for a back-off; running out ends nothing.
 type acceptor struct {
-	listeners []int
+	listeners []listenerFD
+	watching  bool   // they are on the poller, or paused
 	clients   int    // connections open, those being refused not counted
 	refusing  int    // connections being refused
 	paused    bool   //
@@ -23,37 +25,66 @@ type acceptor struct {
 	sa        unix.RawSockaddrAny
 }
 
+// listenerFD is one listening socket that the reactor serves, under its own number for it.
+type listenerFD struct {
+	fd     int
+	index  uint8 // in Config.Listen
+	shared bool  // other reactors serve it, too
+}
+
 const (
 	minAcceptBackoff = 1                  // ticks: 100 ms
 	maxAcceptBackoff = 2_000 / TickMillis // descriptors come back as clients leave; two seconds are no great wait
 	acceptFlags      = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 )
 
-func (r *Reactor) acceptFrom(listener int) {
+// acceptFrom takes who waits at a listening socket, and says whether there may be more. Of a queue that others take
+// from as well it takes one at a time, and none when it is full itself: they may have room.
+func (r *Reactor) acceptFrom(listener int) (more bool) {
 	a := &r.accept
-	for range r.plan.AcceptPerTurn {
+	l := a.find(listener)
+	most := r.plan.AcceptPerTurn
+	if l.shared {
+		most = 1
+		if a.clients >= r.plan.slots {
+			r.pauseAccept(unix.ENOBUFS)
+			return false
+		}
+	}
+	for range most {
 		fd, errno := a.accept4(listener)
 		switch errno {
 		case 0:
 			if fd >= len(r.byFD) {
 				_ = unix.Close(fd)
 				r.pauseAccept(unix.EMFILE)
-				return
+				return false
 			}
 			a.backoff = 0
-			if !r.admit(fd) {
-				return
+			if !r.admit(fd, l.index) {
+				return false
 			}
 		case unix.EAGAIN:
-			return
+			return false
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
 			r.pauseAccept(errno)
-			return
+			return false
 		default:
 			// ECONNABORTED, EPROTO, EPERM and the network errors of accept(2): this one connection is lost, no more.
 			r.counters[AcceptFailures]++
 		}
 	}
+	return true
+}
+
+// find looks for a listening socket of the reactor; there are few.
+func (a *acceptor) find(fd int) listenerFD {
+	for _, l := range a.listeners {
+		if l.fd == fd {
+			return l
+		}
+	}
+	panic("loop: an event of a listener that is not there")
 }
 
 // accept4 takes one connection and leaves its peer in a.sa. It is the bare system call because x/sys allocates an
@@ -65,7 +96,7 @@ func (a *acceptor) accept4(listener int) (int, unix.Errno) {
 	return int(fd), errno
 }
 
-// peer is the address in a.sa as IPv6 or v4-mapped.
+// peer is the address in a.sa as IPv6 or v4-mapped. Who comes over a unix socket is on this host.
 func (a *acceptor) peer() (ip [16]byte) {
 	switch a.sa.Addr.Family {
 	case unix.AF_INET:
@@ -74,13 +105,15 @@ func (a *acceptor) peer() (ip [16]byte) {
 		copy(ip[12:], v4.Addr[:])
 	case unix.AF_INET6:
 		ip = (*unix.RawSockaddrInet6)(unsafe.Pointer(&a.sa)).Addr
+	case unix.AF_UNIX:
+		ip = [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
 	}
 	return ip
 }
 
 // admit gives an accepted descriptor a slot. One client too many gets the refusal in one of a few spare slots; when
 // those are taken too, accepting waits until something is free.
-func (r *Reactor) admit(fd int) bool {
+func (r *Reactor) admit(fd int, listener uint8) bool {
 	a := &r.accept
 	full := a.clients >= r.plan.slots
 	if full && a.refusing >= refusalSlots {
@@ -96,6 +129,9 @@ func (r *Reactor) admit(fd int) bool {
 	s := r.conns.At(c)
 	s.FD, s.Peer, s.State = int32(fd), a.peer(), uint8(stateOpen)
 	r.byFD[fd] = c
+	if r.from != nil {
+		r.from[c] = listener
+	}
 	r.counters[Accepted]++
 	if full {
 		a.refusing++
@@ -127,8 +163,8 @@ func (r *Reactor) pauseAccept(why unix.Errno) {
 		return
 	}
 	a.paused = true
-	for _, fd := range a.listeners {
-		_ = r.poller.Delete(fd)
+	for _, l := range a.listeners {
+		_ = r.poller.Delete(l.fd)
 	}
 }
 
@@ -138,10 +174,56 @@ func (r *Reactor) retryAccept() {
 		return
 	}
 	a.paused = false
-	for _, fd := range a.listeners {
-		if err := r.watch(fd, fdListener, false); err != nil {
+	for _, l := range a.listeners {
+		if err := r.watch(l.fd, fdListener, false); err != nil {
 			r.pauseAccept(unix.ENOMEM)
 			return
 		}
 	}
+}
+
+// beginAccepting puts the listening sockets on the poller. Those that join others begin to listen only now: the kernel
+// gives them a share of the connections from here on.
+func (r *Reactor) beginAccepting() error {
+	a := &r.accept
+	if a.watching {
+		return nil
+	}
+	a.watching = true
+	for _, l := range a.listeners {
+		if err := unix.Listen(l.fd, r.plan.Backlog); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		if err := r.watch(l.fd, fdListener, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stopAccepting closes the listening sockets. Those of listeners that are not kept, which nobody else has, are emptied
+// first: who waits in them would be reset.
+func (r *Reactor) stopAccepting(kept []bool) {
+	a := &r.accept
+	for _, l := range a.listeners {
+		for a.watching && !kept[l.index] && !a.paused && r.acceptFrom(l.fd) {
+		}
+	}
+	r.closeListeners()
+}
+
+// closeListeners closes the listening sockets. Closing alone would not take them out of the poller while anybody else
+// has them open.
+func (r *Reactor) closeListeners() {
+	a := &r.accept
+	for _, l := range a.listeners {
+		if a.watching && !a.paused {
+			_ = r.poller.Delete(l.fd)
+		}
+		if l.fd < len(r.byFD) {
+			r.byFD[l.fd] = 0
+		}
+		_ = unix.Close(l.fd)
+	}
+	a.listeners, a.watching, a.paused = nil, false, false
 }

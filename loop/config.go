@@ -56,7 +56,8 @@ const (
 
 // Config describes the reactors of one process. The zero value of a field means the documented default.
 type Config struct {
-	Listen           []string      // addresses host:port; port 0 picks one (tests)
+	Listen           []Listener    //
+	AcceptLater      bool          // accept nobody before Group.Accept
 	Reactors         int           // 0: one a core, or as many private tables as MaxConnections needs
 	MaxConnections   int           // over all reactors
 	Tables           Tables        //
@@ -98,6 +99,9 @@ func (c Config) resolve(limit int) (plan, error) {
 	setDefault(&p.KeepAlive, 2*time.Minute)
 	if p.Log == nil {
 		p.Log = slog.Default()
+	}
+	if len(p.Listen) > MaxListeners {
+		return p, fmt.Errorf("%d listeners: at most %d", len(p.Listen), MaxListeners)
 	}
 	if p.MaxConnections < 0 || p.Reactors < 0 {
 		return p, fmt.Errorf("max-connections %d and reactors %d must be positive", p.MaxConnections, p.Reactors)

@@ -34,6 +34,14 @@
 // MaxConnections. It takes its source address and port from the caller, who alone knows which are free.
 // A Link is something else: a few per reactor, kept up by the loop and written in batches.
 //
+// # Handing listeners over
+//
+// Group.Listeners copies all listening sockets, and another group, in this process or the next, serves the copies
+// (Listener.Files). Each socket has an accept queue of its own, and who waits in it is lost with the last descriptor:
+// so all of them are adopted, several by one reactor if need be. The reactors of a larger group open more, which
+// begin to listen with the first Accept only: before that the kernel gives them nobody, and a successor that comes to
+// nothing takes nobody with it. A unix socket has one queue for all reactors.
+//
 // # Costs
 //
 // A connection costs a slot of 64 bytes and 4 bytes in the index from descriptor to slot; both are allocated at the
@@ -51,6 +59,9 @@
 //   - Nothing on a reactor's goroutine uses os, net or log: a number means another file there. Records go through a
 //     bounded queue to a goroutine on an ordinary thread (Log).
 //   - What was open before unshare would live on in the copy: unshareTable closes all of it but what is named.
+//   - Listening sockets are opened or inherited before unshare, in the table that all threads share, and stay open
+//     there too: from a reactor's own table nothing could be handed to another process but by the reactor itself. A
+//     reactor keeps those that it serves.
 //   - The wake eventfd is made before unshare, so that its number is good on both sides.
 //   - SO_REUSEPORT spreads connections by a hash: a table has five sigma of headroom (share).
 //

@@ -17,7 +17,7 @@ import (
 // Group is the reactors of one process.
 type Group struct {
 	plan     plan
-	addrs    []netip.AddrPort
+	listens  []*listening
 	reactors []*Reactor
 	logs     *logQueue
 	running  sync.WaitGroup
@@ -31,6 +31,14 @@ type Group struct {
 // goroutine before its first turn; it may make links. Start returns when all reactors are serving, or with the
 // first error, in which case nothing is left running.
 func Start(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Group, error) {
+	g, err := startGroup(cfg, newHandler)
+	for _, l := range cfg.Listen {
+		closeFiles(l.Files) // those that have been taken are closed already
+	}
+	return g, err
+}
+
+func startGroup(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Group, error) {
 	limit, err := limitNoFile()
 	if err != nil {
 		return nil, err
@@ -39,16 +47,14 @@ func Start(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Group, er
 	if err != nil {
 		return nil, err
 	}
-	at := make([]netip.AddrPort, len(cfg.Listen))
-	for i, s := range cfg.Listen {
-		if at[i], err = resolveListen(s); err != nil {
-			return nil, err
-		}
-	}
 	if err := initRuntimePoller(); err != nil {
 		return nil, err
 	}
-	g := &Group{plan: p, addrs: at, logs: newLogQueue(p.Log), failed: make(chan error, p.Reactors)}
+	g := &Group{plan: p, logs: newLogQueue(p.Log), failed: make(chan error, p.Reactors)}
+	if err := g.listen(cfg.Listen); err != nil {
+		g.Stop()
+		return nil, err
+	}
 	for i := range p.Reactors {
 		if err := g.startReactor(i, newHandler); err != nil {
 			g.Stop()
@@ -58,7 +64,19 @@ func Start(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Group, er
 	return g, nil
 }
 
-// startReactor waits until reactor i serves. They start one after the other: the first one claims the ports.
+// listen opens the listeners in the table that all threads share, before any reactor leaves it.
+func (g *Group) listen(at []Listener) error {
+	for i := range at {
+		l, err := openListener(at[i], &g.plan)
+		if err != nil {
+			return err
+		}
+		g.listens = append(g.listens, l)
+	}
+	return nil
+}
+
+// startReactor waits until reactor i serves. They start one after the other.
 func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)) error {
 	r, err := newReactor(&g.plan, i, g.logs)
 	if err != nil {
@@ -69,17 +87,17 @@ func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)
 	go func() {
 		defer g.running.Done()
 		defer close(r.ended)
-		bound, err := r.open(g.addrs, i == 0)
+		err := r.open(g.listens)
 		if err == nil {
 			r.handler, err = newHandler(r)
+		}
+		if err == nil && !g.plan.AcceptLater {
+			err = r.beginAccepting()
 		}
 		if err != nil {
 			r.release()
 			serving <- err
 			return
-		}
-		if i == 0 {
-			g.addrs = bound // with the ports that the kernel chose
 		}
 		serving <- nil
 		if err := r.run(); !errors.Is(err, gneterr.ErrEngineShutdown) {
@@ -100,8 +118,12 @@ func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	conns := table.NewConns(p.slots + refusalSlots + maxLinks)
+	var from []uint8
+	if len(p.Listen) > 1 {
+		from = make([]uint8, conns.Cap()+1)
+	}
 	return &Reactor{
-		plan: p, index: i, logs: logs, board: NewBoard(int(numCounters)),
+		plan: p, from: from, index: i, logs: logs, board: NewBoard(int(numCounters)),
 		wake: wake, ended: make(chan struct{}), conns: conns, wheel: table.NewWheel(conns, firstTick),
 		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
 		now: firstTick, started: time.Now(), timer: -1,
@@ -109,8 +131,14 @@ func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
 	}, nil
 }
 
-// Addrs are the addresses listened on, in the order of Config.Listen, with the ports that were chosen for port 0.
-func (g *Group) Addrs() []netip.AddrPort { return g.addrs }
+// Addrs are the addresses listened on, in the order of Config.Listen, with the ports that were chosen for port 0. That
+// of a unix socket is not valid.
+func (g *Group) Addrs() (addrs []netip.AddrPort) {
+	for _, l := range g.listens {
+		addrs = append(addrs, l.addr)
+	}
+	return addrs
+}
 
 // Reactors is how many there are.
 func (g *Group) Reactors() int { return len(g.reactors) }
@@ -177,6 +205,10 @@ func (g *Group) Stop() {
 		g.running.Wait()
 		for _, r := range g.reactors {
 			_ = unix.Close(r.wake)
+		}
+		for _, l := range g.listens {
+			l.close()
+			l.remove()
 		}
 		g.logs.stop()
 	})

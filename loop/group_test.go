@@ -94,7 +94,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	}
 	before := count()
 	for _, tables := range []Tables{TablesOff, TablesOn} {
-		cfg := Config{Listen: []string{at}, Reactors: 3, Tables: tables, MaxConnections: 64,
+		cfg := Config{Listen: []Listener{{Address: at}}, Reactors: 3, Tables: tables, MaxConnections: 64,
 			Log: slog.New(slog.DiscardHandler)}
 		_, err := Start(cfg, func(r *Reactor) (Handler, error) {
 			if r.Index() == 2 {

@@ -97,7 +97,7 @@ func start(t testing.TB, cfg Config, set func(r *Reactor, h *testHandler)) *Grou
 
 func tryStart(t testing.TB, cfg Config, set func(r *Reactor, h *testHandler)) (*Group, error) {
 	if cfg.Listen == nil {
-		cfg.Listen = []string{"127.0.0.1:0"}
+		cfg.Listen = []Listener{{Address: "127.0.0.1:0"}}
 	}
 	if cfg.Reactors == 0 && cfg.Tables == TablesAuto && cfg.MaxConnections == 0 {
 		cfg.Reactors = 1

@@ -257,7 +257,7 @@ func TestOneTooManyIsRefused(t *testing.T) {
 // The second instance must not share the port; the port is free as soon as the first has stopped.
 func TestPortIsNotShared(t *testing.T) {
 	first := start(t, Config{Reactors: 2}, nil)
-	at := []string{first.Addrs()[0].String()}
+	at := []Listener{{Address: first.Addrs()[0].String()}}
 	if _, err := tryStart(t, Config{Listen: at, Reactors: 2}, nil); !errors.Is(err, ErrPortTaken) {
 		t.Fatalf("second start: %v, want ErrPortTaken", err)
 	}
@@ -277,7 +277,8 @@ func TestPortOfAnotherProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := tryStart(t, Config{Listen: []string{l.Addr().String()}}, nil); !errors.Is(err, ErrPortTaken) {
+	at := []Listener{{Address: l.Addr().String()}}
+	if _, err := tryStart(t, Config{Listen: at}, nil); !errors.Is(err, ErrPortTaken) {
 		t.Fatalf("start: %v, want ErrPortTaken", err)
 	}
 }

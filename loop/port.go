@@ -2,7 +2,6 @@ package loop
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -19,7 +18,7 @@ var ErrPortTaken = errors.New("another process listens there already: stop it or
 func resolveListen(s string) (netip.AddrPort, error) {
 	a, err := net.ResolveTCPAddr("tcp", s)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("listen %q: %w", s, err)
+		return netip.AddrPort{}, err
 	}
 	ap := a.AddrPort()
 	if !ap.Addr().IsValid() {
@@ -28,25 +27,9 @@ func resolveListen(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
 }
 
-// openListener binds and listens. The first reactor's socket is exclusive: it is bound and listening before it gets
+// listenSocket binds a TCP socket. The first one of an address is exclusive: it is bound and listening before it gets
 // SO_REUSEPORT, and two such sockets cannot be (the kernel refuses the second with EADDRINUSE whatever options the
-// first one has got since); those of the other reactors join it.
-func openListener(at netip.AddrPort, exclusive bool, p *plan) (fd int, bound netip.AddrPort, err error) {
-	fd, err = listenSocket(at, exclusive, p)
-	if err != nil {
-		if exclusive && errors.Is(err, unix.EADDRINUSE) {
-			err = ErrPortTaken
-		}
-		return -1, at, fmt.Errorf("listen %s: %w", at, err)
-	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, at, os.NewSyscallError("getsockname", err)
-	}
-	return fd, addrPort(sa), nil
-}
-
+// first one has got since). The others join it, and listen once they are served.
 func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
 	fd, err := unix.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -77,10 +60,10 @@ func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
 	if err := unix.Bind(fd, sockaddr(at)); err != nil {
 		return fail("bind", err)
 	}
-	if err := unix.Listen(fd, p.Backlog); err != nil {
-		return fail("listen", err)
-	}
 	if exclusive {
+		if err := unix.Listen(fd, p.Backlog); err != nil {
+			return fail("listen", err)
+		}
 		if err := reusePort(); err != nil {
 			return fail("setsockopt SO_REUSEPORT", err)
 		}

@@ -69,6 +69,7 @@ type Reactor struct {
 	conns *table.Conns
 	wheel *table.Wheel
 	byFD  []uint32 // descriptor -> slot, or special | kind
+	from  []uint8  // slot -> listener; nil when there is only one
 	bufs  buffers
 	read  []byte
 	iov   [2][]byte
@@ -77,8 +78,9 @@ type Reactor struct {
 	links     []*Link
 	now       uint32
 	started   time.Time
-	micros    uint32 // see Micros
-	clockRead bool   // in this turn
+	micros    uint32       // see Micros
+	clockRead bool         // in this turn
+	turned    atomic.Int64 // since started, in nanoseconds, of the last tick: for other threads
 	rung      bool
 	ending    []closing // connections to be closed at the end of the turn
 	ready     []uint32  // connections resumed in this turn
@@ -121,40 +123,44 @@ func (r *Reactor) post(f func(r *Reactor) error) {
 }
 
 // open makes everything that lives in the reactor's own descriptor table.
-func (r *Reactor) open(at []netip.AddrPort, exclusive bool) (bound []netip.AddrPort, err error) {
+func (r *Reactor) open(at []*listening) (err error) {
+	var own []listenerFD
+	for i, l := range at {
+		for _, fd := range l.of(r.index, r.plan.Reactors) {
+			own = append(own, listenerFD{fd, uint8(i), len(l.fds) < r.plan.Reactors})
+		}
+	}
 	if r.plan.private {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine, and the table with the thread
-		if err := unshareTable(r.wake); err != nil {
-			return nil, fmt.Errorf("private descriptor table: %w", err)
+		keep := []int{r.wake}
+		for _, l := range own {
+			keep = append(keep, l.fd)
+		}
+		if err := unshareTable(keep...); err != nil {
+			return fmt.Errorf("private descriptor table: %w", err)
+		}
+		r.accept.listeners = own // the same numbers, in a table of our own
+	} else {
+		for _, l := range own {
+			if l.fd, err = unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+				return fmt.Errorf("listener: %w", err)
+			}
+			r.accept.listeners = append(r.accept.listeners, l)
 		}
 	}
 	if r.poller, err = netpoll.OpenPoller(); err != nil {
-		return nil, err
+		return err
 	}
 	if r.bell, err = unix.Eventfd(0, eventfdFlag); err != nil {
-		return nil, fmt.Errorf("eventfd: %w", err)
+		return fmt.Errorf("eventfd: %w", err)
 	}
 	if err := r.watch(r.bell, fdBell, true); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.watch(r.wake, fdWake, true); err != nil {
-		return nil, err
+		return err
 	}
-	if err := r.openTimer(); err != nil {
-		return nil, err
-	}
-	for _, a := range at {
-		fd, b, err := openListener(a, exclusive, r.plan)
-		if err != nil {
-			return nil, err
-		}
-		r.accept.listeners = append(r.accept.listeners, fd)
-		bound = append(bound, b)
-		if err := r.watch(fd, fdListener, false); err != nil {
-			return nil, err
-		}
-	}
-	return bound, nil
+	return r.openTimer()
 }
 
 func (r *Reactor) openTimer() (err error) {
@@ -259,6 +265,7 @@ func (r *Reactor) advance(now uint32) {
 		return
 	}
 	r.now, r.clockRead = now, false
+	r.turned.Store(int64(time.Since(r.started)))
 	r.wheel.Advance(now)
 	for {
 		c, ok := r.wheel.Expired()
@@ -303,9 +310,7 @@ func (r *Reactor) shutdown() error {
 
 // release closes the reactor's own descriptors; all but the wake eventfd, which others may still write to.
 func (r *Reactor) release() {
-	for _, fd := range r.accept.listeners {
-		_ = unix.Close(fd)
-	}
+	r.closeListeners()
 	if r.timer > 0 {
 		_ = unix.Close(r.timer)
 	}
@@ -341,8 +346,19 @@ func (r *Reactor) Conn(c uint32) *table.Conn { return r.conns.At(c) }
 // BufferedBytes is what is kept for connections, against MaxBufferedBytes.
 func (r *Reactor) BufferedBytes() int { return r.bufs.bytes }
 
-// Peer is the address of connection c's other end.
+// Peer is the address of connection c's other end; 127.0.0.1 for a client on a unix socket.
 func (r *Reactor) Peer(c uint32) netip.Addr { return netip.AddrFrom16(r.conns.At(c).Peer).Unmap() }
+
+// SetPeer replaces the address of connection c's other end, for a client behind a proxy that has told it.
+func (r *Reactor) SetPeer(c uint32, addr netip.Addr) { r.conns.At(c).Peer = addr.As16() }
+
+// ListenerOf is the index in Config.Listen of the listener that accepted connection c.
+func (r *Reactor) ListenerOf(c uint32) int {
+	if r.from == nil {
+		return 0
+	}
+	return int(r.from[c])
+}
 
 // Arm sets connection c's one deadline, ticks from now; it replaces an earlier one.
 func (r *Reactor) Arm(c uint32, ticks uint32) { r.wheel.Arm(c, r.now+max(ticks, 1)) }

@@ -95,26 +95,31 @@ func TestBadConfigFile(t *testing.T) {
 		name, text string
 		says       []string
 	}{
-		{"unknown key", good + "max-conections: 5\n", []string{"edge.yml", "[3:", "max-conections", "unknown field"}},
-		{"key twice", good + "path: /a\npath: /b\n", []string{"edge.yml", "[4:", "path", "already"}},
-		{"wrong type", good + "max-connections: many\n", []string{"edge.yml", "[3:", "max-connections: many"}},
-		{"bad duration", good + "grace: soon\n", []string{"edge.yml", "grace: soon", "30s or 5m"}},
-		{"no YAML", good + "path: [\n", []string{"edge.yml", "[3:"}},
-		{"value out of range", good + "max-pipelined: 999\n", []string{"max-pipelined: 999", "use 1 to 200"}},
+		{"unknown key", good + "max-conections: 5\n", []string{"edge.yml:3:1: max-conections: unknown key",
+			"do you mean max-connections?", "3 | max-conections: 5\n    | ^"}},
+		{"key twice", good + "path: /a\npath: /b\n", []string{"edge.yml:4:1: ", "path", "already"}},
+		{"wrong type", good + "max-connections: many\n", []string{"edge.yml:3:18: max-connections: many: use 1 to"}},
+		{"bad duration", good + "grace: soon\n", []string{"edge.yml:3:8: grace: soon: use 1s to 24h"}},
+		{"no YAML", good + "path: [\n", []string{"edge.yml:3:7: "}},
+		{"value out of range", good + "max-pipelined: 999\n",
+			[]string{"edge.yml:3:16: max-pipelined: 999: use 1 to 200"}},
 		{"unknown key of an origin", "listen: 127.0.0.1:0\norigins: [{name: a, adress: '127.0.0.1:1'}]\n",
-			[]string{"edge.yml", "[2:", "adress"}},
+			[]string{"edge.yml:2:21: origins[0].adress: unknown key: do you mean address?"}},
 		{"no origins", "listen: 127.0.0.1:0\n", []string{"origins", "name at least one"}},
 		{"origin without a port", "listen: 127.0.0.1:0\norigins: [{name: a, address: localhost}]\n",
-			[]string{"a=localhost", "NAME=HOST:PORT"}},
+			[]string{"edge.yml:2:30: origins[0].address: localhost: give host:port"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			code, said := rig.Run(t, "edge", "--config", configFile(t, c.text))
-			if code != 2 {
-				t.Errorf("exit %d", code)
-			}
-			for _, s := range c.says {
-				if !strings.Contains(said, s) {
-					t.Errorf("no %q in\n%s", s, said)
+			file := configFile(t, c.text)
+			for _, args := range [][]string{{"edge", "--config", file}, {"edge", "--config", file, "--check-config"}} {
+				code, said := rig.Run(t, args...)
+				if code != 2 {
+					t.Errorf("exit %d", code)
+				}
+				for _, s := range c.says {
+					if !strings.Contains(said, s) {
+						t.Errorf("no %q in\n%s", s, said)
+					}
 				}
 			}
 		})
@@ -125,4 +130,54 @@ func TestBadConfigFile(t *testing.T) {
 			t.Errorf("exit %d, %s", code, said)
 		}
 	})
+}
+
+func TestCheckConfig(t *testing.T) {
+	file := configFile(t, "origins: [{name: a, address: '127.0.0.1:1'}]\npath: /bosh\n")
+	if code, said := rig.Run(t, "edge", "--config", file, "--check-config"); code != 0 || said != file+": ok" {
+		t.Errorf("exit %d, %s", code, said)
+	}
+	for _, c := range []struct{ flag, value, says string }{
+		{"--path", "bosh", "megaphone: path: bosh: give an absolute path"}, // no place: it is not from the file
+		{"--max-pipelined", "0", "megaphone: max-pipelined: 0: use 1 to 200"},
+		{"--origin", "b=host", "megaphone: origins[0].address: host: give host:port"},
+	} {
+		code, said := rig.Run(t, "edge", "--config", file, "--check-config", c.flag, c.value)
+		if code != 2 || !strings.HasPrefix(said, c.says) {
+			t.Errorf("%s %s: exit %d, %s", c.flag, c.value, code, said)
+		}
+	}
+}
+
+// TestPrintDefaults: what it prints can be used as it is, and its keys are the help's flags.
+func TestPrintDefaults(t *testing.T) {
+	code, text := rig.Run(t, "edge", "--print-defaults")
+	if code != 0 {
+		t.Fatalf("exit %d, %s", code, text)
+	}
+	file := configFile(t, text)
+	if code, said := rig.Run(t, "edge", "--config", file, "--check-config"); code != 0 {
+		t.Errorf("exit %d, %s", code, said)
+	}
+	_, help := rig.Run(t, "edge", "--help")
+	for line := range strings.Lines(text) {
+		key, _, isKey := strings.Cut(strings.TrimPrefix(line, "#"), ": ")
+		if isKey && key != "" && !strings.ContainsAny(key, " (") && !strings.Contains(help, "--"+key+" ") {
+			t.Errorf("no flag --%s in\n%s", key, help)
+		}
+	}
+}
+
+func TestLogFormatAndLevel(t *testing.T) {
+	file := configFile(t, "log-format: json\nlisten: 127.0.0.1:0\norigins: [{name: a, address: '127.0.0.1:1'}]\n")
+	e := rig.Serve(t, "edge", "--config", file)
+	line := e.Line(0, "edge started")
+	if !strings.HasPrefix(line, `{"time":`) || !strings.Contains(line, `"level":"INFO"`) {
+		t.Errorf("logged %s", line)
+	}
+	e = rig.Serve(t, "edge", "--config", file, "--log-level", "error")
+	e.Signal(os.Interrupt)
+	if code := e.Wait(); code != 0 || strings.Contains(e.Text(), "INFO") {
+		t.Errorf("exit %d, said %s", code, e.Text())
+	}
 }

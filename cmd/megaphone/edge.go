@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -20,8 +18,7 @@ import (
 )
 
 func newEdge() *cobra.Command {
-	var cfg edge.Config
-	var file string
+	var o edgeOptions
 	cmd := &cobra.Command{
 		Use:   "edge --listen ADDR --origin NAME=HOST:PORT[,...]",
 		Short: "Hold the clients' connections and pass their requests on to origins",
@@ -30,84 +27,66 @@ multiplexed links.
 
 Send it SIGUSR1 to see its counters in the log. Put TLS in front of it (HAProxy, nginx, hitch).`,
 		Example: `  megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279,b=10.0.0.3:5279 --secret-file secret
-  megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000`,
+  megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000
+  megaphone edge --config /etc/megaphone/edge.yml --check-config
+  megaphone edge --print-defaults > /etc/megaphone/edge.yml`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := refuseZeros(cmd.Flags()); err != nil {
-				return usageError{err}
+			if o.printDefaults {
+				fmt.Fprint(cmd.OutOrStdout(), edge.Example())
+				return nil
 			}
-			if file != "" {
-				var err error
-				if cfg, err = loadEdgeConfig(file, cmd.Flags()); err != nil {
-					return usageError{err}
-				}
+			cfg, err := loadEdgeConfig(o.file, cmd.Flags())
+			switch {
+			case err != nil:
+				return usageError{err}
+			case o.checkConfig:
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", or(o.file, "flags"))
+				return nil
 			}
 			return runEdge(cmd.Context(), cfg, cmd.OutOrStdout())
 		},
 	}
-	edgeFlags(cmd.Flags(), &cfg)
-	cmd.Flags().StringVar(&file, "config", "",
-		"YAML `file` with the same keys, and origins: a list of name, address, domains; flags override it")
+	fs := cmd.Flags()
+	edgeFlags(fs, new(edge.Config))
+	fs.StringVar(&o.file, "config", "",
+		"YAML `file` with the same keys, and some more; flags override it")
+	fs.BoolVar(&o.checkConfig, "check-config", false, "say whether flags and file are right, and end")
+	fs.BoolVar(&o.printDefaults, "print-defaults", false, "print a file with every key, documented, and end")
 	return cmd
+}
+
+// edgeOptions are the edge's flags that are no keys of its configuration.
+type edgeOptions struct {
+	file                       string
+	checkConfig, printDefaults bool
 }
 
 // edgeFlags binds every flag of the edge to cfg, with what cfg holds as the default.
 func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 	d := cfg.WithDefaults()
-	fs.StringVar(&cfg.Listen, "listen", or(cfg.Listen, "127.0.0.1:5280"), "address `host:port` for clients")
-	fs.Var(&originsFlag{&cfg.Origins}, "origin", "origins `NAME=HOST:PORT`, comma-separated or repeated")
-	fs.StringVar(&cfg.Name, "name", d.Name, "how this edge calls itself to origins")
-	fs.StringVar(&cfg.Path, "path", d.Path, "path of the BOSH endpoint")
-	fs.StringVar(&cfg.SecretFile, "secret-file", cfg.SecretFile,
-		"`file` whose first line is the secret shared with the origins")
-	fs.StringSliceVar(&cfg.CORS, "cors-origins", d.CORS,
-		`web origins whose pages may connect: "*", or scheme://host,...`)
-	fs.StringVar(&cfg.Tags, "node-tags", d.Tags,
-		"mark session IDs with their origin: auto (with more than one origin), on, off")
-	fs.IntVar(&cfg.Reactors, "reactors", cfg.Reactors,
-		"event loops; 0: one a core, or as many as descriptor tables need")
-	fs.StringVar(&cfg.DescriptorTables, "descriptor-tables", or(cfg.DescriptorTables, "auto"),
-		"a descriptor table for each reactor: auto (when RLIMIT_NOFILE is too low), on, off")
-	fs.IntVar(&cfg.MaxConnections, "max-connections", d.MaxConnections,
-		"client connections in all; their memory is taken at start")
-	fs.IntVar(&cfg.MaxPipelined, "max-pipelined", d.MaxPipelined, "requests of one connection under way at once")
-	fs.IntVar(&cfg.MaxHeadLineBytes, "max-request-line", d.MaxHeadLineBytes, "bytes of a request line, above: 414")
-	fs.IntVar(&cfg.MaxHeaderBytes, "max-header-bytes", d.MaxHeaderBytes, "bytes of all header lines, above: 431")
-	fs.IntVar(&cfg.MaxHeaders, "max-headers", d.MaxHeaders, "header lines, above: 431")
-	fs.IntVar(&cfg.MaxBodyBytes, "max-body-bytes", d.MaxBodyBytes, "bytes of a request body, above: 413")
-	fs.IntVar(&cfg.MaxOutputBytes, "max-output-bytes", d.MaxOutputBytes,
-		"unsent bytes of one connection, above: closed")
-	fs.IntVar(&cfg.MaxBufferedBytes, "max-buffered-bytes", d.MaxBufferedBytes,
-		"kept bytes of all connections of one reactor, above: the one that asks is closed")
-	fs.IntVar(&cfg.LinkHighWater, "link-high-water", d.LinkHighWater,
-		"unsent bytes of a link, above: new requests get 503")
-	fs.StringVar(&cfg.CheckHost, "check-host", d.CheckHost,
-		"warn at start of what the host lacks for max-connections (see megaphone doctor): on, off")
-	fs.DurationVar(&cfg.HeadTimeout, "head-timeout", d.HeadTimeout,
-		"for a request's head, from its first byte, then 408")
-	fs.DurationVar(&cfg.BodyTimeout, "body-timeout", d.BodyTimeout, "for a request's body, then 408")
-	fs.DurationVar(&cfg.IdleTimeout, "idle-timeout", d.IdleTimeout,
-		"for an idle kept-alive connection, then it is closed")
-	fs.DurationVar(&cfg.HoldTimeout, "hold-timeout", d.HoldTimeout,
-		"for a held request, then 504; must exceed the longest wait that origins allow")
-	fs.DurationVar(&cfg.WriteTimeout, "write-timeout", d.WriteTimeout,
-		"for a reply of which no byte leaves, then closed")
-	fs.DurationVar(&cfg.Grace, "grace", d.Grace, "a lost origin is expected back: clients get 503 and try again")
-	fs.DurationVar(&cfg.PingTimeout, "ping-timeout", d.PingTimeout, "a link without a byte is given up")
-}
-
-// refuseZeros refuses a limit or a timeout of zero: in an edge.Config zero means the default, which is not what
-// someone has in mind who types it.
-func refuseZeros(given *pflag.FlagSet) (err error) {
-	given.Visit(func(f *pflag.Flag) {
-		switch {
-		case f.Value.String() == "0" && f.Name != "reactors":
-			err = fmt.Errorf("%s: 0: use 1 or more", f.Name)
-		case f.Value.String() == "0s":
-			err = fmt.Errorf("%s: 0s: use 1s to 24h", f.Name)
+	for _, k := range edge.Keys() {
+		name := k.FlagName()
+		if name == "" {
+			continue
 		}
-	})
-	return err
+		switch v := k.Value(cfg).(type) {
+		case *string:
+			fs.StringVar(v, name, *k.Value(&d).(*string), k.FlagHelp())
+		case *int:
+			fs.IntVar(v, name, *k.Value(&d).(*int), k.FlagHelp())
+		case *bool:
+			fs.BoolVar(v, name, *k.Value(&d).(*bool), k.FlagHelp())
+		case *time.Duration:
+			fs.DurationVar(v, name, *k.Value(&d).(*time.Duration), k.FlagHelp())
+		case *[]string:
+			fs.StringSliceVar(v, name, *k.Value(&d).(*[]string), k.FlagHelp())
+		case *[]edge.Origin:
+			fs.Var(&originsFlag{v}, name, k.FlagHelp())
+		default:
+			panic(fmt.Sprintf("no flag for %s: %T", k.Name, v))
+		}
+	}
 }
 
 func or(v, otherwise string) string {
@@ -115,6 +94,82 @@ func or(v, otherwise string) string {
 		return otherwise
 	}
 	return v
+}
+
+// loadEdgeConfig reads the file, if there is one, lays the flags that were given over it, and checks the whole.
+func loadEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, err error) {
+	file := new(edge.File)
+	if name != "" {
+		if cfg, file, err = edge.ReadFile(name); err != nil {
+			return cfg, err
+		}
+	}
+	if given.Changed("listen") {
+		cfg.Listeners = nil
+	}
+	over := pflag.NewFlagSet("edge", pflag.ContinueOnError)
+	edgeFlags(over, &cfg)
+	for _, k := range edge.Keys() {
+		f := given.Lookup(k.FlagName())
+		if f == nil || !f.Changed {
+			continue
+		}
+		file.Override(k.Name)
+		switch v := f.Value.(type) {
+		case *originsFlag:
+			cfg.Origins = *v.list
+		case pflag.SliceValue:
+			err = over.Lookup(f.Name).Value.(pflag.SliceValue).Replace(v.GetSlice())
+		default:
+			if err = over.Set(f.Name, f.Value.String()); err == nil {
+				err = k.Check(&cfg)
+			}
+		}
+		if err != nil {
+			return cfg, err
+		}
+	}
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return cfg, file.Explain(err)
+	}
+	if cfg.SecretFile != "" {
+		if cfg.Secret, err = edge.ReadSecret(cfg.SecretFile); err != nil {
+			return cfg, file.Explain(err)
+		}
+	}
+	return cfg, nil
+}
+
+// runEdge serves until ctx ends.
+func runEdge(ctx context.Context, cfg edge.Config, out io.Writer) error {
+	setLog(cfg.LogLevel, cfg.LogFormat)
+	cfg.Level, cfg.Log = &logLevel, slog.Default()
+	if cfg.CheckHost == "on" {
+		warnHost(cfg)
+	}
+	closeAccess, err := openAccessLog(&cfg)
+	if err != nil {
+		return err
+	}
+	defer closeAccess()
+	e, err := edge.Start(cfg)
+	if err != nil {
+		return err
+	}
+	defer e.Stop()
+	shown, err := startAdmin(&cfg, e)
+	if err != nil {
+		return err
+	}
+	defer shown.Stop()
+	usr1, ignore := counterSignals() // before anyone is told that we listen, and may send one
+	defer ignore()
+	n, private := e.Reactors()
+	slog.Info("edge started", "listen", e.Addr().String(), "path", cfg.Path, "reactors", n, "private_tables", private,
+		"max_connections", cfg.MaxConnections, "origins", (&originsFlag{&cfg.Origins}).String(), "version", version)
+	fmt.Fprintf(out, "edge listening on %s\n", e.Addr())
+	return waitEdge(ctx, e, usr1)
 }
 
 // originsFlag reads NAME=HOST:PORT[,...].
@@ -139,79 +194,6 @@ func (f *originsFlag) Set(v string) error {
 		*f.list = append(*f.list, edge.Origin{Name: name, Address: addr})
 	}
 	return nil
-}
-
-// loadEdgeConfig reads the file strictly and lays the flags that were given over it.
-func loadEdgeConfig(file string, given *pflag.FlagSet) (cfg edge.Config, err error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return cfg, fmt.Errorf("config: %w", err)
-	}
-	if err := yaml.UnmarshalWithOptions(data, &cfg, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
-		if strings.Contains(err.Error(), "duration") {
-			return cfg, fmt.Errorf("config: %s: %s: give a number with its unit, for example 30s or 5m", file,
-				durationProblem(data, err))
-		}
-		return cfg, fmt.Errorf("config: %s:\n%s", file, yaml.FormatError(err, false, true))
-	}
-	over := pflag.NewFlagSet("edge", pflag.ContinueOnError)
-	edgeFlags(over, &cfg)
-	given.Visit(func(f *pflag.Flag) {
-		if over.Lookup(f.Name) == nil || err != nil {
-			return
-		}
-		if f.Name == "origin" {
-			cfg.Origins = nil
-		}
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			err = over.Lookup(f.Name).Value.(pflag.SliceValue).Replace(list.GetSlice())
-			return
-		}
-		err = over.Set(f.Name, f.Value.String())
-	})
-	return cfg, err
-}
-
-// durationProblem puts the key before what is wrong with its value: this error of the YAML library has no place.
-func durationProblem(data []byte, err error) string {
-	var values map[string]any
-	_ = yaml.Unmarshal(data, &values) // it has been parsed once already
-	for key, v := range values {
-		if text, ok := v.(string); ok && strings.HasSuffix(err.Error(), strconv.Quote(text)) {
-			return key + ": " + text
-		}
-	}
-	return err.Error()
-}
-
-// runEdge serves until ctx ends.
-func runEdge(ctx context.Context, cfg edge.Config, out io.Writer) error {
-	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
-		return usageError{err}
-	}
-	if cfg.SecretFile != "" {
-		var err error
-		if cfg.Secret, err = edge.ReadSecret(cfg.SecretFile); err != nil {
-			return usageError{err}
-		}
-		cfg.SecretFile = "" // it has been read
-	}
-	if cfg.CheckHost == "on" {
-		warnHost(cfg)
-	}
-	e, err := edge.Start(cfg)
-	if err != nil {
-		return err
-	}
-	defer e.Stop()
-	usr1, ignore := counterSignals() // before anyone is told that we listen, and may send one
-	defer ignore()
-	n, private := e.Reactors()
-	slog.Info("edge started", "listen", e.Addr().String(), "path", cfg.Path, "reactors", n, "private_tables", private,
-		"max_connections", cfg.MaxConnections, "origins", (&originsFlag{&cfg.Origins}).String(), "version", version)
-	fmt.Fprintf(out, "edge listening on %s\n", e.Addr())
-	return waitEdge(ctx, e, usr1)
 }
 
 // counterSignals delivers SIGUSR1 from now on until ignore is called.

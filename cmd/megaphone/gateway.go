@@ -101,3 +101,17 @@ func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.
 	slog.Info("origin stops", "links", fmt.Sprintf("%+v", server.Stats()), "gateway", fmt.Sprintf("%+v", g.Stats()))
 	return nil
 }
+
+// refuseZeros refuses a limit or a timeout of zero: in a configuration zero means the default, which is not what
+// someone has in mind who types it.
+func refuseZeros(given *pflag.FlagSet) (err error) {
+	given.Visit(func(f *pflag.Flag) {
+		switch {
+		case f.Value.String() == "0":
+			err = fmt.Errorf("%s: 0: use 1 or more", f.Name)
+		case f.Value.String() == "0s":
+			err = fmt.Errorf("%s: 0s: use 1s to 24h", f.Name)
+		}
+	})
+	return err
+}

@@ -60,6 +60,7 @@ In production:    megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279 
 An origin alone:  megaphone origin --listen 127.0.0.1:5279
 Any BOSH server:  megaphone origin --listen 127.0.0.1:5279 --bosh http://127.0.0.1:5280/http-bind
 Is the host fit?  megaphone doctor --sockets 1000000
+What does it do?  megaphone top, or a browser on http://127.0.0.1:5281/
 
 Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong;
 others are in the help of the command that has them.`,
@@ -75,18 +76,12 @@ others are in the help of the command that has them.`,
 		}
 		return usageError{err}
 	})
-	var level string
+	var level, format string
 	root.PersistentFlags().StringVar(&level, "log-level", "info",
 		"what is logged to standard error: debug, info, warn, error")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
-		var l slog.Level
-		if err := l.UnmarshalText([]byte(level)); err != nil {
-			return usageError{fmt.Errorf("log-level: %q: use debug, info, warn or error", level)}
-		}
-		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})))
-		return nil
-	}
-	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newVersion())
+	root.PersistentFlags().StringVar(&format, "log-format", "text", "how it is logged: text (key=value), json")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return setLog(level, format) }
+	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newTop(), newVersion())
 	return root
 }
 
@@ -94,6 +89,26 @@ others are in the help of the command that has them.`,
 func noArgs(cmd *cobra.Command, args []string) error {
 	if err := cobra.NoArgs(cmd, args); err != nil {
 		return usageError{err}
+	}
+	return nil
+}
+
+// logLevel is that of the process's log; a reload may change it.
+var logLevel slog.LevelVar
+
+// setLog begins to log to standard error at the given level.
+func setLog(level, format string) error {
+	if err := logLevel.UnmarshalText([]byte(level)); err != nil {
+		return usageError{fmt.Errorf("log-level: %s: use debug, info, warn or error", level)}
+	}
+	options := &slog.HandlerOptions{Level: &logLevel}
+	switch format {
+	case "text":
+		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, options)))
+	case "json":
+		slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, options)))
+	default:
+		return usageError{fmt.Errorf("log-format: %s: use text or json", format)}
 	}
 	return nil
 }

@@ -1,0 +1,98 @@
+package edge
+
+import (
+	"reflect"
+	"strings"
+)
+
+const exampleHead = `# The configuration of megaphone edge: every key with its default.
+# Keep only what differs. Flags of the same names override the file.
+#
+#   megaphone edge --config FILE --check-config    says whether a file is right, and changes nothing
+#   megaphone edge --print-defaults                prints this text
+#   kill -HUP PID                                  has a running edge read the file again: all of it is put in force,
+#                                                  or, if anything in it is wrong, none of it. Keys marked "restart"
+#                                                  keep their old values until then; the log names them.
+`
+
+// Example is a configuration file with every key, its documentation and its default.
+func Example() string {
+	var b strings.Builder
+	b.WriteString(exampleHead)
+	defaults := Config{Name: "-"}.WithDefaults()
+	for i := range configKeys {
+		k := &configKeys[i]
+		b.WriteByte('\n')
+		describe(&b, "", k)
+		switch k.Value(&defaults).(type) {
+		case *[]Listener:
+			writeEntry(&b, k.Name, "#", listenerKeys)
+		case *[]Origin:
+			writeEntry(&b, k.Name, "", originKeys)
+		default:
+			writeKey(&b, "", k, &defaults)
+		}
+	}
+	return b.String()
+}
+
+const exampleColumns = 110
+
+// describe writes what a key is as comments.
+func describe[T any](b *strings.Builder, indent string, k *Key[T]) {
+	words := strings.ReplaceAll(k.Doc, "`", "") + "."
+	var zero T
+	switch v := k.Value(&zero); reflect.TypeOf(v).Elem().Kind() {
+	case reflect.Int, reflect.Int64:
+		words += strings.TrimPrefix(k.remedy(v), "use") + "."
+	}
+	if k.More != "" {
+		words += " " + k.More
+	}
+	if !k.Reload {
+		words += " (restart)"
+	}
+	line := indent + "#"
+	for word := range strings.FieldsSeq(words) {
+		if len(line)+1+len(word) > exampleColumns {
+			b.WriteString(line + "\n")
+			line = indent + "#"
+		}
+		line += " " + word
+	}
+	b.WriteString(line + "\n")
+}
+
+func writeKey[T any](b *strings.Builder, indent string, k *Key[T], defaults *T) {
+	if k.Sample != "" {
+		b.WriteString(indent + "#" + k.Name + ": " + k.Sample + "\n")
+		return
+	}
+	b.WriteString(indent + k.Name + ": " + text(k.Value(defaults)) + "\n")
+}
+
+// writeEntry writes a list with one entry. Its first two keys are what an entry must have, the others are commented
+// out; with off, all of it is.
+func writeEntry[T any](b *strings.Builder, name, off string, keys []Key[T]) {
+	b.WriteString(off + name + ":\n")
+	var zero T
+	const requiredKeys = 2
+	for i := range keys {
+		k := &keys[i]
+		value := k.Sample
+		if value == "" {
+			value = text(k.Value(&zero))
+		}
+		switch {
+		case i == 0:
+			describe(b, off+"  ", k)
+			b.WriteString(off + "  - " + k.Name + ": " + value + "\n")
+		case i < requiredKeys:
+			describe(b, off+"    ", k)
+			b.WriteString(off + "    " + k.Name + ": " + value + "\n")
+		default:
+			describe(b, off+"    ", k)
+			b.WriteString(off + "    #" + k.Name + ": " + value + "\n")
+		}
+	}
+}

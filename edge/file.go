@@ -1,0 +1,287 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// File is a configuration file that has been read: it knows where each value stands, so that what is wrong with one
+// can be shown there.
+type File struct {
+	name   string
+	lines  []string
+	places map[string]*token.Position // by path: origins[1].address
+}
+
+// ReadFile reads a configuration file strictly. Errors have line, column, a caret and a remedy.
+func ReadFile(name string) (Config, *File, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return Config{}, nil, fmt.Errorf("config: %w", err)
+	}
+	return parseFile(name, string(data))
+}
+
+func parseFile(name, data string) (cfg Config, f *File, err error) {
+	f = &File{name: name, lines: strings.Split(data, "\n"), places: map[string]*token.Position{}}
+	root, err := parser.ParseBytes([]byte(data), 0)
+	var syntax interface {
+		GetToken() *token.Token
+		GetMessage() string
+	}
+	switch {
+	case errors.As(err, &syntax) && syntax.GetToken() != nil:
+		return cfg, f, f.errorAt(syntax.GetToken().Position, syntax.GetMessage())
+	case err != nil:
+		return cfg, f, fmt.Errorf("config: %s: %w", name, err)
+	case len(root.Docs) == 0:
+		return cfg, f, nil
+	case len(root.Docs) > 1:
+		return cfg, f, f.errorAt(root.Docs[1].Body.GetToken().Position, "a second document: one file has one")
+	}
+	return cfg, f, decodeKeys(f, configKeys, "", root.Docs[0].Body, &cfg)
+}
+
+// Explain adds to a KeyError where in the file the value stands. Any other error, and one about a value that is not
+// from the file, stays as it is.
+func (f *File) Explain(err error) error {
+	var key *KeyError
+	if !errors.As(err, &key) {
+		return err
+	}
+	for path := key.Key; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
+		if at, ok := f.places[path]; ok {
+			return f.errorAt(at, key.Error())
+		}
+	}
+	return err
+}
+
+// Override forgets the place of a key whose value comes from elsewhere.
+func (f *File) Override(name string) {
+	for path := range f.places {
+		if path == name || strings.HasPrefix(path, name+"[") {
+			delete(f.places, path)
+		}
+	}
+}
+
+func (f *File) errorAt(at *token.Position, what string) error {
+	number := strconv.Itoa(at.Line)
+	line := f.lines[min(at.Line, len(f.lines))-1]
+	caret := max(0, min(at.Column-1, len(line)))
+	return fmt.Errorf("config: %s:%d:%d: %s\n  %s | %s\n  %s | %s^", f.name, at.Line, at.Column, what,
+		number, line, strings.Repeat(" ", len(number)), strings.Repeat(" ", caret))
+}
+
+// decodeKeys reads a mapping into c. path is that of the mapping, with its dot.
+func decodeKeys[T any](f *File, keys []Key[T], path string, node ast.Node, c *T) error {
+	var pairs []*ast.MappingValueNode
+	switch n := node.(type) {
+	case nil, *ast.NullNode, *ast.CommentGroupNode:
+		return nil
+	case *ast.MappingNode:
+		pairs = n.Values
+	case *ast.MappingValueNode:
+		pairs = []*ast.MappingValueNode{n}
+	default:
+		return f.errorAt(node.GetToken().Position, "give keys with their values, for example \"listen: 0.0.0.0:5280\"")
+	}
+	for _, pair := range pairs {
+		name := pair.Key.GetToken()
+		k := keyNamed(keys, name.Value)
+		if k == nil {
+			return f.errorAt(name.Position, path+name.Value+": unknown key"+suggestion(keys, name.Value))
+		}
+		if _, null := pair.Value.(*ast.NullNode); null {
+			continue // as if it were not there
+		}
+		f.places[path+k.Name] = valuePosition(pair.Value)
+		if err := decodeValue(f, k, path, pair.Value, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// valuePosition is where a value begins. The token of a mapping, and of what is made of one, is its first colon.
+func valuePosition(n ast.Node) *token.Position {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			return n.Values[0].Key.GetToken().Position
+		}
+	case *ast.MappingValueNode:
+		return n.Key.GetToken().Position
+	}
+	return n.GetToken().Position
+}
+
+func keyNamed[T any](keys []Key[T], name string) *Key[T] {
+	for i := range keys {
+		if keys[i].Name == name {
+			return &keys[i]
+		}
+	}
+	return nil
+}
+
+func decodeValue[T any](f *File, k *Key[T], path string, node ast.Node, c *T) error {
+	path += k.Name
+	switch v := k.Value(c).(type) {
+	case *[]Listener:
+		return decodeList(f, listenerKeys, path, node, v)
+	case *[]Origin:
+		return decodeList(f, originKeys, path, node, v)
+	case *[]string:
+		return decodeStrings(f, path, node, v)
+	default:
+		s, ok := scalar(node)
+		if ok {
+			ok = parseValue(v, s)
+		}
+		remedy, within := k.check(c)
+		switch {
+		case ok && within:
+			return nil
+		case remedy == "":
+			remedy = "give " + kinds(v)
+		}
+		return f.errorAt(valuePosition(node), fmt.Sprintf("%s: %s: %s", path, oneLine(node), remedy))
+	}
+}
+
+// kinds is what a value of v's type looks like, where bounds or words do not say it better.
+func kinds(v any) string {
+	switch v.(type) {
+	case *bool:
+		return "true or false"
+	case *fs.FileMode:
+		return "an octal mode, for example 0660"
+	}
+	return "a text"
+}
+
+// parseValue reads a scalar into what v points to.
+func parseValue(v any, s string) bool {
+	var err error
+	switch v := v.(type) {
+	case *string:
+		*v = s
+	case *int:
+		*v, err = strconv.Atoi(strings.ReplaceAll(s, "_", ""))
+	case *bool:
+		*v, err = strconv.ParseBool(s)
+	case *time.Duration:
+		*v, err = time.ParseDuration(s)
+	case *fs.FileMode:
+		var mode uint64
+		mode, err = strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 9)
+		*v = fs.FileMode(mode)
+	default:
+		panic(fmt.Sprintf("edge: no parser for a %T", v))
+	}
+	return err == nil
+}
+
+func decodeStrings(f *File, path string, node ast.Node, list *[]string) error {
+	items, isList := node.(*ast.SequenceNode)
+	if !isList {
+		s, ok := scalar(node)
+		if !ok {
+			return f.errorAt(valuePosition(node), path+": give a list, for example [a, b]")
+		}
+		*list = []string{s}
+		return nil
+	}
+	for i, item := range items.Values {
+		s, ok := scalar(item)
+		if !ok {
+			return f.errorAt(valuePosition(item), path+": give a list of texts, for example [a, b]")
+		}
+		f.places[fmt.Sprintf("%s[%d]", path, i)] = valuePosition(item)
+		*list = append(*list, s)
+	}
+	return nil
+}
+
+func decodeList[T any](f *File, keys []Key[T], path string, node ast.Node, list *[]T) error {
+	items, ok := node.(*ast.SequenceNode)
+	if !ok {
+		return f.errorAt(valuePosition(node), fmt.Sprintf("%s: give a list of entries, each \"- %s: ...\"", path,
+			keys[0].Name))
+	}
+	for i, item := range items.Values {
+		here := fmt.Sprintf("%s[%d]", path, i)
+		f.places[here] = valuePosition(item)
+		var entry T
+		if err := decodeKeys(f, keys, here+".", item, &entry); err != nil {
+			return err
+		}
+		*list = append(*list, entry)
+	}
+	return nil
+}
+
+// scalar is the text of a value that is neither a list nor has keys.
+func scalar(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	case ast.ScalarNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
+func oneLine(n ast.Node) string {
+	s, _, more := strings.Cut(strings.TrimSpace(n.String()), "\n")
+	if more {
+		s += " ..."
+	}
+	return s
+}
+
+// suggestion names the key that was meant, if one is near.
+func suggestion[T any](keys []Key[T], name string) string {
+	best, least := "", 1+max(2, len(name)/3)
+	for i := range keys {
+		if d := distance(name, keys[i].Name); d < least {
+			best, least = keys[i].Name, d
+		}
+	}
+	if best == "" {
+		return "; `megaphone edge --print-defaults` has all of them"
+	}
+	return ": do you mean " + best + "?"
+}
+
+// distance is the number of characters to be put in, taken out or replaced to make b of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

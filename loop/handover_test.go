@@ -1,0 +1,156 @@
+package loop
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// speaker greets each client with its name.
+func speaker(name string) func(r *Reactor, h *testHandler) {
+	return func(r *Reactor, h *testHandler) {
+		h.open = func(c uint32) { r.Write(c, []byte(name), nil) }
+	}
+}
+
+// listeners are copies of g's.
+func listeners(t *testing.T, g *Group) []Listener {
+	t.Helper()
+	l, err := g.Listeners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// Groups of every size take over from each other while nobody accepts. Everybody who waits in the queues of the old one
+// is served by the new one: all of its sockets are adopted, and those that join get their share.
+func TestHandOverKeepsWhoWaits(t *testing.T) {
+	for _, tables := range []Tables{TablesOff, TablesOn} {
+		for _, n := range [][2]int{{1, 1}, {2, 5}, {5, 2}, {3, 3}} {
+			t.Run(fmt.Sprintf("tables %d, %d reactors to %d", tables, n[0], n[1]), func(t *testing.T) {
+				sock := "unix:" + filepath.Join(t.TempDir(), "s")
+				old := start(t, Config{Reactors: n[0], Tables: tables,
+					Listen: []Listener{{Address: "127.0.0.1:0"}, {Address: sock}}}, speaker("old"))
+				at := []string{old.Addrs()[0].String(), sock}
+				for _, a := range at {
+					hear(t, dialAt(t, a), 3)
+				}
+				next := start(t, Config{Reactors: n[1], Tables: tables, AcceptLater: true,
+					Listen: listeners(t, old)}, speaker("new"))
+				if next.Addrs()[0] != old.Addrs()[0] {
+					t.Fatalf("at %v", next.Addrs())
+				}
+				for _, a := range at { // the new one is there, and takes nobody yet
+					for range 20 {
+						if got := hear(t, dialAt(t, a), 3); got != "old" {
+							t.Fatalf("%s before Accept: %q", a, got)
+						}
+					}
+				}
+				old.StopAccepting([]bool{true, true})
+				var waiting []net.Conn
+				for _, a := range at {
+					for range 40 {
+						waiting = append(waiting, dialAt(t, a))
+					}
+				}
+				old.Stop() // and not a queue is lost with it
+				if err := next.Accept(); err != nil {
+					t.Fatal(err)
+				}
+				for _, a := range at {
+					for range 40 {
+						waiting = append(waiting, dialAt(t, a))
+					}
+				}
+				for i, c := range waiting {
+					if got := hear(t, c, 3); got != "new" {
+						t.Fatalf("connection %d: %q", i, got)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A successor that comes to nothing leaves the old one as it was: sockets that only joined never got a connection.
+func TestHandOverThatFails(t *testing.T) {
+	old := start(t, Config{Reactors: 2}, speaker("old"))
+	for range 3 {
+		next := start(t, Config{Reactors: 4, AcceptLater: true, Listen: listeners(t, old)}, speaker("new"))
+		next.Stop()
+		for range 40 {
+			if got := hear(t, dial(t, old), 3); got != "old" {
+				t.Fatalf("%q", got)
+			}
+		}
+	}
+}
+
+// Nobody who was there when the listeners were closed is lost, and later ones are refused.
+func TestStopAcceptingTakesWhoWaits(t *testing.T) {
+	for _, tables := range []Tables{TablesOff, TablesOn} {
+		t.Run(fmt.Sprint("tables ", tables), func(t *testing.T) {
+			sock := filepath.Join(t.TempDir(), "s")
+			held, free := make(chan struct{}, 2), make(chan struct{})
+			g := start(t, Config{Reactors: 2, Tables: tables, AcceptPerTurn: 4, MaxConnections: 600,
+				Listen: []Listener{{Address: "127.0.0.1:0"}, {Address: "unix:" + sock}}},
+				func(r *Reactor, h *testHandler) {
+					h.open = func(c uint32) { r.Write(c, []byte("served"), nil) }
+					h.data = func(uint32, []byte) (int, int) {
+						held <- struct{}{}
+						<-free
+						return 0, 0
+					}
+				})
+			at := g.Addrs()[0].String()
+			first := dialAt(t, at)
+			hear(t, first, 6)
+			send(t, first, "x")
+			receive(t, held) // one reactor is held up, so that its queues grow
+			var waiting []net.Conn
+			for range 50 {
+				waiting = append(waiting, dialAt(t, at), dialAt(t, "unix:"+sock))
+			}
+			go func() { close(free) }()
+			g.StopAccepting(nil)
+			for i, c := range waiting {
+				if got := hear(t, c, 6); got != "served" {
+					t.Fatalf("connection %d: %q", i, got)
+				}
+			}
+			if c, err := net.Dial("tcp", at); err == nil {
+				c.Close()
+				t.Fatal("somebody still listens")
+			}
+			if _, err := os.Stat(sock); err == nil {
+				t.Fatal("the unix socket is still there")
+			}
+		})
+	}
+}
+
+// Behind says when a reactor does not turn.
+func TestBehind(t *testing.T) {
+	g := start(t, Config{Reactors: 2}, nil)
+	stuck, free := make(chan struct{}), make(chan struct{})
+	go g.Do(func(r *Reactor, _ Handler) {
+		if r.Index() == 1 {
+			close(stuck)
+			<-free
+		}
+	})
+	receive(t, stuck)
+	last := g.reactors[1].turned.Load()
+	for g.Behind() < 3*TickMillis*1e6 { // it grows as time goes by
+	}
+	if g.reactors[1].turned.Load() != last {
+		t.Fatal("the time of a stuck reactor moves")
+	}
+	close(free)
+	for g.Behind() >= 3*TickMillis*1e6 {
+	}
+}
