@@ -156,8 +156,8 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		h.Set("Allow", "GET, HEAD")
 		text(ctx, fasthttp.StatusMethodNotAllowed, "this can only be read")
 	case path == "/":
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "+
-			"connect-src 'self'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "+
+			"script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'")
 		ctx.SetContentType("text/html; charset=utf-8")
 		ctx.SetBody(page)
 	case path == "/metrics":
@@ -225,6 +225,5 @@ func (s *Server) drain(ctx *fasthttp.RequestCtx) {
 		text(ctx, fasthttp.StatusNotFound, err.Error())
 		return
 	}
-	s.cfg.Log.Info("origin drain asked for", "origin", origin, "on", on)
 	text(ctx, fasthttp.StatusOK, origin+": drain "+on)
 }
