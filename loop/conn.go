@@ -112,7 +112,7 @@ func (r *Reactor) settle(c uint32) {
 	}
 }
 
-func (r *Reactor) connEvent(c uint32, ev netpoll.IOEvent) {
+func (r *Reactor) connEvent(c uint32, ev uint32) {
 	s := r.conns.At(c)
 	if state(s.State) == stateConnecting {
 		r.connected(c)

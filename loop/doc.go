@@ -7,7 +7,7 @@
 //	            |      v                    v                         |    links
 //	            |   poller (epoll) --> read --> Handler.Data          |---- one batch a turn
 //	            |      ^                         | Write, Batch       |     and link, one write
-//	            |   bell, timer, wake            v                    |
+//	            |   timer, wake                  v                    |
 //	            |                            endTurn: redeliver, close, flush
 //	            +-----------------------------------------------------+
 //
@@ -16,11 +16,8 @@
 //
 // # A turn
 //
-// netpoll's Polling hands over one event after the other and has no hook behind the last one, and no time-out. So a
-// reactor has three descriptors of its own on the poller:
-//   - the bell, an eventfd. The first thing in a turn that leaves something to finish rings it; it becomes ready
-//     behind all that is ready by then, and its event is the end of the turn. It costs one 8-byte write a turn,
-//     however many requests the turn had (netpoll's Trigger does the same and allocates).
+// A turn is the events that are ready at once, 256 at most, and what they leave to finish. Two descriptors on the
+// poller are the reactor's own:
 //   - the timer, a timerfd: the one tick source, ten a second. (Every adds a faster one, for who paces work by it.)
 //   - wake, an eventfd through which other threads post tasks (stop, inject ticks in tests).
 //

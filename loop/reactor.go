@@ -57,8 +57,7 @@ type Reactor struct {
 	logs    *logQueue
 	board   *Board
 
-	poller *netpoll.Poller
-	bell   int // eventfd: rung once a turn that has something to finish
+	poller *poller
 	timer  int // timerfd: the tick source; -1 with ManualTicks
 	wake   int // eventfd made in the table that all threads share, so that others can wake this reactor
 	pulse  int // timerfd of Every; 0 without
@@ -93,7 +92,6 @@ type Reactor struct {
 // Kinds of descriptors that are not connections, in byFD.
 const (
 	special     = 1 << 31
-	fdBell      = special | 1
 	fdTimer     = special | 2
 	fdWake      = special | 3
 	fdListener  = special | 4
@@ -148,13 +146,7 @@ func (r *Reactor) open(at []*listening) (err error) {
 			r.accept.listeners = append(r.accept.listeners, l)
 		}
 	}
-	if r.poller, err = netpoll.OpenPoller(); err != nil {
-		return err
-	}
-	if r.bell, err = unix.Eventfd(0, eventfdFlag); err != nil {
-		return fmt.Errorf("eventfd: %w", err)
-	}
-	if err := r.watch(r.bell, fdBell, true); err != nil {
+	if r.poller, err = openPoller(); err != nil {
 		return err
 	}
 	if err := r.watch(r.wake, fdWake, true); err != nil {
@@ -184,14 +176,10 @@ func (r *Reactor) watch(fd int, kind uint32, edge bool) error {
 	return r.poller.AddRead(&r.pa, edge)
 }
 
-// run is the loop. It returns when a posted task says errors.ErrEngineShutdown.
-func (r *Reactor) run() error {
-	return r.poller.Polling(r.event)
-}
-
 // event handles one readiness event. Its flags are hints only: a descriptor may have been closed and reused earlier in
 // the same batch of events, so every path asks the kernel, and a spurious event finds nothing.
-func (r *Reactor) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
+func (r *Reactor) event(e *unix.EpollEvent) error {
+	fd := int(e.Fd)
 	if fd >= len(r.byFD) {
 		r.counters[StrayEvents]++
 		return nil
@@ -199,8 +187,6 @@ func (r *Reactor) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 	switch kind := r.byFD[fd]; kind {
 	case 0:
 		r.counters[StrayEvents]++
-	case fdBell:
-		r.endTurn()
 	case fdTimer:
 		var buf [8]byte
 		_, _ = unix.Read(fd, buf[:])
@@ -214,7 +200,7 @@ func (r *Reactor) event(fd int, ev netpoll.IOEvent, _ netpoll.IOFlags) error {
 	case fdListener:
 		r.acceptFrom(fd)
 	default:
-		r.connEvent(kind, ev)
+		r.connEvent(kind, e.Events)
 	}
 	return nil
 }
@@ -232,15 +218,8 @@ func (r *Reactor) runPosted() error {
 	return nil
 }
 
-// ring asks for endTurn. The bell is an eventfd on the same poller: it becomes ready behind everything that is ready
-// now, so the events of this turn come before it, and the poller needs no hook of its own.
-func (r *Reactor) ring() {
-	if !r.rung {
-		r.rung = true
-		one := [8]byte{1}
-		_, _ = unix.Write(r.bell, one[:])
-	}
-}
+// ring asks for endTurn.
+func (r *Reactor) ring() { r.rung = true }
 
 // endTurn finishes what the turn has begun: it gives resumed connections their kept input, closes what is to be
 // closed, and flushes every dirty link with one write each.
@@ -316,9 +295,6 @@ func (r *Reactor) release() {
 	}
 	if r.pulse > 0 {
 		_ = unix.Close(r.pulse)
-	}
-	if r.bell > 0 {
-		_ = unix.Close(r.bell)
 	}
 	if r.poller != nil {
 		_ = r.poller.Close()

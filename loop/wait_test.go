@@ -1,0 +1,56 @@
+package loop
+
+import (
+	"io"
+	"net"
+	"testing"
+)
+
+// TestTurnsOfAnySizeAllocateNothing: neither many events at once nor few after many make garbage.
+func TestTurnsOfAnySizeAllocateNothing(t *testing.T) {
+	const clients = 400
+	waiting, proceed := make(chan struct{}), make(chan struct{})
+	g := start(t, Config{Reactors: 1, MaxConnections: clients, ManualTicks: true}, func(r *Reactor, h *testHandler) {
+		answer := []byte("a")
+		h.data = func(c uint32, p []byte) (int, int) {
+			if p[0] == 'w' { // the others' input comes meanwhile
+				waiting <- struct{}{}
+				<-proceed
+			}
+			r.Write(c, answer, nil)
+			return len(p), 0
+		}
+	})
+	conns := make([]*net.TCPConn, clients)
+	for i := range conns {
+		conns[i] = dial(t, g)
+	}
+	one := make([]byte, 1)
+	write := func(c *net.TCPConn, b byte) {
+		one[0] = b
+		if _, err := c.Write(one); err != nil {
+			t.Error(err)
+		}
+	}
+	burst := func(n int) {
+		write(conns[0], 'w')
+		<-waiting
+		for _, c := range conns[1:n] {
+			write(c, 'x')
+		}
+		proceed <- struct{}{}
+		for _, c := range conns[:n] {
+			if _, err := io.ReadFull(c, one); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	n := testing.AllocsPerRun(20, func() {
+		for _, size := range [...]int{1, clients, 3, 33, 2, 130, 65, 1} {
+			burst(size)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations for eight turns of changing size", n)
+	}
+}
