@@ -106,7 +106,8 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	}
 	defer stop()
 	cfg := edge.Config{
-		Listen: o.listen, Admin: o.admin, Origins: origins, Secret: secret, MaxConnections: demoConnections, Pages: pages,
+		Listen: o.listen, Admin: o.admin,
+		Origins: origins, Secret: secret, MaxConnections: demoConnections, Pages: pages,
 	}.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
