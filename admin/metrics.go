@@ -21,7 +21,7 @@ var metrics = []metric{
 	{"megaphone_edge_build_info", gauge, "version, go", "Always 1; what runs is in the labels.",
 		func(w *writer, s *Status) { w.put(1, "version", s.Version, "go", runtime.Version()) }},
 	single("megaphone_edge_config_hash", gauge, "A number that changes with the configuration in force; 48 bits.",
-		func(s *Status) float64 { return float64(s.configHash) }),
+		func(s *Status) float64 { return float64(s.view.ConfigHash & (1<<48 - 1)) }),
 	single("megaphone_edge_start_time_seconds", gauge, "When the edge started, in seconds since 1970.",
 		func(s *Status) float64 { return float64(s.view.Started.UnixMilli()) / 1000 }),
 	single("megaphone_edge_ready", gauge, "1 if /readyz says 200.", func(s *Status) float64 { return truth(s.Ready) }),

@@ -24,12 +24,11 @@ type Config struct {
 	Socket  string // path of a unix socket, or ""
 	Wait    bool   // addresses in use are waited for, as during a takeover; otherwise they are errors
 
-	Edge       Edge
-	Version    string
-	ConfigHash func() uint64                      // of the configuration in force; nil: 0
-	Draining   func() bool                        // nil: never
-	DrainNode  func(origin string, on bool) error // nil: cannot be asked for
-	Log        *slog.Logger
+	Edge      Edge
+	Version   string
+	Draining  func() bool                        // nil: never
+	DrainNode func(origin string, on bool) error // nil: cannot be asked for
+	Log       *slog.Logger
 }
 
 // DefaultAddress is where an edge shows itself unless told otherwise.
@@ -187,9 +186,6 @@ func text(ctx *fasthttp.RequestCtx, status int, body string) {
 func (s *Server) status() *Status {
 	st := newStatus(s.cfg.Edge.View(), s.cfg.Draining != nil && s.cfg.Draining())
 	st.Version = s.cfg.Version
-	if s.cfg.ConfigHash != nil {
-		st.configHash = s.cfg.ConfigHash() & (1<<48 - 1) // exact as a float64
-	}
 	st.Memory = readMemory()
 	st.Go = readGo(&st.Memory)
 	st.CPUSeconds = cpuSeconds()

@@ -33,8 +33,7 @@ type Status struct {
 	Go            GoRuntime      `json:"go"`
 	CPUSeconds    float64        `json:"cpu_seconds"`
 
-	view       *edge.View
-	configHash uint64
+	view *edge.View
 }
 
 // Counts are the events that rates are usually wanted of.

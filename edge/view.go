@@ -1,8 +1,12 @@
 package edge
 
 import (
+	"fmt"
+	"reflect"
 	"slices"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"megaphone/loop"
 )
@@ -18,6 +22,8 @@ type View struct {
 	Origins  []OriginView
 	Holds    Histogram // from parking to the origin's reply: for a long poll mostly the wait of its session
 	Limits   Limits
+	// ConfigHash is a number that changes with the configuration in force.
+	ConfigHash uint64
 }
 
 // Limits are the configured bounds that figures of a View are to be seen against.
@@ -67,6 +73,7 @@ const (
 // hangs on it is boards. A worker that gets another configuration publishes another one.
 type shown struct {
 	cfg     *Config
+	hash    uint64
 	origins []Origin
 	nodes   []*node // of these, in the same order
 }
@@ -76,11 +83,22 @@ func (w *worker) show() {
 	if s := w.shown.Load(); s != nil && s.cfg == w.cfg && len(s.nodes) == len(w.nodes) {
 		return
 	}
-	s := &shown{cfg: w.cfg, nodes: slices.Clone(w.nodes)}
+	s := &shown{cfg: w.cfg, hash: w.cfg.hash(), nodes: slices.Clone(w.nodes)}
 	for _, n := range w.nodes {
 		s.origins = append(s.origins, *n.cfg)
 	}
 	w.shown.Store(s)
+}
+
+// hash is over all keys that a file may have, so that edges with the same one have the same configuration.
+func (c *Config) hash() uint64 {
+	var h xxhash.Digest
+	h.Reset()
+	for i := range configKeys {
+		k := &configKeys[i]
+		fmt.Fprintf(&h, "%s=%+v\n", k.Name, reflect.ValueOf(k.Value(c)).Elem())
+	}
+	return h.Sum64()
 }
 
 // post publishes a node as its link is now.
@@ -104,11 +122,13 @@ func (n *node) view() LinkView {
 
 // View is the edge as of the last ticks of its reactors.
 func (e *Edge) View() *View {
-	cfg := e.workers[0].shown.Load().cfg
+	first := e.workers[0].shown.Load()
+	cfg := first.cfg
 	v := &View{At: time.Now(), Started: e.started, Name: cfg.Name, Private: e.group.Private(),
 		Reactors: make([]ReactorView, len(e.workers)), Holds: newView(holdBounds),
 		Limits: Limits{MaxConnections: cfg.MaxConnections, MaxBufferedBytes: cfg.MaxBufferedBytes,
 			LinkHighWater: cfg.LinkHighWater},
+		ConfigHash: first.hash,
 	}
 	for i, w := range e.workers {
 		r := &v.Reactors[i]

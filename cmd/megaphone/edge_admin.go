@@ -12,8 +12,12 @@ import (
 
 // startAdmin shows e at the addresses that cfg names.
 func startAdmin(cfg *edge.Config, e *edge.Edge) (*admin.Server, error) {
-	return admin.Start(admin.Config{Address: cfg.Admin, Socket: cfg.AdminSocket, Edge: e, Version: version,
-		DrainNode: e.SetDraining, Log: slog.Default()})
+	c := admin.Config{Address: cfg.Admin, Socket: cfg.AdminSocket, Edge: e, Version: version,
+		DrainNode: e.SetDraining, Log: slog.Default()}
+	if d, ok := any(e).(interface{ Draining() bool }); ok {
+		c.Draining = d.Draining
+	}
+	return admin.Start(c)
 }
 
 // openAccessLog gives cfg its access log. The file is appended to, so that it may be truncated by what rotates logs.
