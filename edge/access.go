@@ -101,7 +101,7 @@ func (w *worker) logAccess(a access) {
 // logHeld notes the answer to a hold, whoever gives it.
 func (w *worker) logHeld(hold *table.Hold, status, bytes int) {
 	held := time.Duration(w.heldMicros(hold, w.r.Micros())) * time.Microsecond
-	w.logAccess(access{peer: w.r.Peer(hold.Conn), origin: w.nodes[hold.Link].cfg.Name,
+	w.logAccess(access{peer: w.r.Peer(hold.Conn), origin: w.byLink[hold.Link].cfg.Name,
 		held: held.Round(time.Millisecond), status: status, bytes: bytes})
 }
 

@@ -97,14 +97,18 @@ var configKeys = []Key[Config]{
 		Value: func(c *Config) any { return &c.WriteTimeout }},
 	{Name: "grace", Doc: "a lost origin is expected back: clients get 503 and try again", Reload: true,
 		Value: func(c *Config) any { return &c.Grace }},
+	{Name: "resolve-interval", Doc: "origins given by name are looked up again after it", Reload: true,
+		Value: func(c *Config) any { return &c.ResolveInterval }},
 	{Name: "ping-timeout", Doc: "a link without a byte is given up", Reload: true,
 		Value: func(c *Config) any { return &c.PingTimeout }},
 }
 
 // listenerKeys are the keys of one entry of listeners.
 var listenerKeys = []Key[Listener]{
-	{Name: "address", Doc: "host:port", Sample: "0.0.0.0:5280",
+	{Name: "address", Doc: "host:port, or unix:/path of a socket for a proxy on this host", Sample: "0.0.0.0:5280",
 		Value: func(l *Listener) any { return &l.Address }},
+	{Name: "mode", Doc: "who may connect to a unix socket", Sample: "0660",
+		Value: func(l *Listener) any { return &l.Mode }},
 }
 
 // originKeys are the keys of one entry of origins.
@@ -113,7 +117,9 @@ var originKeys = []Key[Origin]{
 		More:   "Session IDs are marked with a hash of it.",
 		Reload: true, Value: func(o *Origin) any { return &o.Name }},
 	{Name: "address", Doc: "host:port of the origin's link listener", Sample: "127.0.0.1:5279",
-		More:   "A host name is looked up again every 30 seconds.",
+		More: "A host name is looked up again and again. dns:HOST:PORT stands for a node for each of the host's " +
+			"addresses, dns+srv:_SERVICE._tcp.DOMAIN for one for each SRV record; leave name out then: their " +
+			"names are HOST-PORT.",
 		Reload: true, Value: func(o *Origin) any { return &o.Address }},
 	{Name: "domains", Doc: "new sessions to these XMPP domains only; left out: to any", Sample: "[example.org]",
 		Reload: true, Value: func(o *Origin) any { return &o.Domains }},

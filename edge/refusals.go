@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"megaphone/loop"
@@ -77,23 +76,17 @@ func (l *refusalLog) look(v *View, now time.Time, log *slog.Logger) {
 	}
 }
 
-// watchRefusals logs refusals until stop is called, which tells the last ones.
-func (e *Edge) watchRefusals() (stop func()) {
-	end := make(chan struct{})
-	var done sync.WaitGroup
-	done.Go(func() {
-		l := newRefusalLog()
-		tick := time.NewTicker(refusalCheck)
-		defer tick.Stop()
-		for {
-			select {
-			case now := <-tick.C:
-				l.look(e.View(), now, e.cfg.Log)
-			case <-end:
-				l.look(e.View(), time.Now(), e.cfg.Log)
-				return
-			}
+// watchRefusals logs refusals until ctx ends, the last ones too.
+func (e *Edge) watchRefusals(ctx context.Context) {
+	l := newRefusalLog()
+	tick := time.NewTicker(refusalCheck)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		now := time.Now()
+		select {
+		case now = <-tick.C:
+		case <-ctx.Done():
 		}
-	})
-	return sync.OnceFunc(func() { close(end); done.Wait() })
+		l.look(e.View(), now, e.cfg.Log)
+	}
 }

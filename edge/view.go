@@ -72,20 +72,20 @@ const (
 // shown is what of a worker may be looked at from other threads: it does not change once it is published, and what
 // hangs on it is boards. A worker that gets another configuration publishes another one.
 type shown struct {
-	cfg     *Config
-	hash    uint64
-	origins []Origin
-	nodes   []*node // of these, in the same order
+	settings *settings
+	hash     uint64
+	places   []*place
+	nodes    []*node // of these, in the same order
 }
 
 // show publishes the worker's nodes, when they are not what was published last.
 func (w *worker) show() {
-	if s := w.shown.Load(); s != nil && s.cfg == w.cfg && len(s.nodes) == len(w.nodes) {
+	if s := w.shown.Load(); s != nil && s.settings == w.settings && slices.Equal(s.nodes, w.nodes) {
 		return
 	}
-	s := &shown{cfg: w.cfg, hash: w.cfg.hash(), nodes: slices.Clone(w.nodes)}
+	s := &shown{settings: w.settings, hash: w.cfg.hash(), nodes: slices.Clone(w.nodes)}
 	for _, n := range w.nodes {
-		s.origins = append(s.origins, *n.cfg)
+		s.places = append(s.places, n.cfg)
 	}
 	w.shown.Store(s)
 }
@@ -107,7 +107,7 @@ func (n *node) post() {
 	if n.stage == stageUp {
 		cells[cellUp] = 1
 	}
-	if !n.takesNew() {
+	if n.leaving || !n.takesNew() {
 		cells[cellDraining] = 1
 	}
 	n.board.Post(cells[:])
@@ -123,7 +123,7 @@ func (n *node) view() LinkView {
 // View is the edge as of the last ticks of its reactors.
 func (e *Edge) View() *View {
 	first := e.workers[0].shown.Load()
-	cfg := first.cfg
+	cfg := &first.settings.cfg
 	v := &View{At: time.Now(), Started: e.started, Name: cfg.Name, Private: e.group.Private(),
 		Reactors: make([]ReactorView, len(e.workers)), Holds: newView(holdBounds),
 		Limits: Limits{MaxConnections: cfg.MaxConnections, MaxBufferedBytes: cfg.MaxBufferedBytes,
@@ -142,7 +142,7 @@ func (e *Edge) View() *View {
 		v.Holds.add(&w.holdTimes)
 		seen := w.shown.Load()
 		for j, n := range seen.nodes {
-			o := v.origin(&seen.origins[j])
+			o := v.origin(&seen.places[j].Origin)
 			o.Links[i] = n.view()
 			o.Latency.add(&n.latency)
 			o.RoundTrip.add(&n.roundTrip)
