@@ -16,8 +16,9 @@ const module = "megaphone"
 // layers says what each part of the tree may import of the others. A part is the first element of the path;
 // origin's packages may import each other.
 var layers = map[string][]string{
-	"cmd":      {"edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning"},
+	"cmd":      {"admin", "edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning"},
 	"bench":    {"bench", "edge", "origin", "load", "loop", "table", "codec"},
+	"admin":    {"edge", "loop"},
 	"edge":     {"loop", "table", "codec", "tuning"},
 	"origin":   {"origin", "loop", "table", "codec", "tuning"},
 	"load":     {"loop", "table", "codec", "tuning"},
@@ -127,6 +128,9 @@ func TestImportRules(t *testing.T) {
 		{"tests", "megaphone/edge", true},
 		{"tests/many", "time", true},
 
+		{"admin", "megaphone/edge", true},
+		{"admin", "megaphone/table", false},
+		{"edge", "megaphone/admin", false},
 		{"edge", "megaphone/origin/link", false},
 		{"edge", "megaphone/load", false},
 		{"edge", "megaphone/cmd/megaphone", false},

@@ -60,6 +60,10 @@ type Config struct {
 	LinkHighWater    int      // unsent bytes of a link above which new requests get 503
 	LogLevel         string   // debug, info, warn, error
 	LogFormat        string   // text, json
+	Admin            string   // host:port; auto: 127.0.0.1:5281 as soon as it is free; off
+	AdminSocket      string   // path of a unix socket for the same
+	AccessLog        string   // off, stderr, or a file
+	AccessSample     string   // 1/N: every Nth request is in it
 	CheckHost        string   // on, off: warn at start of what the host lacks
 	TakeoverSocket   string   // path; a successor asks there for the listeners
 
@@ -83,6 +87,7 @@ type Config struct {
 	ManualTicks bool            // time moves by Edge.Advance (tests)
 	Inherited   []loop.Listener // sockets of other processes; those of our listeners are adopted
 	AcceptLater bool            // accept nobody before Edge.Accept
+	Access      *slog.Logger    // one record an answered request, each AccessSample-th; nil: none
 }
 
 // Defaults, with their reasons.
@@ -117,6 +122,9 @@ func (c Config) WithDefaults() Config {
 	set(&c.LogFormat, "text")
 	set(&c.Tags, "auto")
 	set(&c.CheckHost, "on")
+	set(&c.Admin, "auto")
+	set(&c.AccessLog, "off")
+	set(&c.AccessSample, "1/1")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
 	set(&c.MaxPipelined, DefaultMaxPipelined)
 	set(&c.MaxHeadLineBytes, codec.DefaultMaxRequestLineBytes)
@@ -182,6 +190,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Tags == "off" && (len(c.Origins) > 1 || c.Origins[0].discovered()) {
 		return bad("node-tags", c.Tags, "with more than one origin requests find their node by the tag: use auto or on")
+	}
+	if err := c.validateAdmin(); err != nil {
+		return err
 	}
 	return c.validateCORS()
 }

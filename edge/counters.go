@@ -38,6 +38,7 @@ const (
 	UnknownVerbs                   // control lines not understood
 	DrainReleases                  // holds that origins were asked to release, while draining
 	DrainCuts                      // connections that were not done at the end of DrainTimeout
+	AccessDropped                  // access log records dropped because the queue was full
 	HeldNow                        // gauge: requests being held
 	numCounters
 )
@@ -48,5 +49,5 @@ var CounterNames = [numCounters]string{
 	"pages", "not_found", "method_refused", "length_required", "encoding_refused", "http_errors", "bad_bodies",
 	"unknown_tags", "node_gone", "retries", "link_full", "table_full", "too_large", "head_timeouts", "body_timeouts",
 	"idle_timeouts", "write_stalls", "content_overflow", "links_up", "link_errors", "auth_failures", "ping_timeouts",
-	"unknown_verbs", "drain_releases", "drain_cuts", "held_now",
+	"unknown_verbs", "drain_releases", "drain_cuts", "access_dropped", "held_now",
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/rand"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"megaphone/codec"
@@ -46,6 +47,11 @@ type worker struct {
 	counters [numCounters]uint64
 	board    *loop.Board
 
+	access    sampler
+	holdTimes histogram
+	shown     atomic.Pointer[shown]
+	heardAt   uint32 // when what a link brings was read, in loop.Reactor.Micros
+
 	head    codec.Head // of the request being looked at
 	body    codec.Body
 	scratch []byte
@@ -61,11 +67,13 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 	w := &worker{
 		r: r, settings: s, board: loop.NewBoard(int(numCounters)),
 		// A quarter more holds than connections: few clients pipeline.
-		holds: table.NewHolds(r.Slots() + r.Slots()/4),
+		holds:     table.NewHolds(r.Slots() + r.Slots()/4),
+		holdTimes: newHistogram(holdBounds),
 	}
 	w.setDate(time.Now())
 	w.styles = newStyles(s.cfg.CORS, &w.counters[ContentOverflow])
 	w.reconcile()
+	w.show()
 	return w
 }
 
@@ -192,11 +200,14 @@ func (w *worker) Tick() {
 	w.setDate(time.Now())
 	for _, n := range w.nodes {
 		w.keepAlive(n)
+		n.post()
 	}
+	w.holdTimes.post()
 	w.dropLeft()
 	if w.leaving.draining {
 		w.drainTick()
 	}
+	w.show()
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.board.Post(w.counters[:])
 }

@@ -79,6 +79,8 @@ type Reactor struct {
 	links     []*Link
 	now       uint32
 	started   time.Time
+	micros    uint32       // see Micros
+	clockRead bool         // in this turn
 	turned    atomic.Int64 // since started, in nanoseconds, of the last tick: for other threads
 	rung      bool
 	ending    []closing // connections to be closed at the end of the turn
@@ -238,6 +240,7 @@ func (r *Reactor) endTurn() {
 	}
 	r.ending = r.ending[:0]
 	r.flushLinks()
+	r.clockRead = false
 }
 
 // maxStepTicks is how much time may go by between two ticks. A reactor that finds more has not run meanwhile: its
@@ -258,7 +261,7 @@ func (r *Reactor) advance(now uint32) {
 	if now <= r.now {
 		return
 	}
-	r.now = now
+	r.now, r.clockRead = now, false
 	r.turned.Store(int64(time.Since(r.started)))
 	r.wheel.Advance(now)
 	for {
