@@ -61,6 +61,7 @@ type Config struct {
 	LogLevel         string   // debug, info, warn, error
 	LogFormat        string   // text, json
 	CheckHost        string   // on, off: warn at start of what the host lacks
+	TakeoverSocket   string   // path; a successor asks there for the listeners
 
 	HeadTimeout     time.Duration // from a request's first byte to the end of its head
 	BodyTimeout     time.Duration // from there to the end of its body
@@ -71,13 +72,17 @@ type Config struct {
 	ResolveInterval time.Duration // between two look-ups of origins by name
 	PingTimeout     time.Duration // a link without a byte is dead after this long
 	KeepAlive       time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
+	DrainTimeout    time.Duration // after SIGTERM or a takeover; then who is left is cut off
+	DrainJitter     time.Duration // over this time holds are released and idle connections closed
 
 	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
 	Resolver    Resolver        // default net.DefaultResolver
 	Secret      []byte          // in place of SecretFile
 	Pages       map[string]Page // by path
 	Log         *slog.Logger
-	ManualTicks bool // time moves by Edge.Advance (tests)
+	ManualTicks bool            // time moves by Edge.Advance (tests)
+	Inherited   []loop.Listener // sockets of other processes; those of our listeners are adopted
+	AcceptLater bool            // accept nobody before Edge.Accept
 }
 
 // Defaults, with their reasons.
@@ -95,6 +100,8 @@ const (
 	DefaultWriteTimeout = 30 * time.Second
 	DefaultGrace        = 30 * time.Second
 	DefaultPingTimeout  = 15 * time.Second
+	DefaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
+	DefaultDrainJitter  = 10 * time.Second // a million clients that come back at once are a storm for the next edge
 
 	DefaultResolveInterval = 30 * time.Second
 )
@@ -127,6 +134,8 @@ func (c Config) WithDefaults() Config {
 	set(&c.Grace, DefaultGrace)
 	set(&c.PingTimeout, DefaultPingTimeout)
 	set(&c.KeepAlive, loop.DefaultKeepAlive)
+	set(&c.DrainTimeout, DefaultDrainTimeout)
+	set(&c.DrainJitter, DefaultDrainJitter)
 	set(&c.ResolveInterval, DefaultResolveInterval)
 	if c.Name == "" {
 		host, _ := os.Hostname()

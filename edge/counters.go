@@ -36,6 +36,8 @@ const (
 	AuthFailures                   // links whose other end does not know the secret
 	PingTimeouts                   // links closed because they were silent
 	UnknownVerbs                   // control lines not understood
+	DrainReleases                  // holds that origins were asked to release, while draining
+	DrainCuts                      // connections that were not done at the end of DrainTimeout
 	HeldNow                        // gauge: requests being held
 	numCounters
 )
@@ -46,5 +48,5 @@ var CounterNames = [numCounters]string{
 	"pages", "not_found", "method_refused", "length_required", "encoding_refused", "http_errors", "bad_bodies",
 	"unknown_tags", "node_gone", "retries", "link_full", "table_full", "too_large", "head_timeouts", "body_timeouts",
 	"idle_timeouts", "write_stalls", "content_overflow", "links_up", "link_errors", "auth_failures", "ping_timeouts",
-	"unknown_verbs", "held_now",
+	"unknown_verbs", "drain_releases", "drain_cuts", "held_now",
 }

@@ -54,6 +54,9 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	}
 	s.Scanned, s.Decoded = 0, 0
 	w.counters[Requests]++
+	if w.leaving.draining {
+		h.KeepAlive = false
+	}
 	if !h.KeepAlive {
 		s.Phase = uint8(phaseLast)
 	} else {
