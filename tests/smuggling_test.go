@@ -97,7 +97,7 @@ func TestAttackSmuggling(t *testing.T) {
 	}
 }
 
-// TestAttackSmugglingBehindAProxy: whatever a proxy in front makes of the same bytes, no request reaches the origin that
+	// With "accept-invalid-http-request" it forwards some of what is doubtful: that is the interesting case.
 // the proxy does not know of.
 func TestAttackSmugglingBehindAProxy(t *testing.T) {
 	program, err := exec.LookPath("haproxy")
