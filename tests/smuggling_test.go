@@ -97,8 +97,8 @@ func TestAttackSmuggling(t *testing.T) {
 	}
 }
 
-	// With "accept-invalid-http-request" it forwards some of what is doubtful: that is the interesting case.
-// the proxy does not know of.
+// TestAttackSmugglingBehindAProxy: whatever a proxy in front makes of the same bytes, no request reaches the origin
+// that the proxy does not know of.
 func TestAttackSmugglingBehindAProxy(t *testing.T) {
 	program, err := exec.LookPath("haproxy")
 	if err != nil {
