@@ -75,9 +75,9 @@ type Config struct {
 	Grace           time.Duration // a lost node is expected back for this long
 	ResolveInterval time.Duration // between two look-ups of origins by name
 	PingTimeout     time.Duration // a link without a byte is dead after this long
+	KeepAlive       time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
 	DrainTimeout    time.Duration // after SIGTERM or a takeover; then who is left is cut off
 	DrainJitter     time.Duration // over this time holds are released and idle connections closed
-	KeepAlive       time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
 
 	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
 	Resolver    Resolver        // default net.DefaultResolver
@@ -141,9 +141,9 @@ func (c Config) WithDefaults() Config {
 	set(&c.WriteTimeout, DefaultWriteTimeout)
 	set(&c.Grace, DefaultGrace)
 	set(&c.PingTimeout, DefaultPingTimeout)
+	set(&c.KeepAlive, loop.DefaultKeepAlive)
 	set(&c.DrainTimeout, DefaultDrainTimeout)
 	set(&c.DrainJitter, DefaultDrainJitter)
-	set(&c.KeepAlive, loop.DefaultKeepAlive)
 	set(&c.ResolveInterval, DefaultResolveInterval)
 	if c.Name == "" {
 		host, _ := os.Hostname()

@@ -101,6 +101,8 @@ var configKeys = []Key[Config]{
 		Value: func(c *Config) any { return &c.ResolveInterval }},
 	{Name: "ping-timeout", Doc: "a link without a byte is given up", Reload: true,
 		Value: func(c *Config) any { return &c.PingTimeout }},
+	{Name: "keep-alive", Doc: "TCP keep-alive: a silent peer is probed after this, and given up after twice this",
+		Value: func(c *Config) any { return &c.KeepAlive }},
 
 	{Name: "takeover-socket", Doc: "unix socket `path` where a successor asks for the listening sockets (--takeover)",
 		More:   "Of the same user only. Left out: nobody can take over.",
@@ -113,8 +115,6 @@ var configKeys = []Key[Config]{
 	{Name: "drain-jitter",
 		Doc: "time over which holds are released and idle connections closed, while draining", Reload: true,
 		Value: func(c *Config) any { return &c.DrainJitter }},
-	{Name: "keep-alive", Doc: "TCP keep-alive: a silent peer is probed after this, and given up after twice this",
-		Value: func(c *Config) any { return &c.KeepAlive }},
 }
 
 // listenerKeys are the keys of one entry of listeners.

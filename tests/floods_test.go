@@ -2,7 +2,6 @@ package tests
 
 import (
 	"crypto/tls"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -140,5 +139,5 @@ func clientHello(t *testing.T) string {
 	if err != nil || n < 50 || p[0] != 22 {
 		t.Fatalf("no ClientHello: %d bytes, %v", n, err)
 	}
-	return fmt.Sprintf("%s", p[:n])
+	return string(p[:n])
 }
