@@ -22,8 +22,8 @@ const (
 const (
 	// MaxProxyLineBytes is the longest header of version 1 (section 2.1: "a 108-byte buffer is always enough").
 	MaxProxyLineBytes = 107
-	// MaxProxyBytes is the longest header of version 2 that is taken: the protocol allows 65,551, but addresses are at most
-	// 216, and what balancers add in TLVs is some hundred. Nobody gets a buffer of 64 KiB before a request.
+	// MaxProxyBytes is the longest header of version 2 that is taken. The protocol allows 65,551, but addresses are at
+	// most 216, and what balancers add in TLVs is some hundred. Nobody gets a buffer of 64 KiB before a request.
 	MaxProxyBytes = 4096
 
 	proxySignature  = "\r\n\r\n\x00\r\nQUIT\n"
@@ -186,8 +186,8 @@ func parseProxyBinary(p []byte) (h ProxyHeader, need int, ok bool, err *ProxyErr
 	case len(p) < h.Bytes:
 		return ProxyHeader{}, h.Bytes, false, nil
 	case size == 0:
-		// Nobody's address that could be meant here: a LOCAL connection, an unspecified family, or datagrams, for which a
-		// receiver "automatically falls back to the UNSPEC mode". Where additions begin is not known.
+		// Nobody's address that could be meant here: a LOCAL connection, an unspecified family, or datagrams, for which
+		// a receiver "automatically falls back to the UNSPEC mode". Where additions begin is not known.
 		return h, 0, true, nil
 	}
 	addresses := p[proxyFixedBytes:]
