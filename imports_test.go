@@ -18,11 +18,12 @@ const module = "megaphone"
 var layers = map[string][]string{
 	"cmd":    {"edge", "origin", "load", "loop", "table", "codec", "tuning"},
 	"bench":  {"bench", "edge", "origin", "load", "loop", "table", "codec"},
-	"edge":   {"loop", "table", "codec", "tuning"},
+	"edge":   {"loop", "table", "limit", "codec", "tuning"},
 	"origin": {"origin", "loop", "table", "codec", "tuning"},
 	"load":   {"loop", "table", "codec", "tuning"},
 	"loop":   {"table", "codec", "tuning"},
 	"table":  {},
+	"limit":  {},
 	"codec":  {},
 	"tuning": {},
 	".":      {},

@@ -139,8 +139,8 @@ func TestHopsAllocateNothing(t *testing.T) {
 	}
 }
 
-// FuzzHops: whatever a client sends in the header, what a proxy adds behind it in good form comes first, be it on a line
-// of its own or on the same.
+// FuzzHops: whatever a client sends in the header, what a proxy adds behind it in good form comes first, be it on a
+// line of its own or on the same.
 func FuzzHops(f *testing.F) {
 	for _, c := range hopsCases {
 		for _, line := range c.lines {

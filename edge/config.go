@@ -32,6 +32,11 @@ type Page struct {
 // Listener is an address for clients.
 type Listener struct {
 	Address string // host:port
+
+	// Who its clients are, see gate.
+	ProxyProtocol   string   // off, v1, v2, any
+	TrustedProxies  []string // networks that may say so
+	ForwardedHeader string   // x-forwarded-for, forwarded, off
 }
 
 // Config is all that an edge can be told. The zero value of a field means the documented default. What is here and may
@@ -56,9 +61,16 @@ type Config struct {
 	MaxOutputBytes   int      // unsent bytes of one connection
 	MaxBufferedBytes int      // kept bytes of all connections of a reactor
 	LinkHighWater    int      // unsent bytes of a link above which new requests get 503
+	LimitExempt      []string // networks that the limits for each address do not hold for
 	LogLevel         string   // debug, info, warn, error
 	LogFormat        string   // text, json
 	CheckHost        string   // on, off: warn at start of what the host lacks
+
+	AddressConnections     int // of one client address at once; 0: any number
+	AddressConnectionRate  int // new ones a second
+	AddressConnectionBurst int
+	AddressRequestRate     int // requests a second
+	AddressRequestBurst    int
 
 	HeadTimeout  time.Duration // from a request's first byte to the end of its head
 	BodyTimeout  time.Duration // from there to the end of its body
@@ -112,6 +124,8 @@ func (c Config) WithDefaults() Config {
 	set(&c.MaxOutputBytes, loop.DefaultMaxOutputBytes)
 	set(&c.MaxBufferedBytes, loop.DefaultMaxBufferedBytes)
 	set(&c.LinkHighWater, DefaultLinkHighWater)
+	set(&c.AddressConnectionBurst, burstSeconds*c.AddressConnectionRate)
+	set(&c.AddressRequestBurst, burstSeconds*c.AddressRequestRate)
 	set(&c.HeadTimeout, DefaultHeadTimeout)
 	set(&c.BodyTimeout, DefaultBodyTimeout)
 	set(&c.IdleTimeout, DefaultIdleTimeout)
@@ -125,6 +139,11 @@ func (c Config) WithDefaults() Config {
 	}
 	if len(c.CORS) == 0 {
 		c.CORS = []string{"*"}
+	}
+	c.Listeners = slices.Clone(c.Listeners)
+	for i := range c.Listeners {
+		set(&c.Listeners[i].ProxyProtocol, "off")
+		set(&c.Listeners[i].ForwardedHeader, "x-forwarded-for")
 	}
 	c.Origins = slices.Clone(c.Origins)
 	for i := range c.Origins {
@@ -159,6 +178,9 @@ func (c *Config) Validate() error {
 	if c.Tags == "off" && len(c.Origins) > 1 {
 		return bad("node-tags", c.Tags, "with more than one origin requests find their node by the tag: use auto or on")
 	}
+	if err := c.validateLimits(); err != nil {
+		return err
+	}
 	return c.validateCORS()
 }
 
@@ -173,6 +195,11 @@ func (c *Config) validateListeners() error {
 				key = fmt.Sprintf("listeners[%d].address", i)
 			}
 			return bad(key, l.Address, "give host:port, for example 0.0.0.0:5280")
+		}
+	}
+	for i := range c.Listeners {
+		if err := c.Listeners[i].validateClients(fmt.Sprintf("listeners[%d].", i)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"megaphone/limit"
 	"megaphone/loop"
 )
 
@@ -13,6 +14,7 @@ type Edge struct {
 	cfg       Config
 	tags      bool
 	fixed     *fixed
+	limits    *limit.Table // nil: no limits for each address
 	addrs     []*atomic.Pointer[netip.AddrPort]
 	group     *loop.Group
 	workers   []*worker
@@ -37,6 +39,7 @@ func Start(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, tags: cfg.Tags == "on" || cfg.Tags == "auto" && len(cfg.Origins) > 1, fixed: newFixed(&cfg)}
 	e.resolving, e.addrs = startResolver(cfg.Origins, cfg.Log)
+	e.limits = newLimits(&cfg)
 	var listen []loop.Listener
 	for _, l := range cfg.listeners() {
 		listen = append(listen, loop.Listener{Address: l.Address})

@@ -313,6 +313,9 @@ func (r *Reactor) Rand() *rand.Rand { return r.rand }
 // Slots is how many clients the reactor can have.
 func (r *Reactor) Slots() int { return r.plan.slots }
 
+// AllSlots is the highest number that a connection can have: clients, those being refused, and links.
+func (r *Reactor) AllSlots() int { return r.conns.Cap() }
+
 // Conn is connection c's slot. The owner may use Phase, Held, First, Last, Scanned and Decoded; the rest is the loop's.
 func (r *Reactor) Conn(c uint32) *table.Conn { return r.conns.At(c) }
 
