@@ -30,7 +30,14 @@ type Response struct {
 // Connect opens a connection that is closed with the test.
 func Connect(t testing.TB, addr string) *Client {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, Patience)
+	return ConnectFrom(t, nil, addr)
+}
+
+// ConnectFrom is Connect from one of this host's addresses; nil: any.
+func ConnectFrom(t testing.TB, from net.IP, addr string) *Client {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: Patience}
+	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
