@@ -220,7 +220,7 @@ func TestBehindNginx(t *testing.T) {
 		{"", "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"},
 		{"", "proxy_set_header X-Forwarded-For $remote_addr;"},
 		{"    forwarded-header: forwarded\n", `proxy_set_header Forwarded "$http_forwarded, for=$remote_addr";`},
-		{"    forwarded-header: forwarded\n", `proxy_set_header Forwarded "for=\"$remote_addr:$remote_port\";proto=http";`},
+		{"    forwarded-header: forwarded\n", `proxy_set_header Forwarded "for=\"$remote_addr:$remote_port\"";`},
 	} {
 		t.Run(test.adds, func(t *testing.T) {
 			e := behind(t, test.listener, "")
