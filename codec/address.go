@@ -73,7 +73,7 @@ func parseIPv6(p []byte) (a Address, ok bool) {
 				return Address{}, false
 			}
 			copy(a[at:], v4[:])
-			at, i = at+4, len(p)
+			at += 4
 			break
 		}
 		a[at], a[at+1] = byte(value>>8), byte(value)

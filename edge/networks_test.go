@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -82,7 +81,7 @@ func FuzzAddress(f *testing.F) {
 		got, ok := codec.ParseAddress([]byte(text))
 		want, err := netip.ParseAddr(text)
 		if ok != (err == nil && want.Zone() == "") || ok && [16]byte(got) != want.As16() {
-			t.Fatal(fmt.Sprintf("%q: %x, %v; net/netip: %v, %v", text, got, ok, want, err))
+			t.Fatalf("%q: %x, %v; net/netip: %v, %v", text, got, ok, want, err)
 		}
 	})
 }
