@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -31,7 +32,8 @@ type Page struct {
 
 // Listener is an address for clients.
 type Listener struct {
-	Address string // host:port
+	Address string      // host:port, or unix:/path
+	Mode    fs.FileMode // of a unix socket; default 0660
 
 	// Who its clients are, see gate.
 	ProxyProtocol   string   // off, v1, v2, any
@@ -72,15 +74,17 @@ type Config struct {
 	AddressRequestRate     int // requests a second
 	AddressRequestBurst    int
 
-	HeadTimeout  time.Duration // from a request's first byte to the end of its head
-	BodyTimeout  time.Duration // from there to the end of its body
-	IdleTimeout  time.Duration // a kept-alive connection without a request
-	HoldTimeout  time.Duration // a held request; must exceed every session's wait
-	WriteTimeout time.Duration // a reply of which no byte leaves
-	Grace        time.Duration // a lost node is expected back for this long
-	PingTimeout  time.Duration // a link without a byte is dead after this long
+	HeadTimeout     time.Duration // from a request's first byte to the end of its head
+	BodyTimeout     time.Duration // from there to the end of its body
+	IdleTimeout     time.Duration // a kept-alive connection without a request
+	HoldTimeout     time.Duration // a held request; must exceed every session's wait
+	WriteTimeout    time.Duration // a reply of which no byte leaves
+	Grace           time.Duration // a lost node is expected back for this long
+	ResolveInterval time.Duration // between two look-ups of origins by name
+	PingTimeout     time.Duration // a link without a byte is dead after this long
 
 	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
+	Resolver    Resolver        // default net.DefaultResolver
 	Secret      []byte          // in place of SecretFile
 	Pages       map[string]Page // by path
 	Log         *slog.Logger
@@ -102,6 +106,8 @@ const (
 	DefaultWriteTimeout = 30 * time.Second
 	DefaultGrace        = 30 * time.Second
 	DefaultPingTimeout  = 15 * time.Second
+
+	DefaultResolveInterval = 30 * time.Second
 )
 
 // WithDefaults fills in what is not set.
@@ -133,6 +139,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.WriteTimeout, DefaultWriteTimeout)
 	set(&c.Grace, DefaultGrace)
 	set(&c.PingTimeout, DefaultPingTimeout)
+	set(&c.ResolveInterval, DefaultResolveInterval)
 	if c.Name == "" {
 		host, _ := os.Hostname()
 		c.Name = "edge-" + safeName(host)
@@ -142,12 +149,15 @@ func (c Config) WithDefaults() Config {
 	}
 	c.Listeners = slices.Clone(c.Listeners)
 	for i := range c.Listeners {
+		set(&c.Listeners[i].Mode, loop.DefaultSocketMode)
 		set(&c.Listeners[i].ProxyProtocol, "off")
 		set(&c.Listeners[i].ForwardedHeader, "x-forwarded-for")
 	}
 	c.Origins = slices.Clone(c.Origins)
 	for i := range c.Origins {
-		set(&c.Origins[i].Weight, DefaultWeight)
+		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, fromSRV) {
+			set(&o.Weight, DefaultWeight)
+		}
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -175,7 +185,7 @@ func (c *Config) Validate() error {
 	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?# ") {
 		return bad("path", c.Path, "give an absolute path without a query, for example /http-bind")
 	}
-	if c.Tags == "off" && len(c.Origins) > 1 {
+	if c.Tags == "off" && (len(c.Origins) > 1 || c.Origins[0].discovered()) {
 		return bad("node-tags", c.Tags, "with more than one origin requests find their node by the tag: use auto or on")
 	}
 	if err := c.validateLimits(); err != nil {
@@ -189,13 +199,20 @@ func (c *Config) validateListeners() error {
 		return bad("listen", c.Listen, "give either listen or listeners")
 	}
 	for i, l := range c.listeners() {
-		if _, _, err := net.SplitHostPort(l.Address); err != nil {
-			key := "listen"
-			if len(c.Listeners) > 0 {
-				key = fmt.Sprintf("listeners[%d].address", i)
-			}
-			return bad(key, l.Address, "give host:port, for example 0.0.0.0:5280")
+		key := "listen"
+		if len(c.Listeners) > 0 {
+			key = fmt.Sprintf("listeners[%d].address", i)
 		}
+		path, isUnix := strings.CutPrefix(l.Address, "unix:")
+		if _, _, err := net.SplitHostPort(l.Address); err != nil && !isUnix {
+			return bad(key, l.Address, "give host:port, for example 0.0.0.0:5280, or unix:/path")
+		}
+		if isUnix && !strings.HasPrefix(path, "/") {
+			return bad(key, l.Address, "give an absolute path, for example unix:/run/megaphone/edge.sock")
+		}
+	}
+	if len(c.Listeners) > loop.MaxListeners {
+		return bad("listeners", len(c.Listeners), fmt.Sprintf("at most %d", loop.MaxListeners))
 	}
 	for i := range c.Listeners {
 		if err := c.Listeners[i].validateClients(fmt.Sprintf("listeners[%d].", i)); err != nil {
@@ -221,25 +238,45 @@ func (c *Config) validateOrigins() error {
 		return bad("origins", n, fmt.Sprintf("at most %d", MaxOrigins))
 	}
 	tags := map[[codec.TagBytes]byte]string{}
-	for i, o := range c.Origins {
-		at := fmt.Sprintf("origins[%d].", i)
-		if !codec.ValidName(o.Name) {
-			return bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
+	for i := range c.Origins {
+		o, at := &c.Origins[i], fmt.Sprintf("origins[%d].", i)
+		if err := o.validate(at); err != nil {
+			return err
 		}
-		if _, _, err := net.SplitHostPort(o.Address); err != nil {
-			return bad(at+"address", o.Address,
-				"give host:port, for example 127.0.0.1:5279; as a flag a=127.0.0.1:5279")
-		}
-		for k := range originKeys {
-			if remedy, ok := originKeys[k].check(&o); !ok {
-				return bad(at+originKeys[k].Name, text(originKeys[k].Value(&o)), remedy)
-			}
+		if o.discovered() {
+			continue
 		}
 		tag := codec.NodeTag(o.Name)
 		if other, ok := tags[tag]; ok {
 			return bad(at+"name", o.Name, fmt.Sprintf("%q has the same node tag (or name); rename one", other))
 		}
 		tags[tag] = o.Name
+	}
+	return nil
+}
+
+func (o *Origin) validate(at string) error {
+	srv, isSRV := strings.CutPrefix(o.Address, fromSRV)
+	_, _, err := net.SplitHostPort(strings.TrimPrefix(o.Address, fromAddr))
+	switch {
+	case isSRV && srv == "":
+		return bad(at+"address", o.Address, "name SRV records, for example dns+srv:_megaphone._tcp.example.org")
+	case !isSRV && err != nil:
+		return bad(at+"address", o.Address, "give host:port, for example 127.0.0.1:5279; as a flag a=127.0.0.1:5279")
+	case o.discovered() && o.Name != "":
+		return bad(at+"name", o.Name, "leave it out: the nodes are named after their DNS records")
+	case !o.discovered() && !codec.ValidName(o.Name):
+		return bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
+	case isSRV && o.Weight != 0:
+		return bad(at+"weight", o.Weight, "leave it out: SRV records have weights of their own")
+	case isSRV:
+		return nil
+	}
+	for i := range originKeys {
+		k := &originKeys[i]
+		if remedy, ok := k.check(o); !ok {
+			return bad(at+k.Name, text(k.Value(o)), remedy)
+		}
 	}
 	return nil
 }

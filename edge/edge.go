@@ -1,24 +1,27 @@
 package edge
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
-	"sync/atomic"
+	"sync"
 
-	"megaphone/limit"
 	"megaphone/loop"
 )
 
-// Edge is a running edge: its reactors and what they share, which is only read once they run.
+// Edge is a running edge: its reactors, and what they are told.
 type Edge struct {
-	cfg       Config
-	tags      bool
-	fixed     *fixed
-	limits    *limit.Table // nil: no limits for each address
-	addrs     []*atomic.Pointer[netip.AddrPort]
+	cfg       Config // as at the start; what a reload may change is in current
 	group     *loop.Group
 	workers   []*worker
-	resolving *resolver
+	directory *directory
+
+	ending    context.Context // ends with Stop
+	end       context.CancelFunc
+	watching  sync.WaitGroup
+	reloading sync.Mutex // held by the one Reload
+	mu        sync.Mutex // guards current, and the order in which settings reach the reactors
+	current   *settings
 }
 
 // Start validates cfg, opens the listeners, and serves. Origins need not be there yet.
@@ -37,15 +40,14 @@ func Start(cfg Config) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Edge{cfg: cfg, tags: cfg.Tags == "on" || cfg.Tags == "auto" && len(cfg.Origins) > 1, fixed: newFixed(&cfg)}
-	e.resolving, e.addrs = startResolver(cfg.Origins, cfg.Log)
-	e.limits = newLimits(&cfg)
+	cfg.setLevel()
+	e := &Edge{cfg: cfg, directory: newDirectory(cfg.Resolver, cfg.Log)}
+	e.ending, e.end = context.WithCancel(context.Background())
+	places, waiting := e.directory.find(e.ending, cfg.Origins)
+	e.current = newSettings(cfg, places, waiting)
 	var listen []loop.Listener
 	for _, l := range cfg.listeners() {
-		listen = append(listen, loop.Listener{Address: l.Address})
-	}
-	if cfg.Level != nil {
-		_ = cfg.Level.UnmarshalText([]byte(cfg.LogLevel)) // Validate has seen it
+		listen = append(listen, loop.Listener{Address: l.Address, Mode: l.Mode})
 	}
 	e.group, err = loop.Start(loop.Config{
 		Listen:           listen,
@@ -54,25 +56,49 @@ func Start(cfg Config) (*Edge, error) {
 		Tables:           tables,
 		MaxOutputBytes:   cfg.MaxOutputBytes,
 		MaxBufferedBytes: cfg.MaxBufferedBytes,
-		Refusal:          e.fixed.refusal,
+		Refusal:          e.current.fixed.refusal,
 		Log:              cfg.Log,
 		ManualTicks:      cfg.ManualTicks,
 	}, func(r *loop.Reactor) (loop.Handler, error) {
-		w, err := newWorker(e, r)
-		if err == nil {
-			e.workers = append(e.workers, w) // reactors start one after the other
-		}
-		return w, err
+		w := newWorker(e.current, r)
+		e.workers = append(e.workers, w) // reactors start one after the other
+		return w, nil
 	})
 	if err != nil {
-		e.resolving.stop()
+		e.end()
 		return nil, err
 	}
+	e.watching.Go(func() { e.watchNames(e.ending) })
 	return e, nil
 }
 
-// Addr is the address listened on.
+// settings is what is in force.
+func (e *Edge) settings() *settings {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.current
+}
+
+func (c *Config) setLevel() {
+	if c.Level != nil {
+		_ = c.Level.UnmarshalText([]byte(c.LogLevel)) // Validate has seen it
+	}
+}
+
+// Addr is the address of the first listener; not valid for a unix socket.
 func (e *Edge) Addr() netip.AddrPort { return e.group.Addrs()[0] }
+
+// Addrs are the addresses listened on, in the order of the listeners: host:port, or unix:/path.
+func (e *Edge) Addrs() (all []string) {
+	for i, a := range e.group.Addrs() {
+		if a.IsValid() {
+			all = append(all, a.String())
+		} else {
+			all = append(all, e.cfg.listeners()[i].Address)
+		}
+	}
+	return all
+}
 
 // Reactors is how many there are; private says whether each has a descriptor table of its own.
 func (e *Edge) Reactors() (n int, private bool) { return e.group.Reactors(), e.group.Private() }
@@ -99,14 +125,12 @@ func (e *Edge) Stats() map[string]uint64 {
 
 // SetDraining has an origin get no new sessions, or get them again; the sessions that it has go on. It says so to all
 // reactors before it returns. It is beside what the configuration and the origin itself say: while any of the three has
-// the origin drain, it does. It lasts until it is taken back, or the edge ends.
+// the origin drain, it does. It lasts, whatever is reloaded, until it is taken back, or the origin dropped.
 func (e *Edge) SetDraining(origin string, on bool) error {
 	known := false
 	e.group.Do(func(_ *loop.Reactor, h loop.Handler) {
-		for _, n := range h.(*worker).nodes {
-			if n.cfg.Name == origin {
-				n.aside, known = on, true
-			}
+		if n := h.(*worker).named(origin); n != nil {
+			n.aside, known = on, true
 		}
 	})
 	if !known {
@@ -124,6 +148,7 @@ func (e *Edge) Failed() <-chan error { return e.group.Failed() }
 
 // Stop takes leave of the origins and closes everything.
 func (e *Edge) Stop() {
+	e.end()
+	e.watching.Wait()
 	e.group.Stop()
-	e.resolving.stop()
 }

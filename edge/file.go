@@ -46,7 +46,11 @@ func parseFile(name, data string) (cfg Config, f *File, err error) {
 	case len(root.Docs) == 0:
 		return cfg, f, nil
 	case len(root.Docs) > 1:
-		return cfg, f, f.errorAt(root.Docs[1].Body.GetToken().Position, "a second document: one file has one")
+		at := &token.Position{Line: 1, Column: 1}
+		if start := root.Docs[1].Start; start != nil {
+			at = start.Position
+		}
+		return cfg, f, f.errorAt(at, "a second document: one file has one")
 	}
 	return cfg, f, decodeKeys(f, configKeys, "", root.Docs[0].Body, &cfg)
 }
@@ -77,7 +81,7 @@ func (f *File) Override(name string) {
 
 func (f *File) errorAt(at *token.Position, what string) error {
 	number := strconv.Itoa(at.Line)
-	line := f.lines[min(at.Line, len(f.lines))-1]
+	line := f.lines[max(1, min(at.Line, len(f.lines)))-1]
 	caret := max(0, min(at.Column-1, len(line)))
 	return fmt.Errorf("config: %s:%d:%d: %s\n  %s | %s\n  %s | %s^", f.name, at.Line, at.Column, what,
 		number, line, strings.Repeat(" ", len(number)), strings.Repeat(" ", caret))

@@ -11,17 +11,23 @@ import (
 	"megaphone/table"
 )
 
-// gate is what a reactor knows of who its clients are: which proxies may say so, and what one address may do. There is
-// none when the configuration asks for nothing of this.
-type gate struct {
+// access is what the configuration says of clients. It is part of settings, and never changed.
+type access struct {
 	listeners []proxied
 	exempt    networks
-	table     *limit.Table // nil: no limits
 	limits    limit.Limits
-	entries   []limit.Entry // of each connection: its address's, surplus, or 0
-	surplus   int           // connections that wait for a refusal
-	hops      codec.Hops
-	from      codec.Address // of the request being looked at
+	table     *limit.Table // shared by all reactors; nil: there are no limits, and never were
+	asked     bool         // anything at all
+}
+
+// gate is what a reactor knows of who its clients are. There is none as long as the configuration asks for nothing of
+// this.
+type gate struct {
+	*access
+	entries []limit.Entry // of each connection: its address's, surplus, or 0; nil without a table
+	surplus int           // connections that wait for a refusal
+	hops    codec.Hops
+	from    codec.Address // of the request being looked at
 }
 
 // proxied is what holds for the connections of one listener.
@@ -43,35 +49,46 @@ const (
 	maxRate      = 100_000 // a second, of one address
 )
 
-// newLimits makes the table that all reactors share, if there are limits.
-func newLimits(cfg *Config) *limit.Table {
-	if cfg.AddressConnections == 0 && cfg.AddressConnectionRate == 0 && cfg.AddressRequestRate == 0 {
-		return nil
-	}
-	return limit.New(cfg.MaxConnections)
-}
-
-func newGate(e *Edge, r *loop.Reactor) *gate {
-	cfg := &e.cfg
-	g := &gate{table: e.limits, limits: limit.Limits{
+// newAccess is for a configuration with its defaults that Validate has seen.
+func newAccess(cfg *Config) *access {
+	a := &access{limits: limit.Limits{
 		Connections: cfg.AddressConnections,
 		Opens:       limit.NewRate(cfg.AddressConnectionRate, cfg.AddressConnectionBurst),
 		Requests:    limit.NewRate(cfg.AddressRequestRate, cfg.AddressRequestBurst),
 	}}
-	asked := g.table != nil
+	if cfg.AddressConnections > 0 || a.limits.Opens.Limited() || a.limits.Requests.Limited() {
+		a.asked, a.table = true, limit.New(cfg.MaxConnections)
+	}
+	a.exempt, _ = parseNetworks(cfg.LimitExempt)
 	for _, l := range cfg.listeners() {
 		p := newProxied(&l)
-		asked = asked || p.versions != 0 || len(p.trusted) > 0 && p.header != codec.ForwardedNone
-		g.listeners = append(g.listeners, p)
+		a.asked = a.asked || p.versions != 0 || len(p.trusted) > 0 && p.header != codec.ForwardedNone
+		a.listeners = append(a.listeners, p)
 	}
-	if !asked {
-		return nil
+	return a
+}
+
+// after has a take over what is counted.
+func (a *access) after(old *access) {
+	if old.table != nil {
+		a.table = old.table
 	}
-	g.exempt, _ = parseNetworks(cfg.LimitExempt) // Validate has seen it
-	if g.table != nil {
-		g.entries = make([]limit.Entry, r.AllSlots()+1)
+}
+
+// setAccess puts in force what the configuration says of clients. Connections that are there stay; the addresses of
+// those that came when there were no limits have them counted from the next one on.
+func (w *worker) setAccess(a *access) {
+	switch {
+	case w.gate != nil:
+		w.gate.access = a
+	case a.asked:
+		w.gate = &gate{access: a}
+	default:
+		return
 	}
-	return g
+	if a.table != nil && w.gate.entries == nil {
+		w.gate.entries = make([]limit.Entry, w.r.AllSlots()+1)
+	}
 }
 
 func newProxied(l *Listener) (p proxied) {

@@ -68,7 +68,7 @@ func TestExampleSamples(t *testing.T) {
 // TestEveryFieldHasAKey but for those that only a program can set.
 func TestEveryFieldHasAKey(t *testing.T) {
 	have := fieldsOf(configKeys, nil)
-	have = append(have, "Level", "Secret", "Pages", "Log", "ManualTicks")
+	have = append(have, "Level", "Secret", "Pages", "Log", "Resolver", "ManualTicks")
 	checkFields(t, reflect.TypeFor[Config](), have)
 	checkFields(t, reflect.TypeFor[Origin](), fieldsOf(originKeys, nil))
 	checkFields(t, reflect.TypeFor[Listener](), fieldsOf(listenerKeys, nil))
@@ -167,7 +167,7 @@ func TestFileMistakes(t *testing.T) {
 		{"cors-origins: [[a]]\n", "f:1:16: cors-origins: give a list of texts"},
 		{"cors-origins: {a: b}\n", "f:1:15: cors-origins: give a list, for example [a, b]"},
 		{"path: [\n", "f:1:7: "},
-		{"path: /a\n---\npath: /b\n", "f:3:"},
+		{"path: /a\n---\npath: /b\n", "f:2:1: a second document"},
 	} {
 		_, _, err := parseFile("f", c.text)
 		if err == nil || !strings.Contains(err.Error(), c.says) {

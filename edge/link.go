@@ -22,14 +22,14 @@ var (
 )
 
 func (w *worker) LinkUp(l *loop.Link) {
-	n := w.nodes[l.Index]
+	n := w.byLink[l.Index]
 	n.stage, n.draining, n.max = stageGreeting, false, codec.MaxContentsBytes
 	n.heardAt, n.pinged = w.r.Now(), false
 }
 
 // LinkData takes all whole frames in p. It borrows p until return.
 func (w *worker) LinkData(l *loop.Link, p []byte) (consumed, need int, err error) {
-	n := w.nodes[l.Index]
+	n := w.byLink[l.Index]
 	n.heardAt, n.pinged = w.r.Now(), false
 	for consumed < len(p) {
 		f, size, ok, ferr := codec.ParseFrame(p[consumed:], codec.MaxContentsBytes)
@@ -135,9 +135,9 @@ func (w *worker) hello(n *node, args []byte) error {
 	}
 	n.theirs, n.nonce = h.Nonce, randomNonce()
 	mine := codec.Hello{Version: 1, Name: w.cfg.Name, Nonce: n.nonce, Max: codec.MaxContentsBytes}
-	if w.cfg.Secret != nil {
+	if n.secret = w.cfg.Secret; n.secret != nil {
 		mine.HasMAC = true
-		mine.MAC = codec.LinkMAC(w.cfg.Secret, "edge", &n.theirs, &n.nonce, mine.Name)
+		mine.MAC = codec.LinkMAC(n.secret, "edge", &n.theirs, &n.nonce, mine.Name)
 	}
 	w.control(n, string(codec.AppendHello(nil, &mine)))
 	n.stage = stageProving
@@ -152,8 +152,8 @@ func (w *worker) welcome(n *node, args []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
 	}
-	if w.cfg.Secret != nil {
-		want := codec.LinkMAC(w.cfg.Secret, "origin", &n.nonce, &n.theirs, w.cfg.Name)
+	if n.secret != nil {
+		want := codec.LinkMAC(n.secret, "origin", &n.nonce, &n.theirs, w.cfg.Name)
 		if !m.HasMAC || !codec.MACEqual(&m.MAC, &want) {
 			return errNoSecret
 		}
@@ -167,7 +167,7 @@ func (w *worker) welcome(n *node, args []byte) error {
 
 // sendGone tells the origin that nobody waits for a reply any more. The hold is its node's no longer.
 func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
-	n := w.nodes[hold.Link]
+	n := w.byLink[hold.Link]
 	w.orphan(hold)
 	if n.stage != stageUp {
 		return
@@ -196,7 +196,7 @@ func (w *worker) keepAlive(n *node) {
 // LinkDown answers everything that the node held: clients try again, and their requests are answered from the
 // session's cache when the node is back (XEP-0124 section 14.3).
 func (w *worker) LinkDown(l *loop.Link, why error) {
-	n := w.nodes[l.Index]
+	n := w.byLink[l.Index]
 	if n.stage == stageUp {
 		n.lostAt = w.r.Now()
 	}

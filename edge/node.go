@@ -32,11 +32,12 @@ const (
 
 // node is one origin as one reactor sees it.
 type node struct {
-	cfg      *Origin
+	cfg      *place
 	tag      [codec.TagBytes]byte
 	link     *loop.Link
 	stage    stage
 	draining bool   // the origin wants no new sessions
+	leaving  bool   // the settings have no place for it
 	aside    bool   // Edge.SetDraining says that it gets none
 	held     int    // requests it has and has not answered
 	max      int    // the largest contents it takes
@@ -45,10 +46,11 @@ type node struct {
 	pinged   bool   // since then
 	nonce    [16]byte
 	theirs   [16]byte
+	secret   []byte // that this handshake is made with
 }
 
-func newNode(o *Origin, l *loop.Link, now uint32) *node {
-	return &node{cfg: o, tag: codec.NodeTag(o.Name), link: l, lostAt: now, max: codec.MaxContentsBytes}
+func newNode(p *place, l *loop.Link, now uint32) *node {
+	return &node{cfg: p, tag: codec.NodeTag(p.Name), link: l, lostAt: now, max: codec.MaxContentsBytes}
 }
 
 // verdict is whether a node can take a request.
@@ -73,6 +75,9 @@ func (w *worker) verdict(n *node) verdict {
 	return nodeReady
 }
 
+// expecting says whether there may be nodes soon that have not been found since the start.
+func (w *worker) expecting() bool { return w.waiting && w.r.Now() <= w.times.grace }
+
 // byTag is the node with the given tag, or nil.
 func (w *worker) byTag(tag []byte) *node {
 	for _, n := range w.nodes {
@@ -92,14 +97,22 @@ func (n *node) takesNew() bool { return !n.draining && !n.cfg.Drain && !n.aside 
 func (w *worker) choose(to []byte) (*node, verdict) {
 	w.healthy = w.healthy[:0]
 	best, weights := nodeGone, uint32(0)
+	if w.expecting() {
+		best = nodeAway
+	}
 	for _, n := range w.nodes {
-		if !n.serves(to) {
+		if n.leaving || !n.serves(to) {
 			continue
 		}
 		v := w.verdict(n)
 		if v == nodeReady && n.takesNew() {
-			w.healthy = append(w.healthy, n)
-			weights += uint32(n.cfg.Weight)
+			if len(w.healthy) > 0 && n.cfg.priority < w.healthy[0].cfg.priority {
+				w.healthy, weights = w.healthy[:0], 0
+			}
+			if len(w.healthy) == 0 || n.cfg.priority == w.healthy[0].cfg.priority {
+				w.healthy = append(w.healthy, n)
+				weights += uint32(n.cfg.Weight)
+			}
 		} else if v == nodeReady {
 			v = nodeAway // it drains: another, or its successor, will come
 		}

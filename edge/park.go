@@ -97,7 +97,7 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 // unpark frees the connection's first hold.
 func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 	if hold.Flags&holdOrphan == 0 {
-		w.nodes[hold.Link].held--
+		w.byLink[hold.Link].held--
 	}
 	w.holds.Pop(s)
 }
@@ -106,7 +106,7 @@ func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 func (w *worker) orphan(hold *table.Hold) {
 	if hold.Flags&holdOrphan == 0 {
 		hold.Flags |= holdOrphan
-		w.nodes[hold.Link].held--
+		w.byLink[hold.Link].held--
 	}
 }
 
@@ -204,7 +204,7 @@ func (w *worker) tagReply(hold *table.Hold, body []byte) (tag []byte) {
 	}
 	var of []byte
 	if w.tags {
-		of = w.nodes[hold.Link].tag[:]
+		of = w.byLink[hold.Link].tag[:]
 	}
 	w.addr = codec.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.styles.contentOf(hold.Style))
 	if len(w.addr) > 0 {

@@ -2,73 +2,188 @@ package edge
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"strconv"
+	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"megaphone/codec"
 )
 
-// resolver looks the origins' host names up, on ordinary threads: a reactor must not. The reactors dial whatever
-// address it has stored last.
-type resolver struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+// Resolver is what of a net.Resolver finds origins.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+	LookupSRV(ctx context.Context, service, proto, name string) (cname string, addrs []*net.SRV, err error)
+	LookupPort(ctx context.Context, network, service string) (port int, err error)
 }
 
-const resolveEvery = 30 * time.Second
+// How an address begins that stands for as many nodes as a name has records.
+const (
+	fromSRV  = "dns+srv:" // _service._proto.name: a node for each SRV record
+	fromAddr = "dns:"     // name:port: a node for each A and AAAA record
+)
 
-func startResolver(origins []Origin, log *slog.Logger) (*resolver, []*atomic.Pointer[netip.AddrPort]) {
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &resolver{cancel: cancel}
-	addrs := make([]*atomic.Pointer[netip.AddrPort], len(origins))
-	for i, o := range origins {
-		addrs[i] = new(atomic.Pointer[netip.AddrPort])
-		if ap, err := netip.ParseAddrPort(o.Address); err == nil {
-			addrs[i].Store(&ap)
-			continue
-		}
-		lookUp(ctx, o, addrs[i], log)
-		r.done.Add(1)
-		go func() {
-			defer r.done.Done()
-			t := time.NewTicker(resolveEvery)
-			defer t.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-t.C:
-					lookUp(ctx, o, addrs[i], log)
-				}
-			}
-		}()
+// lookupPatience bounds one look-up of one origin.
+const lookupPatience = 5 * time.Second
+
+// directory finds the nodes of the configured origins, on ordinary threads: a reactor must not.
+type directory struct {
+	resolver Resolver
+	log      *slog.Logger
+
+	mu   sync.Mutex
+	last map[string][]place // by the origin's address: what was found when it was last found
+}
+
+func newDirectory(r Resolver, log *slog.Logger) *directory {
+	if r == nil {
+		r = net.DefaultResolver
 	}
-	return r, addrs
+	return &directory{resolver: r, log: log, last: map[string][]place{}}
 }
 
-func lookUp(ctx context.Context, o Origin, into *atomic.Pointer[netip.AddrPort], log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// discovered says whether the origin stands for the records of a name.
+func (o *Origin) discovered() bool {
+	return strings.HasPrefix(o.Address, fromSRV) || strings.HasPrefix(o.Address, fromAddr)
+}
+
+// named says whether there is a name to be looked up.
+func (o *Origin) named() bool {
+	_, err := netip.ParseAddrPort(o.Address)
+	return err != nil
+}
+
+// find looks all origins up at once. An origin whose look-up fails, or finds nothing, is where it was last found: a
+// name server that is down must not empty an edge. waiting: one has never been found.
+func (d *directory) find(ctx context.Context, origins []Origin) (places []place, waiting bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
 	defer cancel()
-	host, service, _ := net.SplitHostPort(o.Address)
-	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
-	var ips []netip.Addr
-	if err == nil {
-		ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	found := make([][]place, len(origins))
+	var all sync.WaitGroup
+	for i := range origins {
+		all.Go(func() { found[i] = d.findOne(ctx, origins[i]) })
 	}
-	if err != nil || len(ips) == 0 {
-		log.Warn("origin's address not found; trying again", "origin", o.Name, "address", o.Address, "error", err,
-			"every", resolveEvery)
-		return
+	all.Wait()
+	tags := map[[codec.TagBytes]byte]string{}
+	for _, some := range found {
+		waiting = waiting || len(some) == 0 || !some[0].addr.IsValid()
+		for _, p := range some {
+			tag := codec.NodeTag(p.Name)
+			if other, taken := tags[tag]; taken {
+				d.log.Warn("origin left out: another one has the same node tag", "origin", p.Name, "other", other)
+				continue
+			}
+			tags[tag] = p.Name
+			places = append(places, p)
+		}
 	}
-	ap := netip.AddrPortFrom(preferred(ips), uint16(port))
-	if old := into.Load(); old == nil || *old != ap {
-		into.Store(&ap)
-		log.Info("origin resolved", "origin", o.Name, "address",
-			net.JoinHostPort(ap.Addr().String(), strconv.Itoa(port)))
+	if len(places) > MaxOrigins {
+		d.log.Warn("origins left out: there are too many", "origins", len(places), "max", MaxOrigins)
+		places = places[:MaxOrigins]
 	}
+	return places, waiting
+}
+
+func (d *directory) findOne(ctx context.Context, o Origin) []place {
+	if ap, err := netip.ParseAddrPort(o.Address); err == nil {
+		return []place{{Origin: o, addr: ap}}
+	}
+	some, err := d.lookUp(ctx, o)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil && len(some) > 0 {
+		d.last[o.Address] = some
+		return some
+	}
+	if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		d.log.Warn("origin's address not found; trying again", "origin", o.Name, "address", o.Address, "error", err)
+	}
+	if some = slices.Clone(d.last[o.Address]); some == nil && !o.discovered() {
+		return []place{{Origin: o}}
+	}
+	for i := range some {
+		some[i].Domains, some[i].Drain = o.Domains, o.Drain
+		if !o.discovered() {
+			some[i].Origin = o
+		}
+	}
+	return some
+}
+
+func (d *directory) lookUp(ctx context.Context, o Origin) (some []place, err error) {
+	if name, ok := strings.CutPrefix(o.Address, fromSRV); ok {
+		return d.services(ctx, o, name)
+	}
+	address, each := strings.CutPrefix(o.Address, fromAddr)
+	host, service, _ := net.SplitHostPort(address)
+	port, err := d.resolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return nil, err
+	}
+	ips, err := d.resolver.LookupNetIP(ctx, "ip", host)
+	switch {
+	case err != nil || len(ips) == 0:
+		return nil, err
+	case !each:
+		return []place{{Origin: o, addr: netip.AddrPortFrom(preferred(ips), uint16(port))}}, nil
+	}
+	for _, ip := range ips {
+		some = append(some, discovered(o, netip.AddrPortFrom(ip.Unmap(), uint16(port)), ip.Unmap().String(), port))
+	}
+	return byName(some), nil
+}
+
+// services finds a node for each SRV record (RFC 2782).
+func (d *directory) services(ctx context.Context, o Origin, name string) (some []place, err error) {
+	_, records, err := d.resolver.LookupSRV(ctx, "", "", name)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		host := strings.ToLower(strings.TrimSuffix(r.Target, "."))
+		if host == "" {
+			continue // "the service is decidedly not available at this domain"
+		}
+		var at netip.AddrPort
+		if ips, err := d.resolver.LookupNetIP(ctx, "ip", host); err == nil && len(ips) > 0 {
+			at = netip.AddrPortFrom(preferred(ips), r.Port)
+		} else {
+			d.log.Warn("an SRV record's host is not found", "origin", name, "host", host, "error", err)
+		}
+		p := discovered(o, at, host, int(r.Port))
+		p.Weight, p.priority = max(1, int(r.Weight)), r.Priority
+		some = append(some, p)
+	}
+	return byName(some), nil
+}
+
+// discovered is the node of a record. Its name is made of host and port alone, so that it is the same on every edge and
+// whatever other records there are: the tag in session IDs is a hash of it.
+func discovered(o Origin, at netip.AddrPort, host string, port int) place {
+	o.Name = nodeName(host, port)
+	o.Address = net.JoinHostPort(host, fmt.Sprint(port))
+	return place{Origin: o, addr: at}
+}
+
+// nodeName is host-port, as far as that is a name: long ones are hashed, and colons become dashes.
+func nodeName(host string, port int) string {
+	name := fmt.Sprintf("%s-%d", strings.ReplaceAll(host, ":", "-"), port)
+	if !codec.ValidName(name) {
+		name = fmt.Sprintf("dns-%016x", xxhash.Sum64String(name))
+	}
+	return name
+}
+
+func byName(some []place) []place {
+	slices.SortFunc(some, func(a, b place) int { return strings.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(some, func(a, b place) bool { return a.Name == b.Name })
 }
 
 // preferred is the first IPv4 address, if there is one: so does Go choose where to listen by name, and so an origin on
@@ -80,9 +195,4 @@ func preferred(ips []netip.Addr) netip.Addr {
 		}
 	}
 	return ips[0]
-}
-
-func (r *resolver) stop() {
-	r.cancel()
-	r.done.Wait()
 }

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"log/slog"
-	"net"
 	"net/netip"
 	"testing"
 )
@@ -28,17 +27,12 @@ func TestPreferredAddress(t *testing.T) {
 }
 
 // An origin can be given by name; what has no address yet is looked up again later, and ends nothing.
-func TestResolverFindsLocalhost(t *testing.T) {
-	r, addrs := startResolver([]Origin{{Name: "a", Address: "localhost:5279"}, {Name: "b", Address: "127.0.0.1:1"},
-		{Name: "c", Address: "localhost:no-such-service"}}, slog.New(slog.DiscardHandler))
-	defer r.stop()
-	for i, want := range []string{net.JoinHostPort("127.0.0.1", "5279"), "127.0.0.1:1", ""} {
-		got := addrs[i].Load()
-		if want == "" && got == nil {
-			continue
-		}
-		if got == nil || got.String() != want {
-			t.Errorf("address %d is %v, want %q", i, got, want)
-		}
+func TestLocalhostIsFound(t *testing.T) {
+	d := newDirectory(nil, slog.New(slog.DiscardHandler))
+	places, waiting := d.find(t.Context(), []Origin{{Name: "a", Address: "localhost:5279"},
+		{Name: "b", Address: "127.0.0.1:1"}, {Name: "c", Address: "localhost:no-such-service"}})
+	if len(places) != 3 || !waiting || places[0].addr.String() != "127.0.0.1:5279" ||
+		places[1].addr.String() != "127.0.0.1:1" || places[2].addr.IsValid() {
+		t.Errorf("found %+v, waiting %v", places, waiting)
 	}
 }

@@ -32,20 +32,20 @@ const (
 	phaseProxy
 )
 
-// worker is one reactor's edge: the Handler of its connections and links. Nothing in it is shared.
+// worker is one reactor's edge: the Handler of its connections and links. Nothing in it is shared but the settings,
+// which are only read.
 type worker struct {
-	r      *loop.Reactor
-	cfg    *Config
-	limits codec.Limits
-	times  times
-	tags   bool
+	r *loop.Reactor
+	*settings
 
 	gate     *gate // nil: nothing is asked of who the client is
 	holds    *table.Holds
 	early    early
 	nodes    []*node
+	byLink   []*node // by the index of the node's link
+	sole     *node   // the one that all sessions belong to, when they have no tags
+	behind   bool    // a place has no node yet
 	styles   *styles
-	fixed    *fixed
 	counters [numCounters]uint64
 	board    *loop.Board
 
@@ -60,33 +60,17 @@ type worker struct {
 	lostLog loop.Interval
 }
 
-// times is the configured durations in ticks.
-type times struct{ head, body, idle, hold, write, grace, ping uint32 }
-
-func newWorker(e *Edge, r *loop.Reactor) (*worker, error) {
-	cfg := &e.cfg
+func newWorker(s *settings, r *loop.Reactor) *worker {
 	w := &worker{
-		r: r, cfg: cfg, tags: e.tags, board: loop.NewBoard(int(numCounters)),
-		limits: codec.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
-			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
-		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
-			loop.Ticks(cfg.HoldTimeout), loop.Ticks(cfg.WriteTimeout), loop.Ticks(cfg.Grace),
-			loop.Ticks(cfg.PingTimeout)},
+		r: r, settings: s, board: loop.NewBoard(int(numCounters)),
 		// A quarter more holds than connections: few clients pipeline.
 		holds: table.NewHolds(r.Slots() + r.Slots()/4),
-		fixed: e.fixed,
 	}
-	w.gate = newGate(e, r)
 	w.setDate(time.Now())
-	w.styles = newStyles(cfg.CORS, &w.counters[ContentOverflow])
-	for i := range cfg.Origins {
-		l, err := r.NewLink(cfg.Origins[i].Name, e.addrs[i])
-		if err != nil {
-			return nil, err
-		}
-		w.nodes = append(w.nodes, newNode(&cfg.Origins[i], l, r.Now()))
-	}
-	return w, nil
+	w.styles = newStyles(s.cfg.CORS, &w.counters[ContentOverflow])
+	w.setAccess(s.access)
+	w.reconcile()
+	return w
 }
 
 func (w *worker) Open(c uint32) {
@@ -233,6 +217,7 @@ func (w *worker) Tick() {
 	for _, n := range w.nodes {
 		w.keepAlive(n)
 	}
+	w.dropLeft()
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.board.Post(w.counters[:])
 }

@@ -126,6 +126,7 @@ func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
 		plan: p, from: from, index: i, logs: logs, board: NewBoard(int(numCounters)),
 		wake: wake, ended: make(chan struct{}), conns: conns, wheel: table.NewWheel(conns, firstTick),
 		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
+		maxOutput: p.MaxOutputBytes, maxBuffered: p.MaxBufferedBytes,
 		now: firstTick, started: time.Now(), timer: -1,
 		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}, nil

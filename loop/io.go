@@ -69,7 +69,7 @@ func (r *Reactor) bill(c uint32, b uint32) bool {
 		return true // links are few and bounded by the largest frame and the high-water mark
 	}
 	r.bufs.bill(b)
-	if r.bufs.bytes <= r.plan.MaxBufferedBytes {
+	if r.bufs.bytes <= r.maxBuffered {
 		return true
 	}
 	r.counters[OverBudget]++
@@ -207,7 +207,7 @@ func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 		r.settle(c)
 	}
 	b := r.bufs.at(s.Out)
-	if waiting := len(b.B) - b.sent; waiting > 0 && waiting+len(head)+len(body) > r.plan.MaxOutputBytes {
+	if waiting := len(b.B) - b.sent; waiting > 0 && waiting+len(head)+len(body) > r.maxOutput {
 		r.counters[SlowReaders]++
 		r.end(c, CauseSlow)
 		return

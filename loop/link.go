@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync/atomic"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +23,7 @@ const (
 )
 
 const (
-	maxLinks            = 64
+	maxLinks            = 128 // as many as an edge may have, and those that a reload takes leave of
 	connectTimeoutTicks = 5_000 / TickMillis
 	minRetryTicks       = 200 / TickMillis
 	maxRetryTicks       = 5_000 / TickMillis
@@ -42,7 +42,7 @@ type Link struct {
 	Batch []byte // unsent bytes from sent on; the owner appends only
 
 	r       *Reactor
-	addr    *atomic.Pointer[netip.AddrPort]
+	addr    netip.AddrPort
 	state   linkState
 	conn    uint32
 	sent    int
@@ -50,21 +50,44 @@ type Link struct {
 	why     error
 	backoff uint32
 	retryAt uint32
+	removed bool
 }
 
 // ErrUnresolved says that the link's host name has no address yet.
 var ErrUnresolved = errors.New("the host name has not been resolved")
 
-// NewLink makes a link to whatever address addr holds at the time of dialling; it is dialled at the end of the turn.
-// Another goroutine may store a new address at any time.
-func (r *Reactor) NewLink(name string, addr *atomic.Pointer[netip.AddrPort]) (*Link, error) {
-	if len(r.links) == maxLinks {
-		return nil, fmt.Errorf("more than %d links", maxLinks)
+// NewLink makes a link to addr; it is dialled at the end of the turn. Without a valid address it fails until SetAddr
+// gives it one. Its index is the lowest that is free.
+func (r *Reactor) NewLink(name string, addr netip.AddrPort) (*Link, error) {
+	i := slices.Index(r.links, nil)
+	if i < 0 {
+		if i = len(r.links); i == maxLinks {
+			return nil, fmt.Errorf("more than %d links", maxLinks)
+		}
+		r.links = append(r.links, nil)
 	}
-	l := &Link{Name: name, Index: len(r.links), r: r, addr: addr}
-	r.links = append(r.links, l)
+	l := &Link{Name: name, Index: i, r: r, addr: addr}
+	r.links[i] = l
 	r.ring()
 	return l, nil
+}
+
+// SetAddr has the link dialled to addr from the next time on.
+func (l *Link) SetAddr(addr netip.AddrPort) { l.addr = addr }
+
+// Remove gives the link up for good, after what is in the batch has been offered to the kernel once. The owner hears no
+// more of it; its index is free when its connection has been closed.
+func (l *Link) Remove() {
+	if l.removed {
+		return
+	}
+	l.removed = true
+	if l.state == linkDown {
+		l.r.links[l.Index] = nil
+		return
+	}
+	l.flush()
+	l.r.end(l.conn, CauseOwner)
 }
 
 // Up says whether the link is connected.
@@ -87,7 +110,7 @@ func (l *Link) Settled() { l.backoff = 0 }
 // Fail closes the link after what is in the batch has been offered to the kernel once. The owner gets LinkDown with
 // why.
 func (l *Link) Fail(why error) {
-	if l.state == linkDown || l.why != nil {
+	if l.state == linkDown || l.why != nil || l.removed {
 		return
 	}
 	if l.state == linkUp {
@@ -99,7 +122,7 @@ func (l *Link) Fail(why error) {
 
 func (r *Reactor) retryLinks() {
 	for _, l := range r.links {
-		if l.state == linkDown && r.now >= l.retryAt {
+		if l != nil && l.state == linkDown && r.now >= l.retryAt {
 			l.dial()
 		}
 	}
@@ -108,6 +131,7 @@ func (r *Reactor) retryLinks() {
 func (r *Reactor) flushLinks() {
 	for _, l := range r.links {
 		switch {
+		case l == nil:
 		case l.state == linkDown && r.now >= l.retryAt:
 			l.dial()
 		case l.state == linkUp && l.dirty:
@@ -119,12 +143,12 @@ func (r *Reactor) flushLinks() {
 // dial begins to connect, without blocking.
 func (l *Link) dial() {
 	r := l.r
-	at := l.addr.Load()
-	if at == nil {
+	at := l.addr
+	if !at.IsValid() {
 		l.failed(ErrUnresolved)
 		return
 	}
-	fd, err := unix.Socket(family(*at), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := unix.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err == nil && fd >= len(r.byFD) {
 		_ = unix.Close(fd)
 		err = unix.EMFILE
@@ -134,7 +158,7 @@ func (l *Link) dial() {
 		return
 	}
 	if err = tune(fd, r.plan.KeepAlive); err == nil {
-		err = unix.Connect(fd, sockaddr(*at))
+		err = unix.Connect(fd, sockaddr(at))
 	}
 	if err != nil && err != unix.EINPROGRESS {
 		_ = unix.Close(fd)
@@ -156,7 +180,7 @@ func (l *Link) dial() {
 // linkConnected ends an attempt to connect a link, with err when there is no connection.
 func (r *Reactor) linkConnected(l *Link, c uint32, err error) {
 	if err != nil {
-		l.why = fmt.Errorf("connect %s: %w", l.addr.Load(), err)
+		l.why = fmt.Errorf("connect %s: %w", l.addr, err)
 		r.end(c, CauseReset)
 		return
 	}
@@ -221,6 +245,10 @@ func (r *Reactor) linkLost(l *Link, cause Cause) {
 	l.state, l.conn, l.why = linkDown, 0, nil
 	l.Batch, l.sent, l.dirty = l.Batch[:0], 0, false
 	l.schedule()
+	if l.removed {
+		r.links[l.Index] = nil
+		return
+	}
 	r.counters[LinkFailures]++
 	if wasUp {
 		r.handler.LinkDown(l, why)

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,12 +39,7 @@ func newPeer(t *testing.T) *peer {
 	return p
 }
 
-func (p *peer) addr() *atomic.Pointer[netip.AddrPort] {
-	ap := netip.MustParseAddrPort(p.Addr().String())
-	a := new(atomic.Pointer[netip.AddrPort])
-	a.Store(&ap)
-	return a
-}
+func (p *peer) addr() netip.AddrPort { return netip.MustParseAddrPort(p.Addr().String()) }
 
 // linked starts a reactor with one link to p.
 func linked(t *testing.T, p *peer, set func(r *Reactor, h *testHandler)) (*Group, *Link) {

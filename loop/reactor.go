@@ -73,6 +73,8 @@ type Reactor struct {
 	read  []byte
 	iov   [2][]byte
 
+	maxOutput, maxBuffered int // see Config; SetLimits
+
 	accept    acceptor
 	links     []*Link
 	now       uint32
@@ -321,6 +323,11 @@ func (r *Reactor) Conn(c uint32) *table.Conn { return r.conns.At(c) }
 
 // BufferedBytes is what is kept for connections, against MaxBufferedBytes.
 func (r *Reactor) BufferedBytes() int { return r.bufs.bytes }
+
+// SetLimits replaces Config's MaxOutputBytes and MaxBufferedBytes. What is there already stays.
+func (r *Reactor) SetLimits(maxOutputBytes, maxBufferedBytes int) {
+	r.maxOutput, r.maxBuffered = maxOutputBytes, maxBufferedBytes
+}
 
 // Peer is the address of connection c's other end; 127.0.0.1 for a client on a unix socket.
 func (r *Reactor) Peer(c uint32) netip.Addr { return netip.AddrFrom16(r.conns.At(c).Peer).Unmap() }

@@ -1,6 +1,9 @@
 package tests
 
 import (
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,5 +182,51 @@ func TestLogFormatAndLevel(t *testing.T) {
 	e.Signal(os.Interrupt)
 	if code := e.Wait(); code != 0 || strings.Contains(e.Text(), "INFO") {
 		t.Errorf("exit %d, said %s", code, e.Text())
+	}
+}
+
+// TestListeners: several at once, one of them a unix socket with its mode; --listen stands for all of them.
+func TestListeners(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "edge.sock")
+	file := configFile(t, `
+listeners:
+  - address: 127.0.0.1:0
+  - address: '[::1]:0'
+  - address: unix:`+socket+`
+    mode: 0600
+origins: [{name: a, address: '127.0.0.1:1'}]
+`)
+	e := rig.Serve(t, "edge", "--config", file)
+	_, six, _ := strings.Cut(e.Line(0, "listening on [::1]:"), "listening on ")
+	e.Line(0, "edge listening on unix:"+socket)
+	for network, at := range map[string]string{"tcp4": e.Addr, "tcp6": six, "unix": socket} {
+		c, err := net.Dial(network, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, "GET /http-bind HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+		if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
+			t.Errorf("%s: %.40q, %v", at, answer, err)
+		}
+	}
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	one := rig.Serve(t, "edge", "--config", file, "--listen", "127.0.0.1:0")
+	if line := one.Line(0, "edge started"); strings.Contains(line, "unix:") {
+		t.Errorf("--listen does not stand for all listeners: %s", line)
+	}
+	for entry, says := range map[string]string{
+		"{address: 127.0.0.1}":             ":1:23: listeners[0].address: 127.0.0.1: give host:port",
+		"{address: 'unix:sock'}":           ":1:23: listeners[0].address: unix:sock: give an absolute path",
+		"{address: 'unix:/s', mode: 0999}": ":1:40: listeners[0].mode: 0999: give an octal mode, for example 0660",
+		"{adress: 'unix:/s'}":              ":1:14: listeners[0].adress: unknown key: do you mean address?",
+	} {
+		bad := configFile(t, "listeners: ["+entry+"]\norigins: [{name: a, address: '127.0.0.1:1'}]\n")
+		code, said := rig.Run(t, "edge", "--config", bad, "--check-config")
+		if code != 2 || !strings.Contains(said, says) {
+			t.Errorf("%s: exit %d, %s", entry, code, said)
+		}
 	}
 }

@@ -25,7 +25,8 @@ func newEdge() *cobra.Command {
 		Long: `edge serves BOSH clients over HTTP/1.1 and hands their requests to one or more origins over
 multiplexed links.
 
-Send it SIGUSR1 to see its counters in the log. Put TLS in front of it (HAProxy, nginx, hitch).`,
+Send it SIGUSR1 to see its counters in the log, and SIGHUP to have it read its file again: what is wrong in
+any part changes nothing, what needs a restart is named in the log. Put TLS in front of it (HAProxy, nginx, hitch).`,
 		Example: `  megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279,b=10.0.0.3:5279 --secret-file secret
   megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000
   megaphone edge --config /etc/megaphone/edge.yml --check-config
@@ -44,7 +45,8 @@ Send it SIGUSR1 to see its counters in the log. Put TLS in front of it (HAProxy,
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", or(o.file, "flags"))
 				return nil
 			}
-			return runEdge(cmd.Context(), cfg, cmd.OutOrStdout())
+			load := func() (edge.Config, error) { return loadEdgeConfig(o.file, cmd.Flags()) }
+			return runEdge(cmd.Context(), cfg, load, cmd.OutOrStdout())
 		},
 	}
 	fs := cmd.Flags()
@@ -141,8 +143,8 @@ func loadEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, err err
 	return cfg, nil
 }
 
-// runEdge serves until ctx ends.
-func runEdge(ctx context.Context, cfg edge.Config, out io.Writer) error {
+// runEdge serves until ctx ends. load reads the configuration again.
+func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, error), out io.Writer) error {
 	setLog(cfg.LogLevel, cfg.LogFormat)
 	cfg.Level, cfg.Log = &logLevel, slog.Default()
 	if cfg.CheckHost == "on" {
@@ -156,13 +158,16 @@ func runEdge(ctx context.Context, cfg edge.Config, out io.Writer) error {
 	usr1, ignore := counterSignals() // before anyone is told that we listen, and may send one
 	defer ignore()
 	n, private := e.Reactors()
-	slog.Info("edge started", "listen", e.Addr().String(), "path", cfg.Path, "reactors", n, "private_tables", private,
-		"max_connections", cfg.MaxConnections, "origins", (&originsFlag{&cfg.Origins}).String(), "version", version)
-	fmt.Fprintf(out, "edge listening on %s\n", e.Addr())
-	return waitEdge(ctx, e, usr1)
+	slog.Info("edge started", "listen", strings.Join(e.Addrs(), ","), "path", cfg.Path, "reactors", n,
+		"private_tables", private, "max_connections", cfg.MaxConnections,
+		"origins", (&originsFlag{&cfg.Origins}).String(), "version", version)
+	for _, at := range e.Addrs() {
+		fmt.Fprintf(out, "edge listening on %s\n", at)
+	}
+	return waitEdge(ctx, e, usr1, func() { reloadEdge(e, load) })
 }
 
-// originsFlag reads NAME=HOST:PORT[,...].
+// originsFlag reads NAME=HOST:PORT[,...]; origins by DNS have no name.
 type originsFlag struct{ list *[]edge.Origin }
 
 func (f *originsFlag) Type() string { return "NAME=HOST:PORT" }
@@ -170,6 +175,10 @@ func (f *originsFlag) Type() string { return "NAME=HOST:PORT" }
 func (f *originsFlag) String() string {
 	var s []string
 	for _, o := range *f.list {
+		if o.Name == "" {
+			s = append(s, o.Address) // nodes from DNS
+			continue
+		}
 		s = append(s, o.Name+"="+o.Address)
 	}
 	return strings.Join(s, ",")
@@ -177,13 +186,34 @@ func (f *originsFlag) String() string {
 
 func (f *originsFlag) Set(v string) error {
 	for part := range strings.SplitSeq(v, ",") {
-		name, addr, ok := strings.Cut(strings.TrimSpace(part), "=")
-		if !ok {
+		part = strings.TrimSpace(part)
+		name, addr, ok := strings.Cut(part, "=")
+		switch {
+		case strings.HasPrefix(part, "dns:"), strings.HasPrefix(part, "dns+srv:"):
+			name, addr = "", part
+		case !ok:
 			return fmt.Errorf("%q: give NAME=HOST:PORT, for example a=127.0.0.1:5279", part)
 		}
 		*f.list = append(*f.list, edge.Origin{Name: name, Address: addr})
 	}
 	return nil
+}
+
+// reloadEdge puts in force what the file says now.
+func reloadEdge(e *edge.Edge, load func() (edge.Config, error)) {
+	cfg, err := load()
+	var restart []string
+	if err == nil {
+		restart, err = e.Reload(cfg)
+	}
+	switch {
+	case err != nil:
+		slog.Error("reload refused; what was in force stays", "error", err)
+	case len(restart) > 0:
+		slog.Warn("reloaded, but for what needs a restart", "restart", strings.Join(restart, ","))
+	default:
+		slog.Info("reloaded")
+	}
 }
 
 // counterSignals delivers SIGUSR1 from now on until ignore is called.
@@ -193,8 +223,8 @@ func counterSignals() (usr1 chan os.Signal, ignore func()) {
 	return usr1, func() { signal.Stop(usr1) }
 }
 
-// waitEdge logs the counters on SIGUSR1 until ctx ends or a reactor fails.
-func waitEdge(ctx context.Context, e *edge.Edge, usr1 <-chan os.Signal) error {
+// waitEdge logs the counters on SIGUSR1, and reloads on SIGHUP, until ctx ends or a reactor fails.
+func waitEdge(ctx context.Context, e *edge.Edge, usr1 <-chan os.Signal, reload func()) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -204,6 +234,8 @@ func waitEdge(ctx context.Context, e *edge.Edge, usr1 <-chan os.Signal) error {
 			return err
 		case <-usr1:
 			slog.Info("counters", "counters", nonZero(e.Stats()))
+		case <-hangUps:
+			reload()
 		}
 	}
 }

@@ -24,6 +24,9 @@ const (
 // usageError is a mistake in what the user said, not in the world.
 type usageError struct{ error }
 
+// hangUps delivers SIGHUP to the edge, for which it is no reason to end.
+var hangUps = make(chan os.Signal, 1)
+
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
@@ -31,6 +34,9 @@ func run(args []string) int {
 	defer stop()
 	root := newRoot()
 	root.SetArgs(args)
+	if cmd, _, err := root.Find(args); err == nil && cmd.Name() == "edge" {
+		signal.Notify(hangUps, syscall.SIGHUP) // first of all: one that comes while it starts is for it too
+	}
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	var status statusError

@@ -1,0 +1,65 @@
+package edge
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// watchNames looks the origins up again and again until ctx ends, and has the reactors follow what has changed.
+func (e *Edge) watchNames(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(e.settings().cfg.ResolveInterval):
+		}
+		e.lookAgain(ctx)
+	}
+}
+
+// lookAgain looks the origins up and puts in force where they are now, unless a reload has come in between.
+func (e *Edge) lookAgain(ctx context.Context) {
+	s := e.settings()
+	if !slices.ContainsFunc(s.cfg.Origins, func(o Origin) bool { return o.named() }) {
+		return
+	}
+	places, waiting := e.directory.find(ctx, s.cfg.Origins)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.current == s && (waiting != s.waiting || !slices.EqualFunc(places, s.places, place.equal)) {
+		e.put(newSettings(s.cfg, places, waiting))
+	}
+}
+
+func (p place) equal(q place) bool {
+	return p.Name == q.Name && p.Address == q.Address && p.addr == q.addr && p.Weight == q.Weight &&
+		p.priority == q.priority
+}
+
+// logPlaces says what became of the nodes.
+func logPlaces(log *slog.Logger, old, now []place) {
+	named := func(list []place, name string) *place {
+		for i := range list {
+			if list[i].Name == name {
+				return &list[i]
+			}
+		}
+		return nil
+	}
+	for i := range now {
+		switch p, was := &now[i], named(old, now[i].Name); {
+		case was == nil:
+			log.Info("origin added", "origin", p.Name, "address", p.Address)
+		case was.addr != p.addr && p.addr.IsValid():
+			log.Info("origin moved", "origin", p.Name, "address", p.addr.String())
+		}
+	}
+	for i := range old {
+		if named(now, old[i].Name) == nil {
+			log.Info("origin leaves: no new sessions to it, and it is dropped when its links are lost",
+				"origin", old[i].Name)
+		}
+	}
+}

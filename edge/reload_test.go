@@ -1,0 +1,249 @@
+package edge
+
+import (
+	"log/slog"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"megaphone/codec"
+)
+
+// configOf is the configuration of a test's edge with changes.
+func configOf(e *Edge, set func(c *Config)) Config {
+	cfg := e.settings().cfg
+	cfg.Origins = slices.Clone(cfg.Origins)
+	set(&cfg)
+	return cfg
+}
+
+func reload(t testing.TB, e *Edge, set func(c *Config)) {
+	t.Helper()
+	restart, err := e.Reload(configOf(e, set))
+	if err != nil || len(restart) > 0 {
+		t.Fatalf("reload: %v, to be restarted: %q", err, restart)
+	}
+}
+
+func tagged(sid, node string) string {
+	tag := codec.NodeTag(node)
+	return sid + "." + string(tag[:])
+}
+
+func TestReloadOfLimits(t *testing.T) {
+	e, l := one(t, nil)
+	c := connect(t, e)
+	big := "<body sid='s' rid='1' " + ns + ">" + strings.Repeat("x", 4000) + "</body>"
+	c.post(big)
+	l.reply(l.next().id, "<body/>")
+	c.get().want(t, 200, "<body/>")
+	c.post(empty("s", 2)) // held across the reload
+	held := l.next()
+	reload(t, e, func(c *Config) {
+		c.MaxBodyBytes, c.MaxPipelined, c.MaxOutputBytes, c.Path = 2000, 2, 5000, "/bosh"
+	})
+	l.reply(held.id, "<body n='1'/>")
+	c.get().want(t, 200, "n='1'")
+	c.post(empty("s", 3))
+	c.get().want(t, 404, "/bosh")
+	c.send(strings.Replace(postText(big), "/http-bind", "/bosh", 1))
+	c.get().want(t, 413, "")
+	c.closed()
+	e.group.Do(func(r reactor, h handler) {
+		if w := h.(*worker); w.cfg.MaxPipelined != 2 {
+			t.Errorf("max-pipelined is %d", w.cfg.MaxPipelined)
+		}
+	})
+}
+
+// TestReloadOfAMistakeChangesNothing, and says what it is.
+func TestReloadOfAMistakeChangesNothing(t *testing.T) {
+	var level slog.LevelVar
+	e, l := one(t, func(c *Config) { c.Level = &level })
+	before := e.settings()
+	for _, c := range []struct {
+		set  func(c *Config)
+		says string
+	}{
+		{func(c *Config) { c.MaxBodyBytes, c.MaxPipelined = 2000, 999 }, "max-pipelined: 999: use 1 to 200"},
+		{func(c *Config) { c.LogLevel, c.Path = "debug", "x" }, "path: x"},
+		{func(c *Config) { c.Origins = nil }, "origins: none"},
+		{func(c *Config) { c.SecretFile = "/nowhere" }, "secret-file"},
+		{func(c *Config) { c.Tags, c.Origins = "off", append(c.Origins, Origin{Name: "b", Address: "b:1"}) },
+			"node-tags: off"},
+	} {
+		if _, err := e.Reload(configOf(e, c.set)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("want %q: %v", c.says, err)
+		}
+	}
+	if e.settings() != before || level.Level() != slog.LevelInfo {
+		t.Error("a mistake was put in force in part")
+	}
+	c := connect(t, e)
+	c.post(empty("s", 1))
+	l.reply(l.next().id, "<body/>")
+	c.get().want(t, 200, "<body/>")
+	reload(t, e, func(c *Config) { c.LogLevel = "debug" })
+	if level.Level() != slog.LevelDebug {
+		t.Errorf("the level is %v", level.Level())
+	}
+}
+
+// TestReloadNamesWhatNeedsARestart and keeps that as it was, also when it would not go with the rest.
+func TestReloadNamesWhatNeedsARestart(t *testing.T) {
+	e, _ := one(t, func(c *Config) { c.Tags = "off" })
+	restart, err := e.Reload(configOf(e, func(c *Config) {
+		c.Listen, c.Listeners = "", []Listener{{Address: "127.0.0.1:0"}}
+		c.MaxConnections, c.Reactors, c.Name, c.LogFormat, c.MaxPipelined = 7, 3, "other", "json", 3
+	}))
+	want := []string{"listen", "listeners", "name", "log-format", "reactors", "max-connections"}
+	if err != nil || !slices.Equal(restart, want) {
+		t.Errorf("to be restarted: %q, %v; want %q", restart, err, want)
+	}
+	if got := e.settings().cfg; got.MaxConnections != 1000 || got.Name != "edge-test" || got.MaxPipelined != 3 ||
+		len(got.Listeners) != 0 {
+		t.Errorf("in force: %+v", got)
+	}
+	_, err = e.Reload(configOf(e, func(c *Config) {
+		c.Tags, c.Origins = "on", append(c.Origins, Origin{Name: "b", Address: "127.0.0.1:1"})
+	}))
+	if err == nil || !strings.Contains(err.Error(), "node-tags: off") ||
+		!strings.Contains(err.Error(), "node-tags needs a restart") {
+		t.Errorf("a second origin with tags off: %v", err)
+	}
+	var listeners = []Listener{{Address: "a:1", Mode: 0o600}, {Address: "b:1"}}
+	now := []Listener{{Address: "a:1", Mode: 0o660}, {Address: "c:1"}}
+	if got, ok := keepInList("listeners", &listeners, &now); !ok || !reflect.DeepEqual(now, listeners) ||
+		!slices.Equal(got, []string{"listeners[0].mode", "listeners[1].address"}) {
+		t.Errorf("of entries: %q, now %v", got, now)
+	}
+}
+
+// TestReloadOfCORS: also for requests that are held.
+func TestReloadOfCORS(t *testing.T) {
+	const a, b, d = "https://a.example", "https://b.example", "https://d.example"
+	e, l := one(t, func(c *Config) { c.CORS = []string{a, b} })
+	var clients []*client
+	var held []request
+	for i, origin := range []string{a, b, d} {
+		c := connect(t, e)
+		c.post(empty([]string{"s.~dGV4dC9odG1s", "s.~dGV4dC9odG1s", "s"}[i], 1), "Origin: "+origin+"\r\n")
+		clients, held = append(clients, c), append(held, l.next())
+	}
+	reload(t, e, func(c *Config) { c.CORS = []string{d, b} })
+	allowed := func(r response) string { return r.Header.Get("Access-Control-Allow-Origin") }
+	for i, want := range []string{"", b, ""} {
+		l.reply(held[i].id, "<body/>")
+		r := clients[i].get().want(t, 200, "<body/>")
+		if allowed(r) != want {
+			t.Errorf("held request %d: allowed %q, want %q", i, allowed(r), want)
+		}
+		if kind := r.Header.Get("Content-Type"); (kind == "text/html") != (i < 2) {
+			t.Errorf("held request %d: Content-Type %q", i, kind)
+		}
+	}
+	for _, x := range []struct{ origin, want string }{{a, ""}, {b, b}, {d, d}} {
+		clients[0].post(empty("s", 2), "Origin: "+x.origin+"\r\n")
+		l.reply(l.next().id, "<body/>")
+		if r := clients[0].get().want(t, 200, "<body/>"); allowed(r) != x.want {
+			t.Errorf("%s: allowed %q, want %q", x.origin, allowed(r), x.want)
+		}
+	}
+	reload(t, e, func(c *Config) { c.CORS = []string{"*"} })
+	clients[0].post(empty("s", 3), "Origin: "+a+"\r\n")
+	l.reply(l.next().id, "<body/>")
+	if r := clients[0].get().want(t, 200, "<body/>"); allowed(r) != "*" {
+		t.Errorf("allowed %q, want *", allowed(r))
+	}
+}
+
+// TestReloadOfTheSecret: links that are up stay; the next one is made with the new secret.
+func TestReloadOfTheSecret(t *testing.T) {
+	old, fresh := []byte("the old secret is this"), []byte("the new secret is this")
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, func(c *Config) { c.Secret = old }, o)
+	prove := func(secret []byte) *fakeLink {
+		t.Helper()
+		l := o.raw()
+		l.say(helloLine("a", 0))
+		line := strings.TrimSuffix(string(l.readFrame().Contents), "\n")
+		h, err := codec.ParseHello([]byte(strings.TrimPrefix(line, "hello ")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var theirs [16]byte
+		for i := range theirs {
+			theirs[i] = byte(i)
+		}
+		if want := codec.LinkMAC(secret, "edge", &theirs, &h.Nonce, h.Name); h.MAC != want {
+			t.Fatal("the edge proves another secret")
+		}
+		if string(secret) == string(old) { // in the middle of the handshake
+			reload(t, e, func(c *Config) { c.Secret = fresh })
+		}
+		w := codec.Welcome{HasMAC: true, MAC: codec.LinkMAC(secret, "origin", &h.Nonce, &theirs, h.Name)}
+		l.say(string(codec.AppendWelcome(nil, &w)))
+		go l.pump()
+		return l
+	}
+	l := prove(old)
+	until(t, e, LinksUp, 1)
+	l.Close()
+	waitDown(t, e)
+	e.Advance(60)
+	prove(fresh)
+	until(t, e, LinksUp, 2)
+}
+
+// waitDown waits until the edge's first link is down.
+func waitDown(t testing.TB, e *Edge) {
+	t.Helper()
+	waitFor(t, e, func(w *worker) bool { return w.nodes[0].stage == stageDown })
+}
+
+// waitFor waits until the edge's reactor fulfils ok.
+func waitFor(t testing.TB, e *Edge, ok func(w *worker) bool) {
+	t.Helper()
+	for turns := 0; ; turns++ {
+		done := false
+		e.group.Do(func(_ reactor, h handler) { done = ok(h.(*worker)) })
+		if done {
+			return
+		}
+		if turns == 1_000_000 {
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+// TestReloadUnderLoad: requests go on while the configuration changes all the time, and each gets its own reply.
+func TestReloadUnderLoad(t *testing.T) {
+	e, l := one(t, nil)
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		for i := range 200 {
+			cors := [][]string{{"*"}, {"https://a.example"}, {"https://b.example", "https://a.example"}}[i%3]
+			cfg := configOf(e, func(c *Config) { c.CORS, c.MaxBodyBytes = cors, 100_000+i })
+			if _, err := e.Reload(cfg); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	c := connect(t, e)
+	for rid := 1; ; rid++ {
+		text := http.StatusText(200 + rid%3)
+		c.post(empty("s.~dGV4dC9odG1s", rid), "Origin: https://a.example\r\n")
+		l.reply(l.next().id, "<body>"+text+"</body>")
+		if r := c.get().want(t, 200, text); r.Header.Get("Content-Type") != "text/html" {
+			t.Fatalf("Content-Type %q", r.Header.Get("Content-Type"))
+		}
+		select {
+		case <-stop:
+			return
+		default:
+		}
+	}
+}

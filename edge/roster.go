@@ -1,0 +1,91 @@
+package edge
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+)
+
+// A reactor's nodes follow the places of its settings. A node that has no place any more leaves: it gets no new
+// sessions, the sessions that it has go on, and when it has been down for longer than the grace it is dropped, and they
+// with it. So an origin is taken out of the configuration first, and stopped when its users have gone.
+
+var errMoved = errors.New("the configuration gives it another address")
+
+// reconcile makes nodes for new places, has nodes without one leave, and tells the others what is new.
+func (w *worker) reconcile() {
+	w.behind = false
+	for _, n := range w.nodes {
+		n.leaving = true
+	}
+	w.sole = nil
+	for i := range w.places {
+		p := &w.places[i]
+		n := w.named(p.Name)
+		if n == nil {
+			n = w.join(p)
+		} else {
+			n.take(p)
+		}
+		if i == 0 {
+			w.sole = n
+		}
+	}
+}
+
+// join makes a node and its link. While there is no link to be had, because too many are still being closed, it is
+// tried again with each tick.
+func (w *worker) join(p *place) *node {
+	l, err := w.r.NewLink(p.Name, p.addr)
+	if err != nil {
+		w.behind = true
+		w.r.LogLimited(&w.linkLog, slog.LevelWarn, "origin has to wait for a link", "origin", p.Name,
+			"error", err.Error())
+		return nil
+	}
+	n := newNode(p, l, w.r.Now())
+	w.nodes = append(w.nodes, n)
+	for l.Index >= len(w.byLink) {
+		w.byLink = append(w.byLink, nil)
+	}
+	w.byLink[l.Index] = n
+	return n
+}
+
+// take has a node follow what its place says now.
+func (n *node) take(p *place) {
+	moved := n.cfg.Address != p.Address
+	n.cfg, n.leaving = p, false
+	if moved || p.addr.IsValid() {
+		n.link.SetAddr(p.addr)
+	}
+	if moved {
+		n.link.Fail(errMoved)
+	}
+}
+
+// named is the node with the given name, or nil.
+func (w *worker) named(name string) *node {
+	for _, n := range w.nodes {
+		if n.cfg.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// dropLeft drops the nodes that have left, and makes those that had to wait.
+func (w *worker) dropLeft() {
+	w.nodes = slices.DeleteFunc(w.nodes, func(n *node) bool {
+		if !n.leaving || w.verdict(n) != nodeGone {
+			return false
+		}
+		n.link.Remove()
+		w.byLink[n.link.Index] = nil
+		w.log(slog.LevelInfo, "origin dropped", "origin", n.cfg.Name)
+		return true
+	})
+	if w.behind {
+		w.reconcile()
+	}
+}

@@ -1,0 +1,114 @@
+package edge
+
+import (
+	"net/netip"
+	"slices"
+
+	"megaphone/codec"
+	"megaphone/loop"
+)
+
+// settings is all that a reload may change, in the form in which a reactor uses it. It is never changed: whoever has
+// something new makes another one and hands it to each reactor, which alone reads its own pointer to it. So the hot
+// path needs no lock, and no request ever sees half of a reload.
+type settings struct {
+	cfg     Config
+	limits  codec.Limits
+	times   times
+	fixed   *fixed
+	access  *access
+	places  []place
+	waiting bool   // a name among the origins has not been found yet
+	tags    bool   // session IDs end with the tag of their node
+	plain   string // the node of the sessions that began before they did, if there may be any
+}
+
+// times is the configured durations in ticks.
+type times struct{ head, body, idle, hold, write, grace, ping uint32 }
+
+// place is where a node is, and what the configuration says of it.
+type place struct {
+	Origin
+	addr     netip.AddrPort // not valid: its name has not been found yet
+	priority uint16         // new sessions go to the lowest one of those that are healthy (RFC 2782)
+}
+
+// newSettings makes settings of a configuration with its defaults that Validate has seen, and of the nodes that were
+// found for it.
+func newSettings(cfg Config, places []place, waiting bool) *settings {
+	return &settings{
+		cfg: cfg, fixed: newFixed(&cfg), access: newAccess(&cfg),
+		places: places, waiting: waiting, tags: wantsTags(&cfg),
+		limits: codec.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
+			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
+		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
+			loop.Ticks(cfg.HoldTimeout), loop.Ticks(cfg.WriteTimeout), loop.Ticks(cfg.Grace),
+			loop.Ticks(cfg.PingTimeout)},
+	}
+}
+
+// wantsTags says whether sessions must be told apart by their nodes.
+func wantsTags(cfg *Config) bool {
+	return cfg.Tags == "on" || cfg.Tags == "auto" && (len(cfg.Origins) > 1 || cfg.Origins[0].discovered())
+}
+
+// after makes s follow what was in force before. With node-tags: auto, an edge that began with one node marks sessions
+// from the day on which another one comes; the sessions from before are those of the one that was there. It never goes
+// back, as a marked session would lose its node.
+func (s *settings) after(old *settings) {
+	s.access.after(old.access)
+	alone := len(old.places) == 1 && len(s.places) == 1 && old.places[0].Name == s.places[0].Name
+	switch {
+	case s.cfg.Tags == "off":
+	case old.tags:
+		s.tags, s.plain = true, old.plain
+	case !alone && len(old.places) == 1:
+		s.tags, s.plain = true, old.places[0].Name
+	}
+}
+
+// apply puts settings in force from the next request on.
+func (w *worker) apply(s *settings) {
+	old := w.settings
+	w.settings = s
+	w.r.SetLimits(s.cfg.MaxOutputBytes, s.cfg.MaxBufferedBytes)
+	if !slices.Equal(old.cfg.CORS, s.cfg.CORS) {
+		w.restyle()
+	}
+	w.setAccess(s.access)
+	w.reconcile()
+}
+
+// restyle gives held requests the styles of the web origins as they are now. A request from one that is allowed no more
+// gets the answer that any page gets.
+func (w *worker) restyle() {
+	old := w.styles
+	w.styles = newStyles(w.cfg.CORS, &w.counters[ContentOverflow])
+	for _, encoded := range old.encoded[1:] {
+		w.styles.learn(encoded) // in the same order, so contents keep their numbers
+	}
+	left := w.holds.Len()
+	for i := uint32(1); left > 0 && i <= uint32(w.holds.Cap()); i++ {
+		h, live := w.holds.HandleAt(i)
+		if !live {
+			continue
+		}
+		left--
+		hold := w.holds.Resolve(h)
+		hold.Style = w.styles.from(old, hold.Style)
+	}
+}
+
+// from is the number of the style that is what number n was among the old ones.
+func (s *styles) from(old *styles, n uint16) uint16 {
+	content, o := int(n)/old.origins(), int(n)%old.origins()
+	now := 0
+	if o > 0 {
+		for i, a := range s.allowed {
+			if a == old.allowed[o-1] {
+				now = i + 1
+			}
+		}
+	}
+	return uint16(content*s.origins() + now)
+}
