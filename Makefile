@@ -5,7 +5,7 @@ FUZZTIME ?= 20s
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test check bench bench-million bench-peers fuzz qemu-tune clean format vet lint race invariants setup-run setup-test
+.PHONY: help run run-ejabberd build test check bench bench-million bench-peers bench-takeover fuzz qemu-tune clean format vet lint race invariants setup-run setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench-million: ## hold a million sessions on this machine, and measure; ten minu
 
 bench-peers: ## nginx, HAProxy and Pushpin beside the edge; ten minutes (ARGS=--help)
 	scripts/bench-peers.sh $(ARGS)
+
+bench-takeover: build ## ten upgrades of an edge under the chat of 50,000 sessions; three minutes
+	go run ./bench/takeover $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZTIME=20s
 	scripts/fuzz.sh $(FUZZTIME)

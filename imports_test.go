@@ -16,17 +16,18 @@ const module = "megaphone"
 // layers says what each part of the tree may import of the others. A part is the first element of the path;
 // origin's packages may import each other.
 var layers = map[string][]string{
-	"cmd":    {"edge", "origin", "load", "loop", "table", "codec", "tuning"},
-	"bench":  {"bench", "edge", "origin", "load", "loop", "table", "codec"},
-	"edge":   {"loop", "table", "limit", "codec", "tuning"},
-	"origin": {"origin", "loop", "table", "codec", "tuning"},
-	"load":   {"loop", "table", "codec", "tuning"},
-	"loop":   {"table", "codec", "tuning"},
-	"table":  {},
-	"limit":  {},
-	"codec":  {},
-	"tuning": {},
-	".":      {},
+	"cmd":      {"edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning"},
+	"bench":    {"bench", "edge", "origin", "load", "loop", "table", "codec"},
+	"edge":     {"loop", "table", "limit", "codec", "tuning"},
+	"origin":   {"origin", "loop", "table", "codec", "tuning"},
+	"load":     {"loop", "table", "codec", "tuning"},
+	"takeover": {"loop"},
+	"loop":     {"table", "codec", "tuning"},
+	"table":    {},
+	"limit":    {},
+	"codec":    {},
+	"tuning":   {},
+	".":        {},
 }
 
 // pure parts know bytes and numbers only: what comes in are arguments, also what time it is.

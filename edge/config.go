@@ -67,6 +67,7 @@ type Config struct {
 	LogLevel         string   // debug, info, warn, error
 	LogFormat        string   // text, json
 	CheckHost        string   // on, off: warn at start of what the host lacks
+	TakeoverSocket   string   // path; a successor asks there for the listeners
 
 	AddressConnections     int // of one client address at once; 0: any number
 	AddressConnectionRate  int // new ones a second
@@ -82,13 +83,17 @@ type Config struct {
 	Grace           time.Duration // a lost node is expected back for this long
 	ResolveInterval time.Duration // between two look-ups of origins by name
 	PingTimeout     time.Duration // a link without a byte is dead after this long
+	DrainTimeout    time.Duration // after SIGTERM or a takeover; then who is left is cut off
+	DrainJitter     time.Duration // over this time holds are released and idle connections closed
 
 	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
 	Resolver    Resolver        // default net.DefaultResolver
 	Secret      []byte          // in place of SecretFile
 	Pages       map[string]Page // by path
 	Log         *slog.Logger
-	ManualTicks bool // time moves by Edge.Advance (tests)
+	ManualTicks bool            // time moves by Edge.Advance (tests)
+	Inherited   []loop.Listener // sockets of other processes; those of our listeners are adopted
+	AcceptLater bool            // accept nobody before Edge.Accept
 }
 
 // Defaults, with their reasons.
@@ -106,6 +111,8 @@ const (
 	DefaultWriteTimeout = 30 * time.Second
 	DefaultGrace        = 30 * time.Second
 	DefaultPingTimeout  = 15 * time.Second
+	DefaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
+	DefaultDrainJitter  = 10 * time.Second // a million clients that come back at once are a storm for the next edge
 
 	DefaultResolveInterval = 30 * time.Second
 )
@@ -139,6 +146,8 @@ func (c Config) WithDefaults() Config {
 	set(&c.WriteTimeout, DefaultWriteTimeout)
 	set(&c.Grace, DefaultGrace)
 	set(&c.PingTimeout, DefaultPingTimeout)
+	set(&c.DrainTimeout, DefaultDrainTimeout)
+	set(&c.DrainJitter, DefaultDrainJitter)
 	set(&c.ResolveInterval, DefaultResolveInterval)
 	if c.Name == "" {
 		host, _ := os.Hostname()

@@ -43,6 +43,8 @@ const (
 	AddressConnectionRate                // connections of an address that had opened many
 	AddressRequests                      // requests of an address that had made many: 429, 503
 	AddressUncounted                     // connections that no limit was held for, for want of an entry
+	DrainReleases                        // holds that origins were asked to release, while draining
+	DrainCuts                            // connections that were not done at the end of DrainTimeout
 	HeldNow                              // gauge: requests being held
 	numCounters
 )
@@ -54,5 +56,5 @@ var CounterNames = [numCounters]string{
 	"unknown_tags", "node_gone", "retries", "link_full", "table_full", "too_large", "head_timeouts", "body_timeouts",
 	"idle_timeouts", "write_stalls", "content_overflow", "links_up", "link_errors", "auth_failures", "ping_timeouts",
 	"unknown_verbs", "proxy_untrusted", "proxy_malformed", "forwarded_unknown", "address_connections",
-	"address_connection_rate", "address_requests", "address_uncounted", "held_now",
+	"address_connection_rate", "address_requests", "address_uncounted", "drain_releases", "drain_cuts", "held_now",
 }

@@ -202,6 +202,38 @@ func TestOriginsAreLookedUpAgain(t *testing.T) {
 	c.get().want(t, 200, "item-not-found")
 }
 
+// between is a resolver in whose look-ups something else happens.
+type between struct {
+	Resolver
+	happens func()
+}
+
+func (b *between) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	b.happens()
+	return b.Resolver.LookupNetIP(ctx, network, host)
+}
+
+// TestReloadDuringALookUp: what was looked up for the configuration from before is not put in force over it.
+func TestReloadDuringALookUp(t *testing.T) {
+	s := newNameServer(t)
+	s.ips["a.example.org"] = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	b := &between{s.resolver(), func() {}}
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, func(c *Config) {
+		c.Resolver, c.Origins = b, []Origin{{Name: "a", Address: "a.example.org:1"}}
+	})
+	b.happens = func() {
+		s.set(func() { s.ips["a.example.org"] = []netip.Addr{netip.MustParseAddr("127.0.0.2")} })
+		reload(t, e, func(c *Config) { c.Origins[0].Address = o.addr() })
+	}
+	e.lookAgain(t.Context())
+	if got := e.settings().places[0]; got.Address != o.addr() || got.addr.String() != o.addr() {
+		t.Errorf("in force: %+v", got)
+	}
+	e.Advance(60) // it has been dialled in vain
+	o.link()
+}
+
 // TestOriginsNeverFound: clients are told so when the grace has passed.
 func TestOriginsNeverFound(t *testing.T) {
 	s := newNameServer(t)

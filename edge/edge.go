@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"megaphone/loop"
 )
@@ -14,6 +15,8 @@ type Edge struct {
 	cfg       Config // as at the start; what a reload may change is in current
 	group     *loop.Group
 	workers   []*worker
+	adopted   []string
+	draining  atomic.Bool
 	directory *directory
 
 	ending    context.Context // ends with Stop
@@ -49,8 +52,10 @@ func Start(cfg Config) (*Edge, error) {
 	for _, l := range cfg.listeners() {
 		listen = append(listen, loop.Listener{Address: l.Address, Mode: l.Mode})
 	}
+	e.adopted = adopt(listen, cfg.Inherited)
 	e.group, err = loop.Start(loop.Config{
 		Listen:           listen,
+		AcceptLater:      cfg.AcceptLater,
 		Reactors:         cfg.Reactors,
 		MaxConnections:   cfg.MaxConnections,
 		Tables:           tables,

@@ -57,6 +57,9 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	if w.gate != nil {
 		w.findClient(c, p[:h.Bytes])
 	}
+	if w.leaving.draining {
+		h.KeepAlive = false
+	}
 	if !h.KeepAlive {
 		s.Phase = uint8(phaseLast)
 	} else {

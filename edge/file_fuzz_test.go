@@ -14,8 +14,8 @@ import (
 func FuzzFile(f *testing.F) {
 	f.Add(Example())
 	for _, s := range []string{"", "---\n", "a: b\n---\n", "a: b\n...\nc: d\n", "- a\n", "path: [\n",
-		"origins: [{name: a}]\n", "? a\n: b\n",
-		"a: &x b\npath: *x\n", "path: |\n  x\n", "<<: {path: /x}\n", "path: !!binary aGk=\n", "\t", "{", "grace: 1s # c\n"} {
+		"origins: [{name: a}]\n", "? a\n: b\n", "a: &x b\npath: *x\n", "path: |\n  x\n", "<<: {path: /x}\n",
+		"path: !!binary aGk=\n", "\t", "{", "grace: 1s # c\n"} {
 		f.Add(s)
 	}
 	place := regexp.MustCompile(`^config: f:(\d+):(\d+): (?s:.)*\n  (\d+) \| (.*)\n +\| *\^$`)

@@ -87,7 +87,7 @@ func (w *worker) setAccess(a *access) {
 		return
 	}
 	if a.table != nil && w.gate.entries == nil {
-		w.gate.entries = make([]limit.Entry, w.r.AllSlots()+1)
+		w.gate.entries = make([]limit.Entry, w.r.Capacity()+1)
 	}
 }
 

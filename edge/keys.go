@@ -112,6 +112,18 @@ var configKeys = []Key[Config]{
 		Value: func(c *Config) any { return &c.ResolveInterval }},
 	{Name: "ping-timeout", Doc: "a link without a byte is given up", Reload: true,
 		Value: func(c *Config) any { return &c.PingTimeout }},
+
+	{Name: "takeover-socket", Doc: "unix socket `path` where a successor asks for the listening sockets (--takeover)",
+		More:   "Of the same user only. Left out: nobody can take over.",
+		Sample: "/run/megaphone/takeover.sock",
+		Value:  func(c *Config) any { return &c.TakeoverSocket }},
+	{Name: "drain-timeout", Doc: "for clients to leave, after SIGTERM or a takeover, then they are cut off",
+		Reload: true,
+		More:   "Origins that cannot release requests hold them for their wait, which is 60s with most clients.",
+		Value:  func(c *Config) any { return &c.DrainTimeout }},
+	{Name: "drain-jitter",
+		Doc: "time over which holds are released and idle connections closed, while draining", Reload: true,
+		Value: func(c *Config) any { return &c.DrainJitter }},
 }
 
 // listenerKeys are the keys of one entry of listeners.

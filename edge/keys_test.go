@@ -68,7 +68,7 @@ func TestExampleSamples(t *testing.T) {
 // TestEveryFieldHasAKey but for those that only a program can set.
 func TestEveryFieldHasAKey(t *testing.T) {
 	have := fieldsOf(configKeys, nil)
-	have = append(have, "Level", "Secret", "Pages", "Log", "Resolver", "ManualTicks")
+	have = append(have, "Level", "Secret", "Pages", "Log", "Resolver", "ManualTicks", "Inherited", "AcceptLater")
 	checkFields(t, reflect.TypeFor[Config](), have)
 	checkFields(t, reflect.TypeFor[Origin](), fieldsOf(originKeys, nil))
 	checkFields(t, reflect.TypeFor[Listener](), fieldsOf(listenerKeys, nil))

@@ -15,6 +15,7 @@ const (
 	holdKeep                       // an HTTP/1.0 client that asked for keep-alive
 	holdReady                      // the whole response is in early.at(Reply); it waits for its turn
 	holdOrphan                     // no origin has it, or none has it any more
+	holdReleased                   // the origin has been asked to release it
 )
 
 // early keeps responses that are ready before those of earlier requests on the same connection.
@@ -128,6 +129,7 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body []byte) {
 	c := hold.Conn
 	s := w.r.Conn(c)
+	w.takeLeave(h, hold, s)
 	style := w.styles.at(hold.Style)
 	var tag []byte
 	switch {

@@ -46,6 +46,7 @@ type worker struct {
 	sole     *node   // the one that all sessions belong to, when they have no tags
 	behind   bool    // a place has no node yet
 	styles   *styles
+	leaving  leaving
 	counters [numCounters]uint64
 	board    *loop.Board
 
@@ -218,6 +219,9 @@ func (w *worker) Tick() {
 		w.keepAlive(n)
 	}
 	w.dropLeft()
+	if w.leaving.draining {
+		w.drainTick()
+	}
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.board.Post(w.counters[:])
 }

@@ -1,6 +1,9 @@
 package loop
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Listeners are the listeners with copies of all their sockets, for another group, in this process or another, to serve
 // as its Config.Listen. The caller closes the files.
@@ -50,4 +53,26 @@ func (g *Group) Behind() (most time.Duration) {
 		most = max(most, time.Since(r.started)-time.Duration(r.turned.Load()))
 	}
 	return most
+}
+
+// Keeps says of each listener whether its address is among those given, in the form that Listeners has them.
+func (g *Group) Keeps(addresses []string) (kept []bool) {
+	for _, l := range g.listens {
+		kept = append(kept, slices.Contains(addresses, l.String()))
+	}
+	return kept
+}
+
+// SameAddress says whether two listeners' addresses are one.
+func SameAddress(a, b string) bool {
+	if a == b {
+		return true
+	}
+	_, isUnix := unixPath(a)
+	if _, also := unixPath(b); isUnix || also {
+		return false
+	}
+	x, errX := resolveListen(a)
+	y, errY := resolveListen(b)
+	return errX == nil && errY == nil && x == y
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -98,7 +99,7 @@ func (l *listening) name() error {
 func (l *listening) inherit(files []*os.File) error {
 	var first error
 	for _, f := range files {
-		fd, err := takeFile(f)
+		fd, err := takeFile(f, true)
 		if err == nil {
 			l.fds = append(l.fds, fd)
 		} else if first == nil {
@@ -111,8 +112,11 @@ func (l *listening) inherit(files []*os.File) error {
 	return l.name()
 }
 
-func takeFile(f *os.File) (fd int, err error) {
-	defer f.Close()
+// takeFile copies a descriptor, if it listens, and may close the original.
+func takeFile(f *os.File, closing bool) (fd int, err error) {
+	if closing {
+		defer f.Close()
+	}
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return -1, err
@@ -133,6 +137,29 @@ func takeFile(f *os.File) (fd int, err error) {
 		return -1, cerr
 	}
 	return fd, err
+}
+
+// Inherited sorts listening sockets that another process has opened by their addresses.
+func Inherited(files []*os.File) (all []Listener, err error) {
+	for _, f := range files {
+		fd, err := takeFile(f, false)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		l := &listening{fds: []int{fd}}
+		err = l.name()
+		l.close()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		at := slices.IndexFunc(all, func(have Listener) bool { return have.Address == l.String() })
+		if at < 0 {
+			at = len(all)
+			all = append(all, Listener{Address: l.String()})
+		}
+		all[at].Files = append(all[at].Files, f)
+	}
+	return all, nil
 }
 
 // join opens the sockets of the reactors that have none. The kernel lets only sockets of the same user share a port, so

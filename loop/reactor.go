@@ -315,8 +315,20 @@ func (r *Reactor) Rand() *rand.Rand { return r.rand }
 // Slots is how many clients the reactor can have.
 func (r *Reactor) Slots() int { return r.plan.slots }
 
-// AllSlots is the highest number that a connection can have: clients, those being refused, and links.
-func (r *Reactor) AllSlots() int { return r.conns.Cap() }
+// Clients is how many are connected, those that are being closed or refused included.
+func (r *Reactor) Clients() int { return r.accept.clients + r.accept.refusing }
+
+// Capacity is the number of connection slots, those of links and refusals included: no connection is above it.
+func (r *Reactor) Capacity() int { return r.conns.Cap() }
+
+// EachOpen calls f for every open connection above after, up to and including upTo.
+func (r *Reactor) EachOpen(after, upTo uint32, f func(c uint32)) {
+	for c := after + 1; c <= upTo; c++ {
+		if s := r.conns.At(c); state(s.State) == stateOpen && s.Flags&(flagLink|flagRefused) == 0 {
+			f(c)
+		}
+	}
+}
 
 // Conn is connection c's slot. The owner may use Phase, Held, First, Last, Scanned and Decoded; the rest is the loop's.
 func (r *Reactor) Conn(c uint32) *table.Conn { return r.conns.At(c) }

@@ -124,7 +124,7 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s, domain %s. Ctrl-C ends it.\n\n",
 		e.Addr(), cfg.Path, domain)
-	return waitEdge(ctx, e, usr1, nil)
+	return waitEdge(ctx, e, usr1)
 }
 
 // demoConnections fits in most hosts' default RLIMIT_NOFILE with private descriptor tables.

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -25,8 +25,12 @@ func newEdge() *cobra.Command {
 		Long: `edge serves BOSH clients over HTTP/1.1 and hands their requests to one or more origins over
 multiplexed links.
 
-Send it SIGUSR1 to see its counters in the log, and SIGHUP to have it read its file again: what is wrong in
-any part changes nothing, what needs a restart is named in the log. Put TLS in front of it (HAProxy, nginx, hitch).`,
+SIGTERM drains it: nobody is accepted any more, clients are sent away one after the other, and it ends when all
+have gone; a second one ends it at once, as does SIGINT. With takeover-socket set, SIGUSR2 starts the binary
+anew with --takeover: the new process takes the listening sockets over and serves, and then this one drains. If
+the new one fails, this one goes on. SIGHUP has it read its file again: what is wrong in any part changes nothing,
+what needs a restart is named in the log. SIGUSR1 has the counters logged. Put TLS in front of it (HAProxy,
+nginx, hitch).`,
 		Example: `  megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279,b=10.0.0.3:5279 --secret-file secret
   megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000
   megaphone edge --config /etc/megaphone/edge.yml --check-config
@@ -44,9 +48,11 @@ any part changes nothing, what needs a restart is named in the log. Put TLS in f
 			case o.checkConfig:
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", or(o.file, "flags"))
 				return nil
+			case o.takeover && cfg.TakeoverSocket == "":
+				return usageError{errors.New("takeover: give takeover-socket, the path where the running edge waits")}
 			}
 			load := func() (edge.Config, error) { return loadEdgeConfig(o.file, cmd.Flags()) }
-			return runEdge(cmd.Context(), cfg, load, cmd.OutOrStdout())
+			return runEdge(cmd.Context(), cfg, load, o.takeover, cmd.OutOrStdout())
 		},
 	}
 	fs := cmd.Flags()
@@ -54,14 +60,16 @@ any part changes nothing, what needs a restart is named in the log. Put TLS in f
 	fs.StringVar(&o.file, "config", "",
 		"YAML `file` with the same keys, and some more; flags override it")
 	fs.BoolVar(&o.checkConfig, "check-config", false, "say whether flags and file are right, and end")
+	fs.BoolVar(&o.takeover, "takeover", false,
+		"take the listening sockets over from the edge that waits at takeover-socket, if there is one")
 	fs.BoolVar(&o.printDefaults, "print-defaults", false, "print a file with every key, documented, and end")
 	return cmd
 }
 
 // edgeOptions are the edge's flags that are no keys of its configuration.
 type edgeOptions struct {
-	file                       string
-	checkConfig, printDefaults bool
+	file                                 string
+	checkConfig, printDefaults, takeover bool
 }
 
 // edgeFlags binds every flag of the edge to cfg, with what cfg holds as the default.
@@ -143,30 +151,6 @@ func loadEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, err err
 	return cfg, nil
 }
 
-// runEdge serves until ctx ends. load reads the configuration again.
-func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, error), out io.Writer) error {
-	setLog(cfg.LogLevel, cfg.LogFormat)
-	cfg.Level, cfg.Log = &logLevel, slog.Default()
-	if cfg.CheckHost == "on" {
-		warnHost(cfg)
-	}
-	e, err := edge.Start(cfg)
-	if err != nil {
-		return err
-	}
-	defer e.Stop()
-	usr1, ignore := counterSignals() // before anyone is told that we listen, and may send one
-	defer ignore()
-	n, private := e.Reactors()
-	slog.Info("edge started", "listen", strings.Join(e.Addrs(), ","), "path", cfg.Path, "reactors", n,
-		"private_tables", private, "max_connections", cfg.MaxConnections,
-		"origins", (&originsFlag{&cfg.Origins}).String(), "version", version)
-	for _, at := range e.Addrs() {
-		fmt.Fprintf(out, "edge listening on %s\n", at)
-	}
-	return waitEdge(ctx, e, usr1, func() { reloadEdge(e, load) })
-}
-
 // originsFlag reads NAME=HOST:PORT[,...]; origins by DNS have no name.
 type originsFlag struct{ list *[]edge.Origin }
 
@@ -223,8 +207,8 @@ func counterSignals() (usr1 chan os.Signal, ignore func()) {
 	return usr1, func() { signal.Stop(usr1) }
 }
 
-// waitEdge logs the counters on SIGUSR1, and reloads on SIGHUP, until ctx ends or a reactor fails.
-func waitEdge(ctx context.Context, e *edge.Edge, usr1 <-chan os.Signal, reload func()) error {
+// waitEdge logs the counters on SIGUSR1 until ctx ends or a reactor fails.
+func waitEdge(ctx context.Context, e *edge.Edge, usr1 <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -234,8 +218,6 @@ func waitEdge(ctx context.Context, e *edge.Edge, usr1 <-chan os.Signal, reload f
 			return err
 		case <-usr1:
 			slog.Info("counters", "counters", nonZero(e.Stats()))
-		case <-hangUps:
-			reload()
 		}
 	}
 }

@@ -22,6 +22,8 @@ type held struct {
 	id   uint64
 	at   int64 // ms, when it came the last time
 	step step
+	// released: it is to be answered as soon as its turn has come.
+	released bool
 }
 
 // peer is a link with the ids of the requests held for it.
@@ -42,7 +44,7 @@ func (h *held) answer(status int, body []byte) {
 
 // attach makes a request that has just come the one to answer for h.
 func (h *held) attach(s *Session, p *peer, id uint64, now int64) {
-	h.peer, h.id, h.at = p, id, now
+	h.peer, h.id, h.at, h.released = p, id, now, false
 	p.live[id] = s
 }
 
@@ -51,7 +53,7 @@ func (s *Session) vanish(p *peer, id uint64) {
 	for i := range s.held {
 		if h := &s.held[i]; h.peer == p && h.id == id {
 			delete(p.live, id)
-			h.peer = nil
+			h.peer, h.released = nil, false
 			s.idleSince = s.engine.now
 			s.engine.touch(s)
 			return

@@ -161,8 +161,11 @@ func TestRow14Release(t *testing.T) {
 	b3 := a.poll()
 	r.e.ReleaseAll(r.wire)
 	r.want(b1, empty)
-	r.want(b2, again) // its turn has not come: it cannot have an answer of its own yet
 	r.want(b3, empty)
+	r.e.ReleaseAll(r.wire)
+	r.wantHeld(b2) // its turn has not come
+	r.want(b.sendAs(1002, ""), empty)
+	r.want(b2, empty) // now it has, and nobody waits
 	if r.e.stats.Released != 4 {
 		t.Errorf("released: %d", r.e.stats.Released)
 	}

@@ -34,9 +34,19 @@ func (s *Session) deliver() {
 			s.answerOldest()
 		}
 	}
-	for s.received-s.answered > uint64(s.hold) {
+	for s.received-s.answered > uint64(s.hold) || s.isReleased() {
 		s.answerOldest()
 	}
+}
+
+// isReleased says whether a request that has been processed is to be answered now, and so all before it.
+func (s *Session) isReleased() bool {
+	for i := range s.held {
+		if h := &s.held[i]; h.released && h.step == processed {
+			return true
+		}
+	}
+	return false
 }
 
 // arm sets the time at which there is something to do when nothing happens before.
@@ -96,23 +106,15 @@ func (e *Engine) expire(s *Session) {
 	e.touch(s)
 }
 
-// release answers request id of p now.
+// release has request id of p answered at the end of the event, or as soon as its turn has come.
 func (s *Session) release(p *peer, id uint64) {
 	for i := range s.held {
-		h := &s.held[i]
-		if h.peer != p || h.id != id {
-			continue
-		}
-		s.engine.stats.Released++
-		s.engine.touch(s)
-		if h.step != processed {
-			s.recover(h)
+		if h := &s.held[i]; h.peer == p && h.id == id && !h.released {
+			h.released = true
+			s.engine.stats.Released++
+			s.engine.touch(s)
 			return
 		}
-		for ; i >= 0; i-- {
-			s.answerOldest()
-		}
-		return
 	}
 }
 

@@ -1,0 +1,229 @@
+// Command takeover measures what upgrades of a busy edge cost its clients: the sessions of a chat stay, while one edge
+// after the other takes over. It prints a Markdown table; --report keeps the load generator's report.
+//
+//	origin <--links-- edge 1, 2, 3, ... <--chat-- megaphone load
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+type options struct {
+	binary, report         string
+	sessions, upgrades     int
+	messages, jitter, wait int
+	chat                   time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.binary, "binary", "bin/megaphone", "megaphone")
+	flag.StringVar(&o.report, "report", "", "file for the load generator's report")
+	flag.IntVar(&o.sessions, "sessions", 50_000, "BOSH sessions")
+	flag.IntVar(&o.upgrades, "upgrades", 10, "upgrades in a row")
+	flag.IntVar(&o.messages, "messages", 1000, "messages a second")
+	flag.IntVar(&o.jitter, "jitter", 5, "seconds of drain-jitter")
+	flag.IntVar(&o.wait, "wait", 60, "seconds that a request is held")
+	flag.DurationVar(&o.chat, "chat", 110*time.Second, "how long the chat lasts; the upgrades must be done by then")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "takeover:", err)
+		os.Exit(1)
+	}
+}
+
+// process is a megaphone whose output is read line by line.
+type process struct {
+	*exec.Cmd
+	lines chan string
+	last  []string
+}
+
+func start(binary string, args ...string) (*process, error) {
+	p := &process{Cmd: exec.Command(binary, args...), lines: make(chan string, 1000)}
+	out, err := p.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.Stderr = p.Stdout
+	if err := p.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(p.lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			select {
+			case p.lines <- s.Text():
+			default: // nobody reads any more
+			}
+		}
+		_, _ = io.Copy(io.Discard, out)
+	}()
+	return p, nil
+}
+
+// says waits for a line with the given text.
+func (p *process) says(text string, within time.Duration) (string, error) {
+	late := time.After(within)
+	for {
+		select {
+		case line, ok := <-p.lines:
+			if p.last = append(p.last, line); len(p.last) > 20 {
+				p.last = p.last[1:]
+			}
+			switch {
+			case !ok:
+				return "", fmt.Errorf("it ended without %q:\n%s", text, strings.Join(p.last, "\n"))
+			case strings.Contains(line, text):
+				return line, nil
+			}
+		case <-late:
+			return "", fmt.Errorf("waited in vain for %q:\n%s", text, strings.Join(p.last, "\n"))
+		}
+	}
+}
+
+// end stops it, unless it has ended.
+func (p *process) end() {
+	_ = p.Process.Signal(os.Interrupt)
+	_ = p.Wait()
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+func run(o options) error {
+	dir, err := os.MkdirTemp("", "bench-takeover")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if o.report == "" {
+		o.report = filepath.Join(dir, "report.json")
+	}
+	origin, err := start(o.binary, "origin", "--listen", "127.0.0.1:0", "--anonymous")
+	if err != nil {
+		return err
+	}
+	defer origin.end()
+	line, err := origin.says("listening on ", 10*time.Second)
+	if err != nil {
+		return err
+	}
+	_, at, _ := strings.Cut(line, "listening on ")
+	front, err := freeAddr()
+	if err != nil {
+		return err
+	}
+	args := []string{"edge", "--listen", front, "--origin", "a=" + at, "--max-connections",
+		strconv.Itoa(o.sessions + o.sessions/5), "--takeover", "--takeover-socket", filepath.Join(dir, "socket"),
+		"--drain-jitter", strconv.Itoa(o.jitter) + "s", "--check-host", "off"}
+	edge, err := start(o.binary, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { edge.end() }()
+	if _, err := edge.says("edge listening on", 30*time.Second); err != nil {
+		return err
+	}
+	load, err := start(o.binary, "load", "--target", "http://"+front+"/http-bind", "--scenario", "chat", "--login",
+		"anonymous", "--sessions", strconv.Itoa(o.sessions), "--rate", "5000", "--messages", strconv.Itoa(o.messages),
+		"--wait", strconv.Itoa(o.wait), "--duration", o.chat.String(), "--settle", "15s", "--report", o.report)
+	if err != nil {
+		return err
+	}
+	defer load.end()
+	if _, err := load.says("chat ", 2*time.Minute); err != nil {
+		return err
+	}
+	began := time.Now()
+	var took []time.Duration
+	for range o.upgrades {
+		old, since := edge, time.Now()
+		next, err := start(o.binary, args...)
+		if err != nil {
+			return err
+		}
+		if _, err := next.says("edge listening on", 30*time.Second); err != nil {
+			next.end()
+			return err
+		}
+		edge = next
+		served := time.Since(since)
+		if err := old.Wait(); err != nil {
+			return fmt.Errorf("the old edge: %w", err)
+		}
+		took = append(took, time.Since(since))
+		fmt.Fprintf(os.Stderr, "upgrade %d: serves after %v, the old one has ended after %v\n", len(took),
+			served.Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+	}
+	if d := time.Since(began); d > o.chat {
+		return fmt.Errorf("the upgrades took %v, longer than the chat", d)
+	}
+	err = load.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	return show(o, took, load.ProcessState.ExitCode())
+}
+
+func show(o options, took []time.Duration, code int) error {
+	text, err := os.ReadFile(o.report)
+	if err != nil {
+		return err
+	}
+	var r struct {
+		Sessions, Messages, Requests, Errors map[string]uint64
+		Latencies                            map[string]map[string]float64
+		Verdict                              struct{ Text string }
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return err
+	}
+	var longest time.Duration
+	for _, d := range took {
+		longest = max(longest, d)
+	}
+	ms := func(what string) string { return fmt.Sprintf("%.0f ms", r.Latencies["delivery"][what]/1000) }
+	fmt.Printf("| | |\n|---|---|\n")
+	for _, row := range [][2]any{
+		{"sessions, upgrades in a row", fmt.Sprintf("%d, %d", r.Sessions["reached"], len(took))},
+		{"longest time from a successor's start to its predecessor's end", longest.Round(time.Millisecond)},
+		{"sessions lost", r.Sessions["lost"]},
+		{"connections made", r.Requests["connections"]},
+		{"connections refused", r.Errors["connection_refused"]},
+		{"other troubles on the way", fmt.Sprint(r.Errors)},
+		{"requests sent again", r.Requests["resent"]},
+		{"messages sent, delivered", fmt.Sprintf("%d, %d", r.Messages["sent"], r.Messages["delivered"])},
+		{"messages lost, twice, out of order", fmt.Sprintf("%d, %d, %d", r.Messages["lost"], r.Messages["duplicated"],
+			r.Messages["reordered"])},
+		{"delivery p50, p99, p99.9, longest", strings.Join([]string{ms("p50_us"), ms("p99_us"), ms("p999_us"),
+			ms("max_us")}, ", ")},
+		{"verdict", fmt.Sprintf("exit status %d: %s", code, r.Verdict.Text)},
+	} {
+		fmt.Printf("| %v | %v |\n", row[0], row[1])
+	}
+	if code != 0 {
+		return errors.New("the load generator is not content")
+	}
+	return nil
+}

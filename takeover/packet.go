@@ -1,0 +1,145 @@
+package takeover
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Version is that of the packets; a process refuses to take over from one of another version.
+const Version = 1
+
+const (
+	maxPacketBytes   = 64 << 10
+	maxPacketSockets = 128 // the kernel's bound is 253 (SCM_MAX_FD)
+
+	// stepTimeout is for a packet that the other process has only to write.
+	stepTimeout = 5 * time.Second
+	// DefaultPatience is for a successor to start and to link up.
+	DefaultPatience = 30 * time.Second
+)
+
+// packet is everything that is said; each step has its own fields.
+type packet struct {
+	Version int      `json:"version,omitempty"` // ask
+	Address string   `json:"address,omitempty"` // of the listener whose sockets come along
+	Offer   *offer   `json:"offer,omitempty"`   // the end of the listeners
+	Serving bool     `json:"serving,omitempty"`
+	Keeps   []string `json:"keeps,omitempty"` // with serving
+	Leaving bool     `json:"leaving,omitempty"`
+	Error   string   `json:"error,omitempty"`
+}
+
+type offer struct {
+	Links int `json:"links"`
+	Up    int `json:"up"`
+}
+
+// send writes one packet, with the descriptors of files.
+func send(c *net.UnixConn, p packet, files ...*os.File) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	var fds []int
+	for _, f := range files {
+		raw, err := f.SyscallConn() // File.Fd would make the socket a blocking one, in every process that has it
+		if err == nil {
+			err = raw.Control(func(fd uintptr) { fds = append(fds, int(fd)) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(stepTimeout)); err != nil {
+		return err
+	}
+	_, _, err = c.WriteMsgUnix(text, rights, nil)
+	for _, f := range files { // they must be open until here
+		_ = f.Name()
+	}
+	return err
+}
+
+// receive reads one packet within d, and the descriptors that came along.
+func receive(c *net.UnixConn, d time.Duration) (p packet, files []*os.File, err error) {
+	if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
+		return p, nil, err
+	}
+	text, rights := make([]byte, maxPacketBytes), make([]byte, unix.CmsgSpace(4*maxPacketSockets))
+	n, r, flags, _, err := c.ReadMsgUnix(text, rights)
+	if err != nil {
+		return p, nil, err
+	}
+	files, err = filesOf(rights[:r])
+	switch {
+	case err != nil:
+	case n == 0:
+		err = errors.New("the other process has gone")
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		err = errors.New("a packet is too large")
+	default:
+		err = json.Unmarshal(text[:n], &p)
+	}
+	if err == nil && p.Error != "" {
+		err = fmt.Errorf("the other process says: %.200q", p.Error)
+	}
+	if err != nil {
+		closeAll(files)
+		return p, nil, err
+	}
+	return p, files, nil
+}
+
+func filesOf(rights []byte) (files []*os.File, err error) {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "listener"))
+		}
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+// peer is the process at the other end. It must be of our own user, or root's.
+func peer(c *net.UnixConn) (pid int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); cerr != nil {
+		return 0, cerr
+	}
+	if err != nil {
+		return 0, os.NewSyscallError("getsockopt SO_PEERCRED", err)
+	}
+	if uid := int(cred.Uid); uid != 0 && uid != os.Geteuid() {
+		return 0, fmt.Errorf("the other process is of user %d, we are of %d", uid, os.Geteuid())
+	}
+	return int(cred.Pid), nil
+}

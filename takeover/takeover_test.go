@@ -1,0 +1,197 @@
+package takeover
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/loop"
+)
+
+// offering serves a listener with the given number of sockets; fail makes it fail.
+func offering(t *testing.T, sockets int, patience time.Duration, fail error) (path string, s *Server) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "s")
+	s, err := Listen(path, patience, slog.New(slog.DiscardHandler), func() (Offer, error) {
+		o := Offer{Links: 4, Up: 3, Listeners: []loop.Listener{{Address: "one"}, {Address: "two"}}}
+		for i := range o.Listeners {
+			for range sockets {
+				f, err := os.Open(os.DevNull)
+				if err != nil {
+					t.Error(err)
+				}
+				o.Listeners[i].Files = append(o.Listeners[i].Files, f)
+			}
+		}
+		return o, fail
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, s
+}
+
+func receiveSuccessor(t *testing.T, s *Server) *Successor {
+	t.Helper()
+	select {
+	case next := <-s.Found():
+		return next
+	case <-time.After(10 * time.Second):
+		t.Fatal("no successor")
+		return nil
+	}
+}
+
+// All sockets come, however many there are, and the predecessor learns what is kept. Then another one may ask.
+func TestTakeover(t *testing.T) {
+	path, s := offering(t, 2*maxPacketSockets+7, DefaultPatience, nil)
+	defer s.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info.Mode(), err)
+	}
+	for range 2 {
+		p, err := Ask(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := p.Offer
+		if p.PID != os.Getpid() || o.Links != 4 || o.Up != 3 || len(o.Listeners) != 2 {
+			t.Fatalf("%+v", p)
+		}
+		for i, l := range o.Listeners {
+			if want := []string{"one", "two"}[i]; l.Address != want || len(l.Files) != 2*maxPacketSockets+7 {
+				t.Fatalf("%d files at %s, want %s", len(l.Files), l.Address, want)
+			}
+			for _, f := range l.Files {
+				if _, err := f.Stat(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		served := make(chan error, 1)
+		go func() { served <- p.Serving([]string{"two"}) }()
+		next := receiveSuccessor(t, s)
+		if len(next.Keeps) != 1 || next.Keeps[0] != "two" || next.PID != os.Getpid() {
+			t.Fatalf("%+v", next)
+		}
+		if err := next.Leave(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-served; err != nil {
+			t.Fatal(err)
+		}
+		p.Close()
+	}
+}
+
+// Who asks and fails, in whatever way, is told or dropped, and the next one is served.
+func TestAskersThatFail(t *testing.T) {
+	path, s := offering(t, 1, 50*time.Millisecond, nil)
+	defer s.Close()
+	raw := func(text string) *net.UnixConn {
+		c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text != "" {
+			if _, err := c.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c
+	}
+	raw("").Close()
+	for text, want := range map[string]string{
+		"{": "unexpected end of JSON", `{"version":2}`: "speaks version 2", `{"serving":true}`: "speaks version 0",
+	} {
+		c := raw(text)
+		if _, _, err := receive(c, 10*time.Second); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+		c.Close()
+	}
+	slow, err := Ask(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := receive(slow.conn, 10*time.Second); err == nil || !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("one that does not begin to serve: %v", err)
+	}
+	if err := slow.Serving(nil); err == nil {
+		t.Error("it serves although its predecessor has given it up")
+	}
+	slow.Close()
+	if _, err := Ask(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A successor that has gone is noticed before anything is given up.
+func TestSuccessorThatIsGone(t *testing.T) {
+	path, s := offering(t, 1, DefaultPatience, nil)
+	defer s.Close()
+	p, err := Ask(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := send(p.conn, packet{Serving: true}); err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	if err := receiveSuccessor(t, s).Leave(); err == nil {
+		t.Fatal("left to nobody")
+	}
+}
+
+func TestOfferThatFails(t *testing.T) {
+	path, s := offering(t, 0, DefaultPatience, errors.New("no descriptors"))
+	defer s.Close()
+	if _, err := Ask(path); err == nil || !strings.Contains(err.Error(), "no descriptors") {
+		t.Fatal(err)
+	}
+}
+
+// A path is one server's; a stale socket is replaced. Close frees it, also while somebody asks.
+func TestPath(t *testing.T) {
+	path, s := offering(t, 1, DefaultPatience, nil)
+	again := func() error {
+		s, err := Listen(path, DefaultPatience, slog.Default(), nil)
+		if err == nil {
+			s.Close()
+		}
+		return err
+	}
+	if err := again(); err == nil {
+		t.Fatal("two at one path")
+	}
+	p, err := Ask(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	s.Close()
+	if err := p.Serving(nil); err == nil {
+		t.Fatal("the server is closed, and yet it leaves")
+	}
+	if _, err := Ask(path); !errors.Is(err, ErrNobody) {
+		t.Fatal(err)
+	}
+	stale, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	stale.Close()
+	if _, err := Ask(path); !errors.Is(err, ErrNobody) {
+		t.Fatal(err)
+	}
+	if err := again(); err != nil {
+		t.Fatal(fmt.Errorf("over a stale socket: %w", err))
+	}
+}
