@@ -85,6 +85,7 @@ type Config struct {
 	PingTimeout     time.Duration // a link without a byte is dead after this long
 	DrainTimeout    time.Duration // after SIGTERM or a takeover; then who is left is cut off
 	DrainJitter     time.Duration // over this time holds are released and idle connections closed
+	KeepAlive       time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
 
 	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
 	Resolver    Resolver        // default net.DefaultResolver
@@ -148,6 +149,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.PingTimeout, DefaultPingTimeout)
 	set(&c.DrainTimeout, DefaultDrainTimeout)
 	set(&c.DrainJitter, DefaultDrainJitter)
+	set(&c.KeepAlive, loop.DefaultKeepAlive)
 	set(&c.ResolveInterval, DefaultResolveInterval)
 	if c.Name == "" {
 		host, _ := os.Hostname()

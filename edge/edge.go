@@ -62,6 +62,7 @@ func Start(cfg Config) (*Edge, error) {
 		MaxOutputBytes:   cfg.MaxOutputBytes,
 		MaxBufferedBytes: cfg.MaxBufferedBytes,
 		Refusal:          e.current.fixed.refusal,
+		KeepAlive:        cfg.KeepAlive,
 		Log:              cfg.Log,
 		ManualTicks:      cfg.ManualTicks,
 	}, func(r *loop.Reactor) (loop.Handler, error) {

@@ -124,6 +124,8 @@ var configKeys = []Key[Config]{
 	{Name: "drain-jitter",
 		Doc: "time over which holds are released and idle connections closed, while draining", Reload: true,
 		Value: func(c *Config) any { return &c.DrainJitter }},
+	{Name: "keep-alive", Doc: "TCP keep-alive: a silent peer is probed after this, and given up after twice this",
+		Value: func(c *Config) any { return &c.KeepAlive }},
 }
 
 // listenerKeys are the keys of one entry of listeners.
