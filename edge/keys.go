@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"megaphone/codec"
+	"megaphone/limit"
 	"megaphone/tuning"
 )
 
@@ -80,6 +81,25 @@ var configKeys = []Key[Config]{
 		Doc: "kept bytes of all connections of one reactor, above: the one that asks is closed",
 		Min: 64 << 10, Max: 1 << 40, Reload: true,
 		Value: func(c *Config) any { return &c.MaxBufferedBytes }},
+	{Name: "max-connections-per-address",
+		Doc:    "connections of one client address at once (IPv6: of a /64), above: 429 or closed; 0: any number",
+		Max:    limit.MaxCount,
+		Reload: true, Value: func(c *Config) any { return &c.AddressConnections }},
+	{Name: "max-connection-rate-per-address",
+		Doc: "new connections of one client address a second, above: 429 or closed; 0: any number", Max: maxRate,
+		Reload: true, Value: func(c *Config) any { return &c.AddressConnectionRate }},
+	{Name: "connection-burst-per-address", Doc: "so many at once after a rest; 0: those of 10 seconds",
+		Max:    burstSeconds * maxRate,
+		Reload: true, Value: func(c *Config) any { return &c.AddressConnectionBurst }},
+	{Name: "max-request-rate-per-address",
+		Doc: "requests of one client address a second, above: 429, or 503 in a session; 0: any number", Max: maxRate,
+		Reload: true, Value: func(c *Config) any { return &c.AddressRequestRate }},
+	{Name: "request-burst-per-address", Doc: "so many at once after a rest; 0: those of 10 seconds",
+		Max:    burstSeconds * maxRate,
+		Reload: true, Value: func(c *Config) any { return &c.AddressRequestBurst }},
+	{Name: "limit-exempt", Doc: "networks that the limits for each address do not hold for",
+		More: "Nor do those of connections hold for trusted-proxies.", Sample: "[192.0.2.0/24]",
+		Reload: true, Value: func(c *Config) any { return &c.LimitExempt }},
 	{Name: "link-high-water", Doc: "unsent bytes of a link, above: new requests get 503", Min: 4096, Max: 1 << 30,
 		Reload: true,
 		Value:  func(c *Config) any { return &c.LinkHighWater }},
@@ -123,6 +143,16 @@ var listenerKeys = []Key[Listener]{
 		Value: func(l *Listener) any { return &l.Address }},
 	{Name: "mode", Doc: "who may connect to a unix socket", Sample: "0660",
 		Value: func(l *Listener) any { return &l.Mode }},
+	{Name: "proxy-protocol", Doc: "connections begin with a PROXY header: off, v1, v2, any",
+		Words: []string{"off", "v1", "v2", "any"}, Sample: "any",
+		More:   "Whoever is not in trusted-proxies, or sends none, is closed.",
+		Reload: true, Value: func(l *Listener) any { return &l.ProxyProtocol }},
+	{Name: "trusted-proxies", Doc: "networks of the proxies that say who the client is", Sample: "[127.0.0.0/8]",
+		Reload: true, Value: func(l *Listener) any { return &l.TrustedProxies }},
+	{Name: "forwarded-header", Doc: "where they say it in HTTP: x-forwarded-for, forwarded, off",
+		Words: []string{"x-forwarded-for", "forwarded", "off"}, Sample: "x-forwarded-for",
+		More:   "The rightmost address that is none of theirs counts. They must add to this header, or set it.",
+		Reload: true, Value: func(l *Listener) any { return &l.ForwardedHeader }},
 }
 
 // originKeys are the keys of one entry of origins.

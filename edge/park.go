@@ -63,7 +63,7 @@ func (w *worker) connFlags() uint8 {
 // park holds the request whose head and body tag have just been parsed, and puts its frame into the batch of n's link.
 // The last suffixBytes of the sid stay behind.
 func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, style uint16, flags uint8) {
-	w.addr = w.r.Peer(c).AppendTo(w.addr[:0])
+	w.addr = w.client(c).AppendTo(w.addr[:0])
 	b := &w.body
 	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
 	cut := b.Start
@@ -219,7 +219,7 @@ func (w *worker) afterReply(c uint32, s *table.Conn, last bool) {
 func (w *worker) hangUp(c uint32, s *table.Conn) {
 	s.Phase = uint8(phaseLast)
 	if s.Held > 0 {
-		w.Closed(c, 0)
+		w.abandon(s)
 	}
 	w.r.CloseGracefully(c)
 }

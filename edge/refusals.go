@@ -41,6 +41,14 @@ var Refusals = []Refusal{
 	{"table_full", "503: no free hold", true, ofEdge(TableFull), false},
 	{"hold_timeout", "504: the origin did not answer in hold-timeout", true, ofEdge(Expired), false},
 	{"over_budget", "closed: max-buffered-bytes", true, ofLoop(loop.OverBudget), false},
+	{"proxy_untrusted", "closed: a PROXY listener, and the network is none of trusted-proxies", false,
+		ofEdge(ProxyUntrusted), false},
+	{"proxy_malformed", "closed: no PROXY header, or a malformed one", false, ofEdge(ProxyMalformed), false},
+	{"address_connections", "429, or closed: max-connections-per-address", false, ofEdge(AddressConnections), false},
+	{"address_connection_rate", "429, or closed: max-connection-rate-per-address", false,
+		ofEdge(AddressConnectionRate), false},
+	{"address_requests", "429, and 503 to a session: max-request-rate-per-address", false,
+		ofEdge(AddressRequests), false},
 	{"connections", "503: max-connections", true, ofLoop(loop.Refused), true},
 }
 
