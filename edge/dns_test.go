@@ -86,7 +86,8 @@ func (s *nameServer) answer(question []byte) ([]byte, error) {
 	return m.Pack()
 }
 
-// set changes the records at once.
+// set changes the records at once. Even the first ones: that the server has received a question does not order its
+// reads after a test's writes, neither for Go's memory model nor for the race detector.
 func (s *nameServer) set(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,8 +119,10 @@ func TestOriginsBySRV(t *testing.T) {
 	s := newNameServer(t)
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	local := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}
-	s.ips["A.example.org"], s.ips["a.example.org"], s.ips["b.example.org"] = local, local, local
-	s.srv[service] = []dnsmessage.SRVResource{record("A.example.org", a, 10, 7), record("b.example.org", b, 20, 0)}
+	s.set(func() {
+		s.ips["A.example.org"], s.ips["a.example.org"], s.ips["b.example.org"] = local, local, local
+		s.srv[service] = []dnsmessage.SRVResource{record("A.example.org", a, 10, 7), record("b.example.org", b, 20, 0)}
+	})
 	e := startEdge(t, func(c *Config) {
 		c.Resolver = s.resolver()
 		c.Origins = []Origin{{Address: "dns+srv:" + service}}
@@ -179,7 +182,7 @@ func TestOriginsBySRV(t *testing.T) {
 // TestOriginsAreLookedUpAgain by the edge itself; until they are found, clients are asked to try again.
 func TestOriginsAreLookedUpAgain(t *testing.T) {
 	s := newNameServer(t)
-	s.down = true
+	s.set(func() { s.down = true })
 	o := newFakeOrigin(t, "a")
 	host, port, _ := net.SplitHostPort(o.addr())
 	e := startEdge(t, func(c *Config) {
@@ -216,7 +219,7 @@ func (b *between) LookupNetIP(ctx context.Context, network, host string) ([]neti
 // TestReloadDuringALookUp: what was looked up for the configuration from before is not put in force over it.
 func TestReloadDuringALookUp(t *testing.T) {
 	s := newNameServer(t)
-	s.ips["a.example.org"] = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	s.set(func() { s.ips["a.example.org"] = []netip.Addr{netip.MustParseAddr("127.0.0.1")} })
 	b := &between{s.resolver(), func() {}}
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, func(c *Config) {
@@ -252,8 +255,10 @@ func TestOriginsNeverFound(t *testing.T) {
 // TestOriginsByAddress: a node for each address, named alike on every edge.
 func TestOriginsByAddress(t *testing.T) {
 	s := newNameServer(t)
-	s.ips["xmpp.example.org"] = []netip.Addr{netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("2001:db8::1"),
-		netip.MustParseAddr("192.0.2.1")}
+	s.set(func() {
+		s.ips["xmpp.example.org"] = []netip.Addr{netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("2001:db8::1"),
+			netip.MustParseAddr("192.0.2.1")}
+	})
 	d := newDirectory(s.resolver(), Config{}.WithDefaults().Log)
 	o := Origin{Address: "dns:xmpp.example.org:5279", Weight: 3, Drain: true}
 	for range 2 { // the second time from memory
