@@ -78,10 +78,11 @@ type Reactor struct {
 	accept    acceptor
 	links     []*Link
 	now       uint32
-	started   time.Time
-	micros    uint32       // see Micros
-	clockRead bool         // in this turn
-	turned    atomic.Int64 // since started, in nanoseconds, of the last tick: for other threads
+	started   time.Time     // never changed: other threads read it
+	stood     time.Duration // time that ticks do not count; see maxStepTicks
+	micros    uint32        // see Micros
+	clockRead bool          // in this turn
+	turned    atomic.Int64  // since started, in nanoseconds, of the last tick: for other threads
 	rung      bool
 	ending    []closing // connections to be closed at the end of the turn
 	ready     []uint32  // connections resumed in this turn
@@ -192,9 +193,9 @@ func (r *Reactor) event(e *unix.EpollEvent) error {
 	case fdTimer:
 		var buf [8]byte
 		_, _ = unix.Read(fd, buf[:])
-		elapsed := firstTick + uint32(time.Since(r.started)/(TickMillis*time.Millisecond))
+		elapsed := firstTick + uint32((time.Since(r.started)-r.stood)/(TickMillis*time.Millisecond))
 		now, still := step(r.now, elapsed)
-		r.started = r.started.Add(time.Duration(still) * TickMillis * time.Millisecond)
+		r.stood += time.Duration(still) * TickMillis * time.Millisecond
 		r.advance(now)
 	case fdWake:
 		return r.runPosted()
