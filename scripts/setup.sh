@@ -127,7 +127,7 @@ test)
 	setup_page
 	setup_chromium
 	setup_ejabberd
-	setup_packages erlang-dev erlang-eunit prosody haproxy nginx-light prometheus
+	setup_packages erlang-dev erlang-eunit prosody haproxy nginx-light prometheus hitch
 	;;
 qemu)
 	command -v qemu-system-x86_64 >/dev/null || apt_install qemu-system-x86
