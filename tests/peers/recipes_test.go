@@ -58,8 +58,13 @@ func newChain(t *testing.T, origin, secretFile string) *chain {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	c := &chain{dir: dir, authority: x509.NewCertPool()}
-	file := render(t, dir, "edge.yml", "/run/megaphone", dir, "10.0.0.1:5280", "127.0.0.1:0", "10.0.0.0/24", "127.0.0.1",
-		"10.0.0.2:5279", origin, "/etc/megaphone/secret", secretFile, "max-connections: 50000", "max-connections: 500")
+	file := render(t, dir, "edge.yml",
+		"/run/megaphone", dir,
+		"10.0.0.1:5280", "127.0.0.1:0",
+		"10.0.0.0/24", "127.0.0.1",
+		"10.0.0.2:5279", origin,
+		"/etc/megaphone/secret", secretFile,
+		"max-connections: 50000", "max-connections: 500")
 	c.edge = rig.Serve(t, "edge", "--config", file, "--check-host", "off").Linked(1)
 	_, c.address, _ = strings.Cut(c.edge.Line(0, "listening on 127.0.0.1"), "listening on ")
 	c.certify(t)
@@ -97,40 +102,59 @@ func (c *chain) certify(t *testing.T) {
 type front func(t *testing.T, c *chain) *rig.Process
 
 var fronts = map[string]front{
-	"haproxy":                 func(t *testing.T, c *chain) *rig.Process { return haproxy(t, c, "unix@"+c.dir+"/proxy.sock") },
-	"haproxy on another host": func(t *testing.T, c *chain) *rig.Process { return haproxy(t, c, c.address) },
-	"nginx": func(t *testing.T, c *chain) *rig.Process {
-		at := freePort(t)
-		file := render(t, c.dir, "nginx.conf", "user www-data megaphone", "user root", "/run/nginx.pid", c.dir+"/nginx.pid",
-			"worker_rlimit_nofile 110000", "worker_rlimit_nofile 2000", "worker_connections 50000", "worker_connections 1000",
-			"/run/megaphone", c.dir, "listen 443", "listen 127.0.0.1:"+at, "/etc/nginx/chat.pem", c.dir+"/chat.pem",
-			// Debian's own paths for these are root's.
-			"access_log off;", "access_log off; client_body_temp_path "+c.dir+"/body; proxy_temp_path "+c.dir+"/proxy; "+
-				"fastcgi_temp_path "+c.dir+"/f; uwsgi_temp_path "+c.dir+"/u; scgi_temp_path "+c.dir+"/s;")
-		return launch(t, at, "nginx", "-e", "stderr", "-g", "daemon off; master_process off;", "-c", file)
-	},
-	"hitch": func(t *testing.T, c *chain) *rig.Process {
-		at := freePort(t)
-		user, group := "", ""
-		if os.Getuid() == 0 { // it refuses to go on as root
-			user, group = `user = "nobody"`, `group = "nogroup"`
-			for name, mode := range map[string]os.FileMode{"": 0o755, "/proxy.sock": 0o666} {
-				if err := os.Chmod(c.dir+name, mode); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		return launch(t, at, "hitch", "--config", render(t, c.dir, "hitch.conf", "[*]:443", "[127.0.0.1]:"+at,
-			"/run/megaphone", c.dir, "/etc/hitch/chat.pem", c.dir+"/chat.pem", "workers = 4", "workers = 1",
-			`user = "_hitch"`, user, `group = "megaphone"`, group))
-	},
+	"haproxy":      func(t *testing.T, c *chain) *rig.Process { return haproxy(t, c, "unix@"+c.dir+"/proxy.sock") },
+	"haproxy afar": func(t *testing.T, c *chain) *rig.Process { return haproxy(t, c, c.address) },
+	"nginx":        nginx,
+	"hitch":        hitch,
 }
 
 func haproxy(t *testing.T, c *chain, server string) *rig.Process {
 	at := freePort(t)
-	return launch(t, at, "haproxy", "-db", "-f", render(t, c.dir, "haproxy.cfg", "user haproxy", "", "group megaphone", "",
-		"maxconn 50000", "maxconn 500", "bind :443", "bind 127.0.0.1:"+at, "/etc/haproxy/chat.pem", c.dir+"/chat.pem",
+	return launch(t, at, "haproxy", "-db", "-f", render(t, c.dir, "haproxy.cfg",
+		"user haproxy", "",
+		"group megaphone", "",
+		"maxconn 50000", "maxconn 500",
+		"bind :443", "bind 127.0.0.1:"+at,
+		"/etc/haproxy/chat.pem", c.dir+"/chat.pem",
 		"unix@/run/megaphone/proxy.sock", server))
+}
+
+func nginx(t *testing.T, c *chain) *rig.Process {
+	at := freePort(t)
+	elsewhere := "access_log off;" // what Debian's has where only root may write
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		elsewhere += " " + kind + "_temp_path " + filepath.Join(c.dir, kind) + ";"
+	}
+	return launch(t, at, "nginx", "-e", "stderr", "-g", "daemon off; master_process off;", "-c",
+		render(t, c.dir, "nginx.conf",
+			"user www-data megaphone", "user root",
+			"/run/nginx.pid", c.dir+"/nginx.pid",
+			"worker_rlimit_nofile 110000", "worker_rlimit_nofile 2000",
+			"worker_connections 50000", "worker_connections 1000",
+			"/run/megaphone", c.dir,
+			"listen 443", "listen 127.0.0.1:"+at,
+			"/etc/nginx/chat.pem", c.dir+"/chat.pem",
+			"access_log off;", elsewhere))
+}
+
+func hitch(t *testing.T, c *chain) *rig.Process {
+	at := freePort(t)
+	user, group := "", ""
+	if os.Getuid() == 0 { // it refuses to go on as root
+		user, group = `user = "nobody"`, `group = "nogroup"`
+		for name, mode := range map[string]os.FileMode{"": 0o755, "/proxy.sock": 0o666} {
+			if err := os.Chmod(c.dir+name, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return launch(t, at, "hitch", "--config", render(t, c.dir, "hitch.conf",
+		"[*]:443", "[127.0.0.1]:"+at,
+		"/run/megaphone", c.dir,
+		"/etc/hitch/chat.pem", c.dir+"/chat.pem",
+		"workers = 4", "workers = 1",
+		`user = "_hitch"`, user,
+		`group = "megaphone"`, group))
 }
 
 // launch runs a program until it listens, and has it end as an operator would, its workers with it.
