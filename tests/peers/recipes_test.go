@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +58,9 @@ func newChain(t *testing.T, origin, secretFile string) *chain {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
 	c := &chain{dir: dir, authority: x509.NewCertPool()}
 	file := render(t, dir, "edge.yml",
 		"/run/megaphone", dir,
@@ -108,11 +112,20 @@ var fronts = map[string]front{
 	"hitch":        hitch,
 }
 
+// asRoot is a text if root runs the tests. Then the programs go on as nobody, whom only the group of the edge's sockets
+// lets in, as it should be.
+func asRoot(text string) string {
+	if os.Getuid() == 0 {
+		return text
+	}
+	return ""
+}
+
 func haproxy(t *testing.T, c *chain, server string) *rig.Process {
 	at := freePort(t)
 	return launch(t, at, "haproxy", "-db", "-f", render(t, c.dir, "haproxy.cfg",
-		"user haproxy", "",
-		"group megaphone", "",
+		"user haproxy", asRoot("user nobody"),
+		"group megaphone", asRoot("group root"),
 		"maxconn 50000", "maxconn 500",
 		"bind :443", "bind 127.0.0.1:"+at,
 		"/etc/haproxy/chat.pem", c.dir+"/chat.pem",
@@ -125,9 +138,9 @@ func nginx(t *testing.T, c *chain) *rig.Process {
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		elsewhere += " " + kind + "_temp_path " + filepath.Join(c.dir, kind) + ";"
 	}
-	return launch(t, at, "nginx", "-e", "stderr", "-g", "daemon off; master_process off;", "-c",
+	return launch(t, at, "nginx", "-e", "stderr", "-g", "daemon off;", "-c",
 		render(t, c.dir, "nginx.conf",
-			"user www-data megaphone", "user root",
+			"user www-data megaphone;", asRoot("user nobody root;"),
 			"/run/nginx.pid", c.dir+"/nginx.pid",
 			"worker_rlimit_nofile 110000", "worker_rlimit_nofile 2000",
 			"worker_connections 50000", "worker_connections 1000",
@@ -139,22 +152,13 @@ func nginx(t *testing.T, c *chain) *rig.Process {
 
 func hitch(t *testing.T, c *chain) *rig.Process {
 	at := freePort(t)
-	user, group := "", ""
-	if os.Getuid() == 0 { // it refuses to go on as root
-		user, group = `user = "nobody"`, `group = "nogroup"`
-		for name, mode := range map[string]os.FileMode{"": 0o755, "/proxy.sock": 0o666} {
-			if err := os.Chmod(c.dir+name, mode); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	return launch(t, at, "hitch", "--config", render(t, c.dir, "hitch.conf",
 		"[*]:443", "[127.0.0.1]:"+at,
 		"/run/megaphone", c.dir,
 		"/etc/hitch/chat.pem", c.dir+"/chat.pem",
 		"workers = 4", "workers = 1",
-		`user = "_hitch"`, user,
-		`group = "megaphone"`, group))
+		`user = "_hitch"`, asRoot(`user = "nobody"`),
+		`group = "megaphone"`, asRoot(`group = "root"`)))
 }
 
 // launch runs a program until it listens, and has it end as an operator would, its workers with it.
@@ -169,7 +173,7 @@ func launch(t *testing.T, port, program string, args ...string) *rig.Process {
 	}
 	p := rig.Launch(t, exec.Command(path, args...))
 	t.Cleanup(func() {
-		_ = p.Cmd.Process.Signal(os.Interrupt)
+		_ = p.Cmd.Process.Signal(syscall.SIGTERM)
 		p.Wait()
 	})
 	p.Addr = net.JoinHostPort("127.0.0.1", port)
