@@ -46,6 +46,11 @@ fi
 
 mkdir -p "$STAGE/pages" "$STAGE/completions" "$out"
 "$tool" man "$STAGE/pages"
+{
+	printf '.TH MEGAPHONE-TUNE 8 "" "Megaphone %s" Megaphone\n.SH NAME\n' "$VERSION"
+	printf 'megaphone-tune \\- get a Linux host ready for N sockets, and undo it\n.SH DESCRIPTION\n.nf\n'
+	scripts/tune.sh --help | sed "s/-/\\\\-/g; s/^[.']/\\\\\&&/"
+} >"$STAGE/pages/megaphone-tune.8"
 for page in "$STAGE"/pages/*; do
 	mkdir -p "$STAGE/man/man${page##*.}"
 	gzip -9nc "$page" >"$STAGE/man/man${page##*.}/${page##*/}.gz"

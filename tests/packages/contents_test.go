@@ -32,6 +32,7 @@ var wanted = []string{
 	"/usr/share/man/man1/megaphone.1.gz",
 	"/usr/share/man/man5/megaphone-edge.yml.5.gz",
 	"/usr/share/man/man8/megaphone-edge.8.gz",
+	"/usr/share/man/man8/megaphone-tune.8.gz",
 	"deb /usr/share/doc/megaphone/changelog.Debian.gz",
 	"deb /usr/share/lintian/overrides/megaphone",
 	"deb /usr/share/zsh/vendor-completions/_megaphone",
@@ -39,6 +40,7 @@ var wanted = []string{
 }
 
 func TestContents(t *testing.T) {
+	t.Parallel()
 	var deb []string
 	for line := range strings.Lines(run(t, "dpkg-deb", "-c", one(t, shared, older, "deb"))) {
 		fields := strings.Fields(line)
@@ -80,6 +82,7 @@ func wantFiles(t *testing.T, kind string, got []string) {
 
 // TestReproducible: the same commit gives the same packages.
 func TestReproducible(t *testing.T) {
+	t.Parallel()
 	again := t.TempDir()
 	if err := build(older, again); err != nil {
 		t.Fatal(err)
@@ -101,6 +104,7 @@ func TestReproducible(t *testing.T) {
 
 // TestLintian: no errors, and no page of the manual that its formatter has something to say about.
 func TestLintian(t *testing.T) {
+	t.Parallel()
 	out, err := say("lintian", "--allow-root", "--fail-on", "error", one(t, shared, older, "deb"))
 	if err != nil || strings.Contains(out, "groff") || strings.Contains(out, "manpage") {
 		t.Errorf("%v\n%s", err, out)
@@ -109,11 +113,13 @@ func TestLintian(t *testing.T) {
 
 // TestManual: what the pages say is the program's own.
 func TestManual(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	run(t, "dpkg-deb", "-x", one(t, shared, older, "deb"), root)
 	for page, says := range map[string][]string{
 		"man1/megaphone.1.gz":          {"Megaphone " + older, "megaphone-edge(8)", "In production:    megaphone edge"},
 		"man8/megaphone-edge.8.gz":     {"--takeover-socket", `"*", or`, "megaphone-edge.yml(5)", "megaphone(1)"},
+		"man8/megaphone-tune.8.gz":     {"--sockets N --persist", "EXIT STATUS"},
 		"man5/megaphone-edge.yml.5.gz": {"#takeover-socket: /run/megaphone/takeover.sock", "grace: 30s", `["*"]`},
 	} {
 		text := run(t, "env", "MANWIDTH=200", "LC_ALL=C.UTF-8", "man", "-l", filepath.Join(root, "usr/share/man", page))
@@ -126,4 +132,39 @@ func TestManual(t *testing.T) {
 			t.Errorf("%s names a page that is not there", page)
 		}
 	}
+}
+
+// TestSysctlExample: it is what the tuning script finds lacking on a stock Debian.
+func TestSysctlExample(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := os.CopyFS(root, os.DirFS("../../tuning/testdata/debian")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "../../scripts/tune.sh", "--root", root, "--sockets", "1000000", "--persist")
+	want := settings(t, filepath.Join(root, "etc/sysctl.d/90-megaphone.conf"))
+	if got := settings(t, "../../deploy/sysctl/60-megaphone.conf"); !slices.Equal(got, want) {
+		t.Errorf("settings\n%q, want\n%q", got, want)
+	}
+}
+
+func settings(t *testing.T, name string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "#") {
+			all = append(all, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestShellCheck(t *testing.T) {
+	t.Parallel()
+	run(t, "shellcheck", "../../scripts/package.sh", "../../deploy/package/postinst", "../../deploy/package/prerm",
+		"../../deploy/package/postrm", "testdata/guest.sh")
 }

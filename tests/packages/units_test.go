@@ -9,11 +9,12 @@ import (
 	"testing"
 )
 
-// exposure is what `systemd-analyze security` may come to at most, on its scale of 0 (none) to 10. What is left is
+// maxExposure is what `systemd-analyze security` may come to at most, on its scale of 0 (none) to 10. What is left is
 // the network, which the services are for.
 const maxExposure = 1.5
 
 func TestUnits(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	run(t, "dpkg-deb", "-x", one(t, shared, older, "deb"), root)
 	units, err := filepath.Glob(filepath.Join(root, "usr/lib/systemd/system/*"))
