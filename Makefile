@@ -38,7 +38,7 @@ bench-million: ## hold a million sessions on this machine, and measure; ten minu
 bench-peers: ## nginx, HAProxy and Pushpin beside the edge; ten minutes (ARGS=--help)
 	scripts/bench-peers.sh $(ARGS)
 
-bench-takeover: build ## ten upgrades of an edge under the chat of 50,000 sessions; three minutes
+bench-takeover: build ## ten upgrades of an edge under the chat of 50,000 sessions; 3 minutes (ARGS=-help)
 	go run ./bench/takeover $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZTIME=20s

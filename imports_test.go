@@ -16,14 +16,16 @@ const module = "megaphone"
 // layers says what each part of the tree may import of the others. A part is the first element of the path;
 // origin's packages may import each other.
 var layers = map[string][]string{
-	"cmd":      {"edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning"},
+	"cmd":      {"admin", "edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning"},
 	"bench":    {"bench", "edge", "origin", "load", "loop", "table", "codec"},
-	"edge":     {"loop", "table", "codec", "tuning"},
+	"admin":    {"edge", "loop"},
+	"edge":     {"loop", "table", "limit", "codec", "tuning"},
 	"origin":   {"origin", "loop", "table", "codec", "tuning"},
 	"load":     {"loop", "table", "codec", "tuning"},
 	"takeover": {"loop"},
 	"loop":     {"table", "codec", "tuning"},
 	"table":    {},
+	"limit":    {},
 	"codec":    {},
 	"tuning":   {},
 	".":        {},
@@ -127,6 +129,9 @@ func TestImportRules(t *testing.T) {
 		{"tests", "megaphone/edge", true},
 		{"tests/many", "time", true},
 
+		{"admin", "megaphone/edge", true},
+		{"admin", "megaphone/table", false},
+		{"edge", "megaphone/admin", false},
 		{"edge", "megaphone/origin/link", false},
 		{"edge", "megaphone/load", false},
 		{"edge", "megaphone/cmd/megaphone", false},

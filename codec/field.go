@@ -113,10 +113,6 @@ func (h *Head) field(name, value []byte) *Error {
 		if foldEqual(name, "content-length") {
 			return h.length(value)
 		}
-	case len("X-Forwarded-For"):
-		if foldEqual(name, "x-forwarded-for") {
-			h.ForwardedFor = value
-		}
 	case len("Content-Encoding"):
 		if foldEqual(name, "content-encoding") {
 			h.ContentEncoding = value

@@ -22,7 +22,6 @@ type Head struct {
 	Host            []byte // from the Host header, or from the target when that is in absolute form
 	Origin          []byte // the web page's origin (CORS)
 	RequestHeaders  []byte // Access-Control-Request-Headers
-	ForwardedFor    []byte // X-Forwarded-For
 	ContentEncoding []byte // as written: who takes the body judges it
 	ContentLength   int    // 0 when absent
 	Bytes           int    // the whole head, with empty lines before it and the blank line at its end

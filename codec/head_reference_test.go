@@ -74,7 +74,7 @@ func referenceRequest(line string, fields map[string][]string) (h Head, ok bool)
 		return nil
 	}
 	h.Host, h.Origin, h.RequestHeaders = last("host"), last("origin"), last("access-control-request-headers")
-	h.ForwardedFor, h.ContentEncoding = last("x-forwarded-for"), last("content-encoding")
+	h.ContentEncoding = last("content-encoding")
 	if len(fields["host"]) > 1 || h.Minor == 1 && h.Host == nil || !referenceHost.Match(h.Host) {
 		return h, false
 	}
@@ -153,7 +153,7 @@ func writeHead(h *Head) []byte {
 		name  string
 		value []byte
 	}{{"hosT", h.Host}, {"oriGin", h.Origin}, {"access-control-REQUEST-headers", h.RequestHeaders},
-		{"x-forwarded-FOR", h.ForwardedFor}, {"content-ENCODING", h.ContentEncoding}} {
+		{"content-ENCODING", h.ContentEncoding}} {
 		if f.value != nil {
 			fmt.Fprintf(&b, "%s:%s\r\n", f.name, f.value)
 		}

@@ -18,7 +18,7 @@ func outcome(t testing.TB, p []byte, scanned int, lim *Limits) string {
 	case !ok:
 		return "not complete"
 	}
-	inside(t, p[:h.Bytes], h.Path, h.Query, h.Host, h.Origin, h.RequestHeaders, h.ForwardedFor, h.ContentEncoding)
+	inside(t, p[:h.Bytes], h.Path, h.Query, h.Host, h.Origin, h.RequestHeaders, h.ContentEncoding)
 	if !bytes.HasSuffix(p[:h.Bytes], []byte("\r\n\r\n")) {
 		t.Errorf("%q: %d bytes do not end with a blank line", p, h.Bytes)
 	}

@@ -77,6 +77,9 @@ func (w *worker) answer(c uint32, s *table.Conn, head *codec.ResponseHead, body 
 
 func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
 	w.scratch = head
+	if w.access.takes() {
+		w.logOwn(c, head, len(body))
+	}
 	if s.Held == 0 {
 		w.r.Write(c, head, body)
 		w.afterReply(c, s, phase(s.Phase) == phaseLast)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"megaphone/codec"
+	"megaphone/limit"
 )
 
 // answering is an edge and an origin that answers each request at once, the last one of a batch first. Neither the
@@ -102,22 +103,37 @@ func (r *rounds) read() {
 	}
 }
 
+// limitless is limits that nothing in these tests comes near to.
+func limitless(c *Config) {
+	c.Tags, c.AddressConnections, c.AddressConnectionRate, c.AddressRequestRate = "on", 1000, maxRate, maxRate
+}
+
 // A request that is parked and answered allocates nothing, over real sockets and with all that belongs to it.
 func TestParkAndReplyAllocateNothing(t *testing.T) {
 	tag := codec.NodeTag("a")
 	sid := "6a2f6d2e0f7c4d3a." + string(tag[:])
 	body := empty(sid, 1)
-	for _, c := range []struct{ name, out string }{
-		{"one", postText(body)},
-		{"content type", postText(empty(sid+"~"+encodeContent([]byte("text/plain")), 1))},
-		{"pipelined", strings.Repeat(postText(body), 4)},
-		{"chunked", fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+
+	tags := func(c *Config) { c.Tags = "on" }
+	for _, c := range []struct {
+		name, out string
+		set       func(c *Config)
+	}{
+		{name: "one", out: postText(body)},
+		{"limits", postText(body), limitless},
+		{"limits behind a proxy", postText(body, "X-Forwarded-For: 192.0.2.7, 203.0.113.7, 10.0.0.1\r\n"),
+			func(c *Config) { trusting("", "")(c); limitless(c) }},
+		{name: "content type", out: postText(empty(sid+"~"+encodeContent([]byte("text/plain")), 1))},
+		{name: "pipelined", out: strings.Repeat(postText(body), 4)},
+		{name: "chunked", out: fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+
 			"5\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", body[:5], len(body)-5, body[5:])},
-		{"old", fmt.Sprintf("POST /http-bind HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: %d\r\n\r\n%s",
-			len(body), body)},
+		{name: "old", out: fmt.Sprintf("POST /http-bind HTTP/1.0\r\nConnection: keep-alive\r\n"+
+			"Content-Length: %d\r\n\r\n%s", len(body), body)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			e := answering(t, func(c *Config) { c.Tags = "on" })
+			if c.set == nil {
+				c.set = tags
+			}
+			e := answering(t, c.set)
 			r := newRounds(t, e, c.out)
 			if n := testing.AllocsPerRun(300, func() { r.write(); r.read() }); n != 0 {
 				t.Fatalf("%v allocations", n)
@@ -158,7 +174,19 @@ func BenchmarkParkRelease(b *testing.B) {
 func BenchmarkExchange(b *testing.B) {
 	tag := codec.NodeTag("a")
 	request := []byte(postText(empty("6a2f6d2e0f7c4d3a."+string(tag[:]), 1)))
-	e := answering(b, func(c *Config) { c.Tags = "on" })
+	b.Run("no limits", func(b *testing.B) {
+		benchmarkExchange(b, request, func(c *Config) { c.Tags = "on" })
+	})
+	b.Run("limits", func(b *testing.B) { benchmarkExchange(b, request, limitless) })
+	const header = "\r\nX-Forwarded-For: 192.0.2.7, 203.0.113.7\r\n"
+	forwarded := []byte(strings.Replace(string(request), "\r\n", header, 1))
+	b.Run("limits behind a proxy", func(b *testing.B) {
+		benchmarkExchange(b, forwarded, func(c *Config) { trusting("", "")(c); limitless(c) })
+	})
+}
+
+func benchmarkExchange(b *testing.B, request []byte, set func(c *Config)) {
+	e := answering(b, set)
 	connect(b, e)
 	conn := uint32(0)
 	for conn == 0 {
@@ -174,6 +202,9 @@ func BenchmarkExchange(b *testing.B) {
 	e.group.Do(func(r reactor, h handler) {
 		w := h.(*worker)
 		n := w.nodes[0]
+		if w.gate != nil {
+			w.gate.limits.Requests = limit.NewRate(limit.MaxRate, 1<<40) // no time passes here
+		}
 		r.Close(conn)
 		s := r.Conn(conn)
 		for b.Loop() {

@@ -34,6 +34,11 @@ type Page struct {
 type Listener struct {
 	Address string      // host:port, or unix:/path
 	Mode    fs.FileMode // of a unix socket; default 0660
+
+	// Who its clients are, see gate.
+	ProxyProtocol   string   // off, v1, v2, any
+	TrustedProxies  []string // networks that may say so
+	ForwardedHeader string   // x-forwarded-for, forwarded, off
 }
 
 // Config is all that an edge can be told. The zero value of a field means the documented default. What is here and may
@@ -58,10 +63,21 @@ type Config struct {
 	MaxOutputBytes   int      // unsent bytes of one connection
 	MaxBufferedBytes int      // kept bytes of all connections of a reactor
 	LinkHighWater    int      // unsent bytes of a link above which new requests get 503
+	LimitExempt      []string // networks that the limits for each address do not hold for
 	LogLevel         string   // debug, info, warn, error
 	LogFormat        string   // text, json
+	Admin            string   // host:port; auto: 127.0.0.1:5281 as soon as it is free; off
+	AdminSocket      string   // path of a unix socket for the same
+	AccessLog        string   // off, stderr, or a file
+	AccessSample     string   // 1/N: every Nth request is in it
 	CheckHost        string   // on, off: warn at start of what the host lacks
 	TakeoverSocket   string   // path; a successor asks there for the listeners
+
+	AddressConnections     int // of one client address at once; 0: any number
+	AddressConnectionRate  int // new ones a second
+	AddressConnectionBurst int
+	AddressRequestRate     int // requests a second
+	AddressRequestBurst    int
 
 	HeadTimeout     time.Duration // from a request's first byte to the end of its head
 	BodyTimeout     time.Duration // from there to the end of its body
@@ -71,6 +87,7 @@ type Config struct {
 	Grace           time.Duration // a lost node is expected back for this long
 	ResolveInterval time.Duration // between two look-ups of origins by name
 	PingTimeout     time.Duration // a link without a byte is dead after this long
+	KeepAlive       time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
 	DrainTimeout    time.Duration // after SIGTERM or a takeover; then who is left is cut off
 	DrainJitter     time.Duration // over this time holds are released and idle connections closed
 
@@ -82,6 +99,7 @@ type Config struct {
 	ManualTicks bool            // time moves by Edge.Advance (tests)
 	Inherited   []loop.Listener // sockets of other processes; those of our listeners are adopted
 	AcceptLater bool            // accept nobody before Edge.Accept
+	Access      *slog.Logger    // one record an answered request, each AccessSample-th; nil: none
 }
 
 // Defaults, with their reasons.
@@ -116,6 +134,9 @@ func (c Config) WithDefaults() Config {
 	set(&c.LogFormat, "text")
 	set(&c.Tags, "auto")
 	set(&c.CheckHost, "on")
+	set(&c.Admin, "auto")
+	set(&c.AccessLog, "off")
+	set(&c.AccessSample, "1/1")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
 	set(&c.MaxPipelined, DefaultMaxPipelined)
 	set(&c.MaxHeadLineBytes, codec.DefaultMaxRequestLineBytes)
@@ -125,6 +146,8 @@ func (c Config) WithDefaults() Config {
 	set(&c.MaxOutputBytes, loop.DefaultMaxOutputBytes)
 	set(&c.MaxBufferedBytes, loop.DefaultMaxBufferedBytes)
 	set(&c.LinkHighWater, DefaultLinkHighWater)
+	set(&c.AddressConnectionBurst, burstSeconds*c.AddressConnectionRate)
+	set(&c.AddressRequestBurst, burstSeconds*c.AddressRequestRate)
 	set(&c.HeadTimeout, DefaultHeadTimeout)
 	set(&c.BodyTimeout, DefaultBodyTimeout)
 	set(&c.IdleTimeout, DefaultIdleTimeout)
@@ -132,6 +155,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.WriteTimeout, DefaultWriteTimeout)
 	set(&c.Grace, DefaultGrace)
 	set(&c.PingTimeout, DefaultPingTimeout)
+	set(&c.KeepAlive, loop.DefaultKeepAlive)
 	set(&c.DrainTimeout, DefaultDrainTimeout)
 	set(&c.DrainJitter, DefaultDrainJitter)
 	set(&c.ResolveInterval, DefaultResolveInterval)
@@ -142,15 +166,17 @@ func (c Config) WithDefaults() Config {
 	if len(c.CORS) == 0 {
 		c.CORS = []string{"*"}
 	}
+	c.Listeners = slices.Clone(c.Listeners)
+	for i := range c.Listeners {
+		set(&c.Listeners[i].Mode, loop.DefaultSocketMode)
+		set(&c.Listeners[i].ProxyProtocol, "off")
+		set(&c.Listeners[i].ForwardedHeader, "x-forwarded-for")
+	}
 	c.Origins = slices.Clone(c.Origins)
 	for i := range c.Origins {
 		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, fromSRV) {
 			set(&o.Weight, DefaultWeight)
 		}
-	}
-	c.Listeners = slices.Clone(c.Listeners)
-	for i := range c.Listeners {
-		set(&c.Listeners[i].Mode, loop.DefaultSocketMode)
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -181,6 +207,12 @@ func (c *Config) Validate() error {
 	if c.Tags == "off" && (len(c.Origins) > 1 || c.Origins[0].discovered()) {
 		return bad("node-tags", c.Tags, "with more than one origin requests find their node by the tag: use auto or on")
 	}
+	if err := c.validateAdmin(); err != nil {
+		return err
+	}
+	if err := c.validateLimits(); err != nil {
+		return err
+	}
 	return c.validateCORS()
 }
 
@@ -203,6 +235,11 @@ func (c *Config) validateListeners() error {
 	}
 	if len(c.Listeners) > loop.MaxListeners {
 		return bad("listeners", len(c.Listeners), fmt.Sprintf("at most %d", loop.MaxListeners))
+	}
+	for i := range c.Listeners {
+		if err := c.Listeners[i].validateClients(fmt.Sprintf("listeners[%d].", i)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -4,41 +4,49 @@ package edge
 type Counter uint8
 
 const (
-	Requests        Counter = iota // complete HTTP requests
-	Parked                         // requests handed to an origin
-	Released                       // answered by the origin
-	Gone                           // clients that went away while held
-	Expired                        // holds that no origin answered in HoldTimeout
-	StaleReplies                   // replies to holds that were not there any more
-	FramesOut                      // frames to origins
-	FramesIn                       // frames from origins
-	Preflights                     // OPTIONS answered
-	Pages                          // GET and HEAD answered
-	NotFound                       // 404
-	MethodRefused                  // 405
-	LengthRequired                 // 411
-	EncodingRefused                // 415
-	HTTPErrors                     // malformed or over a limit: 400, 413, 414, 417, 431, 501, 505
-	BadBodies                      // bad-request made by the edge
-	UnknownTags                    // item-not-found made by the edge
-	NodeGone                       // remote-connection-failed made by the edge
-	Retries                        // 503 while a node is expected back
-	LinkFull                       // 503 because a link was above its high-water mark
-	TableFull                      // 503 because no hold was free
-	TooLarge                       // 413 because the origin takes less
-	HeadTimeouts                   // 408
-	BodyTimeouts                   // 408
-	IdleTimeouts                   // idle connections closed
-	WriteStalls                    // connections closed because no byte left
-	ContentOverflow                // content types beyond what is remembered
-	LinksUp                        // links welcomed
-	LinkErrors                     // links closed for a protocol error of the origin
-	AuthFailures                   // links whose other end does not know the secret
-	PingTimeouts                   // links closed because they were silent
-	UnknownVerbs                   // control lines not understood
-	DrainReleases                  // holds that origins were asked to release, while draining
-	DrainCuts                      // connections that were not done at the end of DrainTimeout
-	HeldNow                        // gauge: requests being held
+	Requests              Counter = iota // complete HTTP requests
+	Parked                               // requests handed to an origin
+	Released                             // answered by the origin
+	Gone                                 // clients that went away while held
+	Expired                              // holds that no origin answered in HoldTimeout
+	StaleReplies                         // replies to holds that were not there any more
+	FramesOut                            // frames to origins
+	FramesIn                             // frames from origins
+	Preflights                           // OPTIONS answered
+	Pages                                // GET and HEAD answered
+	NotFound                             // 404
+	MethodRefused                        // 405
+	LengthRequired                       // 411
+	EncodingRefused                      // 415
+	HTTPErrors                           // malformed or over a limit: 400, 413, 414, 417, 431, 501, 505
+	BadBodies                            // bad-request made by the edge
+	UnknownTags                          // item-not-found made by the edge
+	NodeGone                             // remote-connection-failed made by the edge
+	Retries                              // 503 while a node is expected back
+	LinkFull                             // 503 because a link was above its high-water mark
+	TableFull                            // 503 because no hold was free
+	TooLarge                             // 413 because the origin takes less
+	HeadTimeouts                         // 408
+	BodyTimeouts                         // 408
+	IdleTimeouts                         // idle connections closed
+	WriteStalls                          // connections closed because no byte left
+	ContentOverflow                      // content types beyond what is remembered
+	LinksUp                              // links welcomed
+	LinkErrors                           // links closed for a protocol error of the origin
+	AuthFailures                         // links whose other end does not know the secret
+	PingTimeouts                         // links closed because they were silent
+	UnknownVerbs                         // control lines not understood
+	ProxyUntrusted                       // connections closed that may not send a PROXY header
+	ProxyMalformed                       // connections closed that did not begin with one
+	ForwardedUnknown                     // requests of trusted proxies that do not say whose they are
+	AddressConnections                   // connections of an address that had as many as it may
+	AddressConnectionRate                // connections of an address that had opened many
+	AddressRequests                      // requests of an address that had made many: 429, 503
+	AddressUncounted                     // connections that no limit was held for, for want of an entry
+	DrainReleases                        // holds that origins were asked to release, while draining
+	DrainCuts                            // connections that were not done at the end of DrainTimeout
+	AccessDropped                        // access log records dropped because the queue was full
+	HeldNow                              // gauge: requests being held
 	numCounters
 )
 
@@ -48,5 +56,7 @@ var CounterNames = [numCounters]string{
 	"pages", "not_found", "method_refused", "length_required", "encoding_refused", "http_errors", "bad_bodies",
 	"unknown_tags", "node_gone", "retries", "link_full", "table_full", "too_large", "head_timeouts", "body_timeouts",
 	"idle_timeouts", "write_stalls", "content_overflow", "links_up", "link_errors", "auth_failures", "ping_timeouts",
-	"unknown_verbs", "drain_releases", "drain_cuts", "held_now",
+	"unknown_verbs", "proxy_untrusted", "proxy_malformed", "forwarded_unknown", "address_connections",
+	"address_connection_rate", "address_requests", "address_uncounted", "drain_releases", "drain_cuts",
+	"access_dropped", "held_now",
 }

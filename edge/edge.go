@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"megaphone/loop"
 )
@@ -17,6 +18,8 @@ type Edge struct {
 	workers   []*worker
 	adopted   []string
 	draining  atomic.Bool
+	started   time.Time
+	access    *accessLog // nil: off
 	directory *directory
 
 	ending    context.Context // ends with Stop
@@ -44,7 +47,10 @@ func Start(cfg Config) (*Edge, error) {
 		return nil, err
 	}
 	cfg.setLevel()
-	e := &Edge{cfg: cfg, directory: newDirectory(cfg.Resolver, cfg.Log)}
+	e := &Edge{cfg: cfg, directory: newDirectory(cfg.Resolver, cfg.Log), started: time.Now()}
+	if cfg.Access != nil {
+		e.access = newAccessLog(cfg.Access)
+	}
 	e.ending, e.end = context.WithCancel(context.Background())
 	places, waiting := e.directory.find(e.ending, cfg.Origins)
 	e.current = newSettings(cfg, places, waiting)
@@ -62,18 +68,22 @@ func Start(cfg Config) (*Edge, error) {
 		MaxOutputBytes:   cfg.MaxOutputBytes,
 		MaxBufferedBytes: cfg.MaxBufferedBytes,
 		Refusal:          e.current.fixed.refusal,
+		KeepAlive:        cfg.KeepAlive,
 		Log:              cfg.Log,
 		ManualTicks:      cfg.ManualTicks,
 	}, func(r *loop.Reactor) (loop.Handler, error) {
 		w := newWorker(e.current, r)
+		w.access = newSampler(e.access, &cfg)
 		e.workers = append(e.workers, w) // reactors start one after the other
 		return w, nil
 	})
 	if err != nil {
 		e.end()
+		e.access.stop()
 		return nil, err
 	}
 	e.watching.Go(func() { e.watchNames(e.ending) })
+	e.watching.Go(func() { e.watchRefusals(e.ending) })
 	return e, nil
 }
 
@@ -156,4 +166,5 @@ func (e *Edge) Stop() {
 	e.end()
 	e.watching.Wait()
 	e.group.Stop()
+	e.access.stop()
 }

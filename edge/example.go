@@ -26,9 +26,9 @@ func Example() string {
 		describe(&b, "", k)
 		switch k.Value(&defaults).(type) {
 		case *[]Listener:
-			writeEntry(&b, k.Name, "#", listenerKeys)
+			writeEntry(&b, k.Name, "#", listenerKeys, 1)
 		case *[]Origin:
-			writeEntry(&b, k.Name, "", originKeys)
+			writeEntry(&b, k.Name, "", originKeys, 2)
 		default:
 			writeKey(&b, "", k, &defaults)
 		}
@@ -71,12 +71,11 @@ func writeKey[T any](b *strings.Builder, indent string, k *Key[T], defaults *T) 
 	b.WriteString(indent + k.Name + ": " + text(k.Value(defaults)) + "\n")
 }
 
-// writeEntry writes a list with one entry. Its first two keys are what an entry must have, the others are commented
-// out; with off, all of it is.
-func writeEntry[T any](b *strings.Builder, name, off string, keys []Key[T]) {
+// writeEntry writes a list with one entry. Its first keys, as many as required, are what an entry must have, the
+// others are commented out; with off, all of it is.
+func writeEntry[T any](b *strings.Builder, name, off string, keys []Key[T], required int) {
 	b.WriteString(off + name + ":\n")
 	var zero T
-	const requiredKeys = 2
 	for i := range keys {
 		k := &keys[i]
 		value := k.Sample
@@ -87,7 +86,7 @@ func writeEntry[T any](b *strings.Builder, name, off string, keys []Key[T]) {
 		case i == 0:
 			describe(b, off+"  ", k)
 			b.WriteString(off + "  - " + k.Name + ": " + value + "\n")
-		case i < requiredKeys:
+		case i < required:
 			describe(b, off+"    ", k)
 			b.WriteString(off + "    " + k.Name + ": " + value + "\n")
 		default:

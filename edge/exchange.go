@@ -54,6 +54,9 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	}
 	s.Scanned, s.Decoded = 0, 0
 	w.counters[Requests]++
+	if w.gate != nil {
+		w.findClient(c, p[:h.Bytes])
+	}
 	if w.leaving.draining {
 		h.KeepAlive = false
 	}
@@ -81,6 +84,10 @@ func (w *worker) awaitBody(c uint32, s *table.Conn) {
 // request answers a whole request or hands it to an origin.
 func (w *worker) request(c uint32, s *table.Conn, body []byte) {
 	h := &w.head
+	if w.gate != nil && !w.admits(c) {
+		w.tooMany(c, s, body)
+		return
+	}
 	if string(h.Path) != w.cfg.Path {
 		w.otherPath(c, s)
 		return

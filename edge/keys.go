@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"megaphone/codec"
+	"megaphone/limit"
 	"megaphone/tuning"
 )
 
@@ -40,6 +41,15 @@ var configKeys = []Key[Config]{
 		Value: func(c *Config) any { return &c.LogLevel }},
 	{Name: "log-format", Doc: "how it is logged: text (key=value), json", Words: []string{"text", "json"},
 		Value: func(c *Config) any { return &c.LogFormat }},
+	{Name: "admin", Doc: "address `host:port` of the admin endpoint: metrics, health, status; auto, off",
+		More:  "auto is 127.0.0.1:5281 as soon as that is free. Whoever reaches another address may read all of it.",
+		Value: func(c *Config) any { return &c.Admin }},
+	{Name: "admin-socket", Doc: "`path` of a unix socket for the same", Sample: "/run/megaphone/admin.sock",
+		Value: func(c *Config) any { return &c.AdminSocket }},
+	{Name: "access-log", Doc: "where answered requests are logged: off, stderr, or a `file`",
+		Value: func(c *Config) any { return &c.AccessLog }},
+	{Name: "access-log-sample", Doc: "which part of them: `1/N`", More: "At 100,000 requests/s, 1/100 is a lot.",
+		Value: func(c *Config) any { return &c.AccessSample }},
 	{Name: "check-host",
 		Doc:   "warn at start of what the host lacks for max-connections (see megaphone doctor): on, off",
 		Words: []string{"on", "off"},
@@ -71,6 +81,25 @@ var configKeys = []Key[Config]{
 		Doc: "kept bytes of all connections of one reactor, above: the one that asks is closed",
 		Min: 64 << 10, Max: 1 << 40, Reload: true,
 		Value: func(c *Config) any { return &c.MaxBufferedBytes }},
+	{Name: "max-connections-per-address",
+		Doc:    "connections of one client address at once (IPv6: of a /64), above: 429 or closed; 0: any number",
+		Max:    limit.MaxCount,
+		Reload: true, Value: func(c *Config) any { return &c.AddressConnections }},
+	{Name: "max-connection-rate-per-address",
+		Doc: "new connections of one client address a second, above: 429 or closed; 0: any number", Max: maxRate,
+		Reload: true, Value: func(c *Config) any { return &c.AddressConnectionRate }},
+	{Name: "connection-burst-per-address", Doc: "so many at once after a rest; 0: those of 10 seconds",
+		Max:    burstSeconds * maxRate,
+		Reload: true, Value: func(c *Config) any { return &c.AddressConnectionBurst }},
+	{Name: "max-request-rate-per-address",
+		Doc: "requests of one client address a second, above: 429, or 503 in a session; 0: any number", Max: maxRate,
+		Reload: true, Value: func(c *Config) any { return &c.AddressRequestRate }},
+	{Name: "request-burst-per-address", Doc: "so many at once after a rest; 0: those of 10 seconds",
+		Max:    burstSeconds * maxRate,
+		Reload: true, Value: func(c *Config) any { return &c.AddressRequestBurst }},
+	{Name: "limit-exempt", Doc: "networks that the limits for each address do not hold for",
+		More: "Nor do those of connections hold for trusted-proxies.", Sample: "[192.0.2.0/24]",
+		Reload: true, Value: func(c *Config) any { return &c.LimitExempt }},
 	{Name: "link-high-water", Doc: "unsent bytes of a link, above: new requests get 503", Min: 4096, Max: 1 << 30,
 		Reload: true,
 		Value:  func(c *Config) any { return &c.LinkHighWater }},
@@ -92,6 +121,8 @@ var configKeys = []Key[Config]{
 		Value: func(c *Config) any { return &c.ResolveInterval }},
 	{Name: "ping-timeout", Doc: "a link without a byte is given up", Reload: true,
 		Value: func(c *Config) any { return &c.PingTimeout }},
+	{Name: "keep-alive", Doc: "TCP keep-alive: a silent peer is probed after this, and given up after twice this",
+		Value: func(c *Config) any { return &c.KeepAlive }},
 
 	{Name: "takeover-socket", Doc: "unix socket `path` where a successor asks for the listening sockets (--takeover)",
 		More:   "Of the same user only. Left out: nobody can take over.",
@@ -112,6 +143,16 @@ var listenerKeys = []Key[Listener]{
 		Value: func(l *Listener) any { return &l.Address }},
 	{Name: "mode", Doc: "who may connect to a unix socket", Sample: "0660",
 		Value: func(l *Listener) any { return &l.Mode }},
+	{Name: "proxy-protocol", Doc: "connections begin with a PROXY header: off, v1, v2, any",
+		Words: []string{"off", "v1", "v2", "any"}, Sample: "any",
+		More:   "Whoever is not in trusted-proxies, or sends none, is closed.",
+		Reload: true, Value: func(l *Listener) any { return &l.ProxyProtocol }},
+	{Name: "trusted-proxies", Doc: "networks of the proxies that say who the client is", Sample: "[127.0.0.0/8]",
+		Reload: true, Value: func(l *Listener) any { return &l.TrustedProxies }},
+	{Name: "forwarded-header", Doc: "where they say it in HTTP: x-forwarded-for, forwarded, off",
+		Words: []string{"x-forwarded-for", "forwarded", "off"}, Sample: "x-forwarded-for",
+		More:   "The rightmost address that is none of theirs counts. They must add to this header, or set it.",
+		Reload: true, Value: func(l *Listener) any { return &l.ForwardedHeader }},
 }
 
 // originKeys are the keys of one entry of origins.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 
 	"megaphone/codec"
 	"megaphone/loop"
@@ -30,7 +31,7 @@ func (w *worker) LinkUp(l *loop.Link) {
 // LinkData takes all whole frames in p. It borrows p until return.
 func (w *worker) LinkData(l *loop.Link, p []byte) (consumed, need int, err error) {
 	n := w.byLink[l.Index]
-	n.heardAt, n.pinged = w.r.Now(), false
+	n.heardAt, n.pinged, w.heardAt = w.r.Now(), false, w.r.Micros()
 	for consumed < len(p) {
 		f, size, ok, ferr := codec.ParseFrame(p[consumed:], codec.MaxContentsBytes)
 		switch {
@@ -111,6 +112,10 @@ func (w *worker) controlLine(n *node, verb string, args []byte) error {
 			w.control(n, "pong "+string(args)+"\n")
 		}
 	case "pong":
+		if n.asked && string(args) == strconv.FormatUint(uint64(n.pingedAt), 10) {
+			n.asked = false
+			n.roundTrip.observe(uint64(w.heardAt - n.pingSent))
+		}
 	case "error":
 		return fmt.Errorf("the origin says: %.200q", args)
 	default:
@@ -158,7 +163,7 @@ func (w *worker) welcome(n *node, args []byte) error {
 			return errNoSecret
 		}
 	}
-	n.stage = stageUp
+	n.stage, n.pingedAt, n.asked = stageUp, w.r.Now(), false
 	n.link.Settled()
 	w.counters[LinksUp]++
 	w.log(slog.LevelInfo, "link up", "origin", n.cfg.Name)
@@ -179,7 +184,8 @@ func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
 	w.counters[FramesOut]++
 }
 
-// keepAlive asks a silent origin for a sign of life, and gives a link up that stays silent.
+// keepAlive asks an origin for a sign of life, and gives a link up that stays silent. It asks a busy one as well, now
+// and then, as the way there and back is worth knowing.
 func (w *worker) keepAlive(n *node) {
 	silent := w.r.Now() - n.heardAt
 	switch {
@@ -187,9 +193,10 @@ func (w *worker) keepAlive(n *node) {
 	case silent >= w.times.ping:
 		w.counters[PingTimeouts]++
 		n.link.Fail(w.breakLink(n, errSilent))
-	case silent >= w.times.ping/3 && !n.pinged && n.stage == stageUp:
-		n.pinged = true
-		w.control(n, "ping alive\n")
+	case n.stage == stageUp && !n.pinged && w.r.Now()-n.pingedAt >= w.times.ping/3:
+		n.pinged, n.asked, n.pingedAt = true, true, w.r.Now()
+		w.control(n, "ping "+strconv.FormatUint(uint64(n.pingedAt), 10)+"\n")
+		n.pingSent = w.r.Micros()
 	}
 }
 

@@ -44,13 +44,21 @@ type node struct {
 	lostAt   uint32 // tick since which it is not up
 	heardAt  uint32 // tick of the last bytes from it
 	pinged   bool   // since then
+	asked    bool   // a ping is on its way of which the pong is to be measured
+	pingedAt uint32 // tick of the last ping
+	pingSent uint32 // the same in Reactor.Micros; of use while asked
 	nonce    [16]byte
 	theirs   [16]byte
 	secret   []byte // that this handshake is made with
+
+	board     *loop.Board
+	latency   histogram // of session creations
+	roundTrip histogram // of pings
 }
 
 func newNode(p *place, l *loop.Link, now uint32) *node {
-	return &node{cfg: p, tag: codec.NodeTag(p.Name), link: l, lostAt: now, max: codec.MaxContentsBytes}
+	return &node{cfg: p, tag: codec.NodeTag(p.Name), link: l, lostAt: now, max: codec.MaxContentsBytes,
+		board: loop.NewBoard(numCells), latency: newHistogram(latencyBounds), roundTrip: newHistogram(latencyBounds)}
 }
 
 // verdict is whether a node can take a request.

@@ -4,6 +4,7 @@ import (
 	"github.com/valyala/bytebufferpool"
 
 	"megaphone/codec"
+	"megaphone/loop"
 	"megaphone/table"
 )
 
@@ -62,7 +63,7 @@ func (w *worker) connFlags() uint8 {
 // park holds the request whose head and body tag have just been parsed, and puts its frame into the batch of n's link.
 // The last suffixBytes of the sid stay behind.
 func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, style uint16, flags uint8) {
-	w.addr = w.r.Peer(c).AppendTo(w.addr[:0])
+	w.addr = w.client(c).AppendTo(w.addr[:0])
 	b := &w.body
 	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
 	cut := b.Start
@@ -88,6 +89,7 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	q = append(append(append(append(q, w.addr...), ' '), before...), after...)
 	n.link.Batch = q
 	n.link.Dirty()
+	hold.Reply = w.r.Micros()
 	w.counters[FramesOut]++
 	w.counters[Parked]++
 	if s.Held == 1 {
@@ -120,9 +122,30 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 		return
 	}
 	w.counters[Released]++
+	w.measure(n, hold)
 	w.orphan(hold)
 	w.answerHold(h, hold, status, body)
 }
+
+// measure notes how long a hold has been held, now that its reply is there.
+func (w *worker) measure(n *node, hold *table.Hold) {
+	took := w.heldMicros(hold, w.heardAt)
+	w.holdTimes.observe(took)
+	if hold.Flags&holdCreation != 0 {
+		n.latency.observe(took)
+	}
+}
+
+// heldMicros is how long a hold that is not answered yet has been held.
+func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
+	if ticks := w.r.Now() - hold.Since; ticks > maxMicrosTicks {
+		return uint64(ticks) * loop.TickMillis * 1000
+	}
+	return uint64(now - hold.Reply)
+}
+
+// maxMicrosTicks is half of the time after which loop.Reactor.Micros wraps: what is longer is measured in ticks.
+const maxMicrosTicks = 1 << 31 / (loop.TickMillis * 1000)
 
 // answerHold gives a hold its response: at once if it is the first of its connection, else when its turn comes. It
 // borrows body.
@@ -145,6 +168,9 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 		body = nil
 	}
 	w.scratch = head
+	if w.access.takes() {
+		w.logHeld(hold, status, len(body))
+	}
 	w.deliver(h, hold, c, s, head, body)
 }
 
@@ -193,7 +219,7 @@ func (w *worker) afterReply(c uint32, s *table.Conn, last bool) {
 func (w *worker) hangUp(c uint32, s *table.Conn) {
 	s.Phase = uint8(phaseLast)
 	if s.Held > 0 {
-		w.Closed(c, 0)
+		w.abandon(s)
 	}
 	w.r.CloseGracefully(c)
 }

@@ -12,14 +12,15 @@ import (
 // something new makes another one and hands it to each reactor, which alone reads its own pointer to it. So the hot
 // path needs no lock, and no request ever sees half of a reload.
 type settings struct {
-	cfg     Config
-	limits  codec.Limits
-	times   times
-	fixed   *fixed
-	places  []place
-	waiting bool   // a name among the origins has not been found yet
-	tags    bool   // session IDs end with the tag of their node
-	plain   string // the node of the sessions that began before they did, if there may be any
+	cfg       Config
+	limits    codec.Limits
+	times     times
+	fixed     *fixed
+	admission *admission
+	places    []place
+	waiting   bool   // a name among the origins has not been found yet
+	tags      bool   // session IDs end with the tag of their node
+	plain     string // the node of the sessions that began before they did, if there may be any
 }
 
 // times is the configured durations in ticks.
@@ -36,7 +37,8 @@ type place struct {
 // found for it.
 func newSettings(cfg Config, places []place, waiting bool) *settings {
 	return &settings{
-		cfg: cfg, fixed: newFixed(&cfg), places: places, waiting: waiting, tags: wantsTags(&cfg),
+		cfg: cfg, fixed: newFixed(&cfg), admission: newAdmission(&cfg),
+		places: places, waiting: waiting, tags: wantsTags(&cfg),
 		limits: codec.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
 			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
 		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
@@ -54,6 +56,7 @@ func wantsTags(cfg *Config) bool {
 // from the day on which another one comes; the sessions from before are those of the one that was there. It never goes
 // back, as a marked session would lose its node.
 func (s *settings) after(old *settings) {
+	s.admission.after(old.admission)
 	alone := len(old.places) == 1 && len(s.places) == 1 && old.places[0].Name == s.places[0].Name
 	switch {
 	case s.cfg.Tags == "off":
@@ -72,6 +75,7 @@ func (w *worker) apply(s *settings) {
 	if !slices.Equal(old.cfg.CORS, s.cfg.CORS) {
 		w.restyle()
 	}
+	w.setAdmission(s.admission)
 	w.reconcile()
 }
 

@@ -141,7 +141,7 @@ func (st *style) head(status int) *codec.ResponseHead {
 	h := st.others[status]
 	if h == nil {
 		lines := st.lines
-		if status == 503 {
+		if status == 503 || status == 429 {
 			lines = append(lines[:len(lines):len(lines)], retryAfter)
 		}
 		made := codec.NewResponseHead(status, lines...)

@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/rand"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"megaphone/codec"
@@ -27,6 +28,9 @@ const (
 	// The client will send no further request, or may not; what comes is thrown away.
 	// next: none, the connection is closed with its last reply
 	phaseLast
+	// The PROXY header has not come, or not all of it.
+	// next: phaseIdle (who the client is is known), phaseLast (no header)
+	phaseProxy
 )
 
 // worker is one reactor's edge: the Handler of its connections and links. Nothing in it is shared but the settings,
@@ -35,6 +39,7 @@ type worker struct {
 	r *loop.Reactor
 	*settings
 
+	gate     *gate // nil: nothing is asked of who the client is
 	holds    *table.Holds
 	early    early
 	nodes    []*node
@@ -45,6 +50,11 @@ type worker struct {
 	leaving  leaving
 	counters [numCounters]uint64
 	board    *loop.Board
+
+	access    sampler
+	holdTimes histogram
+	shown     atomic.Pointer[shown]
+	heardAt   uint32 // when what a link brings was read, in loop.Reactor.Micros
 
 	head    codec.Head // of the request being looked at
 	body    codec.Body
@@ -61,15 +71,23 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 	w := &worker{
 		r: r, settings: s, board: loop.NewBoard(int(numCounters)),
 		// A quarter more holds than connections: few clients pipeline.
-		holds: table.NewHolds(r.Slots() + r.Slots()/4),
+		holds:     table.NewHolds(r.Slots() + r.Slots()/4),
+		holdTimes: newHistogram(holdBounds),
 	}
 	w.setDate(time.Now())
 	w.styles = newStyles(s.cfg.CORS, &w.counters[ContentOverflow])
+	w.setAdmission(s.admission)
 	w.reconcile()
+	w.show()
 	return w
 }
 
-func (w *worker) Open(c uint32) { w.r.Arm(c, w.times.idle) }
+func (w *worker) Open(c uint32) {
+	w.r.Arm(c, w.times.idle)
+	if w.gate != nil {
+		w.openGate(c)
+	}
+}
 
 // maxRequestsPerTurn is how many requests of one connection are looked at before others have their turn: 64 KiB of
 // input may hold 1,700 that the edge answers itself, a system call each.
@@ -91,7 +109,12 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 		case taken == maxRequestsPerTurn:
 			return consumed, loop.Again
 		}
-		n, need := w.exchange(c, s, p[consumed:])
+		n, need := 0, 0
+		if phase(s.Phase) == phaseProxy {
+			n, need = w.proxyHeader(c, s, p[consumed:])
+		} else {
+			n, need = w.exchange(c, s, p[consumed:])
+		}
 		if n == 0 {
 			return consumed, need
 		}
@@ -117,7 +140,7 @@ func (w *worker) arm(c uint32, s *table.Conn) {
 	case s.Held > 0:
 		_, h := w.holds.First(s)
 		w.r.Arm(c, remaining(h.Since+w.times.hold, w.r.Now()))
-	case phase(s.Phase) == phaseHead:
+	case phase(s.Phase) == phaseHead || phase(s.Phase) == phaseProxy:
 		w.r.Arm(c, w.times.head)
 	case phase(s.Phase) == phaseBody:
 		w.r.Arm(c, w.times.body)
@@ -152,6 +175,9 @@ func (w *worker) Expired(c uint32) {
 	case phase(s.Phase) == phaseBody:
 		w.counters[BodyTimeouts]++
 		w.refuse(c, s, &w.fixed.timeout.head, w.fixed.timeout.body)
+	case phase(s.Phase) == phaseProxy:
+		w.counters[ProxyMalformed]++
+		w.r.Close(c)
 	default:
 		w.counters[IdleTimeouts]++
 		w.r.Close(c)
@@ -174,7 +200,14 @@ func (w *worker) expireHold(c uint32, s *table.Conn) {
 
 // Closed: nobody is there any more to take the replies of what is held.
 func (w *worker) Closed(c uint32, _ loop.Cause) {
-	s := w.r.Conn(c)
+	w.abandon(w.r.Conn(c))
+	if w.gate != nil {
+		w.gate.leave(c)
+	}
+}
+
+// abandon gives up what a connection holds.
+func (w *worker) abandon(s *table.Conn) {
 	for s.Held > 0 {
 		h, hold := w.holds.First(s)
 		switch {
@@ -192,11 +225,14 @@ func (w *worker) Tick() {
 	w.setDate(time.Now())
 	for _, n := range w.nodes {
 		w.keepAlive(n)
+		n.post()
 	}
+	w.holdTimes.post()
 	w.dropLeft()
 	if w.leaving.draining {
 		w.drainTick()
 	}
+	w.show()
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.board.Post(w.counters[:])
 }

@@ -33,6 +33,9 @@ const (
 	numCounters
 )
 
+// NumCounters is how many there are.
+const NumCounters = int(numCounters)
+
 // CounterNames gives each counter's name in snake case, in the order of the constants.
 var CounterNames = [numCounters]string{
 	"accepted", "dialled", "closed", "refused", "accept_failures", "accept_pauses", "turns", "reads", "writes",

@@ -158,6 +158,9 @@ func (g *Group) Counter(c Counter) (sum uint64) {
 	return sum
 }
 
+// ReactorCounter is counter c of reactor i, as of its last tick.
+func (g *Group) ReactorCounter(i int, c Counter) uint64 { return g.reactors[i].board.Get(int(c)) }
+
 // Do runs f on every reactor's goroutine, one after the other, and waits for each. After Stop it does nothing; a
 // reactor that has ended by itself is left out.
 func (g *Group) Do(f func(r *Reactor, h Handler)) {

@@ -79,6 +79,8 @@ type Reactor struct {
 	links     []*Link
 	now       uint32
 	started   time.Time
+	micros    uint32       // see Micros
+	clockRead bool         // in this turn
 	turned    atomic.Int64 // since started, in nanoseconds, of the last tick: for other threads
 	rung      bool
 	ending    []closing // connections to be closed at the end of the turn
@@ -190,7 +192,10 @@ func (r *Reactor) event(e *unix.EpollEvent) error {
 	case fdTimer:
 		var buf [8]byte
 		_, _ = unix.Read(fd, buf[:])
-		r.advance(firstTick + uint32(time.Since(r.started)/(TickMillis*time.Millisecond)))
+		elapsed := firstTick + uint32(time.Since(r.started)/(TickMillis*time.Millisecond))
+		now, still := step(r.now, elapsed)
+		r.started = r.started.Add(time.Duration(still) * TickMillis * time.Millisecond)
+		r.advance(now)
 	case fdWake:
 		return r.runPosted()
 	case fdPulse:
@@ -235,6 +240,20 @@ func (r *Reactor) endTurn() {
 	}
 	r.ending = r.ending[:0]
 	r.flushLinks()
+	r.clockRead = false
+}
+
+// maxStepTicks is how much time may go by between two ticks. A reactor that finds more has not run meanwhile: its
+// process was stopped, or its machine moved. What its peers said is still in its sockets, and nobody may be found too
+// late before that has been read. Such time is not counted.
+const maxStepTicks = 1_000 / TickMillis
+
+// step is the next tick after now, when it should be elapsed, and how many ticks the reactor stood still.
+func step(now, elapsed uint32) (next, still uint32) {
+	if elapsed > now && elapsed-now > maxStepTicks {
+		return now + 1, elapsed - now - 1
+	}
+	return elapsed, 0
 }
 
 // advance moves time to tick now and lets everything expire that is due.
@@ -242,7 +261,7 @@ func (r *Reactor) advance(now uint32) {
 	if now <= r.now {
 		return
 	}
-	r.now = now
+	r.now, r.clockRead = now, false
 	r.turned.Store(int64(time.Since(r.started)))
 	r.wheel.Advance(now)
 	for {

@@ -20,7 +20,7 @@ type Hold struct {
 	Conn  uint32 // index of the connection that the request came on
 	next  uint32 // the following hold in the connection's FIFO, or in the free queue
 	Since uint32 // tick at which it was parked
-	Reply uint32 // the owner's index of a reply that came early and waits for its turn
+	Reply uint32 // the owner's: when it was parked, finer than in ticks; then the index of a reply that waits its turn
 	Link  uint8  // the owner's: which link the request went to
 	Flags uint8  // the owner's
 	Style uint16 // the owner's: how the HTTP response is to look

@@ -14,9 +14,9 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestBadOriginBesideAGoodOne: whatever an origin does, its links end with a reason and are dialled again, its clients
+// TestAttackByAnOrigin: whatever an origin does, its links end with a reason and are dialled again, its clients
 // are told to try again, memory stays bounded, and the other origin's clients notice nothing.
-func TestBadOriginBesideAGoodOne(t *testing.T) {
+func TestAttackByAnOrigin(t *testing.T) {
 	// The seed of the noise is fixed: a test that fails can be run again.
 	noise := rand.New(rand.NewPCG(0x6d656761, 0x70686f6e65))
 	garbage := make([]byte, 4<<20)

@@ -12,8 +12,8 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestSlowReaders: thousands of clients ask for much, all at once, and read nothing.
-func TestSlowReaders(t *testing.T) {
+// TestAttackSlowReaders: thousands of clients ask for much, all at once, and read nothing.
+func TestAttackSlowReaders(t *testing.T) {
 	const clients, requests, answerBytes = 5000, 300, 500
 	a := underAttack(t, "")
 	s := newSwarm(t, a.Addr, clients, 4096)
@@ -24,9 +24,9 @@ func TestSlowReaders(t *testing.T) {
 	}
 }
 
-// TestSlowReadersOfLargeReplies: the kernel takes megabytes for a client that reads nothing; then it is the edge that
-// has to keep what is left, or cut the client off.
-func TestSlowReadersOfLargeReplies(t *testing.T) {
+// TestAttackSlowReadersOfLargeReplies: the kernel takes megabytes for a client that reads nothing; then it is the edge
+// that has to keep what is left, or cut the client off.
+func TestAttackSlowReadersOfLargeReplies(t *testing.T) {
 	const clients, requests, replyBytes = 100, 100, 100 << 10
 	body := []byte("<body " + rig.BOSHNS + ">" + strings.Repeat("x", replyBytes) + "</body>")
 	generous := newScripted(t, "bad", func(l *scriptedLink) {
@@ -46,8 +46,8 @@ func TestSlowReadersOfLargeReplies(t *testing.T) {
 	}
 }
 
-// TestPipelinedFlood: clients send requests without end; their origin answers none.
-func TestPipelinedFlood(t *testing.T) {
+// TestAttackPipelinedFlood: clients send requests without end; their origin answers none.
+func TestAttackPipelinedFlood(t *testing.T) {
 	const clients, requests, bodyBytes, underWay = 1000, 100, 4 << 10, 8
 	sink := newScripted(t, "bad", func(l *scriptedLink) {
 		for ok := true; ok; {
@@ -66,8 +66,8 @@ func TestPipelinedFlood(t *testing.T) {
 	}
 }
 
-// TestHalfRequests: thousands of clients send a part of a request, in two pieces, and no more.
-func TestHalfRequests(t *testing.T) {
+// TestAttackHalfRequests: thousands of clients send a part of a request, in two pieces, and no more.
+func TestAttackHalfRequests(t *testing.T) {
 	const clients = 4000
 	const post = "POST /http-bind HTTP/1.1\r\nHost: h\r\n"
 	for _, c := range []struct {
@@ -93,8 +93,8 @@ func TestHalfRequests(t *testing.T) {
 	}
 }
 
-// TestResets: thousands of clients vanish with a reset, at every moment of a request's life, again and again.
-func TestResets(t *testing.T) {
+// TestAttackResets: thousands of clients vanish with a reset, at every moment of a request's life, again and again.
+func TestAttackResets(t *testing.T) {
 	const clients, waves = 1000, 3
 	a := underAttack(t, "")
 	for range waves {

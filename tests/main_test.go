@@ -13,6 +13,7 @@ const roleVariable = "MEGAPHONE_TEST_ROLE"
 const (
 	roleCrowd   = "crowd"   // hold many clients; see crowd
 	roleLimited = "limited" // lower RLIMIT_NOFILE and become the program in the arguments; see limited
+	roleStarved = "starved" // the same with the memory that may be written to
 )
 
 func TestMain(m *testing.M) {
@@ -21,6 +22,8 @@ func TestMain(m *testing.M) {
 		os.Exit(crowdMain(os.Args[1:]))
 	case roleLimited:
 		os.Exit(limitedMain(os.Args[1:]))
+	case roleStarved:
+		os.Exit(starvedMain(os.Args[1:]))
 	}
 	os.Exit(rig.Main(m))
 }

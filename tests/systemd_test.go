@@ -139,4 +139,3 @@ func TestWatchdogAndMainPID(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
-

@@ -34,7 +34,7 @@ func main() {
 	flag.IntVar(&o.sessions, "sessions", 50_000, "BOSH sessions")
 	flag.IntVar(&o.upgrades, "upgrades", 10, "upgrades in a row")
 	flag.IntVar(&o.messages, "messages", 1000, "messages a second")
-	flag.IntVar(&o.jitter, "jitter", 5, "seconds of drain-jitter")
+	flag.IntVar(&o.jitter, "jitter", 10, "seconds of drain-jitter")
 	flag.IntVar(&o.wait, "wait", 60, "seconds that a request is held")
 	flag.DurationVar(&o.chat, "chat", 110*time.Second, "how long the chat lasts; the upgrades must be done by then")
 	flag.Parse()

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"megaphone/admin"
 	"megaphone/edge"
 	"megaphone/origin/link"
 )
@@ -22,6 +23,7 @@ type demoOptions struct {
 	embedded   originOptions
 	origins    []edge.Origin // others than the embedded one
 	secretFile string        // theirs
+	admin      string
 }
 
 func newDemo() *cobra.Command {
@@ -51,6 +53,8 @@ With --origin the chat page is in front of another server, and the embedded one 
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:5280", "address `host:port` for browsers")
 	fs.Var(&originsFlag{&o.origins}, "origin", "origins `NAME=HOST:PORT` in place of the embedded one")
 	fs.StringVar(&o.secretFile, "secret-file", "", "`file` whose first line is the secret shared with those origins")
+	fs.StringVar(&o.admin, "admin", "auto",
+		"address `host:port` of the page that shows the edge; auto: "+admin.DefaultAddress+" if that is free; off")
 	o.embedded.flags(fs)
 	return cmd
 }
@@ -102,7 +106,8 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	}
 	defer stop()
 	cfg := edge.Config{
-		Listen: o.listen, Origins: origins, Secret: secret, MaxConnections: demoConnections, Pages: pages,
+		Listen: o.listen, Admin: o.admin,
+		Origins: origins, Secret: secret, MaxConnections: demoConnections, Pages: pages,
 	}.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
@@ -112,6 +117,11 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 		return err
 	}
 	defer e.Stop()
+	shown, err := startAdmin(&cfg, e, false)
+	if err != nil {
+		return err
+	}
+	defer shown.Stop()
 	usr1, ignore := counterSignals()
 	defer ignore()
 	if err := awaitLinks(ctx, e, origins); err != nil {
@@ -121,6 +131,9 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	fmt.Fprintf(out, "\n  Open http://%s/ in two browser tabs and chat.\n", e.Addr())
 	if o.embedded.accounts == "" && len(o.origins) == 0 {
 		fmt.Fprintf(out, "  Any name and any password will do: this is a demo.\n")
+	}
+	if at := shown.Address(); at != "" {
+		fmt.Fprintf(out, "  What the edge does is on http://%s/, or in the terminal with `megaphone top`.\n", at)
 	}
 	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s, domain %s. Ctrl-C ends it.\n\n",
 		e.Addr(), cfg.Path, domain)

@@ -66,6 +66,7 @@ In production:    megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279 
 An origin alone:  megaphone origin --listen 127.0.0.1:5279
 Any BOSH server:  megaphone origin --listen 127.0.0.1:5279 --bosh http://127.0.0.1:5280/http-bind
 Is the host fit?  megaphone doctor --sockets 1000000
+What does it do?  megaphone top, or a browser on http://127.0.0.1:5281/
 
 Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong;
 others are in the help of the command that has them.`,
@@ -86,7 +87,7 @@ others are in the help of the command that has them.`,
 		"what is logged to standard error: debug, info, warn, error")
 	root.PersistentFlags().StringVar(&format, "log-format", "text", "how it is logged: text (key=value), json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return setLog(level, format) }
-	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newVersion(), newMan())
+	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newTop(), newVersion(), newMan())
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"megaphone/admin"
 	"megaphone/edge"
 	"megaphone/takeover"
 )
@@ -21,6 +22,7 @@ type service struct {
 	cfg       edge.Config
 	load      func() (edge.Config, error) // reads the configuration again
 	edge      *edge.Edge
+	shown     *admin.Server
 	signals   chan os.Signal
 	watchdog  *watchdog
 	handover  *takeover.Server // nil: no takeover-socket
@@ -35,6 +37,11 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	if cfg.CheckHost == "on" {
 		warnHost(cfg)
 	}
+	closeAccess, err := openAccessLog(&cfg)
+	if err != nil {
+		return err
+	}
+	defer closeAccess()
 	s := &service{cfg: cfg, load: load, signals: make(chan os.Signal, 8), watchdog: newWatchdog(),
 		successor: make(chan error, 1)}
 	defer s.watchdog.stop()
@@ -58,6 +65,10 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 			return err
 		}
 	}
+	if s.shown, err = startAdmin(&cfg, s.edge, p != nil); err != nil {
+		return err
+	}
+	defer s.shown.Stop()
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -157,6 +168,7 @@ func (s *service) leave(next *takeover.Successor) (left bool, err error) {
 	}
 	mainPID(next.PID)
 	s.watchdog.retire()
+	s.shown.Stop()
 	slog.Info("takeover: a successor serves; we drain", "pid", next.PID)
 	return true, s.drain(next.Keeps)
 }

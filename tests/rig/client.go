@@ -30,13 +30,36 @@ type Response struct {
 // Connect opens a connection that is closed with the test.
 func Connect(t testing.TB, addr string) *Client {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, Patience)
+	c, err := Dial(t, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// ConnectFrom is Connect from one of this host's addresses.
+func ConnectFrom(t testing.TB, from net.IP, addr string) *Client {
+	t.Helper()
+	c, err := dial(t, from, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Dial is Connect for another goroutine than the test's, which may not end the test.
+func Dial(t testing.TB, addr string) (*Client, error) { return dial(t, nil, addr) }
+
+// dial connects from an address; nil: any.
+func dial(t testing.TB, from net.IP, addr string) (*Client, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: Patience}
+	c, err := d.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
 	t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(Patience))
-	return &Client{c.(*net.TCPConn), t, bufio.NewReader(c)}
+	return &Client{c.(*net.TCPConn), t, bufio.NewReader(c)}, nil
 }
 
 // Send writes a text as it is.

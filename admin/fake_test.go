@@ -1,0 +1,65 @@
+package admin
+
+import (
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"megaphone/edge"
+)
+
+// fakeEdge shows whatever a test puts into it.
+type fakeEdge struct {
+	mu sync.Mutex
+	v  edge.View
+}
+
+func (f *fakeEdge) View() *edge.View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := f.v
+	v.At = time.Now()
+	return &v
+}
+
+func (f *fakeEdge) set(change func(v *edge.View)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(&f.v)
+}
+
+// healthy is an edge of two reactors and two origins, with all links up.
+func healthy() *fakeEdge {
+	up := func() []edge.LinkView { return []edge.LinkView{{Up: true, Held: 3, Unsent: 5}, {Up: true, Held: 4}} }
+	times := func() edge.Histogram {
+		return edge.Histogram{Bounds: []float64{0.5, 1}, Counts: []uint64{1, 2, 3}, Sum: 7.5}
+	}
+	return &fakeEdge{v: edge.View{Started: time.Now().Add(-time.Hour), Name: "edge-test",
+		Reactors: make([]edge.ReactorView, 2), Holds: times(),
+		Origins: []edge.OriginView{
+			{Name: "a", Address: "10.0.0.1:5279", Links: up(), Latency: times(), RoundTrip: times()},
+			{Name: "b", Address: "10.0.0.2:5279", Links: up(), Latency: times(), RoundTrip: times()},
+		},
+		Limits: edge.Limits{MaxConnections: 1000, MaxHolds: 1250, MaxBufferedBytes: 1 << 20, LinkHighWater: 1 << 20}}}
+}
+
+// started is a server that ends with the test.
+func started(t testing.TB, cfg Config) *Server {
+	t.Helper()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func (s *Server) addr(i int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listeners[i].Addr().String()
+}

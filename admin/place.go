@@ -1,0 +1,96 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+)
+
+// place is an address to listen on.
+type place struct {
+	network string
+	address string
+	patient bool // it is waited for when it is in use
+}
+
+// places are those of a configuration.
+func places(cfg Config) (p []place, err error) {
+	switch cfg.Address {
+	case "off", "":
+	case "auto":
+		p = append(p, place{"tcp", DefaultAddress, true})
+	default:
+		if err := CheckAddress(cfg.Address); err != nil {
+			return nil, fmt.Errorf("admin: %w", err)
+		}
+		p = append(p, place{"tcp", cfg.Address, cfg.Wait})
+	}
+	if cfg.Socket != "" {
+		p = append(p, place{"unix", cfg.Socket, cfg.Wait})
+	}
+	return p, nil
+}
+
+// CheckAddress says what is wrong with Config.Address.
+func CheckAddress(address string) error {
+	if address == "auto" || address == "off" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("%s: give host:port, auto (%s, when it is free) or off", address, DefaultAddress)
+	}
+	return nil
+}
+
+// socketMode lets the edge's user and group in.
+const socketMode = 0o660
+
+func (p place) listen() (net.Listener, error) {
+	if p.network == "tcp" {
+		l, err := net.Listen("tcp", p.address)
+		if err != nil {
+			return nil, fmt.Errorf("admin: %s: %w: another edge? give each its own address", p.address, err)
+		}
+		return l, nil
+	}
+	l, err := net.Listen("unix", p.address)
+	if errors.Is(err, syscall.EADDRINUSE) && deserted(p.address) {
+		_ = os.Remove(p.address)
+		l, err = net.Listen("unix", p.address)
+	}
+	if err == nil {
+		err = os.Chmod(p.address, socketMode)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("admin-socket: %s: %w", p.address, err)
+	}
+	return l, nil
+}
+
+// deserted says whether a socket has been left behind by a process that is gone.
+func deserted(path string) bool {
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		_ = c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func inUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+
+// name is what l listens on, for people and for `megaphone top`.
+func (p place) name(l net.Listener) string {
+	if p.network == "unix" {
+		return "unix:" + p.address
+	}
+	return l.Addr().String()
+}
+
+// loopback says whether only this host reaches l.
+func (p place) loopback(l net.Listener) bool {
+	at, err := netip.ParseAddrPort(l.Addr().String())
+	return err != nil || at.Addr().IsLoopback()
+}

@@ -1,0 +1,65 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+
+	"megaphone/edge"
+)
+
+// Reference is docs/metrics.md: every metric with its kind, its labels and what it is.
+func Reference() string {
+	var b strings.Builder
+	b.WriteString(`# Metrics
+
+What /metrics of an edge's admin endpoint says, in Prometheus' text format. Times are in seconds and sizes in
+bytes, as the names say; a name in _total counts from the start of the process. Figures are at most a tenth of a
+second old. What has a label "reactor" is there for each event loop: "sum without (reactor)" is the edge.
+
+This file is written by "UPDATE=1 go test ./admin -run Reference", from the table that writes the metrics.
+
+| metric | kind | labels | what it is |
+|---|---|---|---|
+`)
+	for _, m := range metrics {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, m.labels, m.help)
+	}
+	b.WriteString(`
+## Reasons of refusals
+
+The label "reason" of megaphone_edge_refusals_total. The log has one record a reason and ten seconds, with the
+count; those for want of something on our side are warnings there, and worth an alert.
+
+| reason | whose fault | what it is |
+|---|---|---|
+`)
+	for _, r := range edge.Refusals {
+		whose := "the client's"
+		if r.Ours {
+			whose = "ours"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Reason, whose, r.What)
+	}
+	b.WriteString(`
+## Two latencies of an origin
+
+A long poll is answered when there is something to say, so how long it is held does not tell how fast the origin is.
+Two things do. A session creation is answered at once: megaphone_edge_origin_latency_seconds has the time from its
+parking to its reply. And every third of ping-timeout each link is pinged, busy or not:
+megaphone_edge_link_round_trip_seconds has the way there and back, behind what is queued in both directions, and
+without a session's work. If both rise, the link or the origin's scheduler is behind; if only the first does, look at
+what creates sessions.
+
+Times are measured with one reading of the clock a turn, so they are exact to a turn of the reactor, which takes well
+below a millisecond unless it is overloaded.
+
+## Who may read
+
+Whoever reaches the address; by default that is this host. On a loopback address the Host must be an IP address or
+localhost, so that no web page reaches it by a name that was made to mean 127.0.0.1 (DNS rebinding). Profiles
+(/debug/pprof/) and orders (POST /drain?origin=NAME&on=true) are taken over the unix socket and from loopback
+addresses only, and an order that carries what browsers add to requests of web pages (Origin, Referer,
+Sec-Fetch-Site) is refused.
+`)
+	return b.String()
+}

@@ -1,0 +1,225 @@
+package admin
+
+import (
+	_ "embed"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/pprofhandler"
+
+	"megaphone/edge"
+)
+
+// Edge is what the server shows: the read-only side of an edge.
+type Edge interface{ View() *edge.View }
+
+// Config is what an admin endpoint can be told.
+type Config struct {
+	Address string // host:port, auto, or off; auto is DefaultAddress, as soon as that is free
+	Socket  string // path of a unix socket, or ""
+	Wait    bool   // addresses in use are waited for, as during a takeover; otherwise they are errors
+
+	Edge      Edge
+	Version   string
+	Draining  func() bool                        // nil: never
+	DrainNode func(origin string, on bool) error // nil: cannot be asked for
+	Log       *slog.Logger
+}
+
+// DefaultAddress is where an edge shows itself unless told otherwise.
+const DefaultAddress = "127.0.0.1:5281"
+
+// Server is a running admin endpoint.
+type Server struct {
+	cfg       Config
+	http      *fasthttp.Server
+	quit      chan struct{}
+	serving   sync.WaitGroup
+	mu        sync.Mutex
+	listeners []net.Listener
+	stopped   bool
+}
+
+// Start listens and serves. An address that is in use is an error, unless it may be waited for.
+func Start(cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg, quit: make(chan struct{})}
+	s.http = &fasthttp.Server{
+		Handler: s.handle, Name: "megaphone", Logger: quiet{}, NoDefaultDate: false,
+		ReadTimeout: 10 * time.Second, WriteTimeout: 2 * time.Minute, // a profile takes a minute
+		IdleTimeout: time.Minute, MaxRequestBodySize: 4 << 10, Concurrency: 256,
+	}
+	places, err := places(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range places {
+		l, err := p.listen()
+		switch {
+		case err == nil:
+			s.serve(p, l)
+		case inUse(err) && p.patient:
+			cfg.Log.Warn("admin address in use; waiting for it", "address", p.address)
+			s.serving.Go(func() { s.await(p) })
+		default:
+			s.Stop()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// retryListen is how often an address in use is tried again.
+const retryListen = time.Second
+
+// await serves at a place as soon as it is free.
+func (s *Server) await(p place) {
+	retry := time.NewTicker(retryListen)
+	defer retry.Stop()
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-retry.C:
+		}
+		if l, err := p.listen(); err == nil {
+			s.serve(p, l)
+			return
+		}
+	}
+}
+
+func (s *Server) serve(p place, l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		_ = l.Close()
+		return
+	}
+	s.listeners = append(s.listeners, l)
+	s.cfg.Log.Info("admin started", "address", p.name(l))
+	s.serving.Go(func() { _ = s.http.Serve(guarded{l, p.loopback(l)}) })
+}
+
+// Address is the first address that is listened on, or "".
+func (s *Server) Address() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.listeners) == 0 {
+		return ""
+	}
+	return s.listeners[0].Addr().String()
+}
+
+// Stop closes everything. Requests under way are not waited for.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return
+	}
+	s.stopped = true
+	close(s.quit)
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	s.mu.Unlock()
+	s.serving.Wait()
+}
+
+// quiet keeps fasthttp's complaints about clients out of the log.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+//go:embed page.html
+var page []byte
+
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	if why := refuse(ctx); why != "" {
+		text(ctx, fasthttp.StatusForbidden, why)
+		return
+	}
+	h := &ctx.Response.Header
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	path := string(ctx.Path())
+	switch {
+	case path == "/drain":
+		s.drain(ctx)
+	case !ctx.IsGet() && !ctx.IsHead():
+		h.Set("Allow", "GET, HEAD")
+		text(ctx, fasthttp.StatusMethodNotAllowed, "this can only be read")
+	case path == "/":
+		h.Set("Content-Security-Policy", "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "+
+			"script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'")
+		ctx.SetContentType("text/html; charset=utf-8")
+		ctx.SetBody(page)
+	case path == "/metrics":
+		ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+		ctx.SetBody(exposition(s.status()))
+	case path == "/status":
+		ctx.SetContentType("application/json")
+		body, _ := json.Marshal(s.status()) // numbers and texts: it cannot fail
+		ctx.SetBody(body)
+	case path == "/healthz":
+		text(ctx, fasthttp.StatusOK, "alive")
+	case path == "/readyz":
+		s.ready(ctx)
+	case strings.HasPrefix(path, "/debug/pprof/"):
+		pprofhandler.PprofHandler(ctx)
+	default:
+		text(ctx, fasthttp.StatusNotFound, "there are /, /metrics, /status, /healthz, /readyz, /debug/pprof/")
+	}
+}
+
+func text(ctx *fasthttp.RequestCtx, status int, body string) {
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString(body + "\n")
+}
+
+func (s *Server) status() *Status {
+	st := newStatus(s.cfg.Edge.View(), s.cfg.Draining != nil && s.cfg.Draining())
+	st.Version = s.cfg.Version
+	st.Memory = readMemory()
+	st.Go = readGo(&st.Memory)
+	st.CPUSeconds = cpuSeconds()
+	st.Descriptors = readDescriptors(st.view)
+	return st
+}
+
+func (s *Server) ready(ctx *fasthttp.RequestCtx) {
+	st := newStatus(s.cfg.Edge.View(), s.cfg.Draining != nil && s.cfg.Draining())
+	if st.Ready {
+		text(ctx, fasthttp.StatusOK, "ready")
+		return
+	}
+	text(ctx, fasthttp.StatusServiceUnavailable, "not ready\n"+strings.Join(st.Reasons, "\n"))
+}
+
+// drain has an origin get no new sessions, or some again: POST /drain?origin=NAME&on=true|false.
+func (s *Server) drain(ctx *fasthttp.RequestCtx) {
+	origin, on := string(ctx.QueryArgs().Peek("origin")), string(ctx.QueryArgs().Peek("on"))
+	switch {
+	case !ctx.IsPost():
+		ctx.Response.Header.Set("Allow", "POST")
+		text(ctx, fasthttp.StatusMethodNotAllowed, "this is an order: POST it")
+		return
+	case s.cfg.DrainNode == nil:
+		text(ctx, fasthttp.StatusNotImplemented, "this edge cannot drain an origin")
+		return
+	case on != "true" && on != "false":
+		text(ctx, fasthttp.StatusBadRequest, "on: give true or false")
+		return
+	}
+	if err := s.cfg.DrainNode(origin, on == "true"); err != nil {
+		text(ctx, fasthttp.StatusNotFound, err.Error())
+		return
+	}
+	text(ctx, fasthttp.StatusOK, origin+": drain "+on)
+}

@@ -1,0 +1,213 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/edge"
+)
+
+const patience = 10 * time.Second
+
+// ask sends one request to address, host:port or the path of a socket, with header lines "Name: value".
+func ask(t *testing.T, address, method, path string, headers ...string) (status int, body string) {
+	t.Helper()
+	network, host := "tcp", address
+	if strings.HasPrefix(address, "/") {
+		network, host = "unix", "localhost"
+	}
+	c := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial(network, address) }}}
+	r, err := http.NewRequest(method, "http://"+host+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if name == "Host" {
+			r.Host = value
+		}
+		r.Header.Set(name, value)
+	}
+	resp, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func obey(string, bool) error { return nil }
+
+func TestReadyzSaysWhyNot(t *testing.T) {
+	f := healthy()
+	draining := false
+	s := started(t, Config{Address: "127.0.0.1:0", Edge: f, Draining: func() bool { return draining }})
+	check := func(status int, words ...string) {
+		t.Helper()
+		got, body := ask(t, s.addr(0), "GET", "/readyz")
+		if got != status {
+			t.Fatalf("%d %q, want %d", got, body, status)
+		}
+		for _, w := range words {
+			if !strings.Contains(body, w) {
+				t.Fatalf("%q, want %q in it", body, w)
+			}
+		}
+	}
+	check(200, "ready")
+	f.set(func(v *edge.View) { v.Origins[0].Links[1].Up = false })
+	check(200) // the other origin is there for this reactor
+	f.set(func(v *edge.View) { v.Origins[1].Links[1].Up = false })
+	check(503, "reactor 1 has no link to any origin (a, b)")
+	draining = true
+	check(503, "drains", "reactor 1")
+	if got, body := ask(t, s.addr(0), "GET", "/healthz"); got != 200 || body != "alive\n" {
+		t.Fatalf("not ready is not dead: %d %q", got, body)
+	}
+}
+
+func TestWhoMayDoWhat(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	var asked []string
+	s := started(t, Config{Address: "127.0.0.1:0", Socket: socket, Edge: healthy(),
+		DrainNode: func(origin string, on bool) error {
+			if origin != "a" {
+				return errors.New("origin: b: there is none of that name")
+			}
+			asked = append(asked, origin)
+			return nil
+		}})
+	everywhere := started(t, Config{Address: "0.0.0.0:0", Edge: healthy(), DrainNode: obey})
+	_, port, _ := net.SplitHostPort(everywhere.addr(0))
+	open := "127.0.0.1:" + port
+	for _, c := range []struct {
+		name, at, method, path string
+		status                 int
+		headers                string
+	}{
+		{"page", s.addr(0), "GET", "/", 200, ""},
+		{"metrics", s.addr(0), "GET", "/metrics", 200, ""},
+		{"by name", s.addr(0), "GET", "/metrics", 200, "Host: localhost:5281"},
+		{"rebound name", s.addr(0), "GET", "/status", 403, "Host: evil.example:5281"},
+		{"no host", s.addr(0), "GET", "/status", 403, "Host: x"},
+		{"over the socket any host", socket, "GET", "/status", 200, "Host: edge1"},
+		{"open listener, a scraper's name", open, "GET", "/metrics", 200, "Host: edge1.example:5281"},
+		{"open listener, profile by name", open, "GET", "/debug/pprof/cmdline", 403, "Host: edge1.example:5281"},
+		{"open listener, order by name", open, "POST", "/drain?origin=a&on=true", 403, "Host: edge1.example:5281"},
+		{"profile", s.addr(0), "GET", "/debug/pprof/cmdline", 200, ""},
+		{"order", s.addr(0), "POST", "/drain?origin=a&on=true", 200, ""},
+		{"order over the socket", socket, "POST", "/drain?origin=a&on=false", 200, ""},
+		{"order of a page", s.addr(0), "POST", "/drain?origin=a&on=true", 403, "Origin: http://evil.example"},
+		{"order of an own page", s.addr(0), "POST", "/drain?origin=a&on=true", 403, "Origin: http://" + s.addr(0)},
+		{"order of a form", s.addr(0), "POST", "/drain?origin=a&on=true", 403, "Sec-Fetch-Site: cross-site"},
+		{"order of a page over the socket", socket, "POST", "/drain?origin=a&on=true", 403, "Origin: null"},
+		{"order by GET", s.addr(0), "GET", "/drain?origin=a&on=true", 405, ""},
+		{"unclear order", s.addr(0), "POST", "/drain?origin=a", 400, ""},
+		{"unknown origin", s.addr(0), "POST", "/drain?origin=b&on=true", 404, ""},
+		{"writing", s.addr(0), "PUT", "/status", 405, ""},
+		{"nothing", s.addr(0), "GET", "/x", 404, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var headers []string
+			if c.headers != "" {
+				headers = append(headers, c.headers)
+			}
+			if got, body := ask(t, c.at, c.method, c.path, headers...); got != c.status {
+				t.Errorf("%d %q, want %d", got, body, c.status)
+			}
+		})
+	}
+	if len(asked) != 2 {
+		t.Errorf("drained %d times, want 2", len(asked))
+	}
+}
+
+// TestOrdersFromOtherHostsAreRefused: the address of the other end decides, not what it says.
+func TestOrdersFromOtherHostsAreRefused(t *testing.T) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		ip := a.(*net.IPNet).IP
+		if ip.IsLoopback() || ip.To4() == nil {
+			continue
+		}
+		s := started(t, Config{Address: ip.String() + ":0", Edge: healthy(), DrainNode: obey})
+		if got, _ := ask(t, s.addr(0), "POST", "/drain?origin=a&on=true"); got != 403 {
+			t.Errorf("an order from %s: %d", ip, got)
+		}
+		if got, _ := ask(t, s.addr(0), "GET", "/debug/pprof/"); got != 403 {
+			t.Errorf("a profile for %s: %d", ip, got)
+		}
+		if got, _ := ask(t, s.addr(0), "GET", "/metrics"); got != 200 {
+			t.Errorf("metrics for %s: %d", ip, got)
+		}
+		return
+	}
+	t.Skip("this host has no other address than loopback")
+}
+
+func TestAddressInUse(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "admin.sock")
+	first := started(t, Config{Address: "127.0.0.1:0", Socket: socket, Edge: healthy()})
+	at := first.addr(0)
+	for _, cfg := range []Config{{Address: at}, {Socket: socket}} {
+		if s, err := Start(cfg); err == nil {
+			s.Stop()
+			t.Errorf("a second one started at %+v", cfg)
+		}
+	}
+	second := started(t, Config{Address: at, Socket: socket, Wait: true, Edge: healthy()})
+	first.Stop()
+	late, look := time.After(patience), time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for n := 0; n < 2; {
+		select {
+		case <-late:
+			t.Fatal("the one that waited has not taken over")
+		case <-look.C:
+		}
+		second.mu.Lock()
+		n = len(second.listeners)
+		second.mu.Unlock()
+	}
+	for _, a := range []string{at, socket} {
+		if got, _ := ask(t, a, "GET", "/healthz"); got != 200 {
+			t.Errorf("%s: %d", a, got)
+		}
+	}
+}
+
+// TestSocketOfADeadProcessIsTakenOver and is for its user and group.
+func TestSocketOfADeadProcessIsTakenOver(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	started(t, Config{Socket: socket, Edge: healthy()})
+	if got, _ := ask(t, socket, "GET", "/healthz"); got != 200 {
+		t.Errorf("%d", got)
+	}
+	info, err := os.Stat(socket)
+	if err != nil || info.Mode().Perm() != socketMode {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}

@@ -1,0 +1,229 @@
+package codec
+
+import "bytes"
+
+// ForwardedHeader names the header in which proxies say who they forward for.
+type ForwardedHeader uint8
+
+// The headers that can be read. Only one of them is at a time: a proxy that writes the one passes the other on as its
+// client has sent it.
+const (
+	ForwardedNone    ForwardedHeader = iota
+	ForwardedFor                     // X-Forwarded-For: the customary list of addresses
+	ForwardedElement                 // Forwarded (RFC 7239)
+)
+
+var forwardedNames = [...]string{ForwardedFor: "x-forwarded-for", ForwardedElement: "forwarded"}
+
+// maxForwardedLines is how many lines of the header are kept, the last ones: HAProxy adds a line of its own, and more
+// than eight proxies that do so are none.
+const maxForwardedLines = 8
+
+// Hops are the addresses in the forwarding header of one request, from the right: each proxy adds at the end
+// the address that it got the request from. So what stands to the right of the address of an untrusted client
+// comes from trusted proxies, and what stands to the left of it is whatever the client made up.
+type Hops struct {
+	lines  [maxForwardedLines][]byte
+	n      int
+	header ForwardedHeader
+}
+
+// Collect finds the lines of the header in head, which ParseHead has found whole and well-formed: the first Bytes bytes
+// of its input. It borrows head until the last Next.
+func (h *Hops) Collect(head []byte, header ForwardedHeader) {
+	h.n, h.header = 0, header
+	name := forwardedNames[header]
+	for p := afterLine(bytes.TrimLeft(head, "\r\n")); len(p) > len(name); p = afterLine(p) {
+		if p[len(name)] != ':' || !foldEqual(p[:len(name)], name) {
+			continue
+		}
+		value := p[len(name)+1:]
+		if end := bytes.IndexByte(value, '\r'); end >= 0 {
+			value = value[:end]
+		}
+		if h.n == maxForwardedLines {
+			h.n = copy(h.lines[:], h.lines[1:])
+		}
+		h.lines[h.n] = value
+		h.n++
+	}
+}
+
+// afterLine is what follows the first line of p.
+func afterLine(p []byte) []byte { return p[bytes.IndexByte(p, '\n')+1:] }
+
+// Next is the next address from the right. When not ok there is none, or it is not known: an element that is malformed,
+// "unknown", or an obfuscated identifier (RFC 7239 section 6). Nothing to the left of that can be told apart from
+// inventions, so it is the end.
+func (h *Hops) Next() (a Address, ok bool) {
+	for h.n > 0 {
+		line := &h.lines[h.n-1]
+		element, rest, whole := lastElement(*line, h.header == ForwardedElement)
+		if *line = rest; rest == nil {
+			h.n--
+		}
+		if element = trimSpace(element); whole && len(element) == 0 {
+			// RFC 9110 section 5.6.1.2: "A recipient MUST parse and ignore a reasonable number of empty list elements".
+			continue
+		}
+		node := element
+		if h.header == ForwardedElement && whole {
+			node, whole = forOf(element)
+		}
+		if whole {
+			a, ok = parseNode(node, h.header == ForwardedFor)
+		}
+		if !ok {
+			h.n = 0
+		}
+		return a, ok
+	}
+	return Address{}, false
+}
+
+// lastElement is what follows the last comma of p, and what precedes it, nil when there is none. Commas within quoted
+// strings do not count if there may be such; ok is false when a quote has no other.
+func lastElement(p []byte, quoted bool) (element, rest []byte, ok bool) {
+	i := len(p)
+	for i > 0 && p[i-1] != ',' {
+		i--
+		if quoted && p[i] == '"' {
+			if i = openingQuote(p[:i]); i < 0 {
+				return nil, nil, false
+			}
+		}
+	}
+	if i == 0 {
+		return p, nil, true
+	}
+	return p[i:], p[: i-1 : i-1], true
+}
+
+// openingQuote is the index of the last quote in p that no backslash escapes, -1 when there is none.
+func openingQuote(p []byte) int {
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i] != '"' {
+			continue
+		}
+		k := i
+		for k > 0 && p[k-1] == '\\' {
+			k--
+		}
+		if (i-k)%2 == 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// forOf is the value of the parameter "for" of an element of Forwarded, without quotes; not ok when the element is
+// malformed, or has none, or more than one (RFC 7239 section 4: "MUST NOT occur more than once"). White space around
+// parameters is let pass, as it stands in headers everywhere.
+func forOf(element []byte) (node []byte, ok bool) {
+	for i := 0; i < len(element); {
+		for i < len(element) && (element[i] == ';' || element[i] == ' ' || element[i] == '\t') {
+			i++
+		}
+		from := i
+		i = skip(element, i, isToken)
+		switch {
+		case i == len(element) && i == from:
+			return node, ok
+		case i == len(element) || i == from || element[i] != '=':
+			return nil, false
+		}
+		name := element[from:i]
+		i++
+		value := element[i:]
+		if i < len(element) && element[i] == '"' {
+			end := closingQuote(element[i+1:])
+			if end < 0 {
+				return nil, false
+			}
+			value = element[i+1 : i+1+end]
+			i += end + 2
+		} else {
+			if end := bytes.IndexByte(value, ';'); end >= 0 {
+				value = value[:end]
+			}
+			i += len(value)
+			value = trimSpace(value)
+		}
+		for i < len(element) && (element[i] == ' ' || element[i] == '\t') {
+			i++
+		}
+		if i < len(element) && element[i] != ';' {
+			return nil, false
+		}
+		if foldEqual(name, "for") {
+			if ok {
+				return nil, false
+			}
+			node, ok = value, true
+		}
+	}
+	return node, ok
+}
+
+// closingQuote is the index of the first quote in p that no backslash escapes, -1 when there is none.
+func closingQuote(p []byte) int {
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
+		case '"':
+			return i
+		case '\\':
+			i++
+		}
+	}
+	return -1
+}
+
+// parseNode parses an address with an optional port: 192.0.2.7, 192.0.2.7:80, [2001:db8::7], [2001:db8::7]:80, and,
+// where it may be bare, 2001:db8::7.
+func parseNode(p []byte, bare bool) (a Address, ok bool) {
+	if len(p) > 0 && p[0] == '[' {
+		end := bytes.IndexByte(p, ']')
+		if end < 0 || !okPort(p[end+1:]) || bytes.IndexByte(p[:end], ':') < 0 {
+			return Address{}, false
+		}
+		return ParseAddress(p[1:end])
+	}
+	colon := bytes.IndexByte(p, ':')
+	switch {
+	case colon < 0:
+		return ParseAddress(p)
+	case bytes.IndexByte(p[colon+1:], ':') >= 0:
+		if !bare {
+			return Address{}, false
+		}
+		return ParseAddress(p)
+	case !okPort(p[colon:]):
+		return Address{}, false
+	}
+	return ParseAddress(p[:colon])
+}
+
+// okPort: nothing, or a colon and a port, which may be obfuscated (RFC 7239 section 6).
+func okPort(p []byte) bool {
+	if len(p) == 0 {
+		return true
+	}
+	if p[0] != ':' || len(p) == 1 {
+		return false
+	}
+	if p[1] == '_' {
+		return len(p) > 2 && all(p[2:], isName)
+	}
+	return validPort(p[1:])
+}
+
+// trimSpace is p without spaces and tabs around it.
+func trimSpace(p []byte) []byte {
+	for len(p) > 0 && (p[0] == ' ' || p[0] == '\t') {
+		p = p[1:]
+	}
+	for len(p) > 0 && (p[len(p)-1] == ' ' || p[len(p)-1] == '\t') {
+		p = p[:len(p)-1]
+	}
+	return p
+}

@@ -1,0 +1,224 @@
+package codec
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"testing"
+)
+
+// v2 is a header of version 2: command, family, and what follows its length.
+func v2(command, family byte, rest string) string {
+	n := binary.BigEndian.AppendUint16(nil, uint16(len(rest)))
+	return proxySignature + string([]byte{command, family}) + string(n) + rest
+}
+
+func tlv(kind byte, value string) string {
+	return string(binary.BigEndian.AppendUint16([]byte{kind}, uint16(len(value)))) + value
+}
+
+// summed is a header with a right checksum in the TLV whose value is "SUM!".
+func summed(header string) string {
+	zeroed := strings.Replace(header, "SUM!", "\x00\x00\x00\x00", 1)
+	sum := crc32.Checksum([]byte(zeroed), crc32.MakeTable(crc32.Castagnoli))
+	return strings.Replace(header, "SUM!", string(binary.BigEndian.AppendUint32(nil, sum)), 1)
+}
+
+const (
+	from4  = "\xc0\x00\x02\x07\xc6\x33\x64\x01\x30\x39\x00\x50"
+	source = "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"
+	from6  = source + source + "\x30\x39\x00\x50"
+)
+
+// proxyCases: want is the source in text form, "peer" when the connection's own address counts, "" for what is not
+// complete.
+var proxyCases = []struct {
+	name string
+	in   string
+	want string
+	err  *ProxyError
+	take ProxyVersions // 0: both
+}{
+	{name: "TCP4", in: "PROXY TCP4 192.0.2.7 198.51.100.1 12345 80\r\n", want: "192.0.2.7"},
+	{name: "TCP6", in: "PROXY TCP6 2001:db8::7 2001:DB8::1 65535 0\r\n", want: "2001:db8::7"},
+	{name: "the longest TCP4", in: "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
+		want: "255.255.255.255"},
+	{name: "an IPv4 client of an IPv6 listener", in: "PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n", want: "192.0.2.7"},
+	{name: "UNKNOWN", in: "PROXY UNKNOWN\r\n", want: "peer"},
+	{name: "UNKNOWN with more", in: "PROXY UNKNOWN " + strings.Repeat("f", 91) + "\r\n", want: "peer"},
+	{name: "only version 1", in: "PROXY UNKNOWN\r\n", want: "peer", take: ProxyV1},
+	{name: "an IPv6 address as TCP4", in: "PROXY TCP4 ::ffff:192.0.2.7 ::1 1 2\r\n", err: ProxyErrLine},
+	{name: "an IPv4 address as TCP6", in: "PROXY TCP6 192.0.2.7 198.51.100.1 1 2\r\n", err: ProxyErrLine},
+	{name: "a destination of another family", in: "PROXY TCP4 192.0.2.7 ::1 1 2\r\n", err: ProxyErrLine},
+	{name: "UDP4", in: "PROXY UDP4 192.0.2.7 198.51.100.1 1 2\r\n", err: ProxyErrLine},
+	{name: "lower case", in: "PROXY tcp4 192.0.2.7 198.51.100.1 1 2\r\n", err: ProxyErrLine},
+	{name: "two spaces", in: "PROXY TCP4  192.0.2.7 198.51.100.1 1 2\r\n", err: ProxyErrLine},
+	{name: "a space at the end", in: "PROXY TCP4 192.0.2.7 198.51.100.1 1 2 \r\n", err: ProxyErrLine},
+	{name: "nothing after the family", in: "PROXY TCP4\r\n", err: ProxyErrLine},
+	{name: "no family", in: "PROXY \r\n", err: ProxyErrLine},
+	{name: "one port", in: "PROXY TCP4 192.0.2.7 198.51.100.1 1\r\n", err: ProxyErrLine},
+	{name: "a port too large", in: "PROXY TCP4 192.0.2.7 198.51.100.1 1 65536\r\n", err: ProxyErrLine},
+	{name: "a port with a zero before it", in: "PROXY TCP4 192.0.2.7 198.51.100.1 01 2\r\n", err: ProxyErrLine},
+	{name: "a port with a sign", in: "PROXY TCP4 192.0.2.7 198.51.100.1 +1 2\r\n", err: ProxyErrLine},
+	{name: "a number with a zero before it", in: "PROXY TCP4 192.0.2.07 198.51.100.1 1 2\r\n", err: ProxyErrLine},
+	{name: "LF alone", in: "PROXY TCP4 192.0.2.7 198.51.100.1 1 2\n", err: ProxyErrLine},
+	{name: "a line of 108", in: "PROXY UNKNOWN " + strings.Repeat("f", 92) + "\r\n", err: ProxyErrTooLong},
+	{name: "a line without end", in: "PROXY UNKNOWN " + strings.Repeat("f", 500), err: ProxyErrTooLong},
+	{name: "HTTP", in: "POST /http-bind HTTP/1.1\r\n", err: ProxyErrMissing},
+	{name: "HTTP after an empty line", in: "\r\nPOST / HTTP/1.1\r\n", err: ProxyErrMissing},
+	{name: "TLS", in: "\x16\x03\x01", err: ProxyErrMissing},
+	{name: "a tab for the space", in: "PROXY\tTCP4", err: ProxyErrMissing},
+	{name: "version 1 where version 2 is to be", in: "PROXY UNKNOWN\r\n", err: ProxyErrMissing, take: ProxyV2},
+
+	{name: "v2 TCP4", in: v2(0x21, 0x11, from4), want: "192.0.2.7"},
+	{name: "v2 TCP6", in: v2(0x21, 0x21, from6), want: "2001:db8::7"},
+	{name: "v2 UNIX", in: v2(0x21, 0x31, strings.Repeat("/", 216)), want: "peer"},
+	{name: "v2 UNSPEC", in: v2(0x21, 0x00, ""), want: "peer"},
+	{name: "v2 UNSPEC with something", in: v2(0x21, 0x00, "anything"), want: "peer"},
+	{name: "v2 UDP4", in: v2(0x21, 0x12, from4), want: "peer"},
+	{name: "v2 LOCAL", in: v2(0x20, 0x00, ""), want: "peer"},
+	{name: "v2 LOCAL of TCP4", in: v2(0x20, 0x11, from4), want: "peer"},
+	{name: "v2 LOCAL of nothing that there is", in: v2(0x20, 0xFF, "x"), want: "peer"},
+	{name: "v2 only", in: v2(0x21, 0x11, from4), want: "192.0.2.7", take: ProxyV2},
+	{name: "v2 with additions", in: v2(0x21, 0x11, from4+tlv(4, "")+tlv(2, "chat.example.org")+tlv(0x20, "\x01abcd")),
+		want: "192.0.2.7"},
+	{name: "v2 with a checksum", in: summed(v2(0x21, 0x11, from4+tlv(3, "SUM!")+tlv(4, "pad"))), want: "192.0.2.7"},
+	{name: "v2 of the largest length", in: v2(0x21, 0x11, from4+tlv(4, strings.Repeat("x", 4096-16-12-3))),
+		want: "192.0.2.7"},
+	{name: "v2 larger than that", in: v2(0x21, 0x11, from4+tlv(4, strings.Repeat("x", 4096-16-12-2)))[:16],
+		err: ProxyErrTooLong},
+	{name: "v2 where version 1 is to be", in: v2(0x21, 0x11, from4), err: ProxyErrMissing, take: ProxyV1},
+	{name: "v2 of version 1", in: v2(0x11, 0x11, from4)[:16], err: ProxyErrVersion},
+	{name: "v2 with another command", in: v2(0x22, 0x11, from4)[:16], err: ProxyErrVersion},
+	{name: "v2 of another family", in: v2(0x21, 0x41, from4)[:16], err: ProxyErrFamily},
+	{name: "v2 of another protocol", in: v2(0x21, 0x13, from4)[:16], err: ProxyErrFamily},
+	{name: "v2 too short for IPv4", in: v2(0x21, 0x11, from4[:11])[:16], err: ProxyErrLength},
+	{name: "v2 too short for IPv6", in: v2(0x21, 0x21, from6[:35])[:16], err: ProxyErrLength},
+	{name: "v2 too short for UNIX", in: v2(0x21, 0x31, from6)[:16], err: ProxyErrLength},
+	{name: "v2 with half an addition", in: v2(0x21, 0x11, from4+"\x04\x00"), err: ProxyErrTLV},
+	{name: "v2 with an addition beyond the end", in: v2(0x21, 0x11, from4+"\x04\x00\x05four"), err: ProxyErrTLV},
+	{name: "v2 with a wrong checksum", in: v2(0x21, 0x11, from4+tlv(3, "SUM!")), err: ProxyErrChecksum},
+	{name: "v2 with a checksum of 3 bytes", in: v2(0x21, 0x11, from4+tlv(3, "SUM")), err: ProxyErrChecksum},
+	{name: "v2 with two checksums", in: summed(v2(0x21, 0x11, from4+tlv(3, "SUM!")+tlv(3, "\x00\x00\x00\x00"))),
+		err: ProxyErrChecksum},
+}
+
+// proxied is what ParseProxy makes of p, in words.
+func proxied(t testing.TB, p []byte, take ProxyVersions) string {
+	h, need, ok, err := ParseProxy(p, take)
+	switch {
+	case err != nil:
+		if ok || h != (ProxyHeader{}) {
+			t.Errorf("%q: refused, but: %+v", p, h)
+		}
+		return "refused: " + err.Error()
+	case !ok:
+		if need <= len(p) || need > MaxProxyBytes {
+			t.Errorf("%q: %d bytes are needed of which %d are there", p, need, len(p))
+		}
+		return "not complete"
+	}
+	if h.Bytes > len(p) || h.Bytes > MaxProxyBytes {
+		t.Errorf("%q: a header of %d bytes", p, h.Bytes)
+	}
+	if !h.Known {
+		return fmt.Sprintf("%d bytes: peer", h.Bytes)
+	}
+	return fmt.Sprintf("%d bytes: % x", h.Bytes, h.Source)
+}
+
+func TestProxyCases(t *testing.T) {
+	g := newPage(t)
+	for _, c := range proxyCases {
+		t.Run(c.name, func(t *testing.T) {
+			take := c.take
+			if take == 0 {
+				take = ProxyAny
+			}
+			want := fmt.Sprintf("%d bytes: peer", len(c.in))
+			if c.err != nil {
+				want = "refused: " + c.err.Error()
+			} else if c.want != "peer" {
+				a, ok := ParseAddress([]byte(c.want))
+				if !ok {
+					t.Fatalf("%q is no address", c.want)
+				}
+				want = fmt.Sprintf("%d bytes: % x", len(c.in), a)
+			}
+			if got := proxied(t, g.put(c.in), take); got != want {
+				t.Fatalf("%q:\n got %s\nwant %s", c.in, got, want)
+			}
+			// What follows makes no difference.
+			if got := proxied(t, []byte(c.in+"POST / HTTP/1.1\r\n"), take); got != want {
+				t.Fatalf("%q and a request:\n got %s\nwant %s", c.in, got, want)
+			}
+			// Cut anywhere it is not complete, or refused as the whole is.
+			for k := range len(c.in) {
+				got := proxied(t, g.put(c.in[:k]), take)
+				if got != "not complete" && (c.err == nil || got != want) {
+					t.Fatalf("%q, cut at %d: %s", c.in, k, got)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryProxyErrorHasACase(t *testing.T) {
+	met := map[*ProxyError]bool{}
+	for _, c := range proxyCases {
+		met[c.err] = true
+	}
+	for _, e := range []*ProxyError{ProxyErrMissing, ProxyErrLine, ProxyErrTooLong, ProxyErrVersion, ProxyErrFamily,
+		ProxyErrLength, ProxyErrTLV, ProxyErrChecksum} {
+		if !met[e] {
+			t.Errorf("no case for: %s", e)
+		}
+	}
+}
+
+func TestParseProxyAllocatesNothing(t *testing.T) {
+	for _, c := range proxyCases {
+		p := []byte(c.in)
+		noAllocs(t, c.name, func() { ParseProxy(p, ProxyAny) })
+	}
+}
+
+// FuzzProxy: a header is found or refused whatever follows it, in pieces as in one; nothing is read beyond it.
+func FuzzProxy(f *testing.F) {
+	for _, c := range proxyCases {
+		f.Add([]byte(c.in))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		whole := proxied(t, in, ProxyAny)
+		got, need := "not complete", 1
+		for k := 1; k <= len(in) && got == "not complete"; k++ {
+			if got = proxied(t, in[:k:k], ProxyAny); got != "not complete" && k < need {
+				t.Fatalf("%q is decided after %d bytes, but %d were needed: %s", in, k, need, got)
+			}
+			_, need, _, _ = ParseProxy(in[:k], ProxyAny)
+		}
+		if len(in) > 0 && got != whole {
+			t.Fatalf("%q: %s; byte by byte: %s", in, whole, got)
+		}
+		if h, _, ok, _ := ParseProxy(in, ProxyAny); ok {
+			if alone := proxied(t, in[:h.Bytes], ProxyAny); alone != whole {
+				t.Fatalf("%q: %s; without what follows: %s", in, whole, alone)
+			}
+		}
+	})
+}
+
+func BenchmarkParseProxy(b *testing.B) {
+	for _, c := range proxyCases {
+		if c.name != "TCP4" && c.name != "v2 TCP4" && c.name != "v2 with a checksum" {
+			continue
+		}
+		b.Run(c.name, func(b *testing.B) {
+			p := []byte(c.in)
+			for b.Loop() {
+				ParseProxy(p, ProxyAny)
+			}
+		})
+	}
+}

@@ -1,0 +1,84 @@
+package edge
+
+import (
+	"bytes"
+	"log/slog"
+	"regexp"
+	"strings"
+	"testing"
+
+	"megaphone/loop"
+)
+
+// accessed runs do before an edge with an access log and gives its lines, when the edge has stopped.
+func accessed(t *testing.T, sample string, do func(e *Edge, l *fakeLink, c *client)) []string {
+	t.Helper()
+	var out bytes.Buffer
+	e, l := one(t, func(c *Config) { c.Access, c.AccessSample = slog.New(slog.NewTextHandler(&out, nil)), sample })
+	do(e, l, connect(t, e))
+	e.Stop()
+	if out.Len() == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+}
+
+func TestAccessLogHasWhatWasAnswered(t *testing.T) {
+	lines := accessed(t, "1/1", func(e *Edge, l *fakeLink, c *client) {
+		c.post(empty("s1", 1))
+		f := l.next()
+		e.Advance(7)
+		l.reply(f.id, "<body "+ns+"/>")
+		c.get().want(t, 200, "<body")
+		c.send("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n")
+		c.get().want(t, 404, "")
+		c.post("nonsense")
+		c.get()
+	})
+	if len(lines) != 3 {
+		t.Fatalf("%d lines: %q", len(lines), lines)
+	}
+	for i, want := range []string{
+		`^time=\S+ level=INFO msg=answered peer=127\.0\.0\.1 status=200 bytes=\d+ origin=a held=700ms$`,
+		`^time=\S+ level=INFO msg=answered peer=127\.0\.0\.1 status=404 bytes=\d+$`,
+		`status=400 bytes=\d+$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(lines[i]) {
+			t.Errorf("line %d is %q, want %s", i, lines[i], want)
+		}
+	}
+}
+
+func TestAccessLogOfASample(t *testing.T) {
+	lines := accessed(t, "1/3", func(_ *Edge, _ *fakeLink, c *client) {
+		for range 10 {
+			c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+			c.get().want(t, 404, "")
+		}
+	})
+	if len(lines) != 3 {
+		t.Errorf("%d lines of 10 requests, one in 3: %q", len(lines), lines)
+	}
+}
+
+// TestFullAccessLogDropsAndCounts: a log that takes nothing stops no reactor.
+func TestFullAccessLogDropsAndCounts(t *testing.T) {
+	stuck := &accessLog{records: make(chan access, 2), done: make(chan struct{})}
+	w := &worker{r: new(loop.Reactor), access: sampler{stuck, 1, 1}}
+	for range 5 {
+		w.logAccess(access{status: 200})
+	}
+	if n := w.counters[AccessDropped]; n != 3 {
+		t.Errorf("%d dropped, want 3 of 5 with room for 2", n)
+	}
+}
+
+func TestAccessSamples(t *testing.T) {
+	for s, want := range map[string]uint32{"1/1": 1, "1/100": 100, "": 0, "1": 0, "1/0": 0, "2/3": 0, "1/-1": 0,
+		"1/x": 0, "1/4294967296": 0} {
+		n, ok := sampleOf(s)
+		if ok != (want > 0) || ok && n != want {
+			t.Errorf("%q is read as %d, %v", s, n, ok)
+		}
+	}
+}

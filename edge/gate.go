@@ -1,0 +1,286 @@
+package edge
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"megaphone/codec"
+	"megaphone/limit"
+	"megaphone/loop"
+	"megaphone/table"
+)
+
+// admission is what the configuration says of clients. It is part of settings, and never changed.
+type admission struct {
+	listeners []proxied
+	exempt    networks
+	limits    limit.Limits
+	table     *limit.Table // shared by all reactors; nil: there are no limits, and never were
+	asked     bool         // anything at all
+}
+
+// gate is what a reactor knows of who its clients are. There is none as long as the configuration asks for nothing of
+// this.
+type gate struct {
+	*admission
+	entries []limit.Entry // of each connection: its address's, surplus, or 0; nil without a table
+	surplus int           // connections that wait for a refusal
+	hops    codec.Hops
+	from    codec.Address // of the request being looked at
+}
+
+// proxied is what holds for the connections of one listener.
+type proxied struct {
+	versions codec.ProxyVersions   // 0: no PROXY header
+	header   codec.ForwardedHeader // of trusted proxies
+	trusted  networks
+}
+
+const (
+	// maxSurplus is how many connections of a reactor that are too many are kept until their request has come, which is
+	// then refused in words. All others are closed at once: a flood gets no descriptors for its refusals.
+	maxSurplus = 64
+	surplus    = ^limit.Entry(0)
+
+	// burstSeconds is how much of a rate may come at once: a browser opens its page's connections together, and an
+	// office its browsers.
+	burstSeconds = 10
+	maxRate      = 100_000 // a second, of one address
+)
+
+// newAdmission is for a configuration with its defaults that Validate has seen.
+func newAdmission(cfg *Config) *admission {
+	a := &admission{limits: limit.Limits{
+		Connections: cfg.AddressConnections,
+		Opens:       limit.NewRate(cfg.AddressConnectionRate, cfg.AddressConnectionBurst),
+		Requests:    limit.NewRate(cfg.AddressRequestRate, cfg.AddressRequestBurst),
+	}}
+	if cfg.AddressConnections > 0 || a.limits.Opens.Limited() || a.limits.Requests.Limited() {
+		a.asked, a.table = true, limit.New(cfg.MaxConnections)
+	}
+	a.exempt, _ = parseNetworks(cfg.LimitExempt)
+	for _, l := range cfg.listeners() {
+		p := newProxied(&l)
+		a.asked = a.asked || p.versions != 0 || len(p.trusted) > 0 && p.header != codec.ForwardedNone
+		a.listeners = append(a.listeners, p)
+	}
+	return a
+}
+
+// after has a take over what is counted.
+func (a *admission) after(old *admission) {
+	if old.table != nil {
+		a.table = old.table
+	}
+}
+
+// setAdmission puts in force what the configuration says of clients. Connections that are there stay; the addresses of
+// those that came when there were no limits have them counted from the next one on.
+func (w *worker) setAdmission(a *admission) {
+	switch {
+	case w.gate != nil:
+		w.gate.admission = a
+	case a.asked:
+		w.gate = &gate{admission: a}
+	default:
+		return
+	}
+	if a.table != nil && w.gate.entries == nil {
+		w.gate.entries = make([]limit.Entry, w.r.Capacity()+1)
+	}
+}
+
+func newProxied(l *Listener) (p proxied) {
+	p.versions = map[string]codec.ProxyVersions{
+		"v1": codec.ProxyV1, "v2": codec.ProxyV2, "any": codec.ProxyAny}[l.ProxyProtocol]
+	p.header = map[string]codec.ForwardedHeader{
+		"x-forwarded-for": codec.ForwardedFor, "forwarded": codec.ForwardedElement}[l.ForwardedHeader]
+	texts := l.TrustedProxies
+	if strings.HasPrefix(l.Address, "unix:") {
+		texts = append(texts[:len(texts):len(texts)], "127.0.0.1") // who may connect there is the socket's mode to say
+	}
+	p.trusted, _ = parseNetworks(texts)
+	return p
+}
+
+// validateClients says what is wrong with the keys that say who a listener's clients are.
+func (l *Listener) validateClients(at string) error {
+	for i := range listenerKeys {
+		if remedy, ok := listenerKeys[i].check(l); !ok {
+			return bad(at+listenerKeys[i].Name, text(listenerKeys[i].Value(l)), remedy)
+		}
+	}
+	if _, wrong := parseNetworks(l.TrustedProxies); wrong != "" {
+		return bad(at+"trusted-proxies", wrong, "give addresses or networks, for example 10.0.0.0/8")
+	}
+	if l.ProxyProtocol != "off" && len(l.TrustedProxies) == 0 && !strings.HasPrefix(l.Address, "unix:") {
+		return bad(at+"proxy-protocol", l.ProxyProtocol, "say in trusted-proxies whose headers are to be believed")
+	}
+	return nil
+}
+
+func (c *Config) validateLimits() error {
+	if _, wrong := parseNetworks(c.LimitExempt); wrong != "" {
+		return bad("limit-exempt", wrong, "give addresses or networks, for example 10.0.0.0/8")
+	}
+	for _, r := range []struct {
+		key         string
+		burst, rate int
+	}{
+		{"connection-burst-per-address", c.AddressConnectionBurst, c.AddressConnectionRate},
+		{"request-burst-per-address", c.AddressRequestBurst, c.AddressRequestRate},
+	} {
+		// Time moves in ticks, so what a tick brings must find room at once.
+		if least := (r.rate*loop.TickMillis + 999) / 1000; r.burst < least {
+			return bad(r.key, r.burst, fmt.Sprintf("use %d or more, a tenth of the rate", least))
+		}
+	}
+	return nil
+}
+
+// micros is the time for the limits. Reactors count ticks from their own starts, which are milliseconds apart.
+func (w *worker) micros() uint64 { return uint64(w.r.Now()) * loop.TickMillis * 1000 }
+
+// openGate is Open where something is asked of who the client is.
+func (w *worker) openGate(c uint32) {
+	s, l := w.r.Conn(c), &w.gate.listeners[w.r.ListenerOf(c)]
+	switch {
+	case l.versions == 0:
+		w.enterGate(c, s, l)
+	case l.trusted.contains(s.Peer):
+		w.enter(c, s, phaseProxy)
+	default:
+		w.counters[ProxyUntrusted]++
+		w.r.Close(c)
+	}
+}
+
+// proxyHeader takes the PROXY header at the start of p, and everything if there is none.
+func (w *worker) proxyHeader(c uint32, s *table.Conn, p []byte) (n, need int) {
+	l := &w.gate.listeners[w.r.ListenerOf(c)]
+	h, need, ok, err := codec.ParseProxy(p, l.versions)
+	switch {
+	case err != nil:
+		w.counters[ProxyMalformed]++
+		s.Phase = uint8(phaseLast)
+		w.r.Close(c)
+		return len(p), 0
+	case !ok:
+		return 0, need
+	case h.Known:
+		w.r.SetPeer(c, netip.AddrFrom16(h.Source))
+	}
+	w.enter(c, s, phaseIdle)
+	w.enterGate(c, s, l)
+	return h.Bytes, 0
+}
+
+// enterGate counts a connection whose client is known. Those of trusted proxies are not: they are other people's.
+func (w *worker) enterGate(c uint32, s *table.Conn, l *proxied) {
+	g := w.gate
+	if g.table == nil || l.trusted.contains(s.Peer) || g.exempt.contains(s.Peer) {
+		return
+	}
+	e, verdict := g.table.Open(g.table.Key(s.Peer), w.micros(), &g.limits)
+	switch verdict {
+	case limit.Admitted:
+		g.entries[c] = e
+		return
+	case limit.Uncounted:
+		w.counters[AddressUncounted]++
+		return
+	case limit.TooMany:
+		w.counters[AddressConnections]++
+	case limit.TooFast:
+		w.counters[AddressConnectionRate]++
+	}
+	if g.surplus == maxSurplus {
+		w.r.Close(c)
+		return
+	}
+	g.entries[c] = surplus
+	g.surplus++
+	w.r.Arm(c, w.times.head)
+}
+
+// leave forgets a connection that is gone.
+func (g *gate) leave(c uint32) {
+	if g.table == nil {
+		return
+	}
+	switch e := g.entries[c]; e {
+	case 0:
+	case surplus:
+		g.surplus--
+	default:
+		g.table.Close(e)
+	}
+	g.entries[c] = 0
+}
+
+// findClient finds out whose request it is that has the given head: as long as an address is a trusted proxy's, it is
+// the one for which that proxy forwards. It borrows head until return.
+func (w *worker) findClient(c uint32, head []byte) {
+	g := w.gate
+	l := &g.listeners[w.r.ListenerOf(c)]
+	g.from = w.r.Conn(c).Peer
+	if l.header == codec.ForwardedNone || !l.trusted.contains(g.from) {
+		return
+	}
+	g.hops.Collect(head, l.header)
+	for l.trusted.contains(g.from) {
+		a, ok := g.hops.Next()
+		if !ok {
+			w.counters[ForwardedUnknown]++
+			return
+		}
+		g.from = a
+	}
+}
+
+// client is the address of whose request is being looked at.
+func (w *worker) client(c uint32) netip.Addr {
+	if w.gate == nil {
+		return w.r.Peer(c)
+	}
+	return netip.AddrFrom16(w.gate.from).Unmap()
+}
+
+// admits says whether the request being looked at may be served.
+func (w *worker) admits(c uint32) bool {
+	g := w.gate
+	if g.table == nil {
+		return true
+	}
+	e := g.entries[c]
+	switch {
+	case e == surplus:
+		return false
+	case !g.limits.Requests.Limited() || g.exempt.contains(g.from):
+		return true
+	case e != 0 && g.from == w.r.Conn(c).Peer:
+		if g.table.Request(e, w.micros(), &g.limits) {
+			return true
+		}
+	case g.table.RequestOf(g.table.Key(g.from), w.micros(), &g.limits):
+		return true
+	}
+	w.counters[AddressRequests]++
+	return false
+}
+
+// tooMany refuses a request. One of a session gets 503, which clients answer by sending the same rid again: Strophe.js
+// takes any 4xx for the end of the session. All others get 429.
+func (w *worker) tooMany(c uint32, s *table.Conn, body []byte) {
+	status := 429
+	if w.head.Method == codec.MethodPost && codec.ParseBody(&w.body, body) == nil && w.body.SID != nil {
+		status = 503
+	}
+	head := w.styles.at(w.styles.of(w.head.Origin, nil)).head(status)
+	if w.gate.entries[c] == surplus {
+		w.refuse(c, s, head, nil)
+		return
+	}
+	w.answer(c, s, head, nil)
+}

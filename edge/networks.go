@@ -1,0 +1,67 @@
+package edge
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+)
+
+// networks is a set of addresses, as ranges in ascending order that do not touch. There are few, and they are only
+// looked at where something depends on them, so a search by halves does.
+type networks []span
+
+// span is the addresses from first to last, IPv4 mapped into IPv6 as in connection slots.
+type span struct{ first, last [16]byte }
+
+// parseNetworks reads networks (10.0.0.0/8) and single addresses. What is wrong is the text of the first one that is
+// not one, or that has bits beyond its length, which is a slip of the pen.
+func parseNetworks(texts []string) (n networks, wrong string) {
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if a, errAddr := netip.ParseAddr(text); errAddr == nil {
+			p, err = netip.PrefixFrom(a.WithZone(""), a.BitLen()), nil
+		}
+		if err != nil || p.Masked() != p || p.Addr().Is4In6() {
+			return nil, text
+		}
+		bits := p.Bits()
+		if p.Addr().Is4() {
+			bits += 96
+		}
+		s := span{p.Addr().As16(), p.Addr().As16()}
+		for i := bits; i < 128; i++ {
+			s.last[i/8] |= 0x80 >> (i % 8)
+		}
+		n = append(n, s)
+	}
+	return n.joined(), ""
+}
+
+// joined puts the spans in order and makes one of those that overlap.
+func (n networks) joined() networks {
+	slices.SortFunc(n, func(a, b span) int { return bytes.Compare(a.first[:], b.first[:]) })
+	kept := n[:0]
+	for _, s := range n {
+		if k := len(kept); k > 0 && bytes.Compare(s.first[:], kept[k-1].last[:]) <= 0 {
+			if bytes.Compare(s.last[:], kept[k-1].last[:]) > 0 {
+				kept[k-1].last = s.last
+			}
+			continue
+		}
+		kept = append(kept, s)
+	}
+	return kept
+}
+
+func (n networks) contains(a [16]byte) bool {
+	low, high := 0, len(n)
+	for low < high {
+		mid := (low + high) / 2
+		if bytes.Compare(n[mid].last[:], a[:]) < 0 {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low < len(n) && bytes.Compare(n[low].first[:], a[:]) <= 0
+}

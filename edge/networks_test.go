@@ -1,0 +1,87 @@
+package edge
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+
+	"megaphone/codec"
+)
+
+func TestNetworks(t *testing.T) {
+	n, wrong := parseNetworks([]string{"10.0.0.0/8", "192.0.2.7", "10.1.0.0/16", "2001:db8::/32", "::1", "fe80::/10"})
+	if wrong != "" || len(n) != 5 {
+		t.Fatalf("%q is wrong; %d spans", wrong, len(n))
+	}
+	for text, want := range map[string]bool{
+		"10.0.0.0": true, "10.255.255.255": true, "10.1.2.3": true, "9.255.255.255": false, "11.0.0.0": false,
+		"192.0.2.7": true, "192.0.2.6": false, "192.0.2.8": false, "2001:db8::": true,
+		"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff": true, "2001:db9::": false, "2001:db7:ffff::": false,
+		"::1": true, "::": false, "::2": false, "febf::1": true, "fec0::": false,
+		"::ffff:10.9.8.7": true, "::10.9.8.7": false,
+	} {
+		if got := n.contains(netip.MustParseAddr(text).As16()); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	for _, text := range []string{"", "10.0.0.1/8", "10.0.0.0/33", "localhost", "10.0.0.0/8 ", "::ffff:10.0.0.0/104",
+		"10.0.0", "2001:db8::1/32"} {
+		if _, wrong := parseNetworks([]string{"::1", text}); wrong != text {
+			t.Errorf("%q is taken", text)
+		}
+	}
+	if networks(nil).contains([16]byte{}) {
+		t.Error("none has one")
+	}
+}
+
+// TestNetworksAgainstPrefixes: the same as asking each prefix.
+func TestNetworksAgainstPrefixes(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 1))
+	address := func() netip.Addr {
+		if r.IntN(2) == 0 {
+			return netip.AddrFrom4([4]byte{10, byte(r.IntN(4)), byte(r.IntN(4)), byte(r.IntN(256))})
+		}
+		return netip.AddrFrom16([16]byte{0x20, 1, byte(r.IntN(4)), 15: byte(r.IntN(256))})
+	}
+	for range 200 {
+		var prefixes []netip.Prefix
+		var texts []string
+		for range r.IntN(12) {
+			a := address()
+			p, _ := a.Prefix(r.IntN(a.BitLen() + 1))
+			prefixes, texts = append(prefixes, p), append(texts, p.String())
+		}
+		n, wrong := parseNetworks(texts)
+		if wrong != "" {
+			t.Fatalf("seed %d: %q", seed, wrong)
+		}
+		for range 200 {
+			a, want := address(), false
+			for _, p := range prefixes {
+				// An IPv6 prefix as wide as ::/0 has the mapped IPv4 addresses, too.
+				want = want || p.Contains(a) || p.Contains(netip.AddrFrom16(a.As16())) || a.Is4() && p.Addr().Is6() &&
+					p.Bits() == 0
+			}
+			if got := n.contains(a.As16()); got != want {
+				t.Fatalf("seed %d: %v in %v: %v", seed, a, texts, got)
+			}
+		}
+	}
+}
+
+// FuzzAddress: codec's addresses, which may not know net/netip, are those of net/netip, less the zones.
+func FuzzAddress(f *testing.F) {
+	for _, text := range []string{"192.0.2.7", "::", "1::2", "1:2:3:4:5:6:7:8", "::ffff:1.2.3.4", "01.2.3.4", "1:2",
+		"::1%a", "1::2::3", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3:4:5:6:1.2.3.4", "12345::", "1.2.3.256"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, ok := codec.ParseAddress([]byte(text))
+		want, err := netip.ParseAddr(text)
+		if ok != (err == nil && want.Zone() == "") || ok && [16]byte(got) != want.As16() {
+			t.Fatalf("%q: %x, %v; net/netip: %v, %v", text, got, ok, want, err)
+		}
+	})
+}

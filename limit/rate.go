@@ -1,0 +1,55 @@
+package limit
+
+import "sync/atomic"
+
+// Limits are what one address may do.
+type Limits struct {
+	Connections int // at once; 0: any number
+	Opens       Rate
+	Requests    Rate
+}
+
+func (l *Limits) connections() int {
+	if l.Connections == 0 {
+		return MaxCount
+	}
+	return l.Connections
+}
+
+// Rate is so many a second, and so many at once after a rest. The zero Rate is no limit.
+type Rate struct {
+	interval uint64 // microseconds that one takes
+	slack    uint64 // microseconds that the bucket's time may be ahead before it is too much
+}
+
+// MaxRate is the highest rate a second.
+const MaxRate = 1_000_000
+
+// NewRate is a rate of perSecond, from 1 to MaxRate, with bursts of at least one; 0 a second is no limit.
+func NewRate(perSecond, burst int) Rate {
+	if perSecond == 0 {
+		return Rate{}
+	}
+	interval := MaxRate / uint64(perSecond)
+	return Rate{interval, interval * uint64(burst-1)}
+}
+
+// Limited says whether there is a limit.
+func (r *Rate) Limited() bool { return r.interval != 0 }
+
+// take takes one at the time now, if there is one.
+func (r *Rate) take(full *atomic.Uint64, now uint64) bool {
+	if r.interval == 0 {
+		return true
+	}
+	for {
+		at := full.Load()
+		from := max(at, now)
+		if from-now > r.slack {
+			return false
+		}
+		if full.CompareAndSwap(at, from+r.interval) {
+			return true
+		}
+	}
+}

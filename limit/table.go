@@ -1,0 +1,165 @@
+package limit
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+	"unsafe"
+)
+
+const (
+	ways      = 8
+	countBits = 24
+	countMask = 1<<countBits - 1
+
+	// MaxCount is the most connections of one address that can be counted.
+	MaxCount = countMask
+
+	// EntryBytes is what one entry costs; New makes EntriesPerConnection of them for each connection.
+	EntryBytes           = 8 + 16
+	EntriesPerConnection = 2
+)
+
+// All of these fail to compile when the sizes change.
+const (
+	_ = uint(16 - unsafe.Sizeof(rates{}))
+	_ = uint(unsafe.Sizeof(rates{}) - 16)
+	_ = uint(64 - unsafe.Sizeof(set{}))
+	_ = uint(unsafe.Sizeof(set{}) - 64)
+)
+
+// set is the words of eight entries: the tag of whose it is, 0 for one never used, and how many connections it has.
+type set [ways]atomic.Uint64
+
+// rates are the times, in microseconds, at which an entry's buckets are full again.
+type rates struct{ opens, requests atomic.Uint64 }
+
+// Table is the state of all addresses. It may be used by any number of threads.
+type Table struct {
+	seed  maphash.Seed
+	who   []set
+	rates []rates
+}
+
+// New makes a table for a number of connections.
+func New(connections int) *Table {
+	sets := (connections*EntriesPerConnection + ways - 1) / ways
+	return &Table{seed: maphash.MakeSeed(), who: make([]set, sets), rates: make([]rates, sets*ways)}
+}
+
+// Entry names an entry that has connections. 0 names none.
+type Entry uint32
+
+// Key is an address, hashed.
+type Key uint64
+
+// Key hashes an address: IPv6, or IPv4 mapped into it.
+func (t *Table) Key(a [16]byte) Key {
+	if [12]byte(a[:12]) == [12]byte{10: 0xFF, 11: 0xFF} {
+		return Key(maphash.Bytes(t.seed, a[:]))
+	}
+	return Key(maphash.Bytes(t.seed, a[:8]))
+}
+
+// tag is the part of the key that an entry remembers, never 0.
+func (k Key) tag() uint64 { return max(uint64(k)>>countBits, 1) }
+
+// set is where the key belongs.
+func (t *Table) set(k Key) uint32 { return uint32(uint64(uint32(k)) * uint64(len(t.who)) >> 32) }
+
+// Verdict is what is said to a newcomer.
+type Verdict uint8
+
+// What Open says.
+const (
+	Admitted  Verdict = iota
+	Uncounted         // admitted, but all entries of its set are taken
+	TooMany           // as many connections as may be
+	TooFast           // more new connections than may be
+)
+
+// Open counts a new connection of an address at a time in microseconds. The entry is for Close, unless it is 0.
+func (t *Table) Open(k Key, now uint64, lim *Limits) (Entry, Verdict) {
+	i, was, ok := t.claim(k, now, 1, uint64(lim.connections()))
+	switch {
+	case !ok:
+		return 0, Uncounted
+	case was >= uint64(lim.connections()):
+		return 0, TooMany
+	}
+	e := Entry(i + 1)
+	if !lim.Opens.take(&t.rates[i].opens, now) {
+		t.Close(e)
+		return 0, TooFast
+	}
+	return e, Admitted
+}
+
+// Close takes back what Open has counted.
+func (t *Table) Close(e Entry) {
+	i := uint32(e - 1)
+	if t.who[i/ways][i%ways].Add(^uint64(0))&countMask == countMask {
+		panic("limit: a connection was closed that had not been counted")
+	}
+}
+
+// Request says whether one more request may be made now by the address whose entry a connection has.
+func (t *Table) Request(e Entry, now uint64, lim *Limits) bool {
+	return lim.Requests.take(&t.rates[e-1].requests, now)
+}
+
+// RequestOf is Request for an address whose connection, if it has one, is not known. What cannot be counted may.
+func (t *Table) RequestOf(k Key, now uint64, lim *Limits) bool {
+	i, _, ok := t.claim(k, now, 0, countMask)
+	return !ok || lim.Requests.take(&t.rates[i].requests, now)
+}
+
+// claim finds or makes the entry of k, and adds n to its connections if they were fewer than most. was is how many
+// it had. Not ok: there is no entry, and none to be made.
+func (t *Table) claim(k Key, now uint64, n, most uint64) (i uint32, was uint64, ok bool) {
+	s, tag := t.set(k), k.tag()
+	for {
+		w, old, found := t.look(s, tag, now)
+		if !found && w < 0 {
+			return 0, 0, false
+		}
+		i, was = s*ways+uint32(w), old&countMask
+		word := &t.who[s][w]
+		switch {
+		case found && (was >= most || n == 0):
+			return i, was, true
+		case found:
+			if word.CompareAndSwap(old, old+n) {
+				return i, was, true
+			}
+		case word.CompareAndSwap(old, tag<<countBits|n):
+			r := &t.rates[i]
+			if r.opens.Load() > now || r.requests.Load() > now { // the idlest was taken
+				r.opens.Store(0)
+				r.requests.Store(0)
+			}
+			return i, 0, true
+		}
+		// Another thread has changed the word meanwhile.
+	}
+}
+
+// look finds the entry of tag in set s, or else the one that can best be taken for it: -1 when there is none. old is
+// its word.
+func (t *Table) look(s uint32, tag, now uint64) (w int, old uint64, found bool) {
+	w = -1
+	var rest uint64 // when the best so far comes to rest
+	for j := range ways {
+		word := t.who[s][j].Load()
+		switch {
+		case word>>countBits == tag:
+			return j, word, true
+		case word&countMask != 0:
+			continue
+		}
+		r := &t.rates[s*ways+uint32(j)]
+		if until := max(r.opens.Load(), r.requests.Load(), now); w < 0 || until < rest {
+			w, old, rest = j, word, until
+		}
+	}
+	return w, old, false
+}

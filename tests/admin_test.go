@@ -1,0 +1,141 @@
+package tests
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/tests/rig"
+)
+
+// waitFor waits until done says so.
+func waitFor(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	late, look := time.After(rig.Patience), time.NewTicker(20*time.Millisecond)
+	defer look.Stop()
+	for !done() {
+		select {
+		case <-late:
+			t.Fatalf("waited in vain: %s", what)
+		case <-look.C:
+		}
+	}
+}
+
+// shownAt is where an edge shows itself: the address that it logs with the given beginning.
+func shownAt(p *rig.Process, beginning string) string {
+	_, rest, _ := strings.Cut(p.Line(0, "address="+beginning), "address=")
+	return strings.Fields(rest)[0]
+}
+
+func fetch(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	resp, err := (&http.Client{Timeout: rig.Patience}).Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// TestAdminOfARunningEdge: Prometheus' tool takes what it says, top shows it in a pipe, and readiness follows the link.
+func TestAdminOfARunningEdge(t *testing.T) {
+	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0")
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	e := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a="+origin.Addr, "--descriptor-tables", "on",
+		"--admin", "127.0.0.1:0", "--admin-socket", socket).Linked(1)
+	at := shownAt(e, "127.")
+	c := rig.Connect(t, e.Addr)
+	c.Send(rig.PostText(rig.CreationText("localhost")))
+	c.Get().Want(t, 200, "<stream:features")
+	c.Send("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n")
+	c.Get().Want(t, 404, "")
+	e.Line(0, "msg=refused reason=not_found count=1")
+
+	status, metrics := fetch(t, "http://"+at+"/metrics")
+	for _, line := range []string{`megaphone_edge_refusals_total{reason="not_found"} 1`,
+		`megaphone_edge_origin_latency_seconds_count{origin="a"} 1`, `megaphone_edge_link_up{origin="a",reactor="0"} 1`,
+		fmt.Sprintf("megaphone_edge_build_info{version=%q,go=", rig.BuiltVersion)} {
+		if status != 200 || !strings.Contains(metrics, "\n"+line) {
+			t.Errorf("status %d, no line %s in\n%s", status, line, metrics)
+		}
+	}
+	check := exec.Command("promtool", "check", "metrics")
+	check.Stdin = strings.NewReader(metrics)
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+	if status, body := fetch(t, "http://"+at+"/readyz"); status != 200 {
+		t.Errorf("with a link it is not ready: %d %s", status, body)
+	}
+
+	top := rig.Start(t, "top", "--once", "--interval", "100ms", "--admin", socket)
+	if code := top.Wait(); code != 0 {
+		t.Errorf("top ended with %d", code)
+	}
+	for _, pattern := range []string{`up \S+  ready`, `connections +1 `,
+		`a +` + regexp.QuoteMeta(origin.Addr) + ` +\d+/\d+ `,
+		`not_found +0 +1 +404`} {
+		if !regexp.MustCompile(pattern).MatchString(top.Text()) {
+			t.Errorf("top does not say %s:\n%s", pattern, top.Text())
+		}
+	}
+	if strings.Contains(top.Text(), "\x1b") {
+		t.Error("top writes control characters into a pipe")
+	}
+
+	origin.Kill()
+	e.Line(0, "link lost")
+	waitFor(t, "the edge is not ready any more", func() bool {
+		status, body := fetch(t, "http://"+at+"/readyz")
+		return status == 503 && strings.Contains(body, "has no link to any origin (a)")
+	})
+	if status, _ := fetch(t, "http://"+at+"/healthz"); status != 200 {
+		t.Errorf("it lives, but /healthz says %d", status)
+	}
+}
+
+// TestAdminAddressInUse: one that was given is an error; the default one is waited for, and the edge serves meanwhile.
+func TestAdminAddressInUse(t *testing.T) {
+	first := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--admin", "127.0.0.1:0")
+	at := shownAt(first, "127.")
+	second := rig.Start(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--admin", at)
+	if code := second.Wait(); code != 1 || !strings.Contains(second.Text(), "admin: "+at) {
+		t.Errorf("ended with %d and %s", code, second.Text())
+	}
+	for range 2 { // one of them at least finds it in use, whoever else runs on this host
+		rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1").Line(0, "127.0.0.1:5281")
+	}
+	nobody := rig.Start(t, "top", "--once", "--admin", "127.0.0.1:1")
+	if code := nobody.Wait(); code != 1 || !strings.Contains(nobody.Text(), "no edge shows itself at 127.0.0.1:1") {
+		t.Errorf("top of nothing ended with %d and %s", code, nobody.Text())
+	}
+}
+
+// TestAccessLogFile: what was answered is in the file, in the format of the log.
+func TestAccessLogFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "access")
+	e := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--admin", "off",
+		"--access-log", file, "--log-format", "json")
+	c := rig.Connect(t, e.Addr)
+	c.Send("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n")
+	c.Get().Want(t, 404, "")
+	waitFor(t, "the request is in the access log", func() bool {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`^\{"time":.*"peer":"127.0.0.1","status":404,`).Match(data)
+	})
+}

@@ -1,0 +1,33 @@
+// Package chaos lets people chat through two edges and two origins while everything that can break does, and then
+// accounts for every message.
+//
+//	clients === relay === edge 1 === relay === origin a (domain a.example)
+//	         \/                   \/
+//	clients === relay === edge 2 === relay === origin b (domain b.example)
+//
+// Each relay is a piece of wire that delays, dribbles, stalls, swallows, and cuts what it carries (by reset, by FIN, or
+// in one direction only), each connection by a plan of its own. The conductor kills edges and origins, has them stand
+// still, and cuts all that a relay carries. All of it is drawn from a seed, which is logged: a failed run names its
+// seed and prints what was done when. The same seed gives the same plan, though not the same interleaving.
+//
+// Clients follow XEP-0124: two requests at a time, a request that fails is sent again with the same rid (section 14.3)
+// over whichever edge answers, and answers are taken in the order of the rids.
+//
+// # The account
+//
+// Messages go from one session to another, on the same origin; those between two sessions are a flow, numbered from 0.
+// At the end each message is exactly one of these:
+//
+//   - delivered: read by its reader's session, once, and after all earlier ones of its flow;
+//   - moved: its reader's session had ended with its origin, and a later one of the same user, logged in again, read it
+//     once (RFC 6121, section 8.5.3.2.1);
+//   - failed: not delivered, never acknowledged (the request that carried it got no 200), and its author was told that
+//     its session is over: the author knows that what it sent last may not have arrived;
+//   - returned: not delivered, and its author got it back as an error: the reader had gone;
+//   - died with its reader: acknowledged and not delivered, because the reader's session ended first with its origin.
+//     An XMPP server that keeps sessions in memory can promise no more, and the reader knows that its session is over.
+//
+// Anything else is a fault: a message twice, out of order, skipped, at the wrong reader, delivered and returned,
+// acknowledged and not delivered while its reader lives. It is a fault, too, when a session ends whose origin was not
+// killed meanwhile, whatever edges and wires did, or when there is no chat any more after all is well again.
+package chaos
