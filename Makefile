@@ -72,9 +72,9 @@ lint: setup-run
 	go tool staticcheck ./...
 	go tool staticcheck -tags invariants ./...
 
-# tests/peers has other programs at both ends: neither build would show more of them.
+# tests/peers has other programs at both ends, tests/packages builds its own: neither build would show more of them.
 race: build
-	go test -race $$(go list ./... | grep -v /tests/peers)
+	go test -race $$(go list ./... | grep -vE '/tests/(peers|packages)')
 
 invariants: build
-	go test -tags invariants $$(go list ./... | grep -v /tests/peers)
+	go test -tags invariants $$(go list ./... | grep -vE '/tests/(peers|packages)')

@@ -116,7 +116,7 @@ func sandboxed(g *guest) {
 	g.chat(20, "1s")
 }
 
-// reloads: a good file is taken, a bad one fails the reload and changes nothing.
+// reloads: a good file is taken, a bad one fails the reload and changes nothing. No edge starts with it, nor tries again.
 func reloads(g *guest) {
 	pid := g.property("MainPID")
 	g.sh("echo 'grace: 20s' >>/etc/megaphone/edge.yml; systemctl reload " + edge)
@@ -127,10 +127,16 @@ func reloads(g *guest) {
 	if out, err := g.say("systemctl", "reload", edge); err == nil {
 		g.t.Errorf("a bad file is reloaded: %s", out)
 	}
-	g.sh("cp /root/edge.yml /etc/megaphone/edge.yml")
 	if now := g.property("MainPID"); now != pid || g.property("ActiveState") != "active" {
 		g.t.Errorf("process %s was %s, %s", now, pid, g.property("ActiveState"))
 	}
+	g.serves()
+	if _, err := g.say("systemctl", "restart", edge); err == nil || g.property("ActiveState") != "failed" ||
+		g.property("NRestarts") != "0" {
+		g.t.Errorf("with a bad file it is %s, after %s more tries", g.property("ActiveState"), g.property("NRestarts"))
+	}
+	g.wants(g.run("journalctl", "--no-pager", "-u", edge, "-n", "20"), "graze")
+	g.sh("cp /root/edge.yml /etc/megaphone/edge.yml; systemctl start " + edge)
 	g.serves()
 }
 
