@@ -117,9 +117,9 @@ func configManual() string {
 ` + configPage + ` - the configuration file of megaphone edge
 
 # DESCRIPTION
-**megaphone edge --config** *FILE* reads a YAML file. It is read strictly: a key that is not known, a value out of its
-bounds, and a key that is there twice are errors, which are shown with line, column and a caret. All keys but **origins**
-may be left out. Flags of the same names override the file.
+**megaphone edge --config** *FILE* reads a YAML file. It is read strictly: a key that is not known, a value out of
+its bounds, and a key that is there twice are errors, which are shown with line, column and a caret. All keys but
+**origins** may be left out. Flags of the same names override the file.
 
 The package's services read */etc/megaphone/edge.yml*.
 

@@ -20,7 +20,8 @@ type guest struct {
 	before string   // what has our name in it before the installation
 }
 
-// boot starts a guest, which ends with the test. Without the rights, or on a host that is not run so, it skips the test.
+// boot starts a guest, which ends with the test. Without the rights, or without control groups of the second kind, it
+// skips the test.
 func boot(t *testing.T) *guest {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -57,7 +58,8 @@ func boot(t *testing.T) *guest {
 		if exe, _ := os.Readlink("/proc/" + first + "/exe"); !strings.HasSuffix(exe, "/systemd") {
 			return false
 		}
-		g.enter = []string{"--target", first, "--all", "--root=/proc/" + first + "/root", "--wd=/proc/" + first + "/root"}
+		root := "/proc/" + first + "/root"
+		g.enter = []string{"--target", first, "--all", "--root=" + root, "--wd=" + root}
 		state, _ := g.say("systemctl", "is-system-running")
 		return strings.HasPrefix(state, "running")
 	})

@@ -15,7 +15,11 @@ const (
 
 // configure is what an administrator does after the installation; the watchdog is made to bite soon.
 const configure = `
-printf 'listen: 127.0.0.1:5280\norigins: [{name: a, address: 127.0.0.1:5279}]\ndrain-jitter: 1s\n' >/etc/megaphone/edge.yml
+cat >/etc/megaphone/edge.yml <<END
+listen: 127.0.0.1:5280
+origins: [{name: a, address: 127.0.0.1:5279}]
+drain-jitter: 1s
+END
 printf 'ORIGIN_OPTIONS=--listen 127.0.0.1:5279 --anonymous\n' >/etc/megaphone/origin.env
 mkdir -p /etc/systemd/system/megaphone-edge.service.d
 printf '[Service]\nWatchdogSec=3s\n' >/etc/systemd/system/megaphone-edge.service.d/test.conf
@@ -67,8 +71,8 @@ func TestLife(t *testing.T) {
 func (g *guest) load(sessions int, duration string) (*exec.Cmd, *bytes.Buffer) {
 	var said bytes.Buffer
 	cmd := g.command("megaphone", "load", "--target", "http://127.0.0.1:5280/http-bind", "--scenario", "chat",
-		"--login", "anonymous", "--sessions", fmt.Sprint(sessions), "--rate", "1000", "--messages", "100", "--wait", "20",
-		"--duration", duration, "--quiet")
+		"--login", "anonymous", "--sessions", fmt.Sprint(sessions), "--rate", "1000", "--messages", "100",
+		"--wait", "20", "--duration", duration, "--quiet")
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		g.t.Fatal(err)
@@ -106,7 +110,8 @@ func sandboxed(g *guest) {
 	g.sh(fmt.Sprintf(`set -- $(grep 'open files' /proc/%s/limits) $(grep 'open files' /proc/1/limits)
 		[ "$4" = 1048576 ] || [ "$4 $5" = "$10 ${10}" ] || [ "$4" = "${10}" ]`, pid))
 	for _, file := range []string{"/etc/x", "/var/lib/x", "/usr/bin/x"} {
-		if out, err := g.say("nsenter", "-t", pid, "-m", "touch", file); err == nil || !strings.Contains(out, "Read-only") {
+		out, err := g.say("nsenter", "-t", pid, "-m", "touch", file)
+		if err == nil || !strings.Contains(out, "Read-only") {
 			g.t.Errorf("%s can be written: %s", file, out)
 		}
 	}
@@ -116,7 +121,8 @@ func sandboxed(g *guest) {
 	g.chat(20, "1s")
 }
 
-// reloads: a good file is taken, a bad one fails the reload and changes nothing. No edge starts with it, nor tries again.
+// reloads: a good file is taken, a bad one fails the reload and changes nothing. No edge starts with it, nor tries
+// again.
 func reloads(g *guest) {
 	pid := g.property("MainPID")
 	g.sh("echo 'grace: 20s' >>/etc/megaphone/edge.yml; systemctl reload " + edge)
@@ -163,7 +169,8 @@ func (g *guest) upgraded(upgrade func(), version string) {
 	}
 	now := g.property("MainPID")
 	if now == before || g.property("ActiveState") != "active" || g.property("NRestarts") != "0" {
-		g.t.Errorf("process %s was %s, %s, restarts: %s", now, before, g.property("ActiveState"), g.property("NRestarts"))
+		g.t.Errorf("process %s was %s, %s, restarts: %s", now, before, g.property("ActiveState"),
+			g.property("NRestarts"))
 	}
 	g.wants(g.run("megaphone", "version"), version)
 	g.wants(g.run("journalctl", "--no-pager", "-u", edge), "version="+version)
