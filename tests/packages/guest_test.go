@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,14 +34,20 @@ func boot(t *testing.T) *guest {
 	var said bytes.Buffer
 	cmd := exec.Command("bash", "testdata/guest.sh", dir, shared, cgroup)
 	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test is killed
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // whose death it is about
+		defer close(ended)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait()
-	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // and with unshare its first process, and with that all others
 		<-ended
