@@ -31,16 +31,17 @@ usage() {
 
 # free_port: a TCP port on 127.0.0.1 that nobody listens on, out of a range that the kernel gives to no client.
 free_port() {
-	local port low
+	local port low base
 	read -r low _ </proc/sys/net/ipv4/ip_local_port_range
+	base=$((low > 20000 ? 10000 : low / 2)) # a tuned host gives clients all from 10000 on
 	for _ in $(seq 200); do
-		port=$((10000 + (RANDOM * 32768 + RANDOM) % (low - 10000)))
+		port=$((base + (RANDOM * 32768 + RANDOM) % (low - base)))
 		if ! grep -qs ":$(printf %04X "$port") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6; then
 			echo "$port"
 			return
 		fi
 	done
-	fail "no free port between 10000 and $low"
+	fail "no free port between $base and $low"
 }
 
 configure() {

@@ -54,7 +54,8 @@ func TestAttackPipelinedFlood(t *testing.T) {
 			_, ok = l.request()
 		}
 	})
-	a := underAttack(t, sink.addr, "--hold-timeout", "5s", "--max-pipelined", fmt.Sprint(underWay))
+	a := underAttack(t, sink.addr, "--hold-timeout", "5s", "--max-pipelined", fmt.Sprint(underWay),
+		"--ping-timeout", "30s") // pongs are behind all of it
 	s := newSwarm(t, a.Addr, clients, 0)
 	offered := s.send(strings.Repeat(pollBad(strings.Repeat("x", bodyBytes)), requests))
 	c := a.survived(clients, offered, attackBound)
