@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// wanted are the files of both packages; those of one only are marked with it. The documents and the pages of further
-// commands come to them.
+// wanted are the files of both packages; those of one only are marked with it. The documents, examples and pages of
+// further commands come to them.
 var wanted = []string{
 	"/etc/megaphone/edge.yml",
 	"/etc/megaphone/origin.env",
@@ -24,7 +24,6 @@ var wanted = []string{
 	"/usr/share/bash-completion/completions/megaphone",
 	"/usr/share/doc/megaphone/changelog.gz",
 	"/usr/share/doc/megaphone/copyright",
-	"/usr/share/doc/megaphone/examples/60-megaphone.conf",
 	"/usr/share/fish/vendor_completions.d/megaphone.fish",
 	"/usr/share/megaphone/grafana/megaphone.json",
 	"/usr/share/megaphone/prometheus/megaphone.rules.yml",
@@ -74,7 +73,8 @@ func wantFiles(t *testing.T, kind string, got []string) {
 	}
 	got = slices.DeleteFunc(got, func(name string) bool {
 		return strings.HasPrefix(name, "/usr/share/man/man1/megaphone-") ||
-			strings.HasPrefix(name, "/usr/share/doc/megaphone/") && strings.HasSuffix(name, ".md")
+			strings.HasPrefix(name, "/usr/share/doc/megaphone/") && strings.HasSuffix(name, ".md") ||
+			strings.HasPrefix(name, "/usr/share/doc/megaphone/examples/")
 	})
 	slices.Sort(got)
 	slices.Sort(want)
