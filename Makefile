@@ -5,7 +5,7 @@ FUZZTIME ?= 20s
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test check bench bench-million bench-peers bench-takeover fuzz qemu-tune clean format vet lint race invariants setup-run setup-test
+.PHONY: help run run-ejabberd build test check bench bench-million bench-peers bench-takeover fuzz package qemu-tune clean format vet lint race invariants setup-run setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,8 +47,11 @@ fuzz: ## run each fuzz target for FUZZTIME=20s
 qemu-tune: ## tune a stock kernel in QEMU and hold 100,000 sessions in it; 4 minutes on two idle cores
 	scripts/qemu-tune.sh
 
+package: setup-run ## build dist/*.deb and dist/*.rpm
+	scripts/package.sh dist
+
 clean: ## remove all that was built or installed here
-	rm -rf bin e2e/node_modules cmd/megaphone/page/strophe.umd.min.js coverage.out
+	rm -rf bin dist e2e/node_modules cmd/megaphone/page/strophe.umd.min.js coverage.out
 
 setup-run:
 	@scripts/setup.sh run
@@ -69,9 +72,9 @@ lint: setup-run
 	go tool staticcheck ./...
 	go tool staticcheck -tags invariants ./...
 
-# tests/peers has other programs at both ends: neither build would show more of them.
+# tests/peers has other programs at both ends, tests/packages builds its own: neither build would show more of them.
 race: build
-	go test -race $$(go list ./... | grep -v /tests/peers)
+	go test -race $$(go list ./... | grep -vE '/tests/(peers|packages)')
 
 invariants: build
-	go test -tags invariants $$(go list ./... | grep -v /tests/peers)
+	go test -tags invariants $$(go list ./... | grep -vE '/tests/(peers|packages)')

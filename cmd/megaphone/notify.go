@@ -54,6 +54,12 @@ func (w *watchdog) feed(e *edge.Edge) {
 	}
 }
 
+// retire ends it: the service manager watches our successor now, and would log each word of ours.
+func (w *watchdog) retire() {
+	w.stop()
+	w.hungry = nil
+}
+
 // activated are the sockets that the service manager has opened for us (sd_listen_fds(3)). Each must be a listener of
 // the configuration: it would take connections that nobody serves.
 func activated(configured []string) ([]loop.Listener, error) {

@@ -167,6 +167,7 @@ func (s *service) leave(next *takeover.Successor) (left bool, err error) {
 		return false, s.open()
 	}
 	mainPID(next.PID)
+	s.watchdog.retire()
 	s.shown.Stop()
 	slog.Info("takeover: a successor serves; we drain", "pid", next.PID)
 	return true, s.drain(next.Keeps)

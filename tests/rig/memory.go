@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // MiB is 1,048,576 bytes.
@@ -38,4 +39,26 @@ func (p *Process) Memory() (m Memory) {
 		p.T.Fatalf("no memory figures in %s", data)
 	}
 	return m
+}
+
+var anonymousPattern = regexp.MustCompile(`(?m)^RssAnon:\s+(\d+) kB$`)
+
+// Anonymous is what the process and its children have in RAM that is no file's, in bytes.
+func (p *Process) Anonymous() (sum int) {
+	p.T.Helper()
+	pid := strconv.Itoa(p.Cmd.Process.Pid)
+	children, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	for _, id := range append(strings.Fields(string(children)), pid) {
+		data, err := os.ReadFile("/proc/" + id + "/status")
+		f := anonymousPattern.FindSubmatch(data)
+		if err != nil || f == nil {
+			p.T.Fatalf("no memory figures of process %s: %v", id, err)
+		}
+		n, _ := strconv.Atoi(string(f[1]))
+		sum += n << 10
+	}
+	return sum
 }

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"megaphone/edge"
+	"megaphone/tuning"
+)
+
+// What the documentation says of files, commands, keys, messages and metrics is compared with what there is.
+
+const top = "../.."
+
+// page is a text of the documentation.
+type page struct{ name, text string }
+
+func pages(t *testing.T) (all []page) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(top, "docs", "*.md"))
+	if err != nil || len(names) < 5 {
+		t.Fatalf("documentation: %q, %v", names, err)
+	}
+	for _, name := range append(names, filepath.Join(top, "README.md")) {
+		all = append(all, page{name, contents(t, name)})
+	}
+	return all
+}
+
+func contents(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// each calls f with what a pattern's groups match, on every page, and demands that it occurs somewhere.
+func each(t *testing.T, pattern string, f func(p page, m []string)) {
+	t.Helper()
+	found := false
+	for _, p := range pages(t) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(p.text, -1) {
+			found = true
+			f(p, m)
+		}
+	}
+	if !found {
+		t.Fatalf("%s is nowhere in the documentation", pattern)
+	}
+}
+
+var notInSlug = regexp.MustCompile(`[^a-z0-9 _-]`)
+
+// slug is the name by which a heading is linked to.
+func slug(heading string) string {
+	return strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
+}
+
+func TestDocsLinks(t *testing.T) {
+	each(t, `\]\(([^)\s]+)\)`, func(p page, m []string) {
+		if strings.Contains(m[1], "://") {
+			return
+		}
+		file, anchor, anchored := strings.Cut(m[1], "#")
+		target := p.name
+		if file != "" {
+			target = filepath.Join(filepath.Dir(p.name), file)
+		}
+		if _, err := os.Stat(target); err != nil {
+			t.Errorf("%s links to %s: %v", p.name, m[1], err)
+			return
+		}
+		if !anchored {
+			return
+		}
+		for line := range strings.Lines(contents(t, target)) {
+			if heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && line[0] == '#' &&
+				slug(strings.TrimSpace(heading)) == anchor {
+				return
+			}
+		}
+		t.Errorf("%s links to %s, where no such heading is", p.name, m[1])
+	})
+}
+
+// TestDocsQuoteRecipes: a block below the name of a recipe is that recipe, and each recipe is quoted.
+func TestDocsQuoteRecipes(t *testing.T) {
+	quoted := map[string]bool{}
+	each(t, "(?s)\\[(deploy/recipes/[^\\]]+)\\]\\([^)]+\\)\n\n```[a-z]*\n(.*?)```", func(p page, m []string) {
+		quoted[filepath.Base(m[1])] = true
+		if m[2] != contents(t, filepath.Join(top, m[1])) {
+			t.Errorf("%s does not quote %s as it is", p.name, m[1])
+		}
+	})
+	recipes, err := os.ReadDir(filepath.Join(top, "deploy/recipes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range recipes {
+		if !quoted[r.Name()] {
+			t.Errorf("%s is quoted nowhere", r.Name())
+		}
+	}
+}
+
+// TestDocsCommands: each command line that begins with megaphone, in a block or in backticks, has flags that exist.
+// What follows two spaces is a remark.
+func TestDocsCommands(t *testing.T) {
+	joint, remark := regexp.MustCompile(`\s*\\\n\s*`), regexp.MustCompile(`(\s{2,}| && | \| | \.\.\.).*`)
+	each(t, "(?m)(?:^ {4,}(?:bin/)?|`)megaphone ((?:\\\\\n|[^`\n])*)", func(p page, m []string) {
+		line := remark.ReplaceAllString(joint.ReplaceAllString(m[1], " "), "")
+		if err := parses(strings.Fields(strings.ReplaceAll(line, " N", " 1"))); err != nil {
+			t.Errorf("%s: megaphone %s: %v", p.name, line, err)
+		}
+	})
+	for _, wrong := range []string{"edge --listenn 127.0.0.1:1", "doctor --sockets many", "edges"} {
+		if parses(strings.Fields(wrong)) == nil {
+			t.Errorf("megaphone %s is taken for right", wrong)
+		}
+	}
+}
+
+// parses says what is wrong with a command line.
+func parses(args []string) error {
+	cmd, rest, err := newRoot().Find(args)
+	if err != nil {
+		return err
+	}
+	if err := cmd.ParseFlags(rest); err != nil && !errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	return cmd.ValidateArgs(cmd.Flags().Args())
+}
+
+// TestDocsKeys: words with dashes in backticks are keys of the edge's file, and those that begin with two are flags.
+func TestDocsKeys(t *testing.T) {
+	known := map[string]bool{}
+	example := contents(t, filepath.Join(top, "deploy/edge.yml"))
+	for _, m := range regexp.MustCompile(`(?m)^[ #-]*([a-z-]+):(?: |$)`).FindAllStringSubmatch(example, -1) {
+		known[m[1]] = true
+	}
+	for _, c := range newRoot().Commands() {
+		c.Flags().VisitAll(func(f *pflag.Flag) { known["--"+f.Name] = true })
+	}
+	each(t, "`((?:--)?[a-z]+(?:-[a-z]+)+|--[a-z]+)[`: =]", func(p page, m []string) {
+		if !known[m[1]] && !strings.HasPrefix(m[1], "megaphone-") {
+			t.Errorf("%s names %s, which is neither a key nor a flag", p.name, m[1])
+		}
+	})
+}
+
+// TestDocsMessages: what the documentation says that the log says is in the source.
+func TestDocsMessages(t *testing.T) {
+	source := sources(t, "edge", "loop", "cmd/megaphone", "admin", "takeover", "origin/link", "origin/gateway",
+		"origin/bosh", "ejabberd/mod_megaphone/src")
+	has := func(p page, text string) {
+		if !strings.Contains(source, `"`+text) {
+			t.Errorf("%s: nothing says %q", p.name, text)
+		}
+	}
+	each(t, `(?:msg|reason)="([^"]+)"`, func(p page, m []string) { has(p, m[1]+`"`) })
+	each(t, `msg=([a-z]+)`, func(p page, m []string) { has(p, m[1]+`"`) })
+	each(t, `condition='([^']+)'`, func(p page, m []string) { has(p, m[1]+`"`) })
+	each(t, "`Megaphone: ([^`]+)`", func(p page, m []string) { has(p, "Megaphone: "+m[1]) })
+}
+
+// sources are the texts of all files of some directories but their tests.
+func sources(t *testing.T, dirs ...string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, dir := range dirs {
+		golang, _ := filepath.Glob(filepath.Join(top, dir, "*.go"))
+		erlang, _ := filepath.Glob(filepath.Join(top, dir, "*.erl"))
+		for _, f := range append(golang, erlang...) {
+			if !strings.HasSuffix(f, "_test.go") {
+				all.WriteString(contents(t, f))
+			}
+		}
+	}
+	return all.String()
+}
+
+// TestDocsMetrics: metrics are those of the reference, and reasons of refusals are classes.
+func TestDocsMetrics(t *testing.T) {
+	reference := contents(t, filepath.Join(top, "docs/metrics.md"))
+	each(t, `megaphone_edge_[a-z_]+`, func(p page, m []string) {
+		if !strings.Contains(reference, "| `"+m[0]+"` |") && !strings.Contains(p.name, "metrics.md") {
+			t.Errorf("%s names %s, which is no metric", p.name, m[0])
+		}
+	})
+	each(t, `(?m)^\| reason \|.*\n.*\n((?:\|.*\n)+)`, func(p page, m []string) {
+		for row := range strings.Lines(m[1]) {
+			reason := strings.Split(row, "`")[1]
+			if !slices.ContainsFunc(edge.Refusals, func(r edge.Refusal) bool { return r.Reason == reason }) {
+				t.Errorf("%s: %s is no reason of refusals", p.name, reason)
+			}
+		}
+	})
+}
+
+// TestDocsMemory: what is said that doctor asks for is what it asks for.
+func TestDocsMemory(t *testing.T) {
+	each(t, "megaphone doctor --sockets ([0-9]+)` asks for ([0-9,]+) KiB", func(p page, m []string) {
+		n, err := strconv.Atoi(m[1])
+		if want := fmt.Sprint(tuning.NewBudget(n).TotalBytes / 1024); err != nil ||
+			strings.ReplaceAll(m[2], ",", "") != want {
+			t.Errorf("%s: doctor asks for %s KiB for %s sockets, not for %s", p.name, want, m[1], m[2])
+		}
+	})
+}

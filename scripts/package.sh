@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Builds the packages for Debian (.deb) and Red Hat (.rpm) and their kin.
+#
+#   scripts/package.sh [DIR]     puts them into DIR (default dist)
+#
+#   VERSION             default: from git: v1.2.3 is 1.2.3, four commits later it is 1.2.3+4.gCOMMIT
+#   GOARCH              the machine they are for (default: this one's)
+#   SOURCE_DATE_EPOCH   the time of every file in them (default: that of the commit)
+#   MAINTAINER          default: the author of the commit
+#
+# The same commit gives the same packages, byte for byte. nfpm has a go.mod of its own (deploy/package/nfpm.mod): it
+# brings seventy modules that no build of Megaphone needs, and they are pinned by their hashes all the same.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+version_of_git() {
+	local described
+	if described=$(git describe --tags --match 'v[0-9]*' --dirty=.dirty 2>/dev/null); then
+		described=${described#v}
+		described=${described/-/+}
+		echo "${described/-g/.g}"
+	else # no release yet: below all of them
+		git log -1 --format=0.0.0~%cd.g%h --date=format:%Y%m%d%H%M%S
+	fi
+}
+
+out=${1:-dist}
+export VERSION=${VERSION:-$(version_of_git)}
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+export MAINTAINER=${MAINTAINER:-$(git log -1 --format='%an <%ae>')}
+export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -buildvcs=false"
+ARCH=$(go env GOARCH)
+STAGE=$(mktemp -d)
+trap 'rm -rf "$STAGE"' EXIT
+export ARCH STAGE
+
+# build ARCH FILE
+build() { GOARCH=$1 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$2" ./cmd/megaphone; }
+
+build "$ARCH" "$STAGE/megaphone"
+tool=$STAGE/megaphone # the one that writes its own manual must run here
+if [ "$ARCH" != "$(go env GOHOSTARCH)" ]; then
+	tool=$STAGE/tool
+	build "$(go env GOHOSTARCH)" "$tool"
+fi
+
+mkdir -p "$STAGE/pages" "$STAGE/completions" "$out"
+"$tool" man "$STAGE/pages"
+{
+	printf '.TH MEGAPHONE-TUNE 8 "" "Megaphone %s" Megaphone\n.SH NAME\n' "$VERSION"
+	printf 'megaphone-tune \\- get a Linux host ready for N sockets, and undo it\n.SH DESCRIPTION\n.nf\n'
+	scripts/tune.sh --help | sed "s/-/\\\\-/g; s/^[.']/\\\\\&&/"
+} >"$STAGE/pages/megaphone-tune.8"
+for page in "$STAGE"/pages/*; do
+	mkdir -p "$STAGE/man/man${page##*.}"
+	gzip -9nc "$page" >"$STAGE/man/man${page##*.}/${page##*/}.gz"
+done
+for shell in bash zsh fish; do "$tool" completion "$shell" >"$STAGE/completions/$shell"; done
+gzip -9nc CHANGELOG.md >"$STAGE/changelog.gz"
+gzip -9nc >"$STAGE/changelog.Debian.gz" <<END
+megaphone ($VERSION-1) stable; urgency=medium
+
+  * See changelog.gz.
+
+ -- $MAINTAINER  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
+END
+
+for format in deb rpm; do
+	GOARCH='' go tool -modfile=deploy/package/nfpm.mod nfpm package \
+		--config deploy/package/nfpm.yaml --packager "$format" --target "$out"
+done

@@ -1,0 +1,181 @@
+package packages
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// wanted are the files of both packages; those of one only are marked with it. The documents, examples and pages of
+// further commands come to them.
+var wanted = []string{
+	"/etc/megaphone/edge.yml",
+	"/etc/megaphone/origin.env",
+	"/usr/bin/megaphone",
+	"/usr/lib/systemd/system/megaphone-edge.service",
+	"/usr/lib/systemd/system/megaphone-edge.socket",
+	"/usr/lib/systemd/system/megaphone-origin.service",
+	"/usr/lib/sysusers.d/megaphone.conf",
+	"/usr/sbin/megaphone-tune",
+	"/usr/share/bash-completion/completions/megaphone",
+	"/usr/share/doc/megaphone/changelog.gz",
+	"/usr/share/doc/megaphone/copyright",
+	"/usr/share/fish/vendor_completions.d/megaphone.fish",
+	"/usr/share/megaphone/grafana/megaphone.json",
+	"/usr/share/megaphone/prometheus/megaphone.rules.yml",
+	"/usr/share/man/man1/megaphone.1.gz",
+	"/usr/share/man/man5/megaphone-edge.yml.5.gz",
+	"/usr/share/man/man8/megaphone-edge.8.gz",
+	"/usr/share/man/man8/megaphone-tune.8.gz",
+	"deb /usr/share/doc/megaphone/changelog.Debian.gz",
+	"deb /usr/share/lintian/overrides/megaphone",
+	"deb /usr/share/zsh/vendor-completions/_megaphone",
+	"rpm /usr/share/zsh/site-functions/_megaphone",
+}
+
+func TestContents(t *testing.T) {
+	t.Parallel()
+	var deb []string
+	for line := range strings.Lines(run(t, "dpkg-deb", "-c", one(t, shared, older, "deb"))) {
+		fields := strings.Fields(line)
+		if name := fields[5]; !strings.HasSuffix(name, "/") {
+			deb = append(deb, strings.TrimPrefix(name, "."))
+		}
+		if fields[1] != "root/root" || strings.Contains(fields[0][4:], "w") {
+			t.Errorf("all is root's, and of nobody else to write: %s", line)
+		}
+	}
+	wantFiles(t, "deb", deb)
+	wantFiles(t, "rpm", strings.Fields(run(t, "rpm", "-qpl", one(t, shared, older, "rpm"))))
+	for kind, list := range map[string]string{
+		"deb": run(t, "dpkg-deb", "-I", one(t, shared, older, "deb"), "conffiles"),
+		"rpm": run(t, "rpm", "-qp", "--configfiles", one(t, shared, older, "rpm")),
+	} {
+		if got := strings.Fields(list); !slices.Equal(got, wanted[:2]) {
+			t.Errorf("%s: configuration files %q", kind, got)
+		}
+	}
+}
+
+func wantFiles(t *testing.T, kind string, got []string) {
+	t.Helper()
+	var want []string
+	for _, name := range wanted {
+		if only, rest, ok := strings.Cut(name, " "); !ok {
+			want = append(want, name)
+		} else if only == kind {
+			want = append(want, rest)
+		}
+	}
+	got = slices.DeleteFunc(got, func(name string) bool {
+		return strings.HasPrefix(name, "/usr/share/man/man1/megaphone-") ||
+			strings.HasPrefix(name, "/usr/share/doc/megaphone/") && strings.HasSuffix(name, ".md") ||
+			strings.HasPrefix(name, "/usr/share/doc/megaphone/examples/")
+	})
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: files\n%s\nwant\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestReproducible: the same commit gives the same packages.
+func TestReproducible(t *testing.T) {
+	t.Parallel()
+	again := t.TempDir()
+	if err := build(older, again); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"deb", "rpm"} {
+		a, err := os.ReadFile(one(t, shared, older, kind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(one(t, again, older, kind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(a, b) {
+			t.Errorf("two builds of the %s differ", kind)
+		}
+	}
+}
+
+// TestLintian: no errors, and no page of the manual that its formatter has something to say about.
+func TestLintian(t *testing.T) {
+	t.Parallel()
+	out, err := say("lintian", "--allow-root", "--fail-on", "error", one(t, shared, older, "deb"))
+	if err != nil || strings.Contains(out, "groff") || strings.Contains(out, "manpage") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestManual: what the pages say is the program's own.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	run(t, "dpkg-deb", "-x", one(t, shared, older, "deb"), root)
+	for page, says := range map[string][]string{
+		"man1/megaphone.1.gz":          {"Megaphone " + older, "megaphone-edge(8)", "In production:    megaphone edge"},
+		"man8/megaphone-edge.8.gz":     {"--takeover-socket", `"*", or`, "megaphone-edge.yml(5)", "megaphone(1)"},
+		"man8/megaphone-tune.8.gz":     {"--sockets N --persist", "EXIT STATUS"},
+		"man5/megaphone-edge.yml.5.gz": {"#takeover-socket: /run/megaphone/takeover.sock", "grace: 30s", `["*"]`},
+	} {
+		text := run(t, "env", "MANWIDTH=200", "LC_ALL=C.UTF-8", "man", "-l", filepath.Join(root, "usr/share/man", page))
+		for _, s := range says {
+			if !strings.Contains(text, s) {
+				t.Errorf("%s does not say %q:\n%s", page, s, text)
+			}
+		}
+	}
+	first := filepath.Join(root, "usr/share/man/man1/megaphone.1.gz")
+	text := run(t, "env", "MANWIDTH=1000", "LC_ALL=C.UTF-8", "man", "-l", first)
+	others := regexp.MustCompile(`(megaphone-[a-z.]+)\((\d)\)`).FindAllStringSubmatch(text, -1)
+	if len(others) < 5 {
+		t.Errorf("only %q are referred to", others)
+	}
+	for _, o := range others {
+		if _, err := os.Stat(filepath.Join(root, "usr/share/man/man"+o[2], o[1]+"."+o[2]+".gz")); err != nil {
+			t.Errorf("a page that is not there is referred to: %v", err)
+		}
+	}
+}
+
+// TestSysctlExample: it is what the tuning script finds lacking on a stock Debian.
+func TestSysctlExample(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := os.CopyFS(root, os.DirFS("../../tuning/testdata/debian")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "../../scripts/tune.sh", "--root", root, "--sockets", "1000000", "--persist")
+	want := settings(t, filepath.Join(root, "etc/sysctl.d/90-megaphone.conf"))
+	if got := settings(t, "../../deploy/sysctl/60-megaphone.conf"); !slices.Equal(got, want) {
+		t.Errorf("settings\n%q, want\n%q", got, want)
+	}
+}
+
+func settings(t *testing.T, name string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "#") {
+			all = append(all, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestShellCheck(t *testing.T) {
+	t.Parallel()
+	run(t, "shellcheck", "../../scripts/package.sh", "../../deploy/package/postinst", "../../deploy/package/prerm",
+		"../../deploy/package/postrm", "testdata/guest.sh")
+}
