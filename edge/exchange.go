@@ -177,7 +177,20 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 
 // forward sends a request of a session to its node.
 func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
-	n, x := w.owner(w.body.SID)
+	x, found := codec.ParseSuffix(w.body.SID, w.tags)
+	var n *node
+	switch {
+	case !w.tags:
+		n = w.sole
+		if !found {
+			x = codec.Suffix{}
+		}
+	case found:
+		n = w.byTag(x.Tag)
+	}
+	if n == nil && w.tags && w.plain != "" {
+		n, x = w.untagged(w.body.SID)
+	}
 	switch {
 	case n == nil && w.expecting():
 		w.unavailable(c, s, nodeAway, x.Legacy)
@@ -194,28 +207,13 @@ func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 	w.park(c, s, n, body, x.Bytes, w.styles.of(w.head.Origin, x.Content), 0)
 }
 
-// owner is the node that a session belongs to, or nil, and the suffix that its ID ends with.
-func (w *worker) owner(sid []byte) (*node, codec.Suffix) {
-	x, found := codec.ParseSuffix(sid, w.tags)
-	switch {
-	case !w.tags:
-		if !found {
-			x = codec.Suffix{}
-		}
-		return w.sole, x
-	case found:
-		if n := w.byTag(x.Tag); n != nil {
-			return n, x
-		}
-	}
-	if w.plain == "" {
-		return nil, x
-	}
-	untagged, found := codec.ParseSuffix(sid, false)
+// untagged is the node of the sessions that are older than tags, and the suffix that an ID of theirs ends with.
+func (w *worker) untagged(sid []byte) (*node, codec.Suffix) {
+	x, found := codec.ParseSuffix(sid, false)
 	if !found {
-		untagged = codec.Suffix{}
+		x = codec.Suffix{}
 	}
-	return w.named(w.plain), untagged
+	return w.named(w.plain), x
 }
 
 // compressed says whether a Content-Encoding is one that would have to be undone. Anything else is ignored: libpurple
