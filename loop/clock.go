@@ -16,5 +16,5 @@ func (r *Reactor) readMicros() uint32 {
 	if r.plan.ManualTicks {
 		return r.now * (TickMillis * 1000)
 	}
-	return uint32(time.Since(r.started) / time.Microsecond)
+	return uint32(time.Since(r.born) / time.Microsecond)
 }

@@ -122,12 +122,13 @@ func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
 	if len(p.Listen) > 1 {
 		from = make([]uint8, conns.Cap()+1)
 	}
+	now := time.Now()
 	return &Reactor{
 		plan: p, from: from, index: i, logs: logs, board: NewBoard(int(numCounters)),
 		wake: wake, ended: make(chan struct{}), conns: conns, wheel: table.NewWheel(conns, firstTick),
 		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
 		maxOutput: p.MaxOutputBytes, maxBuffered: p.MaxBufferedBytes,
-		now: firstTick, started: time.Now(), timer: -1,
+		now: firstTick, born: now, started: now, timer: -1,
 		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}, nil
 }

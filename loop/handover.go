@@ -50,7 +50,7 @@ func (g *Group) StopAccepting(kept []bool) {
 // well. (With ManualTicks it says nothing.)
 func (g *Group) Behind() (most time.Duration) {
 	for _, r := range g.reactors {
-		most = max(most, time.Since(r.started)-time.Duration(r.turned.Load()))
+		most = max(most, time.Since(r.born)-time.Duration(r.turned.Load()))
 	}
 	return most
 }

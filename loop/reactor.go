@@ -78,10 +78,11 @@ type Reactor struct {
 	accept    acceptor
 	links     []*Link
 	now       uint32
-	started   time.Time
+	born      time.Time    // never changes: other threads read it, too
+	started   time.Time    // the same, and later by all the time in which the reactor stood still
 	micros    uint32       // see Micros
 	clockRead bool         // in this turn
-	turned    atomic.Int64 // since started, in nanoseconds, of the last tick: for other threads
+	turned    atomic.Int64 // since born, in nanoseconds, of the last tick: for other threads
 	rung      bool
 	ending    []closing // connections to be closed at the end of the turn
 	ready     []uint32  // connections resumed in this turn
@@ -262,7 +263,7 @@ func (r *Reactor) advance(now uint32) {
 		return
 	}
 	r.now, r.clockRead = now, false
-	r.turned.Store(int64(time.Since(r.started)))
+	r.turned.Store(int64(time.Since(r.born)))
 	r.wheel.Advance(now)
 	for {
 		c, ok := r.wheel.Expired()
