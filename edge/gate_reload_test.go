@@ -55,3 +55,33 @@ func TestTrustReload(t *testing.T) {
 		c.get().want(t, 200, "")
 	}
 }
+
+// TestHigherRateHoldsAtOnce: who has used up a long burst is not shut out for as long when the limit is raised.
+func TestHigherRateHoldsAtOnce(t *testing.T) {
+	e, _ := one(t, func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 1, 50 })
+	c := connect(t, e)
+	ask := func(want int) {
+		t.Helper()
+		c.send("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n")
+		c.get().want(t, want, "")
+	}
+	for range 50 {
+		ask(200)
+	}
+	ask(429)
+	more := func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 1000, 1000 }
+	if _, err := e.Reload(configOf(e, more)); err != nil {
+		t.Fatal(err)
+	}
+	ask(200)
+}
+
+// TestShortFormIsOneListener: a listener of listen is what one of listeners is that says nothing else.
+func TestShortFormIsOneListener(t *testing.T) {
+	short := Config{Listen: "unix:/run/edge.sock"}.WithDefaults()
+	long := Config{Listeners: []Listener{{Address: "unix:/run/edge.sock"}}}.WithDefaults()
+	s, l := newProxied(&short.listeners()[0]), newProxied(&long.listeners()[0])
+	if s.header != l.header || s.versions != l.versions || len(s.trusted) != len(l.trusted) {
+		t.Errorf("%+v, not %+v", s, l)
+	}
+}
