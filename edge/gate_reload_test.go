@@ -1,6 +1,11 @@
 package edge
 
-import "testing"
+import (
+	"testing"
+	"time"
+
+	"megaphone/loop"
+)
 
 // TestGateReload: limits and trusted proxies come and go while the edge runs, and what is counted stays counted.
 func TestGateReload(t *testing.T) {
@@ -83,5 +88,26 @@ func TestShortFormIsOneListener(t *testing.T) {
 	s, l := newProxied(&short.listeners()[0]), newProxied(&long.listeners()[0])
 	if s.header != l.header || s.versions != l.versions || len(s.trusted) != len(l.trusted) {
 		t.Errorf("%+v, not %+v", s, l)
+	}
+}
+
+// TestOneClockForLimits: reactors that began at different times, or stood still, see the same bucket as full.
+func TestOneClockForLimits(t *testing.T) {
+	e, _ := one(t, func(c *Config) { c.ManualTicks, c.Reactors = false, 2 })
+	e.group.Do(func(r *loop.Reactor, _ loop.Handler) {
+		if r.Index() == 0 {
+			<-time.After(1500 * time.Millisecond) // more than a reactor takes for a long turn
+		}
+	})
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		var at [2]uint64
+		e.group.Do(func(r *loop.Reactor, h loop.Handler) { at[r.Index()] = h.(*worker).micros() })
+		if apart := max(at[0], at[1]) - min(at[0], at[1]); apart <= 300_000 && min(at[0], at[1]) > 1_500_000 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d and %d", at[0], at[1])
+		}
 	}
 }
