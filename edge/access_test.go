@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -80,5 +81,18 @@ func TestAccessSamples(t *testing.T) {
 		if ok != (want > 0) || ok && n != want {
 			t.Errorf("%q is read as %d, %v", s, n, ok)
 		}
+	}
+}
+
+// TestAccessLogCountsMarkedReplies: also the body of a creation, whose session ID the edge marks, has a length.
+func TestAccessLogCountsMarkedReplies(t *testing.T) {
+	var size int
+	lines := accessed(t, "1/1", func(_ *Edge, l *fakeLink, c *client) {
+		c.post("<body rid='1' to='x' xmlns='http://jabber.org/protocol/httpbind'/>") // without ver
+		l.reply(l.next().id, "<body "+ns+" sid='s1'/>")
+		size = len(c.get().want(t, 200, "sid='s1").text)
+	})
+	if len(lines) != 1 || !strings.Contains(lines[0], fmt.Sprintf(" bytes=%d ", size)) {
+		t.Errorf("%q for a body of %d", lines, size)
 	}
 }

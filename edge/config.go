@@ -120,6 +120,7 @@ const (
 	DefaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
 	DefaultDrainJitter  = 10 * time.Second // a million clients that come back at once are a storm for the next edge
 
+	DefaultForwardedHeader = "x-forwarded-for" // what every HTTP proxy writes
 	DefaultResolveInterval = 30 * time.Second
 )
 
@@ -170,7 +171,7 @@ func (c Config) WithDefaults() Config {
 	for i := range c.Listeners {
 		set(&c.Listeners[i].Mode, loop.DefaultSocketMode)
 		set(&c.Listeners[i].ProxyProtocol, "off")
-		set(&c.Listeners[i].ForwardedHeader, "x-forwarded-for")
+		set(&c.Listeners[i].ForwardedHeader, DefaultForwardedHeader)
 	}
 	c.Origins = slices.Clone(c.Origins)
 	for i := range c.Origins {
@@ -247,7 +248,7 @@ func (c *Config) validateListeners() error {
 // listeners is the long form of what is listened on.
 func (c *Config) listeners() []Listener {
 	if len(c.Listeners) == 0 {
-		return []Listener{{Address: c.Listen}}
+		return []Listener{{Address: c.Listen, ForwardedHeader: DefaultForwardedHeader}}
 	}
 	return c.Listeners
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"megaphone/codec"
 	"megaphone/limit"
@@ -139,8 +140,17 @@ func (c *Config) validateLimits() error {
 	return nil
 }
 
-// micros is the time for the limits. Reactors count ticks from their own starts, which are milliseconds apart.
-func (w *worker) micros() uint64 { return uint64(w.r.Now()) * loop.TickMillis * 1000 }
+// born is when the time for the limits begins.
+var born = time.Now()
+
+// micros is the time for the limits, as of the last tick. All reactors must have the same: they count ticks from their
+// own starts, and leave out what they stood still, each for itself.
+func (w *worker) micros() uint64 {
+	if w.cfg.ManualTicks {
+		return uint64(w.r.Now()) * loop.TickMillis * 1000
+	}
+	return w.ticked
+}
 
 // openGate is Open where something is asked of who the client is.
 func (w *worker) openGate(c uint32) {

@@ -1,6 +1,11 @@
 package edge
 
-import "testing"
+import (
+	"testing"
+	"time"
+
+	"megaphone/loop"
+)
 
 // TestGateReload: limits and trusted proxies come and go while the edge runs, and what is counted stays counted.
 func TestGateReload(t *testing.T) {
@@ -53,5 +58,56 @@ func TestTrustReload(t *testing.T) {
 		}
 		l.reply(r.id, "<body/>")
 		c.get().want(t, 200, "")
+	}
+}
+
+// TestHigherRateHoldsAtOnce: who has used up a long burst is not shut out for as long when the limit is raised.
+func TestHigherRateHoldsAtOnce(t *testing.T) {
+	e, _ := one(t, func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 1, 50 })
+	c := connect(t, e)
+	ask := func(want int) {
+		t.Helper()
+		c.send("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n")
+		c.get().want(t, want, "")
+	}
+	for range 50 {
+		ask(200)
+	}
+	ask(429)
+	more := func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 1000, 1000 }
+	if _, err := e.Reload(configOf(e, more)); err != nil {
+		t.Fatal(err)
+	}
+	ask(200)
+}
+
+// TestShortFormIsOneListener: a listener of listen is what one of listeners is that says nothing else.
+func TestShortFormIsOneListener(t *testing.T) {
+	short := Config{Listen: "unix:/run/edge.sock"}.WithDefaults()
+	long := Config{Listeners: []Listener{{Address: "unix:/run/edge.sock"}}}.WithDefaults()
+	s, l := newProxied(&short.listeners()[0]), newProxied(&long.listeners()[0])
+	if s.header != l.header || s.versions != l.versions || len(s.trusted) != len(l.trusted) {
+		t.Errorf("%+v, not %+v", s, l)
+	}
+}
+
+// TestOneClockForLimits: reactors that began at different times, or stood still, see the same bucket as full.
+func TestOneClockForLimits(t *testing.T) {
+	e, _ := one(t, func(c *Config) { c.ManualTicks, c.Reactors = false, 2 })
+	e.group.Do(func(r *loop.Reactor, _ loop.Handler) {
+		if r.Index() == 0 {
+			<-time.After(1500 * time.Millisecond) // more than a reactor takes for a long turn
+		}
+	})
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		var at [2]uint64
+		e.group.Do(func(r *loop.Reactor, h loop.Handler) { at[r.Index()] = h.(*worker).micros() })
+		if apart := max(at[0], at[1]) - min(at[0], at[1]); apart <= 300_000 && min(at[0], at[1]) > 1_500_000 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d and %d", at[0], at[1])
+		}
 	}
 }

@@ -161,7 +161,8 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 	case status == 200 && hold.Flags&holdCreation != 0:
 		tag = w.tagReply(hold, body)
 	}
-	head := style.head(status).Append(w.scratch[:0], len(body)+len(tag), connectionOf(hold.Flags), w.date)
+	size := len(body) + len(tag)
+	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date)
 	if tag != nil {
 		at := w.body.SIDEnd
 		head = append(append(append(head, body[:at]...), tag...), body[at:]...)
@@ -169,7 +170,7 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 	}
 	w.scratch = head
 	if w.access.takes() {
-		w.logHeld(hold, status, len(body))
+		w.logHeld(hold, status, size)
 	}
 	w.deliver(h, hold, c, s, head, body)
 }

@@ -74,5 +74,8 @@ func (e *Edge) put(s *settings) {
 	s.after(old)
 	e.current = s
 	e.group.Do(func(_ *loop.Reactor, h loop.Handler) { h.(*worker).apply(s) })
+	if a := s.admission; a.table != nil && a.limits != old.admission.limits {
+		a.table.Forget()
+	}
 	logPlaces(s.cfg.Log, old.places, s.places)
 }

@@ -62,6 +62,7 @@ type worker struct {
 	addr    []byte
 	date    []byte // the Date header line
 	dated   int64  // its time in seconds since 1970
+	ticked  uint64 // when the last tick was, see micros
 	healthy []*node
 	linkLog loop.Interval
 	lostLog loop.Interval
@@ -75,6 +76,7 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 		holdTimes: newHistogram(holdBounds),
 	}
 	w.setDate(time.Now())
+	w.ticked = uint64(time.Since(born) / time.Microsecond)
 	w.styles = newStyles(s.cfg.CORS, &w.counters[ContentOverflow])
 	w.setAdmission(s.admission)
 	w.reconcile()
@@ -222,7 +224,9 @@ func (w *worker) abandon(s *table.Conn) {
 }
 
 func (w *worker) Tick() {
-	w.setDate(time.Now())
+	now := time.Now()
+	w.setDate(now)
+	w.ticked = uint64(now.Sub(born) / time.Microsecond)
 	for _, n := range w.nodes {
 		w.keepAlive(n)
 		n.post()

@@ -102,6 +102,15 @@ func (t *Table) Close(e Entry) {
 	}
 }
 
+// Forget gives every address its rates back. It is for a change of limits: what was used up of an old bucket can be far
+// more than a new one holds, and would shut its address out for as long. It may be called while the table is in use.
+func (t *Table) Forget() {
+	for i := range t.rates {
+		t.rates[i].opens.Store(0)
+		t.rates[i].requests.Store(0)
+	}
+}
+
 // Request says whether one more request may be made now by the address whose entry a connection has.
 func (t *Table) Request(e Entry, now uint64, lim *Limits) bool {
 	return lim.Requests.take(&t.rates[e-1].requests, now)
