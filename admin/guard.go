@@ -22,8 +22,8 @@ type guarded struct {
 // retryAccept is how long accepting pauses when it has failed.
 const retryAccept = time.Second
 
-// Accept fails only when the listener is closed. For want of descriptors it tries again: fasthttp would end for good, and
-// that is when someone wants to look.
+// Accept fails only when the listener is closed. For want of descriptors it tries again: fasthttp would end for good,
+// and that is when someone wants to look.
 func (g guarded) Accept() (net.Conn, error) {
 	c, err := g.Listener.Accept()
 	for err != nil && !errors.Is(err, net.ErrClosed) {

@@ -124,8 +124,8 @@ func TestAdminAddressInUse(t *testing.T) {
 	}
 }
 
-// TestAdminThroughUpgradeAndDrain: a successor shows itself where its predecessor did, as soon as that one has left, and
-// an edge that drains is not ready.
+// TestAdminThroughUpgradeAndDrain: a successor shows itself where its predecessor did, as soon as that one has left,
+// and an edge that drains is not ready.
 func TestAdminThroughUpgradeAndDrain(t *testing.T) {
 	at, socket := freeAddr(t), filepath.Join(t.TempDir(), "admin.sock")
 	shown := []string{"--admin", at, "--admin-socket", socket}
