@@ -1,9 +1,12 @@
 package admin
 
 import (
+	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -12,10 +15,26 @@ import (
 type guarded struct {
 	net.Listener
 	loopback bool // it listens on this host only
+	quit     <-chan struct{}
+	log      *slog.Logger
 }
 
+// retryAccept is how long accepting pauses when it has failed.
+const retryAccept = time.Second
+
+// Accept fails only when the listener is closed. For want of descriptors it tries again: fasthttp would end for good,
+// and that is when someone wants to look.
 func (g guarded) Accept() (net.Conn, error) {
 	c, err := g.Listener.Accept()
+	for err != nil && !errors.Is(err, net.ErrClosed) {
+		g.log.Warn("admin cannot accept; trying again", "error", err)
+		select {
+		case <-g.quit:
+			return nil, net.ErrClosed
+		case <-time.After(retryAccept):
+		}
+		c, err = g.Listener.Accept()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +61,8 @@ func refuse(ctx *fasthttp.RequestCtx) string {
 	if !ok {
 		return "a connection of an unknown kind"
 	}
-	order := !ctx.IsGet() && !ctx.IsHead() || strings.HasPrefix(string(ctx.Path()), "/debug/")
+	profile := strings.HasPrefix(string(ctx.Path()), "/debug/")
+	order := !ctx.IsGet() && !ctx.IsHead() || profile
 	switch {
 	case order && !w.local:
 		return "orders and profiles are for this host only: ask over the unix socket or a loopback address"
@@ -50,6 +70,8 @@ func refuse(ctx *fasthttp.RequestCtx) string {
 		return "the Host is neither an IP address nor localhost: browsers are led here like that"
 	case !ctx.IsGet() && !ctx.IsHead() && fromPage(&ctx.Request.Header):
 		return "orders of web pages are not taken"
+	case profile && fromOtherSite(&ctx.Request.Header):
+		return "web pages do not get profiles"
 	}
 	return ""
 }
@@ -73,4 +95,11 @@ func fromPage(h *fasthttp.RequestHeader) bool {
 		}
 	}
 	return false
+}
+
+// fromOtherSite says whether a browser asks for a page that is not ours, such as one with an image of that address. It
+// could not read the profile, but have it made.
+func fromOtherSite(h *fasthttp.RequestHeader) bool {
+	site := string(h.Peek("Sec-Fetch-Site"))
+	return site != "" && site != "none" && site != "same-origin"
 }

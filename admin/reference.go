@@ -59,7 +59,7 @@ Whoever reaches the address; by default that is this host. On a loopback address
 localhost, so that no web page reaches it by a name that was made to mean 127.0.0.1 (DNS rebinding). Profiles
 (/debug/pprof/) and orders (POST /drain?origin=NAME&on=true) are taken over the unix socket and from loopback
 addresses only, and an order that carries what browsers add to requests of web pages (Origin, Referer,
-Sec-Fetch-Site) is refused.
+Sec-Fetch-Site) is refused. A profile takes 60 seconds at most, and is not made for a page of another site.
 `)
 	return b.String()
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -102,7 +103,7 @@ func (s *Server) serve(p place, l net.Listener) {
 	}
 	s.listeners = append(s.listeners, l)
 	s.cfg.Log.Info("admin started", "address", p.name(l))
-	s.serving.Go(func() { _ = s.http.Serve(guarded{l, p.loopback(l)}) })
+	s.serving.Go(func() { _ = s.http.Serve(guarded{l, p.loopback(l), s.quit, s.cfg.Log}) })
 }
 
 // Address is the first address that is listened on, or "".
@@ -171,6 +172,11 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	case path == "/readyz":
 		s.ready(ctx)
 	case strings.HasPrefix(path, "/debug/pprof/"):
+		// All of it is in memory before it is sent, and a trace grows by megabytes a second.
+		if n, err := strconv.ParseFloat(string(ctx.QueryArgs().Peek("seconds")), 64); err == nil && !(n <= 60) {
+			text(ctx, fasthttp.StatusBadRequest, "seconds: a profile takes 60 at most")
+			return
+		}
 		pprofhandler.PprofHandler(ctx)
 	default:
 		text(ctx, fasthttp.StatusNotFound, "there are /, /metrics, /status, /healthz, /readyz, /debug/pprof/")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,6 +109,10 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"open listener, profile by name", open, "GET", "/debug/pprof/cmdline", 403, "Host: edge1.example:5281"},
 		{"open listener, order by name", open, "POST", "/drain?origin=a&on=true", 403, "Host: edge1.example:5281"},
 		{"profile", s.addr(0), "GET", "/debug/pprof/cmdline", 200, ""},
+		{"profile for a page", s.addr(0), "GET", "/debug/pprof/cmdline", 403, "Sec-Fetch-Site: cross-site"},
+		{"profile for the address line", s.addr(0), "GET", "/debug/pprof/cmdline", 200, "Sec-Fetch-Site: none"},
+		{"endless profile", s.addr(0), "GET", "/debug/pprof/profile?seconds=61", 400, ""},
+		{"endless trace", s.addr(0), "GET", "/debug/pprof/trace?seconds=1e9", 400, ""},
 		{"order", s.addr(0), "POST", "/drain?origin=a&on=true", 200, ""},
 		{"order over the socket", socket, "POST", "/drain?origin=a&on=false", 200, ""},
 		{"order of a page", s.addr(0), "POST", "/drain?origin=a&on=true", 403, "Origin: http://evil.example"},
@@ -190,6 +195,32 @@ func TestAddressInUse(t *testing.T) {
 		if got, _ := ask(t, a, "GET", "/healthz"); got != 200 {
 			t.Errorf("%s: %d", a, got)
 		}
+	}
+}
+
+// poor is a listener that lacks descriptors at first.
+type poor struct {
+	net.Listener
+	lacks int
+}
+
+func (p *poor) Accept() (net.Conn, error) {
+	if p.lacks--; p.lacks >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return p.Listener.Accept()
+}
+
+// TestAcceptSurvivesWantOfDescriptors: an edge that lacks them is one to look at.
+func TestAcceptSurvivesWantOfDescriptors(t *testing.T) {
+	s := started(t, Config{Edge: healthy()})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.serve(place{network: "tcp"}, &poor{l, 1})
+	if got, _ := ask(t, l.Addr().String(), "GET", "/healthz"); got != 200 {
+		t.Errorf("%d", got)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -120,6 +121,50 @@ func TestAdminAddressInUse(t *testing.T) {
 	nobody := rig.Start(t, "top", "--once", "--admin", "127.0.0.1:1")
 	if code := nobody.Wait(); code != 1 || !strings.Contains(nobody.Text(), "no edge shows itself at 127.0.0.1:1") {
 		t.Errorf("top of nothing ended with %d and %s", code, nobody.Text())
+	}
+}
+
+// TestAdminThroughUpgradeAndDrain: a successor shows itself where its predecessor did, as soon as that one has left,
+// and an edge that drains is not ready.
+func TestAdminThroughUpgradeAndDrain(t *testing.T) {
+	at, socket := freeAddr(t), filepath.Join(t.TempDir(), "admin.sock")
+	shown := []string{"--admin", at, "--admin-socket", socket}
+	p := newPair(t, shown...)
+	old := p.edge
+	c := rig.Connect(t, old.Addr)
+	defer c.Close()
+	c.Send("POST /http-bind HTTP/1.1\r\n") // it keeps the old edge in its drain
+	old.Until("the connection", func(c map[string]int) bool { return c["open_now"] == 1 })
+	p.edge = p.successor(shown...)
+	p.edge.Listening()
+	old.Line(0, "a successor serves; we drain")
+	p.edge.Line(0, `msg="admin started" address=`+at)
+	p.edge.Line(0, `msg="admin started" address=unix:`+socket)
+	if strings.Contains(old.Text(), "edge drained") {
+		t.Error("the old edge had gone before, not only left")
+	}
+	if status, body := fetch(t, "http://"+at+"/readyz"); status != 200 {
+		t.Errorf("the successor is not ready: %d %s", status, body)
+	}
+	top := rig.Start(t, "top", "--once", "--interval", "100ms", "--admin", socket)
+	if code := top.Wait(); code != 0 || !strings.Contains(top.Text(), "ready") {
+		t.Errorf("over the socket: %d, %s", code, top.Text())
+	}
+	late := rig.Connect(t, p.edge.Addr)
+	defer late.Close()
+	late.Send("POST /http-bind HTTP/1.1\r\n")
+	p.edge.Until("the connection", func(c map[string]int) bool { return c["open_now"] == 1 })
+	p.edge.Signal(syscall.SIGTERM)
+	p.edge.Line(0, "edge drains")
+	waitFor(t, "an edge that drains is not ready", func() bool {
+		status, body := fetch(t, "http://"+at+"/readyz")
+		return status == 503 && strings.Contains(body, "drain")
+	})
+	for _, e := range []*rig.Process{old, p.edge} {
+		e.Signal(syscall.SIGTERM) // at once
+		if code := e.Wait(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
 	}
 }
 

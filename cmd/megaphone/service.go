@@ -61,14 +61,17 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	defer s.edge.Stop()
 	if p != nil {
 		p.Drop()
-		if err := takeOver(ctx, s.edge, p); err != nil {
-			return err
-		}
 	}
+	// Before the predecessor leaves: an address that cannot be had must not be found out after that.
 	if s.shown, err = startAdmin(&cfg, s.edge, p != nil); err != nil {
 		return err
 	}
 	defer s.shown.Stop()
+	if p != nil {
+		if err := takeOver(ctx, s.edge, p); err != nil {
+			return err
+		}
+	}
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -164,7 +167,10 @@ func (s *service) leave(next *takeover.Successor) (left bool, err error) {
 	s.close()
 	if err := next.Leave(); err != nil {
 		slog.Warn("takeover: the successor has gone; we go on", "pid", next.PID, "error", err)
-		return false, s.open()
+		if err := s.open(); err != nil { // no reason to leave those whom we serve
+			slog.Error("takeover: nobody can take over any more", "error", err)
+		}
+		return false, nil
 	}
 	mainPID(next.PID)
 	s.watchdog.retire()
