@@ -18,4 +18,5 @@ func (h handler) Request(l *link.Link, id uint64, addr, body []byte) {
 func (h handler) Gone(l *link.Link, id uint64)    { h.Engine.Gone(l, id) }
 func (h handler) Release(l *link.Link, id uint64) { h.Engine.Release(l, id) }
 func (h handler) ReleaseAll(l *link.Link)         { h.Engine.ReleaseAll(l) }
+func (h handler) Passed(l *link.Link)             { h.Engine.Passed(l) }
 func (h handler) Closed(l *link.Link)             { h.Engine.Closed(l) }

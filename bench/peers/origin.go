@@ -128,6 +128,7 @@ func (o *linkHandler) Request(l *link.Link, id uint64, _, body []byte) {
 func (o *linkHandler) Gone(l *link.Link, id uint64) { o.held.remove(linkKey{l, id}) }
 func (o *linkHandler) Release(*link.Link, uint64)   {}
 func (o *linkHandler) ReleaseAll(*link.Link)        {}
+func (o *linkHandler) Passed(*link.Link)            {}
 func (o *linkHandler) Closed(gone *link.Link) {
 	o.held.mu.Lock()
 	defer o.held.mu.Unlock()

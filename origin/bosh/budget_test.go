@@ -16,7 +16,10 @@ func TestSessionSize(t *testing.T) {
 }
 
 // deaf is a link that nobody listens to.
-type deaf struct{ replies int }
+type deaf struct {
+	prompt
+	replies int
+}
 
 func (d *deaf) Reply(uint64, int, []byte) { d.replies++ }
 

@@ -119,9 +119,30 @@ func (e *Engine) Closed(r Replier) {
 	for id, s := range p.live {
 		s.vanish(p, id)
 	}
+	p.closed = true
+	e.awake(p)
+	*p = peer{closed: true} // sessions may still remember it
 	delete(e.peers, r)
 	e.last = nil
 	e.settle()
+}
+
+// Passed says that replies which sessions wait for have reached their clients' connections (Replier.Fence).
+func (e *Engine) Passed(r Replier) {
+	e.awake(e.peerOf(r))
+	e.settle()
+}
+
+// awake has the sessions that wait for p look again.
+func (e *Engine) awake(p *peer) {
+	for i, s := range p.waiting {
+		p.waiting[i] = nil
+		if s.waitsOn == p {
+			s.waitsOn = nil
+		}
+		e.touch(s)
+	}
+	p.waiting = p.waiting[:0]
 }
 
 // Tick moves the clock to nowMillis, which never goes back, and does what is due. Call it about every 100 ms and before
@@ -130,6 +151,9 @@ func (e *Engine) Tick(nowMillis int64) {
 	if nowMillis > e.now {
 		e.now = nowMillis
 		e.wheel.advance(nowMillis, e.expire)
+		for _, p := range e.peers {
+			e.awake(p) // their time may be over
+		}
 	}
 	e.settle()
 	e.published.set(&e.stats)

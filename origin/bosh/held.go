@@ -30,6 +30,8 @@ type held struct {
 type peer struct {
 	replier Replier
 	live    map[uint64]*Session
+	waiting []*Session // for a fence to be passed; see carried
+	closed  bool       // the link is no more
 }
 
 // reply answers a request that was never held.

@@ -56,7 +56,10 @@ type conn struct {
 	replied bool
 }
 
-type modelLink struct{ w *world }
+type modelLink struct {
+	prompt
+	w *world
+}
 
 func (l *modelLink) Reply(id uint64, status int, body []byte) { l.w.reply(l, id, status, string(body)) }
 
@@ -98,7 +101,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: 1_000_000, conns: map[uint64]*conn{},
 		bodies: map[uint64]string{}, waiting: map[uint64]*conn{}, ahead: map[uint64]string{}, stats: map[string]int{},
 	}
-	w.link = &modelLink{w}
+	w.link = &modelLink{w: w}
 	w.e = New(Config{MaxHold: 3, MaxReplyBytes: 1024, InactivitySeconds: 300}, w)
 	w.e.Tick(w.now)
 	hold := w.rng.IntN(4)
@@ -311,7 +314,7 @@ func (w *world) chatter() {
 	case 1: // the link ends, and another takes its place
 		w.count("link lost")
 		old := w.link
-		w.link = &modelLink{w}
+		w.link = &modelLink{w: w}
 		w.e.Closed(old)
 		for _, c := range w.waiting {
 			if c.arrived && !c.replied {

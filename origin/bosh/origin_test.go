@@ -25,6 +25,7 @@ func (e engine) Request(l *link.Link, id uint64, addr, body []byte) {
 func (e engine) Gone(l *link.Link, id uint64)    { e.Engine.Gone(l, id) }
 func (e engine) Release(l *link.Link, id uint64) { e.Engine.Release(l, id) }
 func (e engine) ReleaseAll(l *link.Link)         { e.Engine.ReleaseAll(l) }
+func (e engine) Passed(l *link.Link)             { e.Engine.Passed(l) }
 func (e engine) Closed(l *link.Link)             { e.Engine.Closed(l) }
 
 // mute is a service that says nothing.

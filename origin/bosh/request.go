@@ -16,13 +16,19 @@ func (s *Session) request(p *peer, id uint64, b *codec.Body, body []byte) {
 		s.repeated(p, id, b.RID, h, &x)
 		return
 	}
-	if s.phase == ending {
-		s.farewell(p, id)
-		return
-	}
 	window := uint64(s.requests)
 	if x.hasPause || x.shutDown {
 		window++ // one request more, to pause or to terminate (section 11)
+	}
+	if s.phase == ending {
+		if b.RID-s.answered > window {
+			s.farewell(p, id)
+			return
+		}
+		h := s.place(b.RID)
+		h.attach(s, p, id, e.now)
+		h.step = processed // what it brings is of no interest; settle says farewell with it
+		return
 	}
 	switch {
 	case b.RID-s.received > window: // section 14.2
@@ -94,6 +100,9 @@ func (s *Session) repeated(p *peer, id uint64, rid uint64, h *held, x *extras) {
 	e.stats.Repeated++
 	e.stats.Replies++
 	s.idleSince = e.now
+	if len(k.body) > 0 {
+		s.carry(p, max(rid, s.carried.rid))
+	}
 	p.reply(id, statusOK, body)
 }
 

@@ -13,8 +13,16 @@ type reply struct {
 	body   string
 }
 
+// prompt is a link whose replies leave at once.
+type prompt struct{}
+
+func (prompt) Mark() uint32       { return 0 }
+func (prompt) Passed(uint32) bool { return true }
+func (prompt) Fence(uint32)       {}
+
 // wire is a link that remembers what was replied.
 type wire struct {
+	prompt
 	t       testing.TB
 	replies map[uint64]reply
 	order   []uint64

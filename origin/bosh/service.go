@@ -1,8 +1,14 @@
 package bosh
 
-// Replier takes the replies of one link: *link.Link is one. Reply copies body. Repliers are compared with ==.
+// Replier takes the replies of one link: *link.Link is one. Repliers are compared with ==.
 type Replier interface {
+	// Reply answers request id. It copies body.
 	Reply(id uint64, status int, body []byte)
+	// Mark returns a number for all replies given so far, and Passed reports whether they have reached their clients'
+	// connections. Fence has Engine.Passed called when they have.
+	Mark() uint32
+	Passed(mark uint32) bool
+	Fence(mark uint32)
 }
 
 // Open is what a client asked for when it opened its session.

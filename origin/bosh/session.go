@@ -39,6 +39,9 @@ type Session struct {
 	queue     queue  // payloads for the client
 	rare      *rare  // what few sessions need; nil as long as it can be
 
+	carried carried // the last reply with payloads
+	waitsOn *peer   // on whose list of waiting sessions this one is
+
 	idleSince int64 // ms; the last reply, or the last time that a held request's client went away
 	lastAt    int64 // ms; arrival of the newest request that was processed
 	pausedFor int64 // ms; the inactivity allowed by a pause; 0 when not paused
@@ -152,7 +155,7 @@ func (s *Session) end() {
 	s.phase = ended
 	s.tellClosed()
 	s.queue.release(&e.buffers)
-	s.held, s.kept, s.rare = nil, nil, nil
+	s.held, s.kept, s.rare, s.carried = nil, nil, nil, carried{}
 	s.keptBuf = [3]kept{}
 }
 

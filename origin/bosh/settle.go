@@ -13,6 +13,10 @@ func (s *Session) settle() {
 	case ending:
 		if i := s.oldestLive(true); i >= 0 {
 			h := s.held[i]
+			if !s.inOrder(h.peer) {
+				s.arm()
+				return
+			}
 			delete(h.peer.live, h.id)
 			s.held[i].peer = nil
 			s.farewell(h.peer, h.id)
@@ -27,7 +31,7 @@ func (s *Session) settle() {
 func (s *Session) deliver() {
 	for !s.queue.empty() || s.rare != nil && s.rare.report != 0 {
 		i := s.oldestLive(false)
-		if i < 0 {
+		if i < 0 || !s.inOrder(s.held[i].peer) {
 			break
 		}
 		for ; i >= 0; i-- {

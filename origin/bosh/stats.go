@@ -13,6 +13,9 @@ type Stats struct {
 	Replies  int64 // of any kind, those that carry an error as well
 	Carried  int64 // replies with payloads
 
+	Waited    int64 // times that payloads waited for those before them to leave on another link
+	Overtaken int64 // of those, how often they waited in vain: no answer within maxFenceMillis
+
 	Early          int64 // requests that came before an older one
 	Repeated       int64 // requests answered again from what was kept
 	Reattached     int64 // requests that took the place of the same one on another connection

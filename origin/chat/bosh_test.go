@@ -18,6 +18,10 @@ type browser struct {
 	replied map[uint64]bool
 }
 
+func (b *browser) Mark() uint32       { return 0 }
+func (b *browser) Passed(uint32) bool { return true }
+func (b *browser) Fence(uint32)       {}
+
 func (b *browser) Reply(id uint64, status int, body []byte) {
 	if status != 200 || b.replied[id] {
 		b.t.Fatalf("request %d: status %d, answered before: %v", id, status, b.replied[id])

@@ -197,6 +197,9 @@ func (g *Gateway) Release(l *link.Link, id uint64) {
 	}
 }
 
+// Passed is of no interest yet.
+func (g *Gateway) Passed(*link.Link) {}
+
 // ReleaseAll releases all requests of a link.
 func (g *Gateway) ReleaseAll(l *link.Link) {
 	of := g.calls[l]

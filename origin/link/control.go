@@ -72,7 +72,9 @@ func (l *Link) takeControl(contents []byte) {
 				return
 			}
 			l.control("pong ", string(args), "\n")
-		case "pong", "drain": // bytes have come: that is all there is to a pong. A drain has no meaning for an origin
+		case "pong":
+			l.takePong(args)
+		case "drain": // it has no meaning for an origin
 		case "error":
 			s.log.Warn("an edge closes its link", "edge", l.name, "reason", string(args))
 			l.end(FaultPeer)

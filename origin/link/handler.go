@@ -11,6 +11,8 @@ type Handler interface {
 	Release(l *Link, id uint64)
 	// ReleaseAll asks for an answer to all live requests of l now.
 	ReleaseAll(l *Link)
+	// Passed says that a fence of l has been passed (see Link.Fence).
+	Passed(l *Link)
 	// Closed says that l is no more, and its live ids with it.
 	Closed(l *Link)
 	// Tick tells the time in milliseconds; it never goes back. It is called about every 100 ms, before anything else,

@@ -29,6 +29,10 @@ type Link struct {
 	pinged  bool // since something came
 	present bool // welcomed, and the engine knows
 
+	fences   uint32 // pings sent as fences
+	passed   uint32 // the last of them that was answered
+	fenceDue bool   // one is to end this turn's batch
+
 	// Shared.
 	out     outbox
 	free    chan *batch
@@ -90,12 +94,17 @@ func (l *Link) control(line ...string) {
 // appended notes that a frame has been added to the batch.
 func (l *Link) appended() {
 	l.frames++
+	l.soil()
+	if len(l.batch) >= flushBytes {
+		l.flush()
+	}
+}
+
+// soil puts l on the list of links to flush at the end of the turn.
+func (l *Link) soil() {
 	if !l.dirty {
 		l.dirty = true
 		l.server.dirty = append(l.server.dirty, l)
-	}
-	if len(l.batch) >= flushBytes {
-		l.flush()
 	}
 }
 

@@ -45,6 +45,7 @@ func (h *handler) Request(l *Link, id uint64, addr, body []byte) {
 func (h *handler) Gone(_ *Link, id uint64)    { h.note("gone %x", id) }
 func (h *handler) Release(_ *Link, id uint64) { h.note("release %x", id) }
 func (h *handler) ReleaseAll(*Link)           { h.note("release all") }
+func (h *handler) Passed(l *Link)             { h.note("passed %v", l.Passed(l.fences)) }
 func (h *handler) Closed(l *Link) {
 	h.note("closed %s", l.Name())
 	if h.onClosed != nil {

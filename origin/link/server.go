@@ -240,6 +240,7 @@ func (s *Server) flush() {
 	for i := 0; i < len(s.dirty); i++ { // flushing may end a link, which may lead to more replies
 		l := s.dirty[i]
 		s.dirty[i] = nil
+		l.sendFence()
 		l.dirty = false
 		l.flush()
 	}

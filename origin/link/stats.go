@@ -23,6 +23,7 @@ type Stats struct {
 	StaleReplies int64 // replies to an id that was not live
 	TooLarge     int64 // replies that the edge would not have taken; it got status 500 instead
 	UnknownVerbs int64
+	Fences       int64 // pings sent as fences
 	AcceptErrors int64
 }
 

@@ -1,0 +1,44 @@
+package bosh
+
+// carried is the last reply of a session that brought its client payloads. A client reads replies in the order of
+// their arrival, so the next payloads must not reach it first. On the same link they cannot. On another link, which
+// leads to another reactor of the edge or to another edge, they wait until this reply has reached its connection.
+type carried struct {
+	peer *peer // nil: there is nothing to wait for
+	rid  uint64
+	mark uint32 // of the reply, on its link
+	at   uint32 // ms, the low bits of when it was given
+}
+
+// maxFenceMillis is how long payloads wait for those before them to leave: an edge that takes longer to answer a ping
+// stands still, and what else would come in order from it is not known.
+const maxFenceMillis = 1000
+
+// carry notes that payloads go out on p as the reply to request rid.
+func (s *Session) carry(p *peer, rid uint64) {
+	s.carried = carried{p, rid, p.replier.Mark(), uint32(s.engine.now)}
+}
+
+// inOrder reports whether payloads may go out on p now. If not, the session is settled again when they may.
+func (s *Session) inOrder(p *peer) bool {
+	c := &s.carried
+	e := s.engine
+	switch {
+	case c.peer == nil || c.peer == p:
+		return true
+	case c.peer.closed, c.peer.replier.Passed(c.mark):
+	case s.received >= c.rid+uint64(s.requests): // the client could not have sent this many without having had it
+	case uint32(e.now)-c.at >= maxFenceMillis:
+		e.stats.Overtaken++
+	default:
+		if s.waitsOn != c.peer {
+			s.waitsOn = c.peer
+			e.stats.Waited++
+			c.peer.waiting = append(c.peer.waiting, s)
+		}
+		c.peer.replier.Fence(c.mark)
+		return false
+	}
+	*c = carried{}
+	return true
+}

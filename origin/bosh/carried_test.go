@@ -1,0 +1,177 @@
+package bosh
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// fencedLink is a link to an edge that handles what it is sent when a test wants it to: replies reach their clients in
+// handle, and pings are answered there.
+type fencedLink struct {
+	e      *Engine
+	sent   []func()
+	fences uint32
+	passed uint32
+	reach  func(id uint64, body string)
+}
+
+func (l *fencedLink) Reply(id uint64, _ int, body []byte) {
+	text := string(body)
+	l.sent = append(l.sent, func() { l.reach(id, text) })
+}
+func (l *fencedLink) Mark() uint32            { return l.fences + 1 }
+func (l *fencedLink) Passed(mark uint32) bool { return l.passed >= mark }
+func (l *fencedLink) Fence(mark uint32) {
+	if mark > l.fences {
+		l.fences++
+		n := l.fences
+		l.sent = append(l.sent, func() { l.passed = n; l.e.Passed(l) })
+	}
+}
+
+// handle has the edge handle up to n frames.
+func (l *fencedLink) handle(n int) {
+	for ; n > 0 && len(l.sent) > 0; n-- {
+		next := l.sent[0]
+		l.sent = l.sent[1:]
+		next()
+	}
+}
+
+// strophe is a client with two requests at a time that takes replies as they come, as Strophe.js does.
+type strophe struct {
+	sid      string
+	rid      uint64
+	open     int // requests under way
+	got      int // messages; each is the next
+	disorder int
+	last     int
+	ended    bool
+}
+
+var messageNumber = regexp.MustCompile(`id='(\d+)'`)
+
+func (c *strophe) take(body string) {
+	c.open--
+	for _, m := range messageNumber.FindAllStringSubmatch(body, -1) {
+		n, _ := strconv.Atoi(m[1])
+		if n != c.last+1 {
+			c.disorder++
+		}
+		c.last = n
+		c.got++
+	}
+	c.ended = c.ended || regexp.MustCompile(`type='terminate'`).MatchString(body)
+}
+
+// TestPayloadsLeaveInOrder sends requests of a session over three links whose edges handle what comes in their own
+// time, while the service sends messages: what reaches the client first was sent first, and its end comes last.
+func TestPayloadsLeaveInOrder(t *testing.T) {
+	seed := rand.Uint64()
+	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
+		seed = s
+	}
+	t.Logf("SEED=%d", seed)
+	rng := rand.New(rand.NewPCG(seed, 7))
+	var waited int64
+	for range 200 {
+		waited += orderWorld(t, rng)
+	}
+	if waited == 0 {
+		t.Error("nothing ever had to wait, so this test shows nothing")
+	}
+}
+
+func orderWorld(t *testing.T, rng *rand.Rand) (waited int64) {
+	t.Helper()
+	q := &quiet{}
+	e := New(Config{}, q)
+	now := int64(1_000_000)
+	e.Tick(now)
+	c := &strophe{rid: 1, open: 1}
+	links := make([]*fencedLink, 3)
+	for i := range links {
+		links[i] = &fencedLink{e: e, reach: func(_ uint64, body string) { c.take(body) }}
+	}
+	e.Request(links[0], 1, nil, []byte(creation))
+	links[0].handle(1)
+	c.sid = q.sessions[0].SID()
+	sent := 0
+	for step := 0; step < 400 && !c.ended; step++ {
+		switch {
+		case step == 300:
+			q.sessions[0].Terminate(SystemShutdown, nil)
+			e.Idle()
+		case rng.IntN(3) == 0 && step < 300:
+			sent++
+			q.sessions[0].Send(fmt.Appendf(nil, "<message xmlns='jabber:client' id='%d'/>", sent))
+			e.Idle()
+		case rng.IntN(2) == 0 && c.open < 2 && !c.ended:
+			c.rid++
+			c.open++
+			payload := "<message xmlns='jabber:client'/>"
+			e.Request(links[rng.IntN(3)], c.rid, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'>%s</body>",
+				c.rid, c.sid, bodyNamespace, payload))
+		case rng.IntN(40) == 0:
+			now += 50
+			e.Tick(now)
+		default:
+			links[rng.IntN(3)].handle(1 + rng.IntN(2))
+		}
+	}
+	for range 10 {
+		for _, l := range links {
+			l.handle(len(l.sent))
+		}
+	}
+	if c.disorder > 0 {
+		t.Fatalf("%d of %d messages reached the client before an older one", c.disorder, c.got)
+	}
+	return e.stats.Waited
+}
+
+// TestPayloadsWaitNoLonger: payloads go out when the link that those before them went over is no more, when the client
+// shows that it had them, or after a second.
+func TestPayloadsWaitNoLonger(t *testing.T) {
+	for name, event := range map[string]func(c *client, first, second *fencedLink){
+		"pong":   func(c *client, first, _ *fencedLink) { first.handle(9) },
+		"closed": func(c *client, first, _ *fencedLink) { c.r.e.Closed(first) },
+		"time":   func(c *client, _, _ *fencedLink) { c.r.pass(maxFenceMillis) },
+		"window": func(c *client, _, second *fencedLink) {
+			c.r.e.Request(second, 99, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>",
+				c.rid+2, c.sid, bodyNamespace))
+		},
+		"session ends": func(c *client, first, _ *fencedLink) { first.handle(1); c.s.Terminate("", nil); first.handle(9) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Config{})
+			c := r.open("")
+			var got []string
+			reach := func(_ uint64, body string) { got = append(got, body) }
+			first, second := &fencedLink{e: r.e, reach: reach}, &fencedLink{e: r.e, reach: reach}
+			request := func(l *fencedLink, n uint64) {
+				r.e.Request(l, n, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>",
+					c.rid+n, c.sid, bodyNamespace))
+			}
+			r.pass(3000)
+			request(first, 1)
+			c.push(1)
+			c.rid++
+			request(second, 1)
+			c.push(2)
+			if len(second.sent) != 0 {
+				t.Fatal("the second message left although the first may not have reached the client")
+			}
+			event(c, first, second)
+			second.handle(9)
+			if len(second.sent) != 0 || len(got) == 0 || !messageNumber.MatchString(got[len(got)-1]) &&
+				!messageNumber.MatchString(got[len(got)-2]) {
+				t.Fatalf("the second message waits on: got %q", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,54 @@
+package link
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// A fence tells when an edge has handled what was sent on one link, for a Handler that must not send something on
+// another link before. The edge handles the frames of a link in order, so the pong to a ping tells that all replies
+// before the ping have been written to their clients' connections (PROTOCOL.md, Order).
+//
+// Fences are numbered. Those asked for in one turn are one ping, at the end of the turn.
+
+// fenceToken begins the token of a fence's ping; its number follows.
+const fenceToken = "fence-"
+
+// Mark returns the number of the fence that covers all replies given on l so far.
+func (l *Link) Mark() uint32 { return l.fences + 1 }
+
+// Passed reports whether the edge has handled all replies that mark covers, or the link has ended.
+func (l *Link) Passed(mark uint32) bool { return l.ended || int32(l.passed-mark) >= 0 }
+
+// Fence has Handler.Passed called when the edge has handled all replies that mark covers.
+func (l *Link) Fence(mark uint32) {
+	if l.ended || int32(l.fences-mark) >= 0 {
+		return // its ping is on its way
+	}
+	l.fenceDue = true
+	l.soil()
+}
+
+// sendFence ends a turn's replies with a ping, if one was asked for.
+func (l *Link) sendFence() {
+	if !l.fenceDue || l.ended {
+		return
+	}
+	l.fenceDue = false
+	l.fences++
+	l.server.stats.Fences++
+	l.control("ping ", fenceToken, strconv.FormatUint(uint64(l.fences), 10), "\n")
+}
+
+// takePong passes the fence that a pong answers. Other pongs are signs of life, no more.
+func (l *Link) takePong(token []byte) {
+	digits, ok := bytes.CutPrefix(token, []byte(fenceToken))
+	if !ok {
+		return
+	}
+	n, err := strconv.ParseUint(string(digits), 10, 32)
+	if mark := uint32(n); err == nil && int32(l.fences-mark) >= 0 && int32(mark-l.passed) > 0 {
+		l.passed = mark
+		l.server.handler.Passed(l)
+	}
+}
