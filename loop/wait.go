@@ -6,6 +6,8 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
@@ -16,45 +18,86 @@ import (
 const eventsPerTurn = 256
 
 // poller is netpoll's Poller with a wait of our own, which netpoll has no other way to add: one list of events serves
-// for good, and who waits knows where a turn ends. Polling makes a new list whenever the number of events leaves the
+// for good, and the caller knows where a turn ends. Polling makes a new list whenever the number of events leaves the
 // range of the last one, under load every few turns.
+//
+// A reactor sleeps as other goroutines do, parked until Go's own poller finds the epoll descriptor readable. A blocking
+// epoll_wait would keep the slot (P) of a sleeping reactor for up to 10 ms, until sysmon takes it back. With
+// as many reactors as slots, every other goroutine of the process would wait that long: the embedded origin of the
+// demo, reloads, the admin endpoint.
 type poller struct {
 	*netpoll.Poller
 	fd     int
+	asleep *os.File // a second descriptor of the epoll instance, which Go's poller watches; closes with Close
+	conn   syscall.RawConn
+	poll   func(uintptr) bool // asks for events without blocking, and reports whether the wait is over
+
 	events [eventsPerTurn]unix.EpollEvent
+	ready  int // events of the last poll
+	errno  unix.Errno
 }
 
 func openPoller() (*poller, error) {
-	p, err := netpoll.OpenPoller()
+	np, err := netpoll.OpenPoller()
 	if err != nil {
 		return nil, err
 	}
-	fd := reflect.ValueOf(p).Elem().FieldByName("fd")
+	fd := reflect.ValueOf(np).Elem().FieldByName("fd")
 	if !fd.IsValid() || !fd.CanInt() {
 		return nil, errors.New("this version of netpoll keeps its descriptor elsewhere: use the one in go.mod")
 	}
-	return &poller{Poller: p, fd: int(fd.Int())}, nil
+	p := &poller{Poller: np, fd: int(fd.Int())}
+	p.poll = func(uintptr) bool {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)),
+			eventsPerTurn, 0, 0, 0)
+		if errno != 0 {
+			n = 0
+		}
+		p.ready, p.errno = int(n), errno
+		return n != 0 || errno != 0
+	}
+	if err := p.openSleep(); err != nil {
+		_ = np.Close()
+		return nil, fmt.Errorf("reactor: %w", err)
+	}
+	return p, nil
 }
 
-// wait is what is ready now or, when block says so, next. Only who may sleep tells Go's scheduler, which costs more
-// than the call itself.
+// openSleep has Go's poller watch the epoll instance, under a second number because an os.File owns its number.
+func (p *poller) openSleep() error {
+	fd, err := unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true) // what makes os.NewFile ask Go's poller
+	}
+	if err != nil {
+		return err
+	}
+	p.asleep = os.NewFile(uintptr(fd), "epoll")
+	if err = p.asleep.SetReadDeadline(time.Time{}); err == nil { // an error if Go's poller does not watch it
+		p.conn, err = p.asleep.SyscallConn()
+	}
+	return err
+}
+
+func (p *poller) Close() error {
+	return errors.Join(p.asleep.Close(), p.Poller.Close())
+}
+
+// wait returns what is ready now or, if block is set, what is ready next.
 func (p *poller) wait(block bool) ([]unix.EpollEvent, error) {
-	var n uintptr
-	var errno unix.Errno
+	var err error
 	if block {
-		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)),
-			eventsPerTurn, ^uintptr(0), 0, 0)
+		err = p.conn.Read(p.poll)
 	} else {
-		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)),
-			eventsPerTurn, 0, 0, 0)
+		p.poll(0)
 	}
-	switch errno {
-	case 0:
-		return p.events[:n], nil
-	case unix.EINTR:
-		return nil, nil
+	if p.errno != 0 && p.errno != unix.EINTR {
+		err = os.NewSyscallError("epoll_pwait", p.errno)
 	}
-	return nil, fmt.Errorf("reactor: %w", os.NewSyscallError("epoll_pwait", errno))
+	if err != nil {
+		return nil, fmt.Errorf("reactor: %w", err)
+	}
+	return p.events[:p.ready], nil
 }
 
 // run is the loop. It returns when a posted task says errors.ErrEngineShutdown.

@@ -3,8 +3,32 @@ package loop
 import (
 	"io"
 	"net"
+	"regexp"
+	"runtime"
 	"testing"
+	"time"
 )
+
+// TestReactorsSleepWithoutAProcessor: a reactor that has nothing to do is parked. One that blocked in a system call
+// would keep its scheduler slot from the other goroutines of the process.
+func TestReactorsSleepWithoutAProcessor(t *testing.T) {
+	for name, tables := range map[string]Tables{"shared table": TablesOff, "private tables": TablesOn} {
+		t.Run(name, func(t *testing.T) {
+			start(t, Config{Reactors: 3, MaxConnections: 30, Tables: tables, ManualTicks: true}, nil)
+			asleep := regexp.MustCompile(`goroutine \d+ [^[]*\[IO wait[^]]*\]:\n[^\n]*(\n[^\n]+)*?\.\(\*Reactor\)\.run\(`)
+			buf := make([]byte, 1<<20)
+			for end := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+				stacks := buf[:runtime.Stack(buf, true)]
+				if len(asleep.FindAll(stacks, -1)) == 3 {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatalf("not all three reactors are parked:\n%s", stacks)
+				}
+			}
+		})
+	}
+}
 
 // TestTurnsOfAnySizeAllocateNothing: neither many events at once nor few after many make garbage.
 func TestTurnsOfAnySizeAllocateNothing(t *testing.T) {
