@@ -15,7 +15,8 @@ func TestReactorsSleepWithoutAProcessor(t *testing.T) {
 	for name, tables := range map[string]Tables{"shared table": TablesOff, "private tables": TablesOn} {
 		t.Run(name, func(t *testing.T) {
 			start(t, Config{Reactors: 3, MaxConnections: 30, Tables: tables, ManualTicks: true}, nil)
-			asleep := regexp.MustCompile(`goroutine \d+ [^[]*\[IO wait[^]]*\]:\n[^\n]*(\n[^\n]+)*?\.\(\*Reactor\)\.run\(`)
+			asleep := regexp.MustCompile(
+				`goroutine \d+ [^[]*\[IO wait[^]]*\]:\n[^\n]*(\n[^\n]+)*?\.\(\*Reactor\)\.run\(`)
 			buf := make([]byte, 1<<20)
 			for end := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
 				stacks := buf[:runtime.Stack(buf, true)]

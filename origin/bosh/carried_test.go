@@ -145,7 +145,11 @@ func TestPayloadsWaitNoLonger(t *testing.T) {
 			c.r.e.Request(second, 99, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>",
 				c.rid+2, c.sid, bodyNamespace))
 		},
-		"session ends": func(c *client, first, _ *fencedLink) { first.handle(1); c.s.Terminate("", nil); first.handle(9) },
+		"session ends": func(c *client, first, _ *fencedLink) {
+			first.handle(1)
+			c.s.Terminate("", nil)
+			first.handle(9)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, Config{})
