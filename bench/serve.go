@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"megaphone/codec"
 	"megaphone/edge"
 	"megaphone/loop"
 	"megaphone/origin"
@@ -91,9 +92,9 @@ func serveOrigin(h link.Handler) error {
 // what heldBytes wants.
 type echoOrigin struct{}
 
-func (echoOrigin) Request(l *link.Link, id uint64, _, body []byte) {
-	if !bytes.Contains(body, []byte("hold='1'")) {
-		l.Reply(id, 200, body)
+func (echoOrigin) Request(l *link.Link, id uint64, r codec.Request) {
+	if !bytes.Contains(r.Body, []byte("hold='1'")) {
+		l.Reply(id, 200, r.Body)
 	}
 }
 func (echoOrigin) Gone(*link.Link, uint64)    {}

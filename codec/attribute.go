@@ -4,7 +4,8 @@ package codec
 type attributes struct {
 	p     []byte
 	i     int // the next byte to look at; after the last attribute, the end of the tag
-	from  int // where the value of the last attribute begins
+	start int // where the last attribute begins, with the white space before it
+	from  int // where its value begins
 	empty bool
 	n     int
 	seen  uint64 // one bit for each name so far, by a hash of it: different bits, different names
@@ -14,6 +15,7 @@ type attributes struct {
 // next is the next attribute; its name is nil at the end of the tag.
 func (a *attributes) next() (name, value []byte, err *BodyError) {
 	p := a.p
+	a.start = a.i
 	i := skip(p, a.i, isSpace)
 	if i == len(p) {
 		return nil, nil, BodyErrNoElement

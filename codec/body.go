@@ -20,6 +20,8 @@ type Body struct {
 	Start            int  // offset of the '<' of the tag
 	TagEnd           int  // offset after its '>'
 	SIDStart, SIDEnd int  // offsets of the sid's value; 0, 0 when absent
+
+	AcceptStart, AcceptEnd int // offsets of the attribute accept, with the white space before it; 0, 0 when absent
 }
 
 // BodyError is a body that BOSH calls a bad-request (XEP-0124 section 17.2).
@@ -96,6 +98,8 @@ func parseTag(b *Body, p []byte) (rid []byte, err *BodyError) {
 		switch string(name) {
 		case "sid":
 			b.SID, b.SIDStart, b.SIDEnd = value, a.from, a.from+len(value)
+		case "accept":
+			b.AcceptStart, b.AcceptEnd = a.start, a.i
 		case "rid":
 			rid = value
 			b.RID, b.HasRID = parseRID(value)

@@ -175,15 +175,18 @@ func fuzzMessages(t *testing.T, in []byte, id uint64) {
 		}
 		return f.Contents
 	}
-	if addr, body, err := ParseRequest(in); err == nil {
-		inside(t, in, addr, body)
-		if again := contents(AppendRequest(nil, id, addr, body)); !bytes.Equal(again, in) {
+	if r, err := ParseRequest(in); err == nil {
+		inside(t, in, r.Address, r.Query, r.Body)
+		if again := contents(AppendRequest(nil, id, r)); !bytes.Equal(again, in) {
 			t.Fatalf("%q became %q", in, again)
 		}
 	}
-	if addr, body, err := ParseRequest(contents(AppendRequest(nil, id, []byte("::1"), in))); err != nil ||
-		string(addr) != "::1" || !bytes.Equal(body, in) {
-		t.Fatalf("%q came through as %q: %v", in, body, err)
+	for _, query := range []string{"", "a=b"} {
+		given := Request{Address: []byte("::1"), Query: []byte(query), Body: in}
+		if r, err := ParseRequest(contents(AppendRequest(nil, id, given))); err != nil ||
+			string(r.Address) != "::1" || string(r.Query) != query || !bytes.Equal(r.Body, in) {
+			t.Fatalf("%q came through as %q: %v", in, r, err)
+		}
 	}
 	if status, body, err := ParseReply(in); err == nil {
 		inside(t, in, body)

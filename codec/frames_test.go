@@ -47,6 +47,7 @@ type requestVector struct {
 	Name     string   `json:"name"`
 	Contents hexBytes `json:"contents"`
 	Address  *string  `json:"address"`
+	Query    string   `json:"query"`
 	Body     hexBytes `json:"body"`
 	Error    string   `json:"error"`
 }
@@ -96,6 +97,8 @@ type helloVector struct {
 		Nonce   hexBytes `json:"nonce"`
 		MAC     hexBytes `json:"mac"`
 		Max     int      `json:"max"`
+
+		TakesQuery bool `json:"takes_query"`
 	} `json:"hello"`
 	Error bool `json:"error"`
 }
@@ -126,7 +129,7 @@ func linkVectors(t testing.TB) (v vectors) {
 // frameErrors are the errors by their names in the vectors.
 var frameErrors = map[string]*FrameError{
 	"length": FrameErrLength, "too-large": FrameErrTooLarge, "id": FrameErrID, "separator": FrameErrSeparator,
-	"address": FrameErrAddress, "status": FrameErrStatus,
+	"address": FrameErrAddress, "query": FrameErrQuery, "status": FrameErrStatus,
 	"line": FrameErrLine, "verb": FrameErrVerb, "args": FrameErrArgs,
 }
 

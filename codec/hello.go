@@ -1,6 +1,9 @@
 package codec
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // FrameErrHello is what may be wrong with a hello or a welcome.
 var FrameErrHello = &FrameError{"The arguments of hello or welcome are malformed, repeated, or missing."}
@@ -13,6 +16,9 @@ type Hello struct {
 	MAC     [32]byte // with HasMAC: proof that the sender has the secret (LinkMAC)
 	HasMAC  bool
 	Max     int // the largest contents that the sender takes; 0: it did not say, so MaxContentsBytes
+
+	// TakesQuery: an origin that takes the query of the client's URL in requests (take=query).
+	TakesQuery bool
 }
 
 // Welcome is the origin's answer to the edge's hello.
@@ -44,6 +50,7 @@ const (
 	hasNonce
 	hasMAC
 	hasMax
+	hasTake
 )
 
 // ParseHello parses the arguments of a hello line. It borrows args until return; the name is copied, its one
@@ -80,6 +87,9 @@ func ParseHello(args []byte) (Hello, *FrameError) {
 			bit = hasMax
 			h.Max, ok = parseNumber(value)
 			ok = ok && h.Max <= MaxContentsBytes
+		case "take":
+			bit = hasTake
+			h.TakesQuery = takes(value, "query")
 		}
 		if !ok || seen&bit != 0 {
 			return Hello{}, FrameErrHello
@@ -91,6 +101,16 @@ func ParseHello(args []byte) (Hello, *FrameError) {
 		return Hello{}, FrameErrHello
 	}
 	return h, nil
+}
+
+// takes reports whether name is in a list whose parts are separated by commas. Others in it are for later versions.
+func takes(list []byte, name string) bool {
+	for part := range bytes.SplitSeq(list, []byte(",")) {
+		if string(part) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // AppendHello appends a hello line with its LF to dst. An invalid name or number is an error of the program.
@@ -111,6 +131,9 @@ func AppendHello(dst []byte, h *Hello) []byte {
 	if h.Max > 0 {
 		dst = append(dst, " max="...)
 		dst = strconv.AppendInt(dst, int64(h.Max), 10)
+	}
+	if h.TakesQuery {
+		dst = append(dst, " take=query"...)
 	}
 	return append(dst, '\n')
 }

@@ -29,6 +29,7 @@ func TestHelloVectors(t *testing.T) {
 				return
 			}
 			want := Hello{Version: v.Hello.Version, Name: v.Hello.Name, Max: v.Hello.Max}
+			want.TakesQuery = v.Hello.TakesQuery
 			want.Nonce = [16]byte(v.Hello.Nonce)
 			if len(v.Hello.MAC) > 0 {
 				want.MAC, want.HasMAC = [32]byte(v.Hello.MAC), true

@@ -2,7 +2,7 @@ package codec
 
 // Contents of frames with an ID that is not 0:
 //
-//	request = [address SP] body
+//	request = [address ["?" query] SP] body
 //	reply   = [status SP] body
 //
 // A body begins with '<' (a reply's may be empty), so the optional part needs no mark.
@@ -10,33 +10,75 @@ package codec
 // What may be wrong with the contents of a request or a reply.
 var (
 	FrameErrAddress = &FrameError{"A request begins neither with '<' nor with an address and a space."}
+	FrameErrQuery   = &FrameError{"The query of a request is empty, too long, or has bytes that no URL has."}
 	FrameErrStatus  = &FrameError{"A reply begins neither with '<' nor with a status from 200 to 599 and a space."}
 )
 
 // maxAddressBytes is the longest IPv6 address in text: six groups and an IPv4 address.
 const maxAddressBytes = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
-// ParseRequest takes a request's contents apart; addr is nil when it has none. It borrows contents until return, and
-// so do its results after it. That addr is an address, and not only made of the same characters, is for the caller to
-// find.
-func ParseRequest(contents []byte) (addr, body []byte, err *FrameError) {
-	if len(contents) > 0 && contents[0] == '<' {
-		return nil, contents, nil
-	}
-	n := skip(contents, 0, isAddress)
-	if n < len("::") || n > maxAddressBytes || n == len(contents) || contents[n] != ' ' {
-		return nil, nil, FrameErrAddress
-	}
-	return contents[:n], contents[n+1:], nil
+// MaxQueryBytes is the longest query of a request.
+const MaxQueryBytes = 65_535
+
+// Request is the contents of a request's frame.
+type Request struct {
+	Address []byte // of the client, as text; nil: not said
+	Query   []byte // of the URL that the client posted to; nil: none, or not said
+	Body    []byte
 }
 
-// AppendRequest appends a request's frame to dst. With a nil addr the body must begin with '<'.
-func AppendRequest(dst []byte, id uint64, addr []byte, body []byte) []byte {
-	if addr == nil {
-		return AppendFrame(dst, id, body)
+// ParseRequest takes a request's contents apart. It borrows contents until return, and so does its result after it.
+// That the address is one, and not only made of the same characters, is for the caller to find.
+func ParseRequest(contents []byte) (r Request, err *FrameError) {
+	if len(contents) > 0 && contents[0] == '<' {
+		return Request{Body: contents}, nil
 	}
-	dst = AppendFrameHeader(dst, id, len(addr)+1+len(body))
-	return append(append(append(dst, addr...), ' '), body...)
+	n := skip(contents, 0, isAddress)
+	if n < len("::") || n > maxAddressBytes || n == len(contents) {
+		return Request{}, FrameErrAddress
+	}
+	r.Address = contents[:n]
+	if contents[n] == '?' {
+		end := skip(contents, n+1, isVisible)
+		if r.Query = contents[n+1 : end]; !validQuery(len(r.Query)) || end == len(contents) || contents[end] != ' ' {
+			return Request{}, FrameErrQuery
+		}
+		n = end
+	}
+	if contents[n] != ' ' {
+		return Request{}, FrameErrAddress
+	}
+	r.Body = contents[n+1:]
+	return r, nil
+}
+
+func validQuery(bytes int) bool { return bytes > 0 && bytes <= MaxQueryBytes }
+
+// AppendRequest appends a request's frame to dst. Without an address the body must begin with '<', and there can be no
+// query. The query must be one that ParseHead has let through.
+func AppendRequest(dst []byte, id uint64, r Request) []byte {
+	if r.Address == nil {
+		return AppendFrame(dst, id, r.Body)
+	}
+	dst = AppendFrameHeader(dst, id, PrefixBytes(r.Address, r.Query)+len(r.Body))
+	return append(AppendPrefix(dst, r.Address, r.Query), r.Body...)
+}
+
+// PrefixBytes is the length of what AppendPrefix appends.
+func PrefixBytes(address, query []byte) int {
+	if len(query) > 0 {
+		return len(address) + len("?") + len(query) + len(" ")
+	}
+	return len(address) + len(" ")
+}
+
+// AppendPrefix appends what stands before the body in a request's contents.
+func AppendPrefix(dst, address, query []byte) []byte {
+	dst = append(dst, address...)
+	if len(query) > 0 {
+		dst = append(append(dst, '?'), query...)
+	}
+	return append(dst, ' ')
 }
 
 // ParseReply takes a reply's contents apart. It borrows contents until return, and so does body after it.

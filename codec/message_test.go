@@ -10,20 +10,20 @@ func TestRequestVectors(t *testing.T) {
 	for _, v := range linkVectors(t).Requests {
 		t.Run(v.Name, func(t *testing.T) {
 			p := g.put(string(v.Contents))
-			addr, body, err := ParseRequest(p)
-			inside(t, p, addr, body)
+			r, err := ParseRequest(p)
+			inside(t, p, r.Address, r.Query, r.Body)
 			if v.Error != "" {
 				if err != frameErrors[v.Error] {
 					t.Fatalf("%q: %v, not %s", p, err, v.Error)
 				}
 				return
 			}
-			if err != nil || !bytes.Equal(body, v.Body) || (addr == nil) != (v.Address == nil) ||
-				addr != nil && string(addr) != *v.Address {
-				t.Fatalf("%q: address %q, body %q, %v", p, addr, body, err)
+			if err != nil || !bytes.Equal(r.Body, v.Body) || (r.Address == nil) != (v.Address == nil) ||
+				r.Address != nil && string(r.Address) != *v.Address || string(r.Query) != v.Query {
+				t.Fatalf("%q: %q, %v", p, r, err)
 			}
 			want := AppendFrame(nil, 7, v.Contents)
-			if got := AppendRequest(nil, 7, addr, body); !bytes.Equal(got, want) {
+			if got := AppendRequest(nil, 7, r); !bytes.Equal(got, want) {
 				t.Errorf("written again: %q, not %q", got, want)
 			}
 		})
@@ -89,8 +89,8 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	buf := make([]byte, 0, 1024)
 	for _, v := range linkVectors(t).Requests {
 		noAllocs(t, v.Name, func() {
-			addr, body, _ := ParseRequest(v.Contents)
-			AppendRequest(buf, 1, addr, body)
+			r, _ := ParseRequest(v.Contents)
+			AppendRequest(buf, 1, r)
 		})
 	}
 	for _, v := range linkVectors(t).Replies {

@@ -37,8 +37,8 @@ type fakeLink struct {
 }
 
 type request struct {
-	id         uint64
-	addr, body string
+	id                uint64
+	addr, body, query string
 }
 
 func newFakeOrigin(t testing.TB, name string) *fakeOrigin {
@@ -143,11 +143,11 @@ func (l *fakeLink) pump() {
 			}
 			continue
 		}
-		addr, body, err := codec.ParseRequest(p)
+		r, err := codec.ParseRequest(p)
 		if err != nil {
 			l.t.Errorf("the edge sent bad contents %q: %v", p, err)
 		}
-		l.frames <- request{id, string(addr), string(body)}
+		l.frames <- request{id, string(r.Address), string(r.Body), string(r.Query)}
 	}
 }
 

@@ -138,7 +138,7 @@ func (w *worker) hello(n *node, args []byte) error {
 	case h.Max > 0:
 		n.max = h.Max
 	}
-	n.theirs, n.nonce = h.Nonce, randomNonce()
+	n.theirs, n.nonce, n.takesQuery = h.Nonce, randomNonce(), h.TakesQuery
 	mine := codec.Hello{Version: 1, Name: w.cfg.Name, Nonce: n.nonce, Max: codec.MaxContentsBytes}
 	if n.secret = w.cfg.Secret; n.secret != nil {
 		mine.HasMAC = true

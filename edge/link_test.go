@@ -162,3 +162,27 @@ func TestStopSaysWhy(t *testing.T) {
 	e.Stop()
 	l.hears("error edge stops")
 }
+
+// The query of the URL goes to an origin that takes it, and to no other.
+func TestQueryReachesTheOrigin(t *testing.T) {
+	for takes, want := range map[string]string{"": "", " take=query": "room=a&token=b.c", " take=later": ""} {
+		o := newFakeOrigin(t, "a")
+		e := startEdge(t, nil, o)
+		l := o.raw()
+		l.say(strings.TrimSuffix(helloLine("a", 0), "\n") + takes + "\n")
+		l.readFrame()
+		l.say("welcome\n")
+		go l.pump()
+		until(t, e, LinksUp, 1)
+		c := connect(t, e)
+		for _, body := range []string{creation("ver='1.6'"), empty("s1", 2)} {
+			c.send(strings.Replace(postText(body), "/http-bind ", "/http-bind?room=a&token=b.c ", 1))
+			r := l.next()
+			if r.query != want || r.body != body {
+				t.Errorf("%q: the origin got the query %q and the body %q", takes, r.query, r.body)
+			}
+			l.reply(r.id, "<body/>")
+			c.get().want(t, 200, "<body/>")
+		}
+	}
+}

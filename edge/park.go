@@ -71,7 +71,11 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 		cut = b.SIDEnd
 	}
 	before, after := body[b.Start:cut-suffixBytes], body[cut:]
-	size := len(w.addr) + 1 + len(before) + len(after)
+	var query []byte
+	if n.takesQuery {
+		query = w.head.Query
+	}
+	size := codec.PrefixBytes(w.addr, query) + len(before) + len(after)
 	if size > n.max {
 		w.counters[TooLarge]++
 		w.refuse(c, s, w.styles.at(style).head(413), nil)
@@ -85,9 +89,8 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	}
 	hold.Link, hold.Style, hold.Flags = uint8(n.link.Index), style, flags|w.connFlags()
 	n.held++
-	q := codec.AppendFrameHeader(n.link.Batch, uint64(h), size)
-	q = append(append(append(append(q, w.addr...), ' '), before...), after...)
-	n.link.Batch = q
+	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), w.addr, query)
+	n.link.Batch = append(append(q, before...), after...)
 	n.link.Dirty()
 	hold.Reply = w.r.Micros()
 	w.counters[FramesOut]++
@@ -153,21 +156,14 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 	c := hold.Conn
 	s := w.r.Conn(c)
 	w.takeLeave(h, hold, s)
-	style := w.styles.at(hold.Style)
-	var tag []byte
 	switch {
 	case status == 204 || status == 304:
 		body = nil // RFC 9110 section 6.4.1: no content; what followed would be taken for the next response
 	case status == 200 && hold.Flags&holdCreation != 0:
-		tag = w.tagReply(hold, body)
+		body = w.creationReply(hold, body)
 	}
-	size := len(body) + len(tag)
-	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date)
-	if tag != nil {
-		at := w.body.SIDEnd
-		head = append(append(append(head, body[:at]...), tag...), body[at:]...)
-		body = nil
-	}
+	size := len(body)
+	head := w.styles.at(hold.Style).head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date)
 	w.scratch = head
 	if w.access.takes() {
 		w.logHeld(hold, status, size)
@@ -225,24 +221,38 @@ func (w *worker) hangUp(c uint32, s *table.Conn) {
 	w.r.CloseGracefully(c)
 }
 
-// tagReply finds the place in a session-creation reply where the suffix belongs: behind its sid. w.body.SIDEnd is
-// the place when tag is not nil.
-func (w *worker) tagReply(hold *table.Hold, body []byte) (tag []byte) {
-	if err := codec.ParseReplyBody(&w.body, body); err != nil || w.body.SID == nil {
-		return nil
+// creationReply returns the reply to a session creation as its client gets it: with a suffix behind its sid, and
+// without the encodings that its server takes (XEP-0124 section 7), because the edge takes none. It borrows body, and
+// its result is valid until the next call.
+func (w *worker) creationReply(hold *table.Hold, body []byte) []byte {
+	b := &w.body
+	if err := codec.ParseReplyBody(b, body); err != nil || b.SID == nil {
+		return body
 	}
+	tag := w.sidSuffix(hold)
+	p := w.creation[:0]
+	if b.AcceptStart < b.SIDEnd {
+		p = append(append(p, body[:b.AcceptStart]...), body[b.AcceptEnd:b.SIDEnd]...)
+		p = append(append(p, tag...), body[b.SIDEnd:]...)
+	} else {
+		p = append(append(p, body[:b.SIDEnd]...), tag...)
+		p = append(append(p, body[b.SIDEnd:b.AcceptStart]...), body[b.AcceptEnd:]...)
+	}
+	w.creation = p
+	return p
+}
+
+// sidSuffix returns what the edge appends to the sid in w.body, the reply to a session creation.
+func (w *worker) sidSuffix(hold *table.Hold) []byte {
 	var of []byte
 	if w.tags {
 		of = w.byLink[hold.Link].tag[:]
 	}
 	w.addr = codec.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.styles.contentOf(hold.Style))
-	if len(w.addr) > 0 {
-		return w.addr
+	if _, ok := codec.ParseSuffix(w.body.SID, w.tags); ok && len(w.addr) == 0 {
+		w.addr = append(w.addr, '.') // an empty suffix keeps what looks like one from being taken off
 	}
-	if _, ok := codec.ParseSuffix(w.body.SID, w.tags); ok {
-		return append(w.addr, '.') // an empty suffix keeps what looks like one from being taken off
-	}
-	return nil
+	return w.addr
 }
 
 func connectionOf(flags uint8) codec.Connection {

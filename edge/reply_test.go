@@ -94,3 +94,21 @@ func TestErrorOfTheOriginIsCountedOnce(t *testing.T) {
 		t.Fatalf("counted %d times", n)
 	}
 }
+
+// The edge takes no compressed bodies, so what an origin offers in a creation reply does not reach the client.
+func TestNoEncodingIsOffered(t *testing.T) {
+	e, l := one(t, nil)
+	c := connect(t, e)
+	for given, want := range map[string]string{
+		`<body accept='deflate, gzip' sid='x' %s/>`:                `<body sid='x.l' %s/>`,
+		"<body sid='x'\n\taccept = \"gzip\" ver='1.6' %s>a</body>": "<body sid='x.l' ver='1.6' %s>a</body>",
+		`<body sid='x' %s accept=''>accept='gzip'</body>`:          `<body sid='x.l' %s>accept='gzip'</body>`,
+		`<body sid='x' %s/>`:                                       `<body sid='x.l' %s/>`,
+	} {
+		c.post(creation(""))
+		l.reply(l.next().id, fmt.Sprintf(given, ns))
+		if got := c.get().text; got != fmt.Sprintf(want, ns) {
+			t.Errorf("the client got %q, want %q", got, fmt.Sprintf(want, ns))
+		}
+	}
+}

@@ -56,16 +56,17 @@ type worker struct {
 	shown     atomic.Pointer[shown]
 	heardAt   uint32 // when what a link brings was read, in loop.Reactor.Micros
 
-	head    codec.Head // of the request being looked at
-	body    codec.Body
-	scratch []byte
-	addr    []byte
-	date    []byte // the Date header line
-	dated   int64  // its time in seconds since 1970
-	ticked  uint64 // when the last tick was, see micros
-	healthy []*node
-	linkLog loop.Interval
-	lostLog loop.Interval
+	head     codec.Head // of the request being looked at
+	body     codec.Body
+	scratch  []byte
+	creation []byte // a reply to a session creation, see creationReply
+	addr     []byte
+	date     []byte // the Date header line
+	dated    int64  // its time in seconds since 1970
+	ticked   uint64 // when the last tick was, see micros
+	healthy  []*node
+	linkLog  loop.Interval
+	lostLog  loop.Interval
 }
 
 func newWorker(s *settings, r *loop.Reactor) *worker {

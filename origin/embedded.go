@@ -3,6 +3,7 @@
 package origin
 
 import (
+	"megaphone/codec"
 	"megaphone/origin/bosh"
 	"megaphone/origin/link"
 )
@@ -12,8 +13,8 @@ func Handler(e *bosh.Engine) link.Handler { return handler{e} }
 
 type handler struct{ *bosh.Engine }
 
-func (h handler) Request(l *link.Link, id uint64, addr, body []byte) {
-	h.Engine.Request(l, id, addr, body)
+func (h handler) Request(l *link.Link, id uint64, r codec.Request) {
+	h.Engine.Request(l, id, r.Address, r.Body)
 }
 func (h handler) Gone(l *link.Link, id uint64)    { h.Engine.Gone(l, id) }
 func (h handler) Release(l *link.Link, id uint64) { h.Engine.Release(l, id) }

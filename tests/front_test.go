@@ -120,11 +120,11 @@ func telling(t *testing.T) *scripted {
 			if f.ID == 0 {
 				continue
 			}
-			addr, _, err := codec.ParseRequest(f.Contents)
+			r, err := codec.ParseRequest(f.Contents)
 			if err != nil {
 				return
 			}
-			l.write(codec.AppendReply(nil, f.ID, 200, fmt.Appendf(nil, "<body told='%s'/>", addr)))
+			l.write(codec.AppendReply(nil, f.ID, 200, fmt.Appendf(nil, "<body told='%s'/>", r.Address)))
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"megaphone/codec"
 	"megaphone/origin/link"
 )
 
@@ -116,12 +117,12 @@ type linkKey struct {
 	id uint64
 }
 
-func (o *linkHandler) Request(l *link.Link, id uint64, _, body []byte) {
-	if !bytes.Contains(body, []byte(holdMark)) {
-		l.Reply(id, 200, body)
+func (o *linkHandler) Request(l *link.Link, id uint64, r codec.Request) {
+	if !bytes.Contains(r.Body, []byte(holdMark)) {
+		l.Reply(id, 200, r.Body)
 		return
 	}
-	kept := bytes.Clone(body)
+	kept := bytes.Clone(r.Body)
 	o.held.add(linkKey{l, id}, func() { l.Reply(id, 200, kept) })
 }
 

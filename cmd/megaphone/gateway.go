@@ -88,7 +88,7 @@ func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.
 		return usageError{err}
 	}
 	cfg := o.linkConfig()
-	cfg.MaxLinks = gateway.MaxLinks
+	cfg.MaxLinks, cfg.TakesQuery = gateway.MaxLinks, true
 	server, err := link.Listen(cfg, g)
 	if err != nil {
 		return fmt.Errorf("origin: %w", err)

@@ -34,10 +34,6 @@ type Config struct {
 	MaxQueuedBytes    int // most bytes that wait for one client; more end its session with remote-stream-error
 	MaxReplyBytes     int // a reply takes no further payload once it is this long
 
-	// Accept is the list of encodings that the edge can decompress, announced as it is ("deflate,gzip"); "" announces
-	// none.
-	Accept string
-
 	// Random is where session ids come from; nil means crypto/rand.
 	Random io.Reader
 }

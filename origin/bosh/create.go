@@ -143,9 +143,6 @@ func (s *Session) welcome(t *terms) {
 	if s.acks {
 		d.number(" ack='", s.received)
 	}
-	if accept := s.engine.cfg.Accept; accept != "" {
-		d.attribute(" accept='", accept)
-	}
 	if t.open.Secure {
 		// The server is in this process: there is no way to it that could be listened to.
 		d.attribute(" secure='", "true")

@@ -100,11 +100,11 @@ func TestRow11CreationReply(t *testing.T) {
 // TestRow12NegotiatedAttributes: the rest of the creation reply, in it and in no other.
 func TestRow12NegotiatedAttributes(t *testing.T) {
 	r := newRig(t, Config{
-		Accept: "deflate,gzip", MaxHold: 3, PollingSeconds: 5, InactivitySeconds: 30, MaxPauseSeconds: 90,
+		MaxHold: 3, PollingSeconds: 5, InactivitySeconds: 30, MaxPauseSeconds: 90,
 	})
 	c := r.open("ack='1' hold='2' secure='true'")
 	want := "<body xmlns='http://jabber.org/protocol/httpbind' sid='" + c.sid + "' wait='60' requests='3' hold='2'" +
-		" ver='1.6' polling='5' inactivity='30' maxpause='90' ack='1000' accept='deflate,gzip' secure='true'" +
+		" ver='1.6' polling='5' inactivity='30' maxpause='90' ack='1000' secure='true'" +
 		" from='example.com' xmlns:xmpp='urn:xmpp:xbosh' xmpp:version='1.0' xmpp:restartlogic='true'" +
 		" xmlns:stream='http://etherx.jabber.org/streams'>" + features + "</body>"
 	if c.creation != want {

@@ -19,8 +19,8 @@ import (
 // engine is a session manager behind links.
 type engine struct{ *bosh.Engine }
 
-func (e engine) Request(l *link.Link, id uint64, addr, body []byte) {
-	e.Engine.Request(l, id, addr, body)
+func (e engine) Request(l *link.Link, id uint64, r codec.Request) {
+	e.Engine.Request(l, id, r.Address, r.Body)
 }
 func (e engine) Gone(l *link.Link, id uint64)    { e.Engine.Gone(l, id) }
 func (e engine) Release(l *link.Link, id uint64) { e.Engine.Release(l, id) }
@@ -112,8 +112,8 @@ func BenchmarkOrigin(b *testing.B) {
 			for range sessions {
 				id++
 				// hold='2' gives a window of three, in which polls as fast as these are no violation.
-				d.out = codec.AppendRequest(d.out, id, nil,
-					[]byte("<body rid='1' to='a' ver='1.6' wait='60' hold='2' "+wrapper+"/>"))
+				d.out = codec.AppendRequest(d.out, id, codec.Request{
+					Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='2' " + wrapper + "/>")})
 				d.flush()
 				d.replies(1, func(f codec.Frame) {
 					_, rest, _ := strings.Cut(string(f.Contents), " sid='")
@@ -129,7 +129,7 @@ func BenchmarkOrigin(b *testing.B) {
 				for i := from; i < to; i++ {
 					id++
 					body = append(strconv.AppendUint(append(body[:0], "<body rid='"...), rid, 10), tails[i]...)
-					d.out = codec.AppendRequest(d.out, id, nil, body)
+					d.out = codec.AppendRequest(d.out, id, codec.Request{Body: body})
 				}
 				d.flush()
 			}
@@ -186,8 +186,8 @@ func (h heard) Closed(*bosh.Session)                  { h.closed <- struct{}{} }
 func TestLastWords(t *testing.T) {
 	svc := heard{stanzas: make(chan string, 1), closed: make(chan struct{}, 1)}
 	d := newEdge(t, bosh.New(bosh.Config{}, svc))
-	d.out = codec.AppendRequest(d.out, 1, nil,
-		[]byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='"+codec.Namespace+"'/>"))
+	d.out = codec.AppendRequest(d.out, 1, codec.Request{
+		Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='" + codec.Namespace + "'/>")})
 	d.flush()
 	var sid string
 	d.replies(1, func(f codec.Frame) {
@@ -196,7 +196,7 @@ func TestLastWords(t *testing.T) {
 	})
 	const message = "<message xmlns='jabber:client' to='b'><body>bye</body></message>"
 	body := fmt.Sprintf("<body rid='2' sid='%s' type='terminate' xmlns='%s'>%s</body>", sid, codec.Namespace, message)
-	d.out = codec.AppendRequest(d.out, 2, nil, []byte(body))
+	d.out = codec.AppendRequest(d.out, 2, codec.Request{Body: []byte(body)})
 	d.out = codec.AppendFrame(d.out, 0, []byte("gone 0000000000000002\n"))
 	d.flush()
 	select {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"megaphone/codec"
 	"megaphone/origin/link"
 )
 
@@ -51,18 +52,22 @@ type call struct {
 }
 
 // newWire builds the request in one piece: the copy of it that is sent, and sent again when the socket was stale. The
-// bytes of the body from cut-suffix to cut are left out.
-func newWire(e *endpoint, addr, body []byte, cut, suffix int) []byte {
+// bytes of the body from cut-suffix to cut are left out. The client's query follows the endpoint's own, if it has one.
+func newWire(e *endpoint, r *codec.Request, cut, suffix int) []byte {
 	const forwarded = "\r\nX-Forwarded-For: "
-	n := len(body) - suffix
-	size := len(e.post) + len("16777216") + len(forwarded) + len(addr) + len("\r\n\r\n") + n
+	n := len(r.Body) - suffix
+	size := len(e.post) + len("?") + len(r.Query) + len(e.fields) + len("16777216") + len(forwarded) +
+		len(r.Address) + len("\r\n\r\n") + n
 	p := append(make([]byte, 0, size), e.post...)
-	p = strconv.AppendInt(p, int64(n), 10)
-	if addr != nil {
-		p = append(append(p, forwarded...), addr...)
+	if len(r.Query) > 0 {
+		p = append(append(p, e.mark), r.Query...)
+	}
+	p = strconv.AppendInt(append(p, e.fields...), int64(n), 10)
+	if r.Address != nil {
+		p = append(append(p, forwarded...), r.Address...)
 	}
 	p = append(p, "\r\n\r\n"...)
-	return append(append(p, body[:cut-suffix]...), body[cut:]...)
+	return append(append(p, r.Body[:cut-suffix]...), r.Body[cut:]...)
 }
 
 // ended says that there is nothing left to do. A request that nobody waits for is sent all the same: a client that

@@ -29,7 +29,9 @@ const (
 type endpoint struct {
 	url     string
 	address string // host:port to dial
-	post    string // the head of a request, up to the value of Content-Length
+	post    string // the head of a request, up to its URL
+	mark    byte   // what stands between that URL and a client's query: '?' or '&'
+	fields  string // the rest of the head, up to the value of Content-Length
 	get     string // a probe
 	tag     [codec.TagBytes]byte
 
@@ -73,9 +75,13 @@ func parseEndpoints(urls []string) ([]*endpoint, error) {
 		}
 		e.address = net.JoinHostPort(u.Hostname(), port)
 		// RequestURI and Host are escaped: no space and no control character comes through.
-		line := u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: megaphone\r\n"
-		e.post = "POST " + line + "Content-Type: text/xml; charset=utf-8\r\nContent-Length: "
-		e.get = "GET " + line + "Connection: close\r\n\r\n"
+		common := " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: megaphone\r\n"
+		e.post, e.mark = "POST "+u.RequestURI(), '?'
+		if u.RawQuery != "" {
+			e.mark = '&'
+		}
+		e.fields = common + "Content-Type: text/xml; charset=utf-8\r\nContent-Length: "
+		e.get = "GET " + u.RequestURI() + common + "Connection: close\r\n\r\n"
 		if strings.ContainsAny(u.RequestURI()+u.Host, " \r\n") {
 			return nil, bad("bosh", text, "give a URL without spaces and control characters")
 		}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"megaphone/codec"
 )
 
 // TestForward compares what goes over the wire, whole.
@@ -29,6 +31,28 @@ func TestForward(t *testing.T) {
 	r.want(id, 200, text("hi"))
 }
 
+// TestQueryOfTheClient: what stands behind the client's path reaches the endpoint, behind what its URL has.
+func TestQueryOfTheClient(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	for _, c := range []struct{ path, query, want string }{
+		{"", "", "/http-bind"},
+		{"", "room=a&token=b.c", "/http-bind?room=a&token=b.c"},
+		{"?x=y", "", "/http-bind?x=y"},
+		{"?x=y", "room=a", "/http-bind?x=y&room=a"},
+	} {
+		r := newRig(t, func(cfg *Config) { cfg.Endpoints[0] += c.path }, e)
+		r.edge.conn.Write(codec.AppendRequest(nil, 1, codec.Request{
+			Address: []byte("::1"), Query: []byte(c.query), Body: []byte(poll("s1", 2))}))
+		a := e.next()
+		if got, _, _ := strings.Cut(a.head, " HTTP/1.1\r\n"); got != "POST "+c.want {
+			t.Errorf("%q and %q: the endpoint got %q", c.path, c.query, got)
+		}
+		a.answer(200, text("hi"))
+		r.want(1, 200, text("hi"))
+	}
+}
+
 func TestHostAndPathOfTheURL(t *testing.T) {
 	const version = " HTTP/1.1\r\nHost: "
 	for url, want := range map[string]string{
@@ -41,7 +65,7 @@ func TestHostAndPathOfTheURL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := list[0].address + strings.TrimPrefix(list[0].post, "POST"); !strings.HasPrefix(got, want) {
+		if got := list[0].address + strings.TrimPrefix(list[0].post+list[0].fields, "POST"); !strings.HasPrefix(got, want) {
 			t.Errorf("%s:\n%q, want\n%q", url, got, want)
 		}
 	}

@@ -102,8 +102,9 @@ func (g *Gateway) Tick(nowMillis int64) {
 }
 
 // Request forwards a request, if it can be.
-func (g *Gateway) Request(l *link.Link, id uint64, addr, body []byte) {
+func (g *Gateway) Request(l *link.Link, id uint64, r codec.Request) {
 	g.stats.Requests++
+	body := r.Body
 	b := &g.body
 	c := &call{link: l, id: id}
 	whole := codec.ParseBody(b, body) == nil
@@ -143,7 +144,7 @@ func (g *Gateway) Request(l *link.Link, id uint64, addr, body []byte) {
 		l.Reply(id, 200, connectionFailed)
 		return
 	}
-	c.wire = newWire(c.endpoint, addr, body, cut, suffix)
+	c.wire = newWire(c.endpoint, &r, cut, suffix)
 	g.start(c, !whole || c.creation)
 }
 

@@ -14,7 +14,7 @@ import (
 // postAndLeave sends a request and the end of its client in one write, as an edge does when a page is closed.
 func (e *edge) postAndLeave(body string) {
 	e.next++
-	p := codec.AppendRequest(nil, e.next, []byte("192.0.2.7"), []byte(body))
+	p := codec.AppendRequest(nil, e.next, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)})
 	e.conn.Write(codec.AppendFrame(p, 0, fmt.Appendf(nil, "gone %016x\n", e.next)))
 }
 

@@ -160,7 +160,7 @@ func (e *edge) control(line string) { e.conn.Write(codec.AppendFrame(nil, 0, []b
 // post sends a request and returns its id.
 func (e *edge) post(body string) uint64 {
 	e.next++
-	e.conn.Write(codec.AppendRequest(nil, e.next, []byte("192.0.2.7"), []byte(body)))
+	e.conn.Write(codec.AppendRequest(nil, e.next, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)}))
 	return e.next
 }
 

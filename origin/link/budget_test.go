@@ -18,7 +18,7 @@ type echo struct{ handler }
 
 var emptyBody = []byte("<body xmlns='http://jabber.org/protocol/httpbind'/>")
 
-func (e *echo) Request(l *Link, id uint64, _, _ []byte) {
+func (e *echo) Request(l *Link, id uint64, _ codec.Request) {
 	l.Reply(id, 200, emptyBody)
 }
 
@@ -40,7 +40,7 @@ func requests(first uint64, n int) (frames []byte, replies int) {
 	body := "<body rid='2230163495637982' sid='0123456789abcdef0123456789abcdef' " +
 		"xmlns='http://jabber.org/protocol/httpbind'/>"
 	for i := range uint64(n) {
-		frames = codec.AppendRequest(frames, first+i, []byte("192.0.2.7"), []byte(body))
+		frames = codec.AppendRequest(frames, first+i, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)})
 	}
 	return frames, n * (codec.FrameHeaderBytes + len(emptyBody))
 }

@@ -25,6 +25,8 @@ type Config struct {
 	Name   string // this origin's name: 1 to 64 of A-Z a-z 0-9 . _ -
 	Secret []byte // shared with the edges; empty: none is asked for
 
+	TakesQuery bool // edges are to send the query of the client's URL along
+
 	MaxContentsBytes int           // largest frame contents taken
 	PingTimeout      time.Duration // a link that is silent for so long is closed; a third of it brings a ping
 	HighWaterBytes   int           // a link with more unsent bytes is not read from

@@ -32,7 +32,7 @@ func (l *Link) take(b *batch) {
 
 func (l *Link) takeRequest(f *codec.Frame) {
 	s := l.server
-	addr, body, err := codec.ParseRequest(f.Contents)
+	r, err := codec.ParseRequest(f.Contents)
 	if err != nil {
 		l.end(FaultGrammar)
 		return
@@ -44,7 +44,7 @@ func (l *Link) takeRequest(f *codec.Frame) {
 	}
 	s.stats.Live++
 	s.stats.Requests++
-	s.handler.Request(l, f.ID, addr, body)
+	s.handler.Request(l, f.ID, r)
 }
 
 // takeControl deals with the lines of a control frame. Unknown verbs are for later versions.

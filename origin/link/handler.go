@@ -1,10 +1,12 @@
 package link
 
+import "megaphone/codec"
+
 // Handler takes what the edges send. All methods are called on the engine's goroutine, the one that runs Server.Run.
 type Handler interface {
-	// Request takes a client's request: body as it was posted, addr the client's address in text form, or nil. The id
-	// is live on l until l.Reply, Gone or Closed. It borrows addr and body until return.
-	Request(l *Link, id uint64, addr, body []byte)
+	// Request takes a client's request. The id is live on l until l.Reply, Gone or Closed. It borrows r's slices until
+	// return.
+	Request(l *Link, id uint64, r codec.Request)
 	// Gone says that the client of a live request has gone away.
 	Gone(l *Link, id uint64)
 	// Release asks for an answer to a live request now.

@@ -12,7 +12,8 @@ const protocolVersion = 1
 // shakeHands says hello, waits for the edge's, and welcomes it. What came behind the hello is left in b.
 func (l *Link) shakeHands(b *batch) Fault {
 	s := l.server
-	own := codec.Hello{Version: protocolVersion, Name: s.cfg.Name, Max: s.cfg.MaxContentsBytes}
+	own := codec.Hello{Version: protocolVersion, Name: s.cfg.Name, Max: s.cfg.MaxContentsBytes,
+		TakesQuery: s.cfg.TakesQuery}
 	rand.Read(own.Nonce[:]) // never fails: it ends the program instead
 	l.say(codec.AppendHello(nil, &own))
 	for {

@@ -45,7 +45,7 @@ func TestBeforeWelcome(t *testing.T) {
 		bytes []byte
 		fault Fault
 	}{
-		{"request", codec.AppendRequest(nil, 1, nil, []byte("<body/>")), FaultEarly},
+		{"request", codec.AppendRequest(nil, 1, codec.Request{Body: []byte("<body/>")}), FaultEarly},
 		{"ping", codec.AppendFrame(nil, 0, []byte("ping x\n")), FaultEarly},
 		{"more than hello", codec.AppendFrame(nil, 0, []byte("hello version=1 name=a"+nonce+"\nping x\n")), FaultEarly},
 		{"unknown verb", codec.AppendFrame(nil, 0, []byte("hullo\n")), FaultEarly},
@@ -75,7 +75,7 @@ func TestHelloAndMore(t *testing.T) {
 	e := r.dial()
 	h := codec.Hello{Version: 1, Name: "edge-1", Nonce: [16]byte{7}}
 	all := codec.AppendFrame(nil, 0, codec.AppendHello(nil, &h))
-	all = codec.AppendRequest(all, 5, nil, []byte("<a/>"))
+	all = codec.AppendRequest(all, 5, codec.Request{Body: []byte("<a/>")})
 	for i := range all { // and in pieces as small as they can be
 		e.write(all[i : i+1])
 	}

@@ -35,11 +35,14 @@ func (h *handler) note(format string, args ...any) {
 	h.mu.Unlock()
 }
 
-func (h *handler) Request(l *Link, id uint64, addr, body []byte) {
-	h.note("request %x %s %s", id, addr, body)
+// requestPrefix is what stands before a body: an absent address is the empty one.
+func requestPrefix(r codec.Request) []byte { return codec.AppendPrefix(nil, r.Address, r.Query) }
+
+func (h *handler) Request(l *Link, id uint64, r codec.Request) {
+	h.note("request %x %s%s", id, requestPrefix(r), r.Body)
 	h.last = l
 	if h.onRequest != nil {
-		h.onRequest(l, id, body)
+		h.onRequest(l, id, r.Body)
 	}
 }
 func (h *handler) Gone(_ *Link, id uint64)    { h.note("gone %x", id) }
@@ -203,7 +206,7 @@ func (e *edge) control(lines string) { e.t.Helper(); e.write(codec.AppendFrame(n
 
 func (e *edge) request(id uint64, body string) {
 	e.t.Helper()
-	e.write(codec.AppendRequest(nil, id, []byte("192.0.2.7"), []byte(body)))
+	e.write(codec.AppendRequest(nil, id, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)}))
 }
 
 // read returns the next frame; ok is false at the end of the link.

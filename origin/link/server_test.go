@@ -36,7 +36,7 @@ func TestRequestAndReply(t *testing.T) {
 	e := r.open()
 	e.request(1, "<a/>")
 	e.wantReply(1, 200, "<a/>")
-	e.write(codec.AppendRequest(nil, 2, nil, []byte("<b/>")))
+	e.write(codec.AppendRequest(nil, 2, codec.Request{Body: []byte("<b/>")}))
 	e.wantReply(2, 404, "")
 	e.request(0xfedcba9876543210, "<c/>")
 	r.wantTold("request 1 192.0.2.7 <a/>", "request 2  <b/>", "request fedcba9876543210 192.0.2.7 <c/>")

@@ -26,6 +26,7 @@
 -define(MAX_CONTENTS, 16777216).
 %% Six groups of an IPv6 address and an IPv4 address.
 -define(MAX_ADDRESS_BYTES, 45).
+-define(MAX_QUERY_BYTES, 65535).
 -define(MAX_VERB_BYTES, 32).
 -define(MAX_NAME_BYTES, 64).
 
@@ -90,19 +91,30 @@ decimal(N) ->
 
 %% The contents of a frame with an ID: the client's address, undefined where the edge gave none, and what it posted.
 %% Whether the address is one, and not only made of the same characters, is for the caller to find.
--spec parse_request(binary()) -> {ok, binary() | undefined, binary()} | {error, address}.
+-spec parse_request(binary()) ->
+          {ok, Address :: binary() | undefined, Query :: binary(), Body :: binary()} | {error, address | query}.
 parse_request(<<$<, _/binary>> = Body) ->
-    {ok, undefined, Body};
+    {ok, undefined, <<>>, Body};
 parse_request(Contents) ->
     parse_address(Contents, 0, Contents).
 
 parse_address(<<$\s, Body/binary>>, N, Contents) when N >= 2, N =< ?MAX_ADDRESS_BYTES ->
-    {ok, binary:part(Contents, 0, N), Body};
+    {ok, binary:part(Contents, 0, N), <<>>, Body};
+parse_address(<<$?, Rest/binary>>, N, Contents) when N >= 2, N =< ?MAX_ADDRESS_BYTES ->
+    parse_query(Rest, 0, Rest, binary:part(Contents, 0, N));
 parse_address(<<C, Rest/binary>>, N, Contents) when
       ?is_hex(C); C >= $A, C =< $F; C =:= $.; C =:= $: ->
     parse_address(Rest, N + 1, Contents);
 parse_address(_, _, _) ->
     {error, address}.
+
+%% What a URL may have: visible ASCII but for the mark of a fragment.
+parse_query(<<$\s, Body/binary>>, N, Text, Address) when N > 0, N =< ?MAX_QUERY_BYTES ->
+    {ok, Address, binary:part(Text, 0, N), Body};
+parse_query(<<C, Rest/binary>>, N, Text, Address) when C > $\s, C < 16#7f, C =/= $# ->
+    parse_query(Rest, N + 1, Text, Address);
+parse_query(_, _, _, _) ->
+    {error, query}.
 
 %% The status is left out where that leaves no doubt.
 -spec reply(id(), 200..599, binary()) -> iolist().

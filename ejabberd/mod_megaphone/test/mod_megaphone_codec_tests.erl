@@ -38,8 +38,9 @@ requests_test_() ->
     section(<<"requests">>, 10, fun(#{<<"contents">> := Contents} = V) ->
         ?assertEqual(case V of
                          #{<<"error">> := Error} -> {error, reason(Error)};
-                         #{<<"address">> := null, <<"body">> := Body} -> {ok, undefined, bytes(Body)};
-                         #{<<"address">> := Address, <<"body">> := Body} -> {ok, Address, bytes(Body)}
+                         #{<<"address">> := null, <<"body">> := Body} -> {ok, undefined, <<>>, bytes(Body)};
+                         #{<<"address">> := Address, <<"body">> := Body} ->
+                             {ok, Address, maps:get(<<"query">>, V, <<>>), bytes(Body)}
                      end,
                      mod_megaphone_codec:parse_request(bytes(Contents)))
     end).
