@@ -17,7 +17,7 @@ trap 'rm -rf "$out"' EXIT
 module=ejabberd/mod_megaphone
 mkdir "$out/src" "$out/test"
 erlc +debug_info -Wall -Werror -I "$(dirname "$ebin")/include" -pa "$ebin" -o "$out/src" "$module"/src/*.erl
-erlc +debug_info -Wall -Werror -pa "$out/src" -o "$out/test" "$module"/test/*.erl
+erlc +debug_info -Wall -Werror -I "$(dirname "$ebin")/include" -pa "$out/src" -o "$out/test" "$module"/test/*.erl
 
 if [ $# -eq 0 ]; then
 	for test in "$module"/test/*_tests.erl; do set -- "$@" "$(basename "$test" .erl)"; done

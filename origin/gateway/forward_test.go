@@ -65,7 +65,8 @@ func TestHostAndPathOfTheURL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := list[0].address + strings.TrimPrefix(list[0].post+list[0].fields, "POST"); !strings.HasPrefix(got, want) {
+		head := strings.TrimPrefix(list[0].post+list[0].fields, "POST")
+		if got := list[0].address + head; !strings.HasPrefix(got, want) {
 			t.Errorf("%s:\n%q, want\n%q", url, got, want)
 		}
 	}

@@ -236,7 +236,8 @@ is_name(Rest) -> Rest =:= <<>>.
 
 -spec hello(Name :: binary(), Nonce :: <<_:128>>, Max :: pos_integer()) -> iolist().
 hello(Name, Nonce, Max) ->
-    frame(0, [<<"hello version=1 name=">>, Name, <<" nonce=">>, hex(Nonce), <<" max=">>, integer_to_binary(Max), $\n]).
+    frame(0, [<<"hello version=1 name=">>, Name, <<" nonce=">>, hex(Nonce), <<" max=">>, integer_to_binary(Max),
+              <<" take=query\n">>]).
 
 -spec welcome(Mac :: <<_:256>> | undefined) -> iolist().
 welcome(undefined) -> frame(0, <<"welcome\n">>);

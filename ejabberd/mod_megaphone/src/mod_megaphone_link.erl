@@ -218,15 +218,15 @@ take_frame(Id, Contents, #state{stage = up, live = Live} = State) ->
     case {mod_megaphone_codec:parse_request(Contents), mod_megaphone_live:is_live(Id, Live)} of
         {{error, _}, _} -> {fault, grammar, State};
         {_, true} -> {fault, duplicate, State};
-        {{ok, Address, Body}, false} -> {ok, take_request(Id, Address, Body, State)}
+        {{ok, Address, Query, Body}, false} -> {ok, take_request(Id, Address, Query, Body, State)}
     end;
 take_frame(_, _, State) ->
     {fault, early, State}.
 
-take_request(Id, Address, Body, #state{peer = Peer, live = Live, opts = #{max_held := Max}} = State) ->
+take_request(Id, Address, Query, Body, #state{peer = Peer, live = Live, opts = #{max_held := Max}} = State) ->
     mod_megaphone_stats:add(requests, 1),
     Room = mod_megaphone_live:size(Live) < Max,
-    case Room andalso mod_megaphone_request:start(Id, Body, mod_megaphone_address:client(Address, Peer)) of
+    case Room andalso mod_megaphone_request:start(Id, Body, Query, mod_megaphone_address:client(Address, Peer)) of
         {ok, Pid} ->
             State#state{live = mod_megaphone_live:add(Id, Pid, Live)};
         _ ->

@@ -5,7 +5,9 @@
 %%% when the link ends it ends as well.
 -module(mod_megaphone_request).
 
--export([start/3, handle/3]).
+-export([start/4, handle/4]).
+
+-include("ejabberd_http.hrl").
 
 %% What a process answers with, as the reason of its exit.
 -export_type([answer/0]).
@@ -14,17 +16,18 @@
 %% The engine failed: the client learns that it is not its own fault.
 -define(INTERNAL_SERVER_ERROR, 500).
 
-%% Starts the process of request Id; error: the node has no room for another process. Body is copied: it is part of
-%% what was read from the socket, which must not stay for as long as the request is held.
--spec start(mod_megaphone_codec:id(), binary(), inet:ip_address()) -> {ok, pid()} | error.
-start(Id, Body, Address) ->
-    try {ok, spawn_link(?MODULE, handle, [Id, binary:copy(Body), Address])}
+%% Starts the process of request Id; error: the node has no room for another process. Body and Query are copied: they are
+%% parts of what was read from the socket, which must not stay for as long as the request is held.
+-spec start(mod_megaphone_codec:id(), binary(), binary(), inet:ip_address()) -> {ok, pid()} | error.
+start(Id, Body, Query, Address) ->
+    try {ok, spawn_link(?MODULE, handle, [Id, binary:copy(Body), binary:copy(Query), Address])}
     catch error:system_limit -> error
     end.
 
 %% @private
--spec handle(mod_megaphone_codec:id(), binary(), inet:ip_address()) -> no_return().
-handle(Id, Body, Address) ->
+-spec handle(mod_megaphone_codec:id(), binary(), binary(), inet:ip_address()) -> no_return().
+handle(Id, Body, Query, Address) ->
+    show(Body, Query, Address),
     Key = mod_megaphone_order:enter(Body),
     {Status, Reply} = Answer = answer(Body, Address),
     mod_megaphone_order:leave(Key, Answer),
@@ -42,3 +45,15 @@ answer(Body, Address) ->
                                     [Class, Reason, mod_megaphone_fault:without_values(Stack)]),
             {?INTERNAL_SERVER_ERROR, <<>>}
     end.
+
+%% Shows a request with a query to the hook that ejabberd's own web server runs for each request. The path belongs to the
+%% edge and is not known here.
+show(_, <<>>, _) ->
+    ok;
+show(Body, Query, Address) ->
+    Pairs = case uri_string:dissect_query(Query) of
+                {error, _, _} -> [];
+                List -> [{Key, case Value of true -> <<>>; _ -> Value end} || {Key, Value} <- List]
+            end,
+    Request = #request{method = 'POST', raw_path = <<$?, Query/binary>>, q = Pairs, data = Body, ip = {Address, 0}},
+    ejabberd_hooks:run(http_request_debug, [{[], Request}]).

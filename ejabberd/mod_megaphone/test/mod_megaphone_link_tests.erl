@@ -1,6 +1,7 @@
 %%% A link's life: the handshake, requests and replies, control lines, and every way to end it.
 -module(mod_megaphone_link_tests).
 -include_lib("eunit/include/eunit.hrl").
+-include("ejabberd_http.hrl").
 
 -define(SECRET, <<"a secret that edges share">>).
 -define(NONCE, <<16#101112131415161718191a1b1c1d1e1f:128>>).
@@ -23,7 +24,7 @@ handshake_test_() ->
 
 requests_test_() ->
     with_engine([a_request_and_its_reply, replies_in_any_order, an_address_of_either_kind, no_address,
-                 what_only_looks_like_an_address, frames_in_pieces, many_frames_at_once, statuses, the_engine_fails,
+                 what_only_looks_like_an_address, hooks_see_the_query, frames_in_pieces, many_frames_at_once, statuses, the_engine_fails,
                  a_request_process_is_killed, too_many_at_once, a_reply_that_the_edge_does_not_take]).
 
 control_test_() ->
@@ -49,7 +50,7 @@ hello_in_pieces() ->
 hello_with_the_secret() ->
     {Hello, Edge} = test_edge:recv_control(
                       test_edge:dial([{secret, ?SECRET}, {name, <<"node-1">>}, {max_contents, 2000}])),
-    {ok, [Nonce]} = re(Hello, <<"^hello version=1 name=node-1 nonce=([0-9a-f]{32}) max=2000\n$">>),
+    {ok, [Nonce]} = re(Hello, <<"^hello version=1 name=node-1 nonce=([0-9a-f]{32}) max=2000 take=query\n$">>),
     Ours = binary:decode_hex(Nonce),
     Mac = test_edge:mac(?SECRET, <<"edge">>, Ours, ?NONCE, <<"edge-1">>),
     test_edge:control(Edge, test_edge:hello([<<" mac=">>, Mac])),
@@ -137,6 +138,21 @@ what_only_looks_like_an_address() ->
     Edge = test_edge:request(test_edge:up([]), 1, <<"1.2.3.4.5 <b/>">>),
     asked(<<"<b/>">>, {{127, 0, 0, 1}, 0}),
     test_edge:close(Edge).
+
+%% As ejabberd's own web server shows it; a query that no form would send is shown as it is.
+hooks_see_the_query() ->
+    Edge = test_edge:request(test_edge:up([]), 1, <<"10.1.2.3?room=a%20b&token&c=d <b/>">>),
+    asked(<<"<b/>">>, {{10, 1, 2, 3}, 0}),
+    #request{method = 'POST', raw_path = <<"?room=a%20b&token&c=d">>, ip = {{10, 1, 2, 3}, 0}, data = <<"<b/>">>,
+             q = [{<<"room">>, <<"a b">>}, {<<"token">>, <<>>}, {<<"c">>, <<"d">>}]} = shown(),
+    test_edge:request(Edge, 2, <<"10.1.2.3?a=%zz <b/>">>),
+    #request{raw_path = <<"?a=%zz">>, q = []} = shown(),
+    asked(),
+    test_edge:request(Edge, 3, <<"10.1.2.3 <b/>">>),
+    asked(),
+    receive {hook, _, _} -> error(shown_without_a_query) after 0 -> test_edge:close(Edge) end.
+
+shown() -> receive {hook, http_request_debug, [{[], Request}]} -> Request after 5000 -> error(not_shown) end.
 
 frames_in_pieces() ->
     Frame = test_edge:frame(9, <<"192.0.2.1 <echo>", (binary:copy(<<"x">>, 100))/binary, "</echo>">>),
