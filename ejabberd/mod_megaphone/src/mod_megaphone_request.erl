@@ -16,8 +16,8 @@
 %% The engine failed: the client learns that it is not its own fault.
 -define(INTERNAL_SERVER_ERROR, 500).
 
-%% Starts the process of request Id; error: the node has no room for another process. Body and Query are copied: they are
-%% parts of what was read from the socket, which must not stay for as long as the request is held.
+%% Starts the process of request Id; error: the node has no room for another process. Body and Query are copied: they
+%% are parts of what was read from the socket, which must not stay for as long as the request is held.
 -spec start(mod_megaphone_codec:id(), binary(), binary(), inet:ip_address()) -> {ok, pid()} | error.
 start(Id, Body, Query, Address) ->
     try {ok, spawn_link(?MODULE, handle, [Id, binary:copy(Body), binary:copy(Query), Address])}
@@ -46,8 +46,8 @@ answer(Body, Address) ->
             {?INTERNAL_SERVER_ERROR, <<>>}
     end.
 
-%% Shows a request with a query to the hook that ejabberd's own web server runs for each request. The path belongs to the
-%% edge and is not known here.
+%% Shows a request with a query to the hook that ejabberd's own web server runs for each request. The path belongs to
+%% the edge and is not known here.
 show(_, <<>>, _) ->
     ok;
 show(Body, Query, Address) ->

@@ -24,7 +24,8 @@ handshake_test_() ->
 
 requests_test_() ->
     with_engine([a_request_and_its_reply, replies_in_any_order, an_address_of_either_kind, no_address,
-                 what_only_looks_like_an_address, hooks_see_the_query, frames_in_pieces, many_frames_at_once, statuses, the_engine_fails,
+                 what_only_looks_like_an_address, hooks_see_the_query,
+                 frames_in_pieces, many_frames_at_once, statuses, the_engine_fails,
                  a_request_process_is_killed, too_many_at_once, a_reply_that_the_edge_does_not_take]).
 
 control_test_() ->
