@@ -128,7 +128,7 @@ func appendHostName(dst, host []byte) []byte {
 
 // normalDomain is a domain as it stands in a Host header, in lower case; ok is false if it cannot stand there.
 func normalDomain(domain string) (normal string, ok bool) {
-	if ascii, err := hostNames.ToASCII(domain); err == nil {
+	if ascii, err := asciiName(domain); err == nil {
 		domain = ascii
 	}
 	if domain == "" || len(domain) > maxDomain || strings.ContainsAny(domain, ":/@?#% ") {

@@ -1,11 +1,13 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -60,7 +62,7 @@ func normalWeb(o, scheme, rest string) (normal, remedy string) {
 	}
 	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
 		host = "[" + a.WithZone("").String() + "]"
-	} else if host, err = hostNames.ToASCII(host); err != nil {
+	} else if host, err = asciiName(host); err != nil {
 		return o, fmt.Sprintf("no host name (%v): write it as the browser's console shows it", err)
 	}
 	if port != "" && !(scheme == "http" && port == "80" || scheme == "https" && port == "443") {
@@ -71,6 +73,17 @@ func normalWeb(o, scheme, rest string) (normal, remedy string) {
 
 // hostNames maps names to how they stand in DNS and in HTTP as browsers do, underscores included.
 var hostNames = idna.New(idna.MapForLookup(), idna.StrictDomainName(false))
+
+// asciiName is a host name as it stands in DNS and in HTTP.
+func asciiName(name string) (ascii string, err error) {
+	if !utf8.ValidString(name) {
+		return name, errors.New("it is not UTF-8")
+	}
+	if ascii, err = hostNames.ToASCII(name); err == nil {
+		ascii, err = hostNames.ToASCII(ascii) // what it does not take itself is no name
+	}
+	return ascii, err
+}
 
 // validScheme is RFC 3986 section 3.1, for a scheme in lower case.
 func validScheme(s string) bool {
