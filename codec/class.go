@@ -4,21 +4,21 @@ import "math/bits"
 
 // A byte belongs to any number of classes; class has one bit for each. A look-up replaces a chain of comparisons.
 const (
-	isToken      = 1 << iota // tchar of RFC 9110 section 5.6.2: methods, header names
-	isVisible                // 0x21-0x7E without '#': what a request target may contain (no fragment is ever sent)
-	isValue                  // HTAB, SP, visible, obs-text: what a header value may contain (RFC 9110 section 5.5)
-	isHost                   // reg-name, IP-literal, port of RFC 3986 section 3.2
-	isDigit                  // 0-9
-	isHex                    // 0-9 a-f A-F
-	isLowerHex               // 0-9 a-f: connection IDs, nonces
-	isName                   // A-Z a-z 0-9 . _ -: names of nodes
-	isAddress                // hexadecimal digits . : -- IP addresses in text form
-	isSpace                  // XML's white space: SP HTAB CR LF
-	isXMLStart               // the first byte of an XML name, taken alone: letters, '_', and all beyond ASCII
-	isXMLName                // the other bytes of it, '-' '.' and digits; never ':'
-	isXMLText                // what an attribute value may contain: no '<', no controls but white space; quotes are extra
-	isVerb                   // a-z 0-9 -: verbs and keys of control lines
-	isUnreserved             // RFC 3986 section 2.3: whether they are escaped makes no difference
+	isToken    = 1 << iota // tchar of RFC 9110 section 5.6.2: methods, header names
+	isVisible              // 0x21-0x7E without '#': what a request target may contain (no fragment is ever sent)
+	isValue                // HTAB, SP, visible, obs-text: what a header value may contain (RFC 9110 section 5.5)
+	isHost                 // reg-name, IP-literal, port of RFC 3986 section 3.2
+	isDigit                // 0-9
+	isHex                  // 0-9 a-f A-F
+	isLowerHex             // 0-9 a-f: connection IDs, nonces
+	isName                 // A-Z a-z 0-9 . _ -: names of nodes
+	isAddress              // hexadecimal digits . : -- IP addresses in text form
+	isSpace                // XML's white space: SP HTAB CR LF
+	isXMLStart             // the first byte of an XML name, taken alone: letters, '_', and all beyond ASCII
+	isXMLName              // the other bytes of it, '-' '.' and digits; never ':'
+	isXMLText              // what an attribute value may contain: no '<', no controls but white space; quotes are extra
+	isVerb                 // a-z 0-9 -: verbs and keys of control lines
+	isLiteral              // RFC 3986 section 2.3: unreserved, the same in a URL escaped or not
 )
 
 var class = func() (t [256]uint16) {
@@ -33,12 +33,12 @@ var class = func() (t [256]uint16) {
 		}
 	}
 	const punctuation = "-._~!$&'()*+,;="
-	for _, bit := range []uint16{isToken, isHost, isName, isXMLStart, isXMLName, isUnreserved} {
+	for _, bit := range []uint16{isToken, isHost, isName, isXMLStart, isXMLName, isLiteral} {
 		span(bit, 'A', 'Z')
 		span(bit, 'a', 'z')
 	}
 	for _, bit := range []uint16{isToken, isHost, isName, isXMLName, isDigit, isHex, isLowerHex, isAddress, isVerb,
-		isUnreserved} {
+		isLiteral} {
 		span(bit, '0', '9')
 	}
 	for _, bit := range []uint16{isHex, isAddress} {
@@ -65,7 +65,7 @@ var class = func() (t [256]uint16) {
 	set(isXMLStart, "_")
 	set(isXMLName, "_-.")
 	set(isVerb, "-")
-	set(isUnreserved, "-._~")
+	set(isLiteral, "-._~")
 	return t
 }()
 

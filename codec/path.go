@@ -56,7 +56,7 @@ func appendUnescaped(dst, p []byte) (unescaped []byte, n int) {
 		return dst, 0
 	}
 	hi, lo := unhex[p[1]], unhex[p[2]]
-	if c := hi<<4 | lo; class[c]&isUnreserved != 0 {
+	if c := hi<<4 | lo; class[c]&isLiteral != 0 {
 		return append(dst, c), 3
 	}
 	return append(dst, '%', digits[hi], digits[lo]), 3

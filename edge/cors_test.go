@@ -116,9 +116,14 @@ func TestRefusalsHaveCORS(t *testing.T) {
 func TestUnknownOriginHasAnyCORS(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.CORS, c.MaxHeadLineBytes = []string{listed}, 100 })
 	x := connect(t, e)
-	for name, text := range map[string]string{"TLS": "\x16\x03\x01", "a long line": "GET /" + strings.Repeat("a", 200),
-		"a bad line": "GET\r\n", "an LF": "\n", "a bad header before it": "GET / HTTP/1.1\r\na b: c\r\nOrigin: " + listed +
-			"\r\n\r\n", "HTTP/2": "PRI * HTTP/2.0\r\n\r\n"} {
+	for name, text := range map[string]string{
+		"TLS":                    "\x16\x03\x01",
+		"HTTP/2":                 "PRI * HTTP/2.0\r\n\r\n",
+		"an LF":                  "\n",
+		"a bad line":             "GET\r\n",
+		"a long line":            "GET /" + strings.Repeat("a", 200),
+		"a bad header before it": "GET / HTTP/1.1\r\na b: c\r\nOrigin: " + listed + "\r\n\r\n",
+	} {
 		x.post(empty("s1", 1), "Origin: "+listed+"\r\n")
 		l.reply(l.next().id, "<body/>")
 		x.get().want(t, 200, "<body/>")
@@ -170,7 +175,8 @@ func TestPreflightAllowsWhatIsAsked(t *testing.T) {
 				if !strings.Contains(strings.Join(h.Values("Vary"), ","), "Access-Control-Request-Headers") {
 					t.Errorf("%s: %v", path, h)
 				}
-				if o := h.Get("Access-Control-Allow-Origin"); o != allowed[0] && (o != "*" || path != "/.well-known/host-meta") {
+				o := h.Get("Access-Control-Allow-Origin")
+				if o != allowed[0] && (o != "*" || path != "/.well-known/host-meta") {
 					t.Errorf("%s: allowed %q", path, o)
 				}
 			}

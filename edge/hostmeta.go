@@ -166,7 +166,7 @@ func (c *Config) validatePublicURLs() error {
 		_, isDomain := normalDomain(p.Domain)
 		switch {
 		case p.Domain != "" && !isDomain:
-			return bad(at+"domain", p.Domain, "give an XMPP domain, for example example.org, or leave it out for all others")
+			return bad(at+"domain", p.Domain, "give an XMPP domain such as example.org, or leave it out for all others")
 		case taken[p.Domain]:
 			return bad(at+"domain", p.Domain, "it is there already: a domain has one entry")
 		case err == nil && (u.Scheme == "ws" || u.Scheme == "wss"):

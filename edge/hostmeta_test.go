@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -120,6 +121,20 @@ func TestHostMetaIsThatOfTheXEP(t *testing.T) {
 	}
 }
 
+// What docs/discovery.md shows for a file of another web server is what the edge writes.
+func TestHostMetaOfTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../docs/discovery.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := PublicURL{"example.org", "https://chat.example.org/http-bind"}
+	for kind, body := range map[string][]byte{"xml": p.xrd(), "json": p.jrd()} {
+		if !strings.Contains(string(text), "```"+kind+"\n"+string(body)+"\n```") {
+			t.Errorf("docs/discovery.md does not have\n%s", body)
+		}
+	}
+}
+
 // replaced is v with the text old replaced by URL.
 func replaced(v any, old string) any {
 	switch v := v.(type) {
@@ -192,7 +207,7 @@ func TestPublicURLMistakes(t *testing.T) {
 		"- {domain: 'a:1', bosh: 'https://h/'}\n":          "3:12: public-url[0].domain: a:1: give an XMPP domain",
 		"- {domain: 'a/b', bosh: 'https://h/'}\n":          "public-url[0].domain: a/b: give an XMPP domain",
 		"- {bosh: 'https://h/'}\n- {bosh: 'https://i/'}\n": "public-url[1].domain: : it is there already",
-		"- {domain: a, bosh: 'https://h/'}\n- {domain: A, bosh: 'https://i/'}\n": "public-url[1].domain: a: it is there",
+		"- {domain: a, bosh: 'https://h/'}\n- {domain: A, bosh: 'https://i/'}\n": "domain: a: it is there already",
 		"- {domain: a, websocket: 'wss://h/'}\n":                                 "unknown key",
 		"  a: b\n":                                                               "give a list of entries",
 	} {

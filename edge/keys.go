@@ -29,7 +29,7 @@ var configKeys = []Key[Config]{
 		Value: func(c *Config) any { return &c.Name }},
 	{Name: "path", Doc: "path of the BOSH endpoint", Reload: true,
 		Value: func(c *Config) any { return &c.Path }},
-	{Name: "public-url", Doc: "where clients find the BOSH service of an XMPP domain: /.well-known/host-meta (XEP-0156)",
+	{Name: "public-url", Doc: "where clients of an XMPP domain find BOSH: /.well-known/host-meta (XEP-0156)",
 		Help:   "`DOMAIN=URL` of BOSH that /.well-known/host-meta has (XEP-0156), comma-separated or repeated",
 		More:   "Left out: that is not served. The domain is taken from the Host header.",
 		Reload: true, Value: func(c *Config) any { return &c.PublicURLs }},

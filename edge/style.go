@@ -26,7 +26,7 @@ type style struct {
 // styles is a reactor's list of them: style number = content * origins + origin.
 type styles struct {
 	allowed  []string       // web origins; nil: any
-	cors     []cors         // by the number of the web origin: 0 for those that are not in the list, or if there is none
+	cors     []cors         // by the number of the web origin: 0 if it is not in the list, or there is none
 	contents map[string]int // by base64url as in the sid
 	encoded  []string
 	list     []style
