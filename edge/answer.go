@@ -10,7 +10,7 @@ import (
 type document struct {
 	head   codec.ResponseHead
 	body   []byte
-	public bool // head has them already: every page may read it
+	public bool // every page may read it, whatever cors-origins says
 }
 
 // fixed is the edge's own answers, made once and shared by the reactors, which only read them.
@@ -75,10 +75,7 @@ func (w *worker) own(c uint32, s *table.Conn, d *document) {
 
 // corsFor returns the header lines that let the page whose request is being looked at read d.
 func (w *worker) corsFor(d *document) []byte {
-	if d.public {
-		return nil
-	}
-	return w.styles.corsOf(w.head.Origin).block
+	return w.styles.corsOf(w.head.Origin, d.public).block
 }
 
 // answer sends the edge's own answer to the request whose head has just been parsed, in its turn. lines are further

@@ -143,6 +143,24 @@ func TestUnknownOriginHasAnyCORS(t *testing.T) {
 	}
 }
 
+// What every page may read it can read, with credentials if it is listed.
+func TestHostMetaHasCORSForAll(t *testing.T) {
+	e, _ := one(t, func(c *Config) {
+		c.CORS, c.PublicURLs = []string{listed}, []PublicURL{{"", "https://c.example/b"}}
+	})
+	c := connect(t, e)
+	for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
+		for origin, want := range map[string]string{listed: listed, unlisted: "*", "": "*"} {
+			c.send(method + " /.well-known/host-meta HTTP/1.1\r\nHost: h\r\nOrigin: " + origin + "\r\n\r\n")
+			h := c.get(method).Header
+			if h.Get("Access-Control-Allow-Origin") != want || h.Get("Vary") != "Origin" ||
+				(h.Get("Access-Control-Allow-Credentials") == "true") != (origin == listed) {
+				t.Errorf("%s from %q: %v", method, origin, h)
+			}
+		}
+	}
+}
+
 // A preflight allows the headers that are asked for, if they are header names and not too many.
 func TestPreflightAllowsWhatIsAsked(t *testing.T) {
 	const usual = "Content-Type, Content-Encoding, Authorization, X-Requested-With"
@@ -176,7 +194,7 @@ func TestPreflightAllowsWhatIsAsked(t *testing.T) {
 					t.Errorf("%s: %v", path, h)
 				}
 				o := h.Get("Access-Control-Allow-Origin")
-				if o != allowed[0] && (o != "*" || path != "/.well-known/host-meta") {
+				if o != allowed[0] {
 					t.Errorf("%s: allowed %q", path, o)
 				}
 			}

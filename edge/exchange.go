@@ -96,7 +96,7 @@ func (w *worker) request(c uint32, s *table.Conn, body []byte) {
 	case codec.MethodPost:
 		w.post(c, s, body)
 	case codec.MethodOptions:
-		w.preflight(c, s, w.styles.corsOf(h.Origin))
+		w.preflight(c, s, false)
 	case codec.MethodGet, codec.MethodHead:
 		w.page(c, s, &w.fixed.about)
 	default:
@@ -132,9 +132,9 @@ func (w *worker) otherPath(c uint32, s *table.Conn) {
 	case page != nil && (h.Method == codec.MethodGet || h.Method == codec.MethodHead):
 		w.page(c, s, page)
 	case asks && page != nil && page.public:
-		w.preflight(c, s, &publicCORS)
+		w.preflight(c, s, true)
 	case asks && (h.Origin != nil || string(h.Path) == "*"): // also for nothing: the page is to read the 404
-		w.preflight(c, s, w.styles.corsOf(h.Origin))
+		w.preflight(c, s, false)
 	case page != nil:
 		w.counters[MethodRefused]++
 		w.own(c, s, &w.fixed.readOnly)
@@ -150,8 +150,6 @@ func (w *worker) page(c uint32, s *table.Conn, d *document) {
 }
 
 var (
-	publicCORS = newCORS(anyOrigin)
-
 	// What a page may send that does not say what it wants to send.
 	usualHeaders = []byte("Content-Type, Content-Encoding, Authorization, X-Requested-With")
 	allowHeaders = []byte("Access-Control-Allow-Headers: ")
@@ -162,13 +160,14 @@ var (
 const maxRequestHeaders = 2048
 
 // preflight answers a CORS preflight (Fetch standard section 3.2.2), to be remembered for a day. Whatever headers the
-// page wants to send it may: the edge looks at few and keeps none.
-func (w *worker) preflight(c uint32, s *table.Conn, to *cors) {
+// page wants to send it may: the edge looks at few and keeps none. public: of a document that every page may read.
+func (w *worker) preflight(c uint32, s *table.Conn, public bool) {
 	w.counters[Preflights]++
 	names := w.head.RequestHeaders
 	if len(names) > maxRequestHeaders || !codec.ValidTokens(names) {
 		names = usualHeaders
 	}
+	to := w.styles.corsOf(w.head.Origin, public)
 	w.answer(c, s, &to.preflight, nil, allowHeaders, names, endOfLine)
 }
 

@@ -58,7 +58,7 @@ func newHostMeta(list []PublicURL) *hostMeta {
 
 func publicDocument(contentType string, body []byte) *document {
 	head := codec.NewResponseHead(200, "Content-Type: "+contentType, "Cache-Control: public, max-age=600",
-		"X-Content-Type-Options: nosniff", anyOrigin)
+		"X-Content-Type-Options: nosniff")
 	return &document{head: head, body: append(body, '\n'), public: true}
 }
 

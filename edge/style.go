@@ -27,6 +27,7 @@ type style struct {
 type styles struct {
 	allowed  []string       // web origins; nil: any
 	cors     []cors         // by the number of the web origin: 0 if it is not in the list, or there is none
+	public   cors           // in place of number 0 where every page may read the answer
 	contents map[string]int // by base64url as in the sid
 	encoded  []string
 	list     []style
@@ -52,9 +53,9 @@ func newCORS(lines ...string) cors {
 func newStyles(allowed []string, overflow *uint64) *styles {
 	s := &styles{contents: map[string]int{}, overflow: overflow}
 	if allowed[0] == "*" {
-		s.cors = []cors{newCORS(anyOrigin)}
+		s.cors, s.public = []cors{newCORS(anyOrigin)}, newCORS(anyOrigin)
 	} else {
-		s.allowed, s.cors = allowed, []cors{newCORS("Vary: Origin")}
+		s.allowed, s.cors, s.public = allowed, []cors{newCORS("Vary: Origin")}, newCORS("Vary: Origin", anyOrigin)
 		for _, a := range allowed {
 			s.cors = append(s.cors, newCORS("Vary: Origin", "Access-Control-Allow-Origin: "+a,
 				"Access-Control-Allow-Credentials: true"))
@@ -84,8 +85,15 @@ func (s *styles) addContent(encoded, content string) int {
 	return n
 }
 
-// corsOf is what answers to a web origin have in their heads. It borrows origin.
-func (s *styles) corsOf(origin []byte) *cors { return &s.cors[s.number(origin)] }
+// corsOf is what answers to a web origin have in their heads; public is for what every page may read. It borrows
+// origin.
+func (s *styles) corsOf(origin []byte, public bool) *cors {
+	n := s.number(origin)
+	if n == 0 && public {
+		return &s.public
+	}
+	return &s.cors[n]
+}
 
 // number is the number of a web origin. It borrows origin.
 func (s *styles) number(origin []byte) int {

@@ -11,7 +11,8 @@ import (
 func TestPublicFlag(t *testing.T) {
 	var list []edge.PublicURL
 	f := publicFlag{&list}
-	for _, v := range []string{"a.example=https://chat.example/b, b.example=http://h:80/?x=y", "https://other.example/?a=b"} {
+	for _, v := range []string{"a.example=https://chat.example/b, b.example=http://h:80/?x=y",
+		"https://other.example/?a=b"} {
 		if err := f.Set(v); err != nil {
 			t.Fatal(err)
 		}
