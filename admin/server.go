@@ -137,6 +137,8 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
+const profiles = "/debug/pprof/"
+
 //go:embed page.html
 var page []byte
 
@@ -149,6 +151,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	path := string(ctx.Path())
+	if path != "/" && path != profiles {
+		path = strings.TrimSuffix(path, "/")
+	}
 	switch {
 	case path == "/drain":
 		s.drain(ctx)
@@ -171,7 +176,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		text(ctx, fasthttp.StatusOK, "alive")
 	case path == "/readyz":
 		s.ready(ctx)
-	case strings.HasPrefix(path, "/debug/pprof/"):
+	case path+"/" == profiles: // its links are relative
+		h.Set("Location", profiles)
+		text(ctx, fasthttp.StatusPermanentRedirect, profiles)
+	case strings.HasPrefix(path, profiles):
 		// All of it is in memory before it is sent, and a trace grows by megabytes a second.
 		if n, err := strconv.ParseFloat(string(ctx.QueryArgs().Peek("seconds")), 64); err == nil && !(n <= 60) {
 			text(ctx, fasthttp.StatusBadRequest, "seconds: a profile takes 60 at most")

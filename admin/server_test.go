@@ -141,6 +141,30 @@ func TestWhoMayDoWhat(t *testing.T) {
 }
 
 // TestOrdersFromOtherHostsAreRefused: the address of the other end decides, not what it says.
+// TestPathsWithASlash: one slash behind a path makes no difference.
+func TestPathsWithASlash(t *testing.T) {
+	s := started(t, Config{Address: "127.0.0.1:0", Edge: healthy(), DrainNode: obey})
+	for _, c := range []struct {
+		method, path string
+		status       int
+		body         string
+	}{
+		{"GET", "/healthz/", 200, "alive"},
+		{"GET", "/metrics/", 200, "megaphone_edge_"},
+		{"GET", "/status/?x", 200, "{"},
+		{"GET", "/%72eadyz/", 200, "ready"},
+		{"POST", "/drain/?origin=a&on=true", 200, "drain true"},
+		{"GET", "/drain/", 405, "POST it"},
+		{"GET", "/debug/pprof/", 200, "goroutine?debug=1"},
+		{"GET", "/debug/pprof", 200, "goroutine?debug=1"}, // by a redirection
+		{"GET", "/x/", 404, "/metrics"},
+	} {
+		if got, body := ask(t, s.addr(0), c.method, c.path); got != c.status || !strings.Contains(body, c.body) {
+			t.Errorf("%s %s: %d %.200q", c.method, c.path, got, body)
+		}
+	}
+}
+
 func TestOrdersFromOtherHostsAreRefused(t *testing.T) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {

@@ -18,6 +18,7 @@ const (
 	isXMLName              // the other bytes of it, '-' '.' and digits; never ':'
 	isXMLText              // what an attribute value may contain: no '<', no controls but white space; quotes are extra
 	isVerb                 // a-z 0-9 -: verbs and keys of control lines
+	isLiteral              // RFC 3986 section 2.3: unreserved, the same in a URL escaped or not
 )
 
 var class = func() (t [256]uint16) {
@@ -32,11 +33,12 @@ var class = func() (t [256]uint16) {
 		}
 	}
 	const punctuation = "-._~!$&'()*+,;="
-	for _, bit := range []uint16{isToken, isHost, isName, isXMLStart, isXMLName} {
+	for _, bit := range []uint16{isToken, isHost, isName, isXMLStart, isXMLName, isLiteral} {
 		span(bit, 'A', 'Z')
 		span(bit, 'a', 'z')
 	}
-	for _, bit := range []uint16{isToken, isHost, isName, isXMLName, isDigit, isHex, isLowerHex, isAddress, isVerb} {
+	for _, bit := range []uint16{isToken, isHost, isName, isXMLName, isDigit, isHex, isLowerHex, isAddress, isVerb,
+		isLiteral} {
 		span(bit, '0', '9')
 	}
 	for _, bit := range []uint16{isHex, isAddress} {
@@ -63,6 +65,7 @@ var class = func() (t [256]uint16) {
 	set(isXMLStart, "_")
 	set(isXMLName, "_-.")
 	set(isVerb, "-")
+	set(isLiteral, "-._~")
 	return t
 }()
 

@@ -59,6 +59,7 @@ func TestClassSizes(t *testing.T) {
 	for bit, want := range map[uint16]int{
 		isToken: 77, isVisible: 93, isValue: 224, isHost: 81, isDigit: 10, isHex: 22, isLowerHex: 16,
 		isName: 65, isAddress: 24, isSpace: 4, isXMLStart: 53 + 128, isXMLName: 65 + 128, isXMLText: 226, isVerb: 37,
+		isLiteral: 66,
 	} {
 		n := 0
 		for c := range 256 {

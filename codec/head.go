@@ -46,13 +46,14 @@ const (
 )
 
 // ParseHead parses the request head at the start of p. It borrows p until return, and so do h's slices after it. When
-// ok, the head is the first h.Bytes bytes of p. When not ok and without error, the head is not complete; h has no
-// meaning.
+// ok, the head is the first h.Bytes bytes of p. When not ok and without error, the head is not complete. When not ok,
+// h has what was read before the end or the fault, and nothing of an earlier head.
 //
 // scanned is the length of p at the previous, incomplete call for the same head, 0 at the first. A head that drips in
 // is then searched for its end once, not once a piece. What the result is does not depend on the pieces; a fault in
 // a head that is not complete may only be found sooner when it comes in one piece.
 func ParseHead(h *Head, p []byte, scanned int, lim *Limits) (ok bool, err *Error) {
+	*h = Head{}
 	start, ok, err := skipEmptyLines(p)
 	if !ok {
 		return false, err
@@ -64,7 +65,6 @@ func ParseHead(h *Head, p []byte, scanned int, lim *Limits) (ok bool, err *Error
 	if scanned > start && !decidable(p, start, scanned, &l) {
 		return false, nil
 	}
-	*h = Head{}
 	i, err := h.parseRequestLine(p, start, l.MaxRequestLineBytes)
 	if i == 0 {
 		return false, err

@@ -48,8 +48,9 @@ func allowsLength(status int) bool { return status >= 200 && status != 204 }
 
 // Append appends the head to dst: for a body of contentLength bytes, which the caller sends behind it, and for what
 // becomes of the connection. The responses that have no length (1xx, 204) take 0. date is a whole header line with its
-// line end, or nothing (RFC 9110 section 6.6.1); it borrows date until return.
-func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection, date []byte) []byte {
+// line end, or nothing (RFC 9110 section 6.6.1); more are further lines, or pieces of them, with their line ends. It
+// borrows date and more until return.
+func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection, date []byte, more ...[]byte) []byte {
 	dst = append(dst, r.prefix...)
 	switch {
 	case r.hasLength:
@@ -65,6 +66,9 @@ func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection, date 
 		dst = append(dst, "Connection: close\r\n"...)
 	}
 	dst = append(dst, date...)
+	for _, piece := range more {
+		dst = append(dst, piece...)
+	}
 	return append(dst, "\r\n"...)
 }
 

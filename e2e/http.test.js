@@ -85,6 +85,28 @@ test('GET and HEAD of the BOSH path give a short page', async () => {
   assert.equal(head.headers['content-length'], page.headers['content-length']);
 });
 
+test('a slash behind the path, and escapes, make no difference', async () => {
+  for (const url of [`${demo.url}/`, demo.url.replace('-', '%2D')]) {
+    const answer = await request(url, { method: 'POST', headers: asCurl, body: creation });
+    assert.equal(answer.status, 200);
+    assert.ok(answer.xml().getAttribute('sid'));
+  }
+});
+
+test('host-meta has the URL of BOSH, as XML and as JSON', async () => {
+  const url = `http://${demo.address}/.well-known/host-meta`;
+  const answer = await request(url);
+  assert.equal(answer.headers['content-type'], 'application/xrd+xml');
+  assert.equal(answer.headers['access-control-allow-origin'], '*');
+  const root = answer.xml();
+  assert.equal(root.namespaceURI, 'http://docs.oasis-open.org/ns/xri/xrd-1.0');
+  const link = root.getElementsByTagNameNS(root.namespaceURI, 'Link')[0];
+  assert.equal(link.getAttribute('rel'), 'urn:xmpp:alt-connections:xbosh');
+  assert.equal(link.getAttribute('href'), demo.url);
+  assert.deepEqual(JSON.parse((await request(`${url}.json`)).body),
+    { links: [{ rel: link.getAttribute('rel'), href: demo.url }] });
+});
+
 test('other methods get 405, an unknown path 404', async () => {
   assert.equal((await request(demo.url, { method: 'PUT', body: creation })).status, 405);
   assert.equal((await request(`http://${demo.address}/no/such/page`)).status, 404);

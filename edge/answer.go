@@ -6,36 +6,35 @@ import (
 	"megaphone/table"
 )
 
-// document is a response that is known beforehand.
+// document is a response that is known beforehand, but for the lines that let the page which asked read it (cors).
 type document struct {
-	head codec.ResponseHead
-	body []byte
+	head   codec.ResponseHead
+	body   []byte
+	public bool // every page may read it, whatever cors-origins says
 }
 
 // fixed is the edge's own answers, made once and shared by the reactors, which only read them.
 type fixed struct {
-	about document
-	pages map[string]*document
+	about    document
+	pages    map[string]*document
+	hostMeta *hostMeta // nil: not configured
 	notFound, method, readOnly, encoding,
 	lengthRequired, timeout document
 	errors  map[*codec.Error]*document
 	refusal []byte // the whole response to a client that is one too many
 }
 
-// anyOrigin is on all of these, also when cors-origins is a list: they say the same to everybody, so no page may learn
-// too much from them. Answers that a client acts on, such as 503, have the header of their style.
-const anyOrigin = "Access-Control-Allow-Origin: *"
-
 func plain(status int, text string, headers ...string) document {
-	headers = append(headers, "Content-Type: text/plain; charset=utf-8", "Cache-Control: no-store", anyOrigin)
-	return document{codec.NewResponseHead(status, headers...), []byte(text + "\n")}
+	headers = append(headers, "Content-Type: text/plain; charset=utf-8", "Cache-Control: no-store")
+	return document{head: codec.NewResponseHead(status, headers...), body: []byte(text + "\n")}
 }
 
 func newFixed(cfg *Config) *fixed {
 	f := &fixed{
-		about: document{codec.NewResponseHead(200, "Content-Type: text/html; charset=utf-8", "Cache-Control: no-store",
-			anyOrigin), []byte(aboutPage)},
+		about: document{body: []byte(aboutPage),
+			head: codec.NewResponseHead(200, "Content-Type: text/html; charset=utf-8", "Cache-Control: no-store")},
 		pages:    map[string]*document{},
+		hostMeta: newHostMeta(cfg.PublicURLs),
 		notFound: plain(404, "Nothing here. The BOSH endpoint is "+cfg.Path),
 		method: plain(405, "The BOSH endpoint takes POST; GET shows what it is.",
 			"Allow: GET, HEAD, OPTIONS, POST"),
@@ -46,15 +45,15 @@ func newFixed(cfg *Config) *fixed {
 		errors:         map[*codec.Error]*document{},
 	}
 	for path, p := range cfg.Pages {
-		f.pages[path] = &document{codec.NewResponseHead(200, "Content-Type: "+p.ContentType, "Cache-Control: no-cache",
-			"X-Content-Type-Options: nosniff"), p.Body}
+		f.pages[path] = &document{body: p.Body, head: codec.NewResponseHead(200, "Content-Type: "+p.ContentType,
+			"Cache-Control: no-cache", "X-Content-Type-Options: nosniff")}
 	}
 	for _, e := range codec.Errors {
 		d := plain(e.Status, e.Reason)
 		f.errors[e] = &d
 	}
 	d := plain(503, "Too many connections; try again later.", retryAfter)
-	f.refusal = append(d.head.Append(nil, len(d.body), codec.ConnectionClose, nil), d.body...)
+	f.refusal = append(d.head.Append(nil, len(d.body), codec.ConnectionClose, anyOriginLine), d.body...)
 	return f
 }
 
@@ -66,9 +65,23 @@ const aboutPage = `<!DOCTYPE html>
 </html>
 `
 
-// answer sends the edge's own answer to the request whose head has just been parsed, in its turn. It borrows body.
-func (w *worker) answer(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte) {
-	p := head.Append(w.scratch[:0], len(body), connectionOf(w.connFlags()), w.date)
+// anyOriginLine is for answers to requests of which the web origin is not known.
+var anyOriginLine = []byte(anyOrigin + "\r\n")
+
+// own sends a document in answer to the request whose head has just been parsed.
+func (w *worker) own(c uint32, s *table.Conn, d *document) {
+	w.answer(c, s, &d.head, d.body, w.corsFor(d))
+}
+
+// corsFor returns the header lines that let the page whose request is being looked at read d.
+func (w *worker) corsFor(d *document) []byte {
+	return w.styles.corsOf(w.head.Origin, d.public).block
+}
+
+// answer sends the edge's own answer to the request whose head has just been parsed, in its turn. lines are further
+// header lines, see codec.ResponseHead.Append. It borrows body and lines.
+func (w *worker) answer(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte, lines ...[]byte) {
+	p := head.Append(w.scratch[:0], len(body), connectionOf(w.connFlags()), w.date, lines...)
 	if w.head.Method == codec.MethodHead {
 		body = nil // RFC 9110 section 9.3.2: its length is told, itself it is not sent
 	}
@@ -96,16 +109,31 @@ func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
 	w.deliver(h, hold, c, s, head, body)
 }
 
-// refuse answers what cannot be gone on with, in its turn, and closes. It borrows body.
-func (w *worker) refuse(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte) {
+// refuse answers what cannot be gone on with, in its turn, and closes. It borrows body and lines.
+func (w *worker) refuse(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte, lines ...[]byte) {
 	s.Phase = uint8(phaseLast)
-	w.respond(c, s, head.Append(w.scratch[:0], len(body), codec.ConnectionClose, w.date), body)
+	w.respond(c, s, head.Append(w.scratch[:0], len(body), codec.ConnectionClose, w.date, lines...), body)
+}
+
+// refuseOwn is refuse with a document, for a request of which perhaps not even the head has come. Any page may read
+// the answer if the web origin is not known.
+func (w *worker) refuseOwn(c uint32, s *table.Conn, d *document) {
+	lines := anyOriginLine
+	if w.head.Origin != nil {
+		lines = w.corsFor(d)
+	}
+	w.refuse(c, s, &d.head, d.body, lines)
 }
 
 func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
 	w.counters[HTTPErrors]++
-	d := w.fixed.errors[err]
-	w.refuse(c, s, &d.head, d.body)
+	w.refuseOwn(c, s, w.fixed.errors[err])
+}
+
+// tooLate answers a request that did not come in time. It reads again what has come of it.
+func (w *worker) tooLate(c uint32, s *table.Conn) {
+	_, _ = codec.ParseHead(&w.head, w.r.Kept(c), 0, &w.limits)
+	w.refuseOwn(c, s, &w.fixed.timeout)
 }
 
 // condition names what a terminal binding condition says (XEP-0124 section 17.2), with the status that clients without

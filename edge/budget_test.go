@@ -123,6 +123,9 @@ func TestParkAndReplyAllocateNothing(t *testing.T) {
 		{"limits behind a proxy", postText(body, "X-Forwarded-For: 192.0.2.7, 203.0.113.7, 10.0.0.1\r\n"),
 			func(c *Config) { trusting("", "")(c); limitless(c) }},
 		{name: "content type", out: postText(empty(sid+"~"+encodeContent([]byte("text/plain")), 1))},
+		{name: "another spelling", out: strings.Replace(postText(body), "/http-bind", "/%68ttp-bind/", 1)},
+		{name: "web origin", out: postText(body, "Origin: "+listed+"\r\n"),
+			set: func(c *Config) { c.Tags, c.CORS = "on", []string{"https://b.example", listed} }},
 		{name: "pipelined", out: strings.Repeat(postText(body), 4)},
 		{name: "chunked", out: fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+
 			"5\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", body[:5], len(body)-5, body[5:])},
@@ -139,6 +142,29 @@ func TestParkAndReplyAllocateNothing(t *testing.T) {
 				t.Fatalf("%v allocations", n)
 			}
 		})
+	}
+}
+
+// Answers of the edge's own, preflights, and other spellings of the path take no memory either.
+func TestOwnAnswersAllocateNothing(t *testing.T) {
+	e, _ := one(t, func(c *Config) {
+		c.CORS = []string{"https://b.example", listed}
+		c.PublicURLs = []PublicURL{{"h.example", "https://c.example/http-bind"}}
+	})
+	for name, line := range map[string]string{"another spelling": "GET /%68ttp-bind/", "nothing": "GET /other",
+		"preflight": "OPTIONS /http-bind", "host-meta": "GET /.well-known/host-meta"} {
+		r := &rounds{c: connect(t, e), out: []byte(line + " HTTP/1.1\r\nHost: H.example:80\r\nOrigin: " + listed +
+			"\r\nAccess-Control-Request-Headers: a,b\r\n\r\n")}
+		r.write()
+		one := make([]byte, 4096)
+		n, err := r.c.Conn.Read(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.in = one[:n]
+		if n := testing.AllocsPerRun(300, func() { r.write(); r.read() }); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }
 

@@ -50,6 +50,7 @@ type Config struct {
 	Name             string   // how the edge calls itself to origins; default edge-HOSTNAME
 	Path             string   // of the BOSH endpoint
 	SecretFile       string   // shared with the origins; its first line
+	PublicURLs       []PublicURL
 	CORS             []string // "*", or web origins that may send credentials
 	Tags             string   // auto, on, off; auto: on with more than one origin
 	Reactors         int      // 0: one a core, or as many as descriptor tables need
@@ -167,6 +168,10 @@ func (c Config) WithDefaults() Config {
 	if len(c.CORS) == 0 {
 		c.CORS = []string{"*"}
 	}
+	c.CORS, c.PublicURLs = normalOrigins(c.CORS), normalPublicURLs(c.PublicURLs)
+	if p, ok := codec.AppendNormalPath(nil, []byte(c.Path)); ok {
+		c.Path = string(p)
+	}
 	c.Listeners = slices.Clone(c.Listeners)
 	for i := range c.Listeners {
 		set(&c.Listeners[i].Mode, loop.DefaultSocketMode)
@@ -202,8 +207,8 @@ func (c *Config) Validate() error {
 	if !codec.ValidName(c.Name) {
 		return bad("name", c.Name, "use 1 to 64 letters, digits, dots, underscores or dashes")
 	}
-	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?# ") {
-		return bad("path", c.Path, "give an absolute path without a query, for example /http-bind")
+	if err := c.validatePath(); err != nil {
+		return err
 	}
 	if c.Tags == "off" && (len(c.Origins) > 1 || c.Origins[0].discovered()) {
 		return bad("node-tags", c.Tags, "with more than one origin requests find their node by the tag: use auto or on")
@@ -212,6 +217,9 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if err := c.validateLimits(); err != nil {
+		return err
+	}
+	if err := c.validatePublicURLs(); err != nil {
 		return err
 	}
 	return c.validateCORS()
@@ -304,18 +312,24 @@ func (o *Origin) validate(at string) error {
 	return nil
 }
 
-func (c *Config) validateCORS() error {
-	for _, o := range c.CORS {
-		u, err := url.Parse(o)
-		if o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != o) {
-			return bad("cors-origins", o, `use "*" or scheme://host[:port] without a path`)
-		}
-		if o == "*" && len(c.CORS) > 1 {
-			return bad("cors-origins", o, `"*" stands alone`)
-		}
-	}
-	if len(c.CORS) > maxCORS {
-		return bad("cors-origins", len(c.CORS), fmt.Sprintf("at most %d", maxCORS))
+// maxPath bounds the path of the endpoint.
+const maxPath = 255
+
+// validatePath is for a path in its normal form, or one that has none.
+func (c *Config) validatePath() error {
+	const example = "for example /http-bind"
+	p := c.Path
+	escaped := (&url.URL{Path: p}).EscapedPath()
+	_, ok := codec.AppendNormalPath(nil, []byte(p))
+	switch {
+	case !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?#"):
+		return bad("path", p, "give an absolute path without a query, "+example)
+	case !ok:
+		return bad("path", p, "a % has two hexadecimal digits behind it; itself it is %25")
+	case len(p) > maxPath:
+		return bad("path", p, fmt.Sprintf("give one of at most %d bytes, %s", maxPath, example))
+	case strings.ContainsFunc(p, func(c rune) bool { return c <= ' ' || c > '~' }):
+		return bad("path", p, "write it as it is in a URL: "+escaped)
 	}
 	return nil
 }

@@ -27,6 +27,8 @@ func Example() string {
 		switch k.Value(&defaults).(type) {
 		case *[]Listener:
 			writeEntry(&b, k.Name, "#", listenerKeys, 1)
+		case *[]PublicURL:
+			writeEntry(&b, k.Name, "#", publicKeys, len(publicKeys))
 		case *[]Origin:
 			writeEntry(&b, k.Name, "", originKeys, 2)
 		default:

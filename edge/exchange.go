@@ -88,7 +88,7 @@ func (w *worker) request(c uint32, s *table.Conn, body []byte) {
 		w.tooMany(c, s, body)
 		return
 	}
-	if string(h.Path) != w.cfg.Path {
+	if string(h.Path) != w.cfg.Path && !w.respell() {
 		w.otherPath(c, s)
 		return
 	}
@@ -96,41 +96,79 @@ func (w *worker) request(c uint32, s *table.Conn, body []byte) {
 	case codec.MethodPost:
 		w.post(c, s, body)
 	case codec.MethodOptions:
-		w.preflight(c, s)
+		w.preflight(c, s, false)
 	case codec.MethodGet, codec.MethodHead:
 		w.page(c, s, &w.fixed.about)
 	default:
 		w.counters[MethodRefused]++
-		w.answer(c, s, &w.fixed.method.head, w.fixed.method.body)
+		w.own(c, s, &w.fixed.method)
 	}
 }
 
+// maxSpelling is longer than any path of at most maxPath bytes with all of it escaped.
+const maxSpelling = 1024
+
+// respell puts the path into its normal form and reports whether it is the endpoint's now. A path with more than
+// maxSpelling bytes is nothing's.
+func (w *worker) respell() bool {
+	h := &w.head
+	if len(h.Path) > maxSpelling {
+		return false
+	}
+	if p, ok := codec.AppendNormalPath(w.path[:0], h.Path); ok {
+		h.Path = p
+	}
+	return string(h.Path) == w.cfg.Path
+}
+
 func (w *worker) otherPath(c uint32, s *table.Conn) {
-	page, ok := w.fixed.pages[string(w.head.Path)]
-	read := w.head.Method == codec.MethodGet || w.head.Method == codec.MethodHead
+	h := &w.head
+	page := w.fixed.pages[string(h.Path)]
+	if page == nil {
+		page = w.fixed.hostMeta.find(h)
+	}
+	asks := h.Method == codec.MethodOptions
 	switch {
-	case ok && read:
+	case page != nil && (h.Method == codec.MethodGet || h.Method == codec.MethodHead):
 		w.page(c, s, page)
-	case ok:
+	case asks && page != nil && page.public:
+		w.preflight(c, s, true)
+	case asks && (h.Origin != nil || string(h.Path) == "*"): // also for nothing: the page is to read the 404
+		w.preflight(c, s, false)
+	case page != nil:
 		w.counters[MethodRefused]++
-		w.answer(c, s, &w.fixed.readOnly.head, w.fixed.readOnly.body)
-	case w.head.Method == codec.MethodOptions && string(w.head.Path) == "*":
-		w.preflight(c, s)
+		w.own(c, s, &w.fixed.readOnly)
 	default:
 		w.counters[NotFound]++
-		w.answer(c, s, &w.fixed.notFound.head, w.fixed.notFound.body)
+		w.own(c, s, &w.fixed.notFound)
 	}
 }
 
 func (w *worker) page(c uint32, s *table.Conn, d *document) {
 	w.counters[Pages]++
-	w.answer(c, s, &d.head, d.body)
+	w.own(c, s, d)
 }
 
-// preflight answers a CORS preflight (Fetch standard section 3.2.2), to be remembered for a day.
-func (w *worker) preflight(c uint32, s *table.Conn) {
+var (
+	// What a page may send that does not say what it wants to send.
+	usualHeaders = []byte("Content-Type, Content-Encoding, Authorization, X-Requested-With")
+	allowHeaders = []byte("Access-Control-Allow-Headers: ")
+	endOfLine    = []byte("\r\n")
+)
+
+// maxRequestHeaders is more than what a page with every known tracing library asks for.
+const maxRequestHeaders = 2048
+
+// preflight answers a CORS preflight (Fetch standard section 3.2.2), to be remembered for a day. Whatever headers the
+// page wants to send it may: the edge looks at few and keeps none. public: of a document that every page may read.
+func (w *worker) preflight(c uint32, s *table.Conn, public bool) {
 	w.counters[Preflights]++
-	w.answer(c, s, &w.styles.at(w.styles.of(w.head.Origin, nil)).allow, nil)
+	names := w.head.RequestHeaders
+	if len(names) > maxRequestHeaders || !codec.ValidTokens(names) {
+		names = usualHeaders
+	}
+	to := w.styles.corsOf(w.head.Origin, public)
+	w.answer(c, s, &to.preflight, nil, allowHeaders, names, endOfLine)
 }
 
 // post hands a BOSH request to the node that it belongs to.
@@ -139,11 +177,11 @@ func (w *worker) post(c uint32, s *table.Conn, body []byte) {
 	switch {
 	case !h.HasBody:
 		w.counters[LengthRequired]++
-		w.refuse(c, s, &w.fixed.lengthRequired.head, w.fixed.lengthRequired.body)
+		w.refuseOwn(c, s, &w.fixed.lengthRequired)
 		return
 	case compressed(h.ContentEncoding):
 		w.counters[EncodingRefused]++
-		w.answer(c, s, &w.fixed.encoding.head, w.fixed.encoding.body)
+		w.own(c, s, &w.fixed.encoding)
 		return
 	}
 	if err := codec.ParseBody(b, body); err != nil {

@@ -144,6 +144,8 @@ func decodeValue[T any](f *File, k *Key[T], path string, node ast.Node, c *T) er
 	switch v := k.Value(c).(type) {
 	case *[]Listener:
 		return decodeList(f, listenerKeys, path, node, v)
+	case *[]PublicURL:
+		return decodeList(f, publicKeys, path, node, v)
 	case *[]Origin:
 		return decodeList(f, originKeys, path, node, v)
 	case *[]string:

@@ -29,8 +29,13 @@ var configKeys = []Key[Config]{
 		Value: func(c *Config) any { return &c.Name }},
 	{Name: "path", Doc: "path of the BOSH endpoint", Reload: true,
 		Value: func(c *Config) any { return &c.Path }},
+	{Name: "public-url", Doc: "where clients of an XMPP domain find BOSH: /.well-known/host-meta (XEP-0156)",
+		Help:   "`DOMAIN=URL` of BOSH that /.well-known/host-meta has (XEP-0156), comma-separated or repeated",
+		More:   "Left out: that is not served. The domain is taken from the Host header.",
+		Reload: true, Value: func(c *Config) any { return &c.PublicURLs }},
 	{Name: "cors-origins", Doc: `web origins whose pages may connect: "*", or scheme://host[,...]`,
-		More: "Those of a list may send credentials.", Reload: true,
+		More: "Those of a list may send credentials. Apps have origins such as capacitor://localhost; null is " +
+			"every page that has no origin, sandboxed frames of any site among them.", Reload: true,
 		Value: func(c *Config) any { return &c.CORS }},
 	{Name: "node-tags", Doc: "mark session IDs with their origin: auto (with more than one origin), on, off",
 		Words: []string{"auto", "on", "off"},
@@ -153,6 +158,14 @@ var listenerKeys = []Key[Listener]{
 		Words: []string{"x-forwarded-for", "forwarded", "off"}, Sample: "x-forwarded-for",
 		More:   "The rightmost address that is none of theirs counts. They must add to this header, or set it.",
 		Reload: true, Value: func(l *Listener) any { return &l.ForwardedHeader }},
+}
+
+// publicKeys are the keys of one entry of public-url.
+var publicKeys = []Key[PublicURL]{
+	{Name: "domain", Doc: "the XMPP domain, by whose name it is asked for; left out: all others", Sample: "example.org",
+		Reload: true, Value: func(p *PublicURL) any { return &p.Domain }},
+	{Name: "bosh", Doc: "the URL that its clients POST to", Sample: "https://chat.example.org/http-bind",
+		Reload: true, Value: func(p *PublicURL) any { return &p.BOSH }},
 }
 
 // originKeys are the keys of one entry of origins.

@@ -30,7 +30,7 @@ func TestExampleHasTheDefaults(t *testing.T) {
 	defaults := Config{}.WithDefaults()
 	for i := range configKeys {
 		k := &configKeys[i]
-		if k.Sample != "" || k.Name == "listeners" || k.Name == "origins" {
+		if k.Sample != "" || k.Name == "listeners" || k.Name == "public-url" || k.Name == "origins" {
 			continue
 		}
 		want := reflect.ValueOf(k.Value(&defaults)).Elem()
@@ -73,6 +73,7 @@ func TestEveryFieldHasAKey(t *testing.T) {
 	checkFields(t, reflect.TypeFor[Config](), have)
 	checkFields(t, reflect.TypeFor[Origin](), fieldsOf(originKeys, nil))
 	checkFields(t, reflect.TypeFor[Listener](), fieldsOf(listenerKeys, nil))
+	checkFields(t, reflect.TypeFor[PublicURL](), fieldsOf(publicKeys, nil))
 }
 
 func fieldsOf[T any](keys []Key[T], names []string) []string {

@@ -104,11 +104,7 @@ func (s *styles) from(old *styles, n uint16) uint16 {
 	content, o := int(n)/old.origins(), int(n)%old.origins()
 	now := 0
 	if o > 0 {
-		for i, a := range s.allowed {
-			if a == old.allowed[o-1] {
-				now = i + 1
-			}
-		}
+		now = s.number([]byte(old.allowed[o-1]))
 	}
 	return uint16(content*s.origins() + now)
 }

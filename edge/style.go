@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/base64"
 	"mime"
+	"strings"
 
 	"megaphone/codec"
 )
@@ -18,7 +19,6 @@ const (
 // Its response heads are prebuilt; a hold remembers the style's number.
 type style struct {
 	bosh   codec.ResponseHead          // 200
-	allow  codec.ResponseHead          // the answer to a preflight
 	others map[int]*codec.ResponseHead // other statuses that were needed
 	lines  []string
 }
@@ -26,64 +26,88 @@ type style struct {
 // styles is a reactor's list of them: style number = content * origins + origin.
 type styles struct {
 	allowed  []string       // web origins; nil: any
+	cors     []cors         // by the number of the web origin: 0 if it is not in the list, or there is none
+	public   cors           // in place of number 0 where every page may read the answer
 	contents map[string]int // by base64url as in the sid
 	encoded  []string
 	list     []style
 	overflow *uint64
 }
 
-func newStyles(cors []string, overflow *uint64) *styles {
+// cors is what answers to the pages of one web origin have in their heads so that these may read them.
+type cors struct {
+	lines     []string
+	block     []byte             // the same, for answers whose heads are not of a style
+	preflight codec.ResponseHead // lacks Access-Control-Allow-Headers
+}
+
+// anyOrigin lets every page read an answer, those that send credentials excepted.
+const anyOrigin = "Access-Control-Allow-Origin: *"
+
+func newCORS(lines ...string) cors {
+	preflight := append(lines[:len(lines):len(lines)], "Access-Control-Allow-Methods: GET, HEAD, POST, OPTIONS",
+		"Access-Control-Max-Age: 86400", "Vary: Access-Control-Request-Headers")
+	return cors{lines, []byte(strings.Join(lines, "\r\n") + "\r\n"), codec.NewResponseHead(200, preflight...)}
+}
+
+func newStyles(allowed []string, overflow *uint64) *styles {
 	s := &styles{contents: map[string]int{}, overflow: overflow}
-	if cors[0] != "*" {
-		s.allowed = cors
+	if allowed[0] == "*" {
+		s.cors, s.public = []cors{newCORS(anyOrigin)}, newCORS(anyOrigin)
+	} else {
+		s.allowed, s.cors, s.public = allowed, []cors{newCORS("Vary: Origin")}, newCORS("Vary: Origin", anyOrigin)
+		for _, a := range allowed {
+			s.cors = append(s.cors, newCORS("Vary: Origin", "Access-Control-Allow-Origin: "+a,
+				"Access-Control-Allow-Credentials: true"))
+		}
 	}
 	s.addContent("", usualContent)
 	return s
 }
 
 // origins is how many styles there are for one content type: none allowed, and one each.
-func (s *styles) origins() int { return len(s.allowed) + 1 }
+func (s *styles) origins() int { return len(s.cors) }
 
 func (s *styles) addContent(encoded, content string) int {
 	n := len(s.encoded)
 	s.encoded = append(s.encoded, encoded)
 	s.contents[encoded] = n
-	for i := range s.origins() {
+	for i := range s.cors {
 		st := style{others: map[int]*codec.ResponseHead{}}
-		var cors []string
-		switch {
-		case s.allowed == nil:
-			cors = []string{anyOrigin}
-		case i == 0:
-			cors = []string{"Vary: Origin"}
-		default:
-			cors = []string{"Vary: Origin", "Access-Control-Allow-Origin: " + s.allowed[i-1],
-				"Access-Control-Allow-Credentials: true"}
-		}
-		st.lines = append([]string{"Content-Type: " + content, "Cache-Control: no-store"}, cors...)
+		st.lines = append([]string{"Content-Type: " + content, "Cache-Control: no-store"}, s.cors[i].lines...)
 		if n > 0 {
 			// The type was the client's choice. A browser that were led here must not run what it is given.
 			st.lines = append(st.lines, "X-Content-Type-Options: nosniff", "Content-Security-Policy: sandbox")
 		}
 		st.bosh = codec.NewResponseHead(200, st.lines...)
-		st.allow = codec.NewResponseHead(200, append(cors[:len(cors):len(cors)],
-			"Access-Control-Allow-Methods: POST, OPTIONS",
-			"Access-Control-Allow-Headers: Content-Type, Content-Encoding, Authorization, X-Requested-With",
-			"Access-Control-Max-Age: 86400")...)
 		s.list = append(s.list, st)
 	}
 	return n
 }
 
+// corsOf is what answers to a web origin have in their heads; public is for what every page may read. It borrows
+// origin.
+func (s *styles) corsOf(origin []byte, public bool) *cors {
+	n := s.number(origin)
+	if n == 0 && public {
+		return &s.public
+	}
+	return &s.cors[n]
+}
+
+// number is the number of a web origin. It borrows origin.
+func (s *styles) number(origin []byte) int {
+	for i, a := range s.allowed {
+		if string(origin) == a {
+			return i + 1
+		}
+	}
+	return 0
+}
+
 // of is the number of the style for a web origin and a content type as in the sid (empty: the usual one). It borrows
 // both.
 func (s *styles) of(origin, encoded []byte) uint16 {
-	o := 0
-	for i, a := range s.allowed {
-		if string(origin) == a {
-			o = i + 1
-		}
-	}
 	n := 0
 	if len(encoded) > 0 {
 		var known bool
@@ -91,7 +115,7 @@ func (s *styles) of(origin, encoded []byte) uint16 {
 			n = s.learn(string(encoded))
 		}
 	}
-	return uint16(n*s.origins() + o)
+	return uint16(n*s.origins() + s.number(origin))
 }
 
 // learn adds a content type that a sid names. The sid comes from the client, so what it says is checked again.

@@ -58,6 +58,7 @@ type worker struct {
 
 	head     codec.Head // of the request being looked at
 	body     codec.Body
+	path     []byte // room for another spelling of its path
 	scratch  []byte
 	creation []byte // a reply to a session creation, see creationReply
 	addr     []byte
@@ -75,6 +76,7 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 		// A quarter more holds than connections: few clients pipeline.
 		holds:     table.NewHolds(r.Slots() + r.Slots()/4),
 		holdTimes: newHistogram(holdBounds),
+		path:      make([]byte, 0, maxSpelling),
 	}
 	w.setDate(time.Now())
 	w.ticked = uint64(time.Since(born) / time.Microsecond)
@@ -174,10 +176,10 @@ func (w *worker) Expired(c uint32) {
 		w.expireHold(c, s)
 	case phase(s.Phase) == phaseHead:
 		w.counters[HeadTimeouts]++
-		w.refuse(c, s, &w.fixed.timeout.head, w.fixed.timeout.body)
+		w.tooLate(c, s)
 	case phase(s.Phase) == phaseBody:
 		w.counters[BodyTimeouts]++
-		w.refuse(c, s, &w.fixed.timeout.head, w.fixed.timeout.body)
+		w.tooLate(c, s)
 	case phase(s.Phase) == phaseProxy:
 		w.counters[ProxyMalformed]++
 		w.r.Close(c)

@@ -95,6 +95,14 @@ func (r *Reactor) discard(c uint32) {
 	}
 }
 
+// Kept returns the input of connection c that the owner has not consumed. It is valid until the owner returns.
+func (r *Reactor) Kept(c uint32) []byte {
+	if s := r.conns.At(c); s.In != 0 {
+		return r.bufs.at(s.In).B
+	}
+	return nil
+}
+
 // redeliver gives a resumed connection the input that was kept for it.
 func (r *Reactor) redeliver(c uint32) {
 	s := r.conns.At(c)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,7 @@ type demoOptions struct {
 	origins    []edge.Origin // others than the embedded one
 	secretFile string        // theirs
 	admin      string
+	public     []edge.PublicURL
 }
 
 func newDemo() *cobra.Command {
@@ -55,6 +58,8 @@ With --origin the chat page is in front of another server, and the embedded one 
 	fs.StringVar(&o.secretFile, "secret-file", "", "`file` whose first line is the secret shared with those origins")
 	fs.StringVar(&o.admin, "admin", "auto",
 		"address `host:port` of the page that shows the edge; auto: "+admin.DefaultAddress+" if that is free; off")
+	fs.Var(&publicFlag{&o.public}, "public-url",
+		"`DOMAIN=URL` of BOSH that /.well-known/host-meta has (XEP-0156); by default that of --listen")
 	o.embedded.flags(fs)
 	return cmd
 }
@@ -117,6 +122,12 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 		return err
 	}
 	defer e.Stop()
+	if cfg.PublicURLs = o.public; cfg.PublicURLs == nil {
+		cfg.PublicURLs = demoURLs(e.Addr(), cfg.Path) // the port is known only now
+	}
+	if _, err := e.Reload(cfg); err != nil {
+		return usageError{err}
+	}
 	shown, err := startAdmin(&cfg, e, false)
 	if err != nil {
 		return err
@@ -138,6 +149,32 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s, domain %s. Ctrl-C ends it.\n\n",
 		e.Addr(), cfg.Path, domain)
 	return waitEdge(ctx, e, usr1)
+}
+
+// demoURLs are the URLs of an edge that listens at an address. One that listens on all of them has one for each address
+// of this host, by which it is asked for, and one for whoever uses a name.
+func demoURLs(at netip.AddrPort, path string) (list []edge.PublicURL) {
+	url := func(a netip.Addr) string { return "http://" + netip.AddrPortFrom(a, at.Port()).String() + path }
+	switch {
+	case !at.IsValid():
+		return nil // a unix socket
+	case !at.Addr().IsUnspecified():
+		return []edge.PublicURL{{BOSH: url(at.Addr())}}
+	}
+	other := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	list = append(list, edge.PublicURL{Domain: "localhost", BOSH: url(other)})
+	nets, _ := net.InterfaceAddrs()
+	for _, n := range nets {
+		p, err := netip.ParsePrefix(n.String())
+		if err != nil || !p.Addr().Is4() {
+			continue
+		}
+		list = append(list, edge.PublicURL{Domain: p.Addr().String(), BOSH: url(p.Addr())})
+		if other.IsLoopback() {
+			other = p.Addr()
+		}
+	}
+	return append(list, edge.PublicURL{BOSH: url(other)})
 }
 
 // demoConnections fits in most hosts' default RLIMIT_NOFILE with private descriptor tables.

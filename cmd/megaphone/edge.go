@@ -93,6 +93,8 @@ func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 			fs.StringSliceVar(v, name, *k.Value(&d).(*[]string), k.FlagHelp())
 		case *[]edge.Origin:
 			fs.Var(&originsFlag{v}, name, k.FlagHelp())
+		case *[]edge.PublicURL:
+			fs.Var(&publicFlag{v}, name, k.FlagHelp())
 		default:
 			panic(fmt.Sprintf("no flag for %s: %T", k.Name, v))
 		}
@@ -128,6 +130,8 @@ func loadEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, err err
 		switch v := f.Value.(type) {
 		case *originsFlag:
 			cfg.Origins = *v.list
+		case *publicFlag:
+			cfg.PublicURLs = *v.list
 		case pflag.SliceValue:
 			err = over.Lookup(f.Name).Value.(pflag.SliceValue).Replace(v.GetSlice())
 		default:
@@ -179,6 +183,35 @@ func (f *originsFlag) Set(v string) error {
 			return fmt.Errorf("%q: give NAME=HOST:PORT, for example a=127.0.0.1:5279", part)
 		}
 		*f.list = append(*f.list, edge.Origin{Name: name, Address: addr})
+	}
+	return nil
+}
+
+// publicFlag reads DOMAIN=URL[,...]; a URL alone is that of all other domains.
+type publicFlag struct{ list *[]edge.PublicURL }
+
+func (f *publicFlag) Type() string { return "DOMAIN=URL" }
+
+func (f *publicFlag) String() string {
+	var s []string
+	for _, p := range *f.list {
+		if p.Domain != "" {
+			s = append(s, p.Domain+"="+p.BOSH)
+		} else {
+			s = append(s, p.BOSH)
+		}
+	}
+	return strings.Join(s, ",")
+}
+
+func (f *publicFlag) Set(v string) error {
+	for part := range strings.SplitSeq(v, ",") {
+		part = strings.TrimSpace(part)
+		domain, url, ok := strings.Cut(part, "=")
+		if !ok || strings.Contains(domain, "/") { // the = is of the URL
+			domain, url = "", part
+		}
+		*f.list = append(*f.list, edge.PublicURL{Domain: domain, BOSH: url})
 	}
 	return nil
 }

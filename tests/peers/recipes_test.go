@@ -108,6 +108,7 @@ type front func(t *testing.T, c *chain) *rig.Process
 var fronts = map[string]front{
 	"haproxy":      func(t *testing.T, c *chain) *rig.Process { return haproxy(t, c, "unix@"+c.dir+"/proxy.sock") },
 	"haproxy afar": func(t *testing.T, c *chain) *rig.Process { return haproxy(t, c, c.address) },
+	"haproxy web":  haproxyWeb,
 	"nginx":        nginx,
 	"hitch":        hitch,
 }
@@ -130,6 +131,18 @@ func haproxy(t *testing.T, c *chain, server string) *rig.Process {
 		"bind :443", "bind 127.0.0.1:"+at,
 		"/etc/haproxy/chat.pem", c.dir+"/chat.pem",
 		"unix@/run/megaphone/proxy.sock", server))
+}
+
+func haproxyWeb(t *testing.T, c *chain) *rig.Process {
+	at := freePort(t)
+	return launch(t, at, "haproxy", "-db", "-f", render(t, c.dir, "haproxy-web.cfg",
+		"user haproxy", asRoot("user nobody"),
+		"group megaphone", asRoot("group root"),
+		"maxconn 50000", "maxconn 500",
+		"bind :443", "bind 127.0.0.1:"+at,
+		"/etc/haproxy/chat.pem", c.dir+"/chat.pem",
+		"/run/megaphone", c.dir,
+		"127.0.0.1:8080", "127.0.0.1:"+freePort(t)))
 }
 
 func nginx(t *testing.T, c *chain) *rig.Process {

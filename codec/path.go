@@ -1,0 +1,83 @@
+package codec
+
+import "bytes"
+
+// AppendNormalPath appends the normal form of a path to dst, so that two spellings of one resource become equal bytes.
+// RFC 3986 section 6.2.2: escapes of unreserved characters are decoded, the digits of all others written in capitals,
+// dot segments removed. One slash at the end is left out as well, but for that of "/". Everything else stays as it is:
+// an escaped slash or NUL is not a slash or a NUL, and of two slashes none is left out.
+//
+// ok is false for a path that does not begin with a slash, or has a '%' without two hexadecimal digits behind it. Such
+// a path has no other spelling. What is appended is never longer than p. It borrows p until return.
+func AppendNormalPath(dst, p []byte) (normal []byte, ok bool) {
+	if len(p) == 0 || p[0] != '/' {
+		return dst, false
+	}
+	start := len(dst)
+	for i := 0; i < len(p); {
+		// Here dst ends before a slash, which p[i] is.
+		segment := len(dst)
+		dst = append(dst, '/')
+		for i++; i < len(p) && p[i] != '/'; {
+			var n int
+			if dst, n = appendUnescaped(dst, p[i:]); n == 0 {
+				return dst[:start], false
+			}
+			i += n
+		}
+		// RFC 3986 section 5.2.4, on whole segments: "." says nothing, ".." takes the one before it away. At the end
+		// both leave a slash, which is left out in any case.
+		switch string(dst[segment:]) {
+		case "/.":
+			dst = dst[:segment]
+		case "/..":
+			dst = dst[:start+max(0, bytes.LastIndexByte(dst[start:segment], '/'))]
+		default:
+			continue
+		}
+		if i == len(p) {
+			dst = append(dst, '/')
+		}
+	}
+	if n := len(dst); n > start+1 && dst[n-1] == '/' && dst[n-2] != '/' {
+		dst = dst[:n-1]
+	}
+	return dst, true
+}
+
+// appendUnescaped appends what the first character or escape of p stands for; n is its length in p, 0 if it is
+// malformed.
+func appendUnescaped(dst, p []byte) (unescaped []byte, n int) {
+	const digits = "0123456789ABCDEF"
+	if p[0] != '%' {
+		return append(dst, p[0]), 1
+	}
+	if len(p) < 3 || class[p[1]]&class[p[2]]&isHex == 0 {
+		return dst, 0
+	}
+	hi, lo := unhex[p[1]], unhex[p[2]]
+	if c := hi<<4 | lo; class[c]&isLiteral != 0 {
+		return append(dst, c), 3
+	}
+	return append(dst, '%', digits[hi], digits[lo]), 3
+}
+
+// ValidTokens reports whether p is a list of header names as in Access-Control-Request-Headers: tokens with commas
+// between them, and white space around the commas. It borrows p until return.
+func ValidTokens(p []byte) bool {
+	for {
+		p = bytes.Trim(p, " \t")
+		n := skip(p, 0, isToken)
+		if n == 0 {
+			return false
+		}
+		rest := bytes.TrimLeft(p[n:], " \t")
+		if len(rest) == 0 {
+			return true
+		}
+		if rest[0] != ',' {
+			return false
+		}
+		p = rest[1:]
+	}
+}

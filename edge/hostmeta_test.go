@@ -1,0 +1,228 @@
+package edge
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// The examples of XEP-0156 section 3.1, without their other links.
+const (
+	exampleXRD = `<?xml version='1.0' encoding='utf-8'?>
+<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>
+  <Link rel="urn:xmpp:alt-connections:xbosh"
+        href="https://web.example.com:5280/bosh" />
+</XRD>`
+	exampleJRD = `{
+  "links": [
+    {
+      "rel": "urn:xmpp:alt-connections:xbosh",
+      "href": "https://web.example.com:5280/bosh"
+    }
+  ]
+}`
+)
+
+// readXRD is what a strict reader of XML finds: names with their namespaces, attributes and text, without white space
+// between the elements.
+func readXRD(t *testing.T, text string) (all []string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(text))
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatalf("%v in %q", err, text)
+		}
+		switch x := token.(type) {
+		case xml.StartElement:
+			all = append(all, "<"+x.Name.Space+" "+x.Name.Local)
+			for _, a := range x.Attr {
+				if a.Name.Local != "xmlns" {
+					all = append(all, a.Name.Space+" "+a.Name.Local+"="+a.Value)
+				}
+			}
+		case xml.EndElement:
+			all = append(all, "</"+x.Name.Local)
+		case xml.CharData:
+			if s := strings.TrimSpace(string(x)); s != "" {
+				all = append(all, s)
+			}
+		case xml.ProcInst:
+			all = append(all, "?"+x.Target+" "+string(x.Inst))
+		}
+	}
+}
+
+func readJRD(t *testing.T, text string) (all any) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(text))
+	if err := d.Decode(&all); err != nil {
+		t.Fatalf("%v in %q", err, text)
+	}
+	if rest, _ := io.ReadAll(d.Buffered()); len(bytes.TrimSpace(rest)) != 0 {
+		t.Fatalf("%q behind the document", rest)
+	}
+	return all
+}
+
+func TestHostMetaIsThatOfTheXEP(t *testing.T) {
+	const hostile = `https://web.example.com/a&b'c"?d=<e>&f=]]>é`
+	e, _ := one(t, func(c *Config) {
+		c.CORS = []string{listed}
+		c.PublicURLs = []PublicURL{{"example.com", "https://web.example.com:5280/bosh"}, {"hostile.example", hostile}}
+	})
+	c := connect(t, e)
+	for _, form := range []struct {
+		path, kind, example string
+		read                func(t *testing.T, text string) any
+	}{
+		{"/.well-known/host-meta", "application/xrd+xml", exampleXRD,
+			func(t *testing.T, s string) any { return readXRD(t, s) }},
+		{"/.well-known/host-meta.json", "application/json", exampleJRD, readJRD},
+	} {
+		get := func(method, path, host string) response {
+			c.send(method + " " + path + " HTTP/1.1\r\nHost: " + host + "\r\nOrigin: " + unlisted + "\r\n\r\n")
+			return c.get(method)
+		}
+		for _, host := range []string{"example.com", "EXAMPLE.com:443", "example.com.", "example.com.:5280"} {
+			r := get("GET", form.path, host).want(t, 200, "")
+			if !reflect.DeepEqual(form.read(t, r.text), form.read(t, form.example)) {
+				t.Errorf("%s of %s is\n%s", form.path, host, r.text)
+			}
+			for name, want := range map[string]string{"Content-Type": form.kind, "Access-Control-Allow-Origin": "*",
+				"Access-Control-Allow-Credentials": "", "Cache-Control": "public, max-age=600"} {
+				if got := strings.Join(r.Header.Values(name), "|"); got != want {
+					t.Errorf("%s: %s: %q, want %q", form.path, name, got, want)
+				}
+			}
+			if h := get("HEAD", form.path, host); h.StatusCode != 200 || h.text != "" ||
+				h.ContentLength != int64(len(r.text)) {
+				t.Errorf("HEAD %s: %d, length %d", form.path, h.StatusCode, h.ContentLength)
+			}
+		}
+		text := get("GET", form.path, "hostile.example").want(t, 200, "").text
+		want := strings.ReplaceAll(form.example, "https://web.example.com:5280/bosh", "URL")
+		if got := form.read(t, text); !reflect.DeepEqual(replaced(got, hostile), form.read(t, want)) {
+			t.Errorf("a URL that must be escaped: %v", got)
+		}
+		get("GET", form.path+"/?x", "example.com").want(t, 200, "xbosh")
+		get("GET", "http://example.com"+form.path, "other.example").want(t, 200, "xbosh")
+		get("GET", form.path, "other.example").want(t, 404, "Nothing here")
+		get("POST", form.path, "example.com").want(t, 405, "")
+	}
+}
+
+// What docs/discovery.md shows for a file of another web server is what the edge writes.
+func TestHostMetaOfTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../docs/discovery.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := PublicURL{"example.org", "https://chat.example.org/http-bind"}
+	for kind, body := range map[string][]byte{"xml": p.xrd(), "json": p.jrd()} {
+		if !strings.Contains(string(text), "```"+kind+"\n"+string(body)+"\n```") {
+			t.Errorf("docs/discovery.md does not have\n%s", body)
+		}
+	}
+}
+
+// replaced is v with the text old replaced by URL.
+func replaced(v any, old string) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, old, "URL")
+	case []string:
+		out := make([]string, len(v))
+		for i := range v {
+			out[i] = strings.ReplaceAll(v[i], old, "URL")
+		}
+		return out
+	case []any:
+		for i := range v {
+			v[i] = replaced(v[i], old)
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = replaced(v[k], old)
+		}
+	}
+	return v
+}
+
+// An entry without a domain is for every other; a reload changes all of it.
+func TestHostMetaOfOtherDomains(t *testing.T) {
+	e, _ := one(t, nil)
+	c := connect(t, e)
+	get := func(host string) response {
+		c.send("GET /.well-known/host-meta HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+		return c.get()
+	}
+	get("a.example").want(t, 404, "Nothing here")
+	reload(t, e, func(c *Config) {
+		c.PublicURLs = []PublicURL{{"", "https://all.example/b"}, {"A.Example.", "https://a.example/b"},
+			{"bücher.example", "https://b.example/b"}}
+	})
+	for host, url := range map[string]string{"a.example": "https://a.example/b", "b.example": "https://all.example/b",
+		"xn--bcher-kva.example:80": "https://b.example/b", "192.0.2.1:5280": "https://all.example/b",
+		"[::1]:5280": "https://all.example/b", "": "https://all.example/b",
+		strings.Repeat("a", maxDomain+1): "https://all.example/b"} {
+		get(host).want(t, 200, url)
+	}
+	reload(t, e, func(c *Config) { c.PublicURLs = []PublicURL{{"b.example", "https://b.example/new"}} })
+	get("a.example").want(t, 404, "Nothing here")
+	get("b.example").want(t, 200, "https://b.example/new")
+}
+
+// Behind a proxy the Host that arrives counts, whoever the client is.
+func TestHostMetaBehindAProxy(t *testing.T) {
+	e, _ := one(t, func(c *Config) {
+		trusting("", "")(c)
+		c.PublicURLs = []PublicURL{{"a.example", "https://a.example/b"}}
+	})
+	c := connect(t, e)
+	c.send("GET /.well-known/host-meta HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n")
+	c.get().want(t, 200, "https://a.example/b")
+}
+
+func TestPublicURLMistakes(t *testing.T) {
+	const origins = "origins: [{name: a, address: 'h:1'}]\npublic-url:\n"
+	for text, says := range map[string]string{
+		"- bosh: chat.example.org\n":                       "3:9: public-url[0].bosh: chat.example.org: give the URL",
+		"- domain: a.example\n":                            "3:3: public-url[0].bosh: : give the URL",
+		"- bosh: /http-bind\n":                             "public-url[0].bosh: /http-bind: give the URL",
+		"- bosh: ftp://h/\n":                               "public-url[0].bosh: ftp://h/: give the URL",
+		"- bosh: wss://h/ws\n":                             "public-url[0].bosh: wss://h/ws: WebSocket is not served",
+		"- bosh: https://u@h/\n":                           "without user",
+		"- bosh: https://h/#a\n":                           "without user, fragment",
+		"- bosh: 'https://h/?a b'\n":                       "white space",
+		"- {domain: 'a:1', bosh: 'https://h/'}\n":          "3:12: public-url[0].domain: a:1: give an XMPP domain",
+		"- {domain: 'a/b', bosh: 'https://h/'}\n":          "public-url[0].domain: a/b: give an XMPP domain",
+		"- {bosh: 'https://h/'}\n- {bosh: 'https://i/'}\n": "public-url[1].domain: : it is there already",
+		"- {domain: a, bosh: 'https://h/'}\n- {domain: A, bosh: 'https://i/'}\n": "domain: a: it is there already",
+		"- {domain: a, websocket: 'wss://h/'}\n":                                 "unknown key",
+		"  a: b\n":                                                               "give a list of entries",
+	} {
+		cfg, file, err := parseFile("f", origins+text)
+		if err == nil {
+			cfg = cfg.WithDefaults()
+			err = file.Explain(cfg.Validate())
+		}
+		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "config: f:") {
+			t.Errorf("%q: %v, want %q", text, err, says)
+		}
+	}
+	c := Config{PublicURLs: make([]PublicURL, maxPublicURLs+1),
+		Origins: []Origin{{Name: "a", Address: "h:1"}}}.WithDefaults()
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "at most 1000") {
+		t.Errorf("too many: %v", err)
+	}
+}
