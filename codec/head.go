@@ -92,6 +92,22 @@ func skipEmptyLines(p []byte) (start int, ok bool, err *Error) {
 	return 0, false, nil
 }
 
+// EmptyLines returns how many bytes of empty lines p begins with. A CR at the end of p counts as the first half of one.
+// It returns 0 if there are more lines than a client may send at once, which ParseHead refuses.
+func EmptyLines(p []byte) (n int) {
+	for ; n < len(p) && p[n] == '\r'; n += 2 {
+		switch {
+		case n == 2*maxEmptyLines:
+			return 0
+		case n+1 == len(p):
+			return n + 1
+		case p[n+1] != '\n':
+			return n
+		}
+	}
+	return n
+}
+
 // notHTTP recognises from its first bytes what will never become a head: TLS (0x16), anything else that no method
 // begins with, and the preface of HTTP/2 (RFC 9113 section 3.4). Their senders would wait for an answer. wait: what
 // there is of the preface could still become something else.

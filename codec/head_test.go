@@ -160,3 +160,24 @@ func BenchmarkParseHead(b *testing.B) {
 		})
 	}
 }
+
+// TestEmptyLines: for all texts of CR, LF and another byte, EmptyLines counts what ParseHead skips in front of a
+// request line, and what it waits behind.
+func TestEmptyLines(t *testing.T) {
+	var text func(p []byte)
+	text = func(p []byte) {
+		n := EmptyLines(p)
+		start, ok, err := skipEmptyLines(p)
+		switch {
+		case err == ErrEmptyLines && n != 0, ok && n != start, !ok && err == nil && n != len(p),
+			err != nil && err != ErrEmptyLines && (n%2 != 0 || p[n] == 'P'):
+			t.Fatalf("%q: %d, want %d, %v, %v", p, n, start, ok, err)
+		}
+		if len(p) < 2*maxEmptyLines+2 {
+			for _, c := range []byte("\r\nP") {
+				text(append(p[:len(p):len(p)], c))
+			}
+		}
+	}
+	text(nil)
+}

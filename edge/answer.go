@@ -19,7 +19,7 @@ type fixed struct {
 	pages    map[string]*document
 	hostMeta *hostMeta // nil: not configured
 	notFound, method, readOnly, encoding,
-	lengthRequired, timeout document
+	lengthRequired, late document
 	errors  map[*codec.Error]*document
 	refusal []byte // the whole response to a client that is one too many
 }
@@ -41,8 +41,9 @@ func newFixed(cfg *Config) *fixed {
 		readOnly:       plain(405, "This page can only be read.", "Allow: GET, HEAD"),
 		encoding:       plain(415, "Send the body without a Content-Encoding.", "Accept-Encoding: identity"),
 		lengthRequired: plain(411, "A POST needs a Content-Length or chunked coding."),
-		timeout:        plain(408, "The request did not come in time."),
-		errors:         map[*codec.Error]*document{},
+		// Not 408: the rest may have been a session's request, which its client sends again after 503, and only then.
+		late:   plain(503, "The request did not come in time.", retryAfter),
+		errors: map[*codec.Error]*document{},
 	}
 	for path, p := range cfg.Pages {
 		f.pages[path] = &document{body: p.Body, head: codec.NewResponseHead(200, "Content-Type: "+p.ContentType,
@@ -132,8 +133,9 @@ func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
 
 // tooLate answers a request that did not come in time. It reads again what has come of it.
 func (w *worker) tooLate(c uint32, s *table.Conn) {
+	w.head = codec.Head{} // ParseHead leaves it alone if nothing can be said yet
 	_, _ = codec.ParseHead(&w.head, w.r.Kept(c), 0, &w.limits)
-	w.refuseOwn(c, s, &w.fixed.timeout)
+	w.refuseOwn(c, s, &w.fixed.late)
 }
 
 // condition names what a terminal binding condition says (XEP-0124 section 17.2), with the status that clients without

@@ -56,6 +56,7 @@ type Config struct {
 	Reactors         int      // 0: one a core, or as many as descriptor tables need
 	DescriptorTables string   // auto, on, off
 	MaxConnections   int      // over all reactors
+	BodyRate         int      // bytes a second of a body that takes longer than BodyTimeout
 	MaxPipelined     int      // requests of one connection under way at once
 	MaxHeadLineBytes int      // bytes
 	MaxHeaderBytes   int      // bytes, all header lines together
@@ -81,7 +82,7 @@ type Config struct {
 	AddressRequestBurst    int
 
 	HeadTimeout     time.Duration // from a request's first byte to the end of its head
-	BodyTimeout     time.Duration // from there to the end of its body
+	BodyTimeout     time.Duration // from there to the end of its body, or to its next part of BodyRate times this
 	IdleTimeout     time.Duration // a kept-alive connection without a request
 	HoldTimeout     time.Duration // a held request; must exceed every session's wait
 	WriteTimeout    time.Duration // a reply of which no byte leaves
@@ -113,6 +114,7 @@ const (
 
 	DefaultHeadTimeout  = 10 * time.Second
 	DefaultBodyTimeout  = 30 * time.Second
+	DefaultBodyRate     = 500               // bytes a second: half of what a bad mobile network carries
 	DefaultIdleTimeout  = 150 * time.Second // a client's other socket idles for up to `wait`, which is 60 s and more
 	DefaultHoldTimeout  = 330 * time.Second // ejabberd holds for at most 300 s
 	DefaultWriteTimeout = 30 * time.Second
@@ -152,6 +154,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.AddressRequestBurst, burstSeconds*c.AddressRequestRate)
 	set(&c.HeadTimeout, DefaultHeadTimeout)
 	set(&c.BodyTimeout, DefaultBodyTimeout)
+	set(&c.BodyRate, DefaultBodyRate)
 	set(&c.IdleTimeout, DefaultIdleTimeout)
 	set(&c.HoldTimeout, DefaultHoldTimeout)
 	set(&c.WriteTimeout, DefaultWriteTimeout)

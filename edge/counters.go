@@ -26,8 +26,8 @@ const (
 	LinkFull                             // 503 because a link was above its high-water mark
 	TableFull                            // 503 because no hold was free
 	TooLarge                             // 413 because the origin takes less
-	HeadTimeouts                         // 408
-	BodyTimeouts                         // 408
+	HeadTimeouts                         // 503
+	BodyTimeouts                         // 503
 	IdleTimeouts                         // idle connections closed
 	WriteStalls                          // connections closed because no byte left
 	ContentOverflow                      // content types beyond what is remembered

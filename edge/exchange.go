@@ -11,6 +11,10 @@ import (
 // exchange looks at the one request at the start of p. n is its length; 0: it is not whole, and need is the least
 // length of p that can bring it further.
 func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
+	if phase(s.Phase) == phaseIdle && s.Scanned != 0 {
+		w.refuseHTTP(c, s, codec.ErrBareCR)
+		return len(p), 0
+	}
 	scanned := 0
 	if phase(s.Phase) == phaseHead {
 		scanned = int(s.Scanned)

@@ -140,6 +140,6 @@ func TestHalfARequestBehindAHold(t *testing.T) {
 	c.send(text[:20])
 	buffered(t, e)
 	e.Advance(101)
-	c.get().want(t, 408, "")
+	c.get().want(t, 503, "")
 	c.closed()
 }

@@ -157,9 +157,9 @@ func TestFailureTooLargeOrTooSlow(t *testing.T) {
 		ticks      int
 		status     int
 	}{
-		{"slow head", "POST /http-bind HTTP/1.1\r\nHos", 101, 408},
-		{"slow body", "POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n<bo", 301, 408},
-		{"slow chunk", "POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<bo", 301, 408},
+		{"slow head", "POST /http-bind HTTP/1.1\r\nHos", 101, 503},
+		{"slow body", "POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n<bo", 301, 503},
+		{"slow chunk", "POST /http-bind HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<bo", 301, 503},
 		{"long line", "POST /" + strings.Repeat("x", 5000) + " HTTP/1.1\r\nHost: h\r\n\r\n", 0, 414},
 		{"long headers", "POST /http-bind HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 20000) + "\r\n\r\n",
 			0, 431},

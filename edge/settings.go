@@ -3,6 +3,7 @@ package edge
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"megaphone/codec"
 	"megaphone/loop"
@@ -17,6 +18,7 @@ type settings struct {
 	times     times
 	fixed     *fixed
 	admission *admission
+	leastGain int // bytes of a body that must come in times.body
 	places    []place
 	waiting   bool   // a name among the origins has not been found yet
 	tags      bool   // session IDs end with the tag of their node
@@ -38,7 +40,8 @@ type place struct {
 func newSettings(cfg Config, places []place, waiting bool) *settings {
 	return &settings{
 		cfg: cfg, fixed: newFixed(&cfg), admission: newAdmission(&cfg),
-		places: places, waiting: waiting, tags: wantsTags(&cfg),
+		leastGain: cfg.BodyRate * int(cfg.BodyTimeout/time.Millisecond) / 1000,
+		places:    places, waiting: waiting, tags: wantsTags(&cfg),
 		limits: codec.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
 			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
 		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),

@@ -18,6 +18,7 @@ const maxPooledBytes = 16 << 10
 type buffer struct {
 	*bytebufferpool.ByteBuffer
 	need   int // input: the least length at which the owner can make progress
+	seen   int // input: its length when Gained was called last
 	sent   int // output: bytes of it that have left
 	billed int // what of it counts in bytes
 	link   bool

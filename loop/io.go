@@ -149,6 +149,7 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 	default:
 		b := r.bufs.at(s.In)
 		b.B = b.B[:copy(b.B, rest)]
+		b.seen = max(b.seen-consumed, 0)
 	}
 	again := need == Again
 	if again {
@@ -158,6 +159,19 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 	if r.bill(c, s.In) && again {
 		r.makeReady(c)
 	}
+}
+
+// Gained returns how many bytes of input have been kept for connection c since the previous call; since the first one
+// that was kept, if there was none. An owner that waits for the rest of its input learns from it how fast that comes.
+func (r *Reactor) Gained(c uint32) int {
+	s := r.conns.At(c)
+	if s.In == 0 {
+		return 0
+	}
+	b := r.bufs.at(s.In)
+	n := len(b.B) - b.seen
+	b.seen = len(b.B)
+	return n
 }
 
 // Write sends head and then body on connection c: at once if the socket takes them, else as it does. It borrows
