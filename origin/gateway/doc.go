@@ -17,9 +17,9 @@
 // One request at a time on a socket, never a second one behind it: ejabberd's HTTP server answers those with 400. A
 // request is sent in one write, with a Content-Length, and never chunked. The reply may have any form that HTTP/1.1
 // and 1.0 know; fasthttp reads it. Its status is kept, and its body if it is a BOSH <body>. Pages are not delivered:
-// with 502 to 504 they are a proxy's word that there is no server behind it, and become 503; other errors keep their
-// status and lose the page; a page with 200, or a redirection, becomes 502, and is logged, as the URL is wrong most
-// likely.
+// with 502 to 504 they are a proxy's word that there is no server behind it, and become 503; so do 408, 425 and, in a
+// session, 429, because clients take a 4xx for the end of the session; other errors keep their status and lose the
+// page; a page with 200, or a redirection, becomes 502, and is logged, as the URL is wrong most likely.
 //
 // An endpoint closes idle sockets at its pleasure. A socket that has been closed is found out before it is used. When
 // it is closed just as a request is on its way, the request is sent again, once, on a fresh socket: a request of a

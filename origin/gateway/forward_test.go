@@ -139,7 +139,17 @@ func TestStatusesAndPages(t *testing.T) {
 		{200, "<b:body xmlns:b='http://jabber.org/protocol/httpbind'/>", 200,
 			"<b:body xmlns:b='http://jabber.org/protocol/httpbind'/>"},
 		{200, "", 200, ""},
+		{201, terminate, 200, terminate},
+		{203, terminate, 200, terminate},
+		{204, "", 502, ""},
 		{400, terminate, 400, terminate},
+		{400, page, 400, ""},
+		{408, "", 503, ""},
+		{408, page, 503, ""},
+		{413, page, 413, ""},
+		{425, page, 503, ""},
+		{429, page, 503, ""},
+		{429, terminate, 429, terminate},
 		{403, "", 403, ""},
 		{404, terminate, 404, terminate},
 		{404, page, 404, ""},
@@ -163,9 +173,19 @@ func TestStatusesAndPages(t *testing.T) {
 			t.Errorf("%d %q: got %+v, want %d %q", c.status, c.body, got, c.want, c.get)
 		}
 	}
-	if s := r.stats(); s.NoneBehind != 3 || s.NotBOSH != 8 || s.Answered != 10 {
+	if s := r.stats(); s.NoneBehind != 3 || s.NotBOSH != 9 || s.Answered != 19 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// TestTooManyCreations: a creation that comes too often is refused as such.
+func TestTooManyCreations(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	id := r.post("<body rid='1' to='example.org' ver='1.6' " + ns + "/>")
+	e.next().answer(429, "<html>too many</html>")
+	r.want(id, 429, "")
 }
 
 // TestOneRequestASocket sends many requests at once, again and again: asked.reply fails when a socket has brought two.

@@ -21,6 +21,9 @@ const (
 func (c *call) read(status int, body []byte, tags bool) fate {
 	var b codec.Body
 	err := codec.ParseReplyBody(&b, body)
+	if err == nil && status/100 == 2 {
+		status = 200 // Strophe.js takes no other for a reply, and loses what is in it
+	}
 	c.status, c.body = status, nil
 	switch {
 	case status < 200 || status > 599:
@@ -42,11 +45,21 @@ func (c *call) read(status int, body []byte, tags bool) fate {
 	case noneBehind(status):
 		c.status = statusUnavailable
 		return fateNoneBehind
-	case status >= 400, status < 300 && len(body) == 0:
+	case c.passes(status):
+		c.status = statusUnavailable
+		return fateAnswered
+	case status >= 400, status == 200 && len(body) == 0:
 		return fateAnswered
 	}
 	c.status = statusBadGateway // a page, or a redirection, which no BOSH client follows
 	return fateNotBOSH
+}
+
+// passes reports whether a status without a BOSH body is a fault that may pass, from a web server before the endpoint:
+// a client that waited too long or came too often. Clients take any 4xx for the end of the session, and there need not
+// be one; a creation that comes too often has none to lose, as with the limits of an edge.
+func (c *call) passes(status int) bool {
+	return status == 408 || status == 425 || status == 429 && !c.creation
 }
 
 // withoutSID takes the attribute out of a tag, given where its value is. It moves what stands before it, and returns a
