@@ -138,7 +138,7 @@ func TestUnknownOriginHasAnyCORS(t *testing.T) {
 	c.send("GET")
 	buffered(t, e)
 	e.Advance(101)
-	if h := c.get().want(t, 408, "").Header; h.Get("Access-Control-Allow-Origin") != "*" {
+	if h := c.get().want(t, 503, "").Header; h.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("a late line: %v", h)
 	}
 }

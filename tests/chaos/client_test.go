@@ -264,7 +264,7 @@ func (l *line) insist(text string) (string, error) {
 		case err == nil && status == 200 && recoverablePattern.MatchString(body): // it is sent again
 		case err == nil && status == 200:
 			return body, nil
-		case err == nil && status < 500 && status != 408:
+		case err == nil && status < 500:
 			return "", fmt.Errorf("%w: %d %s", errOver, status, body)
 		}
 		l.resent.Add(1)
