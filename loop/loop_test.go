@@ -54,6 +54,41 @@ func TestShortWritesAreFinished(t *testing.T) {
 	receive(t, flushed)
 }
 
+// What was kept before and what is consumed do not count as gained.
+func TestGained(t *testing.T) {
+	gained, seen := make(chan int, 1), make(chan int, 8)
+	var conn uint32
+	g := start(t, Config{}, func(r *Reactor, h *testHandler) {
+		h.data = func(c uint32, p []byte) (int, int) {
+			conn = c
+			seen <- len(p)
+			return bytes.LastIndexByte(p, '.') + 1, 0
+		}
+	})
+	gains := func() int {
+		g.Do(func(r *Reactor, _ Handler) { gained <- r.Gained(conn) })
+		return receive(t, gained)
+	}
+	c := dial(t, g)
+	for _, step := range []struct {
+		text       string
+		kept, gain int
+	}{
+		{"abc", 3, 3}, {"de", 5, 2}, {"fg.", 8, 0}, {"x", 1, 1}, {"yz.uvw", 7, 3}, {"u", 4, 1}, {"vw.a", 8, 1},
+	} {
+		send(t, c, step.text)
+		if n := receive(t, seen); n != step.kept {
+			t.Fatalf("%q: %d bytes delivered, want %d", step.text, n, step.kept)
+		}
+		if n := gains(); n != step.gain {
+			t.Fatalf("%q: gained %d, want %d", step.text, n, step.gain)
+		}
+		if n := gains(); n != 0 {
+			t.Fatalf("%q: gained %d again", step.text, n)
+		}
+	}
+}
+
 func TestSlowReaderIsCutOff(t *testing.T) {
 	closed := make(chan Cause, 1)
 	g := start(t, Config{MaxOutputBytes: 64 << 10}, func(r *Reactor, h *testHandler) {
