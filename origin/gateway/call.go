@@ -15,15 +15,16 @@ import (
 type fate uint8
 
 const (
-	fateAnswered    fate = iota // there is a reply to deliver
-	fateNotBOSH                 // there was one, which no BOSH client could read
-	fateNoneBehind              // a proxy says that its server is away
-	fateUnreachable             // no connection
-	fateBroken                  // the connection ended before the whole reply
-	fateLate                    // no reply in time
-	fateTooLarge                // a reply longer than it may be
-	fateAborted                 // nobody waits for it any more
-	fates           = iota
+	fateAnswered     fate = iota // there is a reply to deliver
+	fateNotBOSH                  // there was one, which no BOSH client could read
+	fateNoneBehind               // a proxy says that its server is away
+	fateUnreachable              // no connection
+	fateBroken                   // the connection ended before the whole reply
+	fateLate                     // no reply in time
+	fateTooLarge                 // a reply longer than it may be
+	fateHeadTooLarge             // a reply with a head longer than it may be
+	fateAborted                  // nobody waits for it any more
+	fates            = iota
 )
 
 // call is a request that is forwarded.
@@ -49,6 +50,8 @@ type call struct {
 	status   int
 	body     []byte // borrowed from response, mostly
 	response *fasthttp.Response
+
+	headBytes int // of the reply, when they are too many
 }
 
 // newWire builds the request in one piece: the copy of it that is sent, and sent again when the socket was stale. The

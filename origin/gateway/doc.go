@@ -46,6 +46,7 @@
 //	it ends before the whole reply              503                     closed
 //	no reply within ResponseTimeout             504                     closed
 //	a reply longer than MaxReplyBytes           502                     closed
+//	a reply's head longer than MaxHeadBytes     502                     closed
 //	endpoint down, expected back                503                     none
 //	endpoint down for longer                    remote-connection-failed
 //	a session ID with the tag of no endpoint    item-not-found
@@ -71,7 +72,7 @@
 // Sockets: MaxSockets, idle ones and those being connected included; by default what RLIMIT_NOFILE leaves of
 // ReservedDescriptors. When all are in use a request gets 503 at once; idle ones make room. Bytes of requests under
 // way: MaxBufferedBytes. Each reply: MaxReplyBytes; replies are in memory from their first byte until the engine's
-// next turn. Heads of replies: 8 KiB. Time: ConnectTimeout, ResponseTimeout. Probes: one for each endpoint at a time.
+// next turn. Heads of replies: MaxHeadBytes. Time: ConnectTimeout, ResponseTimeout. Probes: one for each endpoint at a time.
 //
 // # Cost
 //

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"log/slog"
 	"sync"
@@ -36,10 +37,12 @@ type Gateway struct {
 	clock     atomic.Int64   // now, for goroutines
 	done      completions
 
+	largeReaders sync.Pool // of *bufio.Reader, for replies with long heads
+
 	// The engine's.
 	now     int64 // ms
 	nextJob int64
-	nextOdd int64
+	nextOdd [fates]int64                    // ms, when the next record of that kind may be
 	calls   map[*link.Link]map[uint64]*call // that are to be answered
 	orphans map[*call]struct{}              // that nobody waits for, and that have not ended
 	bytes   int                             // of wires
@@ -74,6 +77,7 @@ func New(cfg Config) (*Gateway, error) {
 		calls:   map[*link.Link]map[uint64]*call{},
 		orphans: map[*call]struct{}{},
 	}
+	g.largeReaders.New = func() any { return bufio.NewReaderSize(nil, cfg.MaxHeadBytes) }
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g, nil
 }
@@ -271,7 +275,8 @@ func (g *Gateway) settle(c *call) {
 	case fateNotBOSH:
 		g.trust(e)
 		g.odd(c)
-	case fateTooLarge:
+	case fateTooLarge, fateHeadTooLarge:
+		g.trust(e)
 		status = statusBadGateway
 		g.odd(c)
 	case fateLate:
@@ -294,17 +299,21 @@ func (g *Gateway) settle(c *call) {
 
 // odd says in the log that an endpoint says what cannot be delivered, now and then.
 func (g *Gateway) odd(c *call) {
-	if g.now < g.nextOdd {
+	if g.now < g.nextOdd[c.fate] {
 		return
 	}
-	g.nextOdd = g.now + logInterval
-	if c.fate == fateTooLarge {
-		g.log.Warn("an endpoint's reply is too long", "url", c.endpoint.url, "max_reply_bytes", g.cfg.MaxReplyBytes)
-		return
+	g.nextOdd[c.fate] = g.now + logInterval
+	switch url := c.endpoint.url; c.fate {
+	case fateTooLarge:
+		g.log.Warn("an endpoint's reply is too long", "url", url, "max_reply_bytes", g.cfg.MaxReplyBytes)
+	case fateHeadTooLarge:
+		g.log.Warn("an endpoint's reply has too long a head", "url", url, "head_bytes", c.headBytes,
+			"max_reply_head_bytes", g.cfg.MaxHeadBytes)
+	default:
+		page := c.response.Body()
+		g.log.Warn("an endpoint's reply is not BOSH: is the URL right?", "url", url,
+			"status", c.response.StatusCode(), "begins", string(page[:min(len(page), 80)]))
 	}
-	page := c.response.Body()
-	g.log.Warn("an endpoint's reply is not BOSH: is the URL right?", "url", c.endpoint.url,
-		"status", c.response.StatusCode(), "begins", string(page[:min(len(page), 80)]))
 }
 
 // Close aborts what is under way and returns when nothing is left of it. It is called when Server.Run has ended.

@@ -29,6 +29,7 @@ type Stats struct {
 	Broken      int64 // with a connection that ended before the whole reply,
 	Late        int64 // with none in time,
 	TooLarge    int64 // with one that was longer than it may be,
+	LargeHead   int64 // with one whose head was longer than it may be,
 	Aborted     int64 // or not at all
 
 	Probes int64 // of endpoints that were in doubt or down
@@ -38,7 +39,7 @@ type Stats struct {
 // ended is the counter for a fate.
 func (s *Stats) ended(f fate) *int64 {
 	return [fates]*int64{&s.Answered, &s.NotBOSH, &s.NoneBehind, &s.Unreachable, &s.Broken, &s.Late, &s.TooLarge,
-		&s.Aborted}[f]
+		&s.LargeHead, &s.Aborted}[f]
 }
 
 // published is the copy of Stats that other goroutines may read.
