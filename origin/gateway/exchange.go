@@ -50,7 +50,12 @@ func (g *Gateway) exchange(c *call, s *socket) {
 		return
 	}
 	// An endpoint may answer before it has read everything, and close. So a failure to send is not the end yet.
-	if _, err := s.conn.Write(c.wire); !c.wrote(err == nil) {
+	_, err := s.conn.Write(c.wire)
+	more, followed := c.wrote(err == nil, g.micros())
+	if followed {
+		g.tell(func(d *completions) { d.sent = append(d.sent, c) }, c)
+	}
+	if !more {
 		g.fail(c, s, fateAborted)
 		return
 	}
@@ -136,7 +141,7 @@ func (g *Gateway) receive(c *call, s *socket) {
 		} else {
 			g.pool.drop(s)
 		}
-		g.end(c, c.read(resp.StatusCode(), resp.Body(), len(g.endpoints) > 1))
+		g.end(c, g.read(c, resp.StatusCode(), resp.Body()))
 		return
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		g.fail(c, s, fateTooLarge)
@@ -160,15 +165,22 @@ func measureHead(r *bufio.Reader) (n int) {
 	return n
 }
 
-// end hands a call over to the engine, which is asked for a turn if this is the first one for it.
+// end hands a call over to the engine.
 func (g *Gateway) end(c *call, f fate) {
 	c.fate = f
-	g.done.mu.Lock()
-	g.done.calls = append(g.done.calls, c)
-	first := len(g.done.calls) == 1
-	g.done.mu.Unlock()
+	c.answeredAt = g.micros()
+	g.tell(func(d *completions) { d.calls = append(d.calls, c) }, c)
+	g.running.Done()
+}
+
+// tell adds to the completions, and asks the engine for a turn if this is the first one for it.
+func (g *Gateway) tell(add func(*completions), c *call) {
+	d := &g.done
+	d.mu.Lock()
+	first := len(d.calls)+len(d.sent) == 0
+	add(d)
+	d.mu.Unlock()
 	if first {
 		c.link.Wake()
 	}
-	g.running.Done()
 }

@@ -2,13 +2,14 @@ package gateway
 
 import "sync"
 
-// Stats counts what a gateway has seen. Sockets, Idle, UnderWay, Bytes and Down are as of now; the others only grow.
+// Stats counts what a gateway has seen. Sockets to Sessions are as of now; the others only grow.
 type Stats struct {
 	Sockets  int64 // open, or being connected
 	Idle     int64 // of those, without a request
 	UnderWay int64 // requests
 	Bytes    int64 // of requests under way
 	Down     int64 // endpoints
+	Sessions int64 // whose requests are kept in order
 
 	Requests int64 // of any kind
 	Gone     int64 // aborted, because the client or the link went away
@@ -31,6 +32,11 @@ type Stats struct {
 	TooLarge    int64 // with one that was longer than it may be,
 	LargeHead   int64 // with one whose head was longer than it may be,
 	Aborted     int64 // or not at all
+
+	Queued     int64 // requests that waited for their predecessors, or for those to be read
+	Unpreceded int64 // of those, how many were sent without
+	Fenced     int64 // replies that waited for the one before them to leave over another link
+	Overtaken  int64 // replies that waited for those before them in vain
 
 	Probes int64 // of endpoints that were in doubt or down
 	Downs  int64 // endpoints that were found down
@@ -60,6 +66,7 @@ func (g *Gateway) publish() {
 	s := &g.stats
 	open, idle := g.pool.count()
 	s.Sockets, s.Idle, s.Bytes, s.UnderWay, s.Down = int64(open), int64(idle), int64(g.bytes), 0, 0
+	s.Sessions = int64(len(g.order.sessions))
 	for _, e := range g.endpoints {
 		s.UnderWay += int64(e.held)
 		if e.health == healthDown {
