@@ -2,39 +2,25 @@ package gateway
 
 import "math"
 
-// The requests of a session are sent to the endpoint in the order of their rids, and its replies leave in that order.
-//
-// A client has two sockets or more, so that its requests may come over several links. Each takes a socket of its own to
-// the endpoint, whose server may read those in any order: ejabberd has a process for each. Its BOSH engine keeps a
-// request that comes before its predecessor, and then forgets it when the predecessor has nothing to answer, so that
-// the session stalls.
-//
-// So a request waits until its predecessor has been sent, and then until the predecessor was answered, or an older
-// request was answered because of it, or it had a head start of some milliseconds: there is no other sign by which the
-// server would show that it has read it. When the predecessor is missing, the request waits for it, but not for long:
-// the server behind may know better. A request of which the predecessor was refused is refused as well; the client
-// sends both again.
-//
-// A reply waits for those to older requests that the endpoint still has, but not for long: they may have nothing to
-// say. One with payload that must follow another one, which left on another link, waits until that one has left the
-// edge (link.Link.Fence).
+// The requests of a session are sent to its endpoint in the order of their rids, and their replies leave in that order:
+// see the package's documentation.
 const (
-	// A request that is sent is ahead of its successor by headStartFactor times as long as its endpoint has lately taken
-	// to read one, within these bounds. ejabberd 23.01 turns pairs round that are up to 2 ms apart, and most of those
-	// that are sent at once, when the first one comes over a fresh socket.
+	// A request that is sent is ahead of its successor by headStartFactor times as long as its endpoint has lately
+	// taken to read one, within these bounds. ejabberd 23.01 turns pairs round that are up to 2 ms apart, and most of
+	// those that are sent at once if the first one comes over a fresh socket.
 	headStartFactor    = 4
 	minHeadStartMicros = 10_000
 	maxHeadStartMicros = 100_000
-	// patienceMillis is how long a request waits for its predecessor, and a reply for its predecessor's. A predecessor on
-	// its way comes in a few milliseconds; on a busy machine it takes tens.
+	// patienceMillis is how long a request waits for its predecessor, and a reply for its predecessor's. A predecessor
+	// on its way comes in a few milliseconds; on a busy machine it takes tens.
 	patienceMillis = 200
-	// strangerMillis is how long a request waits for older ones when its predecessor is not known, or cannot be any that
-	// is still on its way: it is the first one of its session after a restart, or beyond the session's window.
+	// strangerMillis is how long a request waits for older ones when its predecessor is not known, or cannot be any
+	// that is still on its way: it is the first one seen of its session, or beyond the session's window.
 	strangerMillis = 10
 	// fenceMillis is how long a reply waits for one before it to leave the edge.
 	fenceMillis = 1000
-	// maxOrdered bounds the requests of a session that wait, or have no reply. Those beyond go as they come; clients have
-	// two, and a few that they have sent again.
+	// maxOrdered bounds the requests of a session that wait, or have no reply. Those beyond go as they come; clients
+	// have two, and a few that they have sent again.
 	maxOrdered = 16
 	// maxIdleMillis is how long a session without requests is remembered: longer than most may be without one.
 	maxIdleMillis = 300_000

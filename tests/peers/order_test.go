@@ -42,10 +42,10 @@ func TestTwoRequestsAtOnce(t *testing.T) {
 }
 
 // TestTwoRequestsAtOnceByGateway is the same with the gateway, and with pairs that are a session's first: a poll and a
-// log-in. A pair has stalled when its stanza is not answered within seconds. At ejabberd itself every tenth pair stalls,
-// and every second one if it comes over new connections.
+// log-in. A pair has stalled when its stanza is not answered within seconds. At ejabberd itself every tenth pair
+// stalls, and every second one if it comes over new connections.
 func TestTwoRequestsAtOnceByGateway(t *testing.T) {
-	const sessions, talking, rounds = 200, 20, 10 // in those that talk there are later pairs
+	const sessions, talking, rounds = 200, 20, 10 // those that talk have later pairs
 	withEach(t, func(t *testing.T, s server) {
 		file, _ := secretFile(t)
 		g := serveGateway(t, file, s.url())
