@@ -38,7 +38,7 @@
 //
 // So a request waits until its predecessor has been sent, and then until there is a sign that the endpoint has read it:
 // its answer, or the empty answer to an older request that was held until then. Without a sign the predecessor has a
-// head start, of 10 ms at least and four times of what the endpoint has lately taken to read a request. A request whose
+// head start, of 25 ms at least and four times of what the endpoint has lately taken to read a request. A request whose
 // predecessor is missing waits for it, for 200 ms at most; then the endpoint may judge. One that is beyond the
 // session's window, or the first one that is seen of its session, waits for 10 ms only. The predecessor is known from
 // the session's creation on. A request behind one that could not be sent, or failed, gets 503 as well: the client sends

@@ -9,7 +9,7 @@ const (
 	// taken to read one, within these bounds. ejabberd 23.01 turns pairs round that are up to 2 ms apart, and most of
 	// those that are sent at once if the first one comes over a fresh socket.
 	headStartFactor    = 4
-	minHeadStartMicros = 10_000
+	minHeadStartMicros = 25_000
 	maxHeadStartMicros = 100_000
 	// patienceMillis is how long a request waits for its predecessor, and a reply for its predecessor's. A predecessor
 	// on its way comes in a few milliseconds; on a busy machine it takes tens.

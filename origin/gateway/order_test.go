@@ -476,6 +476,9 @@ func (r *orderRig) want(what ...string) {
 	r.log = nil
 }
 
+// headStart is what a request is ahead of its successor where nothing is known of the endpoint, in milliseconds.
+const headStart = minHeadStartMicros / 1000
+
 // TestOrderOfRequests plays what may come in which order, and when it is sent. The session begins with rid 100.
 func TestOrderOfRequests(t *testing.T) {
 	for name, play := range map[string]func(r *orderRig){
@@ -483,7 +486,7 @@ func TestOrderOfRequests(t *testing.T) {
 			r.request(0, 101)
 			r.want("send 101")
 			r.request(1, 102)
-			r.pass(9)
+			r.pass(headStart - 1)
 			r.want()
 			r.pass(1)
 			r.want("send 102")
@@ -511,7 +514,7 @@ func TestOrderOfRequests(t *testing.T) {
 			r.request(0, 103)
 			r.pass(strangerMillis)
 			r.want("send 102")
-			r.pass(10)
+			r.pass(headStart)
 			r.want("send 103")
 		},
 		"beyond the window, alone": func(r *orderRig) {
@@ -534,7 +537,7 @@ func TestOrderOfRequests(t *testing.T) {
 			r.request(0, 101)
 			r.request(1, 101)
 			r.want("send 101")
-			r.pass(10)
+			r.pass(headStart)
 			r.want("send 101")
 		},
 		"an older one again": func(r *orderRig) {
@@ -577,7 +580,7 @@ func TestOrderOfRequests(t *testing.T) {
 			r.request(0, 102)
 			r.want()
 			r.request(0, 101)
-			r.pass(10)
+			r.pass(headStart)
 			r.want("send 101", "send 102")
 		},
 		"predecessor takes long to be sent": func(r *orderRig) {
@@ -587,7 +590,7 @@ func TestOrderOfRequests(t *testing.T) {
 			r.pass(2000)
 			r.want("send 101")
 			r.write(c)
-			r.pass(9)
+			r.pass(headStart - 1)
 			r.want()
 			r.pass(1)
 			r.want("send 102")
@@ -608,7 +611,7 @@ func TestOrderOfRequests(t *testing.T) {
 			c.fate = fateAborted
 			r.o.ended(c)
 			r.want("send 101")
-			r.pass(10)
+			r.pass(headStart)
 			r.want("send 102")
 		},
 		"last words in the wrong order": func(r *orderRig) {
@@ -616,7 +619,7 @@ func TestOrderOfRequests(t *testing.T) {
 			c.over = true
 			r.o.quit(c, true)
 			r.request(0, 101)
-			r.pass(10)
+			r.pass(headStart)
 			r.want("send 101", "send 102")
 		},
 		"released while it waits": func(r *orderRig) {
