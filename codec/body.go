@@ -13,6 +13,7 @@ const maxAttributes = 64
 // and white space are kept. They borrow from the parsed bytes and are valid as long as those; nil means absent.
 type Body struct {
 	SID, To, Type, Content, Ver, Wait, Hold []byte
+	Requests, Condition                     []byte // an origin's
 
 	RID              uint64
 	HasRID           bool
@@ -115,6 +116,10 @@ func parseTag(b *Body, p []byte) (rid []byte, err *BodyError) {
 			b.Wait = value
 		case "hold":
 			b.Hold = value
+		case "requests":
+			b.Requests = value
+		case "condition":
+			b.Condition = value
 		case "xmlns":
 			if prefix == nil {
 				namespace = value

@@ -33,7 +33,8 @@ func describeBody(b *Body, p []byte) string {
 	for _, a := range []struct {
 		name  string
 		value []byte
-	}{{"to", b.To}, {"type", b.Type}, {"content", b.Content}, {"ver", b.Ver}, {"wait", b.Wait}, {"hold", b.Hold}} {
+	}{{"to", b.To}, {"type", b.Type}, {"content", b.Content}, {"ver", b.Ver}, {"wait", b.Wait}, {"hold", b.Hold},
+		{"requests", b.Requests}, {"condition", b.Condition}} {
 		if a.value != nil {
 			fmt.Fprintf(&s, " %s=%s", a.name, a.value)
 		}
@@ -72,9 +73,10 @@ var clientBodies = []bodyCase{
 		"sid='5d3cc8d6a4bd9dcb' wait='60' requests='2' inactivity='30' hold='1' ver='1.11' from='localhost' " +
 		"secure='true' authid='14' xmlns:xmpp='urn:xmpp:xbosh' " +
 		"xmlns:stream='http://etherx.jabber.org/streams' xmpp:version='1.0'>" +
-		"<stream:features/></body>", want: "0 sid=5d3cc8d6a4bd9dcb ver=1.11 wait=60 hold=1 |<stream:features/></body>"},
+		"<stream:features/></body>", want: "0 sid=5d3cc8d6a4bd9dcb ver=1.11 wait=60 hold=1 requests=2 |" +
+		"<stream:features/></body>"},
 	{name: "an origin's last reply", reply: true, in: "<body" + ns + " type='terminate' condition='item-not-found'/>",
-		want: "0 type=terminate empty |"},
+		want: "0 type=terminate condition=item-not-found empty |"},
 	{name: "a reply with a rid", reply: true, in: "<body" + ns + " rid='x'/>", want: "0 empty |"},
 }
 

@@ -15,7 +15,7 @@ func scanBody(t testing.TB, p []byte, reply bool) string {
 		parse = ParseReplyBody
 	}
 	err := parse(&b, p)
-	inside(t, p, b.SID, b.To, b.Type, b.Content, b.Ver, b.Wait, b.Hold)
+	inside(t, p, b.SID, b.To, b.Type, b.Content, b.Ver, b.Wait, b.Hold, b.Requests, b.Condition)
 	if err != nil {
 		return "refused: " + err.Error()
 	}
@@ -140,7 +140,7 @@ func compareWithXML(t *testing.T, p []byte) {
 		t.Fatalf("%q is accepted, and its name is %v", p, start.Name)
 	}
 	values := map[string][]byte{"sid": b.SID, "to": b.To, "type": b.Type, "content": b.Content, "ver": b.Ver,
-		"wait": b.Wait, "hold": b.Hold}
+		"wait": b.Wait, "hold": b.Hold, "requests": b.Requests, "condition": b.Condition}
 	for _, a := range start.Attr {
 		value, known := values[a.Name.Local]
 		if !known || a.Name.Space != "" {

@@ -30,7 +30,7 @@ type gatewayOptions struct {
 // The flags that mean something to one of the two origins only.
 var (
 	gatewayFlags = []string{"max-sockets", "connect-timeout", "response-timeout", "grace", "max-reply-bytes",
-		"max-buffered-bytes"}
+		"max-reply-head-bytes", "max-buffered-bytes"}
 	embeddedFlags = []string{"domain", "accounts", "anonymous", "max-sessions", "max-wait", "inactivity"}
 )
 
@@ -49,6 +49,8 @@ func (o *gatewayOptions) flags(fs *pflag.FlagSet) {
 		"gateway: an endpoint that is down is expected back: clients get 503 and try again")
 	fs.IntVar(&o.cfg.MaxReplyBytes, "max-reply-bytes", d.MaxReplyBytes,
 		"gateway: bytes of a reply's body, above: not delivered, 502")
+	fs.IntVar(&o.cfg.MaxHeadBytes, "max-reply-head-bytes", d.MaxHeadBytes,
+		"gateway: bytes of a reply's HTTP head, above: not delivered, 502")
 	fs.IntVar(&o.cfg.MaxBufferedBytes, "max-buffered-bytes", d.MaxBufferedBytes,
 		"gateway: bytes of all requests under way, above: 503")
 }

@@ -41,6 +41,47 @@ func TestMemoryOfHeldRequests(t *testing.T) {
 	}
 }
 
+// plainCarrier sends and replies at once.
+type plainCarrier struct{ replies int }
+
+func (p *plainCarrier) send(c *call) bool { c.wrote(true, 1); return true }
+func (p *plainCarrier) refuse(*call)      {}
+func (p *plainCarrier) reply(*call)       { p.replies++ }
+func (p *plainCarrier) alarm(int64)       {}
+
+// maxSessionBytes is what the gateway remembers of a session, with its share of the map.
+const maxSessionBytes = 176
+
+// TestCostOfOrder measures what a session costs while it is known, and that its requests leave no garbage.
+func TestCostOfOrder(t *testing.T) {
+	const n = 100_000
+	var stats Stats
+	p := &plainCarrier{}
+	before := memory()
+	o := newOrder(p, &stats, n, func() int64 { return 2 })
+	for i := range uint64(n) {
+		o.created(i*0x9e3779b97f4a7c15, 1, 2)
+	}
+	each := int(memory()-before) / n
+	t.Logf("%d bytes each", each)
+	if each > maxSessionBytes {
+		t.Errorf("a session costs %d bytes, at most %d", each, maxSessionBytes)
+	}
+	c := &call{endpoint: &endpoint{}, link: &orderLink{}}
+	rid := uint64(1)
+	if garbage := testing.AllocsPerRun(1000, func() {
+		rid++
+		*c = call{endpoint: c.endpoint, link: c.link, rid: rid, status: statusOK, carries: true}
+		o.arrive(c, 0)
+		o.ended(c)
+	}); garbage != 0 {
+		t.Errorf("a request makes %v objects", garbage)
+	}
+	if p.replies < 1000 {
+		t.Errorf("%d replies", p.replies)
+	}
+}
+
 // memory is the heap and the stacks.
 func memory() uint64 {
 	var m runtime.MemStats

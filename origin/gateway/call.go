@@ -8,39 +8,59 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"megaphone/codec"
-	"megaphone/origin/link"
 )
 
 // fate is how a call ended.
 type fate uint8
 
 const (
-	fateAnswered    fate = iota // there is a reply to deliver
-	fateNotBOSH                 // there was one, which no BOSH client could read
-	fateNoneBehind              // a proxy says that its server is away
-	fateUnreachable             // no connection
-	fateBroken                  // the connection ended before the whole reply
-	fateLate                    // no reply in time
-	fateTooLarge                // a reply longer than it may be
-	fateAborted                 // nobody waits for it any more
-	fates           = iota
+	fateAnswered     fate = iota // there is a reply to deliver
+	fateNotBOSH                  // there was one, which no BOSH client could read
+	fateNoneBehind               // a proxy says that its server is away
+	fateUnreachable              // no connection
+	fateBroken                   // the connection ended before the whole reply
+	fateLate                     // no reply in time
+	fateTooLarge                 // a reply longer than it may be
+	fateHeadTooLarge             // a reply with a head longer than it may be
+	fateAborted                  // nobody waits for it any more
+	fates            = iota
 )
+
+// untaken reports whether the endpoint may never have read a request that ended so.
+func (f fate) untaken() bool {
+	return f == fateNoneBehind || f == fateUnreachable || f == fateBroken || f == fateLate
+}
 
 // call is a request that is forwarded.
 type call struct {
-	link     *link.Link
+	link     replier
 	id       uint64
 	endpoint *endpoint
 	wire     []byte // head and body as they are sent
+	once     bool   // it must not be sent twice
 	creation bool   // of a session
 	legacy   bool   // which has no `ver`
 	over     bool   // the engine's: it has been answered, or nobody waits
 
+	// The order's.
+	session *session // nil: it belongs to none
+	next    *call    // in a list of its session
+	rid     uint64
+	before  uint64 // the rid that was the session's last
+	at      int64  // ms, when it came; then when its reply did
+	stage   stage
+	read    bool // the endpoint has read it: there is a sign
+	left    bool // it was last words, and has been sent
+	passed  bool // its reply is not waited for
+	fenced  bool // its reply waits for another link
+
 	mu       sync.Mutex
 	socket   *socket // while it may be aborted
 	sent     bool    // wholly
+	followed bool    // the engine is to know when it is sent
 	unwanted bool    // nobody waits for a reply
 	aborted  bool
+	sentAt   int64 // us
 
 	// The goroutine's, until the call has ended.
 	fresh    bool // its socket has not been used before
@@ -49,6 +69,15 @@ type call struct {
 	status   int
 	body     []byte // borrowed from response, mostly
 	response *fasthttp.Response
+
+	headBytes int // of the reply, when they are too many
+
+	answeredAt int64  // us
+	key        uint64 // of the session that the reply creates; 0: none
+	window     uint64 // of that one
+	carries    bool   // the reply: payload, or the end of the session
+	final      bool   // it is the session's last
+	hasty      bool   // it waits for nothing: it is an error
 }
 
 // newWire builds the request in one piece: the copy of it that is sent, and sent again when the socket was stale. The
@@ -86,12 +115,34 @@ func (c *call) attach(s *socket, deadline time.Time) bool {
 	return true
 }
 
-// wrote notes whether the request has left as a whole; false when that was all there was to do.
-func (c *call) wrote(whole bool) bool {
+// wrote notes at what time (us) the request has left, if it has as a whole; more is false when that was all there was
+// to do, and followed says that the engine is to know.
+func (c *call) wrote(whole bool, now int64) (more, followed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sent = whole
-	return !c.ended()
+	c.sent, c.sentAt = whole, now
+	return !c.ended(), whole && c.followed
+}
+
+// whenSent returns the time (us) when the request left as a whole; 0 if it has not yet.
+func (c *call) whenSent() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.sent {
+		return 0
+	}
+	return c.sentAt
+}
+
+// follow is whenSent, but the engine is told if that is yet to come.
+func (c *call) follow() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.sent {
+		c.followed = true
+		return 0
+	}
+	return c.sentAt
 }
 
 // detach takes the socket away from the call, after which it cannot be aborted; false when it has been.
@@ -137,5 +188,13 @@ func (c *call) abort() {
 func (c *call) interrupt() {
 	if c.socket != nil {
 		c.socket.conn.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// forgetReply releases what the reply took of memory.
+func (c *call) forgetReply() {
+	if c.response != nil {
+		fasthttp.ReleaseResponse(c.response)
+		c.response, c.body = nil, nil
 	}
 }

@@ -12,6 +12,7 @@ import (
 const (
 	DefaultMaxBufferedBytes = 256 << 20         // of requests under way; an empty poll with its head has some 400
 	DefaultMaxReplyBytes    = 4 << 20           // the roster of a large account
+	DefaultMaxHeadBytes     = 64 << 10          // cookies of balancers, tracing, security headers: 12 KB have been seen
 	DefaultConnectTimeout   = 5 * time.Second   // two lost SYNs
 	DefaultResponseTimeout  = 330 * time.Second // ejabberd holds for at most 300 s, Prosody for 120 s
 	DefaultIdleTimeout      = 30 * time.Second  // of a socket without a request; web servers wait 60 s and more
@@ -34,6 +35,7 @@ type Config struct {
 	MaxSockets       int           // to all endpoints; default: what RLIMIT_NOFILE leaves
 	MaxBufferedBytes int           // of all requests under way; those beyond get 503
 	MaxReplyBytes    int           // of a reply's body; a longer one is not delivered
+	MaxHeadBytes     int           // of a reply's HTTP head; one with a longer head is not delivered
 	ConnectTimeout   time.Duration // for a connection to an endpoint
 	ResponseTimeout  time.Duration // for a reply; must exceed the longest wait of the endpoints
 	IdleTimeout      time.Duration // a socket without a request for so long is closed
@@ -48,6 +50,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.MaxSockets, descriptors()-ReservedDescriptors)
 	set(&c.MaxBufferedBytes, DefaultMaxBufferedBytes)
 	set(&c.MaxReplyBytes, DefaultMaxReplyBytes)
+	set(&c.MaxHeadBytes, DefaultMaxHeadBytes)
 	set(&c.ConnectTimeout, DefaultConnectTimeout)
 	set(&c.ResponseTimeout, DefaultResponseTimeout)
 	set(&c.IdleTimeout, DefaultIdleTimeout)
@@ -85,6 +88,7 @@ func (c Config) Validate() error {
 	}{
 		{"max-buffered-bytes", c.MaxBufferedBytes, 64 << 10, 1 << 40},
 		{"max-reply-bytes", c.MaxReplyBytes, 1024, 16 << 20},
+		{"max-reply-head-bytes", c.MaxHeadBytes, headBytes, 1 << 20},
 	} {
 		if f.value < f.min || f.value > f.max {
 			return bad(f.key, f.value, fmt.Sprintf("use %d to %d", f.min, f.max))

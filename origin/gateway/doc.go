@@ -26,11 +26,37 @@
 // session that comes again is answered like the first (XEP-0124 section 14.3). A session creation has no such number,
 // so it goes over a fresh socket always, and is sent once.
 //
+// # Order
+//
+// A client has two sockets or more, so its requests may come over several links. Each takes a socket of its own to the
+// endpoint, whose server may read those in any order: ejabberd has a process for each. Its BOSH engine keeps a request
+// that comes before its predecessor, and then forgets it if the predecessor has nothing to answer: the session stalls.
+// Replies, too, come over two sockets, and leave over two links.
+//
+//	Request --> session? --> queue --> turn? --> call ...     in rid order: sent, then read, then the next one
+//	        ... completion --> open --> turn? --> Reply       in rid order, payloads behind a fence of the other link
+//
+// So a request waits until its predecessor has been sent, and then until there is a sign that the endpoint has read it:
+// its answer, or the empty answer to an older request that was held until then. Without a sign the predecessor has a
+// head start, of 25 ms at least and four times of what the endpoint has lately taken to read a request. A request whose
+// predecessor is missing waits for it, for 200 ms at most; then the endpoint may judge. One that is beyond the
+// session's window, or the first one that is seen of its session, waits for 10 ms only. The predecessor is known from
+// the session's creation on. A request behind one that could not be sent, or failed, gets 503 as well: the client sends
+// both again. One that was sent again follows the first one as if it were its successor.
+//
+// A reply waits for those to older requests, for 200 ms at most, because a server may have nothing to say to those. It
+// does not wait for a request whose client is gone, or has sent it again. Errors wait for nothing. A reply with payload
+// that follows another one on another link waits until that one has left the edge (link.Link.Fence), for a second at
+// most.
+//
+// A request that is sent again while the first one is held: the endpoint's word goes to the first one, the newer one is
+// held. ejabberd and Prosody say an empty body to the first.
+//
 // # Endpoints
 //
 // Several URLs are several servers that know nothing of each other's sessions. The session ID in the reply to a
 // creation gets the endpoint's tag appended, the same way as edges mark nodes (codec.Suffix), and each later request
-// goes where its tag says, without it; so no table is kept, and a gateway may be restarted under its sessions. Later
+// goes where its tag says, without it; so no table is needed, and a gateway may be restarted under its sessions. Later
 // replies have no session ID: Prosody repeats it in each, and clients must not learn it without its tags there. The
 // tag is a hash of the URL as it is written: another spelling of it is another endpoint. With one URL there are no
 // tags.
@@ -46,6 +72,7 @@
 //	it ends before the whole reply              503                     closed
 //	no reply within ResponseTimeout             504                     closed
 //	a reply longer than MaxReplyBytes           502                     closed
+//	a reply's head longer than MaxHeadBytes     502                     closed
 //	endpoint down, expected back                503                     none
 //	endpoint down for longer                    remote-connection-failed
 //	a session ID with the tag of no endpoint    item-not-found
@@ -71,7 +98,11 @@
 // Sockets: MaxSockets, idle ones and those being connected included; by default what RLIMIT_NOFILE leaves of
 // ReservedDescriptors. When all are in use a request gets 503 at once; idle ones make room. Bytes of requests under
 // way: MaxBufferedBytes. Each reply: MaxReplyBytes; replies are in memory from their first byte until the engine's
-// next turn. Heads of replies: 8 KiB. Time: ConnectTimeout, ResponseTimeout. Probes: one for each endpoint at a time.
+// next turn, or until their turn in their session. Heads of replies: MaxHeadBytes. Sessions whose order is kept: twice
+// MaxSockets, 1,024 at least, 135 bytes each; beyond that the one that has been idle for longest is forgotten, as are
+// those that end and those without a request for five minutes; its next request is then taken as its first. Requests of
+// a session that wait or are under way: 16; more go as they come. Time: ConnectTimeout, ResponseTimeout. Probes: one
+// for each endpoint at a time.
 //
 // # Cost
 //

@@ -36,7 +36,8 @@ type endpoint struct {
 	tag     [codec.TagBytes]byte
 
 	// The engine's.
-	held    int // requests under way
+	held    int   // requests under way
+	lag     int64 // us; about the longest that it took lately to read a request
 	health  health
 	since   int64 // ms, of the failure that led away from healthGood
 	probing bool
@@ -149,6 +150,14 @@ func (g *Gateway) choose() (*endpoint, verdict) {
 		}
 		return g.healthy[i], endpointReady
 	}
+}
+
+// tookToRead notes how long (us) it took the endpoint to read a request: a maximum that fades.
+func (e *endpoint) tookToRead(micros int64) { e.lag = max(micros, e.lag-e.lag/8) }
+
+// headStart is how long (us) a request to the endpoint is ahead of its successor.
+func (e *endpoint) headStart() int64 {
+	return min(max(headStartFactor*e.lag, minHeadStartMicros), maxHeadStartMicros)
 }
 
 // doubt notes a failure.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"net"
 	"os"
@@ -11,8 +12,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// headBytes bounds the head of an endpoint's response, and is the size of a reader's buffer.
-const headBytes = 8 << 10
+const (
+	// headBytes is the size of a reader's buffer. A reply with a longer head is read through another one, of
+	// Config.MaxHeadBytes.
+	headBytes = 8 << 10
+	// measuredBytes bounds how much of a head that is too long is read, to say in the log how long it is.
+	measuredBytes = 4 << 20
+)
 
 // readers are buffers for replies. One is in use from the first byte of a reply to its last, not while it is awaited.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, headBytes) }}
@@ -44,7 +50,12 @@ func (g *Gateway) exchange(c *call, s *socket) {
 		return
 	}
 	// An endpoint may answer before it has read everything, and close. So a failure to send is not the end yet.
-	if _, err := s.conn.Write(c.wire); !c.wrote(err == nil) {
+	_, err := s.conn.Write(c.wire)
+	more, followed := c.wrote(err == nil, g.micros())
+	if followed {
+		g.tell(func(d *completions) { d.sent = append(d.sent, c) }, c)
+	}
+	if !more {
 		g.fail(c, s, fateAborted)
 		return
 	}
@@ -107,8 +118,21 @@ func (g *Gateway) receive(c *call, s *socket) {
 	}
 	resp := fasthttp.AcquireResponse()
 	err := resp.ReadLimitBody(r, g.cfg.MaxReplyBytes)
+	if long := (*fasthttp.ErrSmallBuffer)(nil); errors.As(err, &long) {
+		// What has been read of the head is in r still.
+		large := g.largeReaders.Get().(*bufio.Reader)
+		defer g.largeReaders.Put(large)
+		large.Reset(r)
+		defer large.Reset(nil)
+		if err = resp.ReadLimitBody(large, g.cfg.MaxReplyBytes); errors.As(err, &long) {
+			c.headBytes = measureHead(large)
+		}
+		r = large
+	}
 	var late net.Error
 	switch {
+	case c.headBytes > 0:
+		g.fail(c, s, fateHeadTooLarge)
 	case err == nil:
 		c.response = resp
 		keep := c.sent && !resp.ConnectionClose() && r.Buffered() == 0
@@ -117,7 +141,7 @@ func (g *Gateway) receive(c *call, s *socket) {
 		} else {
 			g.pool.drop(s)
 		}
-		g.end(c, c.read(resp.StatusCode(), resp.Body(), len(g.endpoints) > 1))
+		g.end(c, g.read(c, resp.StatusCode(), resp.Body()))
 		return
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		g.fail(c, s, fateTooLarge)
@@ -129,15 +153,34 @@ func (g *Gateway) receive(c *call, s *socket) {
 	fasthttp.ReleaseResponse(resp)
 }
 
-// end hands a call over to the engine, which is asked for a turn if this is the first one for it.
+// measureHead returns the length of a head, of which at most measuredBytes are read, for as long as the call may take.
+func measureHead(r *bufio.Reader) (n int) {
+	for n < measuredBytes {
+		line, err := r.ReadSlice('\n')
+		n += len(line)
+		if err == nil && len(bytes.TrimRight(line, "\r\n")) == 0 || err != nil && err != bufio.ErrBufferFull {
+			break
+		}
+	}
+	return n
+}
+
+// end hands a call over to the engine.
 func (g *Gateway) end(c *call, f fate) {
 	c.fate = f
-	g.done.mu.Lock()
-	g.done.calls = append(g.done.calls, c)
-	first := len(g.done.calls) == 1
-	g.done.mu.Unlock()
+	c.answeredAt = g.micros()
+	g.tell(func(d *completions) { d.calls = append(d.calls, c) }, c)
+	g.running.Done()
+}
+
+// tell adds to the completions, and asks the engine for a turn if this is the first one for it.
+func (g *Gateway) tell(add func(*completions), c *call) {
+	d := &g.done
+	d.mu.Lock()
+	first := len(d.calls)+len(d.sent) == 0
+	add(d)
+	d.mu.Unlock()
 	if first {
 		c.link.Wake()
 	}
-	g.running.Done()
 }

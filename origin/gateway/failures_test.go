@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"fmt"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -182,22 +185,82 @@ func TestOversizedReply(t *testing.T) {
 	}
 }
 
-// TestOversizedHead of a reply: as good as none.
-func TestOversizedHead(t *testing.T) {
+// TestLongHead: a reply is delivered if its head has up to MaxHeadBytes. A longer one is as good as none, and no matter
+// of health; the log says how long it was, and what allows more, once in a while.
+func TestLongHead(t *testing.T) {
+	const most = 20 << 10
+	clean(t)
+	e := newEndpoint(t)
+	e.probes = func(a *asked) { a.reply(longHead(most+1, "")) }
+	var log syncBuffer
+	r := newRig(t, func(c *Config) {
+		c.MaxHeadBytes = most
+		c.Log = slog.New(slog.NewTextHandler(&log, nil))
+	}, e)
+	for _, size := range []int{headBytes, headBytes + 1, 12_000, most} {
+		id := r.post(poll("s1", 1))
+		e.next().reply(longHead(size, text("hi")))
+		r.want(id, 200, text("hi"))
+	}
+	if e.accepted.Load() > 2 { // the other one is the probe's
+		t.Errorf("%d sockets: they are not used again", e.accepted.Load())
+	}
+	for _, size := range []int{most + 1, 10 * most, 10*most + 1} {
+		id := r.post(poll("s1", 2))
+		a := e.next()
+		a.reply(longHead(size, text("hi")))
+		r.want(id, 502, "")
+	}
+	if s := r.stats(); s.Answered != 4 || s.LargeHead != 3 || s.Downs != 0 || s.Probes != 1 {
+		t.Errorf("%+v", s)
+	}
+	want := fmt.Sprintf("too long a head\" url=%s head_bytes=%d max_reply_head_bytes=%d\n", e.url(), most+1, most)
+	if got := log.String(); strings.Count(got, "too long a head") != 1 || !strings.Contains(got, want) {
+		t.Errorf("logged: %s, want once: %s", got, want)
+	}
+}
+
+// TestHeadWithoutEnd: an endpoint that sends a head for ever is not read for ever.
+func TestHeadWithoutEnd(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
 	r := newRig(t, nil, e)
-	reply := func(size int) string {
-		head := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: "
-		return head + strings.Repeat("x", size-len(head)-len("\r\n\r\n")) + "\r\n\r\n"
-	}
 	id := r.post(poll("s1", 1))
-	e.next().reply(reply(headBytes))
-	r.want(id, 200, "")
-	id = r.post(poll("s1", 2))
-	e.next().reply(reply(headBytes + 1))
-	r.want(id, 503, "")
-	if s := r.stats(); s.Answered != 1 || s.Broken != 1 || s.Sockets > 1 { // the one may be a probe's
-		t.Errorf("%+v", s)
+	a := e.next()
+	go func() {
+		line := []byte("X: " + strings.Repeat("x", 4000) + "\r\n")
+		for _, err := a.conn.Write([]byte("HTTP/1.1 200 OK\r\n")); err == nil; {
+			_, err = a.conn.Write(line)
+		}
+		a.done <- false
+	}()
+	r.want(id, 502, "")
+	r.until("its socket is closed", func(s Stats) bool { return s.LargeHead == 1 && s.Sockets == 0 })
+}
+
+// longHead is a reply whose head has the given size, in lines of about a thousand bytes.
+func longHead(size int, body string) string {
+	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n", len(body))
+	for size-len(head) > 2000 {
+		head += "Set-Cookie: c=" + strings.Repeat("x", 1000) + "\r\n"
 	}
+	return head + "X: " + strings.Repeat("x", size-len(head)-len("X: \r\n\r\n")) + "\r\n\r\n" + body
+}
+
+// syncBuffer is a log that goroutines share.
+type syncBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }

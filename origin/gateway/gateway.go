@@ -1,12 +1,13 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"sync/atomic"
-
-	"github.com/valyala/fasthttp"
+	"time"
 
 	"megaphone/codec"
 	"megaphone/origin/link"
@@ -15,6 +16,7 @@ import (
 const (
 	housekeeping = 100    // ms between two looks at idle sockets, endpoints that are down, and counters to publish
 	logInterval  = 10_000 // ms between two records of the same kind
+	minSessions  = 1024   // are remembered at least; otherwise twice as many as there may be sockets
 )
 
 var (
@@ -35,18 +37,25 @@ type Gateway struct {
 	running   sync.WaitGroup // calls and probes
 	clock     atomic.Int64   // now, for goroutines
 	done      completions
+	began     time.Time    // micros counts from here
+	seed      maphash.Seed // of sessions' keys
+
+	largeReaders sync.Pool // of *bufio.Reader, for replies with long heads
 
 	// The engine's.
 	now     int64 // ms
 	nextJob int64
-	nextOdd int64
-	calls   map[*link.Link]map[uint64]*call // that are to be answered
-	orphans map[*call]struct{}              // that nobody waits for, and that have not ended
-	bytes   int                             // of wires
+	nextOdd [fates]int64                 // ms, when the next record of that kind may be
+	calls   map[replier]map[uint64]*call // that are to be answered
+	orphans map[*call]struct{}           // that nobody waits for, and that have not ended
+	order   order
+	bytes   int // of wires
 	body    codec.Body
 	healthy []*endpoint
 	spare   []*call
 	stats   Stats
+
+	alarmClock *time.Timer // for order; made with the first request, as it takes a link to wake the engine
 
 	published published
 }
@@ -54,7 +63,8 @@ type Gateway struct {
 // completions is what goroutines have for the engine.
 type completions struct {
 	mu     sync.Mutex
-	calls  []*call
+	calls  []*call // that have ended
+	sent   []*call // whose successors wait for that
 	probes []probed
 }
 
@@ -71,9 +81,12 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, log: cfg.Log, endpoints: endpoints,
 		pool:    pool{max: cfg.MaxSockets, endpoints: endpoints},
-		calls:   map[*link.Link]map[uint64]*call{},
+		calls:   map[replier]map[uint64]*call{},
 		orphans: map[*call]struct{}{},
+		began:   time.Now(), seed: maphash.MakeSeed(),
 	}
+	g.order = newOrder(g, &g.stats, max(2*cfg.MaxSockets, minSessions), g.micros)
+	g.largeReaders.New = func() any { return bufio.NewReaderSize(nil, cfg.MaxHeadBytes) }
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g, nil
 }
@@ -82,6 +95,7 @@ func New(cfg Config) (*Gateway, error) {
 func (g *Gateway) Tick(nowMillis int64) {
 	first := g.now == 0
 	g.now = nowMillis
+	g.order.now = nowMillis
 	g.clock.Store(nowMillis)
 	if first {
 		for _, e := range g.endpoints {
@@ -92,6 +106,7 @@ func (g *Gateway) Tick(nowMillis int64) {
 		return
 	}
 	g.nextJob = nowMillis + housekeeping
+	g.order.sweep()
 	g.pool.sweep(nowMillis - g.cfg.IdleTimeout.Milliseconds())
 	for _, e := range g.endpoints {
 		if e.health == healthDown && !e.probing && nowMillis >= e.probeAt {
@@ -144,22 +159,27 @@ func (g *Gateway) Request(l *link.Link, id uint64, r codec.Request) {
 		l.Reply(id, 200, connectionFailed)
 		return
 	}
+	c.rid, c.once = b.RID, !whole || c.creation
 	c.wire = newWire(c.endpoint, &r, cut, suffix)
-	g.start(c, !whole || c.creation)
+	if !g.admit(c) {
+		return
+	}
+	if !whole || len(b.SID) == suffix || !g.order.arrive(c, g.key(c.endpoint, b.SID[:len(b.SID)-suffix])) {
+		if !g.send(c) {
+			g.refuse(c)
+		}
+	}
 }
 
-// start sends a call on its way, if there is room for it: on a fresh socket if it must not be sent twice.
-func (g *Gateway) start(c *call, fresh bool) {
+// admit takes a call, if there is room for it.
+func (g *Gateway) admit(c *call) bool {
 	if g.bytes+len(c.wire) > g.cfg.MaxBufferedBytes {
 		g.stats.NoMemory++
 		c.link.Reply(c.id, statusUnavailable, nil)
-		return
+		return false
 	}
-	s, ok := g.pool.acquire(c.endpoint, fresh)
-	if !ok {
-		g.stats.NoSocket++
-		c.link.Reply(c.id, statusUnavailable, nil)
-		return
+	if g.alarmClock == nil {
+		g.alarmClock = time.AfterFunc(time.Hour, c.link.Wake)
 	}
 	g.bytes += len(c.wire)
 	c.endpoint.held++
@@ -169,13 +189,48 @@ func (g *Gateway) start(c *call, fresh bool) {
 		g.calls[c.link] = of
 	}
 	of[c.id] = c
+	return true
+}
+
+// send sends a call on its way, if there is a socket for it: a fresh one if it must not be sent twice.
+func (g *Gateway) send(c *call) bool {
+	s, ok := g.pool.acquire(c.endpoint, c.once)
+	if !ok {
+		g.stats.NoSocket++
+		return false
+	}
 	g.running.Add(1)
 	if s == nil {
 		go g.connect(c)
 	} else {
 		go g.exchange(c, s)
 	}
+	return true
 }
+
+// refuse has a client send a request again that has not been sent to the endpoint.
+func (g *Gateway) refuse(c *call) {
+	g.settled(c)
+	c.status = statusUnavailable
+	g.reply(c)
+}
+
+// reply gives a call's reply to its link, if somebody waits for it.
+func (g *Gateway) reply(c *call) {
+	if !c.over {
+		g.take(c.link, c.id)
+		c.link.Reply(c.id, c.status, c.body)
+	}
+	c.forgetReply()
+}
+
+// alarm asks for a turn at the given time. The clocks count whole milliseconds.
+func (g *Gateway) alarm(at int64) {
+	g.alarmClock.Reset(time.Duration(max(at-g.now, 0)+1) * time.Millisecond)
+}
+
+// micros is the time in microseconds, for goroutines and order. It is never 0.
+func (g *Gateway) micros() int64 { return time.Since(g.began).Microseconds() + 1 }
 
 // Gone ends the wait for a reply: the request's socket is closed, as the client closed its own.
 func (g *Gateway) Gone(l *link.Link, id uint64) {
@@ -186,8 +241,28 @@ func (g *Gateway) Gone(l *link.Link, id uint64) {
 
 func (g *Gateway) leave(c *call) {
 	g.stats.Gone++
+	if g.abandon(c, true) {
+		c.leave()
+	}
+}
+
+// abandon says that nobody waits for a call's reply any more; false when that was all that was left of it. A request
+// that waits for its turn is dropped unless it is last words.
+func (g *Gateway) abandon(c *call, lastWords bool) (goesOn bool) {
+	was := c.stage
+	if c.session != nil {
+		g.order.quit(c, lastWords)
+	}
+	switch {
+	case was == stageReady:
+		c.forgetReply()
+		return false
+	case was == stageQueued && !lastWords:
+		g.settled(c)
+		return false
+	}
 	g.orphans[c] = struct{}{}
-	c.leave()
+	return true
 }
 
 // Release gives a request back to its edge, whose client is to send it again, while the endpoint keeps it: see the
@@ -198,37 +273,39 @@ func (g *Gateway) Release(l *link.Link, id uint64) {
 	}
 }
 
-// Passed is of no interest yet.
-func (g *Gateway) Passed(*link.Link) {}
+// Passed says that an edge has handled what was sent before a fence.
+func (g *Gateway) Passed(l *link.Link) { g.order.passed(l) }
 
 // ReleaseAll releases all requests of a link.
-func (g *Gateway) ReleaseAll(l *link.Link) {
-	of := g.calls[l]
-	delete(g.calls, l)
-	for _, c := range of {
-		c.over = true
-		g.release(c)
-	}
-}
+func (g *Gateway) ReleaseAll(l *link.Link) { g.takeAll(l, g.release) }
 
 func (g *Gateway) release(c *call) {
 	g.stats.Released++
-	g.orphans[c] = struct{}{}
 	c.link.Reply(c.id, statusUnavailable, nil)
+	g.abandon(c, false)
 }
 
-// Closed does the same with the requests of a link that is no more.
+// Closed does the same as Gone with the requests of a link that is no more.
 func (g *Gateway) Closed(l *link.Link) {
+	g.takeAll(l, g.leave)
+	g.order.closed(l)
+}
+
+// takeAll takes all calls of a link and does something with each. All are over before the first one is touched, which
+// may let others go on.
+func (g *Gateway) takeAll(l replier, do func(*call)) {
 	of := g.calls[l]
 	delete(g.calls, l)
 	for _, c := range of {
 		c.over = true
-		g.leave(c)
+	}
+	for _, c := range of {
+		do(c)
 	}
 }
 
 // take removes a call from those that are to be answered; nil when it has ended.
-func (g *Gateway) take(l *link.Link, id uint64) *call {
+func (g *Gateway) take(l replier, id uint64) *call {
 	c := g.calls[l][id]
 	if c != nil {
 		c.over = true
@@ -240,30 +317,30 @@ func (g *Gateway) take(l *link.Link, id uint64) *call {
 // Idle delivers what has become ready.
 func (g *Gateway) Idle() {
 	g.done.mu.Lock()
-	calls, probes := g.done.calls, g.done.probes
-	g.done.calls, g.done.probes = g.spare[:0], nil
+	calls, sent, probes := g.done.calls, g.done.sent, g.done.probes
+	g.done.calls, g.done.sent, g.done.probes = g.spare[:0], nil, nil
 	g.done.mu.Unlock()
 	for _, p := range probes {
 		g.probed(p)
+	}
+	for _, c := range sent {
+		g.order.sent(c)
 	}
 	for i, c := range calls {
 		calls[i] = nil
 		g.settle(c)
 	}
 	g.spare = calls
+	g.order.run()
 }
 
-// settle ends a call on the engine's side.
+// settle ends a call that was sent.
 func (g *Gateway) settle(c *call) {
 	e := c.endpoint
-	e.held--
-	g.bytes -= len(c.wire)
-	delete(g.orphans, c)
 	*g.stats.ended(c.fate)++
 	if c.resent {
 		g.stats.Resent++
 	}
-	status, body := c.status, c.body
 	switch c.fate {
 	case fateAborted:
 	case fateAnswered:
@@ -271,47 +348,64 @@ func (g *Gateway) settle(c *call) {
 	case fateNotBOSH:
 		g.trust(e)
 		g.odd(c)
-	case fateTooLarge:
-		status = statusBadGateway
+	case fateTooLarge, fateHeadTooLarge:
+		g.trust(e)
+		c.status = statusBadGateway
 		g.odd(c)
 	case fateLate:
-		status = statusLate
+		c.status = statusLate
 		g.doubt(e)
 	default:
-		status = statusUnavailable
+		c.status = statusUnavailable
 		g.doubt(e)
 	}
 	if c.over {
 		g.stats.Unwanted++
-	} else {
-		g.take(c.link, c.id)
-		c.link.Reply(c.id, status, body)
 	}
-	if c.response != nil {
-		fasthttp.ReleaseResponse(c.response)
+	g.settled(c)
+	if c.key != 0 && !c.over {
+		g.order.created(c.key, c.rid, c.window)
 	}
+	if c.session == nil || !g.order.ended(c) {
+		g.reply(c)
+	}
+}
+
+// settled takes a call out of the accounts.
+func (g *Gateway) settled(c *call) {
+	c.endpoint.held--
+	g.bytes -= len(c.wire)
+	delete(g.orphans, c)
 }
 
 // odd says in the log that an endpoint says what cannot be delivered, now and then.
 func (g *Gateway) odd(c *call) {
-	if g.now < g.nextOdd {
+	if g.now < g.nextOdd[c.fate] {
 		return
 	}
-	g.nextOdd = g.now + logInterval
-	if c.fate == fateTooLarge {
-		g.log.Warn("an endpoint's reply is too long", "url", c.endpoint.url, "max_reply_bytes", g.cfg.MaxReplyBytes)
-		return
+	g.nextOdd[c.fate] = g.now + logInterval
+	switch url := c.endpoint.url; c.fate {
+	case fateTooLarge:
+		g.log.Warn("an endpoint's reply is too long", "url", url, "max_reply_bytes", g.cfg.MaxReplyBytes)
+	case fateHeadTooLarge:
+		g.log.Warn("an endpoint's reply has too long a head", "url", url, "head_bytes", c.headBytes,
+			"max_reply_head_bytes", g.cfg.MaxHeadBytes)
+	default:
+		page := c.response.Body()
+		g.log.Warn("an endpoint's reply is not BOSH: is the URL right?", "url", url,
+			"status", c.response.StatusCode(), "begins", string(page[:min(len(page), 80)]))
 	}
-	page := c.response.Body()
-	g.log.Warn("an endpoint's reply is not BOSH: is the URL right?", "url", c.endpoint.url,
-		"status", c.response.StatusCode(), "begins", string(page[:min(len(page), 80)]))
 }
 
 // Close aborts what is under way and returns when nothing is left of it. It is called when Server.Run has ended.
 func (g *Gateway) Close() {
 	g.cancel()
 	for l := range g.calls {
-		g.Closed(l)
+		g.takeAll(l, g.leave)
+	}
+	g.order.refuseAll()
+	if g.alarmClock != nil {
+		g.alarmClock.Stop()
 	}
 	for c := range g.orphans {
 		c.abort()

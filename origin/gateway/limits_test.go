@@ -119,6 +119,7 @@ func TestConfig(t *testing.T) {
 			"max-sockets: %d,RLIMIT_NOFILE is %d,256 are kept,use 1 to %d,ulimit -n", limit, limit, limit-256)},
 		{Config{Endpoints: []string{ok}, MaxSockets: -1}, "max-sockets: -1,use 1 to"},
 		{Config{Endpoints: []string{ok}, MaxReplyBytes: 10}, "max-reply-bytes: 10,use 1024 to 16777216"},
+		{Config{Endpoints: []string{ok}, MaxHeadBytes: 10}, "max-reply-head-bytes: 10,use 8192 to 1048576"},
 		{Config{Endpoints: []string{ok}, MaxBufferedBytes: 10}, "max-buffered-bytes: 10,use 65536"},
 		{Config{Endpoints: []string{ok}, Grace: -time.Second}, "grace: -1s,use 1s to 24h"},
 		{Config{Endpoints: []string{ok}, ResponseTimeout: 25 * time.Hour}, "response-timeout: 25h,use 1s to 24h"},

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"errors"
 	"strings"
 	"time"
 
@@ -45,10 +46,11 @@ func (g *Gateway) ask(e *endpoint) (status int, err error) {
 	resp := fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseResponse(resp)
 	// The head is enough. What its page looks like is of no interest.
-	if err = resp.Header.Read(bufio.NewReaderSize(s.conn, headBytes)); err != nil {
-		return 0, err
+	err = resp.Header.Read(bufio.NewReaderSize(s.conn, g.cfg.MaxHeadBytes))
+	if long := (*fasthttp.ErrSmallBuffer)(nil); errors.As(err, &long) {
+		return fasthttp.StatusOK, nil // an answer all the same
 	}
-	return resp.StatusCode(), nil
+	return resp.StatusCode(), err
 }
 
 // probed takes a probe's result.

@@ -2,13 +2,14 @@ package gateway
 
 import "sync"
 
-// Stats counts what a gateway has seen. Sockets, Idle, UnderWay, Bytes and Down are as of now; the others only grow.
+// Stats counts what a gateway has seen. Sockets to Sessions are as of now; the others only grow.
 type Stats struct {
 	Sockets  int64 // open, or being connected
 	Idle     int64 // of those, without a request
 	UnderWay int64 // requests
 	Bytes    int64 // of requests under way
 	Down     int64 // endpoints
+	Sessions int64 // whose requests are kept in order
 
 	Requests int64 // of any kind
 	Gone     int64 // aborted, because the client or the link went away
@@ -29,7 +30,13 @@ type Stats struct {
 	Broken      int64 // with a connection that ended before the whole reply,
 	Late        int64 // with none in time,
 	TooLarge    int64 // with one that was longer than it may be,
+	LargeHead   int64 // with one whose head was longer than it may be,
 	Aborted     int64 // or not at all
+
+	Queued     int64 // requests that waited for their predecessors, or for those to be read
+	Unpreceded int64 // of those, how many were sent without
+	Fenced     int64 // replies that waited for the one before them to leave over another link
+	Overtaken  int64 // replies that waited for those before them in vain
 
 	Probes int64 // of endpoints that were in doubt or down
 	Downs  int64 // endpoints that were found down
@@ -38,7 +45,7 @@ type Stats struct {
 // ended is the counter for a fate.
 func (s *Stats) ended(f fate) *int64 {
 	return [fates]*int64{&s.Answered, &s.NotBOSH, &s.NoneBehind, &s.Unreachable, &s.Broken, &s.Late, &s.TooLarge,
-		&s.Aborted}[f]
+		&s.LargeHead, &s.Aborted}[f]
 }
 
 // published is the copy of Stats that other goroutines may read.
@@ -59,6 +66,7 @@ func (g *Gateway) publish() {
 	s := &g.stats
 	open, idle := g.pool.count()
 	s.Sockets, s.Idle, s.Bytes, s.UnderWay, s.Down = int64(open), int64(idle), int64(g.bytes), 0, 0
+	s.Sessions = int64(len(g.order.sessions))
 	for _, e := range g.endpoints {
 		s.UnderWay += int64(e.held)
 		if e.health == healthDown {

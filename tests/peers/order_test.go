@@ -1,6 +1,11 @@
 package peers
 
 import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,4 +39,139 @@ func TestTwoRequestsAtOnce(t *testing.T) {
 	if n := j.number("ets:info(mod_megaphone_order, size)"); n != 0 {
 		t.Errorf("%d sessions are remembered", n)
 	}
+}
+
+// TestTwoRequestsAtOnceByGateway is the same with the gateway, and with pairs that are a session's first: a poll and a
+// log-in. A pair has stalled when its stanza is not answered within seconds. At ejabberd itself every tenth pair
+// stalls, and every second one if it comes over new connections.
+func TestTwoRequestsAtOnceByGateway(t *testing.T) {
+	const sessions, talking, rounds = 200, 20, 10 // those that talk have later pairs
+	withEach(t, func(t *testing.T, s server) {
+		file, _ := secretFile(t)
+		g := serveGateway(t, file, s.url())
+		at := through("edge", serveEdge(t, 1, "g="+g.Addr, file))
+		firsts, laters := 0, 0
+		for n := range sessions {
+			p := newPairs(t, at)
+			if !p.both("", plain(accounts[0]), "<success") {
+				firsts++
+			} else if n < talking {
+				p.bind()
+				for range rounds {
+					ping := fmt.Sprintf("<iq xmlns='jabber:client' type='get' id='p%d' to='localhost'>"+
+						"<ping xmlns='urn:xmpp:ping'/></iq>", p.session.RID)
+					if !p.both("", ping, fmt.Sprintf("id='p%d'", p.session.RID)) {
+						laters++
+						break
+					}
+				}
+			}
+			p.leave()
+		}
+		if firsts+laters > 0 {
+			t.Errorf("%d of %d first pairs have stalled, and %d of %d later ones", firsts, sessions, laters,
+				talking*rounds)
+		}
+	})
+}
+
+// pairs is a session that sends requests at once, over as many connections as it takes.
+type pairs struct {
+	t       *testing.T
+	at      endpoint
+	session *rig.Session
+	free    chan *rig.Client
+	got     chan string // answers
+	all     []*rig.Client
+}
+
+// newPairs opens a session.
+func newPairs(t *testing.T, at endpoint) *pairs {
+	t.Helper()
+	p := &pairs{t: t, at: at, free: make(chan *rig.Client, 100), got: make(chan string, 1000)}
+	c := p.connection()
+	p.session = rig.Create(t, c)
+	p.free <- c
+	return p
+}
+
+func (p *pairs) connection() *rig.Client {
+	select {
+	case c := <-p.free:
+		return c
+	default:
+		c := rig.Connect(p.t, p.at.addr)
+		p.all = append(p.all, c)
+		return c
+	}
+}
+
+// both sends two requests at once, and reports whether an answer to either has the given text before long.
+func (p *pairs) both(first, second, want string) bool {
+	p.t.Helper()
+	a, b := p.connection(), p.connection()
+	p.send(a, p.session.Request(first))
+	p.send(b, p.session.Request(second))
+	return p.hear(want)
+}
+
+func (p *pairs) send(c *rig.Client, text string) {
+	p.t.Helper()
+	_ = c.SetDeadline(time.Now().Add(rig.Patience))
+	c.Send(text)
+	go func() {
+		r, err := http.ReadResponse(c.R, nil)
+		if err != nil {
+			return
+		}
+		if text, err := io.ReadAll(r.Body); err == nil && r.StatusCode == http.StatusOK {
+			p.free <- c
+			p.got <- string(text)
+		}
+	}()
+}
+
+func (p *pairs) hear(want string) bool {
+	const soon = 5 * time.Second
+	late := time.After(soon)
+	for {
+		select {
+		case text := <-p.got:
+			if strings.Contains(text, want) {
+				return true
+			}
+		case <-late:
+			return false
+		}
+	}
+}
+
+// bind makes the session, which has logged in, a user.
+func (p *pairs) bind() {
+	p.t.Helper()
+	u := p.session
+	u.RID++
+	p.send(p.connection(), rig.PostText(fmt.Sprintf("<body rid='%d' sid='%s' xmpp:restart='true' "+
+		"xmlns:xmpp='urn:xmpp:xbosh' %s/>", u.RID, u.SID, rig.BOSHNS)))
+	if !p.hear("<bind") {
+		p.t.Fatal("the stream was not opened again")
+	}
+	p.send(p.connection(), u.Request("<iq xmlns='jabber:client' type='set' id='b'>"+
+		"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"))
+	if !p.hear("<jid>") {
+		p.t.Fatal("the user was not bound")
+	}
+}
+
+// leave closes the connections. The server ends the session when it has missed it for long.
+func (p *pairs) leave() {
+	for _, c := range p.all {
+		c.Close()
+	}
+}
+
+// plain is a log-in.
+func plain(name string) string {
+	return "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
+		base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00"+password)) + "</auth>"
 }

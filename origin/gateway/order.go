@@ -1,0 +1,535 @@
+package gateway
+
+import "math"
+
+// The requests of a session are sent to its endpoint in the order of their rids, and their replies leave in that order:
+// see the package's documentation.
+const (
+	// A request that is sent is ahead of its successor by headStartFactor times as long as its endpoint has lately
+	// taken to read one, within these bounds. ejabberd 23.01 turns pairs round that are up to 2 ms apart, and most of
+	// those that are sent at once if the first one comes over a fresh socket.
+	headStartFactor    = 4
+	minHeadStartMicros = 25_000
+	maxHeadStartMicros = 100_000
+	// patienceMillis is how long a request waits for its predecessor, and a reply for its predecessor's. A predecessor
+	// on its way comes in a few milliseconds; on a busy machine it takes tens.
+	patienceMillis = 200
+	// strangerMillis is how long a request waits for older ones when its predecessor is not known, or cannot be any
+	// that is still on its way: it is the first one seen of its session, or beyond the session's window.
+	strangerMillis = 10
+	// fenceMillis is how long a reply waits for one before it to leave the edge.
+	fenceMillis = 1000
+	// maxOrdered bounds the requests of a session that wait, or have no reply. Those beyond go as they come; clients
+	// have two, and a few that they have sent again.
+	maxOrdered = 16
+	// maxIdleMillis is how long a session without requests is remembered: longer than most may be without one.
+	maxIdleMillis = 300_000
+	// defaultWindow is how many requests a session may have under way if its creation was not seen.
+	defaultWindow = 2
+
+	never      = math.MaxInt64
+	unknownRID = math.MaxUint64
+)
+
+// replier is a link: *link.Link is one.
+type replier interface {
+	Reply(id uint64, status int, body []byte)
+	Mark() uint32
+	Passed(mark uint32) bool
+	Fence(mark uint32)
+	Wake()
+}
+
+// carrier sends requests and replies for an order.
+type carrier interface {
+	// send has a request sent; false when that is not possible now. Order.ended follows.
+	send(c *call) bool
+	// refuse has a request sent again by its client. It is the last that is heard of it.
+	refuse(c *call)
+	// reply gives a reply to its link. It is the last that is heard of it.
+	reply(c *call)
+	// alarm asks for order.run at the given time (ms), or a little later.
+	alarm(at int64)
+}
+
+// order is the sessions of a gateway. It is the engine's.
+type order struct {
+	carrier  carrier
+	stats    *Stats
+	max      int // sessions
+	now      int64
+	micros   func() int64 // the clock of the calls' goroutines
+	sessions map[uint64]*session
+	waiting  sessionList // that have something to do at a time, or when a fence is passed
+	idle     sessionList // that have nothing under way, in the order of their last use
+	alarmAt  int64       // never: none is set
+}
+
+// session is what is known of a session.
+type session struct {
+	key   uint64
+	last  uint64 // the highest rid that has been sent; unknownRID: none yet
+	front *call  // the request with that rid, until it has ended
+	queue *call  // requests that wait to be sent, by rid
+	open  *call  // requests that were sent and wait for a reply, or for its turn, by rid
+
+	carried   replier // on which the last payload left; nil: there is nothing to wait for
+	carriedAt int64   // ms
+	mark      uint32  // of that payload
+
+	window  uint8
+	ordered uint8 // the length of queue and open
+	ended   bool  // the endpoint knows it no more
+	busy    bool  // step is at work
+
+	list       *sessionList
+	prev, next *session
+	at         int64 // ms; in waiting: when there is something to do; in idle: since when
+}
+
+// stage is where a call is in its session.
+type stage uint8
+
+const (
+	// It is in no session.
+	stageNone stage = iota
+	// It waits to be sent.
+	// next: stageOpen (it is its turn), stageNone (it was refused, or is to come again)
+	stageQueued
+	// It was sent.
+	// next: stageReady (there is a reply), stageNone (it failed, or nobody waits for it)
+	stageOpen
+	// Its reply waits for its turn.
+	// next: stageNone (it has left, or nobody waits for it)
+	stageReady
+)
+
+func newOrder(c carrier, stats *Stats, max int, micros func() int64) order {
+	return order{carrier: c, stats: stats, max: max, micros: micros, sessions: map[uint64]*session{}, alarmAt: never}
+}
+
+// created notes a session that begins, with the rid of its first request and its window, if that is known.
+func (o *order) created(key, rid, window uint64) {
+	if s := o.find(key); s != nil && s.last == unknownRID {
+		s.last = rid
+		if window > 0 {
+			s.window = uint8(min(window, maxOrdered))
+		}
+		s.at = never
+		o.place(s)
+	}
+}
+
+// find returns a session, a new one if need be; nil when there are too many.
+func (o *order) find(key uint64) *session {
+	s := o.sessions[key]
+	if s != nil {
+		return s
+	}
+	if len(o.sessions) >= o.max {
+		oldest := o.idle.first
+		if oldest == nil {
+			return nil
+		}
+		o.forget(oldest)
+	}
+	s = &session{key: key, last: unknownRID, window: defaultWindow, at: never}
+	o.sessions[key] = s
+	return s
+}
+
+// forget ends what is known of a session. What it has under way goes on.
+func (o *order) forget(s *session) {
+	if o.sessions[s.key] == s {
+		delete(o.sessions, s.key)
+	}
+	s.ended = true
+	if s.list == &o.idle {
+		s.list.remove(s)
+	}
+}
+
+// arrive takes a request of a session; false when it is to be sent without order.
+func (o *order) arrive(c *call, key uint64) bool {
+	s := o.find(key)
+	if s == nil || s.ordered >= maxOrdered {
+		return false
+	}
+	c.session, c.stage, c.at = s, stageQueued, o.now
+	s.ordered++
+	insert(&s.queue, c)
+	o.step(s)
+	if c.stage == stageQueued {
+		o.stats.Queued++
+	}
+	return true
+}
+
+// sent says that a request has been sent whose successor waits for that.
+func (o *order) sent(c *call) { o.step(c.session) }
+
+// ended says how a request has ended that was sent, with a reply if c.fate is fateAnswered, and otherwise without one.
+// True: the order has it replied in its turn.
+func (o *order) ended(c *call) bool {
+	s := c.session
+	if s.front == c {
+		switch {
+		case c.fate == fateAborted && c.whenSent() != 0:
+			c.left = true
+		case c.fate.untaken():
+			s.last = c.before
+			o.refuseFrom(s, c.rid)
+			fallthrough
+		default:
+			s.front = nil
+		}
+	}
+	if f := s.front; f != nil && c.fate == fateAnswered && c.status == statusOK && !c.carries && c.rid < f.rid {
+		if sentAt := f.whenSent(); sentAt != 0 && sentAt < c.answeredAt {
+			f.read = true // or this one would still be held
+			f.endpoint.tookToRead(c.answeredAt - sentAt)
+		}
+	}
+	waits := c.stage == stageOpen && c.fate == fateAnswered
+	if waits {
+		c.stage, c.at = stageReady, o.now
+	} else {
+		o.takeOut(c)
+	}
+	if c.over && c.final {
+		o.forget(s)
+	}
+	o.step(s)
+	return waits
+}
+
+// quit takes a request out of its session that nobody waits for any more. One that is to be sent all the same, last
+// words, stays in the queue.
+func (o *order) quit(c *call, lastWords bool) {
+	if c.stage == stageQueued && lastWords {
+		return
+	}
+	o.takeOut(c)
+	o.step(c.session)
+}
+
+// takeOut takes a call out of the list that it is in.
+func (o *order) takeOut(c *call) {
+	switch s := c.session; c.stage {
+	case stageNone:
+		return
+	case stageQueued:
+		remove(&s.queue, c)
+	default:
+		remove(&s.open, c)
+	}
+	c.session.ordered--
+	c.stage = stageNone
+}
+
+// refuseFrom refuses the requests that wait behind the given rid.
+func (o *order) refuseFrom(s *session, rid uint64) {
+	for c := after(s.queue, rid); c != nil; c = after(s.queue, rid) {
+		o.takeOut(c)
+		o.carrier.refuse(c)
+	}
+}
+
+// step does all that can be done for a session now. What it does may lead to another call of it.
+func (o *order) step(s *session) {
+	if s.busy {
+		return
+	}
+	s.busy = true
+	for again := true; again; {
+		s.at = never
+		again = o.replyNext(s) || o.sendNext(s) || o.dropFront(s)
+	}
+	s.busy = false
+	o.place(s)
+}
+
+// sendNext sends one of the requests that wait, if it is the turn of one.
+func (o *order) sendNext(s *session) bool {
+	for c := s.queue; c != nil; c = c.next {
+		at := o.turn(s, c)
+		if at > o.now {
+			s.at = min(s.at, at)
+			continue
+		}
+		switch {
+		case s.last == unknownRID:
+			c = s.queue
+		case c.rid > s.last+1 && !s.ended:
+			c = after(s.queue, s.last+1)
+			o.stats.Unpreceded++
+		}
+		o.send(s, c)
+		return true
+	}
+	return false
+}
+
+// send sends a request that has waited. If that is not possible, those behind it would be without their predecessor.
+func (o *order) send(s *session, c *call) {
+	o.takeOut(c)
+	c.before = s.last
+	if s.last == unknownRID || c.rid >= s.last {
+		s.last, s.front = c.rid, c
+	}
+	if !c.over { // nobody waits for replies to last words
+		for d := s.open; d != nil; d = d.next {
+			d.passed = d.passed || d.rid == c.rid
+		}
+		s.ordered++
+		c.stage = stageOpen
+		insert(&s.open, c)
+	}
+	if o.carrier.send(c) {
+		return
+	}
+	if s.front == c {
+		s.last, s.front = c.before, nil
+	}
+	o.takeOut(c)
+	o.carrier.refuse(c)
+	o.refuseFrom(s, c.rid)
+}
+
+// dropFront forgets last words when the endpoint has had time to read them.
+func (o *order) dropFront(s *session) bool {
+	if s.front == nil || !s.front.left {
+		return false
+	}
+	at := o.following(s.front)
+	if at > o.now {
+		s.at = min(s.at, at)
+		return false
+	}
+	s.front = nil
+	return true
+}
+
+// following is when the successor of a request may be sent that is not known to have been read.
+func (o *order) following(c *call) int64 {
+	sentAt := c.follow()
+	if sentAt == 0 {
+		return never
+	}
+	return o.now + max(0, c.endpoint.headStart()-(o.micros()-sentAt)+999)/1000
+}
+
+// turn is when a request may be sent: never, if that depends on something else than the time.
+func (o *order) turn(s *session, c *call) int64 {
+	f := s.front
+	switch {
+	case s.ended:
+		return o.now
+	case s.last == unknownRID || c.rid > s.last+uint64(s.window):
+		return c.at + strangerMillis
+	case c.rid < s.last:
+		return o.now
+	case c.rid > s.last+1:
+		return c.at + patienceMillis
+	case f == nil || f.read:
+		return o.now
+	}
+	return o.following(f)
+}
+
+// replyNext lets a reply leave, if it is the turn of one.
+func (o *order) replyNext(s *session) bool {
+	missing, fenced := false, false // what an older request keeps from leaving
+	for c := s.open; c != nil; c = c.next {
+		switch {
+		case c.stage == stageOpen:
+			missing = missing || !c.passed
+			continue
+		case c.hasty:
+		case fenced:
+			continue
+		case missing && o.now < c.at+patienceMillis:
+			s.at = min(s.at, c.at+patienceMillis)
+			continue
+		case c.carries && !o.inOrder(s, c):
+			s.at = min(s.at, s.carriedAt+fenceMillis)
+			fenced = true
+			continue
+		case missing:
+			o.pass(s, c)
+		}
+		o.leave(s, c)
+		return true
+	}
+	return false
+}
+
+// pass notes that replies to requests before c are not waited for any more.
+func (o *order) pass(s *session, c *call) {
+	o.stats.Overtaken++
+	for d := s.open; d != c; d = d.next {
+		d.passed = true
+	}
+}
+
+// inOrder reports whether a reply with payload may leave now. If not, its session is stepped again when it may.
+func (o *order) inOrder(s *session, c *call) bool {
+	switch {
+	case s.carried == nil, s.carried == c.link, s.carried.Passed(s.mark):
+		return true
+	case o.now >= s.carriedAt+fenceMillis:
+		if c.fenced {
+			o.stats.Overtaken++
+		}
+		return true
+	case !c.fenced:
+		c.fenced = true
+		o.stats.Fenced++
+	}
+	s.carried.Fence(s.mark)
+	return false
+}
+
+// leave gives a reply to its link.
+func (o *order) leave(s *session, c *call) {
+	o.takeOut(c)
+	if c.carries {
+		s.carried, s.carriedAt, s.mark = c.link, o.now, c.link.Mark()
+	}
+	if c.final {
+		o.forget(s)
+	}
+	o.carrier.reply(c)
+}
+
+// place puts a session on the list where it belongs.
+func (o *order) place(s *session) {
+	if s.list != nil {
+		s.list.remove(s)
+	}
+	switch {
+	case s.at != never:
+		o.waiting.add(s)
+		if s.at < o.alarmAt {
+			o.alarmAt = s.at
+			o.carrier.alarm(s.at)
+		}
+	case s.front == nil && s.ordered == 0 && !s.ended:
+		s.at = o.now
+		o.idle.add(s)
+	}
+}
+
+// run does what is due.
+func (o *order) run() {
+	if o.now >= o.alarmAt {
+		o.stepWaiting(func(s *session) bool { return o.now >= s.at })
+	}
+}
+
+// passed says that a link has passed a fence.
+func (o *order) passed(l replier) {
+	o.stepWaiting(func(s *session) bool { return s.carried == l })
+}
+
+// closed says that a link has ended.
+func (o *order) closed(l replier) {
+	for _, s := range o.sessions {
+		if s.carried == l {
+			s.carried = nil
+		}
+	}
+	o.passed(nil)
+}
+
+// stepWaiting steps those of the waiting sessions that are due, and sets the alarm for the rest.
+func (o *order) stepWaiting(due func(*session) bool) {
+	o.alarmAt = never
+	for n := o.waiting.length; n > 0; n-- {
+		s := o.waiting.first
+		if s == nil {
+			return
+		}
+		if due(s) {
+			o.step(s)
+		} else {
+			o.place(s)
+		}
+	}
+}
+
+// sweep forgets sessions that have been idle for long.
+func (o *order) sweep() {
+	for s := o.idle.first; s != nil && o.now-s.at > maxIdleMillis; s = o.idle.first {
+		o.forget(s)
+	}
+}
+
+// refuseAll refuses what waits to be sent: the end of it all.
+func (o *order) refuseAll() {
+	for _, s := range o.sessions {
+		for s.queue != nil {
+			c := s.queue
+			o.takeOut(c)
+			o.carrier.refuse(c)
+		}
+	}
+}
+
+// insert puts a call into a list, behind those with the same rid.
+func insert(list **call, c *call) {
+	for *list != nil && (*list).rid <= c.rid {
+		list = &(*list).next
+	}
+	c.next = *list
+	*list = c
+}
+
+// after returns the first call of a list whose rid is greater.
+func after(list *call, rid uint64) *call {
+	for list != nil && list.rid <= rid {
+		list = list.next
+	}
+	return list
+}
+
+// remove takes a call out of a list that has it.
+func remove(list **call, c *call) {
+	for *list != c {
+		list = &(*list).next
+	}
+	*list = c.next
+	c.next = nil
+}
+
+// sessionList is a list of sessions, each of which is on one at most.
+type sessionList struct {
+	first, last *session
+	length      int
+}
+
+func (l *sessionList) add(s *session) {
+	s.list, s.prev, s.next = l, l.last, nil
+	if l.last == nil {
+		l.first = s
+	} else {
+		l.last.next = s
+	}
+	l.last = s
+	l.length++
+}
+
+func (l *sessionList) remove(s *session) {
+	if s.prev == nil {
+		l.first = s.next
+	} else {
+		s.prev.next = s.next
+	}
+	if s.next == nil {
+		l.last = s.prev
+	} else {
+		s.next.prev = s.prev
+	}
+	s.list, s.prev, s.next = nil, nil, nil
+	l.length--
+}
