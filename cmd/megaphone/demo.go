@@ -43,7 +43,8 @@ With --origin the chat page is in front of another server, and the embedded one 
 ` + "`make run-ejabberd`" + ` does that with a real ejabberd.`,
 		Example: `  megaphone demo
   megaphone demo --listen 0.0.0.0:5280 --accounts accounts.txt
-  megaphone demo --origin a=10.0.0.2:5279 --secret-file secret --domain example.org`,
+  megaphone demo --origin a=10.0.0.2:5279 --secret-file secret \
+      --domain example.org`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(cmd.Flags()); err != nil {

@@ -12,6 +12,7 @@ import (
 	"megaphone/edge"
 	"megaphone/loop"
 	"megaphone/tuning"
+	"megaphone/typed"
 )
 
 // exitUnfit is the status of a doctor that found the host too small.
@@ -53,14 +54,16 @@ Exit status: 0  the host fits
              1  it could not be said
              2  a flag is wrong
              3  the host does not fit: a must is low, memory included`,
-		Example: `  megaphone doctor --sockets 1000000
-  megaphone doctor --sockets 1000000 --explain
-  megaphone doctor --sockets 200000 --descriptor-tables off --json | jq '.knobs[] | select(.state == "low")'`,
+		Example: `  megaphone doctor --sockets 1M
+  megaphone doctor --sockets 1M --explain
+  megaphone doctor --sockets 200k --descriptor-tables off --json |
+      jq '.knobs[] | select(.state == "low")'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(o, cmd.OutOrStdout()) },
 	}
 	fs := cmd.Flags()
-	fs.IntVar(&o.sockets, "sockets", loop.DefaultMaxConnections, "how many, of all programs on the host that are meant")
+	fs.Var(typed.IntOr(&o.sockets, loop.DefaultMaxConnections), "sockets",
+		"how many, of all programs on the host that are meant")
 	fs.StringVar(&o.tables, "descriptor-tables", "auto", "those of the edge: auto, on, off")
 	fs.BoolVar(&o.explain, "explain", false, "say of every knob why, by what formula, and where that is written")
 	fs.BoolVar(&o.json, "json", false, "the same as JSON, all of it")
