@@ -27,6 +27,16 @@ func newWatcher(others []Process) *watcher {
 	return w
 }
 
+// check returns an error if a process cannot be watched.
+func (w *watcher) check() error {
+	for _, v := range w.procs {
+		if v.err != nil {
+			return fmt.Errorf("pid: %s=%d: %w", v.Name, v.PID, v.err)
+		}
+	}
+	return nil
+}
+
 // sample reads all of them at a time in seconds, and adds what it has read to a point.
 func (w *watcher) sample(at float64, pss bool, to *Point) {
 	for i := range w.procs {

@@ -48,10 +48,15 @@ A session never pipelines, has at most two requests and sockets at a time, and o
 closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
 reactor gets a descriptor table of its own.
 
+Before the run one session is opened and ended, and a connection is made from
+each --source: what cannot be loaded is said at once.
+
 Ctrl-C ends the run and reports on what was done by then.
 
 Exit status: 0    all sessions were reached, and nothing was lost, duplicated or out of order
-             1    there was no run
+             1    there was no run: nothing listens at the target, it does
+                  not answer, it is no BOSH endpoint, or it does not serve
+                  the domain
              2    a flag is wrong, or the target is not one to be loaded
              3    messages were lost, duplicated or out of order
              4    sessions were not reached, or were lost, or did not come back from a storm
@@ -154,6 +159,14 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	cfg.Version = version
 	if err := cfg.WithDefaults().Validate(); err != nil {
 		return usageError{err}
+	}
+	switch err := load.Probe(ctx, cfg); {
+	case errors.Is(err, context.Canceled):
+		return statusError(load.StatusInterrupted)
+	case errors.Is(err, load.ErrTarget):
+		return usageError{err}
+	case err != nil:
+		return err
 	}
 	// The sessions hold no pointers, so collecting often costs next to nothing, and waiting until there is as much
 	// garbage as there are sessions would double the memory.
