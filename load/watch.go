@@ -1,6 +1,9 @@
 package load
 
-import "os"
+import (
+	"fmt"
+	"os"
+)
 
 // watcher keeps an eye on some processes.
 type watcher struct {

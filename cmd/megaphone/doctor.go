@@ -102,7 +102,8 @@ func warnHost(cfg edge.Config) {
 	r := tuning.Examine(os.DirFS("/"),
 		tuning.Need{Sockets: cfg.MaxConnections, OneTable: cfg.DescriptorTables == "off"})
 	for _, f := range r.Lacking(tuning.Must) {
-		slog.Warn("this host is short of what max-connections needs; see megaphone doctor",
-			"knob", f.Name, "now", f.Now, "wanted", f.Wanted)
+		slog.Warn("this host is short of what max-connections needs",
+			"knob", f.Name, "now", f.Now, "wanted", f.Wanted,
+			"see", fmt.Sprintf("%s doctor --sockets %d", called(), cfg.MaxConnections))
 	}
 }

@@ -95,7 +95,8 @@ func runTop(ctx context.Context, o *topOptions, out io.Writer) error {
 	c := newAdminClient(o.address)
 	before, err := c.status(ctx)
 	if err != nil {
-		return fmt.Errorf("no edge shows itself at %s: %w", o.address, err)
+		return fmt.Errorf("no edge shows itself at %s: %w: does it run, and is that its admin address or admin-socket?",
+			o.address, err)
 	}
 	s := &screen{out: out, columns: text.Columns}
 	if f, ok := out.(*os.File); ok {

@@ -31,33 +31,42 @@ func topText(now, before *admin.Status, columns int) string {
 		(time.Duration(now.UptimeSeconds) * time.Second).String(), state)
 	fmt.Fprintf(&b, "%s\n\n", strings.Join(text.Wrap(head, columns), "\n"))
 	cpu := max(now.CPUSeconds-before.CPUSeconds, 0) / seconds * 100
-	b.WriteString(pairs(columns, [][2]string{
+	b.WriteString(pairs(columns, [][][2]string{{
 		{"held", count(float64(now.Holds))},
-		{"requests/s", counts(func(c *admin.Counts) uint64 { return c.Requests })},
-		{"memory", size(float64(now.Memory.Resident))},
 		{"connections", count(float64(now.Connections))},
-		{"replies/s", counts(func(c *admin.Counts) uint64 { return c.Released })},
-		{"Go heap", size(float64(now.Memory.Heap))},
 		{"of at most", count(float64(now.Limits.MaxConnections))},
-		{"connects/s", counts(func(c *admin.Counts) uint64 { return c.Accepted })},
-		{"CPU", fmt.Sprintf("%.0f %%", cpu)},
 		{"descriptors", count(float64(now.Descriptors.Open))},
-		{"left/s", counts(func(c *admin.Counts) uint64 { return c.Gone })},
-		{"GCs", count(float64(now.Go.GCs))},
 		{"hold p50", quantile(&now.HoldSeconds, &before.HoldSeconds, 0.5)},
+	}, {
+		{"requests/s", counts(func(c *admin.Counts) uint64 { return c.Requests })},
+		{"replies/s", counts(func(c *admin.Counts) uint64 { return c.Released })},
+		{"connects/s", counts(func(c *admin.Counts) uint64 { return c.Accepted })},
+		{"left/s", counts(func(c *admin.Counts) uint64 { return c.Gone })},
 		{"refused/s", rate(refusedOf)},
+	}, {
+		{"memory", size(float64(now.Memory.Resident))},
+		{"Go heap", size(float64(now.Memory.Heap))},
+		{"CPU", fmt.Sprintf("%.0f %%", cpu)},
+		{"GCs", count(float64(now.Go.GCs))},
 		{"reactors", count(float64(len(now.Reactors)))},
-	}) + "\n")
+	}}) + "\n")
 	b.WriteString(originsText(now, columns) + "\n")
 	b.WriteString(refusalsText(now, before, seconds, columns))
 	return b.String()
 }
 
-// pairs lays names with their values out in as many pairs a row as fit into columns, of three at most.
-func pairs(columns int, list [][2]string) string {
-	for n := 3; ; n-- {
-		t := text.Table{Right: []bool{false, true, false, true, false, true}}
-		for row := range slices.Chunk(list, n) {
+// pairs lays groups of names with their values out beside each other, as many as fit into columns, and the rest below.
+func pairs(columns int, groups [][][2]string) string {
+	for n := len(groups); ; n-- {
+		t := text.Table{Right: slices.Repeat([]bool{false, true}, n)}
+		for i := range groups[0] {
+			var cells []string
+			for _, g := range groups[:n] {
+				cells = append(cells, g[i][0], g[i][1])
+			}
+			t.Add(cells...)
+		}
+		for row := range slices.Chunk(slices.Concat(groups[n:]...), n) {
 			var cells []string
 			for _, p := range row {
 				cells = append(cells, p[0], p[1])
@@ -110,8 +119,11 @@ func refusalsText(now, before *admin.Status, seconds float64, columns int) strin
 	if len(t.Rows) == 1 {
 		return "nothing refused\n"
 	}
-	t.Drop(columns, 3)
-	return t.String()
+	var b strings.Builder
+	for line := range strings.Lines(t.String()) {
+		b.WriteString(text.Cut(strings.TrimSuffix(line, "\n"), columns) + "\n") // WHAT is last
+	}
+	return b.String()
 }
 
 // quantile is that of what has come since before, in words.
