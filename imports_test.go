@@ -21,7 +21,7 @@ var layers = map[string][]string{
 	"admin":    {"edge", "loop"},
 	"edge":     {"loop", "table", "limit", "codec", "tuning", "typed"},
 	"origin":   {"origin", "loop", "table", "codec", "tuning"},
-	"load":     {"loop", "table", "codec", "tuning", "text"},
+	"load":     {"load", "loop", "table", "codec", "tuning", "text"},
 	"takeover": {"loop"},
 	"loop":     {"table", "codec", "tuning"},
 	"table":    {},

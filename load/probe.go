@@ -218,8 +218,8 @@ func judgeReply(resp *http.Response, body []byte, domain string) (r reply, err e
 	}
 	switch {
 	case r.Type == "terminate" && (r.Condition == "host-unknown" || r.Condition == "improper-addressing"):
-		return r, fmt.Errorf("it refuses the session: condition %s: it does not serve the domain %s: give another with "+
-			"--domain", r.Condition, domain)
+		return r, fmt.Errorf("it refuses the session: condition %s: it does not serve the domain %s: give another "+
+			"with --domain", r.Condition, domain)
 	case r.Type == "terminate":
 		return r, fmt.Errorf("it ends the session at once: condition %s", or(r.Condition, "left out"))
 	case r.SID == "" || len(r.SID) > MaxSIDBytes:

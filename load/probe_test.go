@@ -57,7 +57,8 @@ func TestProbeSaysWhatAnswers(t *testing.T) {
 		}, "no answer to a session's creation within 1s"},
 	} {
 		err := probeOf(t, c.handle)
-		if !errors.Is(err, ErrProbe) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "/b: ") {
+		if !errors.Is(err, ErrProbe) || !strings.Contains(err.Error(), c.says) ||
+			!strings.Contains(err.Error(), "/b: ") {
 			t.Errorf("%v, want %q", err, c.says)
 		}
 	}

@@ -166,7 +166,7 @@ func TestSummaryFits(t *testing.T) {
 	r := &Report{Seconds: 1234.5, Options: Options{Scenario: Broadcast, Target: "http://127.0.0.1:5280/http-bind"},
 		Sessions: Sessions{Wanted: million, Reached: million, Held: million, Sockets: million},
 		Messages: Messages{Sent: 12_345_678, Delivered: 12_345_678, Duplicated: million, Reordered: million},
-		Errors:   map[string]uint64{"refused": million, "reset": million, "timeouts": million, "unavailable": million},
+		Errors:   map[string]uint64{"refused": million, "reset": million, "timeouts": million},
 		Storm:    &StormReport{Connections: million, Renewed: million}, Latencies: map[string]Latency{}}
 	for _, name := range meterNames {
 		r.Latencies[name] = Latency{12_345_678, 999, 123_456, 1_234_567, 12_345_678, 23_456_789, 34_567_890, 59_999_999}
@@ -200,7 +200,8 @@ func fits(t *testing.T, said string) {
 func TestProgressFits(t *testing.T) {
 	for _, s := range []Status{
 		{Phase: "broadcast", Done: 999_999, All: million, Sessions: million, Rate: 20_000, Unit: "messages",
-			Latency: "broadcast", P50: 1230 * time.Microsecond, P99: 120 * time.Millisecond, Elapsed: 120 * time.Second},
+			Latency: "broadcast", P50: 1230 * time.Microsecond, P99: 120 * time.Millisecond,
+			Elapsed: 120 * time.Second},
 		{Phase: "settling", Done: MaxSessions - 1, All: MaxSessions, Sessions: MaxSessions, Rate: 1e6,
 			Unit: "responses", Errors: 1 << 40, Latency: "delivery", P50: time.Minute, P99: time.Hour,
 			Elapsed: 10 * time.Hour},

@@ -20,8 +20,8 @@ func (r *Report) Summary(out io.Writer) error {
 	say("sessions: %d reached, %d failed, %d lost, %d held at the end; %d sockets at most", s.Reached, s.Failed, s.Lost,
 		s.Held, s.Sockets)
 	if m.Sent > 0 {
-		say("messages: %d sent, %d delivered, %d lost, %d under way, %d duplicated, %d out of order", m.Sent, m.Delivered,
-			m.Lost, m.UnderWay, m.Duplicated, m.Reordered)
+		say("messages: %d sent, %d delivered, %d lost, %d under way, %d duplicated, %d out of order", m.Sent,
+			m.Delivered, m.Lost, m.UnderWay, m.Duplicated, m.Reordered)
 	}
 	if st := r.Storm; st != nil {
 		say("storm: %d connections lost, %d sessions renewed, back after %.1f s: %v", st.Connections, st.Renewed,

@@ -3,13 +3,14 @@ package main
 import (
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 
 	"megaphone/admin"
 )
 
-// called is the first word of a command that a message tells people to type: megaphone if that is this program, else the
-// way it was called, such as bin/megaphone.
+// called is the first word of a command that a message tells people to type: megaphone if that is this program, else
+// the way it was called, such as bin/megaphone.
 func called() string {
 	own, err := os.Executable()
 	if err != nil {
@@ -39,9 +40,11 @@ func topCommand(at string) string {
 	return command
 }
 
+var plainWord = regexp.MustCompile(`^[-\w./:,@%+=]+$`)
+
 // quoted is a word as a shell takes it.
 func quoted(word string) string {
-	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,@%+=") == "" {
+	if plainWord.MatchString(word) {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
