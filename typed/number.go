@@ -90,7 +90,8 @@ func plain(s string) (digits string, ok bool) {
 	if strings.HasPrefix(whole, "-") || strings.HasPrefix(whole, "+") {
 		sign, whole = whole[:1], whole[1:]
 	}
-	if whole, ok = ungroup(whole); !ok || strings.Trim(rest, "0123456789.eE+-") != "" {
+	whole, ok = ungroup(whole)
+	if !ok || strings.Trim(rest, "0123456789.eE+-") != "" || strings.HasSuffix(rest, ".") {
 		return "", false
 	}
 	return sign + whole + rest, true
