@@ -87,6 +87,23 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+// TestCompletion: shells ask the program what may follow.
+func TestCompletion(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"__complete", "load", "--se"}, "--sessions"},
+		{[]string{"__completeNoDesc", "do"}, "doctor"},
+		{[]string{"__complete", "--log-level", "debug", "ed"}, "edge"},
+		{[]string{"completion", "bash"}, "__complete"},
+	} {
+		if code, said := rig.Run(t, c.args...); code != 0 || !strings.Contains(said, c.says) {
+			t.Errorf("%q: exit %d, no %q in %s", c.args, code, c.says, said)
+		}
+	}
+}
+
 // TestMistakes gives the command what is wrong; it says which key, and what would do. Exit code 2 is a mistake in what
 // was said, 1 one of the world's.
 func TestMistakes(t *testing.T) {

@@ -119,7 +119,11 @@ func misplaced(root *cobra.Command, args []string) error {
 	front.SetOutput(io.Discard)
 	front.SetInterspersed(false)
 	front.AddFlagSet(root.PersistentFlags())
-	if front.Parse(args) != nil || front.NArg() == 0 {
+	if front.Parse(args) != nil {
+		return nil // root says what is wrong with the flag
+	}
+	switch front.Arg(0) {
+	case "", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd: // cobra adds these when it runs
 		return nil
 	}
 	return unknownCommand(root, front.Arg(0))
