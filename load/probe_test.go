@@ -49,7 +49,7 @@ func TestProbeSaysWhatAnswers(t *testing.T) {
 		{answer(200, "text/xml", body+"type='terminate' condition='host-unknown'/>"), "domain localhost"},
 		{answer(200, "text/xml", body+"type='terminate' condition='policy-violation'/>"), "condition policy-violation"},
 		{answer(200, "text/xml", body+"type='terminate'/>"), "condition left out"},
-		{func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 301) }, "is /other meant?"},
+		{http.RedirectHandler("/other", http.StatusMovedPermanently).ServeHTTP, "is /other meant?"},
 		{func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, "closed without an answer"},
 		{func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)

@@ -197,7 +197,11 @@ func TestLoadProbes(t *testing.T) {
 			t.Errorf("%s: exit status %d, %s", c.args, code, said)
 		}
 	}
-	edge.Until("one creation at most for each", func(c map[string]int) bool { return c["accepted"] <= 4 })
+	code, said := rig.Run(t, "load", "--target", "http://"+edge.Addr+"/http-bind", "--report", "/nonexistent/report")
+	if code != 1 || !strings.Contains(said, "report: open /nonexistent/report") || strings.Contains(said, "opening") {
+		t.Errorf("a report that cannot be written: exit status %d, %s", code, said)
+	}
+	edge.Until("one creation at most for each", func(c map[string]int) bool { return c["accepted"] <= 5 })
 }
 
 func TestLoadReportsWhatWasDoneWhenInterrupted(t *testing.T) {

@@ -168,6 +168,9 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	case err != nil:
 		return err
 	}
+	if err := o.writable(); err != nil {
+		return err
+	}
 	// The sessions hold no pointers, so collecting often costs next to nothing, and waiting until there is as much
 	// garbage as there are sessions would double the memory.
 	debug.SetGCPercent(20)
@@ -191,6 +194,23 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 		return statusError(report.Verdict.Status)
 	}
 	return nil
+}
+
+// writable returns an error if what the run comes to could not be written. After hours would be late to find out.
+func (o *loadOptions) writable() error {
+	if o.plots != "" {
+		if err := os.MkdirAll(o.plots, 0o755); err != nil {
+			return fmt.Errorf("plot: %w", err)
+		}
+	}
+	if o.report == "" || o.report == "-" {
+		return nil
+	}
+	f, err := os.OpenFile(o.report, os.O_CREATE|os.O_WRONLY, 0o644) // an earlier report stays until there is a new one
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return f.Close()
 }
 
 // present writes the summary, the report and the plots.

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -77,6 +79,10 @@ func (c *adminClient) status(ctx context.Context) (*admin.Status, error) {
 		return nil, err
 	}
 	resp, err := c.http.Do(r)
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) { // of what it wraps the address is said already
+		err = wrapped.Err
+	}
 	if err != nil {
 		return nil, err
 	}
