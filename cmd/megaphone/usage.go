@@ -92,12 +92,19 @@ func unknownFlag(cmd *cobra.Command, err *pflag.NotExistError) error {
 		name, _, _ = strings.Cut(letters, "=")
 		written = "-" + name
 	}
+	if name == "version" {
+		return fmt.Errorf("unknown flag: %s%s", written, didYouMean(cmd.Root().Name()+" --", name))
+	}
 	return fmt.Errorf("unknown flag: %s%s", written, didYouMean("--", typed.Nearest(name, flagNames(cmd))))
 }
 
 // remedy is what would do as the value of a flag. Types of ours say so themselves.
 func remedy(f *pflag.Flag, err error) string {
 	switch f.Value.Type() {
+	case "number":
+		if strings.Contains(f.Usage, "seconds") {
+			return "use a number of seconds, without a unit, for example 60"
+		}
 	case "duration":
 		return "use a number with its unit, for example 30s or 5m"
 	case "bool":
