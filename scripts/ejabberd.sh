@@ -32,6 +32,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/ports.sh
+. "$here/ports.sh"
 module=${MEGAPHONE_MODULE-$here/../ejabberd/mod_megaphone}
 
 fail() {
@@ -76,21 +78,6 @@ ended() {
 		[ "$SECONDS" -lt "$end" ] || return
 		sleep 0.05
 	done
-}
-
-# free PORT: nobody listens there.
-free() { ! grep -qs ":$(printf %04X "$1") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6; }
-
-# free_port: below the ports that the kernel gives to clients, and nobody listens there.
-free_port() {
-	local port
-	for port in $(shuf -i 10000-31999 -n 100); do
-		if free "$port"; then
-			echo "$port"
-			return
-		fi
-	done
-	fail "no free port"
 }
 
 # ---- epmd: one a cluster, on the loopback interface -------------------------------------------------------------
@@ -237,12 +224,20 @@ launch() {
 	until running || ! alive "$pid"; do sleep 0.02; done # it is still bash for a moment
 }
 
+# taken: a port was another program's by the time ejabberd opened it.
+taken() { grep -qsiE 'eaddrinuse|address already in use' "$dir/log/"*; }
+
+# await_ready [FRESH]: waits until it serves. With ports that it may choose anew it returns false when one is taken.
 await_ready() {
 	local end=$((SECONDS + patience))
 	local call_seconds=5 why=''
 	until ready; do
 		running || why='ended as it started'
 		[ "$SECONDS" -lt "$end" ] || why="did not start within $patience s"
+		if [ -n "${1:-}" ] && taken; then
+			end_node now
+			return 1
+		fi
 		if [ -n "$why" ]; then
 			tail -n 15 "$dir/log/erl.log" >&2 || true
 			end_node now
@@ -279,11 +274,20 @@ start() {
 		(umask 077 && head -c 15 /dev/urandom | base64 | tr -d '+/=' >"$dir/.erlang.cookie")
 		chmod 400 "$dir/.erlang.cookie"
 	fi
-	[ -f "$dir/ejabberd.yml" ] || write_config
+	local fresh=''
+	[ -f "$dir/ejabberd.yml" ] || { write_config; fresh=3; } # tries
+	[ -z "$bosh_port$link_port" ] || fresh=''
 	compile_module
 	start_epmd
 	launch
-	await_ready
+	until await_ready "$fresh"; do
+		fresh=$((fresh - 1))
+		[ "$fresh" -gt 0 ] || fresh='' # the last one says what is wrong
+		rm -f "$dir/log/"*
+		write_config
+		start_epmd # it has ended with its only node
+		launch
+	done
 	if [ -n "$join" ] && [ ! -f "$dir/joined" ]; then
 		ctl join_cluster "$(cat "$join/node")" >&2
 		# Newer ejabberds join once they have answered: they stop for it and start again.

@@ -18,6 +18,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/ports.sh
+. "$here/ports.sh"
 
 fail() {
 	printf 'prosody: %s\n' "$*" >&2
@@ -27,21 +29,6 @@ fail() {
 usage() {
 	sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2
 	exit 2
-}
-
-# free_port: a TCP port on 127.0.0.1 that nobody listens on, out of a range that the kernel gives to no client.
-free_port() {
-	local port low base
-	read -r low _ </proc/sys/net/ipv4/ip_local_port_range
-	base=$((low > 20000 ? 10000 : low / 2)) # a tuned host gives clients all from 10000 on
-	for _ in $(seq 200); do
-		port=$((base + (RANDOM * 32768 + RANDOM) % (low - base)))
-		if ! grep -qs ":$(printf %04X "$port") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6; then
-			echo "$port"
-			return
-		fi
-	done
-	fail "no free port between $base and $low"
 }
 
 configure() {
@@ -86,7 +73,7 @@ END
 }
 
 start() {
-	local inactivity=60 owner=
+	local inactivity=60 owner='' given=("$@")
 	while [ $# -gt 0 ]; do
 		[ $# -ge 2 ] || usage
 		case $1 in
@@ -101,8 +88,8 @@ start() {
 		fail "it runs already in $dir, pid $pid"
 	fi
 	mkdir -p "$dir/data" "$dir/certs"
-	[ -f "$dir/port" ] || free_port >"$dir/port"
-	local port
+	local port fresh=''
+	[ -f "$dir/port" ] || { fresh=yes; free_port >"$dir/port"; }
 	port=$(cat "$dir/port")
 	[ -f "$dir/prosody.cfg.lua" ] || configure "$port" "$inactivity"
 	rm -f "$dir/prosody.pid"
@@ -113,6 +100,12 @@ start() {
 		if ! kill -0 "$pid" 2>/dev/null; then
 			cat "$dir/out" "$dir/prosody.log" >&2 2>/dev/null || true
 			fail "it ended at once"
+		fi
+		if [ -n "$fresh" ] && grep -qs 'Failed to open server port' "$dir/prosody.log"; then # another program's by now
+			end_now
+			rm -f "$dir/port" "$dir/prosody.cfg.lua" "$dir/prosody.log"
+			start "${given[@]}"
+			return
 		fi
 		if answers "$port"; then
 			printf 'bosh http://127.0.0.1:%s/http-bind\npid %s\n' "$port" "$pid"

@@ -12,6 +12,8 @@
 #
 # OPTIONS
 #   --descriptor-tables auto|on|off   as the edge's. off: all sockets are in one table, and RLIMIT_NOFILE is a must
+#   --dials          the host opens many connections too: a TLS proxy, a gateway or a load generator is on it. Their
+#                    ports begin above those below 32768 that something listens on now: start your servers first
 #   --only PREFIX    only knobs whose names begin so, for example net.
 #   --state FILE     where --apply notes what was there (default /var/lib/megaphone/tune.state)
 #   --drop-in FILE   what --persist writes (default /etc/sysctl.d/90-megaphone.conf)
@@ -39,7 +41,7 @@
 set -u
 
 me=tune
-sockets='' mode='' tables=auto only='' state='' drop_in='' root=''
+sockets='' mode='' tables=auto dials='' only='' state='' drop_in='' root=''
 thp=/sys/kernel/mm/transparent_hugepage/enabled
 mark='# Written by tune.sh of Megaphone'
 
@@ -70,6 +72,7 @@ options() {
 		case $1 in
 		--sockets) sockets=$2; shift ;;
 		--descriptor-tables) tables=$2; shift ;;
+		--dials) dials=yes ;;
 		--only) only=$2; shift ;;
 		--state) state=$2; shift ;;
 		--drop-in) drop_in=$2; shift ;;
@@ -209,7 +212,23 @@ knobs() {
 	knob should net.ipv4.tcp_tw_reuse '>=1'
 	knob should net.ipv4.tcp_slow_start_after_idle '=0'
 	knob should net.ipv4.tcp_migrate_req '=1'
-	knob should net.ipv4.ip_local_port_range '<=10000 >=60999'
+	[ -z "$dials" ] || knob should net.ipv4.ip_local_port_range "<=$(first_port) >=60999"
+}
+
+# first_port: the lowest for connections that the host opens. Nothing listens there or above, up to the kernel's range.
+first_port() {
+	first=10000
+	for port in $(listening); do
+		[ "$port" -lt "$first" ] || [ "$port" -ge 32768 ] || first=$((port + 1))
+	done
+	say "$first"
+}
+
+# listening: the TCP ports that something listens on.
+listening() {
+	grep -hs ' 0A ' "$root/proc/net/tcp" "$root/proc/net/tcp6" | while read -r _ address _ state _; do
+		[ "$state" != 0A ] || say $((0x${address##*:}))
+	done
 }
 
 knob() {
@@ -327,8 +346,16 @@ apply_one() { # CLASS NAME WANTED
 	new=
 }
 
+# spared: which ports are left to servers.
+spared() {
+	first=$(first_port)
+	[ -z "$dials" ] || [ "$first" -eq 10000 ] ||
+		say "net.ipv4.ip_local_port_range: from $first on, as something listens on $((first - 1))"
+}
+
 apply() {
 	new=
+	spared
 	if ! mkdir -p "$(dirname "$state")" || ! printf '' >>"$state"; then
 		complain "$state cannot be written, so nothing is changed: it could not be undone"
 		exit 1

@@ -11,6 +11,7 @@ import (
 type Need struct {
 	Sockets  int  // at once, of all programs on the host that are meant
 	OneTable bool // all of them in one descriptor table: the edge's descriptor-tables are off
+	Dials    bool // the host opens many connections itself: a TLS proxy, a gateway or a load generator is on it
 }
 
 // MaxSockets is the largest Need.Sockets for which the formulas are meant; none of them overflows below it.
@@ -122,6 +123,24 @@ func (h *Host) list(name string) (numbers []int) {
 		}
 	}
 	return numbers
+}
+
+// listening returns the TCP ports that something on the host listens on.
+func (h *Host) listening() (ports []uint64) {
+	const listen = "0A" // TCP_LISTEN in /proc/net/tcp, proc(5)
+	for _, name := range []string{"proc/net/tcp", "proc/net/tcp6"} {
+		for _, line := range h.lines(name) {
+			fields := strings.Fields(line)
+			if len(fields) < 4 || fields[3] != listen {
+				continue
+			}
+			_, hex, _ := strings.Cut(fields[1], ":")
+			if port, err := strconv.ParseUint(hex, 16, 16); err == nil {
+				ports = append(ports, port)
+			}
+		}
+	}
+	return ports
 }
 
 // entries are the names in a directory, in order.

@@ -46,6 +46,6 @@ func knobs(h *Host) []Knob {
 	all = append(all, memoryKnobs(h)...)
 	all = append(all, descriptorKnobs(h)...)
 	all = append(all, queueKnobs()...)
-	all = append(all, tcpKnobs()...)
+	all = append(all, tcpKnobs(h)...)
 	return append(all, hardwareKnobs(h)...)
 }

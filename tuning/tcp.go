@@ -7,8 +7,21 @@ const (
 	maxFinTimeout   = 30     // seconds
 	minTimeWait     = 65536
 	firstPort       = 10000 // below are ports that servers listen on
+	firstUsualPort  = 32768 // the kernel's default: from here on servers have to be told anyhow
 	lastPort        = 60999 // the kernel's default
 )
+
+// firstPortFor is the lowest port for connections that the host opens. No server listens on it or above, up to the
+// kernel's own range: one that is started again must find its port free.
+func firstPortFor(h *Host) uint64 {
+	first := uint64(firstPort)
+	for _, port := range h.listening() {
+		if port >= first && port < firstUsualPort {
+			first = port + 1
+		}
+	}
+	return first
+}
 
 // tcpPagesFor is tcp_mem, in pages: a socket with anything queued is charged one page at least, and a broadcast queues
 // something on all. The kernel begins to save at the second number and to drop at the third.
@@ -19,8 +32,21 @@ func tcpPagesFor(n uint64) (low, pressure, high uint64) { return n / 2, n, n + n
 func timeWaitFor(n uint64) uint64 { return max(n/2, minTimeWait) }
 
 // tcpKnobs are those of the protocol.
-func tcpKnobs() []Knob {
+func tcpKnobs(h *Host) []Knob {
 	const ipSysctl = "Documentation/networking/ip-sysctl.rst"
+	ports := Knob{
+		Name:  "net.ipv4.ip_local_port_range",
+		Class: ReportOnly,
+		Why: "Ports of outgoing connections, of which there can be so many from one address to one server. An " +
+			"edge needs a few, for its links. A TLS proxy before it on the same host, the gateway and a load " +
+			"generator need one for each client, and beyond 51,000 several addresses: ask with --dials.",
+		Source: ipSysctl + "; ip(7)",
+	}
+	if h.need.Dials {
+		ports.Class = Should
+		ports.Formula = "from 10000, or above the highest port below 32768 that is listened on, to 60999"
+		ports.want = func(h *Host) Want { return Want{atMost(firstPortFor(h)), atLeast(lastPort)} }
+	}
 	return []Knob{{
 		Name:  "net.ipv4.tcp_mem",
 		Class: Must,
@@ -101,16 +127,7 @@ func tcpKnobs() []Knob {
 		Formula: "1; Linux 5.14 and later",
 		Source:  ipSysctl,
 		want:    constant(exactly(1)),
-	}, {
-		Name:  "net.ipv4.ip_local_port_range",
-		Class: Should,
-		Why: "Ports of outgoing connections, of which there can be so many from one address to one server. An " +
-			"edge needs only a few for its links; a TLS proxy before it on the same host, or the gateway, " +
-			"needs one for each client, and beyond 51,000 several addresses.",
-		Formula: "from 10000 or less, so that servers keep the ports below, to 60999 or more",
-		Source:  ipSysctl + "; ip(7)",
-		want:    constant(atMost(firstPort), atLeast(lastPort)),
-	}, {
+	}, ports, {
 		Name:  "net.ipv4.tcp_keepalive_time",
 		Class: ReportOnly,
 		Why: "The edge sets keep-alive on each of its sockets (2 minutes, 4 probes, and a TCP_USER_TIMEOUT " +

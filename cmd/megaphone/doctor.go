@@ -28,6 +28,7 @@ type doctorOptions struct {
 	sockets       int
 	tables, root  string
 	json, explain bool
+	dials         bool
 }
 
 func newDoctor() *cobra.Command {
@@ -65,6 +66,8 @@ Exit status: 0  the host fits
 	fs.Var(typed.IntOr(&o.sockets, loop.DefaultMaxConnections), "sockets",
 		"how many, of all programs on the host that are meant")
 	fs.StringVar(&o.tables, "descriptor-tables", "auto", "those of the edge: auto, on, off")
+	fs.BoolVar(&o.dials, "dials", false,
+		"the host opens many connections too: a TLS proxy, a gateway or a load generator is on it")
 	fs.BoolVar(&o.explain, "explain", false, "say of every knob why, by what formula, and where that is written")
 	fs.BoolVar(&o.json, "json", false, "the same as JSON, all of it")
 	fs.StringVar(&o.root, "root", "/", "`directory` with the proc and sys to read, such as a copy of another host's")
@@ -82,7 +85,8 @@ func runDoctor(o doctorOptions, out io.Writer) error {
 	if _, err := os.Stat(o.root + "/proc/sys"); err != nil {
 		return fmt.Errorf("root: %w: is proc mounted?", err)
 	}
-	r := tuning.Examine(os.DirFS(o.root), tuning.Need{Sockets: o.sockets, OneTable: tables == loop.TablesOff})
+	r := tuning.Examine(os.DirFS(o.root), tuning.Need{Sockets: o.sockets, OneTable: tables == loop.TablesOff,
+		Dials: o.dials})
 	if o.json {
 		enc := json.NewEncoder(out)
 		enc.SetEscapeHTML(false)

@@ -4,10 +4,10 @@
 // binary than bin/megaphone.
 
 import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,14 +15,22 @@ import { within } from './deadline.js';
 
 const binary = process.env.MEGAPHONE_BIN || fileURLToPath(new URL('../../bin/megaphone', import.meta.url));
 
-/** A port of 127.0.0.1 that was free a moment ago. */
+/** A port of 127.0.0.1 that was free a moment ago, out of a range that the kernel gives to no outgoing connection. */
 export async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  const low = Number((await readFile('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')).split(/\s/)[0]);
+  const base = low > 20_000 ? 10_000 : Math.floor(low / 2); // a host that dials much may begin its own range at 10000
+  for (;;) {
+    const port = randomInt(base, low);
+    const server = createServer().listen(port, '127.0.0.1');
+    try {
+      await once(server, 'listening');
+    } catch {
+      continue; // in use
+    }
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 // A test file that is stopped, by its time limit too, takes its programs along.
