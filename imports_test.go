@@ -16,18 +16,20 @@ const module = "megaphone"
 // layers says what each part of the tree may import of the others. A part is the first element of the path;
 // origin's packages may import each other.
 var layers = map[string][]string{
-	"cmd":      {"admin", "edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning"},
-	"bench":    {"bench", "edge", "origin", "load", "loop", "table", "codec"},
+	"cmd":      {"admin", "edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning", "typed", "text"},
+	"bench":    {"bench", "edge", "origin", "load", "loop", "table", "codec", "typed"},
 	"admin":    {"edge", "loop"},
-	"edge":     {"loop", "table", "limit", "codec", "tuning"},
+	"edge":     {"loop", "table", "limit", "codec", "tuning", "typed"},
 	"origin":   {"origin", "loop", "table", "codec", "tuning"},
-	"load":     {"loop", "table", "codec", "tuning"},
+	"load":     {"load", "loop", "table", "codec", "tuning", "text"},
 	"takeover": {"loop"},
 	"loop":     {"table", "codec", "tuning"},
 	"table":    {},
 	"limit":    {},
 	"codec":    {},
 	"tuning":   {},
+	"typed":    {},
+	"text":     {},
 	".":        {},
 }
 

@@ -10,16 +10,25 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"megaphone/typed"
 )
 
 var (
 	role     = flag.String("role", "", "used by bench itself to start a server")
 	behind   = flag.String("origin", "", "used by bench itself: where the origin listens")
-	rounds   = flag.Int("rounds", 5, "rounds; medians and spread are taken over them")
+	rounds   = number("rounds", 5, "rounds; medians and spread are taken over them")
 	duration = flag.Duration("duration", 2*time.Second, "of one round of one server")
-	conns    = flag.Int("connections", 128, "clients, each of which waits for its reply before it asks again")
-	held     = flag.Int("held", 8000, "held connections for the bytes a connection")
+	conns    = number("connections", 128, "clients, each of which waits for its reply before it asks again")
+	held     = number("held", 8000, "held connections for the bytes a connection")
 )
+
+// number makes a flag for a whole number.
+func number(name string, value int, usage string) *int {
+	n := new(int)
+	flag.Var(typed.IntOr(n, value), name, usage)
+	return n
+}
 
 func main() {
 	flag.Parse()

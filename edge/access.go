@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"log/slog"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"megaphone/table"
+	"megaphone/typed"
 )
 
 // accessLog writes a record for each request that was answered, or for each Nth. Like other records they go over a
@@ -115,8 +117,8 @@ func (w *worker) logOwn(c uint32, head []byte, bytes int) {
 // sampleOf reads 1/N.
 func sampleOf(s string) (n uint32, ok bool) {
 	text, ok := strings.CutPrefix(s, "1/")
-	v, err := strconv.ParseUint(text, 10, 32)
-	return uint32(v), ok && err == nil && v > 0
+	v, err := typed.ParseInt(text)
+	return uint32(v), ok && err == nil && v > 0 && v <= math.MaxUint32
 }
 
 // validateAdmin checks the keys of what shows an edge. Addresses are checked by listening there.

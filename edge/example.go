@@ -6,7 +6,8 @@ import (
 )
 
 const exampleHead = `# The configuration of megaphone edge: every key with its default.
-# Keep only what differs. Flags of the same names override the file.
+# Keep only what differs. Flags of the same names override the file. A number may be written 1000000, 1_000_000 or 1M
+# (k, M, G are powers of 1,000, Ki, Mi, Gi of 1,024), a rate with /s behind it, a time with its unit: 30s, 5m.
 #
 #   megaphone edge --config FILE --check-config    says whether a file is right, and changes nothing
 #   megaphone edge --print-defaults                prints this text

@@ -12,6 +12,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"megaphone/typed"
 )
 
 // File is a configuration file that has been read: it knows where each value stands, so that what is wrong with one
@@ -152,6 +154,9 @@ func decodeValue[T any](f *File, k *Key[T], path string, node ast.Node, c *T) er
 		return decodeStrings(f, path, node, v)
 	default:
 		s, ok := scalar(node)
+		if k.Rate {
+			s = strings.TrimSuffix(s, "/s")
+		}
 		if ok {
 			ok = parseValue(v, s)
 		}
@@ -184,7 +189,7 @@ func parseValue(v any, s string) bool {
 	case *string:
 		*v = s
 	case *int:
-		*v, err = strconv.Atoi(strings.ReplaceAll(s, "_", ""))
+		*v, err = typed.ParseInt(s)
 	case *bool:
 		*v, err = strconv.ParseBool(s)
 	case *time.Duration:
@@ -259,35 +264,12 @@ func oneLine(n ast.Node) string {
 
 // suggestion names the key that was meant, if one is near.
 func suggestion[T any](keys []Key[T], name string) string {
-	best, least := "", 1+max(2, len(name)/3)
+	names := make([]string, len(keys))
 	for i := range keys {
-		if d := distance(name, keys[i].Name); d < least {
-			best, least = keys[i].Name, d
-		}
+		names[i] = keys[i].Name
 	}
-	if best == "" {
-		return "; `megaphone edge --print-defaults` has all of them"
+	if best := typed.Nearest(name, names); best != "" {
+		return ": do you mean " + best + "?"
 	}
-	return ": do you mean " + best + "?"
-}
-
-// distance is the number of characters to be put in, taken out or replaced to make b of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
+	return "; `megaphone edge --print-defaults` has all of them"
 }

@@ -24,6 +24,7 @@ type Key[T any] struct {
 	Value func(c *T) any
 
 	Min, Max int      // of an int; of a duration in seconds, where 0 and 0 are a second and a day
+	Rate     bool     // of an int that may be written with /s behind it
 	Words    []string // of a string that is one of a few words
 	Sample   string   // the value in the example where there is no default; the key is commented out there
 	Reload   bool     // SIGHUP puts a new value in force; otherwise that takes a restart

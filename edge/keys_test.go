@@ -208,14 +208,30 @@ func TestFileExplains(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
+// Numbers are written as people do.
+func TestFileNumbers(t *testing.T) {
 	for _, c := range []struct {
-		a, b string
+		text string
+		of   func(c *Config) int
 		want int
-	}{{"", "", 0}, {"grace", "grace", 0}, {"", "abc", 3}, {"abc", "", 3}, {"grce", "grace", 1},
-		{"kitten", "sitting", 3}, {"flaw", "lawn", 2}} {
-		if got := distance(c.a, c.b); got != c.want {
-			t.Errorf("from %q to %q: %d, want %d", c.a, c.b, got, c.want)
+	}{
+		{"max-connections: 1M", func(c *Config) int { return c.MaxConnections }, 1_000_000},
+		{"max-connections: 1_000_000", func(c *Config) int { return c.MaxConnections }, 1_000_000},
+		{"max-connections: 1,000,000", func(c *Config) int { return c.MaxConnections }, 1_000_000},
+		{"max-connections: '10k'", func(c *Config) int { return c.MaxConnections }, 10_000},
+		{"max-body-bytes: 64Ki", func(c *Config) int { return c.MaxBodyBytes }, 65536},
+		{"max-request-rate-per-address: 100/s", func(c *Config) int { return c.AddressRequestRate }, 100},
+		{"max-connection-rate-per-address: 1k/s", func(c *Config) int { return c.AddressConnectionRate }, 1000},
+	} {
+		cfg, _, err := parseFile("f", c.text+"\n")
+		if err != nil || c.of(&cfg) != c.want {
+			t.Errorf("%s: %d, %v, want %d", c.text, c.of(&cfg), err, c.want)
+		}
+	}
+	for _, text := range []string{"max-connections: 1000/s", "max-connections: 1,00",
+		"max-request-rate-per-address: 1/m"} {
+		if _, _, err := parseFile("f", text+"\n"); err == nil || !strings.Contains(err.Error(), "use ") {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -164,7 +165,7 @@ func (c Config) Validate() error {
 		{"reactors", float64(c.Reactors), 0, 4096},
 	} {
 		if f.value < f.lo || f.value > f.hi {
-			return fmt.Errorf("%s: %v: use %v to %v", f.key, f.value, f.lo, f.hi)
+			return fmt.Errorf("%s: %s: use %s to %s", f.key, plain(f.value), plain(f.lo), plain(f.hi))
 		}
 	}
 	if most := time.Duration(float64(c.Sessions) / c.Rate * float64(time.Second)); most > MaxDuration {
@@ -172,6 +173,9 @@ func (c Config) Validate() error {
 	}
 	return nil
 }
+
+// plain is a number without an exponent.
+func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // messaging says whether the scenario sends messages.
 func (c *Config) messaging() bool {

@@ -2,15 +2,15 @@ package load
 
 import (
 	"fmt"
-	"image/color"
 	"math"
 	"os"
 	"path/filepath"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+
+	"megaphone/load/chart"
 )
 
 // The size of a plot.
@@ -39,26 +39,17 @@ func (r *Report) Plot(dir string) (files []string, err error) {
 		if len(d.lines) == 0 {
 			continue
 		}
-		p := plot.New()
-		p.Title.Text = fmt.Sprintf("%s: %s, %d sessions", d.title, r.Options.Scenario, r.Options.Sessions)
-		p.X.Label.Text, p.Y.Label.Text = d.x, d.y
-		p.Legend.Top, p.Legend.Left = true, true
-		p.BackgroundColor = color.White
-		p.Add(plotter.NewGrid())
+		p := chart.New(fmt.Sprintf("%s: %s, %d sessions", d.title, r.Options.Scenario, r.Options.Sessions), d.x, d.y)
 		if d.logX {
 			p.X.Tick.Marker = percentileTicks{}
 		}
 		if d.logY {
 			p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 		}
-		for i, s := range d.lines {
-			l, err := plotter.NewLine(s.points)
-			if err != nil {
+		for _, s := range d.lines {
+			if err := p.Line(s.name, s.points, false); err != nil {
 				return files, fmt.Errorf("plot %s: %w", d.file, err)
 			}
-			l.Color, l.Width = plotutil.Color(i), vg.Points(1.5)
-			p.Add(l)
-			p.Legend.Add(s.name, l)
 		}
 		if !d.logY {
 			p.Y.Min = 0

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/sys/unix"
+
+	"megaphone/text"
 )
 
 // Progress shows a run while it is under way: bars on a terminal, a line now and then elsewhere.
@@ -22,6 +25,9 @@ type Progress struct {
 	said  time.Time
 }
 
+// barColumns is the width of a bar, so that 80 columns have room for the figures.
+const barColumns = 16
+
 // lineInterval is how often there is a line where there is no terminal.
 const lineInterval = 5 * time.Second
 
@@ -29,7 +35,7 @@ const lineInterval = 5 * time.Second
 func NewProgress(out io.Writer) *Progress {
 	p := &Progress{out: out}
 	if f, ok := out.(*os.File); ok && isTerminal(f) {
-		p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))
+		p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(barColumns), mpb.WithRefreshRate(200*time.Millisecond))
 	}
 	return p
 }
@@ -56,7 +62,9 @@ func (p *Progress) Show(s Status) {
 		now.Store(&s)
 		p.now = now // one for each bar: an old one goes on showing how its phase has ended
 		p.bar = p.bars.AddBar(int64(max(s.All, 1)), mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s ", s.Phase))),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + details(now.Load()) })))
+			mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
+				return " " + details(now.Load(), min(s.AvailableWidth, text.Columns)-barColumns-len("broadcast   "))
+			})))
 	}
 	p.now.Store(&s)
 	p.bar.SetCurrent(int64(s.Done))
@@ -80,19 +88,29 @@ func (p *Progress) Close() {
 
 // line is a status as a line of text.
 func line(s *Status) string {
-	done := fmt.Sprintf("%d/%d", s.Done, s.All)
-	if s.Timed {
+	done := "100 %"
+	switch {
+	case s.Timed:
 		done = fmt.Sprintf("%ds/%ds", s.Done/1000, s.All/1000)
+	case s.Done < s.All:
+		done = fmt.Sprintf("%d %%", s.Done*100/s.All)
 	}
-	return fmt.Sprintf("%6.1fs %-9s %s %s", s.Elapsed.Seconds(), s.Phase, done, details(s))
+	front := fmt.Sprintf("%7.1fs %-9s %5s ", s.Elapsed.Seconds(), s.Phase, done)
+	return front + details(s, text.Columns-len(front))
 }
 
-func details(s *Status) string {
-	text := fmt.Sprintf("%d up, %.0f %s/s, %d errors", s.Sessions, s.Rate, s.Unit, s.Errors)
+// details are as many of the figures as fit into columns, the most telling ones first.
+func details(s *Status, columns int) string {
+	parts := []string{fmt.Sprintf("%d up", s.Sessions), fmt.Sprintf("%.0f %s/s", s.Rate, s.Unit),
+		fmt.Sprintf("%d errors", s.Errors)}
 	if s.Latency != "" {
-		text += fmt.Sprintf(", %s p50 %s p99 %s", s.Latency, short(s.P50), short(s.P99))
+		parts = append(parts, fmt.Sprintf("p50 %s p99 %s", short(s.P50), short(s.P99)))
 	}
-	return text
+	for n := len(parts); ; n-- {
+		if line := strings.Join(parts[:n], ", "); n == 1 || len(line) <= columns {
+			return line
+		}
+	}
 }
 
 // short is a duration in three digits or so.

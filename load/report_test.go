@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 var update = flag.Bool("update", false, "write testdata anew")
@@ -151,9 +152,72 @@ func TestSummaryNamesWhatMatters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"chat of 20 sessions", "20 reached", "sent", "opening", "settling", "leaving",
-		"delivery", "p99.9", "bytes a session", "test", "nothing was lost"} {
+		"delivery", "p99.9", "B/session", "CPU seconds", "test", "nothing was lost"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, &text)
+		}
+	}
+}
+
+const million = 1_000_000
+
+// A million sessions and processes with names of a dozen letters fit 80 columns.
+func TestSummaryFits(t *testing.T) {
+	r := &Report{Seconds: 1234.5, Options: Options{Scenario: Broadcast, Target: "http://127.0.0.1:5280/http-bind"},
+		Sessions: Sessions{Wanted: million, Reached: million, Held: million, Sockets: million},
+		Messages: Messages{Sent: 12_345_678, Delivered: 12_345_678, Duplicated: million, Reordered: million},
+		Errors:   map[string]uint64{"refused": million, "reset": million, "timeouts": million},
+		Storm:    &StormReport{Connections: million, Renewed: million}, Latencies: map[string]Latency{}}
+	for _, name := range meterNames {
+		r.Latencies[name] = Latency{12_345_678, 999, 123_456, 1_234_567, 12_345_678, 23_456_789, 34_567_890, 59_999_999}
+	}
+	for _, name := range []string{phaseOpening, "chat", phaseSettling, "broadcast", phaseLeaving} {
+		r.Phases = append(r.Phases, Phase{Name: name, Seconds: 1234.5, Counts: map[string]uint64{"sessions": 1e9},
+			CPUSeconds: map[string]float64{"load": 1234.56, "edge-of-node": 1234.56}})
+	}
+	for _, name := range []string{"load", "edge-of-node"} {
+		r.Processes = append(r.Processes, ProcessReport{Name: name, PID: 4_194_303, CPUSeconds: 1234.56,
+			RSSBytes: 8 << 30, AnonBytes: 8 << 30, PSSBytes: 8 << 30, MostRSSBytes: 8 << 30, BytesPerSession: 8191})
+	}
+	r.Verdict = judge(r)
+	var out bytes.Buffer
+	if err := r.Summary(&out); err != nil {
+		t.Fatal(err)
+	}
+	fits(t, out.String())
+}
+
+func fits(t *testing.T, said string) {
+	t.Helper()
+	for line := range strings.Lines(said) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+// Whatever a run comes to, its lines fit, and the figures that there is no room for are the less telling ones.
+func TestProgressFits(t *testing.T) {
+	for _, s := range []Status{
+		{Phase: "broadcast", Done: 999_999, All: million, Sessions: million, Rate: 20_000, Unit: "messages",
+			Latency: "broadcast", P50: 1230 * time.Microsecond, P99: 120 * time.Millisecond,
+			Elapsed: 120 * time.Second},
+		{Phase: "settling", Done: MaxSessions - 1, All: MaxSessions, Sessions: MaxSessions, Rate: 1e6,
+			Unit: "responses", Errors: 1 << 40, Latency: "delivery", P50: time.Minute, P99: time.Hour,
+			Elapsed: 10 * time.Hour},
+		{Phase: "broadcast", Done: 35_999_000, All: 36_000_000, Timed: true, Sessions: MaxSessions, Rate: 1e6,
+			Unit: "responses", Errors: 1 << 30, Elapsed: 10 * time.Hour},
+	} {
+		text := line(&s)
+		fits(t, text)
+		if !strings.Contains(text, " up, ") || !strings.Contains(text, "/s") {
+			t.Errorf("%q", text)
+		}
+	}
+	full := Status{Sessions: 5, Rate: 7, Unit: "messages", Latency: "delivery", P50: 1, P99: 1}
+	for columns := range 80 {
+		if text := details(&full, columns); len(text) > max(columns, len("5 up")) || !strings.HasPrefix(text, "5 up") {
+			t.Errorf("%d columns: %q", columns, text)
 		}
 	}
 }
@@ -166,8 +230,8 @@ func TestProgressInLines(t *testing.T) {
 	p.Show(Status{Phase: "hold", Done: 2500, All: 8000, Timed: true, Unit: "responses", Rate: 7.2, Errors: 1,
 		Latency: "release", P50: 1234567 * time.Nanosecond, P99: 12345678900 * time.Nanosecond})
 	p.Close()
-	want := "   0.0s opening   3/9 3 up, 0 sessions/s, 0 errors\n" +
-		"   0.0s hold      2s/8s 0 up, 7 responses/s, 1 errors, release p50 1.23ms p99 12.3s\n"
+	want := "    0.0s opening    33 % 3 up, 0 sessions/s, 0 errors\n" +
+		"    0.0s hold      2s/8s 0 up, 7 responses/s, 1 errors, p50 1.23ms p99 12.3s\n"
 	if text.String() != want {
 		t.Errorf("%q, want %q", text.String(), want)
 	}

@@ -42,10 +42,8 @@ func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
 	setDefault(&cfg.Domain, to.domain())
 	r := &run{cfg: cfg, doing: cfg.Scenario, target: to, show: show, totals: newMeters(), second: newMeters()}
 	r.watch = newWatcher(cfg.Processes)
-	for _, v := range r.watch.procs {
-		if v.err != nil {
-			return nil, fmt.Errorf("pid: %s=%d: %w", v.Name, v.PID, v.err)
-		}
+	if err := r.watch.check(); err != nil {
+		return nil, err
 	}
 	if err := r.launch(); err != nil {
 		return nil, err

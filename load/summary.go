@@ -6,78 +6,103 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"megaphone/text"
 )
 
-// Summary writes what a person wants to know of a report.
+// Summary writes what a person wants to know of a report, in lines that fit a terminal.
 func (r *Report) Summary(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	var b strings.Builder
+	say := func(format string, args ...any) { b.WriteString(text.Paragraph(fmt.Sprintf(format, args...)) + "\n") }
 	s, m := &r.Sessions, &r.Messages
-	fmt.Fprintf(out, "\n%s of %d sessions at %s for %.1f s\n", r.Options.Scenario, s.Wanted, r.Options.Target,
-		r.Seconds)
-	fmt.Fprintf(out, "sessions: %d reached, %d failed, %d lost, %d held at the end; %d sockets at most\n", s.Reached,
-		s.Failed, s.Lost, s.Held, s.Sockets)
+	say("%s of %d sessions at %s for %.1f s", r.Options.Scenario, s.Wanted, r.Options.Target, r.Seconds)
+	say("sessions: %d reached, %d failed, %d lost, %d held at the end; %d sockets at most", s.Reached, s.Failed, s.Lost,
+		s.Held, s.Sockets)
 	if m.Sent > 0 {
-		fmt.Fprintf(out, "messages: %d sent, %d delivered, %d lost, %d under way, %d duplicated, %d out of order\n",
-			m.Sent, m.Delivered, m.Lost, m.UnderWay, m.Duplicated, m.Reordered)
+		say("messages: %d sent, %d delivered, %d lost, %d under way, %d duplicated, %d out of order", m.Sent,
+			m.Delivered, m.Lost, m.UnderWay, m.Duplicated, m.Reordered)
 	}
 	if st := r.Storm; st != nil {
-		fmt.Fprintf(out, "storm: %d connections lost, %d sessions renewed, back after %.1f s: %v\n", st.Connections,
-			st.Renewed, st.RecoverySeconds, st.Recovered)
+		say("storm: %d connections lost, %d sessions renewed, back after %.1f s: %v", st.Connections, st.Renewed,
+			st.RecoverySeconds, st.Recovered)
 	}
-	if text := nonZero(r.Errors); text != "" {
-		fmt.Fprintf(out, "on the way: %s\n", text)
+	if errors := nonZero(r.Errors); errors != "" {
+		say("on the way: %s", errors)
 	}
-	r.phaseTable(w)
-	r.latencyTable(w)
-	r.processTable(w)
-	if err := w.Flush(); err != nil {
-		return err
+	for _, t := range []*text.Table{r.phaseTable(), r.cpuTable(), r.latencyTable(), r.processTable()} {
+		b.WriteString("\n" + t.String())
 	}
-	_, err := fmt.Fprintf(out, "\n%s\n", r.Verdict.Text)
+	_, err := fmt.Fprintf(out, "\n%s\n%s\n", &b, text.Paragraph(r.Verdict.Text))
 	return err
 }
 
-func (r *Report) phaseTable(w io.Writer) {
-	fmt.Fprintf(w, "\nphase\tseconds\tsessions/s\tconnections/s\tresponses/s\tdelivered/s\tCPU seconds\t\n")
+// figures is a table whose columns are numbers but for the first.
+func figures(head ...string) *text.Table {
+	t := &text.Table{Right: slices.Repeat([]bool{true}, len(head))}
+	t.Right[0] = false
+	t.Add(head...)
+	return t
+}
+
+func (r *Report) phaseTable() *text.Table {
+	t := figures("phase", "seconds", "sessions/s", "connections/s", "responses/s", "delivered/s")
 	for _, p := range r.Phases {
 		rate := func(what string) string {
 			return fmt.Sprintf("%.0f", float64(p.Counts[what])/max(p.Seconds, 0.001))
 		}
-		var cpu []string
-		for _, proc := range r.Processes {
-			cpu = append(cpu, fmt.Sprintf("%s %.2f", proc.Name, p.CPUSeconds[proc.Name]))
-		}
-		fmt.Fprintf(w, "%s\t%.1f\t%s\t%s\t%s\t%s\t%s\t\n", p.Name, p.Seconds, rate("sessions"), rate("connections"),
-			rate("responses"), rate("delivered"), strings.Join(cpu, " "))
+		t.Add(p.Name, fmt.Sprintf("%.1f", p.Seconds), rate("sessions"), rate("connections"), rate("responses"),
+			rate("delivered"))
 	}
+	return t
 }
 
-func (r *Report) latencyTable(w io.Writer) {
-	fmt.Fprintf(w, "\nlatency\tcount\tmin\tmean\tp50\tp90\tp99\tp99.9\tmax\t\n")
+// cpuTable has a column for each phase, of which there are six at most.
+func (r *Report) cpuTable() *text.Table {
+	head := []string{"CPU seconds"}
+	for _, p := range r.Phases {
+		head = append(head, p.Name)
+	}
+	t := figures(head...)
+	for _, proc := range r.Processes {
+		cells := []string{proc.Name}
+		for _, p := range r.Phases {
+			cells = append(cells, fmt.Sprintf("%.2f", p.CPUSeconds[proc.Name]))
+		}
+		t.Add(cells...)
+	}
+	return t
+}
+
+func (r *Report) latencyTable() *text.Table {
+	t := figures("latency", "count", "min", "mean", "p50", "p90", "p99", "p99.9", "max")
 	for _, name := range meterNames {
 		l, ok := r.Latencies[name]
 		if !ok {
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%d\t", name, l.Count)
+		cells := []string{name, fmt.Sprint(l.Count)}
 		for _, us := range []int64{l.MinMicros, int64(l.MeanMicros), l.P50Micros, l.P90Micros, l.P99Micros,
 			l.P999Micros, l.LongestMicro} {
-			fmt.Fprintf(w, "%s\t", short(time.Duration(us)*time.Microsecond))
+			cells = append(cells, short(time.Duration(us)*time.Microsecond))
 		}
-		fmt.Fprintln(w)
+		t.Add(cells...)
 	}
+	return t
 }
 
-func (r *Report) processTable(w io.Writer) {
-	fmt.Fprintf(w, "\nprocess\tpid\tCPU seconds\tRSS MiB\tanonymous MiB\tPSS MiB\tmost RSS MiB\tbytes a session\t\n")
+// processTable has memory in MiB, but for bytes a session.
+func (r *Report) processTable() *text.Table {
+	t := figures("process", "pid", "CPU s", "RSS MiB", "anonymous", "PSS", "most RSS", "B/session")
 	const mib = 1 << 20
 	for _, p := range r.Processes {
-		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t\n", p.Name, p.PID, p.CPUSeconds,
-			float64(p.RSSBytes)/mib, float64(p.AnonBytes)/mib, float64(p.PSSBytes)/mib, float64(p.MostRSSBytes)/mib,
-			p.BytesPerSession)
+		cells := []string{p.Name, fmt.Sprint(p.PID), fmt.Sprintf("%.2f", p.CPUSeconds)}
+		for _, bytes := range []uint64{p.RSSBytes, p.AnonBytes, p.PSSBytes, p.MostRSSBytes} {
+			cells = append(cells, fmt.Sprintf("%.1f", float64(bytes)/mib))
+		}
+		t.Add(append(cells, fmt.Sprintf("%.0f", p.BytesPerSession))...)
 	}
+	return t
 }
 
 func nonZero(m map[string]uint64) string {

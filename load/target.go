@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // target is the BOSH endpoint under load.
@@ -21,9 +22,12 @@ type target struct {
 // resolveTarget reads a URL and finds the address to connect to. Unless public is set it refuses every address but
 // loopback, private (RFC 1918, RFC 4193) and link-local ones: this program can take a server down.
 func resolveTarget(ctx context.Context, text string, public bool) (t target, err error) {
+	if !strings.Contains(text, "://") {
+		return t, fmt.Errorf("%s: give a URL: did you mean http://%s?", text, text)
+	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return t, err
+		return t, fmt.Errorf("%s: this is no URL; one is http://127.0.0.1:5280/http-bind", text)
 	}
 	switch {
 	case u.Scheme != "http":

@@ -1,6 +1,9 @@
 package load
 
-import "os"
+import (
+	"fmt"
+	"os"
+)
 
 // watcher keeps an eye on some processes.
 type watcher struct {
@@ -25,6 +28,16 @@ func newWatcher(others []Process) *watcher {
 		w.procs = append(w.procs, v)
 	}
 	return w
+}
+
+// check returns an error if a process cannot be watched.
+func (w *watcher) check() error {
+	for _, v := range w.procs {
+		if v.err != nil {
+			return fmt.Errorf("pid: %s=%d: %w", v.Name, v.PID, v.err)
+		}
+	}
+	return nil
 }
 
 // sample reads all of them at a time in seconds, and adds what it has read to a point.

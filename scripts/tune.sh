@@ -7,7 +7,8 @@
 #   tune.sh --revert                 set everything back as it was before the first --apply, remove the drop-in
 #
 # N is all sockets of the host: the edge's clients, and a load generator's if it runs here too. Nothing but a POSIX
-# shell is needed. `megaphone doctor --sockets N --explain` says of each knob why, and has the same formulas.
+# shell is needed. `megaphone doctor --sockets N --explain` says of each knob why, and has the same formulas. N may be
+# written 1000000, 1_000_000, 1,000,000, 1000k or 1M.
 #
 # OPTIONS
 #   --descriptor-tables auto|on|off   as the edge's. off: all sockets are in one table, and RLIMIT_NOFILE is a must
@@ -89,11 +90,48 @@ options() {
 	state=${state:-$root/var/lib/megaphone/tune.state}
 	drop_in=${drop_in:-$root/etc/sysctl.d/90-megaphone.conf}
 	[ "$mode" = revert ] && return
-	case $sockets in
-	'') wrong "--sockets N is missing: how many are they to be?" ;;
-	*[!0-9]* | 0* | ??????????*) wrong "--sockets $sockets: use 1 to 999999999" ;;
+	[ -n "$sockets" ] || wrong "--sockets N is missing: how many are they to be?"
+	plain "$sockets" || number=
+	case $number in
+	'' | *[!0-9]* | 0* | ??????????*) wrong "--sockets $sockets: use 1 to 999999999, for example 1000000, 10k or 1M" ;;
 	esac
+	sockets=$number
 	[ -r "$root/proc/meminfo" ] || wrong "$root/proc is not there: is it mounted?"
+}
+
+# plain N: $number is N in digits only: 1000000 for 1_000_000, 1,000,000 and 1M. False: it is no such number.
+plain() {
+	number=$1 zeros='' times=1
+	case $number in
+	*Ki) number=${number%Ki} times=1024 ;;
+	*Mi) number=${number%Mi} times=1048576 ;;
+	*[kK]) number=${number%?} zeros=000 ;;
+	*M) number=${number%M} zeros=000000 ;;
+	*G) number=${number%G} zeros=000000000 ;;
+	esac
+	joined=${number%%,*} rest=${number#"${number%%,*}"}
+	[ -z "$rest" ] || case $joined in '' | ????*) return 1 ;; esac
+	while [ -n "$rest" ]; do
+		case $rest in ,[0-9][0-9][0-9] | ,[0-9][0-9][0-9][,.]*) ;; *) return 1 ;; esac
+		rest=${rest#,}
+		digits=${rest%"${rest#???}"}
+		joined=$joined$digits rest=${rest#???}
+		case $rest in .*) joined=$joined$rest rest='' ;; esac
+	done
+	case $joined in _* | *_ | *__*) return 1 ;; esac
+	number=$(printf '%s' "$joined" | tr -d _)
+	case $number in
+	*.*.* | .* | *.) return 1 ;;
+	*.*) # 1.5M: as many digits behind the point as the unit has zeros
+		fraction=${number#*.}
+		while [ ${#fraction} -lt ${#zeros} ]; do fraction=${fraction}0; done
+		[ ${#fraction} -eq ${#zeros} ] || return 1
+		number=${number%%.*}$fraction ;;
+	*) number=$number$zeros ;;
+	esac
+	case $number in '' | *[!0-9]* | ??????????????*) return 1 ;; esac
+	while :; do case $number in 0?*) number=${number#0} ;; *) break ;; esac; done
+	number=$((number * times))
 }
 
 # ---- Reading ----
@@ -226,8 +264,11 @@ merge() {
 # ---- --check ----
 
 row() {
-	# shellcheck disable=SC2059 # the one format of all rows
-	printf '%-6s  %-34s  %-26s  %s\n' "$@"
+	if [ ${#4} -le 14 ]; then
+		printf '%-6s  %-34s  %-20s  %s\n' "$@"
+	else # below, so that no line has more than 80 columns
+		printf '%-6s  %-34s  %s\n%44s%s\n' "$1" "$2" "$3" '' "$4"
+	fi
 }
 
 check_one() { # CLASS NAME WANTED

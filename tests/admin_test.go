@@ -85,7 +85,7 @@ func TestAdminOfARunningEdge(t *testing.T) {
 	if code := top.Wait(); code != 0 {
 		t.Errorf("top ended with %d", code)
 	}
-	for _, pattern := range []string{`up \S+  ready`, `connections +1 `,
+	for _, pattern := range []string{`up \S+, ready`, `connections +1 `,
 		`a +` + regexp.QuoteMeta(origin.Addr) + ` +\d+/\d+ `,
 		`not_found +0 +1 +404`} {
 		if !regexp.MustCompile(pattern).MatchString(top.Text()) {

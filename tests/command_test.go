@@ -6,12 +6,16 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"megaphone/tests/rig"
 )
 
 func TestVersion(t *testing.T) {
 	code, said := rig.Run(t, "version")
+	if _, flag := rig.Run(t, "--version"); flag != said {
+		t.Errorf("--version says %q, version %q", flag, said)
+	}
 	if code != 0 || !strings.HasPrefix(said, "megaphone "+rig.BuiltVersion+" go1.") ||
 		!strings.HasSuffix(said, "linux/"+runtime.GOARCH) {
 		t.Fatalf("exit %d, %q", code, said)
@@ -51,6 +55,55 @@ func TestHelpTeaches(t *testing.T) {
 	}
 }
 
+// TestHelpFits: the help of every command fits the narrowest terminal that people have.
+func TestHelpFits(t *testing.T) {
+	for _, c := range []string{"", "help", "demo", "edge", "origin", "load", "doctor", "top", "version", "man",
+		"completion", "completion bash"} {
+		code, said := rig.Run(t, append(strings.Fields(c), "--help")...)
+		if code != 0 || !strings.Contains(said, "Usage:") {
+			t.Errorf("%s: exit %d, %s", c, code, said)
+		}
+		for line := range strings.Lines(said) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+				t.Errorf("%s --help: %d columns: %s", c, n, line)
+			}
+		}
+	}
+}
+
+// TestNumbers: numbers are written as people do, wherever a flag takes one.
+func TestNumbers(t *testing.T) {
+	for _, args := range []string{
+		"edge --check-config --origin a=127.0.0.1:1 --max-connections 1M --max-request-rate-per-address 100/s",
+		"edge --check-config --origin a=127.0.0.1:1 --max-connections 1,000,000 --max-body-bytes 64Ki",
+		"doctor --root " + debian + " --sockets 10k",
+	} {
+		if code, said := rig.Run(t, strings.Fields(args)...); code != 0 {
+			t.Errorf("%s: exit %d, %s", args, code, said)
+		}
+	}
+	if _, r := doctor(t, "--root", debian, "--sockets", "1_000_000"); r.Sockets != 1_000_000 {
+		t.Errorf("%d sockets", r.Sockets)
+	}
+}
+
+// TestCompletion: shells ask the program what may follow.
+func TestCompletion(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"__complete", "load", "--se"}, "--sessions"},
+		{[]string{"__completeNoDesc", "do"}, "doctor"},
+		{[]string{"__complete", "--log-level", "debug", "ed"}, "edge"},
+		{[]string{"completion", "bash"}, "__complete"},
+	} {
+		if code, said := rig.Run(t, c.args...); code != 0 || !strings.Contains(said, c.says) {
+			t.Errorf("%q: exit %d, no %q in %s", c.args, code, c.says, said)
+		}
+	}
+}
+
 // TestMistakes gives the command what is wrong; it says which key, and what would do. Exit code 2 is a mistake in what
 // was said, 1 one of the world's.
 func TestMistakes(t *testing.T) {
@@ -71,19 +124,54 @@ func TestMistakes(t *testing.T) {
 		says   string
 		remedy string
 	}{
-		{"bogus", 2, `unknown command "bogus"`, "megaphone help"},
-		{"--bogus", 2, "unknown flag: --bogus", "megaphone help"},
+		{"bogus", 2, `unknown command "bogus"`, "Try `megaphone --help`"},
+		{"laod --target http://127.0.0.1/", 2, `unknown command "laod": did you mean load?`, "Try `megaphone --help`"},
+		{"--log-level debug egde --listen x", 2, `unknown command "egde": did you mean edge?`, "megaphone --help"},
+		{"help laod", 2, `unknown command "laod": did you mean load?`, "Try `megaphone help --help`"},
+		{"completion fish zsh", 2, `"zsh"`, "Try `megaphone completion fish --help`"},
+		{"completion tcsh", 2, `"tcsh"`, "Try `megaphone completion --help`"},
+		{"--verison", 2, "unknown flag: --verison: did you mean --version?", "Try `megaphone --help`"},
+		{"load --session 5", 2, "unknown flag: --session: did you mean --sessions?", "Try `megaphone load --help`"},
+		{"load -sessions 5", 2, "unknown flag: -sessions: did you mean --sessions?", "Try `megaphone load --help`"},
+		{"load sessions=5", 2, `unexpected argument "sessions=5"`, "did you mean --sessions?"},
+		{"load --sessions", 2, "--sessions: give its value behind it", "Try `megaphone load --help`"},
+		{"load --=5", 2, "--=5: this is no flag", "Try `megaphone load --help`"},
+		{"load --sessions many", 2, "--sessions many: use a whole number", "10k or 1M"},
+		{"load --rate fast", 2, "--rate fast: use a number a second", "8000/s"},
+		{"load --rate 8000/m", 2, "--rate 8000/m: use a number a second", "8000/s"},
+		{"load --duration 5", 2, "--duration 5: use a number with its unit", "30s or 5m"},
+		{"load --presence=maybe", 2, "--presence maybe: use true or false", "megaphone load --help"},
+		{"load --target localhost:5280/b", 2, "target: localhost:5280/b: give a URL", "did you mean http://"},
+		{"man", 2, "0 arguments", "the directory to write into"},
+		{"top --admin 127.0.0.1:1", 1, "no edge shows itself at 127.0.0.1:1: dial tcp", "is that its admin address"},
+		{"load --wait 60s", 2, "--wait 60s: use a number of seconds", "Try `megaphone load --help`"},
+		{"origin --inactivity 1m", 2, "--inactivity 1m: use a number of seconds", "Try `megaphone origin --help`"},
+		{"edge --version", 2, "unknown flag: --version: did you mean megaphone --version?",
+			"Try `megaphone edge --help`"},
+		{"load --source here", 2, "--source here: ", "is not an IP address"},
+		{"load --pid edge", 2, "--pid edge: ", "NAME=PID"},
+		{"load --sessions 0", 2, "sessions: 0: use 1", "megaphone load --help"},
+		{"load --target http://127.0.0.1:1/b --sessions 99999999", 2, "sessions: 99999999: use 1 to 67108864",
+			"megaphone load --help"},
+		{"doctor --sockets 1Mio", 2, "--sockets 1Mio: use a whole number", "Try `megaphone doctor --help`"},
+		{"doctor --sockets 2G", 2, "sockets: 2000000000", "use 1 to 999999999"},
+		{"top --interval soon", 2, "--interval soon: use a number with its unit", "Try `megaphone top --help`"},
+		{"origin --max-sessions 1e", 2, "--max-sessions 1e: use a whole number", "Try `megaphone origin --help`"},
+		{ok + "--max-request-rate-per-address often", 2, "--max-request-rate-per-address often: use a number a second",
+			"Try `megaphone edge --help`"},
+		{ok + `--cors-origins a"b`, 2, "--cors-origins a\"b: use a comma-separated list", "megaphone edge --help"},
+		{"--bogus", 2, "unknown flag: --bogus", "megaphone --help"},
 		{"--log-level loud version", 2, "log-level", "debug, info, warn or error"},
-		{"doctor now", 2, `"now"`, "megaphone help"},
+		{"doctor now", 2, `"now"`, "Try `megaphone doctor --help`"},
 		{"doctor --sockets 0", 2, "sockets: 0", "use 1 to 999999999"},
 		{"doctor --sockets 1000000000", 2, "sockets: 1000000000", "use 1 to 999999999"},
 		{"doctor --descriptor-tables some", 2, "descriptor-tables: some", "auto, on or off"},
 		{"doctor --root /nonexistent", 1, "/nonexistent", "is proc mounted?"},
-		{"version now", 2, `"now"`, "megaphone help"},
-		{"demo now", 2, `"now"`, "megaphone help"},
-		{"origin now", 2, `"now"`, "megaphone help"},
-		{"edge now", 2, `"now"`, "megaphone help"},
-		{"edge --bogus", 2, "unknown flag: --bogus", "megaphone help"},
+		{"version now", 2, `"now"`, "Try `megaphone version --help`"},
+		{"demo now", 2, `"now"`, "Try `megaphone demo --help`"},
+		{"origin now", 2, `"now"`, "Try `megaphone origin --help`"},
+		{"edge now", 2, `"now"`, "Try `megaphone edge --help`"},
+		{"edge --bogus", 2, "unknown flag: --bogus", "megaphone edge --help"},
 		{"edge --listen 127.0.0.1:0", 2, "origin", "a=127.0.0.1:5279"},
 		{"edge --listen 127.0.0.1:0 --origin a", 2, "--origin", "NAME=HOST:PORT"},
 		{"edge --listen 127.0.0.1:0 --origin a=", 2, "origin", "a=127.0.0.1:5279"},
@@ -155,6 +243,11 @@ func TestMistakes(t *testing.T) {
 			code, said := rig.Run(t, strings.Fields(c.args)...)
 			if code != c.code || !strings.Contains(said, c.says) || !strings.Contains(said, c.remedy) {
 				t.Errorf("exit %d, want %d with %q and %q in\n%s", code, c.code, c.says, c.remedy, said)
+			}
+			for _, raw := range []string{"strconv", "invalid argument", "parse error", "Usage:", "invalid syntax"} {
+				if strings.Contains(said, raw) {
+					t.Errorf("%q in\n%s", raw, said)
+				}
 			}
 			if strings.Contains(said, "goroutine ") || strings.Contains(said, "listening on") {
 				t.Errorf("it went on: %s", said)

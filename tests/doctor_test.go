@@ -47,6 +47,11 @@ func TestDoctorReport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for line := range strings.Lines(said) {
+			if len(strings.TrimSuffix(line, "\n")) > 80 {
+				t.Errorf("%v: wider than 80 columns: %s", c.args, line)
+			}
+		}
 		if said+"\n" != string(want) {
 			t.Errorf("%v says\n%s\nand not what is in %s", c.args, said, c.golden)
 		}

@@ -171,13 +171,37 @@ func TestLoadNoticesLostMessages(t *testing.T) {
 	}
 }
 
-// Sessions that the server refuses are not reached.
+// Sessions that the server refuses are not reached. It has room for one, so the probe finds nothing wrong.
 func TestLoadSaysThatSessionsFailed(t *testing.T) {
-	edge, _ := edgeAndOrigin(t)
-	code, r := load(t, edge.Addr, "--sessions", "10", "--domain", "elsewhere.example", "--quiet")
-	if code != 4 || r.Sessions["failed"] != 10 || r.Errors["terminated"] != 10 {
+	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0", "--max-sessions", "1")
+	edge := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a="+origin.Addr).Linked(1)
+	code, r := load(t, edge.Addr, "--sessions", "10", "--duration", "1s", "--tries", "1", "--quiet")
+	if code != 4 || r.Sessions["failed"] != 9 || r.Sessions["reached"] != 1 {
 		t.Errorf("exit status %d, %+v", code, r)
 	}
+}
+
+// What cannot be loaded is said before the storm: no report, and no session is tried.
+func TestLoadProbes(t *testing.T) {
+	edge, origin := edgeAndOrigin(t)
+	for _, c := range []struct{ args, says string }{
+		{"--target http://" + edge.Addr + "/nope", "404 Not Found"},
+		{"--target http://127.0.0.1:1/http-bind", "connection refused"},
+		{"--target http://" + origin.Addr + "/http-bind", "does not speak HTTP"},
+		{"--target http://" + edge.Addr + "/http-bind --domain elsewhere.example", "host-unknown"},
+		{"--target http://" + edge.Addr + "/http-bind --source 127.0.0.2,192.0.2.1", "192.0.2.1"},
+	} {
+		code, said := rig.Run(t, append([]string{"load", "--report", "-"}, strings.Fields(c.args)...)...)
+		if code != 1 || !strings.Contains(said, "nothing was loaded") || !strings.Contains(said, c.says) ||
+			strings.Contains(said, "opening") || strings.Contains(said, "verdict") {
+			t.Errorf("%s: exit status %d, %s", c.args, code, said)
+		}
+	}
+	code, said := rig.Run(t, "load", "--target", "http://"+edge.Addr+"/http-bind", "--report", "/nonexistent/report")
+	if code != 1 || !strings.Contains(said, "report: open /nonexistent/report") || strings.Contains(said, "opening") {
+		t.Errorf("a report that cannot be written: exit status %d, %s", code, said)
+	}
+	edge.Until("one creation at most for each", func(c map[string]int) bool { return c["accepted"] <= 5 })
 }
 
 func TestLoadReportsWhatWasDoneWhenInterrupted(t *testing.T) {
@@ -215,7 +239,7 @@ func TestLoadRefusesWhatItMustNotLoad(t *testing.T) {
 		{[]string{"--target", "http://127.0.0.1:1/b", "--scenario", "chat"}, 2, "--login"},
 		{[]string{"--target", "http://127.0.0.1:1/b", "--pid", "edge"}, 2, "NAME=PID"},
 		{[]string{"--target", "http://127.0.0.1:1/b", "--pid", "edge=1073741824"}, 1, "edge=1073741824"},
-		{[]string{"--target", "http://127.0.0.1:1/b", "--duration", "5"}, 2, "number with its unit"},
+		{[]string{"--target", "http://127.0.0.1:1/b", "--duration", "5"}, 2, "number with its unit, for example 30s"},
 	} {
 		if code, said := rig.Run(t, append([]string{"load"}, test.args...)...); code != test.code ||
 			!strings.Contains(said, test.text) {

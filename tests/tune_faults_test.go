@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"megaphone/tests/rig"
+	"megaphone/typed"
 )
 
 // TestTuneSaysWhatCannotBeSet: a knob that refuses is named with the reason, the others are set, and the exit status
@@ -120,6 +122,12 @@ func TestTuneOptions(t *testing.T) {
 		{"--check", 2, "--sockets N is missing"},
 		{"--check --sockets", 2, "give its value"},
 		{"--check --sockets many", 2, "use 1 to 999999999"},
+		{"--check --sockets 1,00", 2, "use 1 to 999999999"},
+		{"--check --sockets 1.0001k", 2, "use 1 to 999999999"},
+		{"--check --sockets 1.5", 2, "10k or 1M"},
+		{"--check --sockets M", 2, "use 1 to 999999999"},
+		{"--check --sockets 1__0", 2, "use 1 to 999999999"},
+		{"--check --sockets 2G", 2, "use 1 to 999999999"},
 		{"--check --sockets 0", 2, "use 1 to 999999999"},
 		{"--check --sockets 1000000000", 2, "use 1 to 999999999"},
 		{"--check --apply --sockets 1", 2, "one at a time"},
@@ -136,6 +144,26 @@ func TestTuneOptions(t *testing.T) {
 	_, said := tune(t, "--check", "--sockets", "1", "--only", "fs.", "--root", debian)
 	if strings.Contains(said, "net.") {
 		t.Errorf("--only fs. shows\n%s", said)
+	}
+}
+
+// TestTuneReadsNumbers: the script takes and refuses the same numbers as doctor.
+func TestTuneReadsNumbers(t *testing.T) {
+	for _, n := range []string{"1000000", "1_000_000", "1,000,000", "1M", "1000k", "10K", "1.5k", "0.5M", "64Ki", "2Mi",
+		"12,345", "1_0", "123",
+		"0.001M", "1,500.0k", "1,500.5k", "1.2.3", "1,0000", "1000,000", ",000", "1,", "1_", "_1",
+		"1m", "k", "-1", "1e3", "1 000", "0x10", "1.5", "1.", ".5k", "1;2", "*", "1.Ki", "00012"} {
+		want, err := typed.ParseInt(n)
+		code, said := tune(t, "--check", "--root", debian, "--only", "fs.nr_open", "--sockets", n)
+		if err != nil || want < 1 || strings.ContainsAny(n, "e") || strings.HasPrefix(n, ".") {
+			if code != 2 || !strings.Contains(said, "--sockets "+n+": use 1 to 999999999") {
+				t.Errorf("%q: exit %d, %s", n, code, said)
+			}
+			continue
+		}
+		if code == 2 || !strings.Contains(said, fmt.Sprintf(" fits %d sockets", want)) {
+			t.Errorf("%q, which is %d: exit %d, %s", n, want, code, said)
+		}
 	}
 }
 

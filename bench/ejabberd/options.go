@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"megaphone/bench/machine"
+	"megaphone/typed"
 )
 
 // options are the flags. What is exported is written with the figures.
@@ -43,10 +43,11 @@ const (
 func parseOptions(args []string) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("bench-ejabberd.sh", flag.ExitOnError)
-	fs.IntVar(&o.Rounds, "rounds", 3, "rounds; medians and spread are taken over them")
+	fs.Var(typed.IntOr(&o.Rounds, 3), "rounds", "rounds; medians and spread are taken over them")
 	sessions := fs.String("sessions", "2000,5000,8000", "numbers of sessions, comma-separated")
-	fs.IntVar(&o.Wait, "wait", 20, "`seconds` that ejabberd is asked to hold a request; all are held for twice that")
-	fs.Float64Var(&o.Messages, "messages", 500, "messages a second, over all sessions, while they talk")
+	fs.Var(typed.IntOr(&o.Wait, 20), "wait",
+		"`seconds` that ejabberd is asked to hold a request; all are held for twice that")
+	fs.Var(typed.RateOr(&o.Messages, 500), "messages", "messages a second, over all sessions, while they talk")
 	fs.DurationVar(&o.Chat, "chat", 20*time.Second, "how long they talk")
 	fs.BoolVar(&o.NoBusyWait, "no-busy-wait", false, "have Erlang's schedulers sleep as soon as they can")
 	fs.StringVar(&o.json, "json", "", "write all that was measured to `file`")
@@ -56,9 +57,9 @@ func parseOptions(args []string) (*options, error) {
 		return nil, fmt.Errorf("%q: there are only flags", fs.Args())
 	}
 	for part := range strings.SplitSeq(*sessions, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(part))
+		n, err := typed.ParseInt(strings.TrimSpace(part))
 		if err != nil {
-			return nil, fmt.Errorf("sessions: %q: give numbers, for example 2000,5000", *sessions)
+			return nil, fmt.Errorf("sessions: %q: give numbers, for example 2000,5k", *sessions)
 		}
 		o.Sessions = append(o.Sessions, n)
 	}

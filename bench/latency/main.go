@@ -17,17 +17,26 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"megaphone/typed"
 )
 
 var (
 	binaries = flag.String("binaries", "bin/megaphone", "megaphone `files`, comma-separated: they take turns")
-	rounds   = flag.Int("rounds", 5, "rounds")
-	count    = flag.Int("count", 500, "creations a round, over each kind of connection")
+	rounds   = number("rounds", 5, "rounds")
+	count    = number("count", 500, "creations a round, over each kind of connection")
 	pause    = flag.Duration("pause", 3*time.Millisecond, "mean pause between two")
 )
 
 // late is what nobody should wait for on an idle machine: half of the time after which Go's sysmon looks at idle slots.
 const late = 5 * time.Millisecond
+
+// number makes a flag for a whole number.
+func number(name string, value int, usage string) *int {
+	n := new(int)
+	flag.Var(typed.IntOr(n, value), name, usage)
+	return n
+}
 
 func main() {
 	flag.Parse()

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
+
+	"megaphone/typed"
 )
 
 // options are the flags. What is exported is written with the figures.
@@ -28,13 +29,13 @@ func parseOptions(args []string) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("bench-million.sh", flag.ExitOnError)
 	sessions := fs.String("sessions", "1000000", "numbers of sessions, comma-separated: a trial for each")
-	fs.Float64Var(&o.Rate, "rate", 20_000, "sessions opened a second, if the machine can")
-	fs.IntVar(&o.Wait, "wait", 60, "`seconds` that the origin is asked to hold a request")
-	fs.Float64Var(&o.Messages, "messages", 0, "messages a second; 0: one for each thousand sessions")
+	fs.Var(typed.RateOr(&o.Rate, 20_000), "rate", "sessions opened a second, if the machine can")
+	fs.Var(typed.IntOr(&o.Wait, 60), "wait", "`seconds` that the origin is asked to hold a request")
+	fs.Var(typed.RateOr(&o.Messages, 0), "messages", "messages a second; 0: one for each thousand sessions")
 	fs.DurationVar(&o.Duration, "duration", 2*time.Minute, "how long they talk")
 	fs.StringVar(&o.Login, "login", "anonymous",
 		"anonymous, plain, or none: bare BOSH sessions, which only poll, to see what connecting costs")
-	fs.IntVar(&o.GOGC, "origin-gogc", 30,
+	fs.Var(typed.IntOr(&o.GOGC, 30), "origin-gogc",
 		"`percent` of garbage that the origin collects at: less is less memory and more work (Go's default is 100)")
 	fs.BoolVar(&o.force, "force", false, "run though the host is not made ready for it")
 	fs.StringVar(&o.out, "out", "bench-million", "`directory` for what was measured; it is made")
@@ -45,9 +46,9 @@ func parseOptions(args []string) (*options, error) {
 		return nil, fmt.Errorf("%q: there are only flags", fs.Args())
 	}
 	for part := range strings.SplitSeq(*sessions, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(part))
+		n, err := typed.ParseInt(strings.TrimSpace(part))
 		if err != nil || n < 2 {
-			return nil, fmt.Errorf("sessions: %q: give numbers from 2, for example 1000,100000", *sessions)
+			return nil, fmt.Errorf("sessions: %q: give numbers from 2, for example 1000,100k", *sessions)
 		}
 		o.Sessions = append(o.Sessions, n)
 	}

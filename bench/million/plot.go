@@ -1,13 +1,13 @@
 package main
 
 import (
-	"image/color"
 	"path/filepath"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+
+	"megaphone/load/chart"
 )
 
 // plotGrowth draws what each process takes over the number of sessions, with logarithms on both axes: what grows as the
@@ -29,14 +29,10 @@ func plotGrowth(dir string, done []*trial) error {
 }
 
 func growth(dir, file, title, unit string, done []*trial, of func(t *trial, name string) float64) error {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "sessions", unit
+	p := chart.New(title, "sessions", unit)
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.Legend.Top, p.Legend.Left = true, true
-	p.BackgroundColor = color.White
-	p.Add(plotter.NewGrid())
-	for i, name := range processes {
+	for _, name := range processes {
 		var points plotter.XYs
 		for _, t := range done {
 			if y := of(t, name); y > 0 { // nothing has no logarithm
@@ -46,13 +42,12 @@ func growth(dir, file, title, unit string, done []*trial, of func(t *trial, name
 		if len(points) == 0 {
 			continue
 		}
-		line, dots, err := plotter.NewLinePoints(points)
-		if err != nil {
+		if err := p.Line(name, points, true); err != nil {
 			return err
 		}
-		line.Color, line.Width, dots.Color = plotutil.Color(i), vg.Points(1.5), plotutil.Color(i)
-		p.Add(line, dots)
-		p.Legend.Add(name, line, dots)
 	}
-	return p.Save(7*vg.Inch, 4*vg.Inch, filepath.Join(dir, file))
+	if p.Empty() { // an axis of logarithms of nothing has no ends
+		return nil
+	}
+	return p.Save(8*vg.Inch, 4*vg.Inch, filepath.Join(dir, file))
 }

@@ -17,10 +17,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"megaphone/typed"
 )
 
 // options are the flags.
@@ -37,16 +38,16 @@ type options struct {
 func parseOptions(args []string) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("bench-peers.sh", flag.ExitOnError)
-	fs.IntVar(&o.rounds, "rounds", 3, "rounds; medians and spread are taken over them")
+	fs.Var(typed.IntOr(&o.rounds, 3), "rounds", "rounds; medians and spread are taken over them")
 	fs.DurationVar(&o.duration, "duration", 5*time.Second, "of each measurement of requests")
 	connections := fs.String("connections", "64,256,1024", "numbers of connections that ask, comma-separated")
-	fs.IntVar(&o.held, "held", 9000, "requests that each peer holds; it has two sockets for each")
-	fs.IntVar(&o.edgeHeld, "edge-held", 15000, "requests that the edge holds; it has one socket for each")
+	fs.Var(typed.IntOr(&o.held, 9000), "held", "requests that each peer holds; it has two sockets for each")
+	fs.Var(typed.IntOr(&o.edgeHeld, 15000), "edge-held", "requests that the edge holds; it has one socket for each")
 	fs.StringVar(&o.only, "only", "", "servers to measure, comma-separated (default all): "+strings.Join(names(), ", "))
 	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
 	_ = fs.Parse(args) // it exits
 	for part := range strings.SplitSeq(*connections, ",") {
-		n, err := strconv.Atoi(part)
+		n, err := typed.ParseInt(strings.TrimSpace(part))
 		if err != nil || n < 1 {
 			return nil, fmt.Errorf("connections: %q: give numbers, for example 64,256", *connections)
 		}

@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"megaphone/typed"
 )
 
 type options struct {
@@ -31,11 +33,11 @@ func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/megaphone", "megaphone")
 	flag.StringVar(&o.report, "report", "", "file for the load generator's report")
-	flag.IntVar(&o.sessions, "sessions", 50_000, "BOSH sessions")
-	flag.IntVar(&o.upgrades, "upgrades", 10, "upgrades in a row")
-	flag.IntVar(&o.messages, "messages", 1000, "messages a second")
-	flag.IntVar(&o.jitter, "jitter", 10, "seconds of drain-jitter")
-	flag.IntVar(&o.wait, "wait", 60, "seconds that a request is held")
+	flag.Var(typed.IntOr(&o.sessions, 50_000), "sessions", "BOSH sessions")
+	flag.Var(typed.IntOr(&o.upgrades, 10), "upgrades", "upgrades in a row")
+	flag.Var(typed.IntRate{Int: typed.IntOr(&o.messages, 1000)}, "messages", "messages a second")
+	flag.Var(typed.IntOr(&o.jitter, 10), "jitter", "seconds of drain-jitter")
+	flag.Var(typed.IntOr(&o.wait, 60), "wait", "seconds that a request is held")
 	flag.DurationVar(&o.chat, "chat", 110*time.Second, "how long the chat lasts; the upgrades must be done by then")
 	flag.Parse()
 	if err := run(o); err != nil {

@@ -43,7 +43,8 @@ With --origin the chat page is in front of another server, and the embedded one 
 ` + "`make run-ejabberd`" + ` does that with a real ejabberd.`,
 		Example: `  megaphone demo
   megaphone demo --listen 0.0.0.0:5280 --accounts accounts.txt
-  megaphone demo --origin a=10.0.0.2:5279 --secret-file secret --domain example.org`,
+  megaphone demo --origin a=10.0.0.2:5279 --secret-file secret \
+      --domain example.org`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(cmd.Flags()); err != nil {
@@ -144,9 +145,9 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 		fmt.Fprintf(out, "  Any name and any password will do: this is a demo.\n")
 	}
 	if at := shown.Address(); at != "" {
-		fmt.Fprintf(out, "  What the edge does is on http://%s/, or in the terminal with `megaphone top`.\n", at)
+		fmt.Fprintf(out, "  What the edge does is on http://%s/, or in a terminal:\n    %s\n", at, topCommand(at))
 	}
-	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s, domain %s. Ctrl-C ends it.\n\n",
+	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s\n  with the domain %s. Ctrl-C ends it.\n\n",
 		e.Addr(), cfg.Path, domain)
 	return waitEdge(ctx, e, usr1)
 }

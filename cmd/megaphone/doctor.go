@@ -12,6 +12,7 @@ import (
 	"megaphone/edge"
 	"megaphone/loop"
 	"megaphone/tuning"
+	"megaphone/typed"
 )
 
 // exitUnfit is the status of a doctor that found the host too small.
@@ -54,14 +55,16 @@ Exit status: 0  the host fits
              1  it could not be said
              2  a flag is wrong
              3  the host does not fit: a must is low, memory included`,
-		Example: `  megaphone doctor --sockets 1000000
-  megaphone doctor --sockets 1000000 --explain
-  megaphone doctor --sockets 200000 --descriptor-tables off --json | jq '.knobs[] | select(.state == "low")'`,
+		Example: `  megaphone doctor --sockets 1M
+  megaphone doctor --sockets 1M --explain
+  megaphone doctor --sockets 200k --descriptor-tables off --json |
+      jq '.knobs[] | select(.state == "low")'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(o, cmd.OutOrStdout()) },
 	}
 	fs := cmd.Flags()
-	fs.IntVar(&o.sockets, "sockets", loop.DefaultMaxConnections, "how many, of all programs on the host that are meant")
+	fs.Var(typed.IntOr(&o.sockets, loop.DefaultMaxConnections), "sockets",
+		"how many, of all programs on the host that are meant")
 	fs.StringVar(&o.tables, "descriptor-tables", "auto", "those of the edge: auto, on, off")
 	fs.BoolVar(&o.dials, "dials", false,
 		"the host opens many connections too: a TLS proxy, a gateway or a load generator is on it")
@@ -103,7 +106,8 @@ func warnHost(cfg edge.Config) {
 	r := tuning.Examine(os.DirFS("/"),
 		tuning.Need{Sockets: cfg.MaxConnections, OneTable: cfg.DescriptorTables == "off"})
 	for _, f := range r.Lacking(tuning.Must) {
-		slog.Warn("this host is short of what max-connections needs; see megaphone doctor",
-			"knob", f.Name, "now", f.Now, "wanted", f.Wanted)
+		slog.Warn("this host is short of what max-connections needs",
+			"knob", f.Name, "now", f.Now, "wanted", f.Wanted,
+			"see", fmt.Sprintf("%s doctor --sockets %d", called(), cfg.MaxConnections))
 	}
 }

@@ -6,49 +6,59 @@ import (
 	"strconv"
 	"strings"
 
+	"megaphone/text"
 	"megaphone/tuning"
 )
 
-// whyColumns is the width of sentences.
-const whyColumns = 100
+// wantedColumns is the room for what is wanted; three numbers stand below.
+const wantedColumns = 14
 
 // printReport writes tables for people. What is low has its reason and its remedy below it.
 func printReport(out io.Writer, r *tuning.Report, explain bool) error {
-	knobs := textTable{rows: []textRow{{cells: []string{"", "knob", "now", "wanted"}}}}
+	var knobs, memory text.Table
+	knobs.Add("", "knob", "now", "wanted")
 	for _, f := range r.Knobs {
-		row := textRow{cells: []string{mark(f), f.Name, or(f.Now, "-"), or(f.Wanted, "-")}}
-		if explain || f.State == tuning.Low {
-			row.below = remarks(f, explain)
+		row := text.Row{Cells: []string{mark(f), f.Name, or(f.Now, "-"), or(f.Wanted, "-")}}
+		if len(f.Wanted) > wantedColumns {
+			row.Cells[3], row.Below = "below", []string{"wanted: " + f.Wanted}
 		}
-		knobs.rows = append(knobs.rows, row)
+		if explain || f.State == tuning.Low {
+			row.Below = append(row.Below, remarks(f, explain)...)
+		}
+		knobs.Rows = append(knobs.Rows, row)
 	}
-	memory := textTable{right: []bool{false, false, true, true, false}, rows: []textRow{{
-		cells: []string{"", "memory", "bytes a socket", "MiB in all", ""}}}}
+	memory.Right = []bool{false, false, true, true}
+	memory.Add("", "memory", "bytes a socket", "MiB in all")
 	for _, l := range r.Budget.Lines {
 		each := "-"
 		if l.BytesPerSocket > 0 {
 			each = strconv.FormatUint(l.BytesPerSocket, 10)
 		}
-		memory.rows = append(memory.rows, textRow{cells: []string{l.Where, l.Name, each, mib(l.TotalBytes), l.Why}})
+		memory.Rows = append(memory.Rows, text.Row{Cells: []string{l.Where, l.Name, each, mib(l.TotalBytes)},
+			Below: text.Wrap(l.Why, text.BelowColumns)})
 	}
-	memory.rows = append(memory.rows, textRow{cells: []string{"", "in all",
-		strconv.FormatUint(r.Budget.BytesPerSocket, 10), mib(r.Budget.TotalBytes), "of " + mib(r.AvailableBytes) +
-			" available; the worst moment, a reply queued on every socket"}})
+	memory.Rows = append(memory.Rows, text.Row{Cells: []string{"", "in all",
+		strconv.FormatUint(r.Budget.BytesPerSocket, 10), mib(r.Budget.TotalBytes)},
+		Below: text.Wrap("of "+mib(r.AvailableBytes)+" available; the worst moment, a reply queued on every socket",
+			text.BelowColumns)})
 	_, err := fmt.Fprintf(out, "%s\n%s\n%s\n", &knobs, &memory, verdict(r))
 	return err
 }
 
 // remarks are what stands below a row.
 func remarks(f tuning.Finding, explain bool) []string {
-	lines := wrap(f.Why, whyColumns)
+	lines := text.Wrap(f.Why, text.BelowColumns)
 	if explain && f.Formula != "" {
-		lines = append(lines, "formula: "+f.Formula)
+		lines = append(lines, text.Wrap("formula: "+f.Formula, text.BelowColumns)...)
 	}
 	if explain {
-		lines = append(lines, "source: "+f.Source)
+		lines = append(lines, text.Wrap("source: "+f.Source, text.BelowColumns)...)
 	}
-	if f.Fix != "" {
-		lines = append(lines, "fix: "+f.Fix)
+	if f.Fix == "" {
+		return lines
+	}
+	for part := range strings.SplitAfterSeq("fix: "+f.Fix, "; ") { // commands stay whole, to be copied
+		lines = append(lines, text.Wrap(part, text.BelowColumns)...)
 	}
 	return lines
 }
@@ -81,15 +91,16 @@ func verdict(r *tuning.Report) string {
 	if len(should) > 0 {
 		fmt.Fprintf(&s, " It would do better with other values of %s.", names(should))
 	}
-	text := strings.Join(wrap(s.String(), whyColumns), "\n")
+	lines := text.Wrap(s.String(), text.Columns)
 	if len(must)+len(should) > 0 {
 		tables := ""
 		if r.OneTable {
 			tables = " --descriptor-tables off"
 		}
-		text += fmt.Sprintf("\nTo set what can be set: scripts/tune.sh --sockets %d%s --apply", r.Sockets, tables)
+		lines = append(lines, "To set what can be set:",
+			fmt.Sprintf("  scripts/tune.sh --sockets %d%s --apply", r.Sockets, tables))
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
 
 func names(findings []tuning.Finding) string {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"megaphone/edge"
+	"megaphone/typed"
 )
 
 func newEdge() *cobra.Command {
@@ -31,7 +32,8 @@ anew with --takeover: the new process takes the listening sockets over and serve
 the new one fails, this one goes on. SIGHUP has it read its file again: what is wrong in any part changes nothing,
 what needs a restart is named in the log. SIGUSR1 has the counters logged. Put TLS in front of it (HAProxy,
 nginx, hitch).`,
-		Example: `  megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279,b=10.0.0.3:5279 --secret-file secret
+		Example: `  megaphone edge --listen 0.0.0.0:5280 --secret-file secret \
+      --origin a=10.0.0.2:5279,b=10.0.0.3:5279
   megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000
   megaphone edge --config /etc/megaphone/edge.yml --check-config
   megaphone edge --print-defaults > /etc/megaphone/edge.yml`,
@@ -84,7 +86,12 @@ func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 		case *string:
 			fs.StringVar(v, name, *k.Value(&d).(*string), k.FlagHelp())
 		case *int:
-			fs.IntVar(v, name, *k.Value(&d).(*int), k.FlagHelp())
+			number := typed.IntOr(v, *k.Value(&d).(*int))
+			if k.Rate {
+				fs.Var(typed.IntRate{Int: number}, name, k.FlagHelp())
+				continue
+			}
+			fs.Var(number, name, k.FlagHelp())
 		case *bool:
 			fs.BoolVar(v, name, *k.Value(&d).(*bool), k.FlagHelp())
 		case *time.Duration:

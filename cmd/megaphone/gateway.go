@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/pflag"
 
 	"megaphone/origin/gateway"
 	"megaphone/origin/link"
+	"megaphone/typed"
 )
 
 const gatewayHelp = `With --bosh it is the gateway: it forwards each request over HTTP to the BOSH endpoint of an XMPP
@@ -38,7 +40,7 @@ func (o *gatewayOptions) flags(fs *pflag.FlagSet) {
 	d := o.cfg.WithDefaults()
 	fs.StringSliceVar(&o.cfg.Endpoints, "bosh", nil,
 		"be a gateway to the BOSH endpoints `URL`, comma-separated or repeated: http://HOST[:PORT]/PATH")
-	fs.IntVar(&o.cfg.MaxSockets, "max-sockets", d.MaxSockets, fmt.Sprintf(
+	fs.Var(typed.IntOr(&o.cfg.MaxSockets, d.MaxSockets), "max-sockets", fmt.Sprintf(
 		"gateway: sockets to endpoints, one for each held request; by default all that RLIMIT_NOFILE allows, less %d",
 		gateway.ReservedDescriptors))
 	fs.DurationVar(&o.cfg.ConnectTimeout, "connect-timeout", d.ConnectTimeout,
@@ -47,11 +49,11 @@ func (o *gatewayOptions) flags(fs *pflag.FlagSet) {
 		"gateway: for an endpoint's reply, then 504; must exceed the longest wait that endpoints allow")
 	fs.DurationVar(&o.cfg.Grace, "grace", d.Grace,
 		"gateway: an endpoint that is down is expected back: clients get 503 and try again")
-	fs.IntVar(&o.cfg.MaxReplyBytes, "max-reply-bytes", d.MaxReplyBytes,
+	fs.Var(typed.IntOr(&o.cfg.MaxReplyBytes, d.MaxReplyBytes), "max-reply-bytes",
 		"gateway: bytes of a reply's body, above: not delivered, 502")
-	fs.IntVar(&o.cfg.MaxHeadBytes, "max-reply-head-bytes", d.MaxHeadBytes,
+	fs.Var(typed.IntOr(&o.cfg.MaxHeadBytes, d.MaxHeadBytes), "max-reply-head-bytes",
 		"gateway: bytes of a reply's HTTP head, above: not delivered, 502")
-	fs.IntVar(&o.cfg.MaxBufferedBytes, "max-buffered-bytes", d.MaxBufferedBytes,
+	fs.Var(typed.IntOr(&o.cfg.MaxBufferedBytes, d.MaxBufferedBytes), "max-buffered-bytes",
 		"gateway: bytes of all requests under way, above: 503")
 }
 
@@ -105,10 +107,11 @@ func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.
 }
 
 // refuseZeros refuses a limit or a timeout of zero: in a configuration zero means the default, which is not what
-// someone has in mind who types it.
-func refuseZeros(given *pflag.FlagSet) (err error) {
+// someone has in mind who types it. Some flags may be 0.
+func refuseZeros(given *pflag.FlagSet, but ...string) (err error) {
 	given.Visit(func(f *pflag.Flag) {
 		switch {
+		case slices.Contains(but, f.Name):
 		case f.Value.String() == "0":
 			err = fmt.Errorf("%s: 0: use 1 or more", f.Name)
 		case f.Value.String() == "0s":

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"megaphone/load"
+	"megaphone/typed"
 )
 
 // loadOptions are the flags of load that do not change the run.
@@ -47,19 +48,28 @@ A session never pipelines, has at most two requests and sockets at a time, and o
 closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
 reactor gets a descriptor table of its own.
 
+Before the run one session is opened and ended, and a connection is made from
+each --source: what cannot be loaded is said at once.
+
 Ctrl-C ends the run and reports on what was done by then.
 
 Exit status: 0    all sessions were reached, and nothing was lost, duplicated or out of order
-             1    there was no run
+             1    there was no run: nothing listens at the target, it does
+                  not answer, it is no BOSH endpoint, or it does not serve
+                  the domain
              2    a flag is wrong, or the target is not one to be loaded
              3    messages were lost, duplicated or out of order
              4    sessions were not reached, or were lost, or did not come back from a storm
              130  interrupted, and nothing was lost until then`,
-		Example: `  megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10000 --duration 1m
-  megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10000 --login anonymous \
-      --scenario chat --messages 1000 --duration 2m --report out.json --plot plots --pid edge=4711`,
+		Example: `  megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10k
+  megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10k \
+      --login anonymous --scenario chat --messages 1000/s --duration 2m \
+      --report out.json --plot plots --pid edge=4711`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := refuseZeros(cmd.Flags(), "reactors"); err != nil {
+				return usageError{err}
+			}
 			return runLoad(cmd.Context(), cfg, o, cmd.OutOrStdout())
 		},
 	}
@@ -77,16 +87,16 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.Var(&word[load.Scenario]{&cfg.Scenario}, "scenario",
 		"ramp, hold, chat, broadcast, churn or storm (default hold)")
 	fs.Var(&word[load.Scenario]{&cfg.Then}, "then", "broadcast: what the same sessions do after a hold or a chat")
-	fs.IntVar(&cfg.Sessions, "sessions", d.Sessions, "BOSH sessions")
-	fs.Float64Var(&cfg.Rate, "rate", d.Rate, "sessions opened a second")
-	fs.IntVar(&cfg.Wait, "wait", d.Wait, "`seconds` that the server is asked to hold a request")
-	fs.Float64Var(&cfg.Messages, "messages", d.Messages, "chat: messages a second, over all sessions")
-	fs.IntVar(&cfg.Size, "size", d.Size, "`bytes` of a message's text")
+	fs.Var(typed.IntOr(&cfg.Sessions, d.Sessions), "sessions", "BOSH sessions")
+	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened a second")
+	fs.Var(typed.IntOr(&cfg.Wait, d.Wait), "wait", "`seconds` that the server is asked to hold a request")
+	fs.Var(typed.RateOr(&cfg.Messages, d.Messages), "messages", "chat: messages a second, over all sessions")
+	fs.Var(typed.IntOr(&cfg.Size, d.Size), "size", "`bytes` of a message's text")
 	fs.DurationVar(&cfg.Duration, "duration", d.Duration, "of what follows the opening; broadcast and storm: at most")
 	fs.DurationVar(&cfg.Settle, "settle", 0,
 		"messages under way are lost when none has arrived for so long (default the wait and 10s)")
 	fs.DurationVar(&cfg.Patience, "patience", d.Patience, "an answer may be late by so much, beyond the wait")
-	fs.IntVar(&cfg.Tries, "tries", d.Tries, "how often a request is sent before its session is given up")
+	fs.Var(typed.IntOr(&cfg.Tries, d.Tries), "tries", "how often a request is sent before its session is given up")
 	fs.Var(&word[load.Login]{&cfg.Login}, "login",
 		"none (bare BOSH sessions that only poll), anonymous or plain (default none)")
 	fs.StringVar(&cfg.Domain, "domain", "", "XMPP domain (default the target's host, localhost for a loopback address)")
@@ -94,10 +104,11 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 		"plain: session n logs in as this `name` with n behind it, from 1")
 	fs.StringVar(&cfg.Password, "password", d.Password, "plain: of all users")
 	fs.BoolVar(&cfg.Presence, "presence", false, "send presence after log-in")
-	fs.IntVar(&cfg.Connecting, "connecting", d.Connecting, "connection attempts under way at once")
+	fs.Var(typed.IntOr(&cfg.Connecting, d.Connecting), "connecting", "connection attempts under way at once")
 	fs.Var(&addressesFlag{&cfg.Sources}, "source",
 		"local `addresses` to connect from (default many for a loopback target, else one: 28,000 sockets)")
-	fs.IntVar(&cfg.Reactors, "reactors", 0, "event loops; 0: one a core, or as many as descriptor tables need")
+	fs.Var(typed.IntOr(&cfg.Reactors, 0), "reactors",
+		"event loops; 0: one a core, or as many as descriptor tables need")
 	fs.StringVar(&cfg.Trigger, "trigger", "", "storm: shell `command` that restarts the edge")
 	fs.Var(&processesFlag{&cfg.Processes}, "pid", "`NAME=PID` of a process whose memory and CPU to report; repeatable")
 	fs.BoolVar(&cfg.Abandon, "abandon", false, "do not end the sessions at the end, but vanish")
@@ -149,6 +160,17 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	if err := cfg.WithDefaults().Validate(); err != nil {
 		return usageError{err}
 	}
+	switch err := load.Probe(ctx, cfg); {
+	case errors.Is(err, context.Canceled):
+		return statusError(load.StatusInterrupted)
+	case errors.Is(err, load.ErrTarget):
+		return usageError{err}
+	case err != nil:
+		return err
+	}
+	if err := o.writable(); err != nil {
+		return err
+	}
 	// The sessions hold no pointers, so collecting often costs next to nothing, and waiting until there is as much
 	// garbage as there are sessions would double the memory.
 	debug.SetGCPercent(20)
@@ -172,6 +194,23 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 		return statusError(report.Verdict.Status)
 	}
 	return nil
+}
+
+// writable returns an error if what the run comes to could not be written. After hours would be late to find out.
+func (o *loadOptions) writable() error {
+	if o.plots != "" {
+		if err := os.MkdirAll(o.plots, 0o755); err != nil {
+			return fmt.Errorf("plot: %w", err)
+		}
+	}
+	if o.report == "" || o.report == "-" {
+		return nil
+	}
+	f, err := os.OpenFile(o.report, os.O_CREATE|os.O_WRONLY, 0o644) // an earlier report stays until there is a new one
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return f.Close()
 }
 
 // present writes the summary, the report and the plots.

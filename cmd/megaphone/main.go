@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -21,9 +20,6 @@ const (
 	exitUsage   = 2 // a flag, an argument or the configuration is wrong
 )
 
-// usageError is a mistake in what the user said, not in the world.
-type usageError struct{ error }
-
 // hangUps delivers SIGHUP to the edge, for which it is no reason to end.
 var hangUps = make(chan os.Signal, 1)
 
@@ -34,17 +30,22 @@ func run(args []string) int {
 	defer stop()
 	root := newRoot()
 	root.SetArgs(args)
-	if cmd, _, err := root.Find(args); err == nil && cmd.Name() == "edge" {
+	if cmd, _, err := root.Find(args); err == nil && cmd == root {
+		if err := misplaced(root, args); err != nil {
+			complain(root, err)
+			return exitUsage
+		}
+	} else if err == nil && cmd.Name() == "edge" {
 		signal.Notify(hangUps, syscall.SIGHUP) // first of all: one that comes while it starts is for it too
 	}
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
 	var status statusError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "megaphone: %v\nTry `megaphone help`.\n", err)
+		complain(cmd, err)
 		return exitUsage
 	case errors.As(err, &status):
 		return int(status)
@@ -55,6 +56,7 @@ func run(args []string) int {
 }
 
 func newRoot() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "megaphone",
 		Short: "Serve a million BOSH clients from one XMPP server",
@@ -62,41 +64,51 @@ func newRoot() *cobra.Command {
 keeps a million HTTP connections and talks to the server, the origin, over a few TCP links.
 
 Try it:           megaphone demo
-In production:    megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279 --secret-file /etc/megaphone/secret
+In production:    megaphone edge --config /etc/megaphone/edge.yml
+An edge alone:    megaphone edge --listen 0.0.0.0:5280 --origin a=10.0.0.2:5279
 An origin alone:  megaphone origin --listen 127.0.0.1:5279
-Any BOSH server:  megaphone origin --listen 127.0.0.1:5279 --bosh http://127.0.0.1:5280/http-bind
-Is the host fit?  megaphone doctor --sockets 1000000
+Any BOSH server:  megaphone origin --bosh http://127.0.0.1:5280/http-bind
+Is the host fit?  megaphone doctor --sockets 1M
 What does it do?  megaphone top, or a browser on http://127.0.0.1:5281/
+
+Numbers may be written 1000000, 1_000_000, 1,000,000, 1M, 10k or 64Ki (k, M and G are powers of 1,000; Ki, Mi and
+Gi of 1,024), rates with /s behind them, and times with their unit: 90s, 5m.
 
 Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong;
 others are in the help of the command that has them.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				printVersion(cmd.OutOrStdout())
+				return nil
+			}
+			return cmd.Help()
+		},
 	}
-	root.CompletionOptions.DisableDefaultCmd = false
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		if strings.Contains(err.Error(), "duration") {
-			err = fmt.Errorf("%w: give a number with its unit, for example 30s or 5m", err)
-		}
-		return usageError{err}
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(printHelp)
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		_, err := fmt.Fprint(cmd.OutOrStderr(), usage(cmd))
+		return err
 	})
+	root.SetHelpCommand(newHelp())
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	var level, format string
 	root.PersistentFlags().StringVar(&level, "log-level", "info",
 		"what is logged to standard error: debug, info, warn, error")
 	root.PersistentFlags().StringVar(&format, "log-format", "text", "how it is logged: text (key=value), json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return setLog(level, format) }
 	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newTop(), newVersion(), newMan())
-	return root
-}
-
-// noArgs is cobra.NoArgs with the exit status of a usage error.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if err := cobra.NoArgs(cmd, args); err != nil {
-		return usageError{err}
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			strict(c)
+		}
 	}
-	return nil
+	return root
 }
 
 // logLevel is that of the process's log; a reload may change it.

@@ -17,6 +17,7 @@ import (
 	"megaphone/origin/bosh"
 	"megaphone/origin/chat"
 	"megaphone/origin/link"
+	"megaphone/typed"
 )
 
 // originOptions are the flags of origins, most of them the embedded one's.
@@ -34,11 +35,12 @@ func (o *originOptions) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.accounts, "accounts", "",
 		"`file` with one name:password a line; without it any name with any password may log in")
 	fs.BoolVar(&o.anonymous, "anonymous", false, "allow anonymous log-in besides the accounts")
-	fs.IntVar(&o.sessions.MaxSessions, "max-sessions", bosh.DefaultMaxSessions, "BOSH sessions at once")
-	fs.IntVar(&o.sessions.MaxWaitSeconds, "max-wait", bosh.DefaultMaxWaitSeconds, "longest hold in seconds")
-	fs.IntVar(&o.sessions.InactivitySeconds, "inactivity", bosh.DefaultInactivitySeconds,
+	fs.Var(typed.IntOr(&o.sessions.MaxSessions, bosh.DefaultMaxSessions), "max-sessions", "BOSH sessions at once")
+	fs.Var(typed.IntOr(&o.sessions.MaxWaitSeconds, bosh.DefaultMaxWaitSeconds), "max-wait", "longest hold in seconds")
+	fs.Var(typed.IntOr(&o.sessions.InactivitySeconds, bosh.DefaultInactivitySeconds), "inactivity",
 		"seconds without a request after which a session ends")
-	fs.IntVar(&o.maxBody, "max-body-bytes", bosh.DefaultMaxBodyBytes, "bytes of a request body; more is a bad request")
+	fs.Var(typed.IntOr(&o.maxBody, bosh.DefaultMaxBodyBytes), "max-body-bytes",
+		"bytes of a request body; more is a bad request")
 }
 
 // validateLink names the flag of any origin that cannot be.
@@ -96,8 +98,10 @@ secret with the edges.
 Without --bosh it is the embedded origin: a complete BOSH session manager with a small XMPP chat behind it.
 
 ` + gatewayHelp,
-		Example: `  megaphone origin --listen 10.0.0.2:5279 --secret-file secret --accounts users --domain example.org
-  megaphone origin --listen 10.0.0.2:5279 --secret-file secret --bosh http://127.0.0.1:5280/http-bind`,
+		Example: `  megaphone origin --listen 10.0.0.2:5279 --secret-file secret \
+      --accounts users --domain example.org
+  megaphone origin --listen 10.0.0.2:5279 --secret-file secret \
+      --bosh http://127.0.0.1:5280/http-bind`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := gw.choose(cmd.Flags()); err != nil {

@@ -3,18 +3,20 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"megaphone/admin"
+	"megaphone/text"
 )
 
 // topOptions are the flags of top.
@@ -32,7 +34,8 @@ func newTop() *cobra.Command {
 		Long: `top shows what an edge does, once a second: requests held, rates, origins and their links,
 refusals, memory. It asks the edge's admin endpoint, over TCP or its unix socket. The same is on a page at http://ADDR/.
 
-In a terminal it redraws; elsewhere, as in a pipe, each look follows the last one. Ctrl-C ends it.`,
+In a terminal it redraws, as wide as that is; elsewhere, as in a pipe, each look follows the last one. q or Ctrl-C ends
+it.`,
 		Example: `  megaphone top
   megaphone top --admin /run/megaphone/admin.sock
   megaphone top --once`,
@@ -76,6 +79,10 @@ func (c *adminClient) status(ctx context.Context) (*admin.Status, error) {
 		return nil, err
 	}
 	resp, err := c.http.Do(r)
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) { // of what it wraps the address is said already
+		err = wrapped.Err
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -88,55 +95,61 @@ func (c *adminClient) status(ctx context.Context) (*admin.Status, error) {
 	return s, json.NewDecoder(resp.Body).Decode(s)
 }
 
-// runTop looks again and again until ctx ends. An edge that does not answer the first time is an error; later it may be
-// restarting, and comes back.
+// runTop looks again and again until ctx ends, or q is pressed. An edge that does not answer the first time is an
+// error; later it may be restarting, and comes back.
 func runTop(ctx context.Context, o *topOptions, out io.Writer) error {
 	c := newAdminClient(o.address)
 	before, err := c.status(ctx)
 	if err != nil {
-		return fmt.Errorf("no edge shows itself at %s: %w", o.address, err)
+		return fmt.Errorf("no edge shows itself at %s: %w: does it run, and is that its admin address or admin-socket?",
+			o.address, err)
 	}
-	screen := isTerminal(out)
+	s := &screen{out: out, columns: text.Columns}
+	if f, ok := out.(*os.File); ok {
+		restore, err := s.open(os.Stdin, f, o.once)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
 	next := time.NewTicker(o.interval)
 	defer next.Stop()
+	now, said := before, ""
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-s.quit:
+			return nil
+		case <-s.resized:
+			if s.measure(); said == "" {
+				if err := s.draw(topText(now, before, s.columns)); err != nil {
+					return err
+				}
+			}
+			continue
 		case <-next.C:
 		}
-		now, err := c.status(ctx)
-		var text string
+		latest, err := c.status(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && o.once:
 			return err
 		case err != nil:
-			text = fmt.Sprintf("%s does not answer: %v\n", o.address, err)
+			said = fmt.Sprintf("%s does not answer: %v\n", o.address, err)
 		default:
-			text = topText(now, before)
-			before = now
+			before, now, said = now, latest, ""
 		}
-		if screen && !o.once {
-			text = clearScreen + text
-		} else if !o.once {
-			text += "\n"
+		look := said
+		if look == "" {
+			look = topText(now, before, s.columns)
 		}
-		if _, err := io.WriteString(out, text); err != nil || o.once {
+		if err := s.draw(look); err != nil || o.once {
 			return err
 		}
+		if !s.terminal {
+			fmt.Fprintln(out)
+		}
 	}
-}
-
-// clearScreen has a terminal begin at its upper left corner again, with nothing below.
-const clearScreen = "\x1b[H\x1b[2J"
-
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

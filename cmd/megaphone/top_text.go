@@ -2,15 +2,18 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"megaphone/admin"
 	"megaphone/edge"
+	"megaphone/text"
 )
 
-// topText is one look at an edge: what it has now, and what it did since before.
-func topText(now, before *admin.Status) string {
+// topText is one look at an edge: what it has now, and what it did since before, in lines that fit into columns. A
+// narrow terminal gets fewer columns of the tables.
+func topText(now, before *admin.Status, columns int) string {
 	seconds := max(now.Time-before.Time, 0.001)
 	rate := func(of func(s *admin.Status) uint64) string {
 		n, was := of(now), of(before)
@@ -24,28 +27,56 @@ func topText(now, before *admin.Status) string {
 		state = "NOT READY: " + strings.Join(now.Reasons, "; ")
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  up %s  %s\n\n", now.Name, now.Version,
+	head := fmt.Sprintf("%s %s, up %s, %s", now.Name, now.Version,
 		(time.Duration(now.UptimeSeconds) * time.Second).String(), state)
-	t := textTable{right: []bool{false, true, false, true, false, true}}
+	fmt.Fprintf(&b, "%s\n\n", strings.Join(text.Wrap(head, columns), "\n"))
 	cpu := max(now.CPUSeconds-before.CPUSeconds, 0) / seconds * 100
-	for _, r := range [][]string{
-		{"held", count(float64(now.Holds)), "requests/s", counts(func(c *admin.Counts) uint64 { return c.Requests }),
-			"memory", size(float64(now.Memory.Resident))},
-		{"connections", count(float64(now.Connections)), "replies/s",
-			counts(func(c *admin.Counts) uint64 { return c.Released }), "Go heap", size(float64(now.Memory.Heap))},
-		{"of at most", count(float64(now.Limits.MaxConnections)), "connects/s",
-			counts(func(c *admin.Counts) uint64 { return c.Accepted }), "CPU", fmt.Sprintf("%.0f %%", cpu)},
-		{"descriptors", count(float64(now.Descriptors.Open)), "left/s",
-			counts(func(c *admin.Counts) uint64 { return c.Gone }), "GCs", count(float64(now.Go.GCs))},
-		{"hold p50", quantile(&now.HoldSeconds, &before.HoldSeconds, 0.5), "refused/s", rate(refusedOf),
-			"reactors", count(float64(len(now.Reactors)))},
-	} {
-		t.rows = append(t.rows, textRow{cells: r})
-	}
-	b.WriteString(t.String() + "\n")
-	b.WriteString(originsText(now) + "\n")
-	b.WriteString(refusalsText(now, before, seconds))
+	b.WriteString(pairs(columns, [][][2]string{{
+		{"held", count(float64(now.Holds))},
+		{"connections", count(float64(now.Connections))},
+		{"of at most", count(float64(now.Limits.MaxConnections))},
+		{"descriptors", count(float64(now.Descriptors.Open))},
+		{"hold p50", quantile(&now.HoldSeconds, &before.HoldSeconds, 0.5)},
+	}, {
+		{"requests/s", counts(func(c *admin.Counts) uint64 { return c.Requests })},
+		{"replies/s", counts(func(c *admin.Counts) uint64 { return c.Released })},
+		{"connects/s", counts(func(c *admin.Counts) uint64 { return c.Accepted })},
+		{"left/s", counts(func(c *admin.Counts) uint64 { return c.Gone })},
+		{"refused/s", rate(refusedOf)},
+	}, {
+		{"memory", size(float64(now.Memory.Resident))},
+		{"Go heap", size(float64(now.Memory.Heap))},
+		{"CPU", fmt.Sprintf("%.0f %%", cpu)},
+		{"GCs", count(float64(now.Go.GCs))},
+		{"reactors", count(float64(len(now.Reactors)))},
+	}}) + "\n")
+	b.WriteString(originsText(now, columns) + "\n")
+	b.WriteString(refusalsText(now, before, seconds, columns))
 	return b.String()
+}
+
+// pairs lays groups of names with their values out beside each other, as many as fit into columns, and the rest below.
+func pairs(columns int, groups [][][2]string) string {
+	for n := len(groups); ; n-- {
+		t := text.Table{Right: slices.Repeat([]bool{false, true}, n)}
+		for i := range groups[0] {
+			var cells []string
+			for _, g := range groups[:n] {
+				cells = append(cells, g[i][0], g[i][1])
+			}
+			t.Add(cells...)
+		}
+		for row := range slices.Chunk(slices.Concat(groups[n:]...), n) {
+			var cells []string
+			for _, p := range row {
+				cells = append(cells, p[0], p[1])
+			}
+			t.Add(cells...)
+		}
+		if n == 1 || t.Width() <= columns {
+			return t.String()
+		}
+	}
 }
 
 func refusedOf(s *admin.Status) (sum uint64) {
@@ -55,39 +86,44 @@ func refusedOf(s *admin.Status) (sum uint64) {
 	return sum
 }
 
-func originsText(s *admin.Status) string {
-	t := textTable{right: []bool{false, false, true, true, true, true, true}, rows: []textRow{{cells: []string{
-		"ORIGIN", "ADDRESS", "LINKS", "HELD", "UNSENT", "CREATE P99", "PING P50"}}}}
+func originsText(s *admin.Status, columns int) string {
+	t := text.Table{Right: []bool{false, false, true, true, true, true, true}}
+	t.Add("ORIGIN", "ADDRESS", "LINKS", "HELD", "UNSENT", "CREATE P99", "PING P50")
 	for i := range s.Origins {
 		o := &s.Origins[i]
 		links := fmt.Sprintf("%d/%d", o.LinksUp, o.Links)
 		if o.Draining {
 			links += " draining"
 		}
-		t.rows = append(t.rows, textRow{cells: []string{o.Name, o.Address, links, count(float64(o.Held)),
-			size(float64(o.Unsent)), quantile(&o.Latency, nil, 0.99), quantile(&o.RoundTrip, nil, 0.5)}})
+		t.Add(o.Name, o.Address, links, count(float64(o.Held)), size(float64(o.Unsent)),
+			quantile(&o.Latency, nil, 0.99), quantile(&o.RoundTrip, nil, 0.5))
 	}
+	t.Drop(columns, 4, 1, 6, 5)
 	return t.String()
 }
 
 // refusalsText has a line for each class that has happened.
-func refusalsText(now, before *admin.Status, seconds float64) string {
-	t := textTable{right: []bool{false, true, true}, rows: []textRow{{cells: []string{
-		"REFUSED", "/S", "IN ALL", "WHAT"}}}}
+func refusalsText(now, before *admin.Status, seconds float64, columns int) string {
+	t := text.Table{Right: []bool{false, true, true}}
+	t.Add("REFUSED", "/S", "IN ALL", "WHAT")
 	was := map[string]uint64{}
 	for _, r := range before.Refusals {
 		was[r.Reason] = r.Count
 	}
 	for _, r := range now.Refusals {
 		if r.Count > 0 {
-			t.rows = append(t.rows, textRow{cells: []string{r.Reason,
-				count(float64(r.Count-min(r.Count, was[r.Reason])) / seconds), count(float64(r.Count)), r.What}})
+			fresh := r.Count - min(r.Count, was[r.Reason])
+			t.Add(r.Reason, count(float64(fresh)/seconds), count(float64(r.Count)), r.What)
 		}
 	}
-	if len(t.rows) == 1 {
+	if len(t.Rows) == 1 {
 		return "nothing refused\n"
 	}
-	return t.String()
+	var b strings.Builder
+	for line := range strings.Lines(t.String()) {
+		b.WriteString(text.Cut(strings.TrimSuffix(line, "\n"), columns) + "\n") // WHAT is last
+	}
+	return b.String()
 }
 
 // quantile is that of what has come since before, in words.

@@ -1,0 +1,33 @@
+package typed
+
+// Nearest returns the candidate that was meant by word, or "" if none is near.
+func Nearest(word string, candidates []string) string {
+	best, least := "", 1+max(2, len(word)/3)
+	for _, c := range candidates {
+		if d := distance(word, c); d < least && d < max(len(word), len(c)) {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+// distance is the number of characters to be put in, taken out or replaced to make b of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
