@@ -16,19 +16,21 @@ const module = "megaphone"
 // layers says what each part of the tree may import of the others. A part is the first element of the path;
 // origin's packages may import each other.
 var layers = map[string][]string{
-	"cmd":      {"admin", "edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning"},
-	"bench":    {"bench", "edge", "origin", "load", "loop", "table", "codec"},
-	"admin":    {"edge", "loop"},
-	"edge":     {"loop", "table", "limit", "codec", "tuning"},
-	"origin":   {"origin", "loop", "table", "codec", "tuning"},
-	"load":     {"loop", "table", "codec", "tuning"},
-	"takeover": {"loop"},
-	"loop":     {"table", "codec", "tuning"},
-	"table":    {},
-	"limit":    {},
-	"codec":    {},
-	"tuning":   {},
-	".":        {},
+	"cmd":        {"admin", "edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning", "textfile"},
+	"bench":      {"bench", "edge", "origin", "load", "loop", "table", "codec"},
+	"admin":      {"edge", "loop", "unixsocket"},
+	"edge":       {"loop", "table", "limit", "codec", "tuning", "textfile", "unixsocket"},
+	"origin":     {"origin", "loop", "table", "codec", "tuning", "textfile"},
+	"load":       {"loop", "table", "codec", "tuning"},
+	"takeover":   {"loop", "unixsocket"},
+	"loop":       {"table", "codec", "tuning", "unixsocket"},
+	"table":      {},
+	"limit":      {},
+	"codec":      {},
+	"tuning":     {},
+	"textfile":   {},
+	"unixsocket": {},
+	".":          {},
 }
 
 // pure parts know bytes and numbers only: what comes in are arguments, also what time it is.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"megaphone/codec"
 	"megaphone/loop"
+	"megaphone/textfile"
 )
 
 // Origin is one node that serves BOSH sessions at the other end of a link.
@@ -352,14 +354,26 @@ func safeName(s string) string {
 	return s[:min(len(s), 40)]
 }
 
+// reasonOf is an error of a file whose name is said already.
+func reasonOf(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
+}
+
 // ReadSecret is the first line of a secret file.
 func ReadSecret(file string) ([]byte, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("secret-file: %w: make one with "+
-			"`head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE`", err)
+	data, err := textfile.ReadSecret(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, bad("secret-file", file, "no such file: make one with "+
+			"`head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE`")
+	case err != nil:
+		return nil, bad("secret-file", file, reasonOf(err))
 	}
-	line, _, _ := strings.Cut(string(data), "\n")
+	line, _, _ := strings.Cut(data, "\n")
 	if line = strings.TrimSpace(line); len(line) < 16 {
 		return nil, bad("secret-file", file, "its first line must be a secret of at least 16 characters")
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +11,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"megaphone/textfile"
 )
 
 // File is a configuration file that has been read: it knows where each value stands, so that what is wrong with one
@@ -24,11 +25,11 @@ type File struct {
 
 // ReadFile reads a configuration file strictly. Errors have line, column, a caret and a remedy.
 func ReadFile(name string) (Config, *File, error) {
-	data, err := os.ReadFile(name)
+	data, err := textfile.Read(name)
 	if err != nil {
 		return Config{}, nil, fmt.Errorf("config: %w", err)
 	}
-	return parseFile(name, string(data))
+	return parseFile(name, data)
 }
 
 func parseFile(name, data string) (cfg Config, f *File, err error) {
