@@ -119,10 +119,14 @@ func sampleOf(s string) (n uint32, ok bool) {
 	return uint32(v), ok && err == nil && v > 0
 }
 
-// validateAdmin checks the keys of what shows an edge. Addresses are checked by listening there.
+// validateAdmin checks the keys of what shows an edge.
 func (c *Config) validateAdmin() error {
-	if c.Admin != "auto" && c.Admin != "off" && !strings.Contains(c.Admin, ":") {
-		return bad("admin", c.Admin, "give host:port, auto or off")
+	if remedy := CheckAddress(c.Admin); remedy != "" && c.Admin != "auto" && c.Admin != "off" {
+		return bad("admin", c.Admin, remedy+"; or auto, or off")
+	}
+	switch c.AccessLog {
+	case "on", "yes", "true", "stdout":
+		return bad("access-log", c.AccessLog, "give stderr, off, or the path of a file")
 	}
 	if _, ok := sampleOf(c.AccessSample); !ok {
 		return bad("access-log-sample", c.AccessSample, "give 1/N, for example 1/100")

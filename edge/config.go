@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -218,6 +217,9 @@ func (c *Config) Validate() error {
 	if err := c.validateAdmin(); err != nil {
 		return err
 	}
+	if err := c.validateBounds(); err != nil {
+		return err
+	}
 	if err := c.validateLimits(); err != nil {
 		return err
 	}
@@ -232,16 +234,12 @@ func (c *Config) validateListeners() error {
 		return bad("listen", c.Listen, "give either listen or listeners")
 	}
 	for i, l := range c.listeners() {
-		key := "listen"
-		if len(c.Listeners) > 0 {
-			key = fmt.Sprintf("listeners[%d].address", i)
-		}
 		path, isUnix := strings.CutPrefix(l.Address, "unix:")
-		if _, _, err := net.SplitHostPort(l.Address); err != nil && !isUnix {
-			return bad(key, l.Address, "give host:port, for example 0.0.0.0:5280, or unix:/path")
+		if remedy := CheckAddress(l.Address); remedy != "" && !isUnix {
+			return bad(c.listenKey(i), l.Address, remedy+"; or unix:/path")
 		}
 		if isUnix && !strings.HasPrefix(path, "/") {
-			return bad(key, l.Address, "give an absolute path, for example unix:/run/megaphone/edge.sock")
+			return bad(c.listenKey(i), l.Address, "give an absolute path, for example unix:/run/megaphone/edge.sock")
 		}
 	}
 	if len(c.Listeners) > loop.MaxListeners {
@@ -290,12 +288,16 @@ func (c *Config) validateOrigins() error {
 
 func (o *Origin) validate(at string) error {
 	srv, isSRV := strings.CutPrefix(o.Address, fromSRV)
-	_, _, err := net.SplitHostPort(strings.TrimPrefix(o.Address, fromAddr))
+	host, _, wrong := splitAddress(strings.TrimPrefix(o.Address, fromAddr), 1)
 	switch {
-	case isSRV && srv == "":
+	case isSRV && !validHost(srv):
 		return bad(at+"address", o.Address, "name SRV records, for example dns+srv:_megaphone._tcp.example.org")
-	case !isSRV && err != nil:
+	case !isSRV && !strings.Contains(o.Address, ":"):
 		return bad(at+"address", o.Address, "give host:port, for example 127.0.0.1:5279; as a flag a=127.0.0.1:5279")
+	case !isSRV && wrong != "":
+		return bad(at+"address", o.Address, wrong)
+	case !isSRV && host == "":
+		return bad(at+"address", o.Address, "say which host, for example 127.0.0.1"+o.Address)
 	case o.discovered() && o.Name != "":
 		return bad(at+"name", o.Name, "leave it out: the nodes are named after their DNS records")
 	case !o.discovered() && !codec.ValidName(o.Name):

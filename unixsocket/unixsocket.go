@@ -91,6 +91,9 @@ func Check(path string) error {
 	if err := kindAt(path); err != nil {
 		return err
 	}
+	if stale, err := isStale(path); err == nil && !stale {
+		return nil
+	}
 	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("a socket cannot be made in %s (%w): choose another path, or another user", dir, err)
 	}
@@ -125,26 +128,37 @@ func removeStale(path string) error {
 	if err := kindAt(path); err != nil {
 		return err
 	}
+	stale, err := isStale(path)
+	switch {
+	case err == nil && !stale:
+		return ErrLive
+	case err == nil:
+		err = os.Remove(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// isStale reports whether the socket at path belongs to a process that has exited. Connecting a datagram socket
+// disturbs no listener: the kernel answers with the wrong type if the file belongs to a live one, bound or listening,
+// and refuses if the file belongs to none.
+func isStale(path string) (bool, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return os.NewSyscallError("socket", err)
+		return false, os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	// Connecting a datagram socket disturbs no listener: the kernel answers with the wrong type if the file belongs
-	// to a live one, bound or listening, and refuses if the file belongs to none.
 	switch err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err {
 	case unix.ECONNREFUSED:
-		err := os.Remove(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	case unix.ENOENT:
-		return nil
+		return true, nil
 	case nil, unix.EPROTOTYPE:
-		return ErrLive
+		return false, nil
+	case unix.ENOENT:
+		return false, err
 	default:
-		return fmt.Errorf("there is a socket that cannot be asked whether it is stale (connect: %w): remove it, or "+
-			"choose another path", err)
+		return false, fmt.Errorf("there is a socket that cannot be asked whether it is stale (connect: %w): remove "+
+			"it, or choose another path", err)
 	}
 }

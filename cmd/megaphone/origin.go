@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -43,8 +42,8 @@ func (o *originOptions) flags(fs *pflag.FlagSet) {
 
 // validateLink names the flag of any origin that cannot be.
 func (o *originOptions) validateLink() error {
-	if _, _, err := net.SplitHostPort(o.listen); err != nil {
-		return fmt.Errorf("listen: %s: give host:port, for example %s", o.listen, link.DefaultListen)
+	if remedy := edge.CheckAddress(o.listen); remedy != "" {
+		return fmt.Errorf("listen: %s: %s", o.listen, remedy)
 	}
 	if !codec.ValidName(o.name) {
 		return fmt.Errorf("name: %s: use 1 to 64 letters, digits, dots, underscores or dashes", o.name)

@@ -32,7 +32,6 @@ type service struct {
 // runEdge serves until it is told to end, or a successor serves in its place.
 func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, error), follow bool,
 	out io.Writer) (err error) {
-	setLog(cfg.LogLevel, cfg.LogFormat)
 	cfg.Level, cfg.Log = &logLevel, slog.Default()
 	if cfg.CheckHost == "on" {
 		warnHost(cfg)
