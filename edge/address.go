@@ -127,8 +127,8 @@ func (c *Config) validateBounds() error {
 	for i, b := range all {
 		for _, before := range all[:i] {
 			if overlap(before.address, b.address) {
-				return bad(b.key, strings.TrimPrefix(b.address, "unix:"), fmt.Sprintf("%s has %s already: choose another",
-					before.key, strings.TrimPrefix(before.address, "unix:")))
+				return bad(b.key, strings.TrimPrefix(b.address, "unix:"), fmt.Sprintf("%s has %s already: choose "+
+					"another", before.key, strings.TrimPrefix(before.address, "unix:")))
 			}
 		}
 	}

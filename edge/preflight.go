@@ -98,8 +98,8 @@ const usualWait = 60 * time.Second
 func (c *Config) Warnings() (all []error) {
 	warn := func(key string, value any, remedy string) { all = append(all, bad(key, value, remedy)) }
 	if c.HoldTimeout <= usualWait {
-		warn("hold-timeout", c.HoldTimeout, fmt.Sprintf("most clients ask for a wait of %v, so polls would end with 504: "+
-			"use more than the longest wait that the origins allow", usualWait))
+		warn("hold-timeout", c.HoldTimeout, fmt.Sprintf("most clients ask for a wait of %v, so polls would end with "+
+			"504: use more than the longest wait that the origins allow", usualWait))
 	}
 	for i, l := range c.Listeners {
 		if text := everything(l.TrustedProxies); text != "" {

@@ -166,8 +166,8 @@ func TestDoubtfulValuesAreWarnedOf(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"hold-timeout: 60s": "hold-timeout: 1m0s: most clients ask for a wait of 1m0s",
-		"listeners: [{address: '127.0.0.1:1', trusted-proxies: [10.0.0.0/8, 0.0.0.0/0]}]": "listeners[0].trusted-proxies" +
-			": 0.0.0.0/0: every client could say that it is another one",
+		"listeners: [{address: '127.0.0.1:1', trusted-proxies: [10.0.0.0/8, 0.0.0.0/0]}]": "listeners[0]." +
+			"trusted-proxies: 0.0.0.0/0: every client could say that it is another one",
 		"listeners: [{address: '127.0.0.1:1', trusted-proxies: ['::/0']}]": "listeners[0].trusted-proxies: ::/0",
 		"limit-exempt: ['::/0']":            "limit-exempt: ::/0",
 		"secret-file: " + readable:          "secret-file: " + readable + ": every user may read the secret",
@@ -180,7 +180,8 @@ func TestDoubtfulValuesAreWarnedOf(t *testing.T) {
 		}
 	}
 	const twice = "origins: [{name: a, address: '127.0.0.1:1'}, {name: b, address: '127.0.0.1:1'}]\n"
-	if warnings, err := checked(t, twice); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], `"a" has it too`) {
+	warnings, err := checked(t, twice)
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], `"a" has it too`) {
 		t.Errorf("%v, %q", err, warnings)
 	}
 }

@@ -68,6 +68,8 @@ type worker struct {
 	healthy  []*node
 	linkLog  loop.Interval
 	lostLog  loop.Interval
+
+	inquiries chan<- inquiry // nil: none are made
 }
 
 func newWorker(s *settings, r *loop.Reactor) *worker {

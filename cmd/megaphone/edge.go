@@ -118,8 +118,8 @@ func or(v, otherwise string) string {
 	return v
 }
 
-// readEdgeConfig reads the file, if there is one, lays the flags that were given over it, and checks the whole. The file
-// is never nil.
+// readEdgeConfig reads the file, if there is one, lays the flags that were given over it, and checks the whole. The
+// file is never nil.
 func readEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, file *edge.File, err error) {
 	file = new(edge.File)
 	if name != "" {
