@@ -20,7 +20,7 @@ var foreigners = []struct{ first, name string }{
 // cut anywhere.
 func Foreign(p []byte) string {
 	for _, f := range foreigners {
-		if n := min(len(p), len(f.first)); n > 1 && bytes.EqualFold(p[:n], []byte(f.first[:n])) {
+		if n := min(len(p), len(f.first)); n >= min(len(f.first), 4) && bytes.EqualFold(p[:n], []byte(f.first[:n])) {
 			return f.name
 		}
 	}

@@ -52,6 +52,9 @@ type worker struct {
 	board    *loop.Board
 
 	access    sampler
+	sampled   sampling              // the request being looked at
+	note      note                  // of it, with sampleYes
+	notes     map[table.Handle]note // of sampled requests that are held
 	holdTimes histogram
 	shown     atomic.Pointer[shown]
 	heardAt   uint32 // when what a link brings was read, in loop.Reactor.Micros

@@ -42,6 +42,7 @@ nginx, hitch).`,
 				return nil
 			}
 			cfg, file, err := readEdgeConfig(o.file, cmd.Flags())
+			jsonLog = cfg.LogFormat == "json"
 			switch {
 			case err != nil:
 				return usageError{err}

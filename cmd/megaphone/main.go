@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -40,18 +42,47 @@ func run(args []string) int {
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	var status statusError
+	jsonLog = jsonLog || asksForJSON(args)
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "megaphone: %v\nTry `megaphone help`.\n", err)
+		complain(err, "Try `megaphone help`.\n")
 		return exitUsage
 	case errors.As(err, &status):
 		return int(status)
 	default:
-		fmt.Fprintf(os.Stderr, "megaphone: %v\n", err)
+		complain(err, "")
 		return exitFailure
 	}
+}
+
+// jsonLog is set while standard error has one JSON object a line, and nothing else.
+var jsonLog bool
+
+// asksForJSON reports whether a command line that was wrong before the log began asks for JSON.
+func asksForJSON(args []string) bool {
+	at := slices.Index(args, "--log-format")
+	return slices.Contains(args, "--log-format=json") || at >= 0 && at+1 < len(args) && args[at+1] == "json"
+}
+
+// complain says why the program ends.
+func complain(err error, hint string) {
+	if !jsonLog {
+		fmt.Fprintf(os.Stderr, "megaphone: %v\n%s", err, hint)
+		return
+	}
+	slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("megaphone ends", "error", err)
+}
+
+// announce says where a process listens: on standard output, or in a log that is JSON. Programs that start it wait for
+// that.
+func announce(out io.Writer, what, address string) {
+	if jsonLog {
+		slog.Info("listening", "what", what, "address", address)
+		return
+	}
+	fmt.Fprintf(out, "%s listening on %s\n", what, address)
 }
 
 func newRoot() *cobra.Command {
@@ -108,6 +139,7 @@ func setLog(level, format string) error {
 		return usageError{fmt.Errorf("log-level: %s: use debug, info, warn or error", level)}
 	}
 	options := &slog.HandlerOptions{Level: &logLevel}
+	jsonLog = format == "json"
 	switch format {
 	case "text":
 		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, options)))

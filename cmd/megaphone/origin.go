@@ -135,11 +135,11 @@ func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "origin listening on %s\n", run.addr())
+	announce(out, "origin", run.addr())
 	select {
 	case <-ctx.Done():
 		run.stop()
-		slog.Info("origin stops", "links", fmt.Sprintf("%+v", run.server.Stats()))
+		slog.Info("origin stops", "links", run.server.Stats())
 		return nil
 	case err := <-run.ended:
 		return err

@@ -142,7 +142,8 @@ func TestForeignersAreNamed(t *testing.T) {
 	if n := strings.Count(text, "no hello from edge"); n != 1 {
 		t.Errorf("%d records in\n%s", n, text)
 	}
-	if !strings.Contains(text, "what=HTTP") || !strings.Contains(text, `first_bytes="\"POST /http-bind HTTP/1.1\\r\\n`) {
+	const first = `first_bytes="\"POST /http-bind HTTP/1.1\\r\\n`
+	if !strings.Contains(text, "what=HTTP") || !strings.Contains(text, first) {
 		t.Errorf("not named in\n%s", text)
 	}
 }
