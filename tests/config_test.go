@@ -250,3 +250,34 @@ func TestCheckConfigWarns(t *testing.T) {
 		t.Errorf("exit %d: %s", code, said)
 	}
 }
+
+// TestSecretsOfOrigins: what every user may write is refused, what every user may read is warned of, by every origin.
+func TestSecretsOfOrigins(t *testing.T) {
+	secret, accounts := secretFile(t), filepath.Join(t.TempDir(), "accounts")
+	if err := os.WriteFile(accounts, []byte("anna:secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	embedded := []string{"origin", "--listen", "127.0.0.1:0", "--secret-file", secret, "--accounts", accounts}
+	gateway := []string{"origin", "--listen", "127.0.0.1:0", "--secret-file", secret, "--bosh", "http://127.0.0.1:1/"}
+	for _, c := range []struct {
+		file, key string
+		args      []string
+	}{{secret, "secret-file", embedded}, {secret, "secret-file", gateway}, {accounts, "accounts", embedded}} {
+		for mode, refused := range map[os.FileMode]bool{0o644: false, 0o602: true} {
+			if err := os.Chmod(c.file, mode); err != nil {
+				t.Fatal(err)
+			}
+			if refused {
+				code, said := rig.Run(t, c.args...)
+				if code != 2 || !strings.Contains(said, c.key) || !strings.Contains(said, "every user may write this file") {
+					t.Errorf("%v: exit %d: %s", c.args, code, said)
+				}
+			} else {
+				rig.Serve(t, c.args...).Line(0, `msg="doubtful configuration" key=`+c.key)
+			}
+		}
+		if err := os.Chmod(c.file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

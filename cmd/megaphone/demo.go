@@ -86,6 +86,7 @@ func (o *demoOptions) behind() (origins []edge.Origin, secret []byte, stop func(
 			if secret, err = edge.ReadSecret(o.secretFile); err != nil {
 				return nil, nil, nil, usageError{err}
 			}
+			warnReadable("secret-file", o.secretFile)
 		}
 		return o.origins, secret, func() {}, nil
 	}

@@ -16,6 +16,7 @@ import (
 	"megaphone/origin/bosh"
 	"megaphone/origin/chat"
 	"megaphone/origin/link"
+	"megaphone/textfile"
 )
 
 // originOptions are the flags of origins, most of them the embedded one's.
@@ -123,8 +124,16 @@ func (o *originOptions) readSecret() (err error) {
 		if o.secret, err = edge.ReadSecret(o.secretFile); err != nil {
 			return usageError{err}
 		}
+		warnReadable("secret-file", o.secretFile)
 	}
 	return nil
+}
+
+// warnReadable warns of a file with secrets that every user may read.
+func warnReadable(key, file string) {
+	if textfile.ReadableByAll(file) {
+		slog.Warn("doubtful configuration", "key", key, "value", file, "remedy", "every user may read it: chmod o-r it")
+	}
 }
 
 func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
@@ -164,6 +173,7 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 		if cc.Accounts, err = chat.LoadAccounts(o.accounts); err != nil {
 			return nil, usageError{fmt.Errorf("accounts: %w", err)}
 		}
+		warnReadable("accounts", o.accounts)
 	}
 	if err := cc.Validate(); err != nil {
 		return nil, usageError{err}
