@@ -269,7 +269,8 @@ func TestSecretsOfOrigins(t *testing.T) {
 			}
 			if refused {
 				code, said := rig.Run(t, c.args...)
-				if code != 2 || !strings.Contains(said, c.key) || !strings.Contains(said, "every user may write this file") {
+				const reason = "every user may write this file"
+				if code != 2 || !strings.Contains(said, c.key) || !strings.Contains(said, reason) {
 					t.Errorf("%v: exit %d: %s", c.args, code, said)
 				}
 			} else {
