@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
+
+	"megaphone/unixsocket"
 )
 
 // place is an address to listen on.
@@ -56,27 +57,11 @@ func (p place) listen() (net.Listener, error) {
 		}
 		return l, nil
 	}
-	l, err := net.Listen("unix", p.address)
-	if errors.Is(err, syscall.EADDRINUSE) && deserted(p.address) {
-		_ = os.Remove(p.address)
-		l, err = net.Listen("unix", p.address)
-	}
-	if err == nil {
-		err = os.Chmod(p.address, socketMode)
-	}
+	l, err := unixsocket.Listen("unix", p.address, socketMode)
 	if err != nil {
 		return nil, fmt.Errorf("admin-socket: %s: %w", p.address, err)
 	}
 	return l, nil
-}
-
-// deserted says whether a socket has been left behind by a process that is gone.
-func deserted(path string) bool {
-	c, err := net.Dial("unix", path)
-	if err == nil {
-		_ = c.Close()
-	}
-	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 func inUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -264,5 +265,23 @@ func TestSocketOfADeadProcessIsTakenOver(t *testing.T) {
 	info, err := os.Stat(socket)
 	if err != nil || info.Mode().Perm() != socketMode {
 		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// TestSocketReplacesNoFile: admin-socket by mistake names a file.
+func TestSocketReplacesNoFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Start(Config{Socket: file, Edge: healthy(), Wait: true, Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		s.Stop()
+	}
+	if err == nil || !strings.Contains(err.Error(), "admin-socket: "+file+": there is a file") {
+		t.Errorf("over a file: %v", err)
+	}
+	if text, _ := os.ReadFile(file); string(text) != "text" {
+		t.Errorf("the file now holds %q", text)
 	}
 }

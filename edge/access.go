@@ -10,13 +10,15 @@ import (
 	"sync"
 	"time"
 
+	"megaphone/codec"
 	"megaphone/table"
 	"megaphone/typed"
 )
 
 // accessLog writes a record for each request that was answered, or for each Nth. Like other records they go over a
 // bounded queue to a goroutine, since a reactor does no Go I/O; the queue drops and counts. A record is a plain value,
-// so logging takes no memory from the reactors; without an access log it costs them one comparison a request.
+// so logging takes no memory from the reactors; without an access log it costs them two comparisons a request. Only
+// those that are sampled have their heads looked at.
 type accessLog struct {
 	records chan access
 	done    chan struct{}
@@ -31,7 +33,25 @@ type access struct {
 	held   time.Duration // from parking to here
 	status int
 	bytes  int // of the response's body
+	note
 }
+
+// note is what an access record has of a request's head. A head is gone when its held request is answered, so it is
+// taken when the request is whole, of sampled requests only.
+type note struct {
+	client                           netip.Addr // another than the peer: a trusted proxy says so
+	method, path, host, agent, reqID string
+}
+
+// Bounds of a note's texts, in bytes, and of the notes that a reactor keeps for its held requests: 3 MB in all. The
+// records of held requests beyond that have no note.
+const (
+	maxNotedMethod = 16
+	maxNotedPath   = 256
+	maxNotedHost   = 128
+	maxNotedAgent  = 256
+	maxNotes       = 4096
+)
 
 const accessQueueLength = 4096
 
@@ -43,13 +63,27 @@ func newAccessLog(to *slog.Logger) *accessLog {
 		for a := range l.records {
 			r := slog.NewRecord(a.when, slog.LevelInfo, "answered", 0)
 			r.AddAttrs(slog.String("peer", a.peer.String()), slog.Int("status", a.status), slog.Int("bytes", a.bytes))
+			a.note.add(&r)
 			if a.origin != "" {
-				r.AddAttrs(slog.String("origin", a.origin), slog.Duration("held", a.held))
+				r.AddAttrs(slog.String("origin", a.origin), slog.Int64("held_ms", a.held.Milliseconds()))
 			}
 			_ = to.Handler().Handle(ctx, r)
 		}
 	}()
 	return l
+}
+
+// add adds to a record what there is.
+func (n *note) add(r *slog.Record) {
+	if n.client.IsValid() {
+		r.AddAttrs(slog.String("client", n.client.String()))
+	}
+	for _, f := range [...]struct{ key, value string }{{"method", n.method}, {"path", n.path}, {"host", n.host},
+		{"user_agent", n.agent}, {"request_id", n.reqID}} {
+		if f.value != "" {
+			r.AddAttrs(slog.String(f.key, f.value))
+		}
+	}
 }
 
 // accessPatience is for a log that takes nothing, as a pipe that nobody reads.
@@ -91,6 +125,33 @@ func (s *sampler) takes() bool {
 	return true
 }
 
+// sample decides whether the request whose head has just been parsed is one for the log, and takes down its head if so.
+func (w *worker) sample(c uint32, head []byte) {
+	w.sampled = sampleNo
+	if !w.access.takes() {
+		return
+	}
+	w.sampled = sampleYes
+	h := &w.head
+	w.note = note{method: cut(codec.RequestMethod(head), maxNotedMethod), path: cut(h.Path, maxNotedPath),
+		host: cut(h.Host, maxNotedHost), agent: cut(codec.HeaderValue(head, "user-agent"), maxNotedAgent),
+		reqID: string(codec.RequestID(head))}
+	if client := w.client(c); client != w.r.Peer(c) {
+		w.note.client = client
+	}
+}
+
+func cut(p []byte, most int) string { return strings.ToValidUTF8(string(p[:min(len(p), most)]), "?") }
+
+// sampling is what is known of the request being looked at.
+type sampling uint8
+
+const (
+	sampleUndecided sampling = iota // there is none, or its head is not whole
+	sampleNo
+	sampleYes
+)
+
 func (w *worker) logAccess(a access) {
 	a.when = time.Now()
 	select {
@@ -100,18 +161,49 @@ func (w *worker) logAccess(a access) {
 	}
 }
 
-// logHeld notes the answer to a hold, whoever gives it.
-func (w *worker) logHeld(hold *table.Hold, status, bytes int) {
-	held := time.Duration(w.heldMicros(hold, w.r.Micros())) * time.Microsecond
-	w.logAccess(access{peer: w.r.Peer(hold.Conn), origin: w.byLink[hold.Link].cfg.Name,
-		held: held.Round(time.Millisecond), status: status, bytes: bytes})
+// keepNote marks the hold of a sampled request, and keeps its note.
+func (w *worker) keepNote(h table.Handle, hold *table.Hold) {
+	if w.sampled != sampleYes {
+		return
+	}
+	hold.Flags |= holdSampled
+	if w.notes == nil {
+		w.notes = make(map[table.Handle]note)
+	}
+	if len(w.notes) < maxNotes {
+		w.notes[h] = w.note
+	}
 }
 
-// logOwn notes an answer of the edge's own, whose status is in its head.
+// dropNote forgets the note of a hold that has been logged, or whose client has gone.
+func (w *worker) dropNote(h table.Handle, hold *table.Hold) {
+	if hold.Flags&holdSampled != 0 {
+		hold.Flags &^= holdSampled
+		delete(w.notes, h)
+	}
+}
+
+// logHeld notes the answer to a sampled hold, whoever gives it.
+func (w *worker) logHeld(h table.Handle, hold *table.Hold, status, bytes int) {
+	held := time.Duration(w.heldMicros(hold, w.r.Micros())) * time.Microsecond
+	w.logAccess(access{peer: w.r.Peer(hold.Conn), origin: w.byLink[hold.Link].cfg.Name, held: held, status: status,
+		bytes: bytes, note: w.notes[h]})
+	w.dropNote(h, hold)
+}
+
+// logOwn notes an answer of the edge's own, whose status is in its head. One that answers no whole request, as to a
+// head that is malformed or late, is sampled here.
 func (w *worker) logOwn(c uint32, head []byte, bytes int) {
+	a := access{peer: w.r.Peer(c), bytes: bytes}
+	switch {
+	case w.sampled == sampleYes:
+		a.note = w.note
+	case w.sampled == sampleNo || !w.access.takes():
+		return
+	}
 	const at = len("HTTP/1.1 ")
-	status, _ := strconv.Atoi(string(head[at : at+3]))
-	w.logAccess(access{peer: w.r.Peer(c), status: status, bytes: bytes})
+	a.status, _ = strconv.Atoi(string(head[at : at+3]))
+	w.logAccess(a)
 }
 
 // sampleOf reads 1/N.
@@ -121,10 +213,14 @@ func sampleOf(s string) (n uint32, ok bool) {
 	return uint32(v), ok && err == nil && v > 0 && v <= math.MaxUint32
 }
 
-// validateAdmin checks the keys of what shows an edge. Addresses are checked by listening there.
+// validateAdmin checks the keys of what shows an edge.
 func (c *Config) validateAdmin() error {
-	if c.Admin != "auto" && c.Admin != "off" && !strings.Contains(c.Admin, ":") {
-		return bad("admin", c.Admin, "give host:port, auto or off")
+	if remedy := CheckAddress(c.Admin); remedy != "" && c.Admin != "auto" && c.Admin != "off" {
+		return bad("admin", c.Admin, remedy+"; or auto, or off")
+	}
+	switch c.AccessLog {
+	case "on", "yes", "true", "stdout":
+		return bad("access-log", c.AccessLog, "give stderr, off, or the path of a file")
 	}
 	if _, ok := sampleOf(c.AccessSample); !ok {
 		return bad("access-log-sample", c.AccessSample, "give 1/N, for example 1/100")

@@ -31,7 +31,8 @@ func TestAccessLogHasWhatWasAnswered(t *testing.T) {
 		e.Advance(7)
 		l.reply(f.id, "<body "+ns+"/>")
 		c.get().want(t, 200, "<body")
-		c.send("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n")
+		c.send("GET /nowhere?secret=x HTTP/1.1\r\nHost: h\r\n" +
+			"User-Agent: An agent/1\r\nX-Request-Id: abc-1\r\n\r\n")
 		c.get().want(t, 404, "")
 		c.post("nonsense")
 		c.get()
@@ -40,9 +41,11 @@ func TestAccessLogHasWhatWasAnswered(t *testing.T) {
 		t.Fatalf("%d lines: %q", len(lines), lines)
 	}
 	for i, want := range []string{
-		`^time=\S+ level=INFO msg=answered peer=127\.0\.0\.1 status=200 bytes=\d+ origin=a held=700ms$`,
-		`^time=\S+ level=INFO msg=answered peer=127\.0\.0\.1 status=404 bytes=\d+$`,
-		`status=400 bytes=\d+$`,
+		`^time=\S+ level=INFO msg=answered peer=127\.0\.0\.1 status=200 bytes=\d+ method=POST path=/http-bind ` +
+			`host=\S+ origin=a held_ms=700$`,
+		`msg=answered peer=127\.0\.0\.1 status=404 bytes=\d+ method=GET path=/nowhere host=h ` +
+			`user_agent="An agent/1" request_id=abc-1$`,
+		`status=400 bytes=\d+ method=POST`,
 	} {
 		if !regexp.MustCompile(want).MatchString(lines[i]) {
 			t.Errorf("line %d is %q, want %s", i, lines[i], want)
@@ -94,5 +97,47 @@ func TestAccessLogCountsMarkedReplies(t *testing.T) {
 	})
 	if len(lines) != 1 || !strings.Contains(lines[0], fmt.Sprintf(" bytes=%d ", size)) {
 		t.Errorf("%q for a body of %d", lines, size)
+	}
+}
+
+// TestAccessNotesAreBounded: what a client writes is cut, and what the edge keeps for held requests goes with them.
+func TestAccessNotesAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 2000)
+	var left int
+	lines := accessed(t, "1/1", func(e *Edge, l *fakeLink, c *client) {
+		c.send("GET /" + long + " HTTP/1.1\r\nHost: h\r\nUser-Agent: " + long + "\xFF\r\n" +
+			"X-Request-Id: " + long + "\r\n\r\n")
+		c.get().want(t, 404, "")
+		c.post(empty("s1", 1))
+		l.next()
+		c.Close()
+		until(t, e, Gone, 1)
+		e.group.Do(func(_ reactor, h handler) { left = len(h.(*worker).notes) })
+		d := connect(t, e)
+		d.send("nonsense\r\n\r\n") // no head, but an answer
+		d.get().want(t, 400, "")
+	})
+	if left != 0 {
+		t.Errorf("%d notes are left of a request whose client has gone", left)
+	}
+	if len(lines) != 2 {
+		t.Fatalf("%q", lines)
+	}
+	if n := len(lines[0]); n > 800 || strings.Contains(lines[0], "request_id") {
+		t.Errorf("%d bytes: %s", n, lines[0])
+	}
+	if !strings.Contains(lines[1], "status=400") || strings.Contains(lines[1], "method=") {
+		t.Errorf("%s", lines[1])
+	}
+}
+
+// TestAccessLogCostsTheSampledOnly: a request that is not for the log has no part of its head copied.
+func TestAccessLogCostsTheSampledOnly(t *testing.T) {
+	head := []byte("POST /http-bind HTTP/1.1\r\nHost: h\r\nUser-Agent: a\r\n\r\n")
+	for name, s := range map[string]sampler{"off": {}, "1/1000000": {&accessLog{}, 1_000_000, 1_000_000}} {
+		w := &worker{r: new(loop.Reactor), access: s}
+		if n := testing.AllocsPerRun(1000, func() { w.sample(0, head) }); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }

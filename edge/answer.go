@@ -91,7 +91,7 @@ func (w *worker) answer(c uint32, s *table.Conn, head *codec.ResponseHead, body 
 
 func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
 	w.scratch = head
-	if w.access.takes() {
+	if w.access.log != nil {
 		w.logOwn(c, head, len(body))
 	}
 	if s.Held == 0 {

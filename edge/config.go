@@ -1,10 +1,10 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -13,6 +13,7 @@ import (
 
 	"megaphone/codec"
 	"megaphone/loop"
+	"megaphone/textfile"
 )
 
 // Origin is one node that serves BOSH sessions at the other end of a link.
@@ -219,6 +220,9 @@ func (c *Config) Validate() error {
 	if err := c.validateAdmin(); err != nil {
 		return err
 	}
+	if err := c.validateBounds(); err != nil {
+		return err
+	}
 	if err := c.validateLimits(); err != nil {
 		return err
 	}
@@ -233,16 +237,12 @@ func (c *Config) validateListeners() error {
 		return bad("listen", c.Listen, "give either listen or listeners")
 	}
 	for i, l := range c.listeners() {
-		key := "listen"
-		if len(c.Listeners) > 0 {
-			key = fmt.Sprintf("listeners[%d].address", i)
-		}
 		path, isUnix := strings.CutPrefix(l.Address, "unix:")
-		if _, _, err := net.SplitHostPort(l.Address); err != nil && !isUnix {
-			return bad(key, l.Address, "give host:port, for example 0.0.0.0:5280, or unix:/path")
+		if remedy := CheckAddress(l.Address); remedy != "" && !isUnix {
+			return bad(c.listenKey(i), l.Address, remedy+"; or unix:/path")
 		}
 		if isUnix && !strings.HasPrefix(path, "/") {
-			return bad(key, l.Address, "give an absolute path, for example unix:/run/megaphone/edge.sock")
+			return bad(c.listenKey(i), l.Address, "give an absolute path, for example unix:/run/megaphone/edge.sock")
 		}
 	}
 	if len(c.Listeners) > loop.MaxListeners {
@@ -291,12 +291,16 @@ func (c *Config) validateOrigins() error {
 
 func (o *Origin) validate(at string) error {
 	srv, isSRV := strings.CutPrefix(o.Address, fromSRV)
-	_, _, err := net.SplitHostPort(strings.TrimPrefix(o.Address, fromAddr))
+	host, _, wrong := splitAddress(strings.TrimPrefix(o.Address, fromAddr), 1)
 	switch {
-	case isSRV && srv == "":
+	case isSRV && !validHost(srv):
 		return bad(at+"address", o.Address, "name SRV records, for example dns+srv:_megaphone._tcp.example.org")
-	case !isSRV && err != nil:
+	case !isSRV && !strings.Contains(o.Address, ":"):
 		return bad(at+"address", o.Address, "give host:port, for example 127.0.0.1:5279; as a flag a=127.0.0.1:5279")
+	case !isSRV && wrong != "":
+		return bad(at+"address", o.Address, wrong)
+	case !isSRV && host == "":
+		return bad(at+"address", o.Address, "say which host, for example 127.0.0.1"+o.Address)
 	case o.discovered() && o.Name != "":
 		return bad(at+"name", o.Name, "leave it out: the nodes are named after their DNS records")
 	case !o.discovered() && !codec.ValidName(o.Name):
@@ -355,14 +359,26 @@ func safeName(s string) string {
 	return s[:min(len(s), 40)]
 }
 
+// reasonOf is an error of a file whose name is said already.
+func reasonOf(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
+}
+
 // ReadSecret is the first line of a secret file.
 func ReadSecret(file string) ([]byte, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("secret-file: %w: make one with "+
-			"`head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE`", err)
+	data, err := textfile.ReadSecret(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, bad("secret-file", file, "no such file: make one with "+
+			"`head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE`")
+	case err != nil:
+		return nil, bad("secret-file", file, reasonOf(err))
 	}
-	line, _, _ := strings.Cut(string(data), "\n")
+	line, _, _ := strings.Cut(data, "\n")
 	if line = strings.TrimSpace(line); len(line) < 16 {
 		return nil, bad("secret-file", file, "its first line must be a secret of at least 16 characters")
 	}

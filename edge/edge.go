@@ -58,6 +58,7 @@ func Start(cfg Config) (*Edge, error) {
 	for _, l := range cfg.listeners() {
 		listen = append(listen, loop.Listener{Address: l.Address, Mode: l.Mode})
 	}
+	inquiries := make(chan inquiry, inquiryQueue)
 	e.adopted = adopt(listen, cfg.Inherited)
 	e.group, err = loop.Start(loop.Config{
 		Listen:           listen,
@@ -74,6 +75,7 @@ func Start(cfg Config) (*Edge, error) {
 	}, func(r *loop.Reactor) (loop.Handler, error) {
 		w := newWorker(e.current, r)
 		w.access = newSampler(e.access, &cfg)
+		w.inquiries = inquiries
 		e.workers = append(e.workers, w) // reactors start one after the other
 		return w, nil
 	})
@@ -84,6 +86,7 @@ func Start(cfg Config) (*Edge, error) {
 	}
 	e.watching.Go(func() { e.watchNames(e.ending) })
 	e.watching.Go(func() { e.watchRefusals(e.ending) })
+	e.watching.Go(func() { watchSilence(e.ending, inquiries, cfg.Log) })
 	return e, nil
 }
 

@@ -69,7 +69,9 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	} else {
 		s.Phase = uint8(phaseIdle)
 	}
+	w.sample(c, p[:h.Bytes])
 	w.request(c, s, body)
+	w.sampled = sampleUndecided
 	return h.Bytes + end, 0
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
+	"megaphone/textfile"
 	"megaphone/typed"
 )
 
@@ -26,11 +26,11 @@ type File struct {
 
 // ReadFile reads a configuration file strictly. Errors have line, column, a caret and a remedy.
 func ReadFile(name string) (Config, *File, error) {
-	data, err := os.ReadFile(name)
+	data, err := textfile.Read(name)
 	if err != nil {
 		return Config{}, nil, fmt.Errorf("config: %w", err)
 	}
-	return parseFile(name, string(data))
+	return parseFile(name, data)
 }
 
 func parseFile(name, data string) (cfg Config, f *File, err error) {

@@ -52,6 +52,7 @@ var configKeys = []Key[Config]{
 	{Name: "admin-socket", Doc: "`path` of a unix socket for the same", Sample: "/run/megaphone/admin.sock",
 		Value: func(c *Config) any { return &c.AdminSocket }},
 	{Name: "access-log", Doc: "where answered requests are logged: off, stderr, or a `file`",
+		More:  "SIGHUP opens the file again, for logrotate.",
 		Value: func(c *Config) any { return &c.AccessLog }},
 	{Name: "access-log-sample", Doc: "which part of them: `1/N`", More: "At 100,000 requests/s, 1/100 is a lot.",
 		Value: func(c *Config) any { return &c.AccessSample }},

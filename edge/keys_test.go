@@ -2,6 +2,7 @@ package edge
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
@@ -233,5 +234,41 @@ func TestFileNumbers(t *testing.T) {
 		if _, _, err := parseFile("f", text+"\n"); err == nil || !strings.Contains(err.Error(), "use ") {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// TestEditorsMarks: a byte order mark and CR LF change nothing, neither the values nor the places of mistakes.
+func TestEditorsMarks(t *testing.T) {
+	const text = "listen: 127.0.0.1:1\norigins:\n  - name: a\n    address: 127.0.0.1:2\ncors-origins: [a, b]\n"
+	write := func(text string) string {
+		name := filepath.Join(t.TempDir(), "edge.yml")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	want, _, err := ReadFile(write(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	crlf := strings.ReplaceAll(text, "\n", "\r\n")
+	for _, form := range []string{"\xEF\xBB\xBF" + text, crlf, "\xEF\xBB\xBF" + crlf} {
+		got, _, err := ReadFile(write(form))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %v, %v", form, got, err)
+		}
+		_, _, err = ReadFile(write(form + "max-pipelined: 999\r\n"))
+		const shown = ":6:16: max-pipelined: 999: use 1 to 200\n  6 | max-pipelined: 999\n"
+		if err == nil || !strings.Contains(err.Error(), shown) {
+			t.Errorf("%q: the mistake is shown as %v", form, err)
+		}
+	}
+	_, _, err = ReadFile(write("\xFF\xFEl\x00i\x00"))
+	if err == nil || !strings.Contains(err.Error(), "save it as UTF-8") {
+		t.Errorf("UTF-16: %v", err)
+	}
+	secret := write("\xEF\xBB\xBF0123456789abcdef0123\r\nsecond line\r\n")
+	if got, err := ReadSecret(secret); err != nil || string(got) != "0123456789abcdef0123" {
+		t.Errorf("secret %q, %v", got, err)
 	}
 }

@@ -22,10 +22,20 @@ var (
 	errNotProtocol = errors.New("the origin broke the link protocol")
 )
 
+// foreignError is about a connection whose first bytes are no hello.
+type foreignError struct {
+	why   error
+	found string // the protocol that it looks like
+	first string // its first bytes, quoted
+}
+
+func (e *foreignError) Error() string { return e.why.Error() + ": it looks like " + e.found }
+func (e *foreignError) Unwrap() error { return e.why }
+
 func (w *worker) LinkUp(l *loop.Link) {
 	n := w.byLink[l.Index]
 	n.stage, n.draining, n.max = stageGreeting, false, codec.MaxContentsBytes
-	n.heardAt, n.pinged = w.r.Now(), false
+	n.heardAt, n.pinged, n.inquired = w.r.Now(), false, false
 }
 
 // LinkData takes all whole frames in p. It borrows p until return.
@@ -35,6 +45,8 @@ func (w *worker) LinkData(l *loop.Link, p []byte) (consumed, need int, err error
 	for consumed < len(p) {
 		f, size, ok, ferr := codec.ParseFrame(p[consumed:], codec.MaxContentsBytes)
 		switch {
+		case ferr != nil && n.stage == stageGreeting:
+			return consumed, 0, w.breakLink(n, &foreignError{errNoHello, codec.Foreign(p), codec.Quoted(p)})
 		case ferr != nil:
 			return consumed, 0, w.breakLink(n, fmt.Errorf("%w: %s", errNotProtocol, ferr.Reason))
 		case !ok:
@@ -190,6 +202,8 @@ func (w *worker) keepAlive(n *node) {
 	silent := w.r.Now() - n.heardAt
 	switch {
 	case !n.link.Up():
+	case n.stage == stageGreeting && silent >= helloTicks && !n.inquired:
+		w.inquire(n)
 	case silent >= w.times.ping:
 		w.counters[PingTimeouts]++
 		n.link.Fail(w.breakLink(n, errSilent))
@@ -207,8 +221,16 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 	if n.stage == stageUp {
 		n.lostAt = w.r.Now()
 	}
+	about := []any{"origin", n.cfg.Name, "reason", why.Error(), "held", n.held}
+	var foreign *foreignError
+	switch {
+	case errors.As(why, &foreign):
+		about = append(about, "address", n.cfg.addr.String(), "what", foreign.found, "first_bytes", foreign.first)
+	case n.stage == stageGreeting:
+		about = append(about, "address", n.cfg.addr.String(), "what", "no hello")
+	}
 	n.stage = stageDown
-	w.r.LogLimited(&w.lostLog, slog.LevelWarn, "link lost", "origin", n.cfg.Name, "reason", why.Error(), "held", n.held)
+	w.r.LogLimited(&w.lostLog, slog.LevelWarn, "link lost", about...)
 	for i := uint32(1); n.held > 0 && i <= uint32(w.holds.Cap()); i++ {
 		h, live := w.holds.HandleAt(i)
 		if !live {

@@ -45,6 +45,7 @@ type node struct {
 	lostAt     uint32 // tick since which it is not up
 	heardAt    uint32 // tick of the last bytes from it
 	pinged     bool   // since then
+	inquired   bool   // its silence before hello is being looked into
 	asked      bool   // a ping is on its way of which the pong is to be measured
 	pingedAt   uint32 // tick of the last ping
 	pingSent   uint32 // the same in Reactor.Micros; of use while asked

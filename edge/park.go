@@ -17,6 +17,7 @@ const (
 	holdReady                      // the whole response is in early.at(Reply); it waits for its turn
 	holdOrphan                     // no origin has it, or none has it any more
 	holdReleased                   // the origin has been asked to release it
+	holdSampled                    // its answer goes to the access log
 )
 
 // early keeps responses that are ready before those of earlier requests on the same connection.
@@ -89,6 +90,7 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	}
 	hold.Link, hold.Style, hold.Flags = uint8(n.link.Index), style, flags|w.connFlags()
 	n.held++
+	w.keepNote(h, hold)
 	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), w.addr, query)
 	n.link.Batch = append(append(q, before...), after...)
 	n.link.Dirty()
@@ -104,6 +106,10 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 	if hold.Flags&holdOrphan == 0 {
 		w.byLink[hold.Link].held--
+	}
+	if hold.Flags&holdSampled != 0 {
+		h, _ := w.holds.First(s)
+		w.dropNote(h, hold)
 	}
 	w.holds.Pop(s)
 }
@@ -165,8 +171,8 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 	size := len(body)
 	head := w.styles.at(hold.Style).head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date)
 	w.scratch = head
-	if w.access.takes() {
-		w.logHeld(hold, status, size)
+	if hold.Flags&holdSampled != 0 {
+		w.logHeld(h, hold, status, size)
 	}
 	w.deliver(h, hold, c, s, head, body)
 }

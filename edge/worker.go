@@ -52,6 +52,9 @@ type worker struct {
 	board    *loop.Board
 
 	access    sampler
+	sampled   sampling              // the request being looked at
+	note      note                  // of it, with sampleYes
+	notes     map[table.Handle]note // of sampled requests that are held
 	holdTimes histogram
 	shown     atomic.Pointer[shown]
 	heardAt   uint32 // when what a link brings was read, in loop.Reactor.Micros
@@ -68,6 +71,8 @@ type worker struct {
 	healthy  []*node
 	linkLog  loop.Interval
 	lostLog  loop.Interval
+
+	inquiries chan<- inquiry // nil: none are made
 }
 
 func newWorker(s *settings, r *loop.Reactor) *worker {

@@ -137,6 +137,15 @@ func (c Config) resolve(limit int) (plan, error) {
 	return p, nil
 }
 
+// Check returns the error with which Start would fail because of the descriptors that this process may have.
+func (c Config) Check() error {
+	limit, err := limitNoFile()
+	if err == nil {
+		_, err = c.resolve(limit)
+	}
+	return err
+}
+
 func setDefault[T int | time.Duration](p *T, v T) {
 	if *p == 0 {
 		*p = v

@@ -110,7 +110,8 @@ func TestUnixSocket(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tryStart(t, Config{Listen: at}, nil); err == nil || !strings.Contains(err.Error(), "no socket") {
+	_, err = tryStart(t, Config{Listen: at}, nil)
+	if err == nil || !strings.Contains(err.Error(), "only a stale socket is replaced") {
 		t.Fatalf("over a file: %v", err)
 	}
 	if _, err := os.Stat(path); err != nil {

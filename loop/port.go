@@ -27,6 +27,25 @@ func resolveListen(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
 }
 
+// CheckAddress returns an error if host:port is no address of this host. It binds another port, which the kernel picks,
+// for a moment.
+func CheckAddress(address string) error {
+	at, err := resolveListen(address)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(at.Addr(), 0)))
+	if err == unix.EADDRNOTAVAIL {
+		return errors.New("no interface of this host has the address")
+	}
+	return os.NewSyscallError("bind", err)
+}
+
 // listenSocket binds a TCP socket. The first one of an address is exclusive: it is bound and listening before it gets
 // SO_REUSEPORT, and two such sockets cannot be (the kernel refuses the second with EADDRINUSE whatever options the
 // first one has got since). The others join it, and listen once they are served.

@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"megaphone/loop"
+	"megaphone/unixsocket"
 )
 
 // Offer is what a process has to give.
@@ -40,42 +38,23 @@ type Successor struct {
 	conn  *net.UnixConn
 }
 
+// socketMode admits the edge's own user only, because a client of the socket gets the listeners.
+const socketMode = 0o600
+
 // Listen waits for successors at path, one after the other. offer is called on a goroutine of the server's, for each.
 func Listen(path string, patience time.Duration, log *slog.Logger, offer func() (Offer, error)) (*Server, error) {
-	l, err := listenAt(path)
+	l, err := unixsocket.Listen("unixpacket", path, socketMode)
+	if errors.Is(err, unixsocket.ErrLive) {
+		err = fmt.Errorf("%w; if that process is an edge to be replaced, start with --takeover", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("takeover-socket: %w", err)
+		return nil, fmt.Errorf("takeover-socket: %s: %w", path, err)
 	}
 	s := &Server{listener: l, offer: offer, patience: patience, log: log, found: make(chan *Successor)}
 	s.open, s.close = context.WithCancel(context.Background())
 	s.done.Add(1)
 	go s.accept()
 	return s, nil
-}
-
-// listenAt binds path, over a socket that nobody serves any more.
-func listenAt(path string) (*net.UnixListener, error) {
-	at := &net.UnixAddr{Name: path, Net: "unixpacket"}
-	l, err := net.ListenUnix(at.Net, at)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		switch c, derr := net.DialUnix(at.Net, nil, at); {
-		case derr == nil:
-			c.Close()
-			return nil, fmt.Errorf("%s: another process is there; is --takeover meant?", path)
-		case errors.Is(derr, syscall.ECONNREFUSED):
-			if err = os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) {
-				l, err = net.ListenUnix(at.Net, at)
-			}
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil { // and whoever came in before is of our own user, or is refused
-		l.Close()
-		return nil, err
-	}
-	return l, nil
 }
 
 // Found delivers a successor that serves. It waits for Leave.

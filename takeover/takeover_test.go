@@ -194,4 +194,13 @@ func TestPath(t *testing.T) {
 	if err := again(); err != nil {
 		t.Fatal(fmt.Errorf("over a stale socket: %w", err))
 	}
+	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := again(); err == nil || !strings.Contains(err.Error(), "takeover-socket: "+path+": there is a file") {
+		t.Fatalf("over a file: %v", err)
+	}
+	if text, _ := os.ReadFile(path); string(text) != "text" {
+		t.Fatalf("the file now holds %q", text)
+	}
 }

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -181,6 +182,91 @@ func TestAccessLogFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return regexp.MustCompile(`^\{"time":.*"peer":"127.0.0.1","status":404,`).Match(data)
+		return regexp.MustCompile(`^\{"time":.*"peer":"127.0.0.1","status":404,.*"path":"/nowhere"`).Match(data)
 	})
+}
+
+// TestAccessLogIsReopened: logrotate moves the file away and sends SIGHUP, to an edge that serves and to one that
+// drains. Where there can be no new file, the old one is written on.
+func TestAccessLogIsReopened(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "access")
+	config := configFile(t, "listen: 127.0.0.1:0\norigins: [{name: a, address: '127.0.0.1:1'}]\nadmin: off\n"+
+		"access-log: "+file+"\n")
+	e := rig.Serve(t, "edge", "--config", config)
+	c := rig.Connect(t, e.Addr)
+	ask := func(path, in string) {
+		t.Helper()
+		c.Send("GET " + path + " HTTP/1.1\r\nHost: h\r\n\r\n")
+		c.Get().Want(t, 404, "")
+		waitFor(t, path+" is in "+in, func() bool {
+			data, _ := os.ReadFile(in)
+			return strings.Contains(string(data), "path="+path+" ")
+		})
+	}
+	hangUp := func(event string) {
+		t.Helper()
+		from := e.Said()
+		e.Signal(syscall.SIGHUP)
+		e.Line(from, event)
+	}
+	ask("/before", file)
+	if err := os.Rename(file, file+".1"); err != nil {
+		t.Fatal(err)
+	}
+	hangUp("reloaded")
+	ask("/after", file)
+	if data, _ := os.ReadFile(file + ".1"); strings.Contains(string(data), "/after") {
+		t.Errorf("the old file has it as well: %s", data)
+	}
+	if err := os.Rename(file, file+".2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(file, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	hangUp("access log not reopened")
+	ask("/kept", file+".2")
+}
+
+// TestStandardErrorIsJSON: with log-format json every line is one, from the start to the end, whatever the end is.
+func TestStandardErrorIsJSON(t *testing.T) {
+	check := func(what, said string) {
+		t.Helper()
+		for line := range strings.Lines(said) {
+			if !json.Valid([]byte(line)) || line[0] != '{' {
+				t.Errorf("%s: %s", what, line)
+			}
+		}
+		if raw := regexp.MustCompile(`"[a-z_]+":\d{8,}`).FindString(said); raw != "" {
+			t.Errorf("%s: raw nanoseconds in %s", what, raw)
+		}
+	}
+	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0", "--log-format", "json")
+	edge := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a="+origin.Addr, "--log-format", "json",
+		"--admin", "off", "--access-log", "stderr", "--hold-timeout", "50s", "--drain-timeout", "1s")
+	demo := rig.Serve(t, "demo", "--listen", "127.0.0.1:0", "--admin", "off", "--log-format", "json")
+	rig.Create(t, rig.Connect(t, edge.Addr))
+	for _, p := range []*rig.Process{edge, origin, demo} {
+		p.Signal(syscall.SIGTERM)
+		if code := p.Wait(); code != 0 {
+			t.Errorf("exit %d", code)
+		}
+		check(strings.Join(p.Cmd.Args[1:], " "), p.Text())
+	}
+	config := configFile(t, "log-format: json\nlisten: 127.0.0.1:$PORT\n")
+	for _, args := range [][]string{
+		{"edge", "--log-format", "json", "--no-such-flag"},
+		{"edge", "--log-format=json", "--listen", "127.0.0.1:0"},
+		{"edge", "--config", config},
+		{"origin", "--listen", "5279", "--log-format", "json"},
+		{"origin", "--listen", "192.0.2.1:1", "--log-format", "json"},
+		{"load", "--log-format", "json", "--sessions", "x"},
+	} {
+		code, said := rig.Run(t, args...)
+		if code == 0 || said == "" {
+			t.Errorf("%v: exit %d: %s", args, code, said)
+		}
+		check(strings.Join(args, " "), said)
+	}
 }

@@ -179,7 +179,7 @@ func TestMistakes(t *testing.T) {
 		{"edge --listen 127.0.0.1:0 --origin a/b=127.0.0.1:1", 2, "a/b", "letters, digits"},
 		{"edge --listen 127.0.0.1:0 --origin a=127.0.0.1:1,a=127.0.0.1:2", 2, "origin", "rename one"},
 		{ok + "--listen 127.0.0.1", 2, "listen: 127.0.0.1", "0.0.0.0:5280"},
-		{ok + "--listen 127.0.0.1:99999", 1, "127.0.0.1:99999", "port"},
+		{ok + "--listen 127.0.0.1:99999", 2, "127.0.0.1:99999", "port"},
 		{ok + "--listen 192.0.2.1:5280", 1, "192.0.2.1:5280", "cannot assign requested address"},
 		{ok + "--max-connections 0", 2, "max-connections: 0", "use 1"},
 		{ok + "--max-connections -1", 2, "max-connections: -1", "use 1 to"},

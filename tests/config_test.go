@@ -111,6 +111,12 @@ func TestBadConfigFile(t *testing.T) {
 		{"no origins", "listen: 127.0.0.1:0\n", []string{"origins", "name at least one"}},
 		{"origin without a port", "listen: 127.0.0.1:0\norigins: [{name: a, address: localhost}]\n",
 			[]string{"edge.yml:2:30: origins[0].address: localhost: give host:port"}},
+		{"port of the environment", "listen: 127.0.0.1:$PORT\norigins: [{name: a, address: '127.0.0.1:1'}]\n",
+			[]string{"edge.yml:1:9: listen: 127.0.0.1:$PORT: write the value"}},
+		{"socket without a directory", good + "admin-socket: /no/such/directory/s\n",
+			[]string{"edge.yml:3:15: admin-socket: /no/such/directory/s: make the directory /no/such/directory"}},
+		{"log that cannot be opened", good + "access-log: /no/such/log\n",
+			[]string{"edge.yml:3:13: access-log: /no/such/log: no file can be made in /no/such"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := configFile(t, c.text)
@@ -227,6 +233,52 @@ origins: [{name: a, address: '127.0.0.1:1'}]
 		code, said := rig.Run(t, "edge", "--config", bad, "--check-config")
 		if code != 2 || !strings.Contains(said, says) {
 			t.Errorf("%s: exit %d, %s", entry, code, said)
+		}
+	}
+}
+
+// TestCheckConfigWarns: a doubtful value is said on standard error, and the file is right all the same.
+func TestCheckConfigWarns(t *testing.T) {
+	file := configFile(t, "listen: 127.0.0.1:0\norigins: [{name: a, address: '127.0.0.1:1'}]\nhold-timeout: 20s\n")
+	code, said := rig.Run(t, "edge", "--config", file, "--check-config")
+	if code != 0 || !strings.Contains(said, "warning: config: "+file+":3:15: hold-timeout: 20s: most clients") ||
+		!strings.HasSuffix(said, file+": ok") {
+		t.Errorf("exit %d: %s", code, said)
+	}
+	code, said = rig.Run(t, "edge", "--config", file, "--check-config", "--takeover")
+	if code != 2 || !strings.Contains(said, "takeover-socket") {
+		t.Errorf("exit %d: %s", code, said)
+	}
+}
+
+// TestSecretsOfOrigins: what every user may write is refused, what every user may read is warned of, by every origin.
+func TestSecretsOfOrigins(t *testing.T) {
+	secret, accounts := secretFile(t), filepath.Join(t.TempDir(), "accounts")
+	if err := os.WriteFile(accounts, []byte("anna:secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	embedded := []string{"origin", "--listen", "127.0.0.1:0", "--secret-file", secret, "--accounts", accounts}
+	gateway := []string{"origin", "--listen", "127.0.0.1:0", "--secret-file", secret, "--bosh", "http://127.0.0.1:1/"}
+	for _, c := range []struct {
+		file, key string
+		args      []string
+	}{{secret, "secret-file", embedded}, {secret, "secret-file", gateway}, {accounts, "accounts", embedded}} {
+		for mode, refused := range map[os.FileMode]bool{0o644: false, 0o602: true} {
+			if err := os.Chmod(c.file, mode); err != nil {
+				t.Fatal(err)
+			}
+			if refused {
+				code, said := rig.Run(t, c.args...)
+				const reason = "every user may write this file"
+				if code != 2 || !strings.Contains(said, c.key) || !strings.Contains(said, reason) {
+					t.Errorf("%v: exit %d: %s", c.args, code, said)
+				}
+			} else {
+				rig.Serve(t, c.args...).Line(0, `msg="doubtful configuration" key=`+c.key)
+			}
+		}
+		if err := os.Chmod(c.file, 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

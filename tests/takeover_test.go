@@ -143,7 +143,7 @@ func TestTakeoverThatFails(t *testing.T) {
 		{"no links", 1, append(p.args, "--takeover", "--secret-file", secret), "the predecessor"},
 		{"a port that is taken", 1, []string{"edge", "--takeover", "--config", two}, "another process listens"},
 		{"an admin address of another host", 1, append(p.args, "--takeover", "--admin", "192.0.2.1:1"), "192.0.2.1:1"},
-		{"an admin socket nowhere", 1, append(p.args, "--takeover", "--admin-socket", "/nowhere/s"), "/nowhere/s"},
+		{"an admin socket nowhere", 2, append(p.args, "--takeover", "--admin-socket", "/nowhere/s"), "/nowhere/s"},
 		{"no takeover meant", 1, p.args, "another process listens"},
 	} {
 		code, said := rig.Run(t, test.args...)

@@ -87,6 +87,7 @@ func (o *demoOptions) behind() (origins []edge.Origin, secret []byte, stop func(
 			if secret, err = edge.ReadSecret(o.secretFile); err != nil {
 				return nil, nil, nil, usageError{err}
 			}
+			warnReadable("secret-file", o.secretFile)
 		}
 		return o.origins, secret, func() {}, nil
 	}
@@ -139,7 +140,10 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	if err := awaitLinks(ctx, e, origins); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "demo listening on %s\n", e.Addr())
+	announce(out, "demo", e.Addr().String())
+	if jsonLog {
+		out = io.Discard // what follows is for people at a terminal
+	}
 	fmt.Fprintf(out, "\n  Open http://%s/ in two browser tabs and chat.\n", e.Addr())
 	if o.embedded.accounts == "" && len(o.origins) == 0 {
 		fmt.Fprintf(out, "  Any name and any password will do: this is a demo.\n")

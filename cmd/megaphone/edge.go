@@ -43,17 +43,28 @@ nginx, hitch).`,
 				fmt.Fprint(cmd.OutOrStdout(), edge.Example())
 				return nil
 			}
-			cfg, err := loadEdgeConfig(o.file, cmd.Flags())
+			cfg, file, err := readEdgeConfig(o.file, cmd.Flags())
+			jsonLog = cfg.LogFormat == "json"
 			switch {
 			case err != nil:
 				return usageError{err}
-			case o.checkConfig:
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", or(o.file, "flags"))
-				return nil
 			case o.takeover && cfg.TakeoverSocket == "":
 				return usageError{errors.New("takeover: give takeover-socket, the path where the running edge waits")}
 			}
-			load := func() (edge.Config, error) { return loadEdgeConfig(o.file, cmd.Flags()) }
+			if err := setLog(cfg.LogLevel, cfg.LogFormat); err != nil {
+				return err
+			}
+			if err := preflight(&cfg, file, o.checkConfig); err != nil {
+				return usageError{err}
+			}
+			if o.checkConfig {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", or(o.file, "flags"))
+				return nil
+			}
+			load := func() (edge.Config, error) {
+				cfg, _, err := readEdgeConfig(o.file, cmd.Flags())
+				return cfg, err
+			}
 			return runEdge(cmd.Context(), cfg, load, o.takeover, cmd.OutOrStdout())
 		},
 	}
@@ -115,12 +126,13 @@ func or(v, otherwise string) string {
 	return v
 }
 
-// loadEdgeConfig reads the file, if there is one, lays the flags that were given over it, and checks the whole.
-func loadEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, err error) {
-	file := new(edge.File)
+// readEdgeConfig reads the file, if there is one, lays the flags that were given over it, and checks the whole. The
+// file is never nil.
+func readEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, file *edge.File, err error) {
+	file = new(edge.File)
 	if name != "" {
 		if cfg, file, err = edge.ReadFile(name); err != nil {
-			return cfg, err
+			return cfg, file, err
 		}
 	}
 	if given.Changed("listen") {
@@ -147,19 +159,35 @@ func loadEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, err err
 			}
 		}
 		if err != nil {
-			return cfg, err
+			return cfg, file, err
 		}
 	}
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
-		return cfg, file.Explain(err)
+		return cfg, file, file.Explain(err)
 	}
 	if cfg.SecretFile != "" {
 		if cfg.Secret, err = edge.ReadSecret(cfg.SecretFile); err != nil {
-			return cfg, file.Explain(err)
+			return cfg, file, file.Explain(err)
 		}
 	}
-	return cfg, nil
+	return cfg, file, nil
+}
+
+// preflight returns an error if the edge could not start as cfg says, and warns of what is probably a mistake.
+func preflight(cfg *edge.Config, file *edge.File, checking bool) error {
+	if err := cfg.Preflight(!checking); err != nil {
+		return file.Explain(err)
+	}
+	for _, w := range cfg.Warnings() {
+		var key *edge.KeyError
+		if errors.As(w, &key); checking && cfg.LogFormat != "json" {
+			fmt.Fprintf(os.Stderr, "warning: %v\n", file.Explain(w))
+		} else {
+			slog.Warn("doubtful configuration", "key", key.Key, "value", fmt.Sprint(key.Value), "remedy", key.Remedy)
+		}
+	}
+	return nil
 }
 
 // originsFlag reads NAME=HOST:PORT[,...]; origins by DNS have no name.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 
 	"megaphone/admin"
 	"megaphone/edge"
@@ -16,26 +17,62 @@ func startAdmin(cfg *edge.Config, e *edge.Edge, successor bool) (*admin.Server, 
 		Draining: e.Draining, DrainNode: e.SetDraining, Wait: successor, Log: slog.Default()})
 }
 
-// openAccessLog gives cfg its access log. The file is appended to, so that it may be truncated by what rotates logs.
-func openAccessLog(cfg *edge.Config) (closeLog func(), err error) {
+// accessFile is an access log's file, which what rotates logs may move away.
+type accessFile struct {
+	path string
+	mu   sync.Mutex // guards file
+	file *os.File
+}
+
+func (a *accessFile) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.file.Write(p)
+}
+
+// reopen goes on in the file that has the path now. If there can be none, it goes on in the old one.
+func (a *accessFile) reopen() {
+	if a == nil {
+		return
+	}
+	f, err := edge.OpenAccessLog(a.path)
+	if err != nil {
+		slog.Error("access log not reopened", "path", a.path, "error", err)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_ = a.file.Close()
+	a.file = f
+}
+
+func (a *accessFile) close() {
+	if a != nil {
+		_ = a.file.Close()
+	}
+}
+
+// openAccessLog gives cfg its access log. The file is appended to, so it may also be truncated. Without a file of its
+// own f is nil, and ready for use.
+func openAccessLog(cfg *edge.Config) (f *accessFile, err error) {
 	var out io.Writer
-	closeLog = func() {}
 	switch cfg.AccessLog {
 	case "off", "":
-		return closeLog, nil
+		return nil, nil
 	case "stderr":
 		out = os.Stderr
 	default:
-		f, err := os.OpenFile(cfg.AccessLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+		file, err := edge.OpenAccessLog(cfg.AccessLog)
 		if err != nil {
-			return closeLog, usageError{fmt.Errorf("access-log: %w", err)}
+			return nil, usageError{fmt.Errorf("access-log: %w", err)}
 		}
-		out, closeLog = f, func() { _ = f.Close() }
+		f = &accessFile{path: cfg.AccessLog, file: file}
+		out = f
 	}
 	if cfg.LogFormat == "json" {
 		cfg.Access = slog.New(slog.NewJSONHandler(out, nil))
 	} else {
 		cfg.Access = slog.New(slog.NewTextHandler(out, nil))
 	}
-	return closeLog, nil
+	return f, nil
 }

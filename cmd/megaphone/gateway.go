@@ -97,12 +97,12 @@ func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.
 	if err != nil {
 		return fmt.Errorf("origin: %w", err)
 	}
-	fmt.Fprintf(out, "origin listening on %s\n", server.Addr())
+	announce(out, "origin", server.Addr().String())
 	if err := server.Run(ctx); err != nil {
 		return err
 	}
 	g.Close()
-	slog.Info("origin stops", "links", fmt.Sprintf("%+v", server.Stats()), "gateway", fmt.Sprintf("%+v", g.Stats()))
+	slog.Info("origin stops", "links", server.Stats(), "gateway", g.Stats())
 	return nil
 }
 

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -175,7 +177,11 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	// garbage as there are sessions would double the memory.
 	debug.SetGCPercent(20)
 	var show func(load.Status)
-	if !o.quiet {
+	switch {
+	case o.quiet:
+	case jsonLog:
+		show = logProgress()
+	default:
 		p := load.NewProgress(os.Stderr)
 		defer p.Close()
 		show = p.Show
@@ -213,13 +219,28 @@ func (o *loadOptions) writable() error {
 	return f.Close()
 }
 
+// logProgress logs each phase of a run, and where it stands now and then.
+func logProgress() func(load.Status) {
+	var phase string
+	var due time.Time
+	return func(s load.Status) {
+		if now := time.Now(); s.Phase != phase || now.After(due) {
+			phase, due = s.Phase, now.Add(5*time.Second)
+			slog.Info("load", "phase", s.Phase, "done", s.Done, "all", s.All)
+		}
+	}
+}
+
 // present writes the summary, the report and the plots.
 func present(r *load.Report, o loadOptions, out io.Writer) error {
 	if err := writeReport(r, o.report, out); err != nil {
 		return err
 	}
 	said := out
-	if o.report == "-" {
+	switch {
+	case o.report == "-" && jsonLog:
+		said = io.Discard // the report says it all
+	case o.report == "-":
 		said = os.Stderr // the report is to be read by a program
 	}
 	if !o.quiet {

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,6 +43,7 @@ func run(args []string) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
 	var status statusError
+	jsonLog = jsonLog || asksForJSON(args)
 	switch {
 	case err == nil:
 		return 0
@@ -50,9 +53,37 @@ func run(args []string) int {
 	case errors.As(err, &status):
 		return int(status)
 	default:
-		fmt.Fprintf(os.Stderr, "megaphone: %v\n", err)
+		report(err, "")
 		return exitFailure
 	}
+}
+
+// jsonLog is set while standard error has one JSON object a line, and nothing else.
+var jsonLog bool
+
+// asksForJSON reports whether a command line that was wrong before the log began asks for JSON.
+func asksForJSON(args []string) bool {
+	at := slices.Index(args, "--log-format")
+	return slices.Contains(args, "--log-format=json") || at >= 0 && at+1 < len(args) && args[at+1] == "json"
+}
+
+// report says why the program ends.
+func report(err error, hint string) {
+	if !jsonLog {
+		fmt.Fprintf(os.Stderr, "megaphone: %v\n%s", err, hint)
+		return
+	}
+	slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("megaphone ends", "error", err)
+}
+
+// announce says where a process listens: on standard output, or in a log that is JSON. Programs that start it wait for
+// that.
+func announce(out io.Writer, what, address string) {
+	if jsonLog {
+		slog.Info("listening", "what", what, "address", address)
+		return
+	}
+	fmt.Fprintf(out, "%s listening on %s\n", what, address)
 }
 
 func newRoot() *cobra.Command {
@@ -120,6 +151,7 @@ func setLog(level, format string) error {
 		return usageError{fmt.Errorf("log-level: %s: use debug, info, warn or error", level)}
 	}
 	options := &slog.HandlerOptions{Level: &logLevel}
+	jsonLog = format == "json"
 	switch format {
 	case "text":
 		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, options)))

@@ -50,7 +50,7 @@ func (w *watchdog) feed(e *edge.Edge) {
 	if behind := e.Behind(); behind < w.interval/2 {
 		notify(daemon.SdNotifyWatchdog)
 	} else {
-		slog.Error("a reactor does not turn: the watchdog is not fed", "behind", behind)
+		slog.Error("a reactor does not turn: the watchdog is not fed", "behind_ms", behind.Milliseconds())
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,6 +16,7 @@ import (
 	"megaphone/origin/bosh"
 	"megaphone/origin/chat"
 	"megaphone/origin/link"
+	"megaphone/textfile"
 	"megaphone/typed"
 )
 
@@ -45,8 +45,8 @@ func (o *originOptions) flags(fs *pflag.FlagSet) {
 
 // validateLink names the flag of any origin that cannot be.
 func (o *originOptions) validateLink() error {
-	if _, _, err := net.SplitHostPort(o.listen); err != nil {
-		return fmt.Errorf("listen: %s: give host:port, for example %s", o.listen, link.DefaultListen)
+	if remedy := edge.CheckAddress(o.listen); remedy != "" {
+		return fmt.Errorf("listen: %s: %s", o.listen, remedy)
 	}
 	if !codec.ValidName(o.name) {
 		return fmt.Errorf("name: %s: use 1 to 64 letters, digits, dots, underscores or dashes", o.name)
@@ -128,8 +128,16 @@ func (o *originOptions) readSecret() (err error) {
 		if o.secret, err = edge.ReadSecret(o.secretFile); err != nil {
 			return usageError{err}
 		}
+		warnReadable("secret-file", o.secretFile)
 	}
 	return nil
+}
+
+// warnReadable warns of a file with secrets that every user may read.
+func warnReadable(key, file string) {
+	if textfile.ReadableByAll(file) {
+		slog.Warn("doubtful configuration", "key", key, "value", file, "remedy", "every user may read it: chmod o-r it")
+	}
 }
 
 func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
@@ -140,11 +148,11 @@ func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "origin listening on %s\n", run.addr())
+	announce(out, "origin", run.addr())
 	select {
 	case <-ctx.Done():
 		run.stop()
-		slog.Info("origin stops", "links", fmt.Sprintf("%+v", run.server.Stats()))
+		slog.Info("origin stops", "links", run.server.Stats())
 		return nil
 	case err := <-run.ended:
 		return err
@@ -169,6 +177,7 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 		if cc.Accounts, err = chat.LoadAccounts(o.accounts); err != nil {
 			return nil, usageError{fmt.Errorf("accounts: %w", err)}
 		}
+		warnReadable("accounts", o.accounts)
 	}
 	if err := cc.Validate(); err != nil {
 		return nil, usageError{err}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -22,6 +21,7 @@ type service struct {
 	cfg       edge.Config
 	load      func() (edge.Config, error) // reads the configuration again
 	edge      *edge.Edge
+	access    *accessFile // nil: no file
 	shown     *admin.Server
 	signals   chan os.Signal
 	watchdog  *watchdog
@@ -32,17 +32,16 @@ type service struct {
 // runEdge serves until it is told to end, or a successor serves in its place.
 func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, error), follow bool,
 	out io.Writer) (err error) {
-	setLog(cfg.LogLevel, cfg.LogFormat)
 	cfg.Level, cfg.Log = &logLevel, slog.Default()
 	if cfg.CheckHost == "on" {
 		warnHost(cfg)
 	}
-	closeAccess, err := openAccessLog(&cfg)
+	access, err := openAccessLog(&cfg)
 	if err != nil {
 		return err
 	}
-	defer closeAccess()
-	s := &service{cfg: cfg, load: load, signals: make(chan os.Signal, 8), watchdog: newWatchdog(),
+	defer access.close()
+	s := &service{cfg: cfg, load: load, access: access, signals: make(chan os.Signal, 8), watchdog: newWatchdog(),
 		successor: make(chan error, 1)}
 	defer s.watchdog.stop()
 	p, err := inherit(&cfg, follow)
@@ -81,7 +80,7 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 		"private_tables", private, "max_connections", cfg.MaxConnections, "origins",
 		(&originsFlag{&cfg.Origins}).String(), "version", version, "pid", os.Getpid())
 	for _, at := range s.edge.Addrs() {
-		fmt.Fprintf(out, "edge listening on %s\n", at)
+		announce(out, "edge", at)
 	}
 	notify(daemon.SdNotifyReady)
 	return s.serve()
@@ -140,6 +139,7 @@ func (s *service) serve() error {
 			slog.Warn("takeover: the successor has ended; we go on", "error", err)
 		case <-hangUps:
 			notifyReloading()
+			s.access.reopen()
 			reloadEdge(s.edge, s.load)
 			notify(daemon.SdNotifyReady)
 		case <-s.watchdog.hungry:
@@ -184,7 +184,7 @@ func (s *service) drain(keeps []string) error {
 	s.close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	slog.Info("edge drains", "limit", s.cfg.DrainTimeout, "counters", nonZero(s.edge.Stats()))
+	slog.Info("edge drains", "drain_timeout_s", s.cfg.DrainTimeout.Seconds(), "counters", nonZero(s.edge.Stats()))
 	drained := make(chan uint64, 1)
 	go func() { drained <- s.edge.Drain(ctx, s.edge.Keeps(keeps)) }()
 	for {
@@ -199,6 +199,8 @@ func (s *service) drain(keeps []string) error {
 			return nil
 		case err := <-s.edge.Failed():
 			return err
+		case <-hangUps:
+			s.access.reopen() // what it reads anew otherwise matters no longer
 		case sig := <-s.signals:
 			if sig == syscall.SIGTERM || sig == os.Interrupt {
 				cancel()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,7 @@ type usageError struct{ error }
 
 // complain writes what is wrong with a command line to standard error, and where to read on.
 func complain(cmd *cobra.Command, err error) {
-	fmt.Fprintf(os.Stderr, "megaphone: %v\nTry `%s --help`.\n", err, cmd.CommandPath())
+	report(err, fmt.Sprintf("Try `%s --help`.\n", cmd.CommandPath()))
 }
 
 // noArgs is cobra.NoArgs for people. An argument that looks like a flag's name is answered with that flag.

@@ -9,13 +9,14 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/xdg-go/scram"
 	"golang.org/x/text/secure/precis"
+
+	"megaphone/textfile"
 )
 
 // Iterations of PBKDF2. A password in the clear is derived with the default at start: about a millisecond an account.
@@ -44,12 +45,11 @@ type account struct {
 
 // LoadAccounts reads an accounts file.
 func LoadAccounts(path string) (*Accounts, error) {
-	f, err := os.Open(path)
+	text, err := textfile.ReadSecret(path)
 	if err != nil {
 		return nil, fmt.Errorf("accounts file: %w", err)
 	}
-	defer f.Close()
-	return ReadAccounts(f, path)
+	return ReadAccounts(strings.NewReader(text), path)
 }
 
 // ReadAccounts reads accounts, one a line: `name:password`, or with the password salted (RFC 5803)

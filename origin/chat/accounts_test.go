@@ -3,6 +3,7 @@ package chat
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,5 +152,23 @@ func TestUnknownNameLooksKnown(t *testing.T) {
 	if first.Salt != second.Salt || first.Salt == other.Salt || len(first.Salt) != len(known.Salt) ||
 		first.Iters != known.Iters {
 		t.Errorf("salts %x %x %x %x", first.Salt, second.Salt, other.Salt, known.Salt)
+	}
+}
+
+// TestAccountsOfAnyEditor: a byte order mark belongs to no name, CR to no password.
+func TestAccountsOfAnyEditor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts")
+	if err := os.WriteFile(path, []byte("\xEF\xBB\xBFanna:secret\r\nbert:secret\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err := LoadAccounts(path)
+	if err != nil || !slices.Equal(a.names, []string{"anna", "bert"}) {
+		t.Fatalf("%v, %v", a, err)
+	}
+	if err := os.Chmod(path, 0o606); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadAccounts(path); err == nil || !strings.Contains(err.Error(), "every user may write") {
+		t.Fatalf("a file that every user may write: %v", err)
 	}
 }

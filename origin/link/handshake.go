@@ -20,6 +20,7 @@ func (l *Link) shakeHands(b *batch) Fault {
 		frame, n, ok, err := codec.ParseFrame(b.buf, maxControlBytes)
 		switch {
 		case err != nil:
+			l.found, l.first = codec.Foreign(b.buf), codec.Quoted(b.buf)
 			return FaultGrammar
 		case ok:
 			if fault := l.meet(&frame, &own); fault != FaultNone {

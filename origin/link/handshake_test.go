@@ -1,7 +1,14 @@
 package link
 
 import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"megaphone/codec"
 )
@@ -110,4 +117,51 @@ func TestMaxLinks(t *testing.T) {
 	if st := r.stats(); st.Ended[FaultTooMany] != 1 || st.Accepted != 3 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// TestForeignersAreNamed: what connects instead of an edge is in the log, with its first bytes, once in a while.
+func TestForeignersAreNamed(t *testing.T) {
+	var log lockedBuffer
+	r := newRig(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	for i := range 3 {
+		c, err := net.Dial("tcp", r.s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "POST /http-bind HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		said, err := io.ReadAll(c)
+		if err != nil || !strings.Contains(string(said), "error protocol error") {
+			t.Fatalf("connection %d was told %q, %v", i, said, err)
+		}
+	}
+	text := log.String()
+	if n := strings.Count(text, "no hello from edge"); n != 1 {
+		t.Errorf("%d records in\n%s", n, text)
+	}
+	const first = `first_bytes="\"POST /http-bind HTTP/1.1\\r\\n`
+	if !strings.Contains(text, "what=HTTP") || !strings.Contains(text, first) {
+		t.Errorf("not named in\n%s", text)
+	}
+}
+
+// lockedBuffer is written to by one goroutine and read by another.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

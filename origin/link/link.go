@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"net"
 	"sync/atomic"
 
@@ -19,6 +20,9 @@ type Link struct {
 	conn   net.Conn
 	hello  codec.Hello // the edge's
 	name   string      // the edge's
+
+	found string // the protocol of what came in place of a hello
+	first string // its first bytes, quoted
 
 	// The engine's.
 	live    map[uint64]struct{}
@@ -132,6 +136,9 @@ func (l *Link) end(f Fault) {
 	l.ended = true
 	s.stats.Ended[f]++
 	s.log.Info("link ended", "edge", l.name, "address", l.conn.RemoteAddr(), "fault", f, "live", len(l.live))
+	if l.found != "" || f == FaultTimeout && !l.present {
+		s.foreign(l)
+	}
 	if reason := reasons[f]; reason != "" {
 		l.control("error ", reason, "\n")
 	}
@@ -145,4 +152,18 @@ func (l *Link) end(f Fault) {
 		s.handler.Closed(l)
 	}
 	l.live = nil
+}
+
+// foreignInterval is the time in milliseconds between two records about connections of something else than edges.
+const foreignInterval = 10_000
+
+// foreign logs what has connected instead of an edge.
+func (s *Server) foreign(l *Link) {
+	now := s.clock.now()
+	if s.foreigners++; now < s.foreignDue {
+		return
+	}
+	s.log.Warn("no hello from edge", "address", l.conn.RemoteAddr(), "what",
+		cmp.Or(l.found, "nothing"), "first_bytes", l.first, "since_last", s.foreigners)
+	s.foreigners, s.foreignDue = 0, now+foreignInterval
 }

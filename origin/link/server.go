@@ -40,6 +40,9 @@ type Server struct {
 	draining bool
 	stats    Stats
 
+	foreigners int   // connections of something else than edges since the last record about one
+	foreignDue int64 // ms, when the next record may be written
+
 	bytesOut, writes, acceptErrors atomic.Int64
 	published                      published
 }

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -136,6 +137,12 @@ func (p *Process) Line(from int, text string) string {
 // Listening waits until the process says where it listens.
 func (p *Process) Listening() {
 	p.T.Helper()
+	line := p.Line(0, "listening")
+	var said struct{ Address string }
+	if json.Unmarshal([]byte(line), &said) == nil { // log-format: json
+		p.Addr = said.Address
+		return
+	}
 	_, p.Addr, _ = strings.Cut(p.Line(0, "listening on "), "listening on ")
 }
 

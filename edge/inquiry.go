@@ -1,0 +1,100 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"megaphone/codec"
+	"megaphone/loop"
+)
+
+// A link whose other end says no hello is silent for as long as ping-timeout: an HTTP server or an XMPP port waits for
+// its client to speak first, and so does the edge. After helloPatience an ordinary goroutine connects to the address
+// once more, says something that is wrong in every protocol, and tells the log what it is answered. The link itself
+// goes on waiting, because a busy origin may be late.
+
+const (
+	helloPatience   = 2 * time.Second
+	inquiryPatience = time.Second      // for an answer
+	inquiryInterval = 30 * time.Second // between two inquiries about an address
+	inquiryQueue    = 8
+)
+
+var helloTicks = loop.Ticks(helloPatience)
+
+// inquiry is about an origin that says nothing.
+type inquiry struct {
+	origin string
+	at     netip.AddrPort
+}
+
+// inquire asks for an inquiry. One that finds the queue full is dropped: the next link that is silent asks again.
+func (w *worker) inquire(n *node) {
+	n.inquired = true
+	select {
+	case w.inquiries <- inquiry{n.cfg.Name, n.cfg.addr}:
+	default:
+	}
+}
+
+// watchSilence makes the inquiries, one after the other, until ctx ends.
+func watchSilence(ctx context.Context, inquiries <-chan inquiry, log *slog.Logger) {
+	told := map[netip.AddrPort]time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case q := <-inquiries:
+			now := time.Now()
+			for at, when := range told {
+				if now.Sub(when) > inquiryInterval {
+					delete(told, at)
+				}
+			}
+			if _, recently := told[q.at]; recently {
+				continue
+			}
+			told[q.at] = now
+			if first, what := ask(ctx, q.at); what != "" && ctx.Err() == nil {
+				log.Warn("no hello from origin", "origin", q.origin, "address", q.at.String(), "what", what,
+					"first_bytes", codec.Quoted(first))
+			}
+		}
+	}
+}
+
+// ask returns the first bytes that whatever is at an address says to nonsense, and what that is. It returns "" if there
+// is no connection, which the links complain of by themselves.
+func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
+	dialer := net.Dialer{Timeout: inquiryPatience}
+	c, err := dialer.DialContext(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, ""
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	_ = c.SetDeadline(time.Now().Add(inquiryPatience))
+	// An origin takes this for an edge that leaves. The empty lines end the head of a request.
+	const nonsense = "error this edge asks what listens here\n"
+	if _, err := c.Write(append(codec.AppendFrame(nil, 0, []byte(nonsense)), "\r\n\r\n"...)); err != nil {
+		return nil, "closed without a word"
+	}
+	first = make([]byte, codec.FrameHeaderBytes+codec.MaxQuotedBytes)
+	n, err := io.ReadAtLeast(c, first, codec.MaxQuotedBytes)
+	first = first[:n]
+	var late net.Error
+	switch frame, _, _, bad := codec.ParseFrame(first, 0); {
+	case n > 0 && bad == nil && frame.ID == 0:
+		return first, "a link listener that was late"
+	case n > 0:
+		return first, codec.Foreign(first)
+	case errors.As(err, &late) && late.Timeout():
+		return nil, "nothing in 2 s"
+	}
+	return nil, "closed without a word"
+}

@@ -1,0 +1,152 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"megaphone/loop"
+	"megaphone/textfile"
+	"megaphone/unixsocket"
+)
+
+// Preflight returns a *KeyError for the first key with which the edge could not start on this host, for reasons that
+// Validate cannot see: files, directories, addresses. It binds no port and makes no file. Whether a port is taken is
+// left to the start, because a running edge may have it.
+//
+// A directory below /run may be missing unless starting is set: a service manager makes it (RuntimeDirectory=). With
+// starting, the addresses of clients are left to the start, because it may inherit their sockets.
+func (c *Config) Preflight(starting bool) error {
+	for _, b := range c.bounds() {
+		path, isUnix := strings.CutPrefix(b.address, "unix:")
+		switch {
+		case starting && (!isUnix || strings.HasPrefix(b.key, "listen")):
+		case !isUnix:
+			if err := loop.CheckAddress(b.address); err != nil {
+				return bad(b.key, b.address, "it cannot be listened on: "+err.Error())
+			}
+		case !starting && c.missingRun(path) != "":
+		default:
+			if err := unixsocket.Check(path); err != nil {
+				return bad(b.key, path, err.Error())
+			}
+		}
+	}
+	if err := checkLogFile(c.AccessLog); err != nil {
+		return bad("access-log", c.AccessLog, err.Error())
+	}
+	return nil
+}
+
+// missingRun returns the directory of a socket if a service manager may be about to make it.
+func (c *Config) missingRun(path string) string {
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && (strings.HasPrefix(dir, "/run/") ||
+		strings.HasPrefix(dir, "/var/run/")) {
+		return dir
+	}
+	return ""
+}
+
+// OpenAccessLog opens the file of an access log to be appended to. A FIFO that no process reads is an error at once.
+func OpenAccessLog(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|unix.O_NONBLOCK, 0o640)
+	if errors.Is(err, unix.ENXIO) {
+		return nil, errors.New("no process reads this FIFO: start the reader first")
+	}
+	return f, err
+}
+
+// checkLogFile returns what would keep OpenAccessLog from succeeding. It makes no file.
+func checkLogFile(path string) error {
+	if path == "off" || path == "stderr" || path == "" {
+		return nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		dir := filepath.Dir(path)
+		if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+			return fmt.Errorf("no file can be made in %s (%w): make the directory, or choose another", dir, err)
+		}
+		return nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return errors.New("this is a directory: give a file")
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|unix.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return errors.New("no process reads this FIFO: start the reader first")
+	case err != nil:
+		return fmt.Errorf("it cannot be written to (%s): change its owner, or choose another file", reasonOf(err))
+	}
+	return f.Close()
+}
+
+// usualWait is what Converse.js, Strophe.js and libpurple ask for.
+const usualWait = 60 * time.Second
+
+// Warnings returns a *KeyError for each value with which the edge starts, but which is probably a mistake.
+func (c *Config) Warnings() (all []error) {
+	warn := func(key string, value any, remedy string) { all = append(all, bad(key, value, remedy)) }
+	if c.HoldTimeout <= usualWait {
+		warn("hold-timeout", c.HoldTimeout, fmt.Sprintf("most clients ask for a wait of %v, so polls would end with "+
+			"504: use more than the longest wait that the origins allow", usualWait))
+	}
+	for i, l := range c.Listeners {
+		if text := everything(l.TrustedProxies); text != "" {
+			warn(fmt.Sprintf("listeners[%d].trusted-proxies", i), text,
+				"every client could say that it is another one: give the proxies' own networks")
+		}
+	}
+	if text := everything(c.LimitExempt); text != "" {
+		warn("limit-exempt", text, "the limits for each address would hold for none: leave them out instead")
+	}
+	if c.SecretFile != "" && textfile.ReadableByAll(c.SecretFile) {
+		warn("secret-file", c.SecretFile, "every user may read the secret: chmod o-r it")
+	}
+	addresses := map[string]string{}
+	for i, o := range c.Origins {
+		if other, twice := addresses[o.Address]; twice {
+			warn(fmt.Sprintf("origins[%d].address", i), o.Address, fmt.Sprintf("%q has it too, so the two are one: "+
+				"leave one out", other))
+		}
+		addresses[o.Address] = o.Name
+	}
+	for _, b := range c.bounds() {
+		if path, isUnix := strings.CutPrefix(b.address, "unix:"); isUnix && c.missingRun(path) != "" {
+			warn(b.key, path, c.missingRun(path)+" is not there: the service manager must make it (RuntimeDirectory=)")
+		}
+	}
+	return append(all, c.limitWarnings()...)
+}
+
+// limitWarnings looks at the descriptors that this process may have. The service's limit may be another.
+func (c *Config) limitWarnings() []error {
+	tables, err := loop.ParseTables(c.DescriptorTables)
+	if err == nil {
+		err = loop.Config{MaxConnections: c.MaxConnections, Reactors: c.Reactors, Tables: tables}.Check()
+	}
+	if err != nil {
+		return []error{bad("max-connections", c.MaxConnections, err.Error())}
+	}
+	return nil
+}
+
+// everything returns the first of the networks that holds all of IPv4 or of IPv6.
+func everything(networks []string) string {
+	for _, text := range networks {
+		if strings.HasSuffix(text, "/0") {
+			return text
+		}
+	}
+	return ""
+}

@@ -1,0 +1,164 @@
+// Package unixsocket binds unix sockets to paths.
+//
+// A process that is killed leaves its socket's file behind, and bind(2) refuses a path that exists. So every start must
+// be able to replace such a file. It replaces nothing else: a regular file, a directory, a symbolic link and the socket
+// of a running process are errors, because a path with a typing mistake must not cost a file.
+package unixsocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxPathBytes is the longest path of a socket: sun_path has room for one more byte, which ends it.
+const MaxPathBytes = 107
+
+// ErrLive is the reason if a running process has its socket at the path. It is a syscall.EADDRINUSE.
+var ErrLive = fmt.Errorf("another process has its socket there: stop it, or choose another path (%w)",
+	syscall.EADDRINUSE)
+
+// Bind binds fd to path, and replaces a stale socket there.
+func Bind(fd int, path string) error {
+	at := &unix.SockaddrUnix{Name: path}
+	err := unix.Bind(fd, at)
+	if err != unix.EADDRINUSE {
+		return os.NewSyscallError("bind", err)
+	}
+	if err := removeStale(path); err != nil {
+		return err
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, at))
+}
+
+// Listen listens on network (unix or unixpacket) at path, and replaces a stale socket there. The socket has mode, or
+// less, from its first moment on.
+func Listen(network, path string, mode fs.FileMode) (*net.UnixListener, error) {
+	l, err := listen(network, path, mode)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		if err = removeStale(path); err == nil {
+			l, err = listen(network, path, mode)
+		}
+	}
+	return l, err
+}
+
+func listen(network, path string, mode fs.FileMode) (*net.UnixListener, error) {
+	// bind(2) gives the file the mode that the socket has, less the umask.
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		if cerr := raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), uint32(mode.Perm())) }); cerr != nil {
+			return cerr
+		}
+		return os.NewSyscallError("fchmod", err)
+	}}
+	l, err := config.Listen(context.Background(), network, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l.(*net.UnixListener), nil
+}
+
+// Check returns what would keep a socket from being bound to path, without binding one. A live socket is no problem
+// here: it is usually that of the process whose configuration is being checked.
+func Check(path string) error {
+	switch {
+	case path == "" || path[0] == '@':
+		return errors.New("give a path: an abstract socket has no mode, so every user could connect")
+	case len(path) > MaxPathBytes:
+		return fmt.Errorf("use at most %d bytes", MaxPathBytes)
+	}
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("make the directory %s, or choose another path", dir)
+	case err != nil:
+		return fmt.Errorf("%w: choose another path", err)
+	case !info.IsDir():
+		return fmt.Errorf("%s is no directory: choose another path", dir)
+	}
+	if err := kindAt(path); err != nil {
+		return err
+	}
+	if stale, err := isStale(path); err == nil && !stale {
+		return nil
+	}
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("a socket cannot be made in %s (%w): choose another path, or another user", dir, err)
+	}
+	return nil
+}
+
+// kindAt returns an error if there is something else than a socket at path.
+func kindAt(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	kind := "a special file"
+	switch info.Mode().Type() {
+	case fs.ModeSocket:
+		return nil
+	case 0:
+		kind = "a file"
+	case fs.ModeDir:
+		kind = "a directory"
+	case fs.ModeSymlink:
+		kind = "a symbolic link"
+	}
+	return fmt.Errorf("there is %s, and only a stale socket is replaced: remove it, or choose another path", kind)
+}
+
+// removeStale removes the socket of a process that has exited. It returns ErrLive if the process runs.
+func removeStale(path string) error {
+	if err := kindAt(path); err != nil {
+		return err
+	}
+	stale, err := isStale(path)
+	switch {
+	case err == nil && !stale:
+		return ErrLive
+	case err == nil:
+		err = os.Remove(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// isStale reports whether the socket at path belongs to a process that has exited. Connecting a datagram socket
+// disturbs no listener: the kernel answers with the wrong type if the file belongs to a live one, bound or listening,
+// and refuses if the file belongs to none.
+func isStale(path string) (bool, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false, os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	switch err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err {
+	case unix.ECONNREFUSED:
+		return true, nil
+	case nil, unix.EPROTOTYPE:
+		return false, nil
+	case unix.ENOENT:
+		return false, err
+	default:
+		return false, fmt.Errorf("there is a socket that cannot be asked whether it is stale (connect: %w): remove "+
+			"it, or choose another path", err)
+	}
+}
