@@ -1,6 +1,6 @@
 # Megaphone. "make" alone lists the targets.
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell scripts/version.sh)
 FUZZTIME ?= 20s
 BENCH ?= .
 
