@@ -96,7 +96,9 @@ for ebin in /usr/lib/*/ejabberd-*/ebin; do :; done # the last one
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/ebin"
-erlc -I "$(dirname "$ebin")/include" -pa "$ebin" -o "$work/ebin" "$source"/src/*.erl || fail "mod_megaphone does not compile"
+# Deterministic: the second time it is the same, byte for byte, wherever it was compiled.
+erlc +deterministic -I "$(dirname "$ebin")/include" -pa "$ebin" -o "$work/ebin" "$source"/src/*.erl ||
+	fail "mod_megaphone does not compile"
 cp "$source/mod_megaphone.spec" "$source/README.txt" "$source/COPYING" "$work/"
 
 changed=''
