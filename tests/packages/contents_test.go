@@ -226,5 +226,6 @@ func TestShellCheck(t *testing.T) {
 	t.Parallel()
 	run(t, "shellcheck", "../../scripts/package.sh", "../../scripts/version.sh", "../../scripts/ejabberd-install.sh",
 		"../../deploy/package/postinst", "../../deploy/package/prerm", "../../deploy/package/postrm",
-		"testdata/guest.sh", "testdata/debian.sh")
+		"../../scripts/image.sh", "../../deploy/container/ejabberd.sh", "testdata/guest.sh", "testdata/debian.sh",
+		"testdata/images.sh", "testdata/compose.sh", "testdata/podman.env.sh")
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -16,52 +17,56 @@ import (
 // cache is where fresh Debians are kept: one for each version of the script that makes them.
 const cache = "/var/cache/megaphone-tests"
 
-// A Debian is used for so long, and one that no test has used for so long goes.
+// Ages at which a Debian is removed: the current one, so that packages do not grow old in it, and any other.
 const (
 	debianLives = 14 * 24 * time.Hour
-	debianRests = 24 * time.Hour
+	debianRests = time.Hour
 )
 
-// debian is the root of a fresh Debian, the lower directory of guests.
+// debian is the root of a fresh Debian, the lower directory of guests and the base of an image.
 func debian(t *testing.T) string {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("making a Debian takes root")
 	}
-	script, err := os.ReadFile("testdata/debian.sh")
+	dir, err := debianOnce()
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, fmt.Sprintf("debian-%x", sha256.Sum256(script))[:23])
-	sweep(t, dir)
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	fresh, err := os.MkdirTemp(cache, "making-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(fresh)
-	start := time.Now()
-	run(t, "testdata/debian.sh", filepath.Join(fresh, "root"))
-	t.Logf("made a Debian in %v", time.Since(start).Round(time.Second))
-	// Of two that are made at once the first one stays.
-	if err := os.Rename(filepath.Join(fresh, "root"), dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-// sweep marks dir as used, and removes what is too old, or what nothing uses.
-func sweep(t *testing.T, dir string) {
-	t.Helper()
-	all, err := os.ReadDir(cache)
+var debianOnce = sync.OnceValues(func() (string, error) {
+	script, err := os.ReadFile("testdata/debian.sh")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, fmt.Sprintf("debian-%x", sha256.Sum256(script))[:23])
+	sweep(dir)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	fresh, err := os.MkdirTemp(cache, "making-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(fresh)
+	root := filepath.Join(fresh, "root")
+	if out, err := say("testdata/debian.sh", root); err != nil {
+		return "", fmt.Errorf("debian.sh: %w\n%s", err, out)
+	}
+	if err := os.Rename(root, dir); err != nil && !errors.Is(err, fs.ErrExist) { // another process was faster
+		return "", err
+	}
+	return dir, nil
+})
+
+// sweep removes dir if it is too old, and what else is there after a rest.
+func sweep(dir string) {
+	all, _ := os.ReadDir(cache)
 	for _, e := range all {
 		info, err := e.Info()
 		if err != nil {
@@ -209,9 +214,12 @@ func TestDocumentsFromNothing(t *testing.T) {
 		t.Errorf("accounts stay: %s", users)
 	}
 
-	// What else the page promises.
+	// What else the page promises, and the package.
+	server.wants(server.run("dpkg", "-i", one(t, shared, newer, "deb")), "ejabberd has the module of the old version")
 	server.wants(server.run("megaphone-ejabberd-install", "--ip", "10.0.0.2", "--secret-file", "/root/secret"),
 		"nothing to do")
+	server.wants(server.run("dpkg", "-r", "megaphone"), "mod_megaphone stays in ejabberd")
+	server.run("dpkg", "-i", deb)
 	server.run("megaphone-ejabberd-install", "--uninstall")
 	server.run("systemctl", "restart", "ejabberd")
 	if out, err := server.say("ejabberdctl", "megaphone_links"); err == nil {

@@ -28,8 +28,6 @@ type guest struct {
 // host is the base of a guest that has what this host has.
 const host = "/"
 
-var guests atomic.Int32
-
 // boot starts a guest over a base, which ends with the test. Without the rights, or without control groups of the
 // second kind, it skips the test.
 func boot(t *testing.T, base string) *guest {
@@ -37,7 +35,7 @@ func boot(t *testing.T, base string) *guest {
 	if os.Getuid() != 0 {
 		t.Skip("a systemd in namespaces takes root")
 	}
-	cgroup := filepath.Join(cgroupRoot(t), fmt.Sprintf("megaphone-%d-%d", os.Getpid(), guests.Add(1)))
+	cgroup := newCgroup(t)
 	dir := t.TempDir()
 	var said bytes.Buffer
 	cmd := exec.Command("bash", "testdata/guest.sh", base, dir, shared, cgroup)
@@ -81,6 +79,14 @@ func boot(t *testing.T, base string) *guest {
 		return strings.HasPrefix(state, "running")
 	})
 	return g
+}
+
+var cgroups atomic.Int32
+
+// newCgroup names a control group that is not there yet.
+func newCgroup(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(cgroupRoot(t), fmt.Sprintf("megaphone-%d-%d", os.Getpid(), cgroups.Add(1)))
 }
 
 func cgroupRoot(t *testing.T) string {
