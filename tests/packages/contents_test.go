@@ -159,6 +159,41 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// TestVersionScript: without git the version is CHANGELOG.md's; a commit that is not tagged with it, and what is not
+// committed, are told apart.
+func TestVersionScript(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sh := func(line string) string {
+		t.Helper()
+		named := `cd "$0"; git() { command git -c user.name=a -c user.email=a@b "$@"; }; `
+		return strings.TrimSpace(run(t, "sh", "-ec", named+line, dir))
+	}
+	script, err := os.ReadFile("../../scripts/version.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh("mkdir scripts; echo '## Unreleased' >CHANGELOG.md")
+	if err := os.WriteFile(filepath.Join(dir, "scripts/version.sh"), script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if said := sh("scripts/version.sh 2>&1 || true"); !strings.Contains(said, "CHANGELOG.md has no heading") {
+		t.Errorf("without a release it says %s", said)
+	}
+	for _, step := range []struct{ do, want string }{
+		{"printf '## 1.2.3 - 2026-01-02\n## 1.2.2 - 2026-01-01\n' >>CHANGELOG.md", `1\.2\.3`},
+		{"git init -q; git add .; git commit -qm first", `1\.2\.3\+\d{14}\.g[0-9a-f]+`},
+		{"git tag v1.2.2", `1\.2\.3\+\d{14}\.g[0-9a-f]+`},
+		{"git tag v1.2.3", `1\.2\.3`},
+		{"echo more >>CHANGELOG.md", `1\.2\.3\+\d{14}\.g[0-9a-f]+\.dirty`},
+	} {
+		sh(step.do)
+		if said := sh("scripts/version.sh"); !regexp.MustCompile("^" + step.want + "$").MatchString(said) {
+			t.Errorf("after %s it is %s, want %s", step.do, said, step.want)
+		}
+	}
+}
+
 // TestManual: what the pages say is the program's own.
 func TestManual(t *testing.T) {
 	t.Parallel()

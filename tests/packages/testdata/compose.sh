@@ -57,7 +57,7 @@ cd "$context"
 compose up --detach
 healthy megaphone_ejabberd_1
 for n in 1 2; do podman exec megaphone_ejabberd_1 ejabberdctl register load$n example.org secret; done
-until podman exec megaphone_edge_1 /usr/bin/megaphone health --ready; do
+until podman exec megaphone_edge_1 megaphone health --ready; do
 	[ "$SECONDS" -lt 60 ] || exit 1
 	sleep 0.2
 done
