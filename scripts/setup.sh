@@ -129,7 +129,7 @@ test)
 	setup_ejabberd
 	setup_packages erlang-dev erlang-eunit prosody haproxy nginx-light prometheus hitch
 	setup_packages systemd iproute2 procps man-db shellcheck lintian rpm mmdebstrap # packages, and systems for them
-	setup_packages podman podman-compose buildah crun netavark iptables # images, and an engine that runs them
+	setup_packages podman podman-compose buildah crun netavark aardvark-dns iptables # images, and an engine that runs them
 	;;
 qemu)
 	command -v qemu-system-x86_64 >/dev/null || apt_install qemu-system-x86
