@@ -1,11 +1,11 @@
 # Megaphone. "make" alone lists the targets.
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell scripts/version.sh)
 FUZZTIME ?= 20s
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test check bench bench-million bench-peers bench-takeover fuzz package qemu-tune clean format vet lint race invariants setup-run setup-test
+.PHONY: help run run-ejabberd build test check bench bench-million bench-peers bench-takeover fuzz package image qemu-tune clean format vet lint race invariants setup-run setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ qemu-tune: ## tune a stock kernel in QEMU and hold 100,000 sessions in it; 4 min
 
 package: setup-run ## build dist/*.deb and dist/*.rpm
 	scripts/package.sh dist
+
+image: setup-run ## make dist/image: from it docker or podman build the images, and compose runs them
+	scripts/image.sh dist/image
 
 clean: ## remove all that was built or installed here
 	rm -rf bin dist e2e/node_modules cmd/megaphone/page/strophe.umd.min.js coverage.out

@@ -3,7 +3,7 @@
 #
 #   scripts/package.sh [DIR]     puts them into DIR (default dist)
 #
-#   VERSION             default: from git: v1.2.3 is 1.2.3, four commits later it is 1.2.3+4.gCOMMIT
+#   VERSION             default: what scripts/version.sh says, from CHANGELOG.md and git
 #   GOARCH              the machine they are for (default: this one's)
 #   SOURCE_DATE_EPOCH   the time of every file in them (default: that of the commit)
 #   MAINTAINER          default: the author of the commit
@@ -13,19 +13,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-version_of_git() {
-	local described
-	if described=$(git describe --tags --match 'v[0-9]*' --dirty=.dirty 2>/dev/null); then
-		described=${described#v}
-		described=${described/-/+}
-		echo "${described/-g/.g}"
-	else # no release yet: below all of them
-		git log -1 --format=0.0.0~%cd.g%h --date=format:%Y%m%d%H%M%S
-	fi
-}
-
 out=${1:-dist}
-export VERSION=${VERSION:-$(version_of_git)}
+export VERSION=${VERSION:-$(scripts/version.sh)}
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export MAINTAINER=${MAINTAINER:-$(git log -1 --format='%an <%ae>')}
 export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -buildvcs=false"
@@ -37,6 +26,15 @@ export ARCH STAGE
 # build ARCH FILE
 build() { GOARCH=$1 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$2" ./cmd/megaphone; }
 
+# script_page NAME SHORT SCRIPT: the manual page of a script, out of its --help
+script_page() {
+	{
+		printf '.TH %s 8 "" "Megaphone %s" Megaphone\n.SH NAME\n' "${1^^}" "$VERSION"
+		printf '%s \\- %s\n.SH DESCRIPTION\n.nf\n' "${1//-/\\-}" "$2"
+		"$3" --help | sed "s/\\\\/\\\\e/g; s/-/\\\\-/g; s/^[.']/\\\\\&&/"
+	} >"$STAGE/pages/$1.8"
+}
+
 build "$ARCH" "$STAGE/megaphone"
 tool=$STAGE/megaphone # the one that writes its own manual must run here
 if [ "$ARCH" != "$(go env GOHOSTARCH)" ]; then
@@ -46,11 +44,8 @@ fi
 
 mkdir -p "$STAGE/pages" "$STAGE/completions" "$out"
 "$tool" man "$STAGE/pages"
-{
-	printf '.TH MEGAPHONE-TUNE 8 "" "Megaphone %s" Megaphone\n.SH NAME\n' "$VERSION"
-	printf 'megaphone-tune \\- get a Linux host ready for N sockets, and undo it\n.SH DESCRIPTION\n.nf\n'
-	scripts/tune.sh --help | sed "s/-/\\\\-/g; s/^[.']/\\\\\&&/"
-} >"$STAGE/pages/megaphone-tune.8"
+script_page megaphone-tune 'get a Linux host ready for N sockets, and undo it' scripts/tune.sh
+script_page megaphone-ejabberd-install 'put mod_megaphone into ejabberd, or take it away' scripts/ejabberd-install.sh
 for page in "$STAGE"/pages/*; do
 	mkdir -p "$STAGE/man/man${page##*.}"
 	gzip -9nc "$page" >"$STAGE/man/man${page##*.}/${page##*/}.gz"

@@ -128,7 +128,8 @@ test)
 	setup_chromium
 	setup_ejabberd
 	setup_packages erlang-dev erlang-eunit prosody haproxy nginx-light prometheus hitch
-	setup_packages systemd iproute2 procps man-db shellcheck lintian rpm # packages, and a systemd to install them
+	setup_packages systemd iproute2 procps man-db shellcheck lintian rpm mmdebstrap # packages, and systems for them
+	setup_packages podman podman-compose buildah crun netavark aardvark-dns iptables # images, and an engine that runs them
 	;;
 qemu)
 	command -v qemu-system-x86_64 >/dev/null || apt_install qemu-system-x86

@@ -82,6 +82,9 @@ func TestAdminOfARunningEdge(t *testing.T) {
 		t.Errorf("with a link it is not ready: %d %s", status, body)
 	}
 
+	healthy(t, socket, 0, "alive")
+	healthy(t, at, 0, "ready", "--ready")
+
 	top := rig.Start(t, "top", "--once", "--interval", "100ms", "--admin", socket)
 	if code := top.Wait(); code != 0 {
 		t.Errorf("top ended with %d", code)
@@ -105,6 +108,19 @@ func TestAdminOfARunningEdge(t *testing.T) {
 	})
 	if status, _ := fetch(t, "http://"+at+"/healthz"); status != 200 {
 		t.Errorf("it lives, but /healthz says %d", status)
+	}
+	healthy(t, at, 0, "alive")
+	healthy(t, at, 1, "has no link to any origin (a)", "--ready")
+	e.Kill()
+	healthy(t, at, 1, "no edge answers at "+at)
+}
+
+// healthy demands what megaphone health says of an edge, and its exit status.
+func healthy(t *testing.T, at string, code int, says string, args ...string) {
+	t.Helper()
+	health := rig.Start(t, append([]string{"health", "--admin", at}, args...)...)
+	if got := health.Wait(); got != code || !strings.Contains(health.Text(), says) {
+		t.Errorf("health %v ended with %d and %s, want %d and %s", args, got, health.Text(), code, says)
 	}
 }
 

@@ -37,8 +37,8 @@ func TestHelpTeaches(t *testing.T) {
 			"private network", "Examples:", "--bosh URL", "Prosody", "RLIMIT_NOFILE", "X-Forwarded-For", "503", "502"}},
 		{"demo --help",
 			[]string{"--listen host:port", "127.0.0.1:5280", "--accounts", "chat page", "not to the internet"}},
-		{"doctor --help", []string{"--sockets", "--explain", "--json", "--root", "Exit status: 0", "scripts/tune.sh",
-			"must", "should", "report", "Examples:", "RLIMIT_NOFILE"}},
+		{"doctor --help", []string{"--sockets", "--explain", "--json", "--root", "Exit status: 0", "megaphone-tune",
+			"scripts/tune.sh", "must", "should", "report", "Examples:", "RLIMIT_NOFILE"}},
 		{"version --help", []string{"megaphone version"}},
 	} {
 		t.Run(c.args, func(t *testing.T) {

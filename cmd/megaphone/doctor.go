@@ -37,7 +37,8 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor --sockets N",
 		Short: "Say whether this host fits N sockets, what is to be set, and why",
 		Long: `doctor reads /proc and /sys, compares each knob with what N sockets need, adds up the memory that
-they take, and changes nothing. scripts/tune.sh sets what it asks for, by the same formulas, and undoes it.
+they take, and changes nothing. megaphone-tune (scripts/tune.sh in a checkout) sets what it asks for, by the same
+formulas, and undoes it.
 
 N is all sockets of the host: an edge's clients (its --max-connections), and those of a load generator that runs on
 the same machine as well. The memory is what is available now, so ask before an edge runs, not beside it.

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -98,9 +100,35 @@ func verdict(r *tuning.Report) string {
 			tables = " --descriptor-tables off"
 		}
 		lines = append(lines, "To set what can be set:",
-			fmt.Sprintf("  scripts/tune.sh --sockets %d%s --apply", r.Sockets, tables))
+			fmt.Sprintf("  %s --sockets %d%s --apply", tuneCommand(), r.Sockets, tables))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// tuneCommand is the tuning script as this binary's user has it: from the package beside the binary, or in a checkout.
+func tuneCommand() string {
+	self, err := os.Executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
+	}
+	if err != nil {
+		return tuneInstalled
+	}
+	return tuneCommandOf(self)
+}
+
+const (
+	tuneInstalled = "megaphone-tune"
+	tuneCheckout  = "scripts/tune.sh"
+)
+
+// tuneCommandOf is tuneCommand for a binary. One that was copied to a place of its own has the package's name for it,
+// under which the documentation has it too.
+func tuneCommandOf(binary string) string {
+	if _, err := os.Stat(filepath.Join(filepath.Dir(filepath.Dir(binary)), tuneCheckout)); err == nil {
+		return tuneCheckout
+	}
+	return tuneInstalled
 }
 
 func names(findings []tuning.Finding) string {

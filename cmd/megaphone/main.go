@@ -131,7 +131,8 @@ others are in the help of the command that has them.`,
 		"what is logged to standard error: debug, info, warn, error")
 	root.PersistentFlags().StringVar(&format, "log-format", "text", "how it is logged: text (key=value), json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return setLog(level, format) }
-	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newTop(), newVersion(), newMan())
+	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newTop(), newHealth(), newVersion(),
+		newMan())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"megaphone/admin"
 	"megaphone/text"
@@ -48,12 +49,14 @@ it.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&o.address, "admin", admin.DefaultAddress,
-		"the edge's admin endpoint: `host:port`, or the path of its socket")
+	adminFlag(fs, &o.address)
 	fs.BoolVar(&o.once, "once", false, "look once, with the rates of one interval, and end")
 	fs.DurationVar(&o.interval, "interval", time.Second, "time between two looks")
 	return cmd
 }
+
+// maxRefusalText is how much of an answer that is not 200 is shown, in bytes.
+const maxRefusalText = 2000
 
 // adminClient asks an admin endpoint.
 type adminClient struct {
@@ -70,11 +73,18 @@ func newAdminClient(address string) *adminClient {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
 	return &adminClient{http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: dial}},
-		"http://" + host + "/status"}
+		"http://" + host}
 }
 
-func (c *adminClient) status(ctx context.Context) (*admin.Status, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
+// adminFlag names the endpoint that is asked.
+func adminFlag(fs *pflag.FlagSet, address *string) {
+	fs.StringVar(address, "admin", admin.DefaultAddress,
+		"the edge's admin endpoint: `host:port`, or the path of its socket")
+}
+
+// get asks for a path. Any other answer than 200 is an error that has its text; otherwise the caller closes the body.
+func (c *adminClient) get(ctx context.Context, path string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -83,14 +93,20 @@ func (c *adminClient) status(ctx context.Context) (*admin.Status, error) {
 	if errors.As(err, &wrapped) { // of what it wraps the address is said already
 		err = wrapped.Err
 	}
+	if err != nil || resp.StatusCode == http.StatusOK {
+		return resp, err
+	}
+	defer resp.Body.Close()
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusalText))
+	return nil, fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(said)))
+}
+
+func (c *adminClient) status(ctx context.Context) (*admin.Status, error) {
+	resp, err := c.get(ctx, "/status")
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-		return nil, fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(text)))
-	}
 	s := new(admin.Status)
 	return s, json.NewDecoder(resp.Body).Decode(s)
 }

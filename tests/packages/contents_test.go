@@ -20,16 +20,23 @@ var wanted = []string{
 	"/usr/lib/systemd/system/megaphone-edge.socket",
 	"/usr/lib/systemd/system/megaphone-origin.service",
 	"/usr/lib/sysusers.d/megaphone.conf",
+	"/usr/sbin/megaphone-ejabberd-install",
 	"/usr/sbin/megaphone-tune",
 	"/usr/share/bash-completion/completions/megaphone",
 	"/usr/share/doc/megaphone/changelog.gz",
 	"/usr/share/doc/megaphone/copyright",
 	"/usr/share/fish/vendor_completions.d/megaphone.fish",
+	"/usr/share/megaphone/ejabberd/mod_megaphone/COPYING",
+	"/usr/share/megaphone/ejabberd/mod_megaphone/README.md",
+	"/usr/share/megaphone/ejabberd/mod_megaphone/README.txt",
+	"/usr/share/megaphone/ejabberd/mod_megaphone/conf/mod_megaphone.yml",
+	"/usr/share/megaphone/ejabberd/mod_megaphone/mod_megaphone.spec",
 	"/usr/share/megaphone/grafana/megaphone.json",
 	"/usr/share/megaphone/prometheus/megaphone.rules.yml",
 	"/usr/share/man/man1/megaphone.1.gz",
 	"/usr/share/man/man5/megaphone-edge.yml.5.gz",
 	"/usr/share/man/man8/megaphone-edge.8.gz",
+	"/usr/share/man/man8/megaphone-ejabberd-install.8.gz",
 	"/usr/share/man/man8/megaphone-tune.8.gz",
 	"deb /usr/share/doc/megaphone/changelog.Debian.gz",
 	"deb /usr/share/lintian/overrides/megaphone",
@@ -71,11 +78,16 @@ func wantFiles(t *testing.T, kind string, got []string) {
 			want = append(want, rest)
 		}
 	}
-	got = slices.DeleteFunc(got, func(name string) bool {
-		return strings.HasPrefix(name, "/usr/share/man/man1/megaphone-") ||
-			strings.HasPrefix(name, "/usr/share/doc/megaphone/") && strings.HasSuffix(name, ".md") ||
-			strings.HasPrefix(name, "/usr/share/doc/megaphone/examples/")
-	})
+	modules, err := filepath.Glob("../../ejabberd/mod_megaphone/src/*.erl")
+	if err != nil || len(modules) == 0 {
+		t.Fatalf("modules: %q, %v", modules, err)
+	}
+	for _, m := range modules {
+		want = append(want, "/usr/share/megaphone/ejabberd/mod_megaphone/src/"+filepath.Base(m))
+	}
+	documents := regexp.MustCompile(
+		`^/usr/share/(man/man1/megaphone-|doc/megaphone/((docs|bench|deploy|examples)/|[A-Z]+\.md$|ejabberd$))`)
+	got = slices.DeleteFunc(got, documents.MatchString)
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
@@ -105,12 +117,80 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// TestLintian: no errors, and no page of the manual that its formatter has something to say about.
+// TestLintian: neither an error nor a warning, but for those that lintian-overrides has with its reasons, and no page
+// of the manual that its formatter has something to say about.
 func TestLintian(t *testing.T) {
 	t.Parallel()
-	out, err := say("lintian", "--allow-root", "--fail-on", "error", one(t, shared, older, "deb"))
+	out, err := say("lintian", "--allow-root", "--fail-on", "error,warning", one(t, shared, older, "deb"))
 	if err != nil || strings.Contains(out, "groff") || strings.Contains(out, "manpage") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestVersion: binary and packages have the version of the changelog's last release; what is not released yet is above
+// that.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	changelog, err := os.ReadFile("../../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	headings := regexp.MustCompile(`(?m)^## (\S+)(?: - \d{4}-\d\d-\d\d)?$`).FindAllSubmatch(changelog, -1)
+	if len(headings) < 2 || string(headings[0][1]) != "Unreleased" ||
+		!regexp.MustCompile(`^\d+\.\d+\.\d+$`).Match(headings[1][1]) {
+		t.Fatalf("headings of CHANGELOG.md: %q", headings)
+	}
+	release := string(headings[1][1])
+	if rest, ok := strings.CutPrefix(older, release); !ok || rest != "" && rest[0] != '+' {
+		t.Errorf("version.sh says %s, and CHANGELOG.md %s", older, release)
+	}
+	deb := one(t, shared, older, "deb")
+	if got := strings.TrimSpace(run(t, "dpkg-deb", "-f", deb, "Version")); got != older+"-1" {
+		t.Errorf("the version of the .deb is %s, want %s", got, older)
+	}
+	if got := run(t, "rpm", "-qp", "--queryformat", "%{VERSION}", one(t, shared, older, "rpm")); got != older {
+		t.Errorf("the version of the .rpm is %s, want %s", got, older)
+	}
+	root := t.TempDir()
+	run(t, "dpkg-deb", "-x", deb, root)
+	if said := run(t, filepath.Join(root, "usr/bin/megaphone"), "version"); !strings.HasPrefix(said,
+		"megaphone "+older+" ") {
+		t.Errorf("the binary says %s, want %s", said, older)
+	}
+}
+
+// TestVersionScript: without git the version is CHANGELOG.md's; a commit that is not tagged with it, and what is not
+// committed, are told apart.
+func TestVersionScript(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sh := func(line string) string {
+		t.Helper()
+		named := `cd "$0"; git() { command git -c user.name=a -c user.email=a@b "$@"; }; `
+		return strings.TrimSpace(run(t, "sh", "-ec", named+line, dir))
+	}
+	script, err := os.ReadFile("../../scripts/version.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh("mkdir scripts; echo '## Unreleased' >CHANGELOG.md")
+	if err := os.WriteFile(filepath.Join(dir, "scripts/version.sh"), script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if said := sh("scripts/version.sh 2>&1 || true"); !strings.Contains(said, "CHANGELOG.md has no heading") {
+		t.Errorf("without a release it says %s", said)
+	}
+	for _, step := range []struct{ do, want string }{
+		{"printf '## 1.2.3 - 2026-01-02\n## 1.2.2 - 2026-01-01\n' >>CHANGELOG.md", `1\.2\.3`},
+		{"git init -q; git add .; git commit -qm first", `1\.2\.3\+\d{14}\.g[0-9a-f]+`},
+		{"git tag v1.2.2", `1\.2\.3\+\d{14}\.g[0-9a-f]+`},
+		{"git tag v1.2.3", `1\.2\.3`},
+		{"echo more >>CHANGELOG.md", `1\.2\.3\+\d{14}\.g[0-9a-f]+\.dirty`},
+	} {
+		sh(step.do)
+		if said := sh("scripts/version.sh"); !regexp.MustCompile("^" + step.want + "$").MatchString(said) {
+			t.Errorf("after %s it is %s, want %s", step.do, said, step.want)
+		}
 	}
 }
 
@@ -120,9 +200,12 @@ func TestManual(t *testing.T) {
 	root := t.TempDir()
 	run(t, "dpkg-deb", "-x", one(t, shared, older, "deb"), root)
 	for page, says := range map[string][]string{
-		"man1/megaphone.1.gz":          {"Megaphone " + older, "megaphone-edge(8)", "In production:    megaphone edge"},
-		"man8/megaphone-edge.8.gz":     {"--takeover-socket", `"*", or`, "megaphone-edge.yml(5)", "megaphone(1)"},
-		"man8/megaphone-tune.8.gz":     {"--sockets N --persist", "EXIT STATUS"},
+		"man1/megaphone.1.gz":      {"Megaphone " + older, "megaphone-edge(8)", "In production:    megaphone edge"},
+		"man8/megaphone-edge.8.gz": {"--takeover-socket", `"*", or`, "megaphone-edge.yml(5)", "megaphone(1)"},
+
+		"man8/megaphone-tune.8.gz":             {"--sockets N --persist", "EXIT STATUS"},
+		"man8/megaphone-ejabberd-install.8.gz": {"--secret-file FILE", "EXIT STATUS"},
+
 		"man5/megaphone-edge.yml.5.gz": {"#takeover-socket: /run/megaphone/takeover.sock", "grace: 30s", `["*"]`},
 	} {
 		text := run(t, "env", "MANWIDTH=200", "LC_ALL=C.UTF-8", "man", "-l", filepath.Join(root, "usr/share/man", page))
@@ -176,6 +259,8 @@ func settings(t *testing.T, name string) (all []string) {
 
 func TestShellCheck(t *testing.T) {
 	t.Parallel()
-	run(t, "shellcheck", "../../scripts/package.sh", "../../deploy/package/postinst", "../../deploy/package/prerm",
-		"../../deploy/package/postrm", "testdata/guest.sh")
+	run(t, "shellcheck", "../../scripts/package.sh", "../../scripts/version.sh", "../../scripts/ejabberd-install.sh",
+		"../../deploy/package/postinst", "../../deploy/package/prerm", "../../deploy/package/postrm",
+		"../../scripts/image.sh", "../../deploy/container/ejabberd.sh", "testdata/guest.sh", "testdata/debian.sh",
+		"testdata/images.sh", "testdata/compose.sh", "testdata/podman.env.sh")
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -18,21 +19,26 @@ import (
 // guest is a systemd of its own; see testdata/guest.sh.
 type guest struct {
 	t      *testing.T
+	pid    string   // of its first process
 	enter  []string // what runs a program in it
+	said   []string // commands that were followed, and what they said
 	before string   // what has our name in it before the installation
 }
 
-// boot starts a guest, which ends with the test. Without the rights, or without control groups of the second kind, it
-// skips the test.
-func boot(t *testing.T) *guest {
+// host is the base of a guest that has what this host has.
+const host = "/"
+
+// boot starts a guest over a base, which ends with the test. Without the rights, or without control groups of the
+// second kind, it skips the test.
+func boot(t *testing.T, base string) *guest {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("a systemd in namespaces takes root")
 	}
-	cgroup := filepath.Join(cgroupRoot(t), fmt.Sprintf("megaphone-%d", os.Getpid()))
+	cgroup := newCgroup(t)
 	dir := t.TempDir()
 	var said bytes.Buffer
-	cmd := exec.Command("bash", "testdata/guest.sh", dir, shared, cgroup)
+	cmd := exec.Command("bash", "testdata/guest.sh", base, dir, shared, cgroup)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test is killed
 	started, ended := make(chan error), make(chan struct{})
@@ -66,12 +72,21 @@ func boot(t *testing.T) *guest {
 		if exe, _ := os.Readlink("/proc/" + first + "/exe"); !strings.HasSuffix(exe, "/systemd") {
 			return false
 		}
+		g.pid = first
 		root := "/proc/" + first + "/root"
 		g.enter = []string{"--target", first, "--all", "--root=" + root, "--wd=" + root}
 		state, _ := g.say("systemctl", "is-system-running")
 		return strings.HasPrefix(state, "running")
 	})
 	return g
+}
+
+var cgroups atomic.Int32
+
+// newCgroup names a control group that is not there yet.
+func newCgroup(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(cgroupRoot(t), fmt.Sprintf("megaphone-%d-%d", os.Getpid(), cgroups.Add(1)))
 }
 
 func cgroupRoot(t *testing.T) string {

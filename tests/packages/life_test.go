@@ -30,7 +30,7 @@ systemctl enable --now megaphone-origin.service megaphone-edge.service
 // TestLife has one guest install, configure, start, reload, upgrade, remove and purge.
 func TestLife(t *testing.T) {
 	t.Parallel()
-	g := boot(t)
+	g := boot(t, host)
 	g.before = g.named()
 	old, next := one(t, shared, older, "deb"), one(t, shared, newer, "deb")
 	for _, step := range []struct {

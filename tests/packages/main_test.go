@@ -10,18 +10,20 @@ import (
 	"testing"
 )
 
-// The versions of which there are packages.
-const (
-	older = "1.0.0"
-	newer = "1.1.0~rc1"
-)
+// The versions of which there are packages: that of this checkout, and one that comes after it.
+var older, newer = "", "100.0.0~rc1"
 
 // shared is seen at the same path by guests: the packages are in it. Guests have a /tmp of their own.
 var shared string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
-		var err error
+		said, err := exec.Command("../../scripts/version.sh").Output()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "version.sh:", err)
+			return 1
+		}
+		older = strings.TrimSpace(string(said))
 		if shared, err = os.MkdirTemp("/var/tmp", "megaphone-packages-"); err == nil {
 			defer os.RemoveAll(shared)
 			if err = build(older, shared); err == nil {
@@ -36,9 +38,12 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// build has package.sh build packages of a version, which is its default for older.
 func build(version, dir string) error {
 	cmd := exec.Command("../../scripts/package.sh", dir)
-	cmd.Env = append(os.Environ(), "VERSION="+version)
+	if version != older {
+		cmd.Env = append(os.Environ(), "VERSION="+version)
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("package.sh: %w\n%s", err, out)
 	}

@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -28,10 +27,11 @@ func TestDebianInstall(t *testing.T) {
 			t.Fatalf("install %v: %v\n%s", args, err, out)
 		}
 	}
-	port := freePort(t)
+	port, file := freePort(t), filepath.Join(t.TempDir(), "secret")
 	install("systemctl restart ejabberd", "--port", port)
 	before := read(t, config)
-	install("nothing to do", "--port", "1")
+	install("the secret for edges: "+file, "--secret-file", file)
+	install("nothing to do", "--port", "1", "--secret-file", file)
 	if now := read(t, config); now != before {
 		t.Errorf("the second time the configuration became\n%s", now)
 	}
@@ -46,10 +46,8 @@ func TestDebianInstall(t *testing.T) {
 	if list := j.ctl("modules_installed"); !strings.Contains(list, "mod_megaphone") {
 		t.Errorf("installed are %q", list)
 	}
-	secret := regexp.MustCompile(`secret: "(.*)"`).FindStringSubmatch(before)
-	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(secret[1]), 0o600); err != nil {
-		t.Fatal(err)
+	if mode := stat(t, file).Mode().Perm(); mode != 0o600 {
+		t.Errorf("the secret has mode %o", mode)
 	}
 	j.ctl("register", "alice", "localhost", password)
 	served(t, serveEdge(t, 1, "a=127.0.0.1:"+port, file))
@@ -66,6 +64,39 @@ func TestDebianInstall(t *testing.T) {
 	j.start()
 	if _, err := j.run(rig.Patience, "ctl", j.dir, "megaphone_links"); err == nil {
 		t.Error("without the module there is the command megaphone_links")
+	}
+}
+
+// TestDebianInstallSecret: a secret that is there is taken; one that cannot be, or is not the listener's, is refused
+// with its reason, and nothing is changed for it.
+func TestDebianInstallSecret(t *testing.T) {
+	dir := t.TempDir()
+	file, config := filepath.Join(dir, "secret"), filepath.Join(dir, "etc/ejabberd/modules.d/mod_megaphone.yml")
+	for _, c := range []struct {
+		secret, says string
+		code         int
+	}{
+		{"short", "its first line must be a secret of 16 characters or more", 1},
+		{`sixteen or more "quoted" ones`, "use letters, digits and +/=_.- only", 1},
+		{"0123456789abcdef+/=_.-", "configured: " + config, 0},
+		{"another-0123456789", "is not the secret of " + config, 1},
+		{"0123456789abcdef+/=_.-", "nothing to do", 0},
+	} {
+		if err := os.WriteFile(file, []byte(c.secret+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(installScript, "--root", dir, "--secret-file", file)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.says) {
+			t.Errorf("%q: exit %d, %s, want %d and %q", c.secret, code, out, c.code, c.says)
+		}
+	}
+	if text := read(t, config); !strings.Contains(text, `secret: "0123456789abcdef+/=_.-"`) {
+		t.Errorf("the listener's is not the secret of the file:\n%s", text)
+	}
+	if out, err := exec.Command(installScript, "--ipp", "1").CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "--ipp: there is no such option") {
+		t.Errorf("a wrong option: %v, %s", err, out)
 	}
 }
 

@@ -1,24 +1,25 @@
 #!/bin/bash
-# Boots this host's own systemd as the first process of namespaces of its own: processes, mounts, network, cgroups. Its
-# root is an overlay over the host's, so that all it writes is gone with it; it can change no sysctl of the host's.
+# Boots a systemd as the first process of namespaces of its own: processes, mounts, network, cgroups. Its root is an
+# overlay over BASE, so that all it writes is gone with it; it can change no sysctl of the host's.
 #
-#   guest.sh DIR SHARE CGROUP     DIR for the overlay, SHARE to be seen in it at the same path; both outside of /tmp
+#   guest.sh BASE DIR SHARE CGROUP     BASE is a system, / this host's own. DIR for the overlay, SHARE to be seen in it at
+#                                      the same path; both outside of /tmp
 #
 # Only systemd itself and its journal are started in it: what else is installed here stays out.
 set -euo pipefail
-dir=$1 share=$2 cgroup=$3 stage=${4:-}
+base=$1 dir=$2 share=$3 cgroup=$4 stage=${5:-}
 
 if [ -z "$stage" ]; then
 	mkdir "$cgroup"
 	echo $$ >"$cgroup/cgroup.procs" # the root of the new cgroup namespace
 	exec unshare --pid --fork --kill-child --mount --propagation private --net --uts --ipc --cgroup \
-		bash "$0" "$dir" "$share" "$cgroup" inside
+		bash "$0" "$base" "$dir" "$share" "$cgroup" inside
 fi
 
 ip link set lo up
 mount -t tmpfs overlay "$dir"
 mkdir "$dir/upper" "$dir/work" "$dir/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
+mount -t overlay overlay -o "lowerdir=$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
 cd "$dir/root"
 mkdir -p ".$share"
 mount --bind "$share" ".$share"
