@@ -30,8 +30,8 @@ export async function serveConverse(settings) {
     const { pathname } = new URL(request.url, 'http://localhost');
     response.setHeader('Content-Type', types[pathname.split('.').pop()] || types.html);
     if (pathname === '/') return response.end(page);
-    if (!pathname.startsWith('/dist/')) return response.writeHead(404).end();
-    const file = createReadStream(fileURLToPath(new URL(`.${pathname.slice('/dist'.length)}`, dist)));
+    // One file is asked for beside the page, whatever assets_path says.
+    const file = createReadStream(fileURLToPath(new URL(`.${pathname.replace('/dist/', '/')}`, dist)));
     return file.on('error', () => response.writeHead(404).end()).pipe(response);
   });
   server.listen(0, '127.0.0.1');

@@ -74,7 +74,7 @@ func TestCrowdConverges(t *testing.T) {
 			}
 			want := 0
 			for _, other := range online {
-				if !other.c.available || !o.c.sees(other.c) {
+				if !other.c.available || !w.s.watches(o.c, other.c) {
 					continue
 				}
 				want++

@@ -26,6 +26,8 @@ func (f *fakeStream) Send(p []byte) {
 	}
 }
 
+func (f *fakeStream) EndBody() {}
+
 func (f *fakeStream) Terminate(c bosh.Condition, p []byte) {
 	if f.ended {
 		return
