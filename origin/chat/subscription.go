@@ -43,6 +43,7 @@ func (s *Service) subscribe(c *client, e *element, a *address) {
 		s.sendFromBare(c, a, "subscribed")
 		s.push(c.name(), mine)
 		s.push(name, theirs)
+		s.tellPresence(name, c.name(), false) // of its resources outside of the crowd, too
 		return
 	}
 	mine.asked = true
