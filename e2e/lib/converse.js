@@ -1,5 +1,6 @@
 // Converse.js as npm has it, in Chromium: a page of its own origin, and one person who uses it.
 
+import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { createReadStream } from 'node:fs';
 import { once } from 'node:events';
@@ -11,12 +12,13 @@ const types = {
   wasm: 'application/wasm', woff2: 'font/woff2', svg: 'image/svg+xml', png: 'image/png', mp3: 'audio/mpeg',
 };
 
+const desk = { viewport: { width: 1180, height: 760 }, locale: 'en-GB', reducedMotion: 'reduce' };
+
 const html = (settings) => `<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Converse</title>
 <link rel="stylesheet" href="/dist/converse.min.css"></head>
 <body class="converse-fullscreen"><script type="module">
 import '/dist/converse.min.js';
-converse.plugins.add('probe', { initialize() { window._converse = this._converse; } });
 converse.initialize(${JSON.stringify(settings)});
 </script></body></html>`;
 
@@ -24,7 +26,7 @@ converse.initialize(${JSON.stringify(settings)});
 export async function serveConverse(settings) {
   const page = html({
     view_mode: 'fullscreen', assets_path: '/dist/', i18n: 'en', play_sounds: false, allow_url_history_change: false,
-    loglevel: 'debug', whitelisted_plugins: ['probe'], ...settings,
+    discover_connection_methods: false, ...settings,
   });
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
@@ -37,4 +39,122 @@ export async function serveConverse(settings) {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return { url: `http://127.0.0.1:${server.address().port}/`, close: () => server.close() };
+}
+
+/** One person in front of one window with Converse.js. */
+export class Converser {
+  /** Opens the page and logs in, for the time of test t. */
+  static async logIn(t, browser, url, jid, password) {
+    const context = await browser.newContext(desk);
+    t.after(() => context.close());
+    context.setDefaultTimeout(10_000);
+    // Sponsors' logos, from the one site that the page asks besides ours.
+    await context.route((asked) => asked.hostname !== '127.0.0.1', (route) => route.abort());
+    const page = await context.newPage();
+    const person = new Converser(page, jid);
+    page.on('pageerror', (error) => person.faults.push(error.stack));
+    page.on('dialog', (dialog) => { person.faults.push(dialog.message()); dialog.dismiss(); });
+    page.on('console', (line) => {
+      if (/uncaught exception/.test(line.text())) person.faults.push(line.text()); // Strophe.js drops a handler
+    });
+    page.on('request', (request) => {
+      person.sid = request.postData()?.match(/ sid=["']([^"']+)/)?.[1] ?? person.sid;
+    });
+    await page.goto(url);
+    await page.locator('input[name=jid]').fill(jid);
+    await page.locator('input[name=password]').fill(password);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByText('I am online').waitFor();
+    return person;
+  }
+
+  constructor(page, jid) {
+    this.page = page;
+    this.jid = jid;
+    this.name = jid.split('@')[0];
+    this.faults = [];
+  }
+
+  /** The contact with that address, in the roster. */
+  contact(jid) { return this.page.locator('converse-roster-contact').filter({ has: this.page.locator(`[data-jid="${jid}"]`) }); }
+
+  /** Waits until the contact is online, away, dnd or offline. */
+  sees(jid, status = 'online') { return this.contact(jid).locator(`[title="This contact is ${status}"]`).waitFor(); }
+
+  async addContact(jid, name) {
+    await this.page.locator('.dropdown--contacts button').click();
+    await this.page.locator('a.add-contact').click();
+    const modal = this.page.locator('converse-add-contact-modal');
+    await modal.locator('input[name=jid]').fill(jid);
+    await modal.locator('input[name=name]').fill(name);
+    await modal.getByRole('button', { name: 'Add', exact: true }).click();
+    await this.contact(jid).filter({ hasText: name }).waitFor();
+  }
+
+  async acceptContact(jid) {
+    await this.contact(jid).locator('.contact-actions button').click();
+    await this.contact(jid).locator('a.accept-xmpp-request').click();
+    await this.page.locator('converse-accept-contact-request-modal').getByRole('button', { name: 'Accept' }).click();
+  }
+
+  openChat(jid) { return this.contact(jid).locator('a.open-chat').click(); }
+
+  async joinRoom(name, nick) {
+    await this.page.locator('#chatrooms converse-dropdown button').first().click();
+    await this.page.locator('a.show-add-muc-modal').click();
+    const modal = this.page.locator('converse-add-muc-modal');
+    await modal.locator('input[name=chatroom]').fill(name);
+    await modal.locator('input[name=nickname]').fill(nick);
+    await modal.locator('input[name=join]').click();
+    await this.occupant(nick).waitFor();
+  }
+
+  occupant(nick) { return this.page.locator('.occupant-nick').filter({ hasText: nick }); }
+
+  /** Writes into the open conversation. */
+  async say(text) {
+    const box = this.page.locator('.chat-textarea:visible');
+    await box.fill(text);
+    await box.press('Enter');
+  }
+
+  /** Waits for a message in the open conversation. */
+  hears(text) { return this.page.locator('.chat-msg__text:visible').filter({ hasText: text }).first().waitFor(); }
+
+  texts() { return this.page.locator('.chat-msg__text:visible').allTextContents(); }
+}
+
+/** Two who see each other talk, both ways. */
+export async function chat(alice, bob) {
+  await alice.openChat(bob.jid);
+  await alice.say('Hello Bob');
+  await bob.openChat(alice.jid);
+  await bob.hears('Hello Bob');
+  await bob.say('Hello <Alice> & all');
+  await alice.hears('Hello <Alice> & all');
+}
+
+/** Two meet in a room that is not there yet. */
+export async function meetInRoom(alice, bob) {
+  await alice.joinRoom('lounge', 'alice');
+  await bob.joinRoom('lounge', 'bob');
+  await Promise.all([alice.occupant('bob').waitFor(), bob.occupant('alice').waitFor()]);
+  await bob.say('Is this the lounge?');
+  await alice.hears('Is this the lounge?');
+  await alice.say('It is.');
+  await bob.hears('It is.');
+}
+
+/** The edge dies under two who have a chat open, and comes back; what one writes meanwhile arrives. */
+export async function outliveEdge(alice, bob, edge) {
+  const sids = [alice.sid, bob.sid];
+  await edge.kill();
+  const failed = bob.page.waitForEvent('requestfailed');
+  await bob.say('Is anybody there?');
+  await failed;
+  await edge.start();
+  await alice.hears('Is anybody there?');
+  await alice.say('I am.');
+  await bob.hears('I am.');
+  assert.deepEqual([alice.sid, bob.sid], sids, 'the sessions are the same');
 }

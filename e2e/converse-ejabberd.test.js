@@ -1,0 +1,43 @@
+// Converse.js in Chromium, against a real ejabberd behind the edge.
+
+import { after, before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { launch } from './lib/browser.js';
+import { chat, Converser, meetInRoom, outliveEdge, serveConverse } from './lib/converse.js';
+import { Ejabberd } from './lib/ejabberd.js';
+import { Program } from './lib/program.js';
+
+let browser;
+let ejabberd;
+let edge;
+let site;
+before(async () => {
+  [browser, ejabberd] = await Promise.all([launch(), Ejabberd.start()]);
+  await ejabberd.register('alice', 'bob');
+  edge = await ejabberd.edge();
+  site = await serveConverse({ bosh_service_url: edge.url });
+});
+after(async () => {
+  site?.close();
+  await browser?.close();
+  await edge?.program.kill();
+  await ejabberd?.kill();
+});
+
+const logIn = (t, name) => Converser.logIn(t, browser, site.url, `${name}@localhost`, `${name}'s secret`);
+
+test('contacts are accepted, chat, meet in a room, and outlive an edge', async (t) => {
+  const alice = await logIn(t, 'alice');
+  await alice.addContact('bob@localhost', 'Bobby');
+  const bob = await logIn(t, 'bob');
+  await bob.acceptContact(alice.jid);
+  await Promise.all([alice.sees(bob.jid), bob.sees(alice.jid)]);
+
+  await chat(alice, bob);
+  await outliveEdge(alice, bob, {
+    kill: () => edge.program.kill(),
+    start: async () => { edge.program = await Program.start(...edge.program.args); },
+  });
+  await meetInRoom(alice, bob);
+  assert.deepEqual([alice.faults, bob.faults], [[], []]);
+});
