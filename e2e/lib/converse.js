@@ -91,12 +91,6 @@ export class Converser {
     await this.contact(jid).filter({ hasText: name }).waitFor();
   }
 
-  async acceptContact(jid) {
-    await this.contact(jid).locator('.contact-actions button').click();
-    await this.contact(jid).locator('a.accept-xmpp-request').click();
-    await this.page.locator('converse-accept-contact-request-modal').getByRole('button', { name: 'Accept' }).click();
-  }
-
   openChat(jid) { return this.contact(jid).locator('a.open-chat').click(); }
 
   async joinRoom(name, nick) {
