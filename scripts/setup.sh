@@ -3,7 +3,8 @@
 #
 #   scripts/setup.sh run            what the binary needs: Strophe.js for the chat page that is embedded in it
 #   scripts/setup.sh run-ejabberd   the same, and ejabberd
-#   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, HAProxy, nginx, hitch, promtool, Chromium, finch
+#   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, HAProxy, nginx, hitch, promtool,
+#                                   Chromium, finch
 #   scripts/setup.sh qemu           QEMU, for make qemu-tune
 #   scripts/setup.sh peers          nginx, HAProxy, Pushpin and wrk, for make bench-peers
 #

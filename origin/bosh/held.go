@@ -65,7 +65,8 @@ func (s *Session) vanish(p *peer, id uint64) {
 
 // hangUp notes that a client has closed the connection of a request, after vanish.
 func (s *Session) hangUp() {
-	if s.absence == present && s.phase == open && s.engine.abs != nil && s.engine.cfg.AwaySeconds > 0 && s.oldestLive(true) < 0 {
+	e := s.engine
+	if s.absence == present && s.phase == open && e.abs != nil && e.cfg.AwaySeconds > 0 && s.oldestLive(true) < 0 {
 		s.absence = hungUp
 	}
 }

@@ -121,8 +121,8 @@ func (s *Session) Send(payload []byte) {
 	e.touch(s)
 }
 
-// EndBody keeps what is sent from here on out of the body that carries what was sent before: the client has read the one
-// before it sees the other.
+// EndBody keeps payloads that are sent later out of the body that carries those sent before. The client reads that body
+// to its end before it sees the next.
 func (s *Session) EndBody() { s.queue.endBody() }
 
 // Terminate ends the session with condition c ("" for none) and, if it is not empty, a payload that goes after

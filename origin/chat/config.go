@@ -22,7 +22,7 @@ const (
 	DefaultAllMailboxMessages = 100_000   // all accounts
 	DefaultAllMailboxBytes    = 67_108_864
 	DefaultMaxContacts        = 100        // in a roster: presence goes to each contact's resources
-	DefaultMaxRequests        = 32         // subscriptions to one account that others have asked for or were given unasked
+	DefaultMaxRequests        = 32         // contacts of an account that only others have put there
 	DefaultAllRosterBytes     = 67_108_864 // all rosters
 	DefaultMaxRooms           = 1000       // rooms at once
 	DefaultMaxOccupants       = 100        // of one room: what is said is sent to each

@@ -31,18 +31,22 @@ func FuzzStanza(f *testing.F) {
 		`<presence to='bob@example.org'/>`,
 		`<presence to='bob@example.org' type='subscribed'/>`,
 		`<presence to='dave@example.org' type="subscribe" ><status>&lt;</status></presence>`,
-		`<presence to='lounge@conference.example.org/a&amp;b' xmlns:p='q'><p:x/><x xmlns='http://jabber.org/protocol/muc'/></presence>`,
+		`<presence to='lounge@conference.example.org/a&amp;b' xmlns:p='q'><p:x/>` +
+			`<x xmlns='http://jabber.org/protocol/muc'/></presence>`,
 		`<presence to='lounge@conference.example.org/a' />`,
 		`<presence to='room@conference.example.org/it&apos;s' type="unavailable" xml:lang='en' />`,
 		`<message to='room@conference.example.org' type='groupchat' id='"'><subject>&amp;</subject></message>`,
 		`<message to='room@conference.example.org/bob' xmlns:p="q"><p:x/><body/></message>`,
-		`<iq type='get' id='1' to='room@conference.example.org'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>`,
-		`<iq type='set' id='1' to='room@conference.example.org'><query xmlns='http://jabber.org/protocol/muc#owner'>` +
-			`<x xmlns='jabber:x:data' type='submit'/></query></iq>`,
-		`<iq type='get' id='1' to='conference.example.org'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>`,
+		`<iq type='get' id='1' to='room@conference.example.org'>` +
+			`<query xmlns='http://jabber.org/protocol/disco#info'/></iq>`,
+		`<iq type='set' id='1' to='room@conference.example.org'>` +
+			`<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>`,
+		`<iq type='get' id='1' to='conference.example.org'>` +
+			`<query xmlns='http://jabber.org/protocol/disco#items'/></iq>`,
 		`<iq type='set' id='1'><query xmlns='jabber:iq:roster'><item jid='carol@example.org' name='C&amp;'>` +
 			`<group>&lt;</group></item></query></iq>`,
-		`<iq type='set' id='1'><query xmlns='jabber:iq:roster'><item jid='bob@example.org' subscription='remove'/></query></iq>`,
+		`<iq type='set' id='1'><query xmlns='jabber:iq:roster'>` +
+			`<item jid='bob@example.org' subscription='remove'/></query></iq>`,
 		`<presence to='B&#xD6;B@example.org' type='subscribe'/>`,
 		`<presence type='unavailable'><status>&lt;</status></presence>`,
 		`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGEAYg==</auth>`,
@@ -82,7 +86,8 @@ func FuzzStanza(f *testing.F) {
 		w.close(alice)
 		w.close(bob)
 		w.close(stranger)
-		if st := w.s.Stats(); st.Streams != 0 || st.Users != 0 || st.Available != 0 || st.Crowd != 0 || w.s.rooms.occupants != 0 {
+		st := w.s.Stats()
+		if st.Streams != 0 || st.Users != 0 || st.Available != 0 || st.Crowd != 0 || w.s.rooms.occupants != 0 {
 			t.Fatalf("left over: %+v", st)
 		}
 	})

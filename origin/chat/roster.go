@@ -284,8 +284,8 @@ func readGroups(item *element) (groups []string, ok bool) {
 	}
 }
 
-// rosterRemove removes a contact and what there was of subscriptions (section 2.5). One who is there by himself, being in
-// the crowd, is gone until the next log-in.
+// rosterRemove removes a contact and its subscriptions (section 2.5). A contact that the crowd puts there comes back
+// with the next log-in.
 func (s *Service) rosterRemove(c *client, e *element, bare string, nameEnd int) {
 	k := s.rosters.find(c.name(), bare)
 	switch {
@@ -377,9 +377,9 @@ func (s *Service) pushRemoval(name, bare string) {
 	}
 }
 
-// pushCrowd tells the crowd that the account of c has come ("both") or is gone for good ("remove"). Presence goes out in
-// another body: Converse.js makes the contact of a push after it has read the body, and presence before that is an
-// error to it, after which it reads no presence at all.
+// pushCrowd tells the crowd that the account of c has come ("both") or is gone for good ("remove"). Presence goes out
+// in a later body, because Converse.js makes the contact of a push only after it has read the whole body. Presence in
+// the same body makes its handler throw, and Strophe.js then removes the handler: all contacts stay offline.
 func (s *Service) pushCrowd(c *client, subscription string) {
 	if c.place == 0 || s.hasFixedRoster() && !c.anonymous {
 		return
