@@ -2,7 +2,7 @@
 
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { desktop, gather, launch, Person, phone } from './lib/browser.js';
+import { closing, desktop, gather, launch, Person, phone } from './lib/browser.js';
 import { startDemo, writeAccounts } from './lib/program.js';
 
 let browser;
@@ -73,23 +73,7 @@ test('a guest, a name beyond ASCII, and leaving', async (t) => {
 });
 
 test('a page that is closed is seen to be gone, one that is loaded again is not', async (t) => {
-  const [alice, bob] = await gather(t, browser, `http://${demo.address}/`, { alice: desktop, bob: desktop });
-  await alice.row('bob').waitFor();
-  const sid = () => bob.page.evaluate(() => JSON.parse(sessionStorage.getItem('strophe-bosh-session')).sid);
-  const before = await sid();
-  await bob.page.reload();
-  await bob.online();
-  assert.equal(await sid(), before, 'the session is the same');
-  await alice.open('bob');
-  const state = alice.page.locator('#peer-state');
-  await state.filter({ hasText: 'online' }).waitFor();
-  await alice.write('Still there?');
-  await bob.row('alice').filter({ hasText: '1 unread' }).waitFor();
-  const start = Date.now();
-  await bob.page.close();
-  await state.filter({ hasText: 'offline' }).waitFor({ timeout: 20_000 });
-  const seconds = (Date.now() - start) / 1000;
-  assert.ok(seconds < 15, `gone after ${seconds} s, where inactivity would take 60`);
+  await closing(t, browser, `http://${demo.address}/`);
 });
 
 test('a wrong password is told, and the right one lets in', async (t) => {

@@ -103,6 +103,11 @@ export class Converser {
     await this.occupant(nick).waitFor();
   }
 
+  async leaveRoom(name) {
+    await this.page.locator(`.close-room[data-room-name=${name}]`).click();
+    await this.page.locator('converse-confirm-modal').getByRole('button', { name: 'Confirm' }).click();
+  }
+
   occupant(nick) { return this.page.locator('.occupant-nick').filter({ hasText: nick }); }
 
   /** Writes into the open conversation. */
@@ -128,15 +133,17 @@ export async function chat(alice, bob) {
   await alice.hears('Hello <Alice> & all');
 }
 
-/** Two meet in a room that is not there yet. */
+/** Two meet in a room that is not there yet, and one leaves. */
 export async function meetInRoom(alice, bob) {
   await alice.joinRoom('lounge', 'alice');
   await bob.joinRoom('lounge', 'bob');
   await Promise.all([alice.occupant('bob').waitFor(), bob.occupant('alice').waitFor()]);
   await bob.say('Is this the lounge?');
   await alice.hears('Is this the lounge?');
-  await alice.say('It is.');
-  await bob.hears('It is.');
+  await alice.say('/topic Tea');
+  await bob.page.locator('converse-muc-heading').getByText('Tea').waitFor();
+  await bob.leaveRoom('lounge');
+  await alice.occupant('bob').waitFor({ state: 'detached' });
 }
 
 /** The edge dies under two who have a chat open, and comes back; what one writes meanwhile arrives. */
