@@ -26,7 +26,7 @@ converse.initialize(${JSON.stringify(settings)});
 export async function serveConverse(settings) {
   const page = html({
     view_mode: 'fullscreen', assets_path: '/dist/', i18n: 'en', play_sounds: false, allow_url_history_change: false,
-    discover_connection_methods: false, ...settings,
+    discover_connection_methods: !settings.bosh_service_url, ...settings,
   });
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
@@ -41,15 +41,27 @@ export async function serveConverse(settings) {
   return { url: `http://127.0.0.1:${server.address().port}/`, close: () => server.close() };
 }
 
+/** Does what the TLS terminator before an edge does: Converse.js asks for host-meta, and takes URLs in it, by https only. */
+async function terminateTls(route, address) {
+  const { pathname } = new URL(route.request().url());
+  const headers = { ...route.request().headers(), host: 'localhost' };
+  try {
+    await route.fulfill({ response: await route.fetch({ url: `http://${address}${pathname}`, headers, timeout: 0 }) });
+  } catch {
+    await route.abort().catch(() => {}); // the edge is away, or the page
+  }
+}
+
 /** One person in front of one window with Converse.js. */
 export class Converser {
-  /** Opens the page and logs in, for the time of test t. */
-  static async logIn(t, browser, url, jid, password) {
+  /** Opens the page and logs in, for the time of test t. The edge at address is that of https://localhost. */
+  static async logIn(t, browser, url, jid, password, address = '') {
     const context = await browser.newContext(desk);
     t.after(() => context.close());
     context.setDefaultTimeout(10_000);
     // Sponsors' logos, from the one site that the page asks besides ours.
     await context.route((asked) => asked.hostname !== '127.0.0.1', (route) => route.abort());
+    if (address) await context.route('https://localhost/**', (route) => terminateTls(route, address));
     const page = await context.newPage();
     const person = new Converser(page, jid);
     page.on('pageerror', (error) => person.faults.push(error.stack));
@@ -58,7 +70,8 @@ export class Converser {
       if (/uncaught exception/.test(line.text())) person.faults.push(line.text()); // Strophe.js drops a handler
     });
     page.on('request', (request) => {
-      person.sid = request.postData()?.match(/ sid=["']([^"']+)/)?.[1] ?? person.sid;
+      const sid = request.postData()?.match(/ sid=["']([^"']+)/)?.[1];
+      if (sid) Object.assign(person, { sid, endpoint: request.url() });
     });
     await page.goto(url);
     await page.locator('input[name=jid]').fill(jid);
@@ -76,10 +89,14 @@ export class Converser {
   }
 
   /** The contact with that address, in the roster. */
-  contact(jid) { return this.page.locator('converse-roster-contact').filter({ has: this.page.locator(`[data-jid="${jid}"]`) }); }
+  contact(jid) {
+    return this.page.locator('converse-roster-contact').filter({ has: this.page.locator(`[data-jid="${jid}"]`) });
+  }
 
   /** Waits until the contact is online, away, dnd or offline. */
-  sees(jid, status = 'online') { return this.contact(jid).locator(`[title="This contact is ${status}"]`).waitFor(); }
+  sees(jid, status = 'online', timeout = 10_000) {
+    return this.contact(jid).locator(`[title="This contact is ${status}"]`).waitFor({ timeout });
+  }
 
   async addContact(jid, name) {
     await this.page.locator('.dropdown--contacts button').click();
