@@ -41,7 +41,7 @@ export async function serveConverse(settings) {
   return { url: `http://127.0.0.1:${server.address().port}/`, close: () => server.close() };
 }
 
-/** Does what the TLS terminator before an edge does: Converse.js asks for host-meta, and takes URLs in it, by https only. */
+/** Is the TLS terminator before an edge: Converse.js asks for host-meta by https, and takes only such URLs from it. */
 async function terminateTls(route, address) {
   const { pathname } = new URL(route.request().url());
   const headers = { ...route.request().headers(), host: 'localhost' };

@@ -106,7 +106,7 @@ func (s *Service) sendPresenceAs(c, d *client, presence string) {
 	s.stats.PresencesSent++
 }
 
-// presenceGone is the presence of one who has gone without a word.
+// presenceGone is the presence of a client that has gone without a word.
 const presenceGone = " type='unavailable'/>"
 
 // goUnavailable tells everyone who knows c to be available that it is not any more (section 4.5), with the words of e,

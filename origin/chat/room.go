@@ -27,7 +27,7 @@ const (
 	maxRoomNameBytes     = 256
 	maxRoomPresenceBytes = 1024 // it is kept and multiplied
 	maxSubjectBytes      = 1024
-	maxListed            = 200 // rooms that are listed to one who asks
+	maxListed            = 200 // rooms in one list of them
 )
 
 // rooms are those there are, by name.
@@ -137,7 +137,7 @@ func (r *room) isTaken(nick []byte, c *client) bool {
 	return i >= 0 && !r.occupants[i].c.sameAccount(c)
 }
 
-// changeOccupant takes presence of one who is in the room: another presence or nick (sections 7.6 and 7.7), or a client
+// changeOccupant takes presence of an occupant: another presence or nick (sections 7.6 and 7.7), or that of a client
 // that has lost its memory and joins once more.
 func (s *Service) changeOccupant(r *room, c *client, e *element, a *address) {
 	i := r.of(c)
@@ -169,7 +169,7 @@ func (s *Service) changeOccupant(r *room, c *client, e *element, a *address) {
 	s.sendSubject(r, c)
 }
 
-// presenceGoneOpen is presence of one who is gone, but for the end tag.
+// presenceGoneOpen is presenceGone without the end tag.
 const presenceGoneOpen = " type='unavailable'>"
 
 // leaveRoom takes c out of the room, which is gone with the last one (sections 7.14 and 10.9). presence is its last.
@@ -214,10 +214,10 @@ const (
 type notice struct {
 	gone    bool
 	newNick string // the one that the occupant changes to; "" for none
-	own     string // more for the one whom it is about
+	own     string // what only the occupant itself is told
 }
 
-// broadcast tells all of the room of an occupant, himself last (section 7.2.2).
+// broadcast tells the whole room of an occupant, and the occupant last (section 7.2.2).
 func (s *Service) broadcast(r *room, o *occupant, n notice) {
 	own := n
 	own.own += statusSelf
@@ -387,7 +387,7 @@ func appendOpen(b []byte, e *element, without string) []byte {
 	}
 }
 
-// roomIQ takes a request to the domain of rooms; child is nil in a result or error, which nobody waits for.
+// roomIQ takes a request to the domain of rooms.
 func (s *Service) roomIQ(c *client, e, query *element, a *address) {
 	get := string(e.kind) == "get"
 	r := s.rooms.byName[string(a.local)]

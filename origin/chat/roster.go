@@ -8,8 +8,8 @@ import (
 	"mellium.im/xmpp/jid"
 )
 
-// rosters are the contacts that accounts have, in memory, within bounds: per account, so that nobody fills the server
-// through one name or that name through requests, and in all.
+// rosters are the contacts that accounts have, in memory, within bounds: per account, so that one name does not fill
+// the server, nor requests of others the name; and in all.
 //
 // Invariant: contacts of two accounts here mirror each other. One's to is the other's from, and asked is set if and
 // only if the other has the request. bytes is the sum over all contacts.
@@ -131,6 +131,13 @@ func (r *rosters) change(k *contact, edit func()) bool {
 	return true
 }
 
+// disown makes k a contact that the account did not choose, and removes it if nothing else is left of it.
+func (r *rosters) disown(name string, k *contact) {
+	k.own = false
+	r.byName[name].strangers++
+	r.tidy(name, k)
+}
+
 // tidy removes a contact that nothing is left of.
 func (r *rosters) tidy(name string, k *contact) {
 	if !k.shown() && k.request == "" {
@@ -151,7 +158,7 @@ func (r *rosters) remove(name string, k *contact) {
 	}
 }
 
-// roster answers a roster request (RFC 6121, section 2): the contacts of the account, whoever is in the crowd, and, if
+// roster answers a roster request (RFC 6121, section 2): the contacts of the account, those of the crowd, and, if
 // they are few enough, the names of the accounts file.
 func (s *Service) roster(c *client, e, query *element, get bool) {
 	if !get {
@@ -242,8 +249,13 @@ func (s *Service) rosterSet(c *client, e, query *element) {
 		s.refuse(c, e, errNotAcceptable)
 		return
 	}
+	before := s.rosters.find(c.name(), bare)
+	isNew := before == nil || !before.own
 	k := s.rosters.meet(c.name(), bare, nameEnd, true)
 	if k == nil || !s.rosters.change(k, func() { k.label, k.groups = label, groups }) {
+		if k != nil && isNew {
+			s.rosters.disown(c.name(), k)
+		}
 		s.refuse(c, e, errResourceConstraint)
 		return
 	}
@@ -301,9 +313,7 @@ func (s *Service) rosterRemove(c *client, e *element, bare string, nameEnd int) 
 	s.answer(c, e, nil)
 	s.sever(c.name(), k)
 	if k.own { // or else tidied by now
-		k.own = false
-		s.rosters.byName[c.name()].strangers++
-		s.rosters.tidy(c.name(), k)
+		s.rosters.disown(c.name(), k)
 	}
 	s.pushRemoval(c.name(), bare)
 }
@@ -343,7 +353,7 @@ func (s *Service) appendContact(b []byte, c *client, k *contact) []byte {
 	return append(b, "</item>"...)
 }
 
-// appendImplicit appends the item of one who is in the roster by himself.
+// appendImplicit appends the item of an account that is in a roster without having been put there.
 func (s *Service) appendImplicit(b []byte, name, subscription string) []byte {
 	b = append(b, "<item jid='"...)
 	b = appendEscaped(b, name)

@@ -9,19 +9,25 @@ import (
 	"time"
 )
 
-// TestSubscriptionsConverge: few accounts subscribe, answer, take back, remove, come and go at random, some of them in
-// a crowd and most not. At every moment each client believes online exactly those whom it may see, and its roster, as
-// pushed to it, is the one it would get if it asked.
+// TestSubscriptionsConverge: few accounts subscribe, answer, take back, remove, come and go at random, with a crowd
+// that has no room for most of them, and without. At every moment each client believes online exactly the resources
+// that it may see. Without a crowd, its roster as it was pushed is that of the server; items of a crowd are not pushed
+// when they go.
 func TestSubscriptionsConverge(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	for _, crowd := range []int{2, -1} {
+		walkSubscriptions(t, rand.New(rand.NewPCG(seed, 0)), crowd)
+	}
+}
+
+func walkSubscriptions(t *testing.T, r *rand.Rand, crowd int) {
 	cfg := testConfig()
-	cfg.CrowdUsers, cfg.MaxContacts, cfg.MaxRequests, cfg.AllRosterBytes = 2, 4, 3, 6000
+	cfg.CrowdUsers, cfg.MaxContacts, cfg.MaxRequests, cfg.AllRosterBytes = crowd, 4, 3, 6000
 	w := newWorld(t, cfg)
 	online := map[string]*watcher{}
 	kinds := []string{"subscribe", "subscribed", "unsubscribe", "unsubscribed"}
-	for step := range 6000 {
+	for step := range 4000 {
 		key := strconv.Itoa(r.IntN(9))
 		o := online[key]
 		other := "u" + strconv.Itoa(r.IntN(7)) + "@example.org"
@@ -35,7 +41,7 @@ func TestSubscriptionsConverge(t *testing.T) {
 			if r.IntN(6) == 0 {
 				user = ""
 			}
-			o = &watcher{peer: w.login(key, user, ""), seen: map[string]bool{}}
+			o = &watcher{peer: w.login(key, user, ""), seen: map[string]bool{}, items: map[string]string{}}
 			online[key] = o
 			w.send(o.peer, "<iq xmlns='jabber:client' type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
 			w.send(o.peer, "<presence xmlns='jabber:client'/>")
@@ -59,6 +65,9 @@ func TestSubscriptionsConverge(t *testing.T) {
 		for _, o := range online {
 			o.read(t)
 			checkSeen(t, w, step, o, online)
+			if crowd < 0 {
+				checkItems(t, w, step, o)
+			}
 		}
 	}
 	for _, o := range online {
@@ -92,6 +101,46 @@ func checkSeen(t *testing.T, w *world, step int, o *watcher, online map[string]*
 	}
 	if seen != want {
 		t.Fatalf("step %d: %s sees %d, want %d: %v", step, o.c.jid, seen, want, o.seen)
+	}
+}
+
+// readItem notes a roster item that o is sent.
+func (o *watcher) readItem(e *element) {
+	var query, item element
+	if !e.find(&query, "query", nsRoster) {
+		return
+	}
+	if string(e.kind) == "result" {
+		clear(o.items)
+	}
+	for i := 0; ; {
+		next, ok := query.child(&item, i)
+		if !ok {
+			return
+		}
+		i = next
+		if jid := string(item.attribute("jid")); string(item.attribute("subscription")) == "remove" {
+			delete(o.items, jid)
+		} else {
+			o.items[jid] = string(item.raw)
+		}
+	}
+}
+
+// checkItems compares the roster that o has been sent with its account's.
+func checkItems(t *testing.T, w *world, step int, o *watcher) {
+	shown := 0
+	for _, k := range w.s.rosters.of(o.c.name()) {
+		if !k.shown() {
+			continue
+		}
+		shown++
+		if want := string(w.s.appendContact(nil, o.c, k)); o.items[k.jid] != want {
+			t.Fatalf("step %d: %s has %q, want %q", step, o.c.jid, o.items[k.jid], want)
+		}
+	}
+	if shown != len(o.items) {
+		t.Fatalf("step %d: %s has %d contacts, want %d: %v", step, o.c.jid, len(o.items), shown, o.items)
 	}
 }
 
