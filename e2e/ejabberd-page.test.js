@@ -2,7 +2,7 @@
 
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { desktop, gather, launch, Person, phone } from './lib/browser.js';
+import { closing, desktop, gather, launch, Person, phone } from './lib/browser.js';
 import { Ejabberd } from './lib/ejabberd.js';
 
 let browser;
@@ -47,11 +47,6 @@ test('two people and a guest chat through ejabberd', async (t) => {
   assert.deepEqual([alice.faults, bob.faults, guest.faults], [[], [], []]);
 });
 
-test('a reload keeps the session', async (t) => {
-  const [carol] = await gather(t, browser, `http://${demo.address}/`, { carol: desktop });
-  const sid = () => carol.page.evaluate(() => JSON.parse(sessionStorage.getItem('strophe-bosh-session')).sid);
-  const before = await sid();
-  await carol.page.reload();
-  await carol.online();
-  assert.equal(await sid(), before);
+test('a page that is closed is seen to be gone, one that is loaded again is not', async (t) => {
+  await closing(t, browser, `http://${demo.address}/`);
 });

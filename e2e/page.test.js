@@ -2,7 +2,7 @@
 
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { desktop, gather, launch, Person, phone } from './lib/browser.js';
+import { closing, desktop, gather, launch, Person, phone } from './lib/browser.js';
 import { startDemo, writeAccounts } from './lib/program.js';
 
 let browser;
@@ -70,6 +70,10 @@ test('a guest, a name beyond ASCII, and leaving', async (t) => {
   await guest.page.getByRole('button', { name: 'Start chatting' }).waitFor();
   await zoe.page.locator('#peer-state').filter({ hasText: 'offline' }).waitFor();
   assert.deepEqual([zoe.faults, guest.faults], [[], []]);
+});
+
+test('a page that is closed is seen to be gone, one that is loaded again is not', async (t) => {
+  await closing(t, browser, `http://${demo.address}/`);
 });
 
 test('a wrong password is told, and the right one lets in', async (t) => {

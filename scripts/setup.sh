@@ -3,7 +3,8 @@
 #
 #   scripts/setup.sh run            what the binary needs: Strophe.js for the chat page that is embedded in it
 #   scripts/setup.sh run-ejabberd   the same, and ejabberd
-#   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, HAProxy, nginx, hitch, promtool, Chromium
+#   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, HAProxy, nginx, hitch, promtool,
+#                                   Chromium, finch
 #   scripts/setup.sh qemu           QEMU, for make qemu-tune
 #   scripts/setup.sh peers          nginx, HAProxy, Pushpin and wrk, for make bench-peers
 #
@@ -127,7 +128,7 @@ test)
 	setup_page
 	setup_chromium
 	setup_ejabberd
-	setup_packages erlang-dev erlang-eunit prosody haproxy nginx-light prometheus hitch
+	setup_packages erlang-dev erlang-eunit prosody haproxy nginx-light prometheus hitch finch
 	setup_packages systemd iproute2 procps man-db shellcheck lintian rpm mmdebstrap # packages, and systems for them
 	setup_packages podman podman-compose buildah crun netavark aardvark-dns iptables # images, and an engine that runs them
 	;;

@@ -1,5 +1,6 @@
 // The chat page in Chromium, and the words of a test about it.
 
+import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { once } from 'node:events';
@@ -124,4 +125,24 @@ export async function gather(t, browser, url, people) {
     await person.signIn(name);
   }
   return opened;
+}
+
+/** One of two loads the page again and keeps the session; then closes it, and soon is offline to the other. */
+export async function closing(t, browser, url) {
+  const [carol, dave] = await gather(t, browser, url, { carol: desktop, dave: desktop });
+  const sid = () => dave.page.evaluate(() => JSON.parse(sessionStorage.getItem('strophe-bosh-session')).sid);
+  const before = await sid();
+  await dave.page.reload();
+  await dave.online();
+  assert.equal(await sid(), before, 'the session is the same');
+  await carol.open('dave');
+  const state = carol.page.locator('#peer-state');
+  await state.filter({ hasText: 'online' }).waitFor();
+  await carol.write('Still there?');
+  await dave.row('carol').filter({ hasText: '1 unread' }).waitFor();
+  const start = Date.now();
+  await dave.page.close();
+  await state.filter({ hasText: 'offline' }).waitFor({ timeout: 20_000 });
+  const seconds = (Date.now() - start) / 1000;
+  assert.ok(seconds < 15, `gone after ${seconds} s: as long as a session lasts without requests`);
 }

@@ -45,7 +45,7 @@ export class Ejabberd {
   async front(command, ...flags) {
     const address = `127.0.0.1:${await freePort()}`;
     const program = await Program.start(command, '--listen', address, '--origin', `a=${this.link}`,
-      '--secret-file', this.secret.file, ...flags);
+      '--secret-file', this.secret.file, '--public-url', 'localhost=https://localhost/http-bind', ...flags);
     return { program, address, url: `http://${address}/http-bind` };
   }
 

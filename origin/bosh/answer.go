@@ -49,12 +49,13 @@ func (s *Session) fill(d *draft) {
 	e.stats.Carried++
 	d.endTag(s.queue.stream)
 	for {
-		d.payload(s.queue.pop())
+		payload, endsBody := s.queue.pop()
+		d.payload(payload)
 		if s.queue.empty() {
 			s.queue.release(&e.buffers)
 			return
 		}
-		if len(d.buf)+s.queue.peek() > e.cfg.MaxReplyBytes {
+		if endsBody || len(d.buf)+s.queue.peek() > e.cfg.MaxReplyBytes {
 			return
 		}
 	}
@@ -133,7 +134,8 @@ func (s *Session) farewell(p *peer, id uint64) {
 		if len(final) > 0 || !s.queue.empty() {
 			d.endTag(s.queue.stream || needsStream(final))
 			for !s.queue.empty() {
-				d.payload(s.queue.pop())
+				payload, _ := s.queue.pop()
+				d.payload(payload)
 			}
 			d.payload(final)
 		}

@@ -12,6 +12,7 @@ const (
 	DefaultMaxHold           = 1         // a second held request would double the sockets and buys nothing
 	DefaultPollingSeconds    = 2
 	DefaultInactivitySeconds = 60  // long enough for an edge to be restarted under its clients
+	DefaultAwaySeconds       = 10  // a page that is loaded again is back in less
 	DefaultMaxPauseSeconds   = 120 // XEP-0124, section 10: a change of page in a slow browser
 	DefaultMaxBodyBytes      = 262_144
 	DefaultMaxQueuedBytes    = 1_048_576
@@ -29,6 +30,7 @@ type Config struct {
 	MaxHold           int // most requests held at a time, per session; at most 7
 	PollingSeconds    int // shortest interval between empty requests
 	InactivitySeconds int // longest time without a request before a session ends
+	AwaySeconds       int // time after a client has hung up until Absences hears of it; negative: never
 	MaxPauseSeconds   int // longest pause that a client may ask for; negative: pausing is not offered
 	MaxBodyBytes      int // largest request
 	MaxQueuedBytes    int // most bytes that wait for one client; more end its session with remote-stream-error
@@ -50,6 +52,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.MaxHold, DefaultMaxHold)
 	set(&c.PollingSeconds, DefaultPollingSeconds)
 	set(&c.InactivitySeconds, DefaultInactivitySeconds)
+	set(&c.AwaySeconds, DefaultAwaySeconds)
 	set(&c.MaxPauseSeconds, DefaultMaxPauseSeconds)
 	set(&c.MaxBodyBytes, DefaultMaxBodyBytes)
 	set(&c.MaxQueuedBytes, DefaultMaxQueuedBytes)
@@ -68,6 +71,7 @@ func (c Config) Validate() error {
 		{"MaxHold", c.MaxHold, 1, maxRequests - 1},
 		{"PollingSeconds", c.PollingSeconds, 1, 3600},
 		{"InactivitySeconds", c.InactivitySeconds, 1, 86400},
+		{"AwaySeconds", c.AwaySeconds, -1, 86400},
 		{"MaxPauseSeconds", c.MaxPauseSeconds, -1, 86400},
 		{"MaxBodyBytes", c.MaxBodyBytes, 256, 16 << 20},
 		{"MaxQueuedBytes", c.MaxQueuedBytes, 1024, 1 << 30},

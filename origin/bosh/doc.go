@@ -38,6 +38,13 @@
 // MaxBodyBytes), replies (the window, each at most about MaxReplyBytes or one payload), the queue (MaxQueuedBytes), and
 // the number of sessions (MaxSessions).
 //
+// # Who is gone
+//
+// A browser closes the connection of its held request when its page is closed, reloaded or left. Its session waits for
+// it all the same until inactivity. A service that implements Absences is told when a client that has hung up has sent
+// nothing for AwaySeconds (10), which is longer than a reload takes, and when it is back. Links that are lost do not
+// count: an edge that restarts says nothing of its clients.
+//
 // # What is decided where the XEPs leave it open
 //
 //   - Acknowledgements are used when the client asks for them with ack='1'.

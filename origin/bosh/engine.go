@@ -10,7 +10,8 @@ import (
 type Engine struct {
 	cfg Config
 	svc Service
-	now int64 // ms, from the last Tick
+	abs Absences // svc, if it wants to know
+	now int64    // ms, from the last Tick
 
 	sessions map[[sidBytes]byte]*Session
 	peers    map[Replier]*peer
@@ -39,9 +40,11 @@ func New(cfg Config, svc Service) *Engine {
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
+	abs, _ := svc.(Absences)
 	return &Engine{
 		cfg:      cfg,
 		svc:      svc,
+		abs:      abs,
 		now:      1, // never 0, which means "no time" in kept
 		sessions: make(map[[sidBytes]byte]*Session),
 		peers:    make(map[Replier]*peer),
@@ -90,6 +93,7 @@ func (e *Engine) Gone(r Replier, id uint64) {
 	if s := p.live[id]; s != nil {
 		e.stats.Gone++
 		s.vanish(p, id)
+		s.hangUp()
 		e.settle()
 	}
 }

@@ -63,6 +63,23 @@ func (s *Session) vanish(p *peer, id uint64) {
 	}
 }
 
+// hangUp notes that a client has closed the connection of a request, after vanish.
+func (s *Session) hangUp() {
+	e := s.engine
+	if s.absence == present && s.phase == open && e.abs != nil && e.cfg.AwaySeconds > 0 && s.oldestLive(true) < 0 {
+		s.absence = hungUp
+	}
+}
+
+// returned notes that a request has come.
+func (s *Session) returned() {
+	wasAway := s.absence == away
+	s.absence = present
+	if wasAway && s.phase == open {
+		s.engine.abs.Back(s)
+	}
+}
+
 // oldestLive returns the index of the oldest request that can be answered: one whose client is there and that has been
 // processed, or, with early, one that waits for an older request; -1 when there is none.
 func (s *Session) oldestLive(orEarly bool) int {

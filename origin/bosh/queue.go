@@ -2,7 +2,8 @@ package bosh
 
 import "encoding/binary"
 
-// queue is the payloads that wait for one client, each behind its length in four bytes. An empty queue has no buffer.
+// queue is the payloads that wait for one client, each behind its length in four bytes. A length of 0 behind a payload
+// ends the body that it goes out in. An empty queue has no buffer.
 type queue struct {
 	buf    []byte
 	head   int  // offset of the first payload's length
@@ -28,14 +29,27 @@ func (q *queue) push(free *buffers, payload []byte) {
 // peek returns the length of the first payload; the queue must not be empty.
 func (q *queue) peek() int { return int(binary.LittleEndian.Uint32(q.buf[q.head:])) }
 
-// pop takes the first payload out, nil when there is none. It is valid until the next push or release.
-func (q *queue) pop() []byte {
+// endBody has the last payload be the last of its body. No payload ends in zeros, which XML does not have.
+func (q *queue) endBody() {
+	if !q.empty() && binary.LittleEndian.Uint32(q.buf[len(q.buf)-queueHeaderBytes:]) != 0 {
+		q.buf = append(q.buf, 0, 0, 0, 0)
+	}
+}
+
+// pop takes the first payload out, nil when there is none, and reports whether it ends its body. The payload is valid
+// until the next push or release.
+func (q *queue) pop() (payload []byte, endsBody bool) {
 	if q.empty() {
-		return nil
+		return nil, true
 	}
 	start := q.head + queueHeaderBytes
-	q.head = start + q.peek()
-	return q.buf[start:q.head:q.head]
+	end := start + q.peek()
+	q.head = end
+	if !q.empty() && q.peek() == 0 {
+		q.head += queueHeaderBytes
+		endsBody = true
+	}
+	return q.buf[start:end:end], endsBody
 }
 
 // release gives an empty queue's buffer back; with payloads left in it they are dropped.

@@ -12,6 +12,7 @@ func (s *Session) request(p *peer, id uint64, b *codec.Body, body []byte) {
 	x := e.splitter.extras(b.Type)
 	s.pausedFor = 0 // back to normal upon the next request (section 10)
 	e.touch(s)
+	s.returned()
 	if h := s.find(b.RID); b.RID <= s.answered || h != nil && h.step != missing {
 		s.repeated(p, id, b.RID, h, &x)
 		return

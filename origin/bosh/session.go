@@ -14,6 +14,21 @@ const (
 	ended
 )
 
+// absence is what is known of a client that has no request open.
+type absence uint8
+
+const (
+	// present: a request is open, or was answered, or its link was lost: the client may be about to send the next.
+	// next: hungUp.
+	present absence = iota
+	// hungUp: the client has closed the connection of its last open request.
+	// next: present (it sends a request), away.
+	hungUp
+	// away: the service has been told.
+	// next: present.
+	away
+)
+
 // Session is one client's session. It holds no goroutine, no timer and, while nothing is on its way, no buffer.
 //
 // Request ids fall into four ranges:
@@ -58,6 +73,7 @@ type Session struct {
 	wasBare    bool // the last reply carried no payload
 	dirty      bool // on the engine's list of sessions to settle
 	told       bool // the service's Closed has been called
+	absence    absence
 
 	sid [sidBytes]byte
 
@@ -105,6 +121,10 @@ func (s *Session) Send(payload []byte) {
 	e.touch(s)
 }
 
+// EndBody keeps payloads that are sent later out of the body that carries those sent before. The client reads that body
+// to its end before it sees the next.
+func (s *Session) EndBody() { s.queue.endBody() }
+
 // Terminate ends the session with condition c ("" for none) and, if it is not empty, a payload that goes after
 // everything sent before: for remote-stream-error the <stream:error/>. It copies payload. The client is told on its
 // oldest held request at the end of the event, or else with its next request; Closed is called at the end of the event.
@@ -131,7 +151,7 @@ func (s *Session) Undelivered(yield func(payload []byte)) {
 		}
 	}
 	s.confirmed = s.answered
-	for p := s.queue.pop(); p != nil; p = s.queue.pop() {
+	for p, _ := s.queue.pop(); p != nil; p, _ = s.queue.pop() {
 		yield(p)
 	}
 	s.queue.release(&e.buffers)

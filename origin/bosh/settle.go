@@ -65,8 +65,14 @@ func (s *Session) arm() {
 			live = true
 		}
 	}
+	if !live && s.absence == hungUp {
+		next = min(next, s.awayAt())
+	}
 	s.engine.wheel.arm(s, next)
 }
+
+// awayAt is when a client that has hung up counts as away.
+func (s *Session) awayAt() int64 { return s.idleSince + int64(s.engine.cfg.AwaySeconds)*1000 }
 
 // due is when h has to be answered.
 func (s *Session) due(h *held) int64 { return h.at + int64(s.wait)*1000 - holdSlackMillis }
@@ -102,6 +108,10 @@ func (e *Engine) expire(s *Session) {
 		e.stats.Inactive++
 		s.end()
 		return
+	}
+	if !live && s.absence == hungUp && s.phase == open && e.now >= s.awayAt() {
+		s.absence = away
+		e.abs.Away(s)
 	}
 	for s.answered < through {
 		e.stats.Expired++

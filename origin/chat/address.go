@@ -15,6 +15,7 @@ type address struct {
 	local    []byte // nil: the server itself
 	resource []byte // nil: a bare JID
 	ours     bool   // the domain is served here
+	rooms    bool   // the domain is that of the rooms
 }
 
 // hosts is the domain that is served, first, and its aliases, in canonical form.
@@ -28,6 +29,12 @@ func (h hosts) serves(domain []byte) bool {
 		}
 	}
 	return false
+}
+
+// servesRooms reports whether domain is that of the rooms. It has one name only: clients learn it from us.
+func (h hosts) servesRooms(domain []byte) bool {
+	n := len(roomsLabel)
+	return len(domain) > n && equalFold(roomsLabel, domain[:n]) && equalFold(h[0], domain[n:])
 }
 
 // equalFold compares as DNS does: ASCII letters without case.
@@ -64,10 +71,14 @@ func (h hosts) parse(raw []byte) (a address, ok bool) {
 		}
 	}
 	// RFC 7622, section 3.2: a final dot does not count.
-	if !h.serves(bytes.TrimSuffix(bare, []byte("."))) {
-		return h.parseSlow(raw)
+	bare = bytes.TrimSuffix(bare, []byte("."))
+	switch {
+	case h.serves(bare):
+		return address{local: local, resource: resource, ours: true}, true
+	case h.servesRooms(bare):
+		return address{local: local, resource: resource, rooms: true}, true
 	}
-	return address{local: local, resource: resource, ours: true}, true
+	return h.parseSlow(raw)
 }
 
 func (h hosts) parseSlow(raw []byte) (a address, ok bool) {
@@ -76,6 +87,7 @@ func (h hosts) parseSlow(raw []byte) (a address, ok bool) {
 		return address{}, false
 	}
 	a.ours = h.serves([]byte(j.Domainpart()))
+	a.rooms = !a.ours && h.servesRooms([]byte(j.Domainpart()))
 	if s := j.Localpart(); s != "" {
 		a.local = []byte(s)
 	}

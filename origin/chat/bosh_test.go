@@ -96,6 +96,19 @@ func TestOverBOSH(t *testing.T) {
 	alice.post("", "<message to='bob@localhost' type='chat'><body>hi</body></message>")
 	bob.expect("<message xmlns='jabber:client' from='alice@localhost/x' to='bob@localhost' type='chat'><body>hi</body>")
 
+	// Alice's client has asked for its roster: a newcomer's item and presence come in bodies of their own.
+	alice.post("", "<iq xmlns='jabber:client' type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
+	alice.got = nil
+	carol := newBrowser(t, engine)
+	carol.login("carol", "z")
+	carol.post("", "<presence xmlns='jabber:client'/>")
+	if len(alice.got) != 1 || strings.Contains(alice.got[0], "<presence") {
+		t.Fatalf("presence beside its item: %q", alice.got)
+	}
+	alice.expect("<item jid='carol@localhost'")
+	alice.post("", "")
+	alice.expect("from='carol@localhost/z'")
+
 	// Bob has no request open any more; what alice writes now is not lost with his session.
 	alice.post("", "<message xmlns='jabber:client' to='bob@localhost/y' type='chat'><body>there?</body></message>")
 	for range 2000 {

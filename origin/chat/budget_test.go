@@ -12,6 +12,7 @@ import (
 type sink struct{ payloads, bytes int }
 
 func (d *sink) Send(p []byte)                    { d.payloads++; d.bytes += len(p) }
+func (d *sink) EndBody()                         {}
 func (d *sink) Terminate(bosh.Condition, []byte) {}
 func (d *sink) Undelivered(func([]byte))         {}
 

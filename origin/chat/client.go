@@ -9,6 +9,7 @@ import (
 // stream is what the chat needs of a session: *bosh.Session is one.
 type stream interface {
 	Send(payload []byte)
+	EndBody()
 	Terminate(c bosh.Condition, payload []byte)
 	Undelivered(yield func(payload []byte))
 }
@@ -47,6 +48,7 @@ type client struct {
 	failures uint8
 
 	available  bool // has sent presence
+	away       bool // is available, but its client has hung up: others see it unavailable
 	interested bool // has asked for the roster, so gets pushes (RFC 6121, section 2.1.6)
 	anonymous  bool
 }
@@ -57,6 +59,7 @@ type rare struct {
 	waiting  bool                      // for the initial response: an empty challenge has been sent
 	mech     mechanism
 	directed []string // who was sent directed presence: "name" or "name/resource"
+	joined   []*room
 }
 
 func (c *client) name() string     { return c.jid[:c.nameEnd] }
@@ -73,6 +76,9 @@ func (c *client) rarely() *rare {
 
 // takes reports whether messages to the bare JID are for c (RFC 6121, section 8.5.2).
 func (c *client) takes() bool { return c.available && c.priority >= 0 }
+
+// shown reports whether others see c as available.
+func (c *client) shown() bool { return c.available && !c.away }
 
 // find returns the resource of that name among c and those after it.
 func (c *client) find(resource []byte) *client {

@@ -21,12 +21,18 @@ const (
 	DefaultMailboxBytes       = 262_144   // an account: one message of the largest size
 	DefaultAllMailboxMessages = 100_000   // all accounts
 	DefaultAllMailboxBytes    = 67_108_864
-	maxResourceBytes          = 256     // of a resource that a client chooses: it is in every stanza that he sends
-	maxMechanismBytes         = 20      // RFC 4422, section 3.1
-	mailboxOverheadBytes      = 64      // counted for each kept message beyond its bytes
-	anonymousPrefix           = "anon-" // names made by ANONYMOUS; no account may begin so
-	anonymousBytes            = 10      // of randomness in an anonymous name: 80 bits, 16 characters
-	resourceBytes             = 5       // of randomness in a resource made here: 40 bits, 8 characters
+	DefaultMaxContacts        = 100        // in a roster: presence goes to each contact's resources
+	DefaultMaxRequests        = 32         // contacts of an account that only others have put there
+	DefaultAllRosterBytes     = 67_108_864 // all rosters
+	DefaultMaxRooms           = 1000       // rooms at once
+	DefaultMaxOccupants       = 100        // of one room: what is said is sent to each
+	DefaultMaxJoined          = 32         // rooms that one session is in
+	maxResourceBytes          = 256        // of a resource that a client chooses: it is in every stanza that he sends
+	maxMechanismBytes         = 20         // RFC 4422, section 3.1
+	mailboxOverheadBytes      = 64         // counted for each kept message beyond its bytes
+	anonymousPrefix           = "anon-"    // names made by ANONYMOUS; no account may begin so
+	anonymousBytes            = 10         // of randomness in an anonymous name: 80 bits, 16 characters
+	resourceBytes             = 5          // of randomness in a resource made here: 40 bits, 8 characters
 )
 
 // Config says what the chat serves. The zero value is the demo on localhost.
@@ -50,6 +56,13 @@ type Config struct {
 	MailboxBytes       int // 0 = default
 	AllMailboxMessages int // 0 = default
 	AllMailboxBytes    int // 0 = default
+
+	MaxContacts    int // 0 = default
+	MaxRequests    int // 0 = default
+	AllRosterBytes int // 0 = default
+	MaxRooms       int // 0 = default
+	MaxOccupants   int // 0 = default
+	MaxJoined      int // 0 = default
 
 	Version string           // answered to jabber:iq:version; "" = unknown
 	Now     func() time.Time // nil = time.Now
@@ -87,6 +100,12 @@ func (c Config) WithDefaults() Config {
 		{&c.MailboxBytes, DefaultMailboxBytes},
 		{&c.AllMailboxMessages, DefaultAllMailboxMessages},
 		{&c.AllMailboxBytes, DefaultAllMailboxBytes},
+		{&c.MaxContacts, DefaultMaxContacts},
+		{&c.MaxRequests, DefaultMaxRequests},
+		{&c.AllRosterBytes, DefaultAllRosterBytes},
+		{&c.MaxRooms, DefaultMaxRooms},
+		{&c.MaxOccupants, DefaultMaxOccupants},
+		{&c.MaxJoined, DefaultMaxJoined},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -118,6 +137,8 @@ func (c *Config) Validate() error {
 		{"MaxUsers", c.MaxUsers}, {"MaxResources", c.MaxResources}, {"MaxAttempts", c.MaxAttempts},
 		{"MaxPresenceBytes", c.MaxPresenceBytes}, {"MaxDirected", c.MaxDirected}, {"MailboxBytes", c.MailboxBytes},
 		{"AllMailboxMessages", c.AllMailboxMessages}, {"AllMailboxBytes", c.AllMailboxBytes},
+		{"MaxContacts", c.MaxContacts}, {"MaxRequests", c.MaxRequests}, {"AllRosterBytes", c.AllRosterBytes},
+		{"MaxRooms", c.MaxRooms}, {"MaxOccupants", c.MaxOccupants}, {"MaxJoined", c.MaxJoined},
 	} {
 		if d.value < 0 {
 			return fmt.Errorf("%s is %d: use a positive number, or 0 for the default", d.key, d.value)

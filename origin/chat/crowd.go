@@ -30,9 +30,22 @@ func (s *Service) leaveCrowd(c *client) {
 	c.place = 0
 }
 
-// eachSeen calls yield with the available resources that c sees, which are those that see c: the crowd, if c is in it,
-// and the other resources of its account.
-func (s *Service) eachSeen(c *client, yield func(*client)) {
+// eachWatcher calls yield with the available resources that are told the presence of c: the crowd, if c is in it, the
+// other resources of its account, and those of subscribed accounts.
+func (s *Service) eachWatcher(c *client, yield func(*client)) {
+	s.eachRelated(c, yield, func(k *contact) bool { return k.from })
+}
+
+// eachWatched calls yield with the resources whose presence c is told.
+func (s *Service) eachWatched(c *client, yield func(*client)) {
+	s.eachRelated(c, func(d *client) {
+		if d.shown() {
+			yield(d)
+		}
+	}, func(k *contact) bool { return k.to })
+}
+
+func (s *Service) eachRelated(c *client, yield func(*client), related func(*contact) bool) {
 	if c.place != 0 {
 		for _, d := range s.crowd {
 			if d.available && !d.sameAccount(c) {
@@ -45,11 +58,25 @@ func (s *Service) eachSeen(c *client, yield func(*client)) {
 			yield(d)
 		}
 	}
+	for _, k := range s.rosters.of(c.name()) {
+		if k.nameEnd == 0 || !related(k) {
+			continue
+		}
+		for d := s.online[k.name()]; d != nil; d = d.next {
+			if d.available && (c.place == 0 || d.place == 0) {
+				yield(d)
+			}
+		}
+	}
 }
 
-// sees reports whether c and d see each other.
-func (c *client) sees(d *client) bool {
-	return c.place != 0 && d.place != 0 || c.sameAccount(d)
+// watches reports whether d is told the presence of c.
+func (s *Service) watches(d, c *client) bool {
+	if c.place != 0 && d.place != 0 || c.sameAccount(d) {
+		return true
+	}
+	k := s.rosters.find(c.name(), d.bare())
+	return k != nil && k.from
 }
 
 // crowdResource is the first available resource of c's account that is in the crowd; nil when there is none.

@@ -10,7 +10,8 @@ import (
 // watcher is what a user's client believes of who is online, from what it has been sent.
 type watcher struct {
 	*peer
-	seen map[string]bool // full JIDs
+	seen  map[string]bool   // full JIDs
+	items map[string]string // roster items by JID; nil: of no interest
 }
 
 func (o *watcher) read(t *testing.T) {
@@ -20,6 +21,9 @@ func (o *watcher) read(t *testing.T) {
 			t.Fatalf("not an element: %q", sent)
 		}
 		if string(e.local) != "presence" {
+			if o.items != nil {
+				o.readItem(&e)
+			}
 			continue
 		}
 		switch string(e.kind) {
@@ -74,7 +78,7 @@ func TestCrowdConverges(t *testing.T) {
 			}
 			want := 0
 			for _, other := range online {
-				if !other.c.available || !o.c.sees(other.c) {
+				if !other.c.available || !w.s.watches(o.c, other.c) {
 					continue
 				}
 				want++

@@ -2,13 +2,16 @@ package chat
 
 import "slices"
 
-// presenceTo takes a presence stanza with a `to`: directed presence (RFC 6121, section 4.6), a probe (4.3), or a matter
-// of subscriptions (section 3), of which there are none: who is in the crowd is subscribed, who is not cannot be.
+// presenceTo takes a presence stanza with a `to`: directed presence (RFC 6121, section 4.6), a probe (4.3), a matter of
+// subscriptions (section 3), or of rooms.
 func (s *Service) presenceTo(c *client, e *element) {
 	a, ok := s.hosts.parse(e.to)
 	switch {
 	case !ok:
 		s.refuse(c, e, errJIDMalformed)
+		return
+	case a.rooms:
+		s.roomPresence(c, e, &a)
 		return
 	case !a.ours:
 		s.refuse(c, e, errRemoteNotFound)
@@ -22,9 +25,13 @@ func (s *Service) presenceTo(c *client, e *element) {
 	case "probe":
 		s.probe(c, &a)
 	case "subscribe":
-		s.subscribe(c, &a)
+		s.subscribe(c, e, &a)
+	case "subscribed":
+		s.approve(c, e, &a)
 	case "unsubscribe":
-		s.sendFromBare(c, &a, "unsubscribed")
+		s.unsubscribe(c, e, &a)
+	case "unsubscribed":
+		s.revoke(c, e, &a)
 	}
 }
 
@@ -56,15 +63,18 @@ func (s *Service) directPresence(c *client, e *element, a *address) {
 	})
 }
 
-// probe answers with the presence of those of the account who see c (section 4.3.2).
+// probe answers with the presence of those of the account whom c sees (section 4.3.2).
 func (s *Service) probe(c *client, a *address) {
 	found, known := false, string(a.local) == c.name()
+	if k := s.rosters.find(c.name(), string(a.local)+"@"+s.domain); k != nil {
+		known = known || k.to
+	}
 	for d := s.online[string(a.local)]; d != nil; d = d.next {
-		if !d.sees(c) {
+		if !s.watches(c, d) {
 			continue
 		}
 		known = true
-		if d.available && (a.resource == nil || d.resource() == string(a.resource)) {
+		if d.shown() && (a.resource == nil || d.resource() == string(a.resource)) {
 			found = true
 			s.sendPresence(d, c)
 		}
@@ -76,28 +86,6 @@ func (s *Service) probe(c *client, a *address) {
 	default:
 		s.sendFromBare(c, a, "unsubscribed")
 	}
-}
-
-// subscribe says yes, on behalf of whoever is in the crowd or in the roster, and no for others, whose presence c would
-// never be told.
-func (s *Service) subscribe(c *client, a *address) {
-	name := string(a.local)
-	contact := s.crowdResource(name)
-	if name != c.name() && !(contact != nil && contact.sees(c)) && !s.inFixedRoster(name) {
-		s.sendFromBare(c, a, "unsubscribed")
-		return
-	}
-	s.sendFromBare(c, a, "subscribed")
-	for d := s.online[name]; d != nil; d = d.next {
-		if d.available && d != c && d.sees(c) {
-			s.sendPresence(d, c)
-		}
-	}
-}
-
-// inFixedRoster reports whether name is in everyone's roster.
-func (s *Service) inFixedRoster(name string) bool {
-	return s.hasFixedRoster() && s.cfg.Accounts.byName[name] != nil
 }
 
 // sendFromBare sends c a presence of that type on behalf of an account.

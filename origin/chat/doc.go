@@ -8,7 +8,8 @@
 //	     |          Send, Terminate                 |    +------- mailboxes  messages for those who are away
 //	     +--------------- client <--- online -------+
 //	                        |        (by name)      +------------ crowd      the few whom everyone sees
-//	                        +-- next resource of the same account
+//	                        +-- next resource       +------------ rosters    contacts and subscriptions
+//	                                                +------------ rooms      and who is in them
 //
 // One goroutine: every method is called on the engine's. No I/O but the reading of the accounts file; the clock and the
 // random bytes are injected.
@@ -22,12 +23,38 @@
 //
 // # Who sees whom
 //
-// There are no subscriptions to manage. Everyone sees everyone, as long as they are few: the first CrowdUsers sessions
-// (200) form the crowd, whose members get each other's presence, roster items and roster pushes. Whoever comes when the
-// crowd is full is outside: he sees nobody, nobody sees him, and he chats with those whose address he knows. A place
-// that falls free goes to the next who asks for his roster or sends presence. A presence so costs at most 200 sends,
-// with a million users too. Resources of one account always see each other. With an accounts file of at most CrowdUsers
-// names the roster lists all of them.
+// Presence goes by subscriptions (RFC 6121, section 3), and by the crowd. A roster is what its owner has put there with
+// roster sets and subscriptions; a request waits in memory until it is answered, and is shown at each log-in. Both
+// sides of a subscription change in one step, since both accounts are here.
+//
+// The crowd saves those who try the demo from subscribing: the first CrowdUsers sessions (200) are subscribed to each
+// other as if they had asked. They get each other's presence, roster items and roster pushes. Whoever comes when the
+// crowd is full is outside, and sees the accounts it subscribes to. A place that falls free goes to the next session
+// that asks for its roster or sends presence. Resources of one account always see each other. With an accounts file of
+// at most CrowdUsers names the roster lists all of them.
+//
+// A presence costs at most CrowdUsers sends, and those to the resources of MaxContacts contacts, with a million users
+// too. A client that hangs up, as a closed tab does, is seen as unavailable after bosh.Config.AwaySeconds (10) while
+// its session waits for it as ever; a client that comes back is seen again. It stays in its rooms meanwhile.
+//
+// # Rooms
+//
+// NAME@conference.DOMAIN is a room (XEP-0045) as soon as a session joins it, and until the last one leaves. Rooms are
+// open to all, show the addresses of all occupants, and keep no history; the subject may be changed by all. The maker
+// owns the room, which lets it destroy the room and nothing else. See room.go for what each stanza does.
+//
+// # Bounds
+//
+//	contacts of an account       MaxContacts (100)     a set or subscription more: resource-constraint
+//	requests to an account       MaxRequests (32)      one more: resource-constraint, to the asking client
+//	one contact, one request     1,023 bytes of name, 16 groups of 255 bytes; 1,024 bytes: not-acceptable
+//	all rosters                  AllRosterBytes (64 MiB): resource-constraint
+//	rooms                        MaxRooms (1,000)      one more: resource-constraint
+//	occupants of a room          MaxOccupants (100)    one more: service-unavailable (XEP-0045, section 7.2.9)
+//	rooms of a session           MaxJoined (32)        one more: resource-constraint
+//	presence and subject kept    1,024 bytes each      more: not-acceptable
+//
+// What an anonymous user had is gone with the user: contacts, on both sides, and messages.
 //
 // # What is delivered where
 //
@@ -43,6 +70,8 @@
 // name (TestBytesPerUser). Routing a message allocates nothing and takes 0.3 µs, or 1 µs among users so many that they
 // are not in the processor's cache (BenchmarkStanza, BenchmarkMessage).
 //
-// Not here: groups (MUC), other servers, roster editing, privacy lists, avatars, archives. They are answered with the
-// errors their RFCs and XEPs ask for.
+// Contacts cost memory only where there are some: some 160 bytes each and their text, on both sides of a subscription.
+//
+// Not here: other servers, moderation and history of rooms, privacy lists, avatars, archives. They are answered with
+// the errors their RFCs and XEPs ask for.
 package chat

@@ -19,6 +19,12 @@ const (
 	nsHints       = "urn:xmpp:hints"
 	nsDiscoInfo   = "http://jabber.org/protocol/disco#info"
 	nsDiscoItems  = "http://jabber.org/protocol/disco#items"
+	nsRooms       = "http://jabber.org/protocol/muc"
+	nsRoomUser    = nsRooms + "#user"
+	nsRoomAdmin   = nsRooms + "#admin"
+	nsRoomOwner   = nsRooms + "#owner"
+	nsRoomPing    = nsRooms + "#self-ping-optimization"
+	nsForm        = "jabber:x:data"
 )
 
 // The attributes of a stanza that the server writes itself, or leaves out.

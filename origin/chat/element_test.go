@@ -147,7 +147,7 @@ func TestForward(t *testing.T) {
 		if got := string(appendForwarded(nil, &e, "F")); got != tc.want {
 			t.Errorf("got  %s\nwant %s", got, tc.want)
 		}
-		if got := string(appendRest(appendStart(nil, &e, "F"), &e, true)); got != tc.stripped {
+		if got := string(appendRest(appendStart(nil, &e, "F"), &e, cutNames)); got != tc.stripped {
 			t.Errorf("got  %s\nwant %s", got, tc.stripped)
 		}
 	}

@@ -11,10 +11,13 @@ func newStanzaError(kind, condition string) stanzaError {
 
 var (
 	errBadRequest         = newStanzaError("modify", "bad-request")
+	errConflict           = newStanzaError("cancel", "conflict")
+	errForbidden          = newStanzaError("auth", "forbidden")
 	errItemNotFound       = newStanzaError("cancel", "item-not-found")
 	errJIDMalformed       = newStanzaError("modify", "jid-malformed")
 	errNotAcceptable      = newStanzaError("modify", "not-acceptable")
 	errNotAllowed         = newStanzaError("cancel", "not-allowed")
+	errNotImplemented     = newStanzaError("cancel", "feature-not-implemented")
 	errRemoteNotFound     = newStanzaError("cancel", "remote-server-not-found")
 	errResourceConstraint = newStanzaError("wait", "resource-constraint")
 	errServiceUnavailable = newStanzaError("cancel", "service-unavailable")

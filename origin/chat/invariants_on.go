@@ -2,7 +2,10 @@
 
 package chat
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // maxChecked bounds what is checked after every stanza.
 const maxChecked = 4096
@@ -23,6 +26,7 @@ func (s *Service) checkInvariants() {
 			assert(c.name() == name, "a client under another's name")
 			assert(c.next.find([]byte(c.resource())) == nil, "a resource twice")
 			assert(c.available == (c.presence != ""), "presence without being available")
+			assert(!c.away || c.available, "away without being available")
 			assert(c.place == 0 || s.crowd[c.place-1] == c, "a place in the crowd that is another's")
 		}
 	}
@@ -32,6 +36,8 @@ func (s *Service) checkInvariants() {
 		assert(c.place == int32(i)+1, "in the crowd without knowing")
 		assert(c.state == stateBound, "in the crowd without being bound")
 	}
+	s.checkRosters()
+	s.checkRooms()
 	messages, bytes := 0, 0
 	for _, box := range s.mailboxes.byName {
 		assert(len(box.stanzas) > 0, "an empty mailbox")
@@ -39,6 +45,64 @@ func (s *Service) checkInvariants() {
 		bytes += box.bytes
 	}
 	assert(messages == s.mailboxes.messages && bytes == s.mailboxes.bytes, "mailboxes miscounted")
+}
+
+// checkRosters: bounds, sums, and that both sides of a subscription say the same.
+func (s *Service) checkRosters() {
+	bytes := 0
+	for name, b := range s.rosters.byName {
+		assert(len(b.contacts) > 0, "an empty roster")
+		strangers := 0
+		for _, k := range b.contacts {
+			bytes += k.bytes()
+			if !k.own {
+				strangers++
+			}
+			assert(k.shown() || k.request != "", "a contact of which nothing is left")
+			assert(s.rosters.find(name, k.jid) == k, "a contact twice")
+			if k.nameEnd == 0 {
+				assert(!k.to && !k.from && !k.asked && k.request == "", "subscribed to nobody")
+				continue
+			}
+			other := s.rosters.find(k.name(), name+"@"+s.domain)
+			if other == nil {
+				other = new(contact)
+			}
+			assert(k.to == other.from && k.from == other.to, "subscribed on one side")
+			assert(k.asked == (other.request != ""), "asked for on one side")
+			assert(!k.to || !k.asked, "asked for what is there")
+		}
+		assert(strangers == b.strangers && strangers <= s.cfg.MaxRequests, "strangers miscounted")
+		assert(len(b.contacts)-strangers <= s.cfg.MaxContacts, "too many contacts")
+	}
+	assert(bytes == s.rosters.bytes && bytes <= s.cfg.AllRosterBytes, "rosters miscounted")
+}
+
+// checkRooms: bounds, and that rooms and clients know of each other.
+func (s *Service) checkRooms() {
+	occupants := 0
+	for name, r := range s.rooms.byName {
+		assert(r.name == name && len(r.occupants) > 0, "an empty room")
+		assert(len(r.occupants) <= s.cfg.MaxOccupants, "a room too full")
+		occupants += len(r.occupants)
+		for i, o := range r.occupants {
+			assert(o.c.state == stateBound, "in a room without being bound")
+			assert(r.of(o.c) == i, "in a room twice")
+			assert(slices.Contains(o.c.rare.joined, r), "in a room without knowing")
+			assert(!r.isTaken([]byte(o.nick), o.c), "a nick of two accounts")
+		}
+	}
+	assert(occupants == s.rooms.occupants && len(s.rooms.byName) <= s.cfg.MaxRooms, "rooms miscounted")
+	joined := 0
+	for _, c := range s.online {
+		for ; c != nil; c = c.next {
+			if c.rare != nil {
+				joined += len(c.rare.joined)
+				assert(len(c.rare.joined) <= s.cfg.MaxJoined, "in too many rooms")
+			}
+		}
+	}
+	assert(joined == occupants, "joined rooms miscounted")
 }
 
 func assert(ok bool, problem string) {

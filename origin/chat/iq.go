@@ -30,6 +30,10 @@ func (s *Service) iq(c *client, e *element) {
 	switch {
 	case !ok:
 		s.refuse(c, e, errJIDMalformed)
+	case a.rooms:
+		if request {
+			s.roomIQ(c, e, &child, &a)
+		}
 	case !a.ours:
 		s.refuse(c, e, errRemoteNotFound)
 	case a.local != nil && a.resource != nil:
@@ -55,7 +59,7 @@ func (s *Service) serve(c *client, e, query *element, account bool) {
 	case query.is("ping", nsPing) && get:
 		s.answer(c, e, nil)
 	case query.is("query", nsRoster):
-		s.roster(c, e, get)
+		s.roster(c, e, query, get)
 	case query.is("query", nsDiscoInfo) && get:
 		if query.attribute("node") != nil {
 			s.refuse(c, e, errItemNotFound)
@@ -67,7 +71,7 @@ func (s *Service) serve(c *client, e, query *element, account bool) {
 			s.refuse(c, e, errItemNotFound)
 			return
 		}
-		s.answer(c, e, []byte("<query xmlns='"+nsDiscoItems+"'/>"))
+		s.answer(c, e, s.discoItems(account))
 	case query.is("query", nsVersion) && get:
 		b := append([]byte(nil), "<query xmlns='"+nsVersion+"'><name>Megaphone</name><version>"...)
 		b = appendEscaped(b, s.cfg.Version)
@@ -104,6 +108,17 @@ func (s *Service) discoInfo(c *client, account bool) []byte {
 	return append(b, "</query>"...)
 }
 
+// discoItems is section 4: what else there is to ask, at the server or the own account.
+func (s *Service) discoItems(account bool) []byte {
+	b := append([]byte(nil), "<query xmlns='"+nsDiscoItems+"'>"...)
+	if !account {
+		b = append(b, "<item jid='"+roomsLabel...)
+		b = appendEscaped(b, s.domain)
+		b = append(b, "' name='Rooms'/>"...)
+	}
+	return append(b, "</query>"...)
+}
+
 // answer sends the result of request e.
 func (s *Service) answer(c *client, e *element, payload []byte) {
 	b := s.appendResult(s.buf[:0], c, e)
@@ -134,7 +149,7 @@ func (s *Service) forward(c, target *client, e *element) {
 // message to the bare JID is given to a resource (RFC 6121, section 8.5.2.1.1).
 func appendForwarded(b []byte, e *element, from string) []byte {
 	b = appendStart(b, e, from)
-	return appendRest(b, e, false)
+	return appendRest(b, e, cutNothing)
 }
 
 // appendStart appends the beginning of the start tag of e: name, xmlns and from.
@@ -146,12 +161,27 @@ func appendStart(b []byte, e *element, from string) []byte {
 	return append(b, '\'')
 }
 
-// appendRest appends what follows in e after that, and with strip also without to and id.
-func appendRest(b []byte, e *element, strip bool) []byte {
+// cutSet is a set of the attributes of a stanza that are left out, besides from and xmlns.
+type cutSet uint8
+
+const (
+	cutNothing cutSet = 0
+	cutAddress cutSet = 1 << cutTo
+	cutNames   cutSet = 1<<cutTo | 1<<cutID
+)
+
+// appendRest appends what follows in e after what appendStart appends, without the attributes in strip.
+func appendRest(b []byte, e *element, strip cutSet) []byte {
+	return append(appendAttributes(b, e, strip), e.raw[e.tagEnd:]...)
+}
+
+// appendAttributes appends the start tag of e from after its name to its end, without from, xmlns, and those in strip.
+func appendAttributes(b []byte, e *element, strip cutSet) []byte {
+	strip |= 1<<cutXMLNS | 1<<cutFrom
 	var cuts [cutCount]span
 	n := 0
 	for which, cut := range e.cut {
-		if cut.to == 0 || !strip && (which == cutTo || which == cutID) {
+		if cut.to == 0 || strip&(1<<which) == 0 {
 			continue
 		}
 		// Keep them in the order of the tag.
@@ -167,7 +197,7 @@ func appendRest(b []byte, e *element, strip bool) []byte {
 		b = append(b, e.raw[from:cut.from]...)
 		from = cut.to
 	}
-	return append(b, e.raw[from:]...)
+	return append(b, e.raw[from:e.tagEnd]...)
 }
 
 // appendStamp appends a time in the profile of XEP-0082.

@@ -86,7 +86,7 @@ func (s *Service) keep(name string, e *element, from string) bool {
 // appendDelayed appends what follows from in e with a delay stamp as the last child (XEP-0203).
 func (s *Service) appendDelayed(b []byte, e *element) []byte {
 	start := len(b)
-	b = appendRest(b, e, false)
+	b = appendRest(b, e, cutNothing)
 	if e.empty {
 		b = bytes.TrimRight(b, " \t\r\n/>")
 		b = append(b, '>')

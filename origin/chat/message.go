@@ -47,6 +47,9 @@ func (s *Service) message(c *client, e *element) {
 	case !ok:
 		s.refuse(c, e, errJIDMalformed)
 		return
+	case a.rooms:
+		s.roomMessage(c, e, &a)
+		return
 	case !a.ours:
 		s.refuse(c, e, errRemoteNotFound)
 		return

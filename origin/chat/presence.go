@@ -50,10 +50,13 @@ func (s *Service) available(c *client, e *element) {
 	newcomer := s.crowdResource(c.name()) == nil
 	joined := c.place == 0 && s.joinCrowd(c)
 	c.available, c.priority = true, priority
-	s.text = appendRest(s.text[:0], e, true)
+	s.text = appendRest(s.text[:0], e, cutNames)
 	c.presence = s.presences.intern(s.text)
 	s.announce(c, newcomer, first || joined)
 	s.sendPresence(c, c)
+	if first {
+		s.remindRequests(c)
+	}
 	if c.takes() {
 		s.emptyMailbox(c)
 	}
@@ -63,14 +66,12 @@ func (s *Service) available(c *client, e *element) {
 // crowd before.
 func (s *Service) announce(c *client, newcomer, first bool) {
 	if newcomer {
-		s.pushItem(c, "both")
+		s.pushCrowd(c, "both")
 	}
-	s.eachSeen(c, func(d *client) {
-		s.sendPresence(c, d)
-		if first {
-			s.sendPresence(d, c)
-		}
-	})
+	s.eachWatcher(c, func(d *client) { s.sendPresence(c, d) })
+	if first {
+		s.eachWatched(c, func(d *client) { s.sendPresence(d, c) })
+	}
 }
 
 // readPriority reads <priority/>, 0 when absent (section 4.7.2.3).
@@ -91,46 +92,71 @@ func (s *Service) readPriority(e *element) (int8, bool) {
 }
 
 // sendPresence tells d the presence of c.
-func (s *Service) sendPresence(c, d *client) {
+func (s *Service) sendPresence(c, d *client) { s.sendPresenceAs(c, d, c.presence) }
+
+// sendPresenceAs is sendPresence with another presence, which is what follows from and to.
+func (s *Service) sendPresenceAs(c, d *client, presence string) {
 	b := append(s.buf[:0], "<presence xmlns='"+nsClient+"' from='"...)
 	b = appendEscaped(b, c.jid)
 	b = append(b, "' to='"...)
 	b = appendEscaped(b, d.jid)
 	b = append(b, '\'')
-	s.buf = append(b, c.presence...)
+	s.buf = append(b, presence...)
 	d.out.Send(s.buf)
 	s.stats.PresencesSent++
 }
 
+// presenceGone is the presence of a client that has gone without a word.
+const presenceGone = " type='unavailable'/>"
+
 // goUnavailable tells everyone who knows c to be available that it is not any more (section 4.5), with the words of e,
-// or with none if it is nil because the session has ended.
+// or with none if it is nil because the session has ended. It takes c out of its rooms.
 func (s *Service) goUnavailable(c *client, e *element) {
-	const gone = " type='unavailable'/>"
-	rest := gone
+	rest := presenceGone
 	if e != nil {
-		rest = string(appendRest(nil, e, true))
+		rest = string(appendRest(nil, e, cutNames))
 	}
+	s.leaveRooms(c)
 	if c.available {
-		c.available = false
-		c.presence = rest
+		wasShown := c.shown()
+		c.available, c.away = false, false
+		c.presence = ""
 		s.stats.Available--
-		s.eachSeen(c, func(d *client) { s.sendPresence(c, d) })
+		if wasShown {
+			s.eachWatcher(c, func(d *client) { s.sendPresenceAs(c, d, rest) })
+		}
 		if c.anonymous && s.crowdResource(c.name()) == nil {
-			s.pushItem(c, "remove") // a name that is never used again
+			s.pushCrowd(c, "remove") // a name that is never used again
 		}
 	}
-	c.presence = rest
-	if c.rare != nil {
-		for _, address := range c.rare.directed {
-			s.eachAddressed([]byte(address), func(d *client) {
-				if !c.sees(d) {
-					s.sendPresence(c, d)
-				}
-			})
-		}
-		c.rare.directed = nil
+	if c.rare == nil {
+		return
 	}
-	c.presence = ""
+	for _, address := range c.rare.directed {
+		s.eachAddressed([]byte(address), func(d *client) {
+			if !s.watches(d, c) {
+				s.sendPresenceAs(c, d, rest)
+			}
+		})
+	}
+	c.rare.directed = nil
+}
+
+// hangUp tells those who see c that it is gone, since its client has hung up. The session lives on: messages wait in
+// it, rooms keep c, and a client that comes back has missed nothing but that others saw it go and come.
+func (s *Service) hangUp(c *client) {
+	if c.shown() {
+		c.away = true
+		s.eachWatcher(c, func(d *client) { s.sendPresenceAs(c, d, presenceGone) })
+	}
+}
+
+// comeBack undoes hangUp.
+func (s *Service) comeBack(c *client) {
+	if c.away {
+		c.away = false
+		s.eachWatcher(c, func(d *client) { s.sendPresence(c, d) })
+	}
 }
 
 // eachAddressed calls yield with those whom presence to an address, "name" or "name/resource", reaches: the available

@@ -1,12 +1,168 @@
 package chat
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+	"strings"
 
-// roster answers a roster request (RFC 6121, section 2). Nobody edits a roster here: it is who is in the crowd, and, if
+	"mellium.im/xmpp/jid"
+)
+
+// rosters are the contacts that accounts have, in memory, within bounds: per account, so that one name does not fill
+// the server, nor requests of others the name; and in all.
+//
+// Invariant: contacts of two accounts here mirror each other. One's to is the other's from, and asked is set if and
+// only if the other has the request. bytes is the sum over all contacts.
+type rosters struct {
+	cfg    *Config
+	byName map[string]*book
+	bytes  int
+}
+
+// book is the contacts of one account. A contact that the account did not choose itself is a stranger.
+type book struct {
+	contacts  []*contact
+	strangers int
+}
+
+// contact is what an account and another know of each other, from the side of the first.
+type contact struct {
+	jid     string   // bare
+	nameEnd int      // jid[:nameEnd] is the localpart of an account here; 0: the contact is none
+	label   string   // how the account calls it
+	groups  []string //
+	request string   // from the contact, waiting for an answer: the stanza
+	own     bool     // put there by the account itself
+	to      bool     // the account is told the contact's presence
+	from    bool     // the contact is told the account's presence
+	asked   bool     // the account has asked for the contact's presence
+}
+
+// contactOverheadBytes is counted for each contact beyond its text.
+const contactOverheadBytes = 160
+
+// What a contact may hold; more is not-acceptable (RFC 6121, section 2.3.3).
+const (
+	maxLabelBytes   = 1023
+	maxGroups       = 16
+	maxGroupBytes   = 255
+	maxRequestBytes = 1024
+)
+
+func (k *contact) name() string { return k.jid[:k.nameEnd] }
+
+// shown reports whether the contact is in the roster as the account sees it (RFC 6121, section 3.1.3: a request alone
+// does not put it there).
+func (k *contact) shown() bool { return k.own || k.to || k.from }
+
+func (k *contact) bytes() int {
+	n := contactOverheadBytes + len(k.jid) + len(k.label) + len(k.request)
+	for _, g := range k.groups {
+		n += len(g)
+	}
+	return n
+}
+
+func (r *rosters) init(cfg *Config) {
+	r.cfg = cfg
+	r.byName = make(map[string]*book)
+}
+
+// of returns the contacts of an account.
+func (r *rosters) of(name string) []*contact {
+	if b := r.byName[name]; b != nil {
+		return b.contacts
+	}
+	return nil
+}
+
+// find returns an account's contact with that bare JID, nil when there is none.
+func (r *rosters) find(name, bare string) *contact {
+	for _, k := range r.of(name) {
+		if k.jid == bare {
+			return k
+		}
+	}
+	return nil
+}
+
+// meet returns an account's contact, made if need be; nil when a bound is reached. own: the account wants it.
+func (r *rosters) meet(name, bare string, nameEnd int, own bool) *contact {
+	k := r.find(name, bare)
+	if k != nil && (k.own || !own) {
+		return k
+	}
+	b := r.byName[name]
+	if b == nil {
+		b = new(book)
+	}
+	switch {
+	case own && len(b.contacts)-b.strangers >= r.cfg.MaxContacts:
+		return nil
+	case !own && b.strangers >= r.cfg.MaxRequests:
+		return nil
+	case k != nil:
+		k.own = true
+		b.strangers--
+		return k
+	}
+	k = &contact{jid: strings.Clone(bare), nameEnd: nameEnd, own: own}
+	if r.bytes+k.bytes() > r.cfg.AllRosterBytes {
+		return nil
+	}
+	if !own {
+		b.strangers++
+	}
+	b.contacts = append(b.contacts, k)
+	r.bytes += k.bytes()
+	r.byName[strings.Clone(name)] = b
+	return k
+}
+
+// change calls edit, and takes it back when there is no room for what it has made of k.
+func (r *rosters) change(k *contact, edit func()) bool {
+	before := *k
+	edit()
+	if r.bytes+k.bytes()-before.bytes() > r.cfg.AllRosterBytes {
+		*k = before
+		return false
+	}
+	r.bytes += k.bytes() - before.bytes()
+	return true
+}
+
+// disown makes k a contact that the account did not choose, and removes it if nothing else is left of it.
+func (r *rosters) disown(name string, k *contact) {
+	k.own = false
+	r.byName[name].strangers++
+	r.tidy(name, k)
+}
+
+// tidy removes a contact that nothing is left of.
+func (r *rosters) tidy(name string, k *contact) {
+	if !k.shown() && k.request == "" {
+		r.remove(name, k)
+	}
+}
+
+func (r *rosters) remove(name string, k *contact) {
+	b := r.byName[name]
+	i := slices.Index(b.contacts, k)
+	b.contacts = slices.Delete(b.contacts, i, i+1)
+	if !k.own {
+		b.strangers--
+	}
+	r.bytes -= k.bytes()
+	if len(b.contacts) == 0 {
+		delete(r.byName, name)
+	}
+}
+
+// roster answers a roster request (RFC 6121, section 2): the contacts of the account, those of the crowd, and, if
 // they are few enough, the names of the accounts file.
-func (s *Service) roster(c *client, e *element, get bool) {
+func (s *Service) roster(c *client, e, query *element, get bool) {
 	if !get {
-		s.refuse(c, e, errNotAllowed)
+		s.rosterSet(c, e, query)
 		return
 	}
 	c.interested = true
@@ -14,22 +170,16 @@ func (s *Service) roster(c *client, e *element, get bool) {
 	joined := c.place == 0 && s.joinCrowd(c)
 	b := s.appendResult(s.buf[:0], c, e)
 	b = append(b, "><query xmlns='"+nsRoster+"'>"...)
-	fixed := s.hasFixedRoster()
-	if fixed {
-		for _, name := range s.cfg.Accounts.names {
-			if name != c.name() {
-				b = s.appendItem(b, name, "both")
-			}
+	for _, k := range s.rosters.of(c.name()) {
+		if k.shown() {
+			b = s.appendContact(b, c, k)
 		}
 	}
-	if c.place != 0 {
-		for _, d := range s.crowd {
-			if d.sameAccount(c) || s.crowdResource(d.name()) != d || fixed && !d.anonymous {
-				continue
-			}
-			b = s.appendItem(b, d.name(), "both")
+	s.eachImplicit(c, func(name string) {
+		if k := s.rosters.find(c.name(), name+"@"+s.domain); k == nil || !k.shown() {
+			b = s.appendImplicit(b, name, "both")
 		}
-	}
+	})
 	b = append(b, "</query></iq>"...)
 	s.buf = b
 	c.out.Send(b)
@@ -38,12 +188,173 @@ func (s *Service) roster(c *client, e *element, get bool) {
 	}
 }
 
+// eachImplicit calls yield with the names that are in the roster of c without having been put there.
+func (s *Service) eachImplicit(c *client, yield func(name string)) {
+	fixed := s.hasFixedRoster()
+	if fixed {
+		for _, name := range s.cfg.Accounts.names {
+			if name != c.name() {
+				yield(name)
+			}
+		}
+	}
+	if c.place == 0 {
+		return
+	}
+	for _, d := range s.crowd {
+		if d.sameAccount(c) || s.crowdResource(d.name()) != d || fixed && !d.anonymous {
+			continue
+		}
+		yield(d.name())
+	}
+}
+
+// isImplicit reports whether c and the account of that name are subscribed to each other without having asked.
+func (s *Service) isImplicit(c *client, name string) bool {
+	return c.place != 0 && s.crowdResource(name) != nil || s.inFixedRoster(name)
+}
+
 // hasFixedRoster reports whether everyone's roster lists the accounts file.
 func (s *Service) hasFixedRoster() bool {
 	return s.cfg.Accounts != nil && s.cfg.Accounts.Len() <= s.cfg.CrowdUsers
 }
 
-func (s *Service) appendItem(b []byte, name, subscription string) []byte {
+// inFixedRoster reports whether name is in everyone's roster.
+func (s *Service) inFixedRoster(name string) bool {
+	return s.hasFixedRoster() && s.cfg.Accounts.byName[name] != nil
+}
+
+// rosterSet adds, changes or removes one contact (sections 2.3 to 2.5).
+func (s *Service) rosterSet(c *client, e, query *element) {
+	var item element
+	if !query.onlyChild(&item) || !item.is("item", nsRoster) {
+		s.refuse(c, e, errBadRequest)
+		return
+	}
+	bare, nameEnd, ok := s.bareContact(item.attribute("jid"))
+	switch {
+	case !ok:
+		s.refuse(c, e, errBadRequest)
+		return
+	case bare == c.bare():
+		s.refuse(c, e, errNotAllowed)
+		return
+	case string(item.attribute("subscription")) == "remove":
+		s.rosterRemove(c, e, bare, nameEnd)
+		return
+	}
+	label := string(appendUnescaped(nil, item.attribute("name")))
+	groups, ok := readGroups(&item)
+	if !ok || len(label) > maxLabelBytes {
+		s.refuse(c, e, errNotAcceptable)
+		return
+	}
+	before := s.rosters.find(c.name(), bare)
+	isNew := before == nil || !before.own
+	k := s.rosters.meet(c.name(), bare, nameEnd, true)
+	if k == nil || !s.rosters.change(k, func() { k.label, k.groups = label, groups }) {
+		if k != nil && isNew {
+			s.rosters.disown(c.name(), k)
+		}
+		s.refuse(c, e, errResourceConstraint)
+		return
+	}
+	s.answer(c, e, nil)
+	s.push(c.name(), k)
+}
+
+// bareContact is the contact that an item names: a bare JID, in canonical form.
+func (s *Service) bareContact(raw []byte) (bare string, nameEnd int, ok bool) {
+	a, ok := s.hosts.parse(raw)
+	switch {
+	case !ok || len(raw) == 0 || a.resource != nil:
+		return "", 0, false
+	case a.ours && a.local != nil:
+		return string(a.local) + "@" + s.domain, len(a.local), true
+	}
+	j, err := jid.Parse(string(appendUnescaped(nil, raw)))
+	return j.Bare().String(), 0, err == nil
+}
+
+// readGroups reads the groups of an item; false when they are too many, too long, empty, or one is there twice.
+func readGroups(item *element) (groups []string, ok bool) {
+	var child element
+	for i := 0; ; {
+		next, more := item.child(&child, i)
+		if !more {
+			return groups, true
+		}
+		i = next
+		if !child.is("group", nsRoster) {
+			continue
+		}
+		group := string(child.appendText(nil))
+		if group == "" || len(group) > maxGroupBytes || len(groups) >= maxGroups || slices.Contains(groups, group) {
+			return nil, false
+		}
+		groups = append(groups, group)
+	}
+}
+
+// rosterRemove removes a contact and its subscriptions (section 2.5). A contact that the crowd puts there comes back
+// with the next log-in.
+func (s *Service) rosterRemove(c *client, e *element, bare string, nameEnd int) {
+	k := s.rosters.find(c.name(), bare)
+	switch {
+	case k != nil && k.shown():
+	case nameEnd > 0 && s.isImplicit(c, bare[:nameEnd]):
+		s.answer(c, e, nil)
+		s.pushRemoval(c.name(), bare)
+		return
+	default:
+		s.refuse(c, e, errItemNotFound)
+		return
+	}
+	s.answer(c, e, nil)
+	s.sever(c.name(), k)
+	if k.own { // or else tidied by now
+		s.rosters.disown(c.name(), k)
+	}
+	s.pushRemoval(c.name(), bare)
+}
+
+// appendContact appends the item of k as c is to see it.
+func (s *Service) appendContact(b []byte, c *client, k *contact) []byte {
+	both := k.nameEnd > 0 && s.isImplicit(c, k.name())
+	subscription := "none"
+	switch {
+	case k.to && k.from || both:
+		subscription = "both"
+	case k.to:
+		subscription = "to"
+	case k.from:
+		subscription = "from"
+	}
+	b = append(b, "<item jid='"...)
+	b = appendEscaped(b, k.jid)
+	if k.label != "" {
+		b = append(b, "' name='"...)
+		b = appendEscaped(b, k.label)
+	}
+	b = append(b, "' subscription='"...)
+	b = append(b, subscription...)
+	if k.asked && !both {
+		b = append(b, "' ask='subscribe"...)
+	}
+	if len(k.groups) == 0 {
+		return append(b, "'/>"...)
+	}
+	b = append(b, "'>"...)
+	for _, g := range k.groups {
+		b = append(b, "<group>"...)
+		b = appendEscaped(b, g)
+		b = append(b, "</group>"...)
+	}
+	return append(b, "</item>"...)
+}
+
+// appendImplicit appends the item of an account that is in a roster without having been put there.
+func (s *Service) appendImplicit(b []byte, name, subscription string) []byte {
 	b = append(b, "<item jid='"...)
 	b = appendEscaped(b, name)
 	b = append(b, '@')
@@ -55,8 +366,31 @@ func (s *Service) appendItem(b []byte, name, subscription string) []byte {
 	return append(b, "'/>"...)
 }
 
-// pushItem tells the crowd that the account of c has come ("both") or is gone for good ("remove").
-func (s *Service) pushItem(c *client, subscription string) {
+// push tells the resources of an account how contact k stands now (section 2.1.6), if it is to be seen.
+func (s *Service) push(name string, k *contact) {
+	for d := s.online[name]; d != nil && k.shown(); d = d.next {
+		if d.interested {
+			s.pushTo(d, func(b []byte) []byte { return s.appendContact(b, d, k) })
+		}
+	}
+}
+
+// pushRemoval tells the resources of an account that a contact is gone.
+func (s *Service) pushRemoval(name, bare string) {
+	for d := s.online[name]; d != nil; d = d.next {
+		if d.interested {
+			s.pushTo(d, func(b []byte) []byte {
+				b = append(b, "<item jid='"...)
+				return append(appendEscaped(b, bare), "' subscription='remove'/>"...)
+			})
+		}
+	}
+}
+
+// pushCrowd tells the crowd that the account of c has come ("both") or is gone for good ("remove"). Presence goes out
+// in a later body, because Converse.js makes the contact of a push only after it has read the whole body. Presence in
+// the same body makes its handler throw, and Strophe.js then removes the handler: all contacts stay offline.
+func (s *Service) pushCrowd(c *client, subscription string) {
 	if c.place == 0 || s.hasFixedRoster() && !c.anonymous {
 		return
 	}
@@ -64,15 +398,24 @@ func (s *Service) pushItem(c *client, subscription string) {
 		if !d.interested || d.sameAccount(c) {
 			continue
 		}
-		s.pushes++
-		b := append(s.buf[:0], "<iq xmlns='"+nsClient+"' type='set' id='push-"...)
-		b = strconv.AppendUint(b, s.pushes, 10)
-		b = append(b, "' to='"...)
-		b = appendEscaped(b, d.jid)
-		b = append(b, "'><query xmlns='"+nsRoster+"'>"...)
-		b = s.appendItem(b, c.name(), subscription)
-		b = append(b, "</query></iq>"...)
-		s.buf = b
-		d.out.Send(b)
+		s.pushTo(d, func(b []byte) []byte {
+			if k := s.rosters.find(d.name(), c.bare()); k != nil && k.shown() && subscription != "remove" {
+				return s.appendContact(b, d, k)
+			}
+			return s.appendImplicit(b, c.name(), subscription)
+		})
+		d.out.EndBody()
 	}
+}
+
+func (s *Service) pushTo(d *client, appendItem func([]byte) []byte) {
+	s.pushes++
+	b := append(s.buf[:0], "<iq xmlns='"+nsClient+"' type='set' id='push-"...)
+	b = strconv.AppendUint(b, s.pushes, 10)
+	b = append(b, "' to='"...)
+	b = appendEscaped(b, d.jid)
+	b = append(b, "'><query xmlns='"+nsRoster+"'>"...)
+	b = appendItem(b)
+	s.buf = append(b, "</query></iq>"...)
+	d.out.Send(s.buf)
 }

@@ -26,6 +26,8 @@ func (f *fakeStream) Send(p []byte) {
 	}
 }
 
+func (f *fakeStream) EndBody() {}
+
 func (f *fakeStream) Terminate(c bosh.Condition, p []byte) {
 	if f.ended {
 		return
@@ -143,11 +145,13 @@ func (w *world) close(p *peer) {
 // TestDialogues plays testdata/*.txt. A line is one of:
 //
 //	# a remark
-//	config crowd=N | accounts=name:password,... | anonymous | resources=N | attempts=N | mailbox=N | users=N
+//	config crowd=N | accounts=name:password,... | anonymous | resources=N | attempts=N | mailbox=N | users=N |
+//	       contacts=N | requests=N | rooms=N | occupants=N | joined=N
 //	open NAME                  opens a stream and reads the features
 //	login NAME USER/RESOURCE   logs in by PLAIN and binds; "login NAME -" logs in anonymously
 //	restart NAME               a new stream
 //	close NAME                 the session ends; what NAME has not read was not delivered
+//	hangup NAME                its client is away; comeback NAME: it is back
 //	NAME > STANZA              NAME sends it
 //	NAME < PAYLOAD             NAME gets it, and "…" stands for any text
 //	NAME ! CONDITION           the session was ended by the server with that binding condition
@@ -228,6 +232,10 @@ func (w *world) play(words []string) string {
 		w.s.restart(p.c)
 	case "close":
 		w.close(p)
+	case "hangup":
+		w.s.hangUp(p.c)
+	case "comeback":
+		w.s.comeBack(p.c)
 	case "skip":
 		p.sent = nil
 	case ">":
@@ -295,6 +303,16 @@ func configure(t *testing.T, cfg *Config, settings []string) {
 			cfg.MailboxMessages = n
 		case "users":
 			cfg.MaxUsers = n
+		case "contacts":
+			cfg.MaxContacts = n
+		case "requests":
+			cfg.MaxRequests = n
+		case "rooms":
+			cfg.MaxRooms = n
+		case "occupants":
+			cfg.MaxOccupants = n
+		case "joined":
+			cfg.MaxJoined = n
 		default:
 			t.Fatalf("setting %q is not known", key)
 		}

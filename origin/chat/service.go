@@ -18,6 +18,8 @@ type Service struct {
 	online    map[string]*client // by name: the first resource of each account
 	crowd     []*client
 	mailboxes mailboxes
+	rosters   rosters
+	rooms     rooms
 	presences interner
 	stats     Stats
 
@@ -58,6 +60,8 @@ func New(cfg Config) *Service {
 	s.domain = s.hosts[0]
 	s.login.init(&s.cfg)
 	s.mailboxes.init(&s.cfg)
+	s.rosters.init(&s.cfg)
+	s.rooms.init()
 	s.features = s.login.features()
 	s.boundFeatures = []byte("<stream:features xmlns:stream='" + nsStream + "'><bind xmlns='" + nsBind + "'/>" +
 		"<session xmlns='" + nsSession + "'><optional/></session></stream:features>")
@@ -98,6 +102,12 @@ func (s *Service) Closed(session *bosh.Session) {
 	s.closed(session.Data.(*client))
 	session.Data = nil
 }
+
+// Away has others see the session as gone, while it waits for its client.
+func (s *Service) Away(session *bosh.Session) { s.hangUp(session.Data.(*client)) }
+
+// Back has them see it again.
+func (s *Service) Back(session *bosh.Session) { s.comeBack(session.Data.(*client)) }
 
 func (s *Service) open(out stream, to string) (*client, bosh.Condition) {
 	switch {
@@ -201,6 +211,9 @@ func (s *Service) leave(c *client) {
 	}
 	if c.anonymous && c.state != stateEnded {
 		s.mailboxes.take(c.jid[:c.nameEnd]) // nobody will ever ask for it
+		if s.online[c.name()] == nil {
+			s.forgetContacts(c.name())
+		}
 	}
 	c.state = stateEnded
 	c.rare = nil

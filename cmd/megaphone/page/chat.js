@@ -180,7 +180,10 @@ $('people').addEventListener('keydown', (event) => {
   event.target.closest('li')[step]?.firstElementChild.focus();
 });
 addEventListener('hashchange', renderTalk);
-addEventListener('pagehide', () => { if (me) save(me, tab); });
+addEventListener('pagehide', () => {
+  if (me) save(me, tab);
+  session.pause();
+});
 document.addEventListener('visibilitychange', () => {
   if (document.hidden || !current()) return;
   current().unread = 0;
