@@ -2,15 +2,15 @@
 %%% The engine reads the rest, and says what is wrong with it.
 -module(mod_megaphone_body).
 
--export([session/1, is_terminate/1]).
+-export([session/1, sid/1, is_terminate/1]).
 
 %% Of 2^53 - 1 (XEP-0124 section 14.1).
 -define(MAX_RID_DIGITS, 16).
 
-%% What the request says of its session; none: it has none yet, or the tag is odd.
--spec session(binary()) -> {Sid :: binary(), Rid :: non_neg_integer()} | none.
+%% What the request says of its session: its id and its own number. none: it does not say, or the tag is odd.
+-spec session(binary()) -> {Sid :: binary() | none, Rid :: non_neg_integer() | none}.
 session(Body) ->
-    session(attributes(Body), undefined, undefined).
+    session(attributes(Body), none, none).
 
 session(_, Sid, Rid) when is_binary(Sid), is_integer(Rid) -> {Sid, Rid};
 session(Rest, Sid, Rid) ->
@@ -18,11 +18,17 @@ session(Rest, Sid, Rid) ->
         {<<"sid">>, Value, More} -> session(More, Value, Rid);
         {<<"rid">>, Value, More} when byte_size(Value) =< ?MAX_RID_DIGITS ->
             try session(More, Sid, binary_to_integer(Value))
-            catch error:badarg -> none
+            catch error:badarg -> {none, none}
             end;
         {_, _, More} -> session(More, Sid, Rid);
-        none -> none
+        none -> {Sid, Rid}
     end.
+
+%% The id of the session that a reply has opened.
+-spec sid(binary()) -> binary() | none.
+sid(Body) ->
+    {Sid, _} = session(Body),
+    Sid.
 
 %% Whether a reply ends its session.
 -spec is_terminate(binary()) -> boolean().

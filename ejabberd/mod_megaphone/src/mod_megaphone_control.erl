@@ -8,7 +8,8 @@
 -type id() :: mod_megaphone_codec:id().
 
 -type line() :: {hello, mod_megaphone_codec:hello()} | welcome | {gone, [id()]} | {release, [id()] | all} |
-                {ping, Token :: binary()} | pong | drain | {error, Text :: binary()} | {unknown, Verb :: binary()}.
+                {ping, Token :: binary()} |
+                {pong, Token :: binary() | undefined} | drain | {error, Text :: binary()} | {unknown, Verb :: binary()}.
 
 -define(MAX_TOKEN_BYTES, 64).
 
@@ -40,7 +41,7 @@ line(<<"release">>, <<"all">>) -> {release, all};
 line(<<"release">>, Args) -> ids(release, Args, []);
 line(<<"ping">>, Token) when is_binary(Token), byte_size(Token) =< ?MAX_TOKEN_BYTES -> {ping, Token};
 line(<<"ping">>, _) -> error;
-line(<<"pong">>, _) -> pong;
+line(<<"pong">>, Token) -> {pong, Token};
 line(<<"drain">>, _) -> drain;
 line(<<"welcome">>, _) -> welcome;
 line(<<"error">>, undefined) -> {error, <<"(no reason given)">>};

@@ -13,7 +13,7 @@
 -module(mod_megaphone_link).
 -behaviour(gen_server).
 
--export([start/3, start_link/3, accept/1, info/1, drain/1]).
+-export([start/3, start_link/3, accept/1, info/1, drain/1, follow/3]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
 
 -include("logger.hrl").
@@ -36,6 +36,7 @@
          need = 1 :: pos_integer(),             % as many bytes of it make more possible
          live = mod_megaphone_live:new() :: mod_megaphone_live:live(),
          outbox :: mod_megaphone_outbox:outbox(),
+         fence = mod_megaphone_fence:new() :: mod_megaphone_fence:fence(),
          reading = false :: boolean(),          % the socket is armed
          pinged = false :: boolean(),           % since something came
          heard_at = 0 :: integer(),             % something came: ms of monotonic time
@@ -81,6 +82,22 @@ info(Pid) ->
 -spec drain(pid()) -> ok.
 drain(Pid) ->
     gen_server:cast(Pid, drain).
+
+%%% For request processes
+
+%% Returns when the reply of process Pid, a request of this node, is on its way to its client before whatever is sent at
+%% Own from now on; or after Patience ms.
+-spec follow({pid(), mod_megaphone_order:place()}, Own :: mod_megaphone_order:place(), Patience :: pos_integer()) -> ok.
+follow({Pid, {Link, Id}}, {Own, _}, Patience) ->
+    Monitor = monitor(process, Link),
+    Link ! {follow, Id, Pid, {self(), Monitor}, Link =/= Own},
+    receive
+        {Monitor, passed} -> ok;
+        {'DOWN', Monitor, process, Link, _} -> ok
+    after Patience -> mod_megaphone_stats:add(overtaken, 1)
+    end,
+    demonitor(Monitor, [flush]),
+    ok.
 
 %%% gen_server
 
@@ -137,6 +154,9 @@ take_message({tcp, Socket, Bytes}, #state{socket = Socket, outbox = Outbox} = St
                                   bytes_in = State#state.bytes_in + N, outbox = mod_megaphone_outbox:flush(Outbox)});
 take_message({'EXIT', Pid, {reply, Id, Status, Body}}, State) ->
     next(reply_to(Id, Pid, Status, Body, State));
+take_message({follow, Id, Pid, Follower, Elsewhere}, #state{live = Live, fence = Fence} = State) ->
+    Waits = mod_megaphone_live:has(Id, Pid, Live),
+    next(fenced(mod_megaphone_fence:follow(Follower, Elsewhere, Id, Waits, Fence), State));
 take_message({wrote, N}, #state{outbox = Outbox} = State) ->
     maybe_read_on(State#state{outbox = mod_megaphone_outbox:wrote(N, Outbox), moved_at = now_ms()});
 take_message({written, ok}, #state{outbox = Outbox} = State) ->
@@ -256,7 +276,7 @@ take_line({gone, Ids}, State) -> lists:foldl(fun gone/2, State, Ids);
 take_line({release, all}, State) -> State;
 take_line({release, Ids}, State) -> lists:foldl(fun release/2, State, Ids);
 take_line({ping, Token}, State) -> control([<<"pong ">>, Token, $\n], State);
-take_line(pong, State) -> State;         % something came: that is all it means
+take_line({pong, Token}, #state{fence = Fence} = State) -> fenced(mod_megaphone_fence:pong(Token, Fence), State);
 take_line(drain, State) -> State;        % the edge opens no new sessions: nothing to do
 take_line({unknown, Verb}, #state{name = Name} = State) ->
     mod_megaphone_stats:add(unknown_verbs, 1),
@@ -283,7 +303,7 @@ gone(Id, #state{live = Live} = State) ->
     case mod_megaphone_live:gone(Id, Live) of
         {ok, Rest} ->
             mod_megaphone_stats:add(gone, 1),
-            State#state{live = Rest};
+            fenced(mod_megaphone_fence:answered(Id, <<>>, State#state.fence), State#state{live = Rest});
         error ->
             stale_id(State)
     end.
@@ -305,14 +325,24 @@ reply_to(Id, Pid, Status, Body, #state{live = Live, edge_max = Max} = State) ->
     case mod_megaphone_live:take(Id, Pid, Live) of
         {ok, Rest} when byte_size(Body) + ?STATUS_BYTES =< Max ->
             mod_megaphone_stats:add(replies, 1),
-            append(mod_megaphone_codec:reply(Id, Status, Body), State#state{live = Rest});
+            answered(Id, Body, append(mod_megaphone_codec:reply(Id, Status, Body), State#state{live = Rest}));
         {ok, Rest} ->
             mod_megaphone_stats:add(too_large, 1),
-            append(mod_megaphone_codec:reply(Id, 500, <<>>), State#state{live = Rest});
+            answered(Id, <<>>, append(mod_megaphone_codec:reply(Id, 500, <<>>), State#state{live = Rest}));
         error ->
             mod_megaphone_stats:add(stale_replies, 1),
             State
     end.
+
+%% Those that follow the reply to Id, which is in the batch now, may go on, or wait for a fence.
+answered(Id, Body, #state{fence = Fence} = State) ->
+    fenced(mod_megaphone_fence:answered(Id, Body, Fence), State).
+
+fenced({pass, Fence}, State) ->
+    State#state{fence = Fence};
+fenced({ping, Token, Fence}, State) ->
+    mod_megaphone_stats:add(fences, 1),
+    control([<<"ping ">>, Token, $\n], State#state{fence = Fence}).
 
 %% The writer ends when it has written our last words. A request process that ends without an answer was killed.
 exited(Pid, Reason, #state{live = Live, outbox = Outbox} = State) ->
@@ -384,6 +414,7 @@ close(Fault, #state{live = Live} = State) ->
                Reason -> control([<<"error ">>, Reason, $\n], State)
            end,
     read_on(Said#state{stage = closing, fault = Fault, rest = <<>>, live = mod_megaphone_live:kill_all(Live),
+                       fence = mod_megaphone_fence:open(Said#state.fence),
                        outbox = mod_megaphone_outbox:close(Said#state.outbox)}).
 
 %% A link that was closing already ends for the reason that it had for that.

@@ -5,7 +5,7 @@
 %%% to read the request is most of what it would otherwise keep for all the time that it waits.
 -module(mod_megaphone_live).
 
--export([new/0, size/1, is_live/2, add/3, take/3, find/2, gone/2, kill_all/1, sweep/1]).
+-export([new/0, size/1, is_live/2, add/3, take/3, has/3, find/2, gone/2, kill_all/1, sweep/1]).
 
 -export_type([live/0]).
 
@@ -40,6 +40,14 @@ take(Id, Pid, #live{pids = Pids} = Live) ->
     case Pids of
         #{Id := Pid} -> {ok, Live#live{pids = maps:remove(Id, Pids)}};
         _ -> error
+    end.
+
+%% Whether id Id is Pid's.
+-spec has(id(), pid(), live()) -> boolean().
+has(Id, Pid, #live{pids = Pids}) ->
+    case Pids of
+        #{Id := Pid} -> true;
+        _ -> false
     end.
 
 %% The id that Pid has. It looks at all of them: for accidents only.

@@ -1,27 +1,39 @@
-%%% Hands the requests of a session to the engine in the order of their rids.
+%%% Keeps the order of a session's requests, and of the replies to them.
 %%%
-%%% A client with two sockets may send rid r+1 on one and r+2 on the other at the same moment. They may come over two
-%%% links, and each has a process of its own, so that r+2 may be first. ejabberd_bosh keeps it then, but forgets it when
-%%% r+1 has nothing to answer: the session stalls until somebody else has a stanza for it.
+%%% Requests: a client with two sockets may send rid r+1 on one and r+2 on the other at the same moment. They may come
+%%% over two links, and each has a process of its own, so that r+2 may be first. ejabberd_bosh keeps it then, but forgets
+%%% it when r+1 has nothing to answer: the session stalls until there is another stanza for it. A table has, for each
+%%% session, the last rid that was handed over, and the process that did it. A request whose predecessor is missing there
+%%% waits for it, for a short time only: it may never come. The first entry is that of the session's creation, so the
+%%% first pair is kept in order as well. Two sessions whose keys are the same, one pair in 2^32, cost each other that
+%%% time now and then, and nothing else.
 %%%
-%%% A table has, for each session, the last rid that was handed over, and the process that did it. A request whose
-%%% predecessor is missing there waits for it, for a short time only: it may never come. Nothing else ever waits. Two
-%%% sessions whose keys are the same, one pair in 2^32, cost each other that time now and then, and nothing else.
+%%% Replies: the client reads them as they arrive, on whichever socket. So a reply follows that to the request before:
+%%% it waits until the link of that one has sent it and, where that is another link, until the edge has handled it
+%%% (mod_megaphone_link:follow/3). A request that was held for longer than that wait may last follows nothing: its
+%%% predecessor was answered when it came, because ejabberd holds one request a session.
 %%%
 %%% An entry ends with its session: with the reply that says so, or when nothing came for longer than any session lives.
 -module(mod_megaphone_order).
 -behaviour(gen_server).
 
--export([start_link/0, enter/1, leave/2, sweep/1]).
+-export([start_link/0, enter/2, leave/2, sweep/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--export_type([key/0]).
+-export_type([place/0, turn/0]).
 
--opaque key() :: 0..16#ffffffff | none.
+%% Where a request is answered. Its id is live on that link.
+-type place() :: {Link :: pid(), mod_megaphone_codec:id()}.
+
+%% What a request process takes from enter to leave.
+-opaque turn() :: none | {creation, Rid :: non_neg_integer()} | #{key := 0..16#ffffffff, own := place(), since := integer(),
+                                                                 before := none | {pid(), place()}}.
 
 %% A predecessor that is on its way comes in a few milliseconds; on a busy machine it takes tens.
 -define(PATIENCE_MS, 200).
 -define(PAUSE_MS, 1).
+%% How long a reply waits for the one before to leave: an edge that takes longer to answer a ping stands still.
+-define(FOLLOW_MS, 1000).
 %% The longest that ejabberd_bosh lets a session be without a request is `wait`, 300 s at most, and then the inactivity
 %% or the pause, 120 s unless configured.
 -define(MAX_AGE_MINUTES, 10).
@@ -34,50 +46,69 @@ start_link() ->
 
 %% Returns when it is the request's turn. The caller is the process that hands it over: it waits for nothing before it
 %% has done so.
--spec enter(Body :: binary()) -> key().
-enter(Body) ->
+-spec enter(Body :: binary(), place()) -> turn().
+enter(Body, Own) ->
     case mod_megaphone_body:session(Body) of
+        {none, none} -> none;
+        {none, Rid} -> {creation, Rid};
+        {_, none} -> none;
         {Sid, Rid} ->
-            Key = erlang:phash2(Sid, 16#100000000),
-            try enter(Key, Rid, ?PATIENCE_MS)
+            Key = key(Sid),
+            try enter(Key, Rid, Own, ?PATIENCE_MS) of
+                Before -> #{key => Key, own => Own, before => Before, since => now_ms()}
             catch error:badarg -> none      % no table
-            end;
-        none -> none
+            end
     end.
 
-enter(Key, Rid, Left) ->
+key(Sid) -> erlang:phash2(Sid, 16#100000000).
+
+now_ms() -> erlang:monotonic_time(millisecond).
+
+enter(Key, Rid, Own, Left) ->
     case ets:lookup(?MODULE, Key) of
-        [{_, Last, _, _}] when Rid =:= Last + 2, Left > 0 -> again(Key, Rid, Left);
-        [{_, Last, Pid, _}] when Rid =:= Last + 1, Left > 0 ->
+        [{_, Last, _, _, _}] when Rid =:= Last + 2, Left > 0 -> again(Key, Rid, Own, Left);
+        [{_, Last, Pid, _, Place}] when Rid =:= Last + 1, Left > 0 ->
             case handed_over(Pid) of
-                true -> go(Key, Rid);
-                false -> again(Key, Rid, Left)
+                true when Pid =:= none -> go(Key, Rid, Own, none);
+                true -> go(Key, Rid, Own, {Pid, Place});
+                false -> again(Key, Rid, Own, Left)
             end;
-        [{_, Last, _, _}] when Rid =< Last, Last - Rid < 2 -> Key;     % sent again
-        _ -> go(Key, Rid)
+        [{_, Last, _, _, _}] when Rid < Last, Last - Rid < 2 -> none;     % sent again, and its successor is here
+        _ -> go(Key, Rid, Own, none)
     end.
 
-again(Key, Rid, Left) ->
-    receive after ?PAUSE_MS -> enter(Key, Rid, Left - ?PAUSE_MS) end.
+again(Key, Rid, Own, Left) ->
+    receive after ?PAUSE_MS -> enter(Key, Rid, Own, Left - ?PAUSE_MS) end.
 
-go(Key, Rid) ->
-    true = ets:insert(?MODULE, {Key, Rid, self(), erlang:monotonic_time(second) div 60}),
-    Key.
+go(Key, Rid, Own, Before) ->
+    true = ets:insert(?MODULE, {Key, Rid, self(), minute(), Own}),
+    Before.
+
+minute() -> erlang:monotonic_time(second) div 60.
 
 %% A process that has handed its request over waits for the answer, or has had it.
+handed_over(none) -> true;               % of a creation, which has been answered
 handed_over(Pid) ->
     case process_info(Pid, status) of
         undefined -> true;
         {status, Status} -> Status =:= waiting
     end.
 
-%% The request has been answered with Reply: that may have been its session's last.
--spec leave(key(), Reply :: {Status :: 200..599, Body :: binary()}) -> ok.
+%% The request has been answered with Reply, which may be its session's first or last. Returns when the reply may leave.
+-spec leave(turn(), Reply :: {Status :: 200..599, Body :: binary()}) -> ok.
 leave(none, _) ->
     ok;
-leave(Key, {Status, Body}) ->
+leave({creation, Rid}, {Status, Body}) ->
+    case Status =:= 200 andalso mod_megaphone_body:sid(Body) of
+        Sid when is_binary(Sid) -> catch ets:insert_new(?MODULE, {key(Sid), Rid, none, minute(), none}), ok;
+        _ -> ok
+    end;
+leave(#{key := Key, own := Own, before := Before, since := Since}, {Status, Body}) ->
     _ = (Status =/= 200 orelse mod_megaphone_body:is_terminate(Body)) andalso (catch ets:delete(?MODULE, Key)),
-    ok.
+    case Before =/= none andalso now_ms() - Since < ?FOLLOW_MS of
+        true -> mod_megaphone_link:follow(Before, Own, ?FOLLOW_MS);
+        false -> ok
+    end.
 
 %%% gen_server
 
@@ -103,4 +134,4 @@ tick_later() ->
 %% Forgets sessions without a request since before Minute, and says how many.
 -spec sweep(integer()) -> non_neg_integer().
 sweep(Minute) ->
-    ets:select_delete(?MODULE, [{{'_', '_', '_', '$1'}, [{'<', '$1', Minute}], [true]}]).
+    ets:select_delete(?MODULE, [{{'_', '_', '_', '$1', '_'}, [{'<', '$1', Minute}], [true]}]).

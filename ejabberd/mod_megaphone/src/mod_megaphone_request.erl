@@ -5,7 +5,7 @@
 %%% when the link ends it ends as well.
 -module(mod_megaphone_request).
 
--export([start/4, handle/4]).
+-export([start/4, handle/5]).
 
 -include("ejabberd_http.hrl").
 
@@ -20,17 +20,17 @@
 %% are parts of what was read from the socket, which must not stay for as long as the request is held.
 -spec start(mod_megaphone_codec:id(), binary(), binary(), inet:ip_address()) -> {ok, pid()} | error.
 start(Id, Body, Query, Address) ->
-    try {ok, spawn_link(?MODULE, handle, [Id, binary:copy(Body), binary:copy(Query), Address])}
+    try {ok, spawn_link(?MODULE, handle, [self(), Id, binary:copy(Body), binary:copy(Query), Address])}
     catch error:system_limit -> error
     end.
 
 %% @private
--spec handle(mod_megaphone_codec:id(), binary(), binary(), inet:ip_address()) -> no_return().
-handle(Id, Body, Query, Address) ->
+-spec handle(pid(), mod_megaphone_codec:id(), binary(), binary(), inet:ip_address()) -> no_return().
+handle(Link, Id, Body, Query, Address) ->
     show(Body, Query, Address),
-    Key = mod_megaphone_order:enter(Body),
+    Turn = mod_megaphone_order:enter(Body, {Link, Id}),
     {Status, Reply} = Answer = answer(Body, Address),
-    mod_megaphone_order:leave(Key, Answer),
+    mod_megaphone_order:leave(Turn, Answer),
     exit({reply, Id, Status, Reply}).
 
 answer(Body, Address) ->

@@ -9,6 +9,7 @@ order_test_() ->
     [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> register(engine, self()), with_table(Name) end}}}
      || Name <- [the_second_waits_for_the_first, the_second_waits_until_the_first_is_handed_over,
                  of_many_pairs_none_turns, a_predecessor_that_never_comes, what_is_sent_again_waits_for_nothing,
+                 the_first_pair_is_in_order, a_refused_creation_is_not_remembered, beyond_the_window_nothing_waits,
                  sessions_do_not_wait_for_each_other, an_end_is_forgotten, old_sessions_are_forgotten,
                  without_a_table_all_goes_on, what_it_costs]].
 
@@ -32,13 +33,13 @@ the_second_waits_until_the_first_is_handed_over() ->
     Test = self(),
     go(<<"s">>, 1),
     First = spawn_link(fun() ->
-                               _ = mod_megaphone_order:enter(body(<<"s">>, 2)),
+                               _ = mod_megaphone_order:enter(body(<<"s">>, 2), {self(), 1}),
                                Test ! {entered, 2},
                                busy(),
                                receive never -> ok end
                        end),
     receive {entered, 2} -> ok end,
-    spawn_link(fun() -> _ = mod_megaphone_order:enter(body(<<"s">>, 3)), Test ! {entered, 3} end),
+    spawn_link(fun() -> _ = mod_megaphone_order:enter(body(<<"s">>, 3), {self(), 1}), Test ! {entered, 3} end),
     receive {entered, 3} -> error(too_early) after 50 -> ok end,
     First ! rest,
     receive {entered, 3} -> ok end.
@@ -67,12 +68,43 @@ a_predecessor_that_never_comes() ->
 
 what_is_sent_again_waits_for_nothing() ->
     go(<<"s">>, 1),
-    [{_, 1, _, _} = Entry] = ets:tab2list(mod_megaphone_order),
+    [{_, 1, First, _, _}] = ets:tab2list(mod_megaphone_order),
     go(<<"s">>, 1),
-    ?assertEqual([Entry], ets:tab2list(mod_megaphone_order)),
+    ?assertMatch([{_, 1, Second, _, _}] when Second =/= First, ets:tab2list(mod_megaphone_order)),
     go(<<"s">>, 2),
     go(<<"s">>, 1),
-    ?assertMatch([{_, 2, _, _}], ets:tab2list(mod_megaphone_order)).
+    ?assertMatch([{_, 2, _, _, _}], ets:tab2list(mod_megaphone_order)).
+
+%% The creation tells what the first rid is: of the first pair, too, the second waits.
+the_first_pair_is_in_order() ->
+    {A, B} = {test_edge:up([]), test_edge:up([])},
+    test_edge:request(A, 1, <<"<body rid='10' to='localhost' xmlns='x'/>">>),
+    receive {request, Pid, _, _} -> Pid ! {answer, {200, [], <<"<body sid='s' wait='60' xmlns='x'/>">>}} end,
+    {1, _, Next} = test_edge:recv(A),
+    ask(B, 1, <<"s">>, 12),
+    test_edge:await(fun() -> maps:get(live, test_edge:info(B)) =:= 1 end),
+    ask(Next, 2, <<"s">>, 11),
+    ?assertEqual([11, 12], [asked() || _ <- [1, 2]]),
+    test_edge:close(Next),
+    test_edge:close(B).
+
+%% A creation that was refused leaves nothing behind.
+a_refused_creation_is_not_remembered() ->
+    lists:foreach(
+      fun(Answer) ->
+              Edge = test_edge:request(test_edge:up([]), 1, <<"<body rid='10' to='localhost' xmlns='x'/>">>),
+              receive {request, Pid, _, _} -> Pid ! {answer, Answer} end,
+              {1, _, Next} = test_edge:recv(Edge),
+              ?assertEqual({Answer, 0}, {Answer, ets:info(mod_megaphone_order, size)}),
+              test_edge:close(Next)
+      end, [{200, [], <<"<body type='terminate' condition='host-unknown' xmlns='x'/>">>}, {503, [], <<>>},
+            {404, [], <<"<body sid='s'/>">>}]).
+
+%% What is beyond the window is the engine's to refuse, at once.
+beyond_the_window_nothing_waits() ->
+    go(<<"s">>, 1),
+    {Micros, _} = timer:tc(fun() -> go(<<"s">>, 4) end),
+    ?assert(Micros < 100000).
 
 %% A request far ahead is the engine's to refuse, and tells nothing of others.
 sessions_do_not_wait_for_each_other() ->
@@ -96,7 +128,7 @@ an_end_is_forgotten() ->
 
 old_sessions_are_forgotten() ->
     go(<<"s">>, 1),
-    [{_, _, _, Minute}] = ets:tab2list(mod_megaphone_order),
+    [{_, _, _, Minute, _}] = ets:tab2list(mod_megaphone_order),
     ?assertEqual(0, mod_megaphone_order:sweep(Minute)),
     ?assertEqual(1, mod_megaphone_order:sweep(Minute + 1)),
     mod_megaphone_order ! tick,
@@ -116,19 +148,18 @@ what_it_costs() ->
     Before = ets:info(mod_megaphone_order, memory),
     Test = self(),
     spawn_link(fun() ->
-                       _ = [mod_megaphone_order:enter(Body) || Body <- Bodies],
-                       Test ! entered,
+                       Test ! {entered, [mod_megaphone_order:enter(Body, {self(), 1}) || Body <- Bodies]},
                        receive never -> ok end
                end),
-    receive entered -> ok end,
+    Turns = receive {entered, All} -> All end,
     Bytes = (ets:info(mod_megaphone_order, memory) - Before) * erlang:system_info(wordsize) / N,
     Next = [body(integer_to_binary(1000000000000000000000 + I), 1573741821) || I <- lists:seq(1, N)],
-    {Micros, Keys} = timer:tc(fun() -> [mod_megaphone_order:enter(Body) || Body <- Next] end),
-    {Leave, _} = timer:tc(fun() -> [mod_megaphone_order:leave(K, {200, <<"<body xmlns='x'/>">>}) || K <- Keys] end),
+    {Micros, _} = timer:tc(fun() -> [mod_megaphone_order:enter(Body, {self(), 1}) || Body <- Next] end),
+    {Leave, _} = timer:tc(fun() -> [mod_megaphone_order:leave(K, {200, <<"<body xmlns='x'/>">>}) || K <- Turns] end),
     {Sweep, N} = timer:tc(fun() -> mod_megaphone_order:sweep(1 bsl 50) end),
     io:format(user, "~norder: ~.1f bytes a session; ~.2f us a request, ~.2f us a reply; ~.2f us a session swept~n",
               [Bytes, Micros / N, Leave / N, Sweep / N]),
-    ?assert(Bytes =< 120).
+    ?assert(Bytes =< 130).
 
 %%% Bodies that are read, and those that are not
 
@@ -139,13 +170,14 @@ sessions_test() ->
                           {<<"a'b">>, 9007199254740991}},
                          {<<"<body xsid='1' rid='1' sidx='2' sid='3'/>">>, {<<"3">>, 1}},
                          {<<"<body x='sid=' y=\" rid='1'\" sid='2' rid='3'/>">>, {<<"2">>, 3}},
-                         {<<"<body rid='1' to='a'/>">>, none},
-                         {<<"<body sid='1'/>">>, none},
-                         {<<"<body sid='1'><a rid='2'/></body>">>, none},
-                         {<<"<body sid='1' rid='x'/>">>, none},
-                         {<<"<body sid='1' rid='10000000000000000'/>">>, none},
-                         {<<"<body sid='1' rid='2">>, none},
-                         {<<"<body sid">>, none}, {<<"<body">>, none}, {<<"<bod">>, none}, {<<>>, none}]].
+                         {<<"<body rid='1' to='a'/>">>, {none, 1}},
+                         {<<"<body sid='1'/>">>, {<<"1">>, none}},
+                         {<<"<body sid='1'><a rid='2'/></body>">>, {<<"1">>, none}},
+                         {<<"<body sid='1' rid='x'/>">>, {none, none}},
+                         {<<"<body sid='1' rid='10000000000000000'/>">>, {<<"1">>, none}},
+                         {<<"<body sid='1' rid='2">>, {<<"1">>, none}},
+                         {<<"<body sid">>, {none, none}}, {<<"<body">>, {none, none}},
+                         {<<"<bod">>, {none, none}}, {<<>>, {none, none}}]].
 
 %%% Helpers
 
@@ -162,5 +194,5 @@ asked() ->
 
 %% A request that is handed over and answered at once.
 go(Sid, Rid) ->
-    {Pid, Monitor} = spawn_monitor(fun() -> mod_megaphone_order:enter(body(Sid, Rid)) end),
+    {Pid, Monitor} = spawn_monitor(fun() -> mod_megaphone_order:enter(body(Sid, Rid), {self(), 1}) end),
     receive {'DOWN', Monitor, process, Pid, normal} -> ok end.

@@ -3,7 +3,7 @@
 
 -export([dial/1, up/1, up/2, hello/1, send/2, control/2, request/3, recv/1, recv_control/1, closed/1, skip_to/2]).
 -export([close/1, mac/5, pid/1]).
--export([info/1, await/1, frame/2]).
+-export([info/1, await/1, frame/2, poll/1]).
 
 -record(edge, {socket, pid, buffer = <<>>}).
 
@@ -53,6 +53,17 @@ recv(#edge{socket = Socket, buffer = Buffer} = Edge) ->
             case gen_tcp:recv(Socket, 0, ?PATIENCE) of
                 {ok, Bytes} -> recv(Edge#edge{buffer = <<Buffer/binary, Bytes/binary>>});
                 {error, Reason} when Buffer =:= <<>>, Reason =/= timeout -> closed
+            end
+    end.
+
+%% The next frame if it is here.
+poll(#edge{socket = Socket, buffer = Buffer} = Edge) ->
+    case mod_megaphone_codec:parse_frame(Buffer, 16777216) of
+        {ok, Id, Contents, Rest} -> {Id, Contents, Edge#edge{buffer = Rest}};
+        {more, _} ->
+            case gen_tcp:recv(Socket, 0, 0) of
+                {ok, Bytes} -> poll(Edge#edge{buffer = <<Buffer/binary, Bytes/binary>>});
+                {error, timeout} -> none
             end
     end.
 

@@ -1,0 +1,81 @@
+%%% What replies elsewhere wait for on one link: that an earlier reply of their session is in the link's batch, and that
+%%% the edge has handled it.
+%%%
+%%% The edge handles the frames of a link in order, so the pong to a ping tells that all replies before it have been
+%%% written to their clients' connections (PROTOCOL.md, "Order"). One such ping is under way at a time: who comes
+%%% meanwhile waits for the next one, which all of them share.
+-module(mod_megaphone_fence).
+
+-export([new/0, follow/5, answered/3, pong/2, open/1]).
+
+-export_type([fence/0, follower/0]).
+
+-type id() :: mod_megaphone_codec:id().
+
+%% Gets {Ref, passed}.
+-type follower() :: {pid(), Ref :: reference()}.
+
+-record(fence,
+        {replies = #{} :: #{id() => [{follower(), Elsewhere :: boolean()}]},    % which wait for the reply to a live id
+         under_way = [] :: [follower()],                                       % which wait for the ping that was sent
+         next = [] :: [follower()]}).                                          % which wait for the one after it
+
+-opaque fence() :: #fence{}.
+
+-define(TOKEN, <<"fence">>).
+
+-type result() :: {pass, fence()} | {ping, Token :: binary(), fence()}.
+
+-spec new() -> fence().
+new() ->
+    #fence{}.
+
+%% Follower is to be told when the reply to Id has left. Waits: it is not in the batch yet. Elsewhere: what follows goes
+%% over another link, so the edge must have handled it.
+-spec follow(follower(), Elsewhere :: boolean(), id(), Waits :: boolean(), fence()) -> result().
+follow(Follower, Elsewhere, Id, true, #fence{replies = Replies} = Fence) ->
+    Others = maps:get(Id, Replies, []),
+    {pass, Fence#fence{replies = Replies#{Id => [{Follower, Elsewhere} | Others]}}};
+follow(Follower, true, _, false, Fence) ->
+    ping([Follower], Fence);
+follow(Follower, false, _, false, Fence) ->
+    pass([Follower]),
+    {pass, Fence}.
+
+%% The reply to Id is in the batch. An empty one may be overtaken: there is nothing in it whose order matters.
+-spec answered(id(), Body :: binary(), fence()) -> result().
+answered(Id, Body, #fence{replies = Replies} = Fence) ->
+    case maps:take(Id, Replies) of
+        {Followers, Rest} ->
+            {Elsewhere, Here} = lists:partition(fun({_, E}) -> E andalso has_payload(Body) end, Followers),
+            pass([F || {F, _} <- Here]),
+            ping([F || {F, _} <- Elsewhere], Fence#fence{replies = Rest});
+        error ->
+            {pass, Fence}
+    end.
+
+has_payload(Body) ->
+    byte_size(Body) >= 2 andalso binary:part(Body, byte_size(Body), -2) =/= <<"/>">>.
+
+%% Other pongs are signs of life, no more.
+-spec pong(Token :: binary() | undefined, fence()) -> result().
+pong(?TOKEN, #fence{under_way = UnderWay, next = Next} = Fence) ->
+    pass(UnderWay),
+    ping(Next, Fence#fence{under_way = [], next = []});
+pong(_, Fence) ->
+    {pass, Fence}.
+
+%% The link ends: nothing waits for it.
+-spec open(fence()) -> fence().
+open(#fence{replies = Replies, under_way = UnderWay, next = Next}) ->
+    pass([F || Followers <- maps:values(Replies), {F, _} <- Followers]),
+    pass(UnderWay),
+    pass(Next),
+    new().
+
+ping([], Fence) -> {pass, Fence};
+ping(Followers, #fence{under_way = []} = Fence) -> {ping, ?TOKEN, Fence#fence{under_way = Followers}};
+ping(Followers, #fence{next = Next} = Fence) -> {pass, Fence#fence{next = Followers ++ Next}}.
+
+pass(Followers) ->
+    lists:foreach(fun({Pid, Ref}) -> Pid ! {Ref, passed} end, Followers).
