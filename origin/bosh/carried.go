@@ -10,9 +10,9 @@ type carried struct {
 	at   uint32 // ms, the low bits of when it was given
 }
 
-// maxFenceMillis is how long payloads wait for those before them to leave: an edge that takes longer to answer a ping
-// stands still, and what else would come in order from it is not known.
-const maxFenceMillis = 1000
+// maxFenceMillis is how long payloads wait for those before them to leave. A starved machine takes seconds to answer a
+// ping; an edge that takes longer stands still, and what would come in order from it is not known.
+const maxFenceMillis = 5_000
 
 // carry notes that payloads go out on p as the reply to request rid.
 func (s *Session) carry(p *peer, rid uint64) {

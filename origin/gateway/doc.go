@@ -39,14 +39,14 @@
 // So a request waits until its predecessor has been sent, and then until there is a sign that the endpoint has read it:
 // its answer, or the empty answer to an older request that was held until then. Without a sign the predecessor has a
 // head start, of 25 ms at least and four times of what the endpoint has lately taken to read a request. A request whose
-// predecessor is missing waits for it, for 200 ms at most; then the endpoint may judge. One that is beyond the
+// predecessor is missing waits for it, for 5 s at most; then the endpoint may judge. One that is beyond the
 // session's window, or the first one that is seen of its session, waits for 10 ms only. The predecessor is known from
 // the session's creation on. A request behind one that could not be sent, or failed, gets 503 as well: the client sends
 // both again. One that was sent again follows the first one as if it were its successor.
 //
-// A reply waits for those to older requests, for 200 ms at most, because a server may have nothing to say to those. It
+// A reply waits for those to older requests, for a second at most, because a server may have nothing to say to those. It
 // does not wait for a request whose client is gone, or has sent it again. Errors wait for nothing. A reply with payload
-// that follows another one on another link waits until that one has left the edge (link.Link.Fence), for a second at
+// that follows another one on another link waits until that one has left the edge (link.Link.Fence), for 5 s at
 // most.
 //
 // A request that is sent again while the first one is held: the endpoint's word goes to the first one, the newer one is

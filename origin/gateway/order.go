@@ -11,14 +11,16 @@ const (
 	headStartFactor    = 4
 	minHeadStartMicros = 25_000
 	maxHeadStartMicros = 100_000
-	// patienceMillis is how long a request waits for its predecessor, and a reply for its predecessor's. A predecessor
-	// on its way comes in a few milliseconds; on a busy machine it takes tens.
-	patienceMillis = 200
+	// patienceMillis is how long a request waits for its predecessor. One on its way comes in a few milliseconds; on a
+	// starved machine it takes seconds. The endpoint would have to wait for it as well.
+	patienceMillis = 5_000
+	// replyPatienceMillis is how long a reply waits for its predecessor's, which may never come.
+	replyPatienceMillis = 1_000
 	// strangerMillis is how long a request waits for older ones when its predecessor is not known, or cannot be any
 	// that is still on its way: it is the first one seen of its session, or beyond the session's window.
 	strangerMillis = 10
 	// fenceMillis is how long a reply waits for one before it to leave the edge.
-	fenceMillis = 1000
+	fenceMillis = 5_000
 	// maxOrdered bounds the requests of a session that wait, or have no reply. Those beyond go as they come; clients
 	// have two, and a few that they have sent again.
 	maxOrdered = 16
@@ -348,8 +350,8 @@ func (o *order) replyNext(s *session) bool {
 		case c.hasty:
 		case fenced:
 			continue
-		case missing && o.now < c.at+patienceMillis:
-			s.at = min(s.at, c.at+patienceMillis)
+		case missing && o.now < c.at+replyPatienceMillis:
+			s.at = min(s.at, c.at+replyPatienceMillis)
 			continue
 		case c.carries && !o.inOrder(s, c):
 			s.at = min(s.at, s.carriedAt+fenceMillis)

@@ -337,7 +337,7 @@ func (w *orderWorld) run(steps int) {
 		case n < 97:
 			w.abandon(false)
 		case n < 98:
-			w.pass(w.rng.Int64N(400))
+			w.pass(w.rng.Int64N(2 * patienceMillis))
 		case w.rng.IntN(10) == 0:
 			w.close()
 		}
@@ -646,14 +646,14 @@ func TestOrderOfReplies(t *testing.T) {
 	for name, play := range map[string]func(r *orderRig, first, second *call){
 		"turned round": func(r *orderRig, first, second *call) {
 			r.answer(second, true)
-			r.pass(patienceMillis - 1)
+			r.pass(replyPatienceMillis - 1)
 			r.want()
 			r.answer(first, false)
 			r.want("reply 101", "reply 102")
 		},
 		"the first one has nothing to say": func(r *orderRig, first, second *call) {
 			r.answer(second, true)
-			r.pass(patienceMillis)
+			r.pass(replyPatienceMillis)
 			r.want("reply 102")
 			r.answer(r.request(1, 103), true)
 			r.want("send 103", "reply 103")

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"megaphone/tests/rig"
@@ -34,12 +35,18 @@ const edgeReactors = 2
 // serveEdge starts an edge in front of origins, given as NAME=HOST:PORT,..., and waits for its links.
 func serveEdge(t testing.TB, nodes int, origins, secretFile string, flags ...string) *rig.Process {
 	t.Helper()
-	args := []string{"edge", "--listen", "127.0.0.1:0", "--origin", origins, "--reactors", "2",
+	return serveEdgeOf(t, edgeReactors, origins, secretFile, flags...).Linked(nodes * edgeReactors)
+}
+
+// serveEdgeOf starts an edge with so many reactors in front of origins, and waits for the links to one of them.
+func serveEdgeOf(t testing.TB, reactors int, origins, secretFile string, flags ...string) *rig.Process {
+	t.Helper()
+	args := []string{"edge", "--listen", "127.0.0.1:0", "--origin", origins, "--reactors", strconv.Itoa(reactors),
 		"--max-connections", "1000"}
 	if secretFile != "" {
 		args = append(args, "--secret-file", secretFile)
 	}
-	return rig.Serve(t, append(args, flags...)...).Linked(nodes * edgeReactors)
+	return rig.Serve(t, append(args, flags...)...).Linked(reactors)
 }
 
 // serveGateway starts a gateway to BOSH endpoints.

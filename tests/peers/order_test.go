@@ -41,6 +41,31 @@ func TestTwoRequestsAtOnce(t *testing.T) {
 	}
 }
 
+// TestFirstTwoRequestsAtOnce is the same with the first two requests after the creation, which nothing but the creation
+// itself can put in order.
+func TestFirstTwoRequestsAtOnce(t *testing.T) {
+	t.Parallel()
+	const sessions = 200
+	j := startEjabberd(t)
+	at := through("edge", serveEdge(t, 1, "a="+j.link, ""))
+	for range sessions {
+		a, b := rig.Connect(t, at.addr), rig.Connect(t, at.addr)
+		s := rig.Create(t, a)
+		late := time.Now().Add(rig.Patience)
+		_, _ = a.SetDeadline(late), b.SetDeadline(late)
+		a.Send(s.Request(""))
+		b.Send(s.Request("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='NONE'/>"))
+		a.Get().Want(t, 200, "<body")
+		b.Get().Want(t, 200, "<failure")
+		a.Send(s.End())
+		a.Get().Want(t, 200, "type='terminate'")
+		_, _ = a.Close(), b.Close()
+	}
+	if n := j.number("ets:info(mod_megaphone_order, size)"); n != 0 {
+		t.Errorf("%d sessions are remembered", n)
+	}
+}
+
 // TestTwoRequestsAtOnceByGateway is the same with the gateway, and with pairs that are a session's first: a poll and a
 // log-in. A pair has stalled when its stanza is not answered within seconds. At ejabberd itself every tenth pair
 // stalls, and every second one if it comes over new connections.
@@ -174,4 +199,31 @@ func (p *pairs) leave() {
 func plain(name string) string {
 	return "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
 		base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00"+password)) + "</auth>"
+}
+
+// TestMessagesComeInOrder: ten pairs of people, 2,000 messages each way at 200 a second, while the machine is busy. Each
+// session's two connections belong to any of four reactors.
+func TestMessagesComeInOrder(t *testing.T) {
+	const pairs, messages, rate = 10, 2000, 200
+	talk := func(t *testing.T, edge *rig.Process) {
+		t.Helper()
+		rig.KeepBusy(t, 2)
+		people := rig.Pairs{Addr: edge.Addr, Names: accounts, Pairs: pairs, Messages: messages, Rate: rate}
+		if a := people.Talk(t, 4*time.Minute); a.OutOfOrder > 0 || a.Twice > 0 {
+			t.Errorf("%+v", a)
+		}
+	}
+	t.Run("ejabberd", func(t *testing.T) {
+		talk(t, serveEdgeOf(t, 4, "a="+startEjabberd(t).link, ""))
+	})
+	for name, start := range map[string]func(t *testing.T) server{
+		"gateway to ejabberd": func(t *testing.T) server { return startEjabberd(t) },
+		"gateway to prosody":  func(t *testing.T) server { return startProsody(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, _ := secretFile(t)
+			g := serveGateway(t, file, start(t).url())
+			talk(t, serveEdgeOf(t, 4, "g="+g.Addr, file))
+		})
+	}
 }

@@ -29,11 +29,13 @@
 -opaque turn() :: none | {creation, Rid :: non_neg_integer()} | #{key := 0..16#ffffffff, own := place(), since := integer(),
                                                                  before := none | {pid(), place()}}.
 
-%% A predecessor that is on its way comes in a few milliseconds; on a busy machine it takes tens.
--define(PATIENCE_MS, 200).
--define(PAUSE_MS, 1).
+%% A predecessor that is on its way comes in a few milliseconds; on a starved machine it takes seconds. The engine would
+%% have to wait for it as well. The pauses between two looks grow from the first to the last.
+-define(PATIENCE_MS, 5000).
+-define(FIRST_PAUSE_MS, 1).
+-define(LAST_PAUSE_MS, 64).
 %% How long a reply waits for the one before to leave: an edge that takes longer to answer a ping stands still.
--define(FOLLOW_MS, 1000).
+-define(FOLLOW_MS, 5000).
 %% The longest that ejabberd_bosh lets a session be without a request is `wait`, 300 s at most, and then the inactivity
 %% or the pause, 120 s unless configured.
 -define(MAX_AGE_MINUTES, 10).
@@ -54,7 +56,7 @@ enter(Body, Own) ->
         {_, none} -> none;
         {Sid, Rid} ->
             Key = key(Sid),
-            try enter(Key, Rid, Own, ?PATIENCE_MS) of
+            try enter(Key, Rid, Own, now_ms() + ?PATIENCE_MS, ?FIRST_PAUSE_MS) of
                 Before -> #{key => Key, own => Own, before => Before, since => now_ms()}
             catch error:badarg -> none      % no table
             end
@@ -64,21 +66,26 @@ key(Sid) -> erlang:phash2(Sid, 16#100000000).
 
 now_ms() -> erlang:monotonic_time(millisecond).
 
-enter(Key, Rid, Own, Left) ->
+enter(Key, Rid, Own, Until, Pause) ->
     case ets:lookup(?MODULE, Key) of
-        [{_, Last, _, _, _}] when Rid =:= Last + 2, Left > 0 -> again(Key, Rid, Own, Left);
-        [{_, Last, Pid, _, Place}] when Rid =:= Last + 1, Left > 0 ->
+        [{_, Last, _, _, _}] when Rid =:= Last + 2 ->
+            again(Key, Rid, Own, none, Until, Pause);
+        [{_, Last, none, _, _}] when Rid =:= Last + 1 ->
+            go(Key, Rid, Own, none);         % the first after a creation, which has been answered
+        [{_, Last, Pid, _, Place}] when Rid =:= Last + 1 ->
             case handed_over(Pid) of
-                true when Pid =:= none -> go(Key, Rid, Own, none);
                 true -> go(Key, Rid, Own, {Pid, Place});
-                false -> again(Key, Rid, Own, Left)
+                false -> again(Key, Rid, Own, {Pid, Place}, Until, Pause)
             end;
         [{_, Last, _, _, _}] when Rid < Last, Last - Rid < 2 -> none;     % sent again, and its successor is here
         _ -> go(Key, Rid, Own, none)
     end.
 
-again(Key, Rid, Own, Left) ->
-    receive after ?PAUSE_MS -> enter(Key, Rid, Own, Left - ?PAUSE_MS) end.
+again(Key, Rid, Own, Before, Until, Pause) ->
+    case now_ms() < Until of
+        true -> receive after Pause -> enter(Key, Rid, Own, Until, min(2 * Pause, ?LAST_PAUSE_MS)) end;
+        false -> go(Key, Rid, Own, Before)
+    end.
 
 go(Key, Rid, Own, Before) ->
     true = ets:insert(?MODULE, {Key, Rid, self(), minute(), Own}),
@@ -87,7 +94,6 @@ go(Key, Rid, Own, Before) ->
 minute() -> erlang:monotonic_time(second) div 60.
 
 %% A process that has handed its request over waits for the answer, or has had it.
-handed_over(none) -> true;               % of a creation, which has been answered
 handed_over(Pid) ->
     case process_info(Pid, status) of
         undefined -> true;
