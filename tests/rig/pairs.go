@@ -124,14 +124,31 @@ var (
 	contentLength = regexp.MustCompile(`(?i)\r\ncontent-length: *(\d+)\r\n`)
 )
 
-// listen reads once, and takes a reply that is whole.
-func (o *person) listen(t testing.TB, i int) {
-	buf := make([]byte, 64<<10)
-	n, err := o.conns[i].Read(buf)
+// read reads all that is there.
+func (o *person) read(t testing.TB, i int) {
+	raw, err := o.conns[i].SyscallConn()
 	if err != nil {
-		t.Fatalf("%s: %v", o.jid, err)
+		t.Fatal(err)
 	}
-	o.input[i] = append(o.input[i], buf[:n]...)
+	buf := make([]byte, 64<<10)
+	for n := 1; n > 0; {
+		_ = raw.Read(func(fd uintptr) bool {
+			n, err = unix.Read(int(fd), buf)
+			return true
+		})
+		switch {
+		case err == unix.EAGAIN:
+			return
+		case err != nil || n == 0:
+			t.Fatalf("%s: the connection has ended: %v", o.jid, err)
+		}
+		o.input[i] = append(o.input[i], buf[:n]...)
+	}
+}
+
+// listen takes a reply that is whole.
+func (o *person) listen(t testing.TB, i int) {
+	o.read(t, i)
 	head, body, whole := bytes.Cut(o.input[i], []byte("\r\n\r\n"))
 	if !whole {
 		return
