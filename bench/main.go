@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"megaphone/bench/children"
 )
 
 var (
@@ -34,6 +36,7 @@ func run() error {
 	if *role != "" {
 		return serve(*role, *behind)
 	}
+	children.Guard()
 	servers, err := startAll()
 	defer func() {
 		for _, s := range servers {

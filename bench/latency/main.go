@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"megaphone/bench/children"
 )
 
 var (
@@ -31,6 +33,7 @@ const late = 5 * time.Millisecond
 
 func main() {
 	flag.Parse()
+	children.Guard()
 	if err := run(strings.Split(*binaries, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "latency:", err)
 		os.Exit(1)

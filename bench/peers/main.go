@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"megaphone/bench/children"
 )
 
 // options are the flags.
@@ -63,6 +65,7 @@ func main() {
 		fail(serveOrigin())
 		return
 	}
+	children.Guard()
 	o, err := parseOptions(os.Args[1:])
 	if err == nil {
 		// Our children are in process groups of their own: Ctrl-C is for us, and we end them.

@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"megaphone/bench/children"
 )
 
 type options struct {
@@ -38,6 +40,7 @@ func main() {
 	flag.IntVar(&o.wait, "wait", 60, "seconds that a request is held")
 	flag.DurationVar(&o.chat, "chat", 110*time.Second, "how long the chat lasts; the upgrades must be done by then")
 	flag.Parse()
+	children.Guard()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "takeover:", err)
 		os.Exit(1)
