@@ -178,8 +178,8 @@ func TestScriptsLeaveNothing(t *testing.T) {
 		"bench-peers.sh while it builds":     {"make", hangs, nil},
 		"bench-million.sh while it builds":   {"go", hangs, nil},
 		"bench-ejabberd.sh while it builds":  {"make", hangs, nil},
-		"bench-peers.sh while nginx starts":  {"nginx", hangs, []string{"--only", "nginx", "--rounds", "1", "--held", "1"}},
-		"bench-peers.sh while wrk asks":      {"wrk", hangs, []string{"--only", "edge", "--rounds", "1", "--edge-held", "1"}},
+		"bench-peers.sh while nginx starts":  {"nginx", hangs, []string{"--only", "nginx", "--held", "1"}},
+		"bench-peers.sh while wrk asks":      {"wrk", hangs, []string{"--only", "edge", "--edge-held", "1"}},
 		"fuzz.sh":                            {"go", hangs, nil},
 		"eunit.sh":                           {"erlc", deaf, nil},
 		"package.sh":                         {"go", hangs, nil},
@@ -243,7 +243,8 @@ func TestBenchmarksLeaveNothing(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			w.leaves(t, s, "", latency, "-binaries", mute)
 			w.leaves(t, s, "nursery: 7 processes", plain, "-rounds", "1000") // guard, bench, three servers, two origins
-			w.leaves(t, s, "upgrade 1: ", takeover, "-binary", binary, "-sessions", "4", "-messages", "1", "-jitter", "1")
+			w.leaves(t, s, "upgrade 1: ", takeover, "-binary", binary, "-sessions", "4", "-messages", "1",
+				"-jitter", "1")
 			_ = os.RemoveAll(out)
 			w.leaves(t, s, filepath.Join(out, "4", "load.log"), append(million, "--duration", "10s")...)
 		})

@@ -23,8 +23,9 @@ func TestMain(m *testing.M) {
 	}
 	Guard()
 	// The shell in the middle ends, so that the daemon is orphaned, and the daemon has nothing of the environment.
-	out, err := exec.Command("sh", "-c", "setsid env -i sh -c 'echo $$; trap \"\" TERM HUP INT; while :; do sleep 1; done' "+
-		"2>/dev/null </dev/null >daemon & until [ -s daemon ]; do sleep 0.01; done; cat daemon").Output()
+	out, err := exec.Command("sh", "-c", "setsid env -i sh -c "+
+		"'echo $$; trap \"\" TERM HUP INT; while :; do sleep 1; done' 2>/dev/null </dev/null >daemon &"+
+		"until [ -s daemon ]; do sleep 0.01; done; cat daemon").Output()
 	if err != nil {
 		panic(err)
 	}
