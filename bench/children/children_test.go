@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	Guard()
+	heard := make(chan os.Signal, 1)
+	if how == "deaf" {
+		signal.Notify(heard, syscall.SIGINT)
+	}
 	// The shell in the middle ends, so that the daemon is orphaned, and the daemon has nothing of the environment.
 	out, err := exec.Command("sh", "-c", "setsid env -i sh -c "+
 		"'echo $$; trap \"\" TERM HUP INT; while :; do sleep 1; done' 2>/dev/null </dev/null >daemon &"+
@@ -39,8 +43,6 @@ func TestMain(m *testing.M) {
 	case "never":
 		time.Sleep(time.Minute)
 	case "deaf":
-		heard := make(chan os.Signal, 1)
-		signal.Notify(heard, syscall.SIGINT)
 		fmt.Println(<-heard)
 		time.Sleep(time.Minute)
 	}
