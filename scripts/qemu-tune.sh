@@ -90,6 +90,7 @@ package "$busybox"
 vmlinuz=$(echo "$dir/$image"/boot/vmlinuz-*)
 
 root=$(mktemp -d)
+# shellcheck disable=SC2016
 at_end 'rm -rf "$root"'
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/var/lib" "$root/etc"
 CGO_ENABLED=0 await go build -trimpath -o "$root/bin/megaphone" ./cmd/megaphone
