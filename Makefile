@@ -30,7 +30,8 @@ check: setup-test build format vet lint race invariants fuzz ## gofmt, vet, stat
 
 bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a connection (BENCH=. is the pattern)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
-	go run ./bench
+	go build -o bin/bench ./bench
+	bin/bench
 
 bench-million: ## hold a million sessions on this machine, and measure; ten minutes (ARGS=--help)
 	scripts/bench-million.sh $(ARGS)
@@ -39,7 +40,8 @@ bench-peers: ## nginx, HAProxy and Pushpin beside the edge; ten minutes (ARGS=--
 	scripts/bench-peers.sh $(ARGS)
 
 bench-takeover: build ## ten upgrades of an edge under the chat of 50,000 sessions; 3 minutes (ARGS=-help)
-	go run ./bench/takeover $(ARGS)
+	go build -o bin/bench-takeover ./bench/takeover
+	bin/bench-takeover $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZTIME=20s
 	scripts/fuzz.sh $(FUZZTIME)

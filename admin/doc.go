@@ -4,9 +4,9 @@
 // It reads what the reactors have posted on their boards with their last tick (edge.View), so looking costs the
 // reactors nothing, and a reactor that hangs cannot hang what shows that it does.
 //
-// The exposition format is written here, from one table (metrics), which docs/metrics.md and the tests of dashboard
-// and alerts come from as well. The numbers live on the boards and are counted there; a metrics library would keep
-// them a second time, and VictoriaMetrics/metrics has neither help texts nor buckets with `le`.
+// One table (metrics) has what an edge counts; docs/metrics.md and the tests of dashboard and alerts come from it.
+// Prometheus' own library reads it at each scrape, writes the format, compresses it, and adds what every Go program
+// has. The numbers stay on the boards: the library's own counters would keep them a second time.
 //
 // # Who may do what
 //

@@ -15,11 +15,12 @@ func loopCount(c loop.Counter) func(v *edge.View) uint64 {
 	return func(v *edge.View) uint64 { return v.Loop(c) }
 }
 
-// metrics is every metric of an edge. What has a label reactor is there for each of them, as one that is loaded more
-// than its siblings is worth seeing; the rest are sums over the reactors.
+// metrics is every metric of an edge but those that every Go program has (see gatherer). What has a label reactor is
+// there for each of them, as one that is loaded more than its siblings is worth seeing; the rest are sums over the
+// reactors.
 var metrics = []metric{
-	{"megaphone_edge_build_info", gauge, "version, go", "Always 1; what runs is in the labels.",
-		func(w *writer, s *Status) { w.put(1, "version", s.Version, "go", runtime.Version()) }},
+	{"megaphone_edge_build_info", gauge, []string{"version", "go"}, "Always 1; what runs is in the labels.",
+		func(to *samples, s *Status) { to.put(1, s.Version, runtime.Version()) }},
 	single("megaphone_edge_config_hash", gauge, "A number that changes with the configuration in force; 48 bits.",
 		func(s *Status) float64 { return float64(s.view.ConfigHash & (1<<48 - 1)) }),
 	single("megaphone_edge_start_time_seconds", gauge, "When the edge started, in seconds since 1970.",
@@ -48,16 +49,16 @@ var metrics = []metric{
 	ofEdge("megaphone_edge_holds_parked_total", "Requests handed to an origin.", edge.Parked),
 	ofEdge("megaphone_edge_holds_released_total", "Held requests that the origin answered.", edge.Released),
 	ofEdge("megaphone_edge_holds_gone_total", "Held requests whose client went away.", edge.Gone),
-	{"megaphone_edge_hold_seconds", histogram, "",
+	{"megaphone_edge_hold_seconds", histogram, nil,
 		"From the parking of a request to the origin's reply: for a long poll mostly its session's wait.",
-		func(w *writer, s *Status) { w.distribution(&s.view.Holds) }},
+		func(to *samples, s *Status) { to.distribution(&s.view.Holds) }},
 	ofEdge("megaphone_edge_preflights_total", "CORS preflights answered.", edge.Preflights),
 	ofEdge("megaphone_edge_pages_total", "GET and HEAD requests answered with a page of the edge.", edge.Pages),
-	{"megaphone_edge_refusals_total", counter, "reason",
+	{"megaphone_edge_refusals_total", counter, []string{"reason"},
 		"Requests and connections that were not served; reasons below.",
-		func(w *writer, s *Status) {
+		func(to *samples, s *Status) {
 			for _, r := range edge.Refusals {
-				w.put(r.Count(s.view), "reason", r.Reason)
+				to.put(float64(r.Count(s.view)), r.Reason)
 			}
 		}},
 	ofEdge("megaphone_edge_idle_timeouts_total", "Idle kept-alive connections closed after idle-timeout.",
@@ -129,16 +130,8 @@ var metrics = []metric{
 		func(s *Status) float64 { return float64(s.Descriptors.Open) }),
 	single("megaphone_edge_max_descriptors", gauge, "RLIMIT_NOFILE times the number of descriptor tables.",
 		func(s *Status) float64 { return float64(s.Descriptors.Max) }),
-	single("process_resident_memory_bytes", gauge, "Resident memory.",
-		func(s *Status) float64 { return float64(s.Memory.Resident) }),
-	single("process_virtual_memory_bytes", gauge, "Virtual memory.",
-		func(s *Status) float64 { return float64(s.Memory.Virtual) }),
-	single("process_cpu_seconds_total", counter, "User and system CPU time.",
-		func(s *Status) float64 { return s.CPUSeconds }),
-	single("go_goroutines", gauge, "Goroutines.", func(s *Status) float64 { return float64(s.Go.Goroutines) }),
-	single("go_memstats_heap_alloc_bytes", gauge, "Bytes of live and not yet collected heap objects.",
-		func(s *Status) float64 { return float64(s.Memory.Heap) }),
-	single("go_gc_cycles_total", counter, "Garbage collections.", func(s *Status) float64 { return float64(s.Go.GCs) }),
-	single("go_gc_pause_seconds_total", counter, "Time that garbage collection stopped the program.",
-		func(s *Status) float64 { return s.Go.GCPauseSeconds }),
+	single(openDescriptors, gauge, "Number of open file descriptors, in all descriptor tables.",
+		func(s *Status) float64 { return float64(s.Descriptors.Open) }),
+	single(maxDescriptors, gauge, "Maximum number of open file descriptors, over all descriptor tables.",
+		func(s *Status) float64 { return float64(s.Descriptors.Max) }),
 }

@@ -1,18 +1,41 @@
 package admin
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+
+	dto "github.com/prometheus/client_model/go"
 
 	"megaphone/edge"
 	"megaphone/loop"
 )
+
+// exposed is what a scraper without compression gets.
+func exposed(t *testing.T, s *Status) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	exposition(func() *Status { return s }, slog.New(slog.DiscardHandler)).ServeHTTP(w,
+		httptest.NewRequest("GET", "/metrics", nil))
+	if kind := w.Header().Get("Content-Type"); w.Code != 200 || !strings.HasPrefix(kind, "text/plain; version=0.0.4") {
+		t.Fatalf("status %d, %q: %s", w.Code, kind, w.Body)
+	}
+	return w.Body.String()
+}
 
 // TestEveryCounterIsExposed: a counter that is added to the edge or to its loops needs a place in the table of metrics.
 func TestEveryCounterIsExposed(t *testing.T) {
@@ -27,7 +50,7 @@ func TestEveryCounterIsExposed(t *testing.T) {
 		v.Reactors[0].Loop[i] = base + 1000 + uint64(i)
 		want[fmt.Sprintf("7.%06d", 1000+i)] = "loop." + loop.CounterNames[i]
 	}
-	out := string(exposition(newStatus(v, false)))
+	out := exposed(t, newStatus(v, false))
 	for digits, name := range want {
 		digits = strings.TrimRight(digits, "0")
 		if !strings.Contains(out, " "+strings.TrimSuffix(digits, ".")+"e+06\n") {
@@ -41,7 +64,7 @@ func TestExposition(t *testing.T) {
 	v.Origins[0].Name = `quo"te`
 	v.Reactors[1].Edge[edge.NotFound] = 12
 	v.Reactors[0].Loop[loop.OpenNow] = 4
-	out := string(exposition(newStatus(v, true)))
+	out := exposed(t, newStatus(v, true))
 	for _, line := range []string{
 		`megaphone_edge_connections{reactor="0"} 4`,
 		`megaphone_edge_connections{reactor="1"} 0`,
@@ -64,11 +87,98 @@ func TestExposition(t *testing.T) {
 	}
 }
 
+// TestMetricsAreCompressed for scrapers that take gzip, and only for them.
+func TestMetricsAreCompressed(t *testing.T) {
+	s := started(t, Config{Address: "127.0.0.1:0", Edge: healthy()})
+	for _, c := range []struct {
+		method, accepts, encoding string
+	}{
+		{"GET", "gzip", "gzip"}, {"GET", "gzip;q=1.0, identity;q=0.5", "gzip"}, {"GET", "identity", ""},
+		{"GET", "gzip;q=0", ""}, {"HEAD", "gzip", "gzip"},
+	} {
+		r, err := http.NewRequest(c.method, "http://"+s.addr(0)+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept-Encoding", c.accepts) // which keeps net/http from unpacking the body itself
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if got := resp.Header.Get("Content-Encoding"); err != nil || resp.StatusCode != 200 || got != c.encoding {
+			t.Errorf("%+v: status %d, encoding %q, %v", c, resp.StatusCode, got, err)
+			continue
+		}
+		size := len(body)
+		if c.encoding != "" && size > 0 {
+			z, err := gzip.NewReader(bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err = io.ReadAll(z); err != nil || 4*size > len(body) {
+				t.Errorf("%+v: %d bytes of %d, %v", c, size, len(body), err)
+			}
+		}
+		if c.method == "HEAD" {
+			continue // net/http reads no body
+		}
+		if !bytes.Contains(body, []byte("\nmegaphone_edge_ready 1\n")) {
+			t.Errorf("%+v: %.200q", c, body)
+		}
+	}
+}
+
+// TestDashboardsOfGoProgramsShowAnEdge: these are the names that dashboards for Go programs are made of.
+func TestDashboardsOfGoProgramsShowAnEdge(t *testing.T) {
+	out := exposed(t, newStatus(healthy().View(), false))
+	for name := range strings.FieldsSeq(`process_cpu_seconds_total process_resident_memory_bytes
+		process_virtual_memory_bytes process_open_fds process_max_fds process_start_time_seconds
+		go_goroutines go_threads
+		go_gc_duration_seconds_sum go_gc_duration_seconds_count go_memstats_alloc_bytes go_memstats_alloc_bytes_total
+		go_memstats_heap_alloc_bytes go_memstats_heap_idle_bytes go_memstats_heap_inuse_bytes go_memstats_heap_objects
+		go_memstats_heap_sys_bytes go_memstats_mallocs_total go_memstats_frees_total go_memstats_next_gc_bytes
+		go_memstats_stack_inuse_bytes go_memstats_sys_bytes`) {
+		if n := strings.Count(out, "\n"+name+" "); n != 1 {
+			t.Errorf("%d samples of %s", n, name)
+		}
+	}
+	if !strings.Contains(out, fmt.Sprintf("\ngo_info{version=%q} 1\n", runtime.Version())) {
+		t.Error("no go_info")
+	}
+}
+
+// TestDescriptorsOfPrivateTables: process_open_fds and process_max_fds know of the descriptor tables that /proc does
+// not show.
+func TestDescriptorsOfPrivateTables(t *testing.T) {
+	v := healthy().View()
+	v.Private = true
+	v.Reactors[0].Loop[loop.OpenNow], v.Reactors[1].Loop[loop.OpenNow] = 70_000, 30_000
+	s := newStatus(v, false)
+	shared := readDescriptors(healthy().View())
+	s.Descriptors = readDescriptors(v)
+	out := exposed(t, s)
+	for line, want := range map[string]uint64{
+		"process_open_fds": 100_000 + 4 + shared.Open, "process_max_fds": 2 * shared.Max,
+	} {
+		_, value, _ := strings.Cut(out, "\n"+line+" ")
+		value, _, _ = strings.Cut(value, "\n")
+		// Other tests may open or close a few files meanwhile.
+		if got, err := strconv.ParseFloat(value, 64); err != nil || math.Abs(got-float64(want)) > 50 {
+			t.Errorf("%s is %q, want %d", line, value, want)
+		}
+	}
+	if shared.Open < 3 || shared.Max < 100 {
+		t.Errorf("this process: %+v", shared)
+	}
+}
+
 // TestPrometheusTakesTheMetrics has Prometheus' own tool parse and judge them.
 func TestPrometheusTakesTheMetrics(t *testing.T) {
 	s := newStatus(healthy().View(), false)
 	s.Version = "v1"
-	out, err := check(string(exposition(s)))
+	out, err := check(exposed(t, s))
 	if err != nil || out != "" {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}
@@ -110,11 +220,19 @@ var metricName = regexp.MustCompile(`\b(megaphone_edge|process|go)_[a-z_]+\b`)
 // TestDashboardAndAlertsNameRealMetrics: a metric that is renamed would leave an empty panel, or an alert that never
 // fires.
 func TestDashboardAndAlertsNameRealMetrics(t *testing.T) {
+	families, err := gatherer(func() *Status { return newStatus(healthy().View(), false) }).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
 	known := map[string]bool{}
-	for _, m := range metrics {
-		known[m.name] = true
-		if m.kind == histogram {
-			known[m.name+"_bucket"], known[m.name+"_sum"], known[m.name+"_count"] = true, true, true
+	for _, f := range families {
+		known[f.GetName()] = true
+		switch f.GetType() {
+		case dto.MetricType_HISTOGRAM:
+			known[f.GetName()+"_bucket"] = true
+			fallthrough
+		case dto.MetricType_SUMMARY:
+			known[f.GetName()+"_sum"], known[f.GetName()+"_count"] = true, true
 		}
 	}
 	for _, file := range []string{alerts, dashboard} {
@@ -141,6 +259,44 @@ func TestPrometheusTakesTheAlerts(t *testing.T) {
 		if out, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %v: %v\n%s", args, err, out)
 		}
+	}
+}
+
+// TestEachAlertHasARunbook: a section of its own in docs/troubleshooting.md, named as the package installs the page.
+func TestEachAlertHasARunbook(t *testing.T) {
+	read := func(file string) string {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	packaged := read("../deploy/package/nfpm.yaml")
+	place := regexp.MustCompile(`src: docs/\*\.md\s+dst: (/\S+/)\n`).FindStringSubmatch(packaged)
+	if place == nil {
+		t.Fatal("the package does not install docs/*.md")
+	}
+	runbooks, rules := read("../docs/troubleshooting.md"), read(alerts)
+	all := regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllStringSubmatch(rules, -1)
+	for i, part := range strings.Split(rules, "- alert: ")[1:] {
+		name := all[i][1]
+		url := "runbook_url: file://" + place[1] + "troubleshooting.md#" + strings.ToLower(name) + "\n"
+		if !strings.Contains(part, url) {
+			t.Errorf("%s: there is no %s", name, url)
+		}
+		_, section, found := strings.Cut(runbooks, "\n### "+name+"\n")
+		section, _, _ = strings.Cut(section, "\n#")
+		if !found || len(strings.Fields(section)) < 10 {
+			t.Errorf("docs/troubleshooting.md has no section on %s, or an empty one", name)
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^### (Megaphone\w+)$`).FindAllStringSubmatch(runbooks, -1) {
+		if !strings.Contains(rules, "- alert: "+m[1]+"\n") {
+			t.Errorf("docs/troubleshooting.md has a section on %s, and there is no such alert", m[1])
+		}
+	}
+	if !strings.Contains(runbooks, "sed 's,file://"+place[1]+",") || len(all) < 10 {
+		t.Errorf("%d alerts, or docs/troubleshooting.md replaces another path than %s", len(all), place[1])
 	}
 }
 

@@ -1,13 +1,11 @@
 package admin
 
 import (
-	"os"
 	"runtime"
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
-	"strconv"
-	"strings"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"megaphone/edge"
@@ -34,14 +32,14 @@ type GoRuntime struct {
 	GCPauseSeconds float64 `json:"gc_pause_seconds"`
 }
 
-// readMemory reads /proc/self/statm: total and resident, in pages.
+// readMemory reads /proc/self/stat.
 func readMemory() (m Memory) {
-	data, err := os.ReadFile("/proc/self/statm")
-	if fields := strings.Fields(string(data)); err == nil && len(fields) > 1 {
-		total, _ := strconv.ParseUint(fields[0], 10, 64)
-		resident, _ := strconv.ParseUint(fields[1], 10, 64)
-		page := uint64(os.Getpagesize())
-		m.Virtual, m.Resident = total*page, resident*page
+	self, err := procfs.Self()
+	if err != nil {
+		return m
+	}
+	if stat, err := self.Stat(); err == nil {
+		m.Virtual, m.Resident = uint64(stat.VirtualMemory()), uint64(stat.ResidentMemory())
 	}
 	return m
 }
@@ -71,10 +69,9 @@ func readGo(m *Memory) (g GoRuntime) {
 // readDescriptors counts. /proc/self/fd shows the table that Go's threads share; of a reactor's private one only the
 // connections and links are known.
 func readDescriptors(v *edge.View) (d Descriptors) {
-	if dir, err := os.Open("/proc/self/fd"); err == nil {
-		names, _ := dir.Readdirnames(-1)
-		_ = dir.Close()
-		d.Open = uint64(len(names))
+	if self, err := procfs.Self(); err == nil {
+		n, _ := self.FileDescriptorsLen() // which since Linux 6.2 does not list a million names to count them
+		d.Open = uint64(n)
 	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {

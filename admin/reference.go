@@ -16,13 +16,31 @@ What /metrics of an edge's admin endpoint says, in Prometheus' text format. Time
 bytes, as the names say; a name in _total counts from the start of the process. Figures are at most a tenth of a
 second old. What has a label "reactor" is there for each event loop: "sum without (reactor)" is the edge.
 
-This file is written by "UPDATE=1 go test ./admin -run Reference", from the table that writes the metrics.
+Compressed (gzip) for whoever asks so, as Prometheus does.
+
+This file is written by "UPDATE=1 go test ./admin -run Reference", from the table that the metrics are made of.
 
 | metric | kind | labels | what it is |
 |---|---|---|---|
 `)
 	for _, m := range metrics {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, m.labels, m.help)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, strings.Join(m.labels, ", "), m.help)
+	}
+	b.WriteString(`
+## Of every Go program
+
+These are of Prometheus' library for Go, so that dashboards for any Go program show an edge as well. Only the
+two of descriptors, above, are ours: /proc/self/fd does not show the descriptor tables that reactors have of their
+own. Bytes of the network are all of the edge's network namespace, the host's in most cases.
+
+| metric | kind | what it is |
+|---|---|---|
+`)
+	families, _ := standard().Gather() // those that this host cannot tell are missing, and the test says so
+	for _, f := range families {
+		help, _, _ := strings.Cut(f.GetHelp(), ". ")
+		fmt.Fprintf(&b, "| `%s` | %s | %s. |\n", f.GetName(), strings.ToLower(f.GetType().String()),
+			strings.TrimSuffix(help, "."))
 	}
 	b.WriteString(`
 ## Reasons of refusals

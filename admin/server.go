@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
 	"github.com/valyala/fasthttp/pprofhandler"
 
 	"megaphone/edge"
@@ -39,6 +40,7 @@ const DefaultAddress = "127.0.0.1:5281"
 type Server struct {
 	cfg       Config
 	http      *fasthttp.Server
+	metrics   fasthttp.RequestHandler
 	quit      chan struct{}
 	serving   sync.WaitGroup
 	mu        sync.Mutex
@@ -54,6 +56,7 @@ func Start(cfg Config) (*Server, error) {
 		ReadTimeout: 10 * time.Second, WriteTimeout: 2 * time.Minute, // a profile takes a minute
 		IdleTimeout: time.Minute, MaxRequestBodySize: 4 << 10, Concurrency: 256,
 	}
+	s.metrics = fasthttpadaptor.NewFastHTTPHandler(exposition(s.status, cfg.Log))
 	places, err := places(cfg)
 	if err != nil {
 		return nil, err
@@ -166,8 +169,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("text/html; charset=utf-8")
 		ctx.SetBody(page)
 	case path == "/metrics":
-		ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
-		ctx.SetBody(exposition(s.status()))
+		s.metrics(ctx)
 	case path == "/status":
 		ctx.SetContentType("application/json")
 		body, _ := json.Marshal(s.status()) // numbers and texts: it cannot fail

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"time"
 
+	"megaphone/bench/children"
 	"megaphone/typed"
 )
 
@@ -43,6 +44,7 @@ func run() error {
 	if *role != "" {
 		return serve(*role, *behind)
 	}
+	children.Guard()
 	servers, err := startAll()
 	defer func() {
 		for _, s := range servers {

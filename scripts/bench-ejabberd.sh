@@ -8,6 +8,8 @@
 # --help explains the flags. Needs ejabberd and Erlang (make setup-test), and RLIMIT_NOFILE above the sessions.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-make --no-print-directory -s -C "$root" build >&2
-go build -C "$root" -o bin/bench-ejabberd ./bench/ejabberd
+# shellcheck source=scripts/children.sh
+. "$root/scripts/children.sh"
+await make --no-print-directory -s -C "$root" build >&2
+await go build -C "$root" -o bin/bench-ejabberd ./bench/ejabberd
 exec "$root/bin/bench-ejabberd" --root "$root" "$@"

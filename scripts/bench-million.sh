@@ -9,6 +9,8 @@
 # --help explains the flags. It changes nothing on the host, and says what scripts/tune.sh would have to.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-make --no-print-directory -s -C "$root" build >&2
-go build -C "$root" -o bin/bench-million ./bench/million
+# shellcheck source=scripts/children.sh
+. "$root/scripts/children.sh"
+await make --no-print-directory -s -C "$root" build >&2
+await go build -C "$root" -o bin/bench-million ./bench/million
 exec "$root/bin/bench-million" --root "$root" "$@"

@@ -9,7 +9,9 @@
 # started. RLIMIT_NOFILE must be above twice what the peers are to hold.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-"$root/scripts/setup.sh" peers >&2
-make --no-print-directory -s -C "$root" build >&2
-go build -C "$root" -o bin/bench-peers ./bench/peers
+# shellcheck source=scripts/children.sh
+. "$root/scripts/children.sh"
+await "$root/scripts/setup.sh" peers >&2
+await make --no-print-directory -s -C "$root" build >&2
+await go build -C "$root" -o bin/bench-peers ./bench/peers
 exec "$root/bin/bench-peers" --root "$root" "$@"

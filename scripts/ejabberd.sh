@@ -265,6 +265,7 @@ start() {
 		shift 2
 	done
 	running && fail "an ejabberd runs in $dir already"
+	undo_start
 	case $node in *@*) ;; *) node=$node@localhost ;; esac
 	if [ -n "$join" ] && [ ! -e "$dir/epmd" ]; then
 		ln -s "$(readlink -f "$join/epmd")" "$dir/epmd"
@@ -310,6 +311,15 @@ start() {
 	[ -z "$port" ] || echo "link 127.0.0.1:$port"
 	echo "node $node"
 	echo "pid $(state pid)"
+	trap - EXIT
+}
+
+# undo_start: a start that fails or is interrupted leaves nothing behind.
+undo_start() {
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	trap 'end_node now' EXIT
 }
 
 # watch_owner PID: stops this ejabberd when the process ends.

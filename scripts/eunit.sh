@@ -2,6 +2,8 @@
 # Compiles mod_megaphone with all warnings as errors, and runs its eunit tests: scripts/eunit.sh [MODULE...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/children.sh
+. scripts/children.sh
 
 fail() {
 	printf 'eunit: %s\n' "$*" >&2
@@ -13,18 +15,18 @@ ebin=$(dirname "$(ls /usr/lib/*/ejabberd-*/ebin/ejabberd.app 2>/dev/null | tail 
 [ -f "$ebin/ejabberd.app" ] || fail "ejabberd is missing: run make setup-test"
 
 out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+at_end 'rm -rf "$out"'
 module=ejabberd/mod_megaphone
 mkdir "$out/src" "$out/test"
-erlc +debug_info -Wall -Werror -I "$(dirname "$ebin")/include" -pa "$ebin" -o "$out/src" "$module"/src/*.erl
-erlc +debug_info -Wall -Werror -I "$(dirname "$ebin")/include" -pa "$out/src" -o "$out/test" "$module"/test/*.erl
+await erlc +debug_info -Wall -Werror -I "$(dirname "$ebin")/include" -pa "$ebin" -o "$out/src" "$module"/src/*.erl
+await erlc +debug_info -Wall -Werror -I "$(dirname "$ebin")/include" -pa "$out/src" -o "$out/test" "$module"/test/*.erl
 
 if [ $# -eq 0 ]; then
 	for test in "$module"/test/*_tests.erl; do set -- "$@" "$(basename "$test" .erl)"; done
 fi
 modules=$(printf ',%s' "$@")
 # What the tests stand in for comes first on the path. The log is not shown: they do wrong things on purpose.
-MEGAPHONE_VECTORS=$PWD/codec/testdata/frames.json erl -noinput -kernel logger_level warning \
+MEGAPHONE_VECTORS=$PWD/codec/testdata/frames.json await erl -noinput -kernel logger_level warning \
 	-pa "$out/src" "$out/test" -eval "
 	logger:set_handler_config(default, level, none),
 	halt(case eunit:test([${modules#,}]) of ok -> 0; error -> 1 end)."

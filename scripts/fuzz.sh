@@ -2,6 +2,8 @@
 # Runs each fuzz target of the tree for a time (default 20s), one after the other: scripts/fuzz.sh [TIME]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/children.sh
+. scripts/children.sh
 time=${1:-20s}
 
 targets=$(find . -name node_modules -prune -o -name '*_test.go' -exec grep -HoE '^func Fuzz[A-Za-z0-9_]+' {} + |
@@ -11,13 +13,13 @@ if [ -z "$targets" ]; then
 	exit 1
 fi
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+at_end 'rm -f "$log"'
 n=0
 for target in $targets; do
 	package=$(dirname "${target%%:*}")
 	name=${target##*:}
 	echo "fuzz: $name in $package for $time"
-	if ! go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "$package" >"$log" 2>&1; then
+	if ! await go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "$package" >"$log" 2>&1; then
 		cat "$log"
 		echo "fuzz: $name in $package failed; the input it names is now a test case" >&2
 		exit 1

@@ -12,6 +12,8 @@
 # brings seventy modules that no build of Megaphone needs, and they are pinned by their hashes all the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/children.sh
+. scripts/children.sh
 
 out=${1:-dist}
 export VERSION=${VERSION:-$(scripts/version.sh)}
@@ -20,11 +22,11 @@ export MAINTAINER=${MAINTAINER:-$(git log -1 --format='%an <%ae>')}
 export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -buildvcs=false"
 ARCH=$(go env GOARCH)
 STAGE=$(mktemp -d)
-trap 'rm -rf "$STAGE"' EXIT
+at_end 'rm -rf "$STAGE"'
 export ARCH STAGE
 
 # build ARCH FILE
-build() { GOARCH=$1 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$2" ./cmd/megaphone; }
+build() { GOARCH=$1 await go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$2" ./cmd/megaphone; }
 
 # script_page NAME SHORT SCRIPT: the manual page of a script, out of its --help
 script_page() {
@@ -61,6 +63,6 @@ megaphone ($VERSION-1) stable; urgency=medium
 END
 
 for format in deb rpm; do
-	GOARCH='' go tool -modfile=deploy/package/nfpm.mod nfpm package \
+	GOARCH='' await go tool -modfile=deploy/package/nfpm.mod nfpm package \
 		--config deploy/package/nfpm.yaml --packager "$format" --target "$out"
 done

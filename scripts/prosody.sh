@@ -87,6 +87,10 @@ start() {
 	if pid=$(running); then
 		fail "it runs already in $dir, pid $pid"
 	fi
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	trap end_now EXIT # a start that fails or is interrupted leaves nothing behind
 	mkdir -p "$dir/data" "$dir/certs"
 	local port fresh=''
 	[ -f "$dir/port" ] || { fresh=yes; free_port >"$dir/port"; }
@@ -110,6 +114,7 @@ start() {
 		if answers "$port"; then
 			printf 'bosh http://127.0.0.1:%s/http-bind\npid %s\n' "$port" "$pid"
 			[ -z "$owner" ] || watch_owner "$owner" "$pid"
+			trap - EXIT
 			return
 		fi
 		sleep 0.1

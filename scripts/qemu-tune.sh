@@ -15,6 +15,8 @@
 # report to bin/qemu/report.json. Exit status: 0 all of this held, 1 it did not, 2 an option is wrong.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/children.sh
+. scripts/children.sh
 
 sessions=100000 hold=20 rate=600 memory='' limit=1800
 dir=bin/qemu
@@ -78,8 +80,8 @@ kernel_package() {
 	apt-cache depends "$kernel" | sed -n 's/^ *Depends: \(linux-image-.*-cloud-amd64\)$/\1/p' | head -n 1
 }
 
-scripts/setup.sh run
-scripts/setup.sh qemu
+await scripts/setup.sh run
+await scripts/setup.sh qemu
 mkdir -p "$dir"
 image=$(kernel_package)
 [ -n "$image" ] || fail "apt knows no $kernel: is apt-get update due?"
@@ -88,9 +90,10 @@ package "$busybox"
 vmlinuz=$(echo "$dir/$image"/boot/vmlinuz-*)
 
 root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+# shellcheck disable=SC2016
+at_end 'rm -rf "$root"'
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/var/lib" "$root/etc"
-CGO_ENABLED=0 go build -trimpath -o "$root/bin/megaphone" ./cmd/megaphone
+CGO_ENABLED=0 await go build -trimpath -o "$root/bin/megaphone" ./cmd/megaphone
 cp "$dir/$busybox/bin/busybox" scripts/tune.sh "$root/bin"
 cp scripts/qemu-init.sh "$root/init"
 chmod +x "$root/init"
@@ -99,11 +102,14 @@ chmod +x "$root/init"
 echo "qemu-tune: $image, $sessions sessions, $memory MiB, $limit s at most"
 start=$SECONDS
 # The console is read as it comes: what the guest has to say is shown, all of it is kept.
-timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m "${memory}M" -nographic \
-	-no-reboot -nic none -kernel "$vmlinuz" -initrd "$dir/initrd" \
-	-append "console=ttyS0 quiet panic=-1 megaphone.sessions=$sessions megaphone.rate=$rate megaphone.hold=$hold" \
-	</dev/null 2>&1 | sed -u 's|\r||g' | tee "$dir/console.log" |
-	grep --line-buffered -a -e '^guest: ' -e '^MUST' -e '^This host' -e 'Kernel panic' || true
+boot() {
+	timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m "${memory}M" -nographic \
+		-no-reboot -nic none -kernel "$vmlinuz" -initrd "$dir/initrd" \
+		-append "console=ttyS0 quiet panic=-1 megaphone.sessions=$sessions megaphone.rate=$rate megaphone.hold=$hold" \
+		</dev/null 2>&1 | sed -u 's|\r||g' | tee "$dir/console.log" |
+		grep --line-buffered -a -e '^guest: ' -e '^MUST' -e '^This host' -e 'Kernel panic' || true
+}
+await boot
 took=$((SECONDS - start))
 
 sed -n '/^guest: report begins/,/^guest: report ends/{/^guest: /d;p}' "$dir/console.log" >"$dir/report.json"

@@ -7,6 +7,8 @@
 # ends everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/children.sh
+. scripts/children.sh
 
 dir=${EJABBERD_RUN:-.ejabberd-run}
 node=$dir/ejabberd
@@ -19,11 +21,12 @@ mkdir -p "$dir"
 demo='' signalled=''
 end() {
 	signalled=yes
-	[ -z "$demo" ] || kill "-$1" "$demo" 2>/dev/null || true
+	[ -n "$demo" ] || exit 1
+	kill "-$1" "$demo" 2>/dev/null || true
 }
 trap 'end INT' INT
 trap 'end TERM' TERM
-trap 'scripts/ejabberd.sh stop "$node"' EXIT
+at_end 'scripts/ejabberd.sh stop "$node"'
 
 echo 'starting ejabberd...'
 started=$(scripts/ejabberd.sh start "$node" --secret "$(cat "$dir/secret")" --owner $$)

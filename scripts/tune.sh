@@ -226,8 +226,8 @@ first_port() {
 
 # listening: the TCP ports that something listens on.
 listening() {
-	grep -hs ' 0A ' "$root/proc/net/tcp" "$root/proc/net/tcp6" | while read -r _ address _ state _; do
-		[ "$state" != 0A ] || say $((0x${address##*:}))
+	grep -hs ' 0A ' "$root/proc/net/tcp" "$root/proc/net/tcp6" | while read -r _ address _ is _; do
+		[ "$is" != 0A ] || say $((0x${address##*:}))
 	done
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,7 +69,7 @@ func TestAdminOfARunningEdge(t *testing.T) {
 	status, metrics := fetch(t, "http://"+at+"/metrics")
 	for _, line := range []string{`megaphone_edge_refusals_total{reason="not_found"} 1`,
 		`megaphone_edge_origin_latency_seconds_count{origin="a"} 1`, `megaphone_edge_link_up{origin="a",reactor="0"} 1`,
-		fmt.Sprintf("megaphone_edge_build_info{version=%q,go=", rig.BuiltVersion)} {
+		fmt.Sprintf("megaphone_edge_build_info{go=%q,version=%q} 1", runtime.Version(), rig.BuiltVersion)} {
 		if status != 200 || !strings.Contains(metrics, "\n"+line) {
 			t.Errorf("status %d, no line %s in\n%s", status, line, metrics)
 		}

@@ -14,6 +14,7 @@ const (
 	roleCrowd   = "crowd"   // hold many clients; see crowd
 	roleLimited = "limited" // lower RLIMIT_NOFILE and become the program in the arguments; see limited
 	roleStarved = "starved" // the same with the memory that may be written to
+	roleNursery = "nursery" // run a program and say what it has left; see nurseryMain
 )
 
 func TestMain(m *testing.M) {
@@ -24,6 +25,9 @@ func TestMain(m *testing.M) {
 		os.Exit(limitedMain(os.Args[1:]))
 	case roleStarved:
 		os.Exit(starvedMain(os.Args[1:]))
+	case roleNursery:
+		_ = os.Unsetenv(roleVariable)
+		os.Exit(nurseryMain(os.Args[1:]))
 	}
 	os.Exit(rig.Main(m))
 }

@@ -7,8 +7,8 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestMessagesComeInOrder: ten pairs of people, 2,000 messages each way at 200 a second, while the machine is busy. Each
-// session's two connections belong to any of four reactors.
+// TestMessagesComeInOrder: ten pairs of people, 2,000 messages each way at 200 a second, while the machine is busy.
+// Each session's two connections belong to any of four reactors.
 func TestMessagesComeInOrder(t *testing.T) {
 	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0", "--domain", "localhost")
 	edge := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a="+origin.Addr, "--reactors", "4",

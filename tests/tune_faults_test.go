@@ -259,8 +259,9 @@ func TestShellCheck(t *testing.T) {
 	if _, err := exec.LookPath("shellcheck"); err != nil {
 		t.Skip("shellcheck is not installed")
 	}
-	scripts := []string{tuneScript, "../scripts/qemu-tune.sh", "../scripts/qemu-init.sh"}
-	out, err := exec.Command("shellcheck", scripts...).CombinedOutput()
+	scripts := []string{tuneScript, "../scripts/qemu-tune.sh", "../scripts/qemu-init.sh",
+		"../scripts/children.sh"}
+	out, err := exec.Command("shellcheck", append([]string{"-x", "--source-path=.."}, scripts...)...).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

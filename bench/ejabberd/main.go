@@ -17,9 +17,12 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"megaphone/bench/children"
 )
 
 func main() {
+	children.Guard()
 	o, err := parseOptions(os.Args[1:])
 	if err == nil {
 		// Our children are in process groups of their own: Ctrl-C is for us, and we end them.

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"megaphone/bench/children"
 	"megaphone/typed"
 )
 
@@ -40,6 +41,7 @@ func number(name string, value int, usage string) *int {
 
 func main() {
 	flag.Parse()
+	children.Guard()
 	if err := run(strings.Split(*binaries, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "latency:", err)
 		os.Exit(1)

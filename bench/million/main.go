@@ -20,10 +20,12 @@ import (
 	"syscall"
 	"time"
 
+	"megaphone/bench/children"
 	"megaphone/bench/machine"
 )
 
 func main() {
+	children.Guard()
 	o, err := parseOptions(os.Args[1:])
 	if err == nil {
 		// Our children are in process groups of their own: Ctrl-C is for us, and we end them.

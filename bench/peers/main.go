@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"megaphone/bench/children"
 	"megaphone/typed"
 )
 
@@ -64,6 +65,7 @@ func main() {
 		fail(serveOrigin())
 		return
 	}
+	children.Guard()
 	o, err := parseOptions(os.Args[1:])
 	if err == nil {
 		// Our children are in process groups of their own: Ctrl-C is for us, and we end them.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"text/template"
 	"time"
+
+	"megaphone/bench/children"
 )
 
 //go:embed conf
@@ -214,15 +216,5 @@ func (r *running) await(ctx context.Context, path string) error {
 	return fmt.Errorf("no answer within %s: %w", startTime, err)
 }
 
-// stop ends all programs with their children, in their process groups.
-func (r *running) stop() {
-	for _, cmd := range r.cmds {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-	}
-	for _, cmd := range r.cmds {
-		late := time.AfterFunc(3*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-		_ = cmd.Wait()
-		late.Stop()
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left
-	}
-}
+// stop ends all programs, with what they have started: Pushpin has condure in a process group of its own.
+func (r *running) stop() { children.Stop(3*time.Second, r.cmds...) }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"megaphone/bench/children"
 	"megaphone/bench/machine"
 )
 
@@ -21,22 +22,7 @@ type usage struct {
 // pids are a server's processes.
 func (r *running) pids() (list []int) {
 	for _, cmd := range r.cmds {
-		list = append(list, family(cmd.Process.Pid)...)
-	}
-	return list
-}
-
-// family is a process with all its children and theirs.
-func family(pid int) []int {
-	list := []int{pid}
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, file := range tasks {
-		text, _ := os.ReadFile(file)
-		for _, child := range strings.Fields(string(text)) {
-			if n, err := strconv.Atoi(child); err == nil {
-				list = append(list, family(n)...)
-			}
-		}
+		list = append(list, children.Family(cmd.Process.Pid)...)
 	}
 	return list
 }

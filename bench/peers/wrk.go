@@ -50,6 +50,7 @@ func (r *running) ask(ctx context.Context, o *options, b *back, path, script str
 	seconds := strconv.Itoa(int(o.duration.Round(time.Second).Seconds()))
 	cmd := exec.CommandContext(ctx, "wrk", "-t2", "-c"+strconv.Itoa(connections), "-d"+seconds+"s", "--timeout", "10s",
 		"--latency", "-s", filepath.Join(o.dir, script), "http://"+r.addr+path)
+	cmd.WaitDelay = time.Second // when wrk was ended, what it has started may still have its output
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return m, fmt.Errorf("wrk: %w: %s", err, out)

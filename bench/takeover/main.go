@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"megaphone/bench/children"
 	"megaphone/typed"
 )
 
@@ -40,6 +41,7 @@ func main() {
 	flag.Var(typed.IntOr(&o.wait, 60), "wait", "seconds that a request is held")
 	flag.DurationVar(&o.chat, "chat", 110*time.Second, "how long the chat lasts; the upgrades must be done by then")
 	flag.Parse()
+	children.Guard()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "takeover:", err)
 		os.Exit(1)

@@ -44,9 +44,9 @@
 // the session's creation on. A request behind one that could not be sent, or failed, gets 503 as well: the client sends
 // both again. One that was sent again follows the first one as if it were its successor.
 //
-// A reply waits for those to older requests, for a second at most, because a server may have nothing to say to those. It
-// does not wait for a request whose client is gone, or has sent it again. Errors wait for nothing. A reply with payload
-// that follows another one on another link waits until that one has left the edge (link.Link.Fence), for 5 s at
+// A reply waits for those to older requests, for a second at most, because a server may have nothing to say to those.
+// It does not wait for a request whose client is gone, or has sent it again. Errors wait for nothing. A reply with
+// payload that follows another one on another link waits until that one has left the edge (link.Link.Fence), for 5 s at
 // most.
 //
 // A request that is sent again while the first one is held: the endpoint's word goes to the first one, the newer one is

@@ -201,8 +201,8 @@ func plain(name string) string {
 		base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00"+password)) + "</auth>"
 }
 
-// TestMessagesComeInOrder: ten pairs of people, 2,000 messages each way at 200 a second, while the machine is busy. Each
-// session's two connections belong to any of four reactors.
+// TestMessagesComeInOrder: ten pairs of people, 2,000 messages each way at 200 a second, while the machine is busy.
+// Each session's two connections belong to any of four reactors.
 func TestMessagesComeInOrder(t *testing.T) {
 	const pairs, messages, rate = 10, 2000, 200
 	talk := func(t *testing.T, edge *rig.Process) {

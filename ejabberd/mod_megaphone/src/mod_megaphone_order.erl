@@ -1,10 +1,10 @@
 %%% Keeps the order of a session's requests, and of the replies to them.
 %%%
 %%% Requests: a client with two sockets may send rid r+1 on one and r+2 on the other at the same moment. They may come
-%%% over two links, and each has a process of its own, so that r+2 may be first. ejabberd_bosh keeps it then, but forgets
-%%% it when r+1 has nothing to answer: the session stalls until there is another stanza for it. A table has, for each
-%%% session, the last rid that was handed over, and the process that did it. A request whose predecessor is missing there
-%%% waits for it, for a short time only: it may never come. The first entry is that of the session's creation, so the
+%%% over two links, and each has a process of its own, so that r+2 may be first. ejabberd_bosh keeps it then, but
+%%% forgets it when r+1 has nothing to answer: the session stalls until there is another stanza for it. A table has,
+%%% for each session, the last rid that was handed over, and the process that did it. A request whose predecessor is
+%%% missing there waits for it, for some time only: it may never come. The first entry is that of the session's creation, so the
 %%% first pair is kept in order as well. Two sessions whose keys are the same, one pair in 2^32, cost each other that
 %%% time now and then, and nothing else.
 %%%
@@ -26,8 +26,8 @@
 -type place() :: {Link :: pid(), mod_megaphone_codec:id()}.
 
 %% What a request process takes from enter to leave.
--opaque turn() :: none | {creation, Rid :: non_neg_integer()} | #{key := 0..16#ffffffff, own := place(), since := integer(),
-                                                                 before := none | {pid(), place()}}.
+-opaque turn() :: none | {creation, Rid :: non_neg_integer()} |
+                  #{key := 0..16#ffffffff, own := place(), since := integer(), before := none | {pid(), place()}}.
 
 %% A predecessor that is on its way comes in a few milliseconds; on a starved machine it takes seconds. The engine would
 %% have to wait for it as well. The pauses between two looks grow from the first to the last.

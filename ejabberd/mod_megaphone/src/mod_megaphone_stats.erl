@@ -15,14 +15,15 @@
 -type fault() :: none | io | grammar | early | version | secret | duplicate | timeout | overflow | peer.
 
 -type counter() :: links_opened | requests | replies | gone | refused | crashed | stale_replies | stale_ids |
-                   too_large | unknown_verbs | fences | overtaken | frames_in | frames_out | bytes_in | bytes_out | reads | writes |
-                   {ended, fault()}.
+                   too_large | unknown_verbs | fences | overtaken | frames_in | frames_out | bytes_in | bytes_out |
+                   reads | writes | {ended, fault()}.
 
 %% What is logged at most once in a while.
 -type class() :: crashed | unknown_verbs | refused | fault().
 
 -define(COUNTERS, [links_opened, requests, replies, gone, refused, crashed, stale_replies, stale_ids,
-                   too_large, unknown_verbs, fences, overtaken, frames_in, frames_out, bytes_in, bytes_out, reads, writes]).
+                   too_large, unknown_verbs, fences, overtaken, frames_in, frames_out, bytes_in, bytes_out, reads,
+                   writes]).
 -define(FAULTS, [none, io, grammar, early, version, secret, duplicate, timeout, overflow, peer]).
 %% A class is logged at most once in this time.
 -define(LOG_INTERVAL_MS, 10000).

@@ -1,0 +1,75 @@
+package admin
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// collector hands the table of metrics to Prometheus' library. Nothing is kept in between: each collection takes a
+// status of its own, which reads the boards.
+type collector struct{ status func() *Status }
+
+func (c collector) Describe(out chan<- *prometheus.Desc) {
+	for i := range metrics {
+		out <- metrics[i].desc()
+	}
+}
+
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	s := c.status()
+	for i := range metrics {
+		m := &metrics[i]
+		to := &samples{out: out, desc: m.desc(), kind: prometheus.GaugeValue}
+		if m.kind == counter {
+			to.kind = prometheus.CounterValue
+		}
+		m.collect(to, s)
+	}
+}
+
+// gatherer gathers the metrics of the edge, and those that every Go program has under the same names.
+func gatherer(status func() *Status) prometheus.Gatherer {
+	ours := prometheus.NewPedanticRegistry()
+	ours.MustRegister(collector{status})
+	return prometheus.Gatherers{ours, standard()}
+}
+
+// standard gathers what Prometheus' library knows of any Go program, less what is countedByUs.
+func standard() prometheus.Gatherer {
+	all := prometheus.NewRegistry()
+	all.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		list, err := all.Gather()
+		return slices.DeleteFunc(list, countedByUs), err
+	})
+}
+
+// countedByUs reports whether the table has the metric. The library counts descriptors in /proc/self/fd, which does
+// not show private descriptor tables.
+func countedByUs(f *dto.MetricFamily) bool {
+	return f.GetName() == openDescriptors || f.GetName() == maxDescriptors
+}
+
+const (
+	openDescriptors = "process_open_fds"
+	maxDescriptors  = "process_max_fds"
+)
+
+// exposition answers scrapes, compressed if the scraper takes that. A metric that cannot be read does not hide the
+// others.
+func exposition(status func() *Status, log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(gatherer(status), promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, ErrorLog: complaints{log}})
+}
+
+// complaints puts what the library cannot read, or send, into the log.
+type complaints struct{ log *slog.Logger }
+
+func (c complaints) Println(v ...any) { c.log.Warn("metrics incomplete", "error", fmt.Sprint(v...)) }
