@@ -4,9 +4,9 @@
 %%% over two links, and each has a process of its own, so that r+2 may be first. ejabberd_bosh keeps it then, but
 %%% forgets it when r+1 has nothing to answer: the session stalls until there is another stanza for it. A table has,
 %%% for each session, the last rid that was handed over, and the process that did it. A request whose predecessor is
-%%% missing there waits for it, for some time only: it may never come. The first entry is that of the session's creation, so the
-%%% first pair is kept in order as well. Two sessions whose keys are the same, one pair in 2^32, cost each other that
-%%% time now and then, and nothing else.
+%%% missing there waits for it, for some time only: it may never come. The first entry is that of the session's
+%%% creation, so the first pair is kept in order as well. Two sessions whose keys are the same, one pair in 2^32, cost
+%%% each other that time now and then, and nothing else.
 %%%
 %%% Replies: the client reads them as they arrive, on whichever socket. So a reply follows that to the request before:
 %%% it waits until the link of that one has sent it and, where that is another link, until the edge has handled it
