@@ -90,12 +90,13 @@ func (e *Edge) watchRefusals(ctx context.Context) {
 	l := newRefusalLog()
 	tick := time.NewTicker(refusalCheck)
 	defer tick.Stop()
-	for ctx.Err() == nil {
-		now := time.Now()
+	for {
 		select {
-		case now = <-tick.C:
+		case now := <-tick.C:
+			l.look(e.View(), now, e.cfg.Log)
 		case <-ctx.Done():
+			l.look(e.View(), time.Now(), e.cfg.Log)
+			return
 		}
-		l.look(e.View(), now, e.cfg.Log)
 	}
 }
