@@ -22,6 +22,7 @@ export MAINTAINER=${MAINTAINER:-$(git log -1 --format='%an <%ae>')}
 export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -buildvcs=false"
 ARCH=$(go env GOARCH)
 STAGE=$(mktemp -d)
+# shellcheck disable=SC2016 # it is expanded at the end
 at_end 'rm -rf "$STAGE"'
 export ARCH STAGE
 

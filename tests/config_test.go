@@ -184,7 +184,8 @@ func TestLogFormatAndLevel(t *testing.T) {
 	if !strings.HasPrefix(line, `{"time":`) || !strings.Contains(line, `"level":"INFO"`) {
 		t.Errorf("logged %s", line)
 	}
-	e = rig.Serve(t, "edge", "--config", file, "--log-level", "error")
+	e = rig.Start(t, "edge", "--config", file, "--log-level", "warn")
+	e.Line(0, "no link to origin")
 	e.Signal(os.Interrupt)
 	if code := e.Wait(); code != 0 || strings.Contains(e.Text(), "INFO") {
 		t.Errorf("exit %d, said %s", code, e.Text())
