@@ -29,7 +29,7 @@ export class Relay {
   /** The way to the server, at `rate` as it is at the moment. */
   #wire() {
     const pass = (wire, bytes, done) => {
-      if (!this.rate) return done(null, bytes);
+      if (!this.rate || wire.destroyed) return done(null, bytes);
       const part = Math.ceil(this.rate / 10);
       wire.push(bytes.subarray(0, part));
       if (bytes.length <= part) return setTimeout(done, 100);
@@ -44,6 +44,7 @@ export class Relay {
   }
 
   close() {
+    this.rate = 0; // what still waits for its time does not keep the process
     this.cut();
     this.server.close();
   }

@@ -101,7 +101,8 @@ an_edge_that_stands_still() ->
     test_edge:close(B).
 
 one_that_was_held_for_long() ->
-    {A, B} = {test_edge:up([]), test_edge:up([])},
+    Patient = [{ping_timeout, 60000}],
+    {A, B} = {test_edge:up(Patient), test_edge:up(Patient)},
     {P1, P2} = pair(A, B),
     answer(P1, ?PAYLOAD),
     {1, _, Next} = test_edge:recv(A),
