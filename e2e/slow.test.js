@@ -14,14 +14,16 @@ async function behindAWire(t) {
   const node = `127.0.0.1:${await freePort()}`;
   const address = `127.0.0.1:${await freePort()}`;
   const origin = await Program.start('origin', '--listen', node, '--domain', 'localhost');
-  t.after(() => origin.kill());
   const edge = await Program.start('edge', '--listen', address, '--origin', `a=${node}`,
     '--body-timeout', '1s', '--body-min-rate', '1000');
-  t.after(() => edge.kill());
   const relay = await Relay.to(address);
-  t.after(() => relay.close());
   const client = new Client(`http://${relay.address}/http-bind`);
-  t.after(() => client.close());
+  t.after(async () => {
+    client.close(); // first of all: a client that loses its server has timers for a minute
+    relay.close();
+    await edge.kill();
+    await origin.kill();
+  });
   await client.connect('alice@localhost');
   return { relay, client };
 }
