@@ -115,7 +115,7 @@ func TestDoctorNamesTheCommand(t *testing.T) {
 	}
 	for kind, root := range roots(t) {
 		out, _ := say(filepath.Join(root, "usr/bin/megaphone"), "doctor", "--root", host, "--sockets", "1000000")
-		m := regexp.MustCompile(`To set what can be set: (\S+) --sockets`).FindStringSubmatch(out)
+		m := regexp.MustCompile(`To set what can be set:\s+(\S+) --sockets`).FindStringSubmatch(out)
 		if m == nil {
 			t.Fatalf("%s: doctor names no command:\n%s", kind, out)
 		}
