@@ -16,7 +16,7 @@ What /metrics of an edge's admin endpoint says, in Prometheus' text format. Time
 bytes, as the names say; a name in _total counts from the start of the process. Figures are at most a tenth of a
 second old. What has a label "reactor" is there for each event loop: "sum without (reactor)" is the edge.
 
-Compressed (gzip) for whoever asks so, as Prometheus does.
+Compressed (gzip) for clients that ask for it, as Prometheus does.
 
 This file is written by "UPDATE=1 go test ./admin -run Reference", from the table that the metrics are made of.
 

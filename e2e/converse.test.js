@@ -27,7 +27,7 @@ const logIn = (t, name, url = site.url) => Converser.logIn(t, browser, url, `${n
 
 test('contacts see each other, chat, meet in a room, and outlive an edge', async (t) => {
   const alice = await logIn(t, 'alice');
-  await alice.addContact('bob@localhost', 'Bobby'); // who has never been here
+  await alice.addContact('bob@localhost', 'Bobby'); // an account that has never logged in
   const bob = await logIn(t, 'bob');
   await Promise.all([alice.sees(bob.jid), bob.sees(alice.jid)]);
   const carol = await logIn(t, 'carol', slashed.url);

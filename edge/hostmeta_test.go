@@ -182,7 +182,7 @@ func TestHostMetaOfOtherDomains(t *testing.T) {
 	get("b.example").want(t, 200, "https://b.example/new")
 }
 
-// Behind a proxy the Host that arrives counts, whoever the client is.
+// Behind a proxy the Host that arrives counts, whatever the client's address is.
 func TestHostMetaBehindAProxy(t *testing.T) {
 	e, _ := one(t, func(c *Config) {
 		trusting("", "")(c)

@@ -27,7 +27,7 @@ type style struct {
 type styles struct {
 	allowed  []string       // web origins; nil: any
 	cors     []cors         // by the number of the web origin: 0 if it is not in the list, or there is none
-	public   cors           // in place of number 0 where every page may read the answer
+	public   cors           // instead of number 0 where every page may read the answer
 	contents map[string]int // by base64url as in the sid
 	encoded  []string
 	list     []style

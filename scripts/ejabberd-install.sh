@@ -10,7 +10,7 @@
 #   --port PORT                                              [5279]
 #   --secret-file FILE   what edges need to know: its first line is the listener's secret; written if there is no such
 #                        file. Without it the secret is in the listener's configuration only
-#   --root DIR           install below DIR in place of / (for images and tests)
+#   --root DIR           install below DIR instead of / (for images and tests)
 #   --help               this text
 #
 # FILES

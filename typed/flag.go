@@ -5,7 +5,7 @@ import "strconv"
 // Int is a flag of package flag or pflag for a whole number. It implements their Value.
 type Int struct{ To *int }
 
-// Type is what the help shows in place of a value.
+// Type returns the word that the help shows for a value.
 func (Int) Type() string { return "number" }
 
 // Set reads s.
@@ -27,7 +27,7 @@ func (f IntRate) Set(s string) error { return set(f.To, s, ParseIntRate) }
 // Rate is a flag for a number a second.
 type Rate struct{ To *float64 }
 
-// Type is what the help shows in place of a value.
+// Type returns the word that the help shows for a value.
 func (Rate) Type() string { return "number" }
 
 // Set reads s.

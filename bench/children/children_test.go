@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// endVariable makes this test binary a guarded benchmark, which starts a daemon that nobody can find by process group,
+// endVariable makes this test binary a guarded benchmark, which starts a daemon that cannot be found by process group,
 // session or parent, says its number, and ends as the variable says.
 const endVariable = "MEGAPHONE_TEST_END"
 

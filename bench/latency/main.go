@@ -29,7 +29,7 @@ var (
 	pause    = flag.Duration("pause", 3*time.Millisecond, "mean pause between two")
 )
 
-// late is what nobody should wait for on an idle machine: half of the time after which Go's sysmon looks at idle slots.
+// late is longer than a client should wait on an idle machine: half the time after which sysmon looks at idle slots.
 const late = 5 * time.Millisecond
 
 // number makes a flag for a whole number.

@@ -157,7 +157,7 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 }
 
 // demoURLs are the URLs of an edge that listens at an address. One that listens on all of them has one for each address
-// of this host, by which it is asked for, and one for whoever uses a name.
+// of this host, by which it is asked for, and one for clients that use a name.
 func demoURLs(at netip.AddrPort, path string) (list []edge.PublicURL) {
 	url := func(a netip.Addr) string { return "http://" + netip.AddrPortFrom(a, at.Port()).String() + path }
 	switch {

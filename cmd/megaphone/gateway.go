@@ -107,7 +107,7 @@ func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.
 }
 
 // refuseZeros refuses a limit or a timeout of zero: in a configuration zero means the default, which is not what
-// someone has in mind who types it. Some flags may be 0.
+// a user who types it expects. Some flags may be 0.
 func refuseZeros(given *pflag.FlagSet, but ...string) (err error) {
 	given.Visit(func(f *pflag.Flag) {
 		switch {

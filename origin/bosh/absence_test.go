@@ -32,7 +32,7 @@ func (v *absent) want(t *testing.T, told ...string) {
 	}
 }
 
-// TestAbsence: who has hung up and does not come back is away; the session lives on, and ends by inactivity.
+// TestAbsence: a client that has hung up and does not come back is away; the session lives on, and ends by inactivity.
 func TestAbsence(t *testing.T) {
 	r, v := newAbsentRig(t)
 	c := r.open("")

@@ -134,7 +134,7 @@ func orderWorld(t *testing.T, rng *rand.Rand) (waited int64) {
 	return e.stats.Waited
 }
 
-// TestPayloadsWaitNoLonger: payloads go out when the link that those before them went over is no more, when the client
+// TestPayloadsWaitNoLonger: payloads go out when the link that those before them went over has ended, when the client
 // shows that it had them, or after a second.
 func TestPayloadsWaitNoLonger(t *testing.T) {
 	for name, event := range map[string]func(c *client, first, second *fencedLink){

@@ -366,7 +366,7 @@ func (s *Service) appendImplicit(b []byte, name, subscription string) []byte {
 	return append(b, "'/>"...)
 }
 
-// push tells the resources of an account how contact k stands now (section 2.1.6), if it is to be seen.
+// push tells the resources of an account how contact k stands now (section 2.1.6), if it may be seen.
 func (s *Service) push(name string, k *contact) {
 	for d := s.online[name]; d != nil && k.shown(); d = d.next {
 		if d.interested {

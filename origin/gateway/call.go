@@ -22,7 +22,7 @@ const (
 	fateLate                     // no reply in time
 	fateTooLarge                 // a reply longer than it may be
 	fateHeadTooLarge             // a reply with a head longer than it may be
-	fateAborted                  // nobody waits for it any more
+	fateAborted                  // its client has gone
 	fates            = iota
 )
 

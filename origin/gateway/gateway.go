@@ -47,7 +47,7 @@ type Gateway struct {
 	nextJob int64
 	nextOdd [fates]int64                 // ms, when the next record of that kind may be
 	calls   map[replier]map[uint64]*call // that are to be answered
-	orphans map[*call]struct{}           // that nobody waits for, and that have not ended
+	orphans map[*call]struct{}           // without a client that waits, and not ended
 	order   order
 	bytes   int // of wires
 	body    codec.Body
@@ -215,7 +215,7 @@ func (g *Gateway) refuse(c *call) {
 	g.reply(c)
 }
 
-// reply gives a call's reply to its link, if somebody waits for it.
+// reply gives a call's reply to its link, if a client still waits for it.
 func (g *Gateway) reply(c *call) {
 	if !c.over {
 		g.take(c.link, c.id)
@@ -246,8 +246,8 @@ func (g *Gateway) leave(c *call) {
 	}
 }
 
-// abandon says that nobody waits for a call's reply any more; false when that was all that was left of it. A request
-// that waits for its turn is dropped unless it is last words.
+// abandon drops the client's interest in a call's reply, and reports whether the call goes on. A request that waits for
+// its turn is dropped unless it is last words.
 func (g *Gateway) abandon(c *call, lastWords bool) (goesOn bool) {
 	was := c.stage
 	if c.session != nil {
@@ -285,7 +285,7 @@ func (g *Gateway) release(c *call) {
 	g.abandon(c, false)
 }
 
-// Closed does the same as Gone with the requests of a link that is no more.
+// Closed does the same as Gone with the requests of a link that has ended.
 func (g *Gateway) Closed(l *link.Link) {
 	g.takeAll(l, g.leave)
 	g.order.closed(l)

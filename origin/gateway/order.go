@@ -99,10 +99,10 @@ const (
 	// next: stageOpen (it is its turn), stageNone (it was refused, or is to come again)
 	stageQueued
 	// It was sent.
-	// next: stageReady (there is a reply), stageNone (it failed, or nobody waits for it)
+	// next: stageReady (there is a reply), stageNone (it failed, or its client has gone)
 	stageOpen
 	// Its reply waits for its turn.
-	// next: stageNone (it has left, or nobody waits for it)
+	// next: stageNone (it has left, or its client has gone)
 	stageReady
 )
 
@@ -151,7 +151,7 @@ func (o *order) forget(s *session) {
 	}
 }
 
-// arrive takes a request of a session; false when it is to be sent without order.
+// arrive takes a request of a session. It returns false if the request must be sent without order.
 func (o *order) arrive(c *call, key uint64) bool {
 	s := o.find(key)
 	if s == nil || s.ordered >= maxOrdered {
@@ -205,8 +205,8 @@ func (o *order) ended(c *call) bool {
 	return waits
 }
 
-// quit takes a request out of its session that nobody waits for any more. One that is to be sent all the same, last
-// words, stays in the queue.
+// quit takes a request whose client has gone out of its session. Last words, which are sent all the same, stay in the
+// queue.
 func (o *order) quit(c *call, lastWords bool) {
 	if c.stage == stageQueued && lastWords {
 		return
@@ -279,7 +279,7 @@ func (o *order) send(s *session, c *call) {
 	if s.last == unknownRID || c.rid >= s.last {
 		s.last, s.front = c.rid, c
 	}
-	if !c.over { // nobody waits for replies to last words
+	if !c.over { // no client waits for replies to last words
 		for d := s.open; d != nil; d = d.next {
 			d.passed = d.passed || d.rid == c.rid
 		}

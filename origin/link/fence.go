@@ -40,7 +40,7 @@ func (l *Link) sendFence() {
 	l.control("ping ", fenceToken, strconv.FormatUint(uint64(l.fences), 10), "\n")
 }
 
-// takePong passes the fence that a pong answers. Other pongs are signs of life, no more.
+// takePong passes the fence that a pong answers. Other pongs are only signs of life.
 func (l *Link) takePong(token []byte) {
 	digits, ok := bytes.CutPrefix(token, []byte(fenceToken))
 	if !ok {

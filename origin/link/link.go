@@ -21,7 +21,7 @@ type Link struct {
 	hello  codec.Hello // the edge's
 	name   string      // the edge's
 
-	found string // the protocol of what came in place of a hello
+	found string // the protocol of what came instead of a hello
 	first string // its first bytes, quoted
 
 	// The engine's.

@@ -72,7 +72,7 @@ func (p Pairs) Talk(t testing.TB, within time.Duration) (a Account) {
 	return a
 }
 
-// gather logs everybody in. An event of connection i of person n has the number 2n+i. Events are edge-triggered: a
+// gather logs all people in. An event of connection i of person n has the number 2n+i. Events are edge-triggered: a
 // level-triggered set keeps the place of a connection that was ready before, so it may swap two.
 func (p Pairs) gather(t testing.TB, epoll int, a *Account) (people []*person) {
 	t.Helper()

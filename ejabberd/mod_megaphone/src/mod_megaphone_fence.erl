@@ -2,8 +2,8 @@
 %%% the edge has handled it.
 %%%
 %%% The edge handles the frames of a link in order, so the pong to a ping tells that all replies before it have been
-%%% written to their clients' connections (PROTOCOL.md, "Order"). One such ping is under way at a time: who comes
-%%% meanwhile waits for the next one, which all of them share.
+%%% written to their clients' connections (PROTOCOL.md, "Order"). One such ping is under way at a time: replies that
+%%% come meanwhile wait for the next one, which all of them share.
 -module(mod_megaphone_fence).
 
 -export([new/0, follow/5, answered/3, pong/2, open/1]).
@@ -57,7 +57,7 @@ answered(Id, Body, #fence{replies = Replies} = Fence) ->
 has_payload(Body) ->
     byte_size(Body) >= 2 andalso binary:part(Body, byte_size(Body), -2) =/= <<"/>">>.
 
-%% Other pongs are signs of life, no more.
+%% Other pongs are only signs of life.
 -spec pong(Token :: binary() | undefined, fence()) -> result().
 pong(?TOKEN, #fence{under_way = UnderWay, next = Next} = Fence) ->
     pass(UnderWay),
