@@ -259,7 +259,8 @@ func settings(t *testing.T, name string) (all []string) {
 
 func TestShellCheck(t *testing.T) {
 	t.Parallel()
-	run(t, "shellcheck", "-x", "-P", "../..", "../../scripts/package.sh", "../../scripts/version.sh", "../../scripts/ejabberd-install.sh",
+	run(t, "shellcheck", "-x", "-P", "../..", "../../scripts/package.sh", "../../scripts/version.sh",
+		"../../scripts/ejabberd-install.sh",
 		"../../deploy/package/postinst", "../../deploy/package/prerm", "../../deploy/package/postrm",
 		"../../scripts/image.sh", "../../deploy/container/ejabberd.sh", "testdata/guest.sh", "testdata/debian.sh",
 		"testdata/images.sh", "testdata/compose.sh", "testdata/podman.env.sh")
