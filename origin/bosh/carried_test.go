@@ -195,6 +195,11 @@ func TestClosedDoesNotWait(t *testing.T) {
 			c.push(1)
 		}
 	}
+	c.push(2)
+	r.pass(300)
+	if r.e.stats.Waited != 1 {
+		t.Errorf("one wait counts as %d", r.e.stats.Waited)
+	}
 	c.s.Terminate(SystemShutdown, nil)
 	r.e.Idle()
 	if len(second.sent) != 0 || !c.s.told {
