@@ -133,7 +133,6 @@ func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
 
 // tooLate answers a request that did not come in time. It reads again what has come of it.
 func (w *worker) tooLate(c uint32, s *table.Conn) {
-	w.head = codec.Head{} // ParseHead leaves it alone if nothing can be said yet
 	_, _ = codec.ParseHead(&w.head, w.r.Kept(c), 0, &w.limits)
 	w.refuseOwn(c, s, &w.fixed.late)
 }

@@ -201,3 +201,18 @@ func TestPreflightAllowsWhatIsAsked(t *testing.T) {
 		}
 	}
 }
+
+// TestBareCRIsNobodysOrigin: the answer to a CR that no LF follows has nothing of the request that was read before it.
+func TestBareCRIsNobodysOrigin(t *testing.T) {
+	e, _ := one(t, func(c *Config) { c.CORS = []string{"https://chat.example.org"} })
+	first := connect(t, e)
+	first.send("GET /http-bind HTTP/1.1\r\nHost: h\r\nOrigin: https://chat.example.org\r\n\r\n")
+	first.get().want(t, 200, "")
+	c := connect(t, e)
+	c.send("\r")
+	c.taken(e)
+	c.send("X")
+	if got := c.get().want(t, 400, "").Header.Values("Access-Control-Allow-Origin"); len(got) != 1 || got[0] != "*" {
+		t.Errorf("Access-Control-Allow-Origin: %q, want *", got)
+	}
+}

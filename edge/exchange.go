@@ -12,6 +12,7 @@ import (
 // length of p that can bring it further.
 func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	if phase(s.Phase) == phaseIdle && s.Scanned != 0 {
+		w.head = codec.Head{} // it has that of another request
 		w.refuseHTTP(c, s, codec.ErrBareCR)
 		return len(p), 0
 	}

@@ -35,7 +35,7 @@ func (e *foreignError) Unwrap() error { return e.why }
 func (w *worker) LinkUp(l *loop.Link) {
 	n := w.byLink[l.Index]
 	n.stage, n.draining, n.max = stageGreeting, false, codec.MaxContentsBytes
-	n.heardAt, n.pinged, n.inquired = w.r.Now(), false, false
+	n.heardAt, n.pinged, n.inquired, n.pongs = w.r.Now(), false, false, 0
 }
 
 // LinkData takes all whole frames in p. It borrows p until return.
@@ -120,9 +120,7 @@ func (w *worker) controlLine(n *node, verb string, args []byte) error {
 		n.draining = true
 		w.log(slog.LevelInfo, "origin drains: no new sessions to it", "origin", n.cfg.Name)
 	case "ping":
-		if n.link.Unsent() <= w.cfg.LinkHighWater { // who asks without reading does not wait for this answer
-			w.control(n, "pong "+string(args)+"\n")
-		}
+		w.pong(n, args)
 	case "pong":
 		if n.asked && string(args) == strconv.FormatUint(uint64(n.pingedAt), 10) {
 			n.asked = false
@@ -134,6 +132,21 @@ func (w *worker) controlLine(n *node, verb string, args []byte) error {
 		w.counters[UnknownVerbs]++
 	}
 	return nil
+}
+
+// pongReserve bounds the bytes of pongs that wait on a link above its high-water mark.
+const pongReserve = 32 << 10
+
+// pong answers a ping. A link that takes no requests owes it as well: replies on other links may wait for it. An origin
+// that asks and asks and does not read is not answered without end.
+func (w *worker) pong(n *node, token []byte) {
+	if n.link.Unsent() <= w.cfg.LinkHighWater {
+		n.pongs = 0
+	} else if n.pongs += codec.FrameHeaderBytes + len("pong \n") + len(token); n.pongs > pongReserve {
+		n.pongs = pongReserve
+		return
+	}
+	w.control(n, "pong "+string(token)+"\n")
 }
 
 // hello answers the origin's hello with the edge's own, which proves that the edge knows the secret.

@@ -47,6 +47,7 @@ type node struct {
 	pinged     bool   // since then
 	inquired   bool   // its silence before hello is being looked into
 	asked      bool   // a ping is on its way of which the pong is to be measured
+	pongs      int    // bytes of pongs since the link is above the high-water mark
 	pingedAt   uint32 // tick of the last ping
 	pingSent   uint32 // the same in Reactor.Micros; of use while asked
 	nonce      [16]byte

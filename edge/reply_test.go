@@ -84,6 +84,22 @@ func TestPongsAreBounded(t *testing.T) {
 	}
 }
 
+// What an origin sends on other links may wait for a pong, which therefore comes from a link with too much unsent, too.
+func TestPongAboveHighWater(t *testing.T) {
+	e, l := one(t, func(c *Config) { c.LinkHighWater = 64 << 10 })
+	e.group.Do(func(_ reactor, h handler) {
+		w := h.(*worker)
+		n := w.nodes[0]
+		for n.link.Unsent() <= w.cfg.LinkHighWater {
+			w.control(n, "gone 0000000000000001\n")
+		}
+		if err := w.controlLine(n, "ping", []byte("fence")); err != nil {
+			t.Error(err)
+		}
+	})
+	l.hears("pong fence\n")
+}
+
 // A link that its origin gives up is one error.
 func TestErrorOfTheOriginIsCountedOnce(t *testing.T) {
 	e, l := one(t, nil)

@@ -16,7 +16,7 @@ const maxFenceMillis = 5_000
 
 // carry notes that payloads go out on p as the reply to request rid.
 func (s *Session) carry(p *peer, rid uint64) {
-	s.carried = carried{p, rid, p.replier.Mark(), uint32(s.engine.now)}
+	s.carried, s.waited = carried{p, rid, p.replier.Mark(), uint32(s.engine.now)}, false
 }
 
 // inOrder reports whether payloads may go out on p now. If not, the session is settled again when they may.
@@ -31,9 +31,12 @@ func (s *Session) inOrder(p *peer) bool {
 	case uint32(e.now)-c.at >= maxFenceMillis:
 		e.stats.Overtaken++
 	default:
+		if !s.waited {
+			s.waited = true
+			e.stats.Waited++
+		}
 		if s.waitsOn != c.peer {
 			s.waitsOn = c.peer
-			e.stats.Waited++
 			c.peer.waiting = append(c.peer.waiting, s)
 		}
 		c.peer.replier.Fence(c.mark)

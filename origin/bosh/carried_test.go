@@ -179,3 +179,30 @@ func TestPayloadsWaitNoLonger(t *testing.T) {
 		})
 	}
 }
+
+// TestClosedDoesNotWait: the service learns at once that a session is over whose last words wait for another link: what
+// it sent meanwhile would be lost.
+func TestClosedDoesNotWait(t *testing.T) {
+	r := newRig(t, Config{})
+	c := r.open("")
+	reach := func(uint64, string) {}
+	first, second := &fencedLink{e: r.e, reach: reach}, &fencedLink{e: r.e, reach: reach}
+	r.pass(3000)
+	for n, l := range []*fencedLink{first, second} {
+		r.e.Request(l, 1, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>",
+			c.rid+1+uint64(n), c.sid, bodyNamespace))
+		if n == 0 {
+			c.push(1)
+		}
+	}
+	c.push(2)
+	r.pass(300)
+	if r.e.stats.Waited != 1 {
+		t.Errorf("one wait counts as %d", r.e.stats.Waited)
+	}
+	c.s.Terminate(SystemShutdown, nil)
+	r.e.Idle()
+	if len(second.sent) != 0 || !c.s.told {
+		t.Errorf("%d replies, the service has been told: %v", len(second.sent), c.s.told)
+	}
+}

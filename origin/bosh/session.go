@@ -73,6 +73,7 @@ type Session struct {
 	wasBare    bool // the last reply carried no payload
 	dirty      bool // on the engine's list of sessions to settle
 	told       bool // the service's Closed has been called
+	waited     bool // what follows the last reply with payloads has had to wait
 	absence    absence
 
 	sid [sidBytes]byte

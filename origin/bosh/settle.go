@@ -14,6 +14,7 @@ func (s *Session) settle() {
 		if i := s.oldestLive(true); i >= 0 {
 			h := s.held[i]
 			if !s.inOrder(h.peer) {
+				s.tellClosed() // what comes for it from now on is for others
 				s.arm()
 				return
 			}

@@ -41,6 +41,7 @@ type call struct {
 	creation bool   // of a session
 	legacy   bool   // which has no `ver`
 	over     bool   // the engine's: it has been answered, or nobody waits
+	done     bool   // the engine's: it has ended, or never will be sent
 
 	// The order's.
 	session *session // nil: it belongs to none

@@ -247,14 +247,14 @@ func (g *Gateway) leave(c *call) {
 }
 
 // abandon drops the client's interest in a call's reply, and reports whether the call goes on. A request that waits for
-// its turn is dropped unless it is last words.
+// its turn is dropped unless it is last words. To abandon one call may be the turn of another one.
 func (g *Gateway) abandon(c *call, lastWords bool) (goesOn bool) {
 	was := c.stage
 	if c.session != nil {
 		g.order.quit(c, lastWords)
 	}
 	switch {
-	case was == stageReady:
+	case c.done:
 		c.forgetReply()
 		return false
 	case was == stageQueued && !lastWords:
@@ -375,6 +375,7 @@ func (g *Gateway) settle(c *call) {
 func (g *Gateway) settled(c *call) {
 	c.endpoint.held--
 	g.bytes -= len(c.wire)
+	c.done = true
 	delete(g.orphans, c)
 }
 

@@ -190,3 +190,31 @@ func TestTooManySessions(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestNothingIsLeftOfReleased: when a link gives up two requests of a session at once, of which one has a reply that
+// waits for the other's, nothing is remembered of either once the endpoint has answered.
+func TestNothingIsLeftOfReleased(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	for n := range 10 { // which of the two is given up first is a matter of chance
+		sid := fmt.Sprint("s", n)
+		begin(r, e, sid)
+		answered := r.stats().Answered
+		r.post(poll(sid, 2))
+		first := e.next()
+		r.post(poll(sid, 3))
+		e.next().answer(200, text("hi"))
+		r.until("the second answer", func(s Stats) bool { return s.Answered == answered+1 })
+		r.control("release all\n")
+		r.reply()
+		r.reply()
+		first.answer(200, text("hi"))
+		r.until("the end of both", func(s Stats) bool { return s.UnderWay == 0 })
+	}
+	r.s.Do(func() {
+		if n := len(r.g.orphans); n != 0 {
+			t.Errorf("%d requests are remembered that have ended", n)
+		}
+	})
+}

@@ -3,7 +3,8 @@
 %%%
 %%% The edge handles the frames of a link in order, so the pong to a ping tells that all replies before it have been
 %%% written to their clients' connections (PROTOCOL.md, "Order"). One such ping is under way at a time: replies that
-%%% come meanwhile wait for the next one, which all of them share.
+%%% come meanwhile wait for the next one, which all of them share. A pong that does not come in ?LOST_MS is lost, and
+%%% the replies that waited for it have gone on. The next ping has another token, as the pong may be only late.
 -module(mod_megaphone_fence).
 
 -export([new/0, follow/5, answered/3, pong/2, open/1]).
@@ -18,11 +19,14 @@
 -record(fence,
         {replies = #{} :: #{id() => [{follower(), Elsewhere :: boolean()}]},    % which wait for the reply to a live id
          under_way = [] :: [follower()],                                       % which wait for the ping that was sent
-         next = [] :: [follower()]}).                                          % which wait for the one after it
+         next = [] :: [follower()],                                            % which wait for the one after it
+         sent_at = 0 :: integer(),                                             % that ping: ms of monotonic time
+         lost = 0 :: non_neg_integer()}).                                      % pongs that never came
 
 -opaque fence() :: #fence{}.
 
--define(TOKEN, <<"fence">>).
+%% As long as anybody follows: see mod_megaphone_order.
+-define(LOST_MS, 5000).
 
 -type result() :: {pass, fence()} | {ping, Token :: binary(), fence()}.
 
@@ -59,11 +63,16 @@ has_payload(Body) ->
 
 %% Other pongs are only signs of life.
 -spec pong(Token :: binary() | undefined, fence()) -> result().
-pong(?TOKEN, #fence{under_way = UnderWay, next = Next} = Fence) ->
-    pass(UnderWay),
-    ping(Next, Fence#fence{under_way = [], next = []});
-pong(_, Fence) ->
-    {pass, Fence}.
+pong(Token, #fence{under_way = UnderWay, next = Next, lost = Lost} = Fence) ->
+    case token(Lost) of
+        Token ->
+            pass(UnderWay),
+            ping(Next, Fence#fence{under_way = [], next = []});
+        _ -> {pass, Fence}
+    end.
+
+token(0) -> <<"fence">>;
+token(Lost) -> <<"fence-", (integer_to_binary(Lost))/binary>>.
 
 %% The link ends: nothing waits for it.
 -spec open(fence()) -> fence().
@@ -74,8 +83,15 @@ open(#fence{replies = Replies, under_way = UnderWay, next = Next}) ->
     new().
 
 ping([], Fence) -> {pass, Fence};
-ping(Followers, #fence{under_way = []} = Fence) -> {ping, ?TOKEN, Fence#fence{under_way = Followers}};
-ping(Followers, #fence{next = Next} = Fence) -> {pass, Fence#fence{next = Followers ++ Next}}.
+ping(Followers, #fence{under_way = [], lost = Lost} = Fence) ->
+    {ping, token(Lost), Fence#fence{under_way = Followers, sent_at = now_ms()}};
+ping(Followers, #fence{next = Next, sent_at = SentAt, lost = Lost} = Fence) ->
+    case now_ms() - SentAt > ?LOST_MS of
+        true -> ping(Followers ++ Next, Fence#fence{under_way = [], next = [], lost = Lost + 1});
+        false -> {pass, Fence#fence{next = Followers ++ Next}}
+    end.
+
+now_ms() -> erlang:monotonic_time(millisecond).
 
 pass(Followers) ->
     lists:foreach(fun({Pid, Ref}) -> Pid ! {Ref, passed} end, Followers).

@@ -13,7 +13,7 @@ follow_test_() ->
     [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> register(engine, self()), with_table(Name) end}}}
      || Name <- [on_one_link_the_later_waits, over_two_links_the_edge_says_when, an_empty_reply_may_be_overtaken,
                  one_that_left_before, a_link_that_ends, a_client_that_is_gone, an_edge_that_stands_still,
-                 one_that_was_held_for_long, fences_are_shared, in_any_weather]].
+                 one_that_was_held_for_long, fences_are_shared, a_pong_that_is_lost, in_any_weather]].
 
 with_table(Test) ->
     {ok, Owner} = mod_megaphone_order:start_link(),
@@ -132,6 +132,30 @@ fences_are_shared() ->
     _ = lists:foldl(fun(_, Edge) -> {_, _, Next} = test_edge:recv(Edge), Next end, B, lists:seq(1, N)),
     test_edge:control(Next2, <<"ping x\n">>),
     {0, <<"pong x\n">>, _} = test_edge:recv(Next2),
+    test_edge:close(A),
+    test_edge:close(B).
+
+%% An edge that answers one ping too late, or never, holds up those that wait for it and none that come later.
+a_pong_that_is_lost() ->
+    {A, B} = {test_edge:up([{ping_timeout, 60000}]), test_edge:up([{ping_timeout, 60000}])},
+    {P1, P2} = pair(A, B),
+    answer(P1, ?PAYLOAD),
+    {1, _, A1} = test_edge:recv(A),
+    answer(P2, ?PAYLOAD),
+    {0, <<"ping fence\n">>, A2} = test_edge:recv(A1),
+    {2, _, B1} = test_edge:recv(B),                 % after five seconds, which are not over for the ping
+    receive after 200 -> ok end,
+    {P3, P4} = pair(A2, B1, <<"t">>, 3, 4),
+    answer(P3, ?PAYLOAD),
+    {3, _, A3} = test_edge:recv(A2),
+    answer(P4, ?PAYLOAD),
+    {0, <<"ping fence-1\n">>, A4} = test_edge:recv(A3),
+    test_edge:control(A4, <<"pong fence\n">>),      % of the first, late
+    test_edge:control(A4, <<"ping x\n">>),
+    {0, <<"pong x\n">>, A5} = test_edge:recv(A4),
+    ?assert(is_process_alive(P4)),
+    test_edge:control(A5, <<"pong fence-1\n">>),
+    {4, _, _} = test_edge:recv(B1),
     test_edge:close(A),
     test_edge:close(B).
 
