@@ -57,6 +57,9 @@ func openPoller() (*poller, error) {
 		return n != 0 || errno != 0
 	}
 	if err := p.openSleep(); err != nil {
+		if p.asleep != nil {
+			_ = p.asleep.Close() // here and now: its number may be another file's elsewhere
+		}
 		_ = np.Close()
 		return nil, fmt.Errorf("reactor: %w", err)
 	}

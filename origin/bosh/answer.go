@@ -25,7 +25,7 @@ func (s *Session) answerWith(payloads bool) {
 	}
 	if payloads {
 		s.fill(d)
-		s.carry(s.held[0].peer, rid)
+		s.carry(s.held[0].peer)
 	}
 	s.answer(d.end())
 }

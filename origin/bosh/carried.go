@@ -4,8 +4,7 @@ package bosh
 // their arrival, so the next payloads must not reach it first. On the same link they cannot. On another link, which
 // leads to another reactor of the edge or to another edge, they wait until this reply has reached its connection.
 type carried struct {
-	peer *peer // nil: there is nothing to wait for
-	rid  uint64
+	peer *peer  // nil: there is nothing to wait for
 	mark uint32 // of the reply, on its link
 	at   uint32 // ms, the low bits of when it was given
 }
@@ -14,9 +13,9 @@ type carried struct {
 // ping; an edge that takes longer stands still, and what would come in order from it is not known.
 const maxFenceMillis = 5_000
 
-// carry notes that payloads go out on p as the reply to request rid.
-func (s *Session) carry(p *peer, rid uint64) {
-	s.carried, s.waited = carried{p, rid, p.replier.Mark(), uint32(s.engine.now)}, false
+// carry notes that payloads go out on p.
+func (s *Session) carry(p *peer) {
+	s.carried, s.waited = carried{p, p.replier.Mark(), uint32(s.engine.now)}, false
 }
 
 // inOrder reports whether payloads may go out on p now. If not, the session is settled again when they may.
@@ -27,7 +26,6 @@ func (s *Session) inOrder(p *peer) bool {
 	case c.peer == nil || c.peer == p:
 		return true
 	case c.peer.closed, c.peer.replier.Passed(c.mark):
-	case s.received >= c.rid+uint64(s.requests): // the client could not have sent this many without having had it
 	case uint32(e.now)-c.at >= maxFenceMillis:
 		e.stats.Overtaken++
 	default:

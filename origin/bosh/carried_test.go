@@ -141,10 +141,6 @@ func TestPayloadsWaitNoLonger(t *testing.T) {
 		"pong":   func(c *client, first, _ *fencedLink) { first.handle(9) },
 		"closed": func(c *client, first, _ *fencedLink) { c.r.e.Closed(first) },
 		"time":   func(c *client, _, _ *fencedLink) { c.r.pass(maxFenceMillis) },
-		"window": func(c *client, _, second *fencedLink) {
-			c.r.e.Request(second, 99, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>",
-				c.rid+2, c.sid, bodyNamespace))
-		},
 		"session ends": func(c *client, first, _ *fencedLink) {
 			first.handle(1)
 			c.s.Terminate("", nil)

@@ -102,7 +102,7 @@ func (s *Session) repeated(p *peer, id uint64, rid uint64, h *held, x *extras) {
 	e.stats.Replies++
 	s.idleSince = e.now
 	if len(k.body) > 0 {
-		s.carry(p, max(rid, s.carried.rid))
+		s.carry(p)
 	}
 	p.reply(id, statusOK, body)
 }
