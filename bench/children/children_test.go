@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// TestStop: also what ignores SIGTERM, and what has been started in a session of its own.
+// TestStop ends processes that ignore SIGTERM too, and those in a session of their own.
 func TestStop(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "trap '' TERM; setsid sleep 100 & sleep 100 & echo $!; wait; sleep 100")
 	out, err := cmd.StdoutPipe()

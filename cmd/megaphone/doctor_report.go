@@ -12,7 +12,7 @@ import (
 	"megaphone/tuning"
 )
 
-// wantedColumns is the room for what is wanted; three numbers stand below.
+// wantedColumns is the width of the column of wanted values. Three numbers do not fit and stand below.
 const wantedColumns = 14
 
 // printReport writes tables for people. What is low has its reason and its remedy below it.

@@ -174,7 +174,7 @@ func readEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, file *e
 	return cfg, file, nil
 }
 
-// preflight returns an error if the edge could not start as cfg says, and warns of what is probably a mistake.
+// preflight returns an error if the edge could not start as cfg says, and warns of probable mistakes.
 func preflight(cfg *edge.Config, file *edge.File, checking bool) error {
 	if err := cfg.Preflight(!checking); err != nil {
 		return file.Explain(err)

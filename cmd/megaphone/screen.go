@@ -60,7 +60,7 @@ const (
 	ctrlD = 0x04
 )
 
-// keys waits for the one that ends top. What is at an end was hung up.
+// keys waits for the key that ends top. An input at its end belongs to a terminal that was hung up.
 func (s *screen) keys(in io.Reader) {
 	defer close(s.quit)
 	key := make([]byte, 1)

@@ -16,7 +16,7 @@ import (
 // usageError is a mistake in what the user said, not in the world.
 type usageError struct{ error }
 
-// complain writes what is wrong with a command line to standard error, and where to read on.
+// complain writes the mistake in a command line to standard error, and the help that explains it.
 func complain(cmd *cobra.Command, err error) {
 	report(err, fmt.Sprintf("Try `%s --help`.\n", cmd.CommandPath()))
 }
