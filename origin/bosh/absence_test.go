@@ -54,7 +54,19 @@ func TestAbsence(t *testing.T) {
 	v.want(t, "away", "back", "away")
 }
 
-// TestNoAbsence: a reload, a lost link, a pause and an answered request are no absence.
+// TestAnsweredAndGone: a page may be closed between a reply and its next request, so that nothing hangs up.
+func TestAnsweredAndGone(t *testing.T) {
+	r, v := newAbsentRig(t)
+	c := r.open("")
+	c.send("")
+	c.push(1)
+	r.pass(9_000)
+	v.want(t)
+	r.pass(2_000)
+	v.want(t, "away")
+}
+
+// TestNoAbsence: a reload, a lost link, a pause, polling and a late request are no absence.
 func TestNoAbsence(t *testing.T) {
 	r, v := newAbsentRig(t)
 	c := r.open("")
@@ -64,10 +76,15 @@ func TestNoAbsence(t *testing.T) {
 	r.pass(20_000)
 	r.wantHeld(held)
 	c.push(1) // answered; the next request is late
-	r.pass(20_000)
+	r.pass(9_000)
 	c.send("")
 	r.e.Closed(r.wire)
 	r.pass(30_000)
+	v.want(t)
+
+	c = r.open("hold='0'")
+	c.send("")
+	r.pass(20_000)
 	v.want(t)
 
 	c = r.open("")

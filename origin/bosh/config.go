@@ -30,7 +30,7 @@ type Config struct {
 	MaxHold           int // most requests held at a time, per session; at most 7
 	PollingSeconds    int // shortest interval between empty requests
 	InactivitySeconds int // longest time without a request before a session ends
-	AwaySeconds       int // time after a client has hung up until Absences hears of it; negative: never
+	AwaySeconds       int // time without a request until Absences hears of it; negative: never
 	MaxPauseSeconds   int // longest pause that a client may ask for; negative: pausing is not offered
 	MaxBodyBytes      int // largest request
 	MaxQueuedBytes    int // most bytes that wait for one client; more end its session with remote-stream-error

@@ -41,9 +41,10 @@
 // # Who is gone
 //
 // A browser closes the connection of its held request when its page is closed, reloaded or left. Its session waits for
-// it all the same until inactivity. A service that implements Absences is told when a client that has hung up has sent
-// nothing for AwaySeconds (10), which is longer than a reload takes, and when it is back. Links that are lost do not
-// count: an edge that restarts says nothing of its clients.
+// it all the same until inactivity. A service that implements Absences is told when a client without an open request
+// has sent nothing for AwaySeconds (10), which is longer than a reload takes, and when it is back. Whether it hung up
+// or its last request was answered makes no difference: a page may be closed just after a reply. Requests that are lost
+// with their link do not count: an edge that restarts says nothing of its clients.
 //
 // # What is decided where the XEPs leave it open
 //

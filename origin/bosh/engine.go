@@ -93,7 +93,6 @@ func (e *Engine) Gone(r Replier, id uint64) {
 	if s := p.live[id]; s != nil {
 		e.stats.Gone++
 		s.vanish(p, id)
-		s.hangUp()
 		e.settle()
 	}
 }
@@ -122,6 +121,7 @@ func (e *Engine) Closed(r Replier) {
 	e.stats.Gone += int64(len(p.live))
 	for id, s := range p.live {
 		s.vanish(p, id)
+		s.cutOff()
 	}
 	p.closed = true
 	e.awake(p)

@@ -63,12 +63,19 @@ func (s *Session) vanish(p *peer, id uint64) {
 	}
 }
 
-// hangUp notes that a client has closed the connection of a request, after vanish.
-func (s *Session) hangUp() {
-	e := s.engine
-	if s.absence == present && s.phase == open && e.abs != nil && e.cfg.AwaySeconds > 0 && s.oldestLive(true) < 0 {
-		s.absence = hungUp
+// cutOff notes that a link was lost, after vanish.
+func (s *Session) cutOff() {
+	if s.absence == present && s.oldestLive(true) < 0 {
+		s.absence = cutOff
 	}
+}
+
+// watched reports whether the service is to be told when the client, which has no request open, stays away. One that
+// polls is away most of the time, and one that pauses has said so.
+func (s *Session) watched() bool {
+	e := s.engine
+	wanted := e.abs != nil && e.cfg.AwaySeconds > 0
+	return wanted && s.absence == present && s.phase == open && s.pausedFor == 0 && !s.isPolling()
 }
 
 // returned notes that a request has come.

@@ -43,10 +43,10 @@ type Service interface {
 	Closed(s *Session)
 }
 
-// Absences is what a Service also implements if it wants to know of clients that have hung up, as a browser does when
-// its page is closed, while their sessions wait for them until inactivity. A link that is lost says nothing of clients.
+// Absences is what a Service also implements if it wants to know of clients that stay away, as a browser does when its
+// page is closed, while their sessions wait for them until inactivity. A link that is lost says nothing of clients.
 type Absences interface {
-	// Away is called when a client has closed the connection of its held request and sent nothing for AwaySeconds.
+	// Away is called when a client that neither polls nor pauses has had no request open for AwaySeconds.
 	Away(s *Session)
 
 	// Back is called when the client of such a session sends a request after all, before its stanzas.

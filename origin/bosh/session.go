@@ -18,13 +18,13 @@ const (
 type absence uint8
 
 const (
-	// present: a request is open, or was answered, or its link was lost: the client may be about to send the next.
-	// next: hungUp.
+	// present: a request is open, or was until its client hung up or had its answer: the next one is due.
+	// next: cutOff, away.
 	present absence = iota
-	// hungUp: the client has closed the connection of its last open request.
-	// next: present (it sends a request), away.
-	hungUp
-	// away: the service has been told.
+	// cutOff: a link was lost, and the last open request with it. When the client can be back is the edge's affair.
+	// next: present (it sends a request).
+	cutOff
+	// away: nothing has come for AwaySeconds, and the service has been told.
 	// next: present.
 	away
 )

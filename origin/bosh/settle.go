@@ -66,13 +66,13 @@ func (s *Session) arm() {
 			live = true
 		}
 	}
-	if !live && s.absence == hungUp {
+	if !live && s.watched() {
 		next = min(next, s.awayAt())
 	}
 	s.engine.wheel.arm(s, next)
 }
 
-// awayAt is when a client that has hung up counts as away.
+// awayAt is when a client without a request counts as away.
 func (s *Session) awayAt() int64 { return s.idleSince + int64(s.engine.cfg.AwaySeconds)*1000 }
 
 // due is when h has to be answered.
@@ -110,7 +110,7 @@ func (e *Engine) expire(s *Session) {
 		s.end()
 		return
 	}
-	if !live && s.absence == hungUp && s.phase == open && e.now >= s.awayAt() {
+	if !live && s.watched() && e.now >= s.awayAt() {
 		s.absence = away
 		e.abs.Away(s)
 	}

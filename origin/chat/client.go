@@ -48,7 +48,7 @@ type client struct {
 	failures uint8
 
 	available  bool // has sent presence
-	away       bool // is available, but its client has hung up: others see it unavailable
+	away       bool // is available, but its client stays away: others see it unavailable
 	interested bool // has asked for the roster, so gets pushes (RFC 6121, section 2.1.6)
 	anonymous  bool
 }

@@ -34,7 +34,7 @@
 // at most CrowdUsers names the roster lists all of them.
 //
 // A presence costs at most CrowdUsers sends, and those to the resources of MaxContacts contacts, with a million users
-// too. A client that hangs up, as a closed tab does, is seen as unavailable after bosh.Config.AwaySeconds (10) while
+// too. A client that stays away, as a closed tab does, is seen as unavailable after bosh.Config.AwaySeconds (10) while
 // its session waits for it as ever; a client that comes back is seen again. It stays in its rooms meanwhile.
 //
 // # Rooms

@@ -142,17 +142,17 @@ func (s *Service) goUnavailable(c *client, e *element) {
 	c.rare.directed = nil
 }
 
-// hangUp tells those who see c that it is gone, since its client has hung up. The session lives on: messages wait in
+// hide tells those who see c that it is gone, since its client stays away. The session lives on: messages wait in
 // it, rooms keep c, and a client that comes back has missed nothing but that others saw it go and come.
-func (s *Service) hangUp(c *client) {
+func (s *Service) hide(c *client) {
 	if c.shown() {
 		c.away = true
 		s.eachWatcher(c, func(d *client) { s.sendPresenceAs(c, d, presenceGone) })
 	}
 }
 
-// comeBack undoes hangUp.
-func (s *Service) comeBack(c *client) {
+// show undoes hide.
+func (s *Service) show(c *client) {
 	if c.away {
 		c.away = false
 		s.eachWatcher(c, func(d *client) { s.sendPresence(c, d) })

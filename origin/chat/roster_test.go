@@ -33,7 +33,7 @@ func walkSubscriptions(t *testing.T, r *rand.Rand, crowd int) {
 		other := "u" + strconv.Itoa(r.IntN(7)) + "@example.org"
 		action := r.IntN(14)
 		if o != nil && action > 1 {
-			w.s.comeBack(o.c) // as the engine does when a request comes
+			w.s.show(o.c) // as the engine does when a request comes
 		}
 		switch {
 		case o == nil:
@@ -49,7 +49,7 @@ func walkSubscriptions(t *testing.T, r *rand.Rand, crowd int) {
 			w.close(o.peer)
 			delete(online, key)
 		case action == 1:
-			w.s.hangUp(o.c)
+			w.s.hide(o.c)
 			w.s.checkInvariants()
 		case action == 2:
 			w.send(o.peer, "<iq xmlns='jabber:client' type='set' id='s'><query xmlns='jabber:iq:roster'><item jid='"+

@@ -233,9 +233,9 @@ func (w *world) play(words []string) string {
 	case "close":
 		w.close(p)
 	case "hangup":
-		w.s.hangUp(p.c)
+		w.s.hide(p.c)
 	case "comeback":
-		w.s.comeBack(p.c)
+		w.s.show(p.c)
 	case "skip":
 		p.sent = nil
 	case ">":

@@ -104,10 +104,10 @@ func (s *Service) Closed(session *bosh.Session) {
 }
 
 // Away has others see the session as gone, while it waits for its client.
-func (s *Service) Away(session *bosh.Session) { s.hangUp(session.Data.(*client)) }
+func (s *Service) Away(session *bosh.Session) { s.hide(session.Data.(*client)) }
 
 // Back has them see it again.
-func (s *Service) Back(session *bosh.Session) { s.comeBack(session.Data.(*client)) }
+func (s *Service) Back(session *bosh.Session) { s.show(session.Data.(*client)) }
 
 func (s *Service) open(out stream, to string) (*client, bosh.Condition) {
 	switch {
