@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -42,12 +43,14 @@ func (l *fencedLink) handle(n int) {
 	}
 }
 
-// strophe is a client with two requests at a time that takes replies as they come, as Strophe.js does.
+// strophe is a client with two requests at a time that takes replies as they come, as Strophe.js does. It sends those
+// requests again whose connections broke.
 type strophe struct {
 	sid      string
 	rid      uint64
-	open     int // requests under way
-	got      int // messages; each is the next
+	ids      uint64            // given so far
+	open     map[uint64]uint64 // the rids of the requests under way, by id
+	got      int               // messages; each is the next
 	disorder int
 	last     int
 	ended    bool
@@ -55,8 +58,11 @@ type strophe struct {
 
 var messageNumber = regexp.MustCompile(`id='(\d+)'`)
 
-func (c *strophe) take(body string) {
-	c.open--
+func (c *strophe) take(id uint64, body string) {
+	if _, ok := c.open[id]; !ok {
+		return // its connection is broken
+	}
+	delete(c.open, id)
 	for _, m := range messageNumber.FindAllStringSubmatch(body, -1) {
 		n, _ := strconv.Atoi(m[1])
 		if n != c.last+1 {
@@ -68,8 +74,30 @@ func (c *strophe) take(body string) {
 	c.ended = c.ended || regexp.MustCompile(`type='terminate'`).MatchString(body)
 }
 
+// request returns the request rid and its new id.
+func (c *strophe) request(rid uint64) (id uint64, body []byte) {
+	c.ids++
+	c.open[c.ids] = rid
+	return c.ids, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><message xmlns='jabber:client'/></body>",
+		rid, c.sid, bodyNamespace)
+}
+
+// lose breaks the client's connections, which the links learn of, and returns the rids of what was under way.
+func (c *strophe) lose(links []*fencedLink) (rids []uint64) {
+	for id, rid := range c.open {
+		rids = append(rids, rid)
+		for _, l := range links {
+			l.e.Gone(l, id) // only one of them knows it
+		}
+	}
+	clear(c.open)
+	slices.Sort(rids)
+	return rids
+}
+
 // TestPayloadsLeaveInOrder sends requests of a session over three links whose edges handle what comes in their own
-// time, while the service sends messages: what reaches the client first was sent first, and its end comes last.
+// time, while the service sends messages and the client loses its connections and asks again: what reaches the client
+// first was sent first, none twice, and its end comes last.
 func TestPayloadsLeaveInOrder(t *testing.T) {
 	seed := rand.Uint64()
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
@@ -77,25 +105,27 @@ func TestPayloadsLeaveInOrder(t *testing.T) {
 	}
 	t.Logf("SEED=%d", seed)
 	rng := rand.New(rand.NewPCG(seed, 7))
-	var waited int64
-	for range 200 {
-		waited += orderWorld(t, rng)
+	var waited, repeated int64
+	for range 300 {
+		s := orderWorld(t, rng)
+		waited += s.Waited
+		repeated += s.Repeated
 	}
-	if waited == 0 {
-		t.Error("nothing ever had to wait, so this test shows nothing")
+	if waited == 0 || repeated == 0 {
+		t.Errorf("%d waited, %d were repeated, so this test shows nothing", waited, repeated)
 	}
 }
 
-func orderWorld(t *testing.T, rng *rand.Rand) (waited int64) {
+func orderWorld(t *testing.T, rng *rand.Rand) Stats {
 	t.Helper()
 	q := &quiet{}
 	e := New(Config{}, q)
 	now := int64(1_000_000)
 	e.Tick(now)
-	c := &strophe{rid: 1, open: 1}
+	c := &strophe{rid: 1, ids: 1, open: map[uint64]uint64{1: 1}}
 	links := make([]*fencedLink, 3)
 	for i := range links {
-		links[i] = &fencedLink{e: e, reach: func(_ uint64, body string) { c.take(body) }}
+		links[i] = &fencedLink{e: e, reach: c.take}
 	}
 	e.Request(links[0], 1, nil, []byte(creation))
 	links[0].handle(1)
@@ -110,12 +140,15 @@ func orderWorld(t *testing.T, rng *rand.Rand) (waited int64) {
 			sent++
 			q.sessions[0].Send(fmt.Appendf(nil, "<message xmlns='jabber:client' id='%d'/>", sent))
 			e.Idle()
-		case rng.IntN(2) == 0 && c.open < 2 && !c.ended:
+		case rng.IntN(30) == 0:
+			for _, rid := range c.lose(links) {
+				id, body := c.request(rid)
+				e.Request(links[rng.IntN(3)], id, nil, body)
+			}
+		case rng.IntN(2) == 0 && len(c.open) < 2:
 			c.rid++
-			c.open++
-			payload := "<message xmlns='jabber:client'/>"
-			e.Request(links[rng.IntN(3)], c.rid, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'>%s</body>",
-				c.rid, c.sid, bodyNamespace, payload))
+			id, body := c.request(c.rid)
+			e.Request(links[rng.IntN(3)], id, nil, body)
 		case rng.IntN(40) == 0:
 			now += 50
 			e.Tick(now)
@@ -131,7 +164,85 @@ func orderWorld(t *testing.T, rng *rand.Rand) (waited int64) {
 	if c.disorder > 0 {
 		t.Fatalf("%d of %d messages reached the client before an older one", c.disorder, c.got)
 	}
-	return e.stats.Waited
+	return e.stats
+}
+
+// TestRepeatsWait: a reply that is asked for again waits for the one before it on another link, and new payloads wait
+// behind it.
+func TestRepeatsWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		event func(r *repeatRig)
+		want  []string // message numbers that reach the client on the second link
+	}{
+		"passed":     {func(r *repeatRig) { r.first.handle(9) }, []string{"2", "3"}},
+		"closed":     {func(r *repeatRig) { r.e.Closed(r.first) }, []string{"2", "3"}},
+		"time":       {func(r *repeatRig) { r.pass(maxFenceMillis) }, []string{"2", "3"}},
+		"gone":       {func(r *repeatRig) { r.e.Gone(r.second, r.again); r.first.handle(9) }, []string{"3"}},
+		"terminated": {func(r *repeatRig) { r.c.s.Terminate("", nil); r.first.handle(9) }, []string{"2", "3"}},
+		"once more":  {func(r *repeatRig) { r.request(r.second, 2); r.first.handle(9) }, []string{"2", "3"}},
+		"the client ends it": {func(r *repeatRig) {
+			r.requestWith(r.second, 4, "type='terminate'")
+		}, []string{"2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepeatRig(t)
+			if len(r.got) != 0 {
+				t.Fatalf("%q left although the message before may not have reached the client", r.got)
+			}
+			c.event(r)
+			r.second.handle(9)
+			if !slices.Equal(r.got, c.want) {
+				t.Errorf("got %q, want %q", r.got, c.want)
+			}
+			if live := len(r.e.peerOf(r.second).live); live != 0 {
+				t.Errorf("%d requests are still live", live)
+			}
+		})
+	}
+}
+
+// repeatRig is a session whose replies 1 and 2 with messages 1 and 2 were lost and have been asked for again, over two
+// links, and whose third request is held while message 3 waits.
+type repeatRig struct {
+	*rig
+	c             *client
+	first, second *fencedLink
+	again         uint64 // the id of the second request, as repeated
+	got           []string
+}
+
+func newRepeatRig(t *testing.T) *repeatRig {
+	r := &repeatRig{rig: newRig(t, Config{})}
+	r.c = r.open("")
+	r.first = &fencedLink{e: r.e, reach: func(uint64, string) {}}
+	r.second = &fencedLink{e: r.e, reach: func(_ uint64, body string) {
+		for _, m := range messageNumber.FindAllStringSubmatch(body, -1) {
+			r.got = append(r.got, m[1])
+		}
+	}}
+	lost := &fencedLink{e: r.e, reach: func(uint64, string) {}}
+	r.pass(3000)
+	for rid := range uint64(2) {
+		r.request(lost, rid+1)
+		r.c.push(int(rid + 1))
+	}
+	lost.handle(9) // its clients are gone
+	r.request(r.first, 1)
+	lost.handle(9)
+	r.again = r.request(r.second, 2)
+	r.request(r.second, 3)
+	r.c.push(3)
+	return r
+}
+
+func (r *repeatRig) request(l *fencedLink, n uint64) uint64 { return r.requestWith(l, n, "") }
+
+// requestWith sends the session's request number n, counted from its creation, with attributes.
+func (r *repeatRig) requestWith(l *fencedLink, n uint64, attributes string) uint64 {
+	r.id++
+	r.e.Request(l, r.id, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' %s xmlns='%s'><a xmlns='b'/></body>",
+		creationRID+n, r.c.sid, attributes, bodyNamespace))
+	return r.id
 }
 
 // TestPayloadsWaitNoLonger: payloads go out when the link that those before them went over has ended, when the client

@@ -153,10 +153,13 @@ func (e *Engine) awake(p *peer) {
 // a batch of requests.
 func (e *Engine) Tick(nowMillis int64) {
 	if nowMillis > e.now {
+		tick := e.wheel.tick
 		e.now = nowMillis
 		e.wheel.advance(nowMillis, e.expire)
-		for _, p := range e.peers {
-			e.awake(p) // their time may be over
+		if e.wheel.tick != tick {
+			for _, p := range e.peers {
+				e.awake(p) // their time may be over
+			}
 		}
 	}
 	e.settle()

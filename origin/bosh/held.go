@@ -52,6 +52,12 @@ func (h *held) attach(s *Session, p *peer, id uint64, now int64) {
 
 // vanish notes that the client of request id has gone away.
 func (s *Session) vanish(p *peer, id uint64) {
+	if i := s.findRepeat(func(r *repeat) bool { return r.peer == p && r.id == id }); i >= 0 {
+		s.takeRepeat(i)
+		s.idleSince = s.engine.now
+		s.engine.touch(s)
+		return
+	}
 	for i := range s.held {
 		if h := &s.held[i]; h.peer == p && h.id == id {
 			delete(p.live, id)

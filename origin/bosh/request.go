@@ -94,17 +94,7 @@ func (s *Session) repeated(p *peer, id uint64, rid uint64, h *held, x *extras) {
 		s.fail(p, id, ItemNotFound)
 		return
 	}
-	body := k.body
-	if len(body) == 0 {
-		body = emptyReply
-	}
-	e.stats.Repeated++
-	e.stats.Replies++
-	s.idleSince = e.now
-	if len(k.body) > 0 {
-		s.carry(p)
-	}
-	p.reply(id, statusOK, body)
+	s.giveAgain(p, id, rid, k)
 }
 
 // keys returns the session's key sequence, nil when the client uses none.

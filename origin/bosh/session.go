@@ -59,9 +59,9 @@ type Session struct {
 
 	idleSince int64 // ms; the last reply, or the last time that a held request's client went away
 	lastAt    int64 // ms; arrival of the newest request that was processed
-	pausedFor int64 // ms; the inactivity allowed by a pause; 0 when not paused
 
 	inactivity int32 // seconds
+	pausedFor  int32 // seconds; the inactivity allowed by a pause; 0 when not paused
 	wait       uint16
 	hold       uint8 // 0: a polling session
 	requests   uint8
@@ -86,6 +86,7 @@ type Session struct {
 // rare is what few sessions need.
 type rare struct {
 	early     []earlyBody // bodies of requests that came before an older one
+	repeats   []repeat    // repeated requests whose replies wait; at most one for each reply kept
 	keys      *keys       // the key sequence, when the client uses one
 	report    uint64      // request whose reply the client seems to have missed; 0: none
 	pausedRID uint64      // the last pause request: its reply does not count among those kept
@@ -161,9 +162,10 @@ func (s *Session) Undelivered(yield func(payload []byte)) {
 // isPolling reports a session whose requests are never held (XEP-0124, section 12).
 func (s *Session) isPolling() bool { return s.hold == 0 }
 
-// end takes the session out of the engine. Its requests have been answered.
+// end takes the session out of the engine. Its requests have been answered, but for repeated ones.
 func (s *Session) end() {
 	e := s.engine
+	s.endRepeats()
 	for i := range s.held {
 		if h := &s.held[i]; h.peer != nil {
 			delete(h.peer.live, h.id)

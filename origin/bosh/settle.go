@@ -6,6 +6,7 @@ const holdSlackMillis = 300
 
 // settle ends an event: the session answers what it can and should.
 func (s *Session) settle() {
+	s.settleRepeats()
 	switch s.phase {
 	case open:
 		s.deliver()
@@ -13,7 +14,7 @@ func (s *Session) settle() {
 	case ending:
 		if i := s.oldestLive(true); i >= 0 {
 			h := s.held[i]
-			if !s.inOrder(h.peer) {
+			if s.repeatsWait() || !s.inOrder(h.peer) {
 				s.tellClosed() // what comes for it from now on is for others
 				s.arm()
 				return
@@ -32,7 +33,7 @@ func (s *Session) settle() {
 func (s *Session) deliver() {
 	for !s.queue.empty() || s.rare != nil && s.rare.report != 0 {
 		i := s.oldestLive(false)
-		if i < 0 || !s.inOrder(s.held[i].peer) {
+		if i < 0 || s.repeatsWait() || !s.inOrder(s.held[i].peer) {
 			break
 		}
 		for ; i >= 0; i-- {
@@ -81,7 +82,7 @@ func (s *Session) due(h *held) int64 { return h.at + int64(s.wait)*1000 - holdSl
 // patience is how long, in ms, the session lasts without a request.
 func (s *Session) patience() int64 {
 	if s.pausedFor > 0 {
-		return s.pausedFor
+		return int64(s.pausedFor) * 1000
 	}
 	return int64(s.inactivity) * 1000
 }
@@ -146,5 +147,5 @@ func (s *Session) pause(rid, seconds uint64) {
 	for s.answered < rid {
 		s.answerWith(false)
 	}
-	s.pausedFor = int64(seconds) * 1000
+	s.pausedFor = int32(seconds)
 }

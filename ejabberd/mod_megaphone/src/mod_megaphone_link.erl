@@ -154,6 +154,9 @@ take_message({tcp, Socket, Bytes}, #state{socket = Socket, outbox = Outbox} = St
                                   bytes_in = State#state.bytes_in + N, outbox = mod_megaphone_outbox:flush(Outbox)});
 take_message({'EXIT', Pid, {reply, Id, Status, Body}}, State) ->
     next(reply_to(Id, Pid, Status, Body, State));
+take_message({follow, _, _, {Pid, Ref}, _}, #state{stage = closing} = State) ->
+    Pid ! {Ref, passed},        % nothing leaves here any more
+    next(State);
 take_message({follow, Id, Pid, Follower, Elsewhere}, #state{live = Live, fence = Fence} = State) ->
     Waits = mod_megaphone_live:has(Id, Pid, Live),
     next(fenced(mod_megaphone_fence:follow(Follower, Elsewhere, Id, Waits, Fence), State));

@@ -11,7 +11,8 @@
 %%% Replies: the client reads them as they arrive, on whichever socket. So a reply follows that to the request before:
 %%% it waits until the link of that one has sent it and, where that is another link, until the edge has handled it
 %%% (mod_megaphone_link:follow/3). A request that was held for longer than that wait may last follows nothing: its
-%%% predecessor was answered when it came, because ejabberd holds one request a session.
+%%% predecessor was answered when it came, because ejabberd holds one request a session. A request that is sent again
+%%% follows its predecessor too, where that was answered the last time: so an entry has the last two.
 %%%
 %%% An entry ends with its session: with the reply that says so, or when nothing came for longer than any session lives.
 -module(mod_megaphone_order).
@@ -40,6 +41,10 @@
 %% or the pause, 120 s unless configured.
 -define(MAX_AGE_MINUTES, 10).
 -define(TICK_MS, 60000).
+
+%% An entry: {Key, the last rid, the request with it, the request before it, minute}. A request is none or {its process,
+%% its place}.
+-define(BEFORE, 4).
 
 %% The owner of the table: where there is none, requests go as they come.
 -spec start_link() -> {ok, pid()} | {error, term()}.
@@ -72,12 +77,17 @@ enter(Key, Rid, Own, Until, Pause) ->
             again(Key, Rid, Own, none, Until, Pause);
         [{_, Last, none, _, _}] when Rid =:= Last + 1 ->
             go(Key, Rid, Own, none);         % the first after a creation, which has been answered
-        [{_, Last, Pid, _, Place}] when Rid =:= Last + 1 ->
+        [{_, Last, {Pid, _} = Newest, _, _}] when Rid =:= Last + 1 ->
             case handed_over(Pid) of
-                true -> go(Key, Rid, Own, {Pid, Place});
-                false -> again(Key, Rid, Own, {Pid, Place}, Until, Pause)
+                true -> go(Key, Rid, Own, Newest);
+                false -> again(Key, Rid, Own, Newest, Until, Pause)
             end;
-        [{_, Last, _, _, _}] when Rid < Last, Last - Rid < 2 -> none;     % sent again, and its successor is here
+        [{_, Last, _, Before, _}] when Rid =:= Last ->
+            go(Key, Rid, Own, Before);       % sent again
+        [{_, Last, _, _, _}] when Rid =:= Last - 1 ->
+            %% Sent again, and its successor is here, which may be sent again as well.
+            _ = ets:update_element(?MODULE, Key, {?BEFORE, {self(), Own}}),
+            none;
         _ -> go(Key, Rid, Own, none)
     end.
 
@@ -88,7 +98,7 @@ again(Key, Rid, Own, Before, Until, Pause) ->
     end.
 
 go(Key, Rid, Own, Before) ->
-    true = ets:insert(?MODULE, {Key, Rid, self(), minute(), Own}),
+    true = ets:insert(?MODULE, {Key, Rid, {self(), Own}, Before, minute()}),
     Before.
 
 minute() -> erlang:monotonic_time(second) div 60.
@@ -106,7 +116,7 @@ leave(none, _) ->
     ok;
 leave({creation, Rid}, {Status, Body}) ->
     case Status =:= 200 andalso mod_megaphone_body:sid(Body) of
-        Sid when is_binary(Sid) -> catch ets:insert_new(?MODULE, {key(Sid), Rid, none, minute(), none}), ok;
+        Sid when is_binary(Sid) -> catch ets:insert_new(?MODULE, {key(Sid), Rid, none, none, minute()}), ok;
         _ -> ok
     end;
 leave(#{key := Key, own := Own, before := Before, since := Since}, {Status, Body}) ->
@@ -140,4 +150,4 @@ tick_later() ->
 %% Forgets sessions without a request since before Minute, and says how many.
 -spec sweep(integer()) -> non_neg_integer().
 sweep(Minute) ->
-    ets:select_delete(?MODULE, [{{'_', '_', '_', '$1', '_'}, [{'<', '$1', Minute}], [true]}]).
+    ets:select_delete(?MODULE, [{{'_', '_', '_', '_', '$1'}, [{'<', '$1', Minute}], [true]}]).

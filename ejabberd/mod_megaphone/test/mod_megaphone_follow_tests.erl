@@ -13,7 +13,8 @@ follow_test_() ->
     [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> register(engine, self()), with_table(Name) end}}}
      || Name <- [on_one_link_the_later_waits, over_two_links_the_edge_says_when, an_empty_reply_may_be_overtaken,
                  one_that_left_before, a_link_that_ends, a_client_that_is_gone, an_edge_that_stands_still,
-                 one_that_was_held_for_long, fences_are_shared, a_pong_that_is_lost, in_any_weather]].
+                 one_that_was_held_for_long, fences_are_shared, a_pong_that_is_lost, in_any_weather,
+                 what_is_asked_for_again, a_link_that_is_closing]].
 
 with_table(Test) ->
     {ok, Owner} = mod_megaphone_order:start_link(),
@@ -156,6 +157,39 @@ a_pong_that_is_lost() ->
     ?assert(is_process_alive(P4)),
     test_edge:control(A5, <<"pong fence-1\n">>),
     {4, _, _} = test_edge:recv(B1),
+    test_edge:close(A),
+    test_edge:close(B).
+
+%% A client that lost both connections asks again for two replies, over two links: the second waits until the edge of
+%% the first has handled it.
+what_is_asked_for_again() ->
+    {Lost, A, B} = {test_edge:up([]), test_edge:up([]), test_edge:up([])},
+    {P1, P2} = pair(Lost, Lost),
+    answer(P1, ?PAYLOAD),
+    answer(P2, ?PAYLOAD),
+    {1, _, Lost1} = test_edge:recv(Lost),
+    {2, _, _} = test_edge:recv(Lost1),
+    {P3, P4} = pair(A, B, <<"s">>, 3, 4),
+    answer(P3, ?PAYLOAD),
+    answer(P4, ?PAYLOAD),
+    {3, _, A1} = test_edge:recv(A),
+    {0, <<"ping fence\n">>, A2} = test_edge:recv(A1),
+    waiting(P4),
+    test_edge:control(A2, <<"pong fence\n">>),
+    {4, _, _} = test_edge:recv(B),
+    [test_edge:close(Edge) || Edge <- [Lost, A, B]].
+
+%% Nothing leaves over a link that is closing, so nothing waits for it, although its process lives on for a second.
+a_link_that_is_closing() ->
+    {A, B} = {test_edge:up([]), test_edge:up([])},
+    {P1, P2} = pair(A, B),
+    answer(P1, ?PAYLOAD),
+    {1, _, A1} = test_edge:recv(A),
+    _ = test_edge:send(A1, <<"what is this?">>),
+    test_edge:await(fun() -> maps:get(stage, test_edge:info(A)) =:= closing end),
+    answer(P2, ?PAYLOAD),
+    {2, _, _} = test_edge:recv(B),
+    ?assertEqual(closing, maps:get(stage, test_edge:info(A))),
     test_edge:close(A),
     test_edge:close(B).
 

@@ -68,9 +68,9 @@ a_predecessor_that_never_comes() ->
 
 what_is_sent_again_waits_for_nothing() ->
     go(<<"s">>, 1),
-    [{_, 1, First, _, _}] = ets:tab2list(mod_megaphone_order),
+    [{_, 1, {First, _}, _, _}] = ets:tab2list(mod_megaphone_order),
     go(<<"s">>, 1),
-    ?assertMatch([{_, 1, Second, _, _}] when Second =/= First, ets:tab2list(mod_megaphone_order)),
+    ?assertMatch([{_, 1, {Second, _}, _, _}] when Second =/= First, ets:tab2list(mod_megaphone_order)),
     go(<<"s">>, 2),
     go(<<"s">>, 1),
     ?assertMatch([{_, 2, _, _, _}], ets:tab2list(mod_megaphone_order)).
@@ -128,7 +128,7 @@ an_end_is_forgotten() ->
 
 old_sessions_are_forgotten() ->
     go(<<"s">>, 1),
-    [{_, _, _, Minute, _}] = ets:tab2list(mod_megaphone_order),
+    [{_, _, _, _, Minute}] = ets:tab2list(mod_megaphone_order),
     ?assertEqual(0, mod_megaphone_order:sweep(Minute)),
     ?assertEqual(1, mod_megaphone_order:sweep(Minute + 1)),
     mod_megaphone_order ! tick,
