@@ -19,14 +19,15 @@ log_test_() ->
 
 handshake_test_() ->
     with_engine([hello_in_pieces, hello_with_the_secret, hello_without_the_secret, hello_with_another_secret,
-                 hello_of_another_version, hello_twice, nothing_before_hello, no_hello_at_all, http_in_place_of_hello,
+                 hello_of_another_version, hello_twice, nothing_before_hello, no_hello_at_all, no_hello_in_three_seconds,
+                 http_in_place_of_hello, more_than_a_kilobyte_in_place_of_hello, a_hello_of_a_kilobyte,
                  a_line_behind_hello, error_in_place_of_hello]).
 
 requests_test_() ->
     with_engine([a_request_and_its_reply, replies_in_any_order, an_address_of_either_kind, no_address,
                  what_only_looks_like_an_address, hooks_see_the_query,
                  frames_in_pieces, many_frames_at_once, statuses, the_engine_fails,
-                 a_request_process_is_killed, too_many_at_once, a_reply_that_the_edge_does_not_take]).
+                 a_request_process_is_killed, too_many_at_once, gone_requests_are_held_until_they_end, a_reply_that_the_edge_does_not_take]).
 
 control_test_() ->
     with_engine([gone_leaves_the_request_to_the_engine, an_id_used_again_after_gone, gone_that_crossed_the_reply,
@@ -83,6 +84,25 @@ nothing_before_hello() ->
 no_hello_at_all() ->
     {_, Edge} = test_edge:recv_control(test_edge:dial([{ping_timeout, 60}])),
     told(Edge, <<"nothing was heard">>, timeout).
+
+%% Whatever the ping timeout.
+no_hello_in_three_seconds() ->
+    Began = erlang:monotonic_time(millisecond),
+    {_, Edge} = test_edge:recv_control(test_edge:dial([{ping_timeout, 600000}])),
+    told(Edge, <<"nothing was heard">>, timeout),
+    ?assert(erlang:monotonic_time(millisecond) - Began >= 3000).
+
+more_than_a_kilobyte_in_place_of_hello() ->
+    {_, Edge} = test_edge:recv_control(test_edge:dial([])),
+    told(test_edge:send(Edge, <<"00001025|0000000000000000|">>), <<"bad frame">>, grammar).
+
+a_hello_of_a_kilobyte() ->
+    {_, Edge} = test_edge:recv_control(test_edge:dial([])),
+    Line = iolist_to_binary(test_edge:hello(<<" later=">>)),
+    Hello = test_edge:hello([<<" later=">>, binary:copy(<<"x">>, 1024 - byte_size(Line))]),
+    ?assertEqual(1024, iolist_size(Hello)),
+    {<<"welcome\n">>, Up} = test_edge:recv_control(test_edge:control(Edge, Hello)),
+    test_edge:close(Up).
 
 http_in_place_of_hello() ->
     {_, Edge} = test_edge:recv_control(test_edge:dial([])),
@@ -218,6 +238,29 @@ too_many_at_once() ->
     Pid ! {answer, {200, [], <<"<b/>">>}},
     {_, <<"<b/>">>, Room} = test_edge:recv(Next),
     {4, <<"<echo/>">>, Done} = test_edge:recv(test_edge:request(Room, 4, <<"<echo/>">>)),
+    test_edge:close(Done).
+
+%% A request costs as much after its client has gone.
+gone_requests_are_held_until_they_end() ->
+    Full = lists:foldl(fun(Id, E) -> test_edge:request(E, Id, <<"<b/>">>) end,
+                       test_edge:up([{max_held, 2}]), [1, 2]),
+    Pids = [element(1, asked()) || _ <- [1, 2]],
+    test_edge:control(Full, <<"gone 0000000000000001 0000000000000002\n">>),
+    {3, <<"503 ">>, Refused} = test_edge:recv(test_edge:request(Full, 3, <<"<echo/>">>)),
+    ?assertMatch(#{live := 0}, test_edge:info(Refused)),
+    [Answers, Dies] = Pids,
+    Stale = count(stale_replies),
+    Answers ! {answer, {200, [], <<"<b/>">>}},
+    test_edge:await(fun() -> count(stale_replies) =:= Stale + 1 end),
+    {4, <<"<echo/>">>, One} = test_edge:recv(test_edge:request(Refused, 4, <<"<echo/>">>)),
+    test_edge:request(test_edge:request(One, 5, <<"<b/>">>), 6, <<"<b/>">>),
+    {6, <<"503 ">>, Again} = test_edge:recv(One),
+    {Held, _, _} = asked(),
+    exit(Dies, kill),
+    test_edge:await(fun() -> not is_process_alive(Dies) end),
+    {7, <<"<echo/>">>, Last} = test_edge:recv(test_edge:request(Again, 7, <<"<echo/>">>)),
+    Held ! {answer, {200, [], <<"<b/>">>}},
+    {5, <<"<b/>">>, Done} = test_edge:recv(Last),
     test_edge:close(Done).
 
 a_reply_that_the_edge_does_not_take() ->
