@@ -31,7 +31,8 @@
 //     searched again from its start with each piece: ParseHead is told how far the last call got, Chunks remembers
 //     the last whole chunk, ParseFrame says how many bytes it needs.
 //   - Every input has a bound: Limits, and the constants beside it.
-//   - Nothing allocates, but for the name in a hello, LinkProof, LinkMAC, and NewResponseHead, none of which is done per request.
+//   - Nothing allocates, but for the name in a hello, LinkProof, LinkMAC, and NewResponseHead, none of which
+//     is done per request.
 //
 // # Strictness
 //

@@ -107,8 +107,11 @@ func TestChangedHandshake(t *testing.T) {
 			return m.welcome()
 		},
 		"a key more":     func(m *meeting) string { m.hello = hello + " take=query\n"; return m.welcome() },
-		"the edge's max": func(m *meeting) string { m.line = strings.Replace(m.line, "max=1", "max=2", 1); return m.welcome() },
-		"the welcome":    func(m *meeting) string { return strings.Replace(m.welcome(), " ", " x=y ", 1) },
+		"the edge's max": func(m *meeting) string {
+			m.line = strings.Replace(m.line, "max=1", "max=2", 1)
+			return m.welcome()
+		},
+		"the welcome": func(m *meeting) string { return strings.Replace(m.welcome(), " ", " x=y ", 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newFakeOrigin(t, "a")

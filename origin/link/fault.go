@@ -21,7 +21,8 @@ const (
 
 // names are for logs and counters.
 var names = [faults]string{
-	"none", "io", "grammar", "early", "version", "secret", "old-proof", "duplicate", "timeout", "overflow", "too-many", "peer",
+	"none", "io", "grammar", "early", "version", "secret", "old-proof", "duplicate", "timeout", "overflow",
+	"too-many", "peer",
 }
 
 func (f Fault) String() string { return names[f] }
