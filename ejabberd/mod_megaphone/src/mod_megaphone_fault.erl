@@ -16,7 +16,8 @@
 reason(grammar) -> <<"protocol error: bad frame">>;
 reason(early) -> <<"protocol error: nothing but hello before welcome">>;
 reason(version) -> <<"this origin speaks version 1 only">>;
-reason(secret) -> <<"the mac in hello is missing or wrong: are both ends given the same secret?">>;
+reason(secret) -> <<"the proof in hello is missing or wrong: are both ends given the same secret?">>;
+reason(old_proof) -> <<"the edge's version has no proof of its whole hello: upgrade edges before origins">>;
 reason(duplicate) -> <<"protocol error: this id is live">>;
 reason(timeout) -> <<"nothing was heard for too long">>;
 reason(_) -> undefined.

@@ -33,7 +33,7 @@
          fault = none :: mod_megaphone_stats:fault(),   % why it is closing
          name = undefined :: binary() | undefined,      % the edge's, from its hello on
          edge_max = 16777216 :: pos_integer(),  % the largest contents that the edge takes
-         nonce = <<>> :: binary(),              % ours
+         hello = <<>> :: binary(),              % ours, as a line
          rest = <<>> :: binary(),               % the beginning of a frame
          need = 1 :: pos_integer(),             % as many bytes of it make more possible
          live = mod_megaphone_live:new() :: mod_megaphone_live:live(),
@@ -123,14 +123,14 @@ handle_continue(greet, #state{socket = Socket, opts = Opts} = State) ->
     #{name := Name, max_contents := Max, ping_timeout := Timeout} = Opts,
     case {inet:setopts(Socket, [{buffer, ?READ_BYTES}]), inet:peername(Socket)} of
         {ok, {ok, Peer}} ->
-            Nonce = mod_megaphone_handshake:nonce(),
+            Hello = mod_megaphone_codec:hello(Name, mod_megaphone_handshake:nonce(), Max),
             Now = now_ms(),
-            Greeting = State#state{stage = greeting, nonce = Nonce, peer = mod_megaphone_address:of_peer(Peer),
+            Greeting = State#state{stage = greeting, hello = Hello, peer = mod_megaphone_address:of_peer(Peer),
                                    from = mod_megaphone_address:text(Peer),
                                    heard_at = Now, moved_at = Now, opened_at = Now},
             tick_later(Greeting),
             erlang:send_after(min(?GREETING_MS, Timeout), self(), greeting_end),
-            read_on(append(mod_megaphone_codec:hello(Name, Nonce, Max), Greeting));
+            read_on(control([Hello, $\n], Greeting));
         _ ->
             stop(io, State)
     end.
@@ -235,8 +235,10 @@ take_frames(Bytes, #state{frames_in = FramesIn} = State) ->
                 {fault, Fault, Taken} -> close(Fault, Taken)
             end;
         {more, Need} ->
-            %% The rest is copied, so that the bytes before it can go.
-            read_on(State#state{rest = binary:copy(Bytes), need = Need});
+            %% The rest is copied, so that the bytes before it can go. A wrong byte of a header is refused at once.
+            Header = mod_megaphone_codec:header_bytes(),
+            read_on(State#state{rest = binary:copy(Bytes),
+                                need = case Need of Header -> 1; _ -> Need end});
         {error, _} ->
             close(grammar, State)
     end.
@@ -274,8 +276,8 @@ take_request(Id, Address, Query, Body, #state{peer = Peer, live = Live, opts = #
     end.
 
 %% Before welcome there is the hello, alone in its frame, or an error.
-take_lines([{hello, Hello}], #state{stage = greeting} = State) ->
-    welcome(Hello, State);
+take_lines([{hello, Hello, Line}], #state{stage = greeting} = State) ->
+    welcome(Hello, Line, State);
 take_lines([{error, Text} | _], #state{name = Name, from = From} = State) ->
     mod_megaphone_fault:peer(Name, From, Text),
     {fault, peer, State};
@@ -299,13 +301,14 @@ take_line({unknown, Verb}, #state{name = Name} = State) ->
     mod_megaphone_fault:log(unknown_verbs, "the edge ~ts says \"~ts\", which this version ignores", [Name, Verb]),
     State.
 
-welcome(#{name := Name} = Hello, #state{nonce = Nonce, edge_max = Max, opts = #{secret := Secret}} = State) ->
-    case mod_megaphone_handshake:meet(Hello, Nonce, Secret) of
+welcome(#{name := Name} = Hello, Line, #state{hello = Ours, edge_max = Max, opts = #{secret := Secret}} = State) ->
+    case mod_megaphone_handshake:meet(Hello, Line, Ours, Secret) of
         {ok, Welcome} ->
             mod_megaphone_lobby:leave(),
             mod_megaphone_stats:add(links_opened, 1),
             ?INFO_MSG("Megaphone: link of the edge ~ts at ~ts opened", [Name, State#state.from]),
-            Up = append(Welcome, State#state{stage = up, name = Name, edge_max = maps:get(max, Hello, Max)}),
+            Up = control([Welcome, $\n], State#state{stage = up, name = Name, hello = <<>>,
+                                                     edge_max = maps:get(max, Hello, Max)}),
             case mod_megaphone_stats:draining() of
                 true -> {ok, control(<<"drain\n">>, Up)};
                 false -> {ok, Up}

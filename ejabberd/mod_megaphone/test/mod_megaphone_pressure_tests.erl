@@ -59,17 +59,20 @@ a_link_that_makes_progress_is_kept_test_() ->
 
 all_arrive(N, Size) ->
     register(engine, self()),
-    Timeout = 2000,
+    Timeout = 3000,
     Edge = test_edge:up([{ping_timeout, Timeout}]),
     Pids = held(N, Edge),
     erlang:garbage_collect(),
+    test_edge:control(Edge, <<"gone ffffffffffffffff\n">>),     % the last sign of life
     Before = erlang:memory(binary),
     spawn_link(fun() -> [P ! {answer, {200, [], [$<, binary:copy(<<"x">>, Size - 1)]}} || P <- Pids] end),
     Until = erlang:monotonic_time(millisecond) + 3 * Timeout,
     {Left, Slow} = read_slowly(N, Size, Until, Edge),
-    erlang:garbage_collect(),
+    [erlang:garbage_collect(P) || P <- [self(), test_edge:pid(Edge)]],
     #{unsent := Unsent, live := 0, stage := up} = test_edge:info(Slow),
     ?assert(Unsent > N * Size div 4),
+    io:format(user, "~n~B replies of ~B bytes: ~B MB wait in ~B MB~n",
+              [N, Size, Unsent div ?MB, (erlang:memory(binary) - Before) div ?MB]),
     ?assert(erlang:memory(binary) - Before < Unsent * 5 div 4 + 16 * ?MB),
     Last = read_replies(Left, Size, Slow),
     test_edge:await(fun() -> maps:get(unsent, test_edge:info(Last)) =:= 0 end),
@@ -90,7 +93,8 @@ read_replies(0, _, Edge) ->
 read_replies(N, Size, Edge) ->
     case test_edge:recv(Edge) of
         {0, _, Next} -> read_replies(N, Size, Next);
-        {_, Body, Next} when byte_size(Body) =:= Size -> read_replies(N - 1, Size, Next)
+        {_, Body, Next} when byte_size(Body) =:= Size -> read_replies(N - 1, Size, Next);
+        closed -> error({closed, N, [C || {{ended, _}, V} = C <- mod_megaphone_stats:all(), V > 0]})
     end.
 
 held(N, Edge) ->
