@@ -32,7 +32,7 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 	j := startNode(t, "--max-inactivity", "120")
 	config := filepath.Join(j.dir, "ejabberd.yml")
 	text := strings.Replace(read(t, config), "mod_muc: {}", "mod_muc:\n    max_users: 1000\n    history_size: 0\n"+
-		"    default_room_options:\n      presence_broadcast: []", 1)
+		"    default_room_options:\n      max_users: 1000\n      presence_broadcast: []", 1)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

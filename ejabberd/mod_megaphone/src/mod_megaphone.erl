@@ -21,6 +21,9 @@
 
 -define(MAX_CONTENTS, 16777216).
 -define(MIN_SECRET_BYTES, 16).
+%% Connections that the kernel keeps until ejabberd accepts them. ejabberd's own 5 are taken by a handful of strangers,
+%% and after a restart all reactors of all edges dial at once; each that finds no room loses a second.
+-define(BACKLOG, 1024).
 %% Processes that all links of the node share.
 -define(HELPERS, [mod_megaphone_order, mod_megaphone_lobby]).
 
@@ -107,7 +110,8 @@ listen_opt_type(max_unsent) ->
       end).
 
 listen_options() ->
-    [{secret, undefined},
+    [{backlog, ?BACKLOG},
+     {secret, undefined},
      {name, node_name()},
      {max_contents, 1048576},
      {max_held, 250000},
