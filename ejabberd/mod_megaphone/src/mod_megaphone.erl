@@ -204,11 +204,11 @@ mod_doc() ->
            <<"- `secret: Secret`: what an edge must know. Without it every edge is welcome.">>,
            <<"- `name: Name`: how this node calls itself to edges. The default is the name of the Erlang node.">>,
            <<"- `max_contents: Bytes`: the largest request, 1024 to 16777216. The default is '1048576'.">>,
-           <<"- `max_held: Number`: requests that one link may have under way; the client of one more is asked to try "
-             "again (status 503). The default is '250000'.">>,
-           <<"- `ping_timeout: Time`: a link that is silent for so long is closed. The default is '15' seconds.">>,
-           <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>,
-           <<"- `max_unsent: Bytes`: a link with more unsent bytes is closed. The default is '67108864'.">>],
+           <<"- `max_held: Number`: requests that one link may have under way, those whose clients have gone included; "
+             "the client of one more is asked to try again (status 503). The default is '250000'.">>,
+           <<"- `ping_timeout: Time`: a link that says and takes nothing for so long is closed. The default is '15' "
+             "seconds.">>,
+           <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>],
       example =>
           ["listen:",
            "  -",
