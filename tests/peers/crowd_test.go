@@ -44,21 +44,21 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 	var sessions []*rig.Session
 	for i := range people + 1 {
 		c := rig.Connect(t, edge.Addr)
-		s := rig.CreateAt(t, c, "demo.localhost")
-		s.LogIn(t, fmt.Sprintf("u%d", i), c)
+		s := rig.CreateAt(t, c, "anon.localhost")
+		s.LogInBy(t, "ANONYMOUS", "", c)
 		c.Send(s.Request(fmt.Sprintf("<presence xmlns='jabber:client' to='%s/u%d'>"+
 			"<x xmlns='http://jabber.org/protocol/muc'/></presence>", room, i)))
 		for !strings.Contains(c.Get().Want(t, 200, "<body").Text, "<subject") {
 			c.Send(s.Request(""))
 		}
+		if i < people {
+			c.Send(s.Request(""))
+		}
 		conns, sessions = append(conns, c), append(sessions, s)
 	}
 	late := time.Now().Add(4 * rig.Patience)
-	for i, c := range conns {
+	for _, c := range conns {
 		_ = c.SetDeadline(late)
-		if i < people {
-			c.Send(sessions[i].Request(""))
-		}
 	}
 	edge.Until("held requests", func(n map[string]int) bool { return n["held_now"] == people })
 	before := j.stats()

@@ -20,7 +20,8 @@ handshake_test_() ->
     with_engine([hello_in_pieces, hello_with_the_secret, hello_without_the_secret, hello_with_another_secret,
                  a_hello_that_was_changed_on_its_way, a_proof_that_is_not_the_last, hello_of_an_older_edge,
                  hello_of_another_version, hello_twice, nothing_before_hello, no_hello_at_all,
-                 no_hello_in_three_seconds, http_in_place_of_hello, more_than_a_kilobyte_in_place_of_hello, a_hello_of_a_kilobyte,
+                 no_hello_in_three_seconds, http_in_place_of_hello, more_than_a_kilobyte_in_place_of_hello,
+                 a_hello_of_a_kilobyte,
                  a_line_behind_hello, error_in_place_of_hello]).
 
 requests_test_() ->
@@ -36,7 +37,8 @@ control_test_() ->
 
 ends_test_() ->
     with_engine([bad_length, the_first_wrong_byte, contents_too_large, a_live_id_again,
-                 a_request_without_a_body, lines_that_do_not_end, ping_without_token, gone_without_id, an_edge_that_leaves, the_link_is_killed,
+                 a_request_without_a_body, lines_that_do_not_end, ping_without_token, gone_without_id,
+                 an_edge_that_leaves, the_link_is_killed,
                  the_edge_says_error, silence]).
 
 %%% Handshake
