@@ -40,7 +40,8 @@ func TestPortTakenAtTheStart(t *testing.T) {
 			// Its first start waits until the port is taken.
 			stand := t.TempDir()
 			script := fmt.Sprintf("#!/bin/sh\ncase $* in *%s*)\n	! mkdir %[2]s/starting 2>/dev/null ||\n"+
-				"		until [ -e %[2]s/go-on ]; do sleep 0.05; done ;;\nesac\nexec %[3]s \"$@\"\n", c.option, stand, real)
+				"		until [ -e %[2]s/go-on ]; do sleep 0.05; done ;;\nesac\nexec %[3]s \"$@\"\n",
+				c.option, stand, real)
 			if err := os.WriteFile(filepath.Join(stand, c.program), []byte(script), 0o755); err != nil {
 				t.Fatal(err)
 			}
