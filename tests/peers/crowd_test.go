@@ -42,22 +42,14 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 
 	var conns []*rig.Client
 	var sessions []*rig.Session
-	for i := range people + 1 {
-		c := rig.Connect(t, edge.Addr)
-		s := rig.CreateAt(t, c, "anon.localhost")
-		s.LogInBy(t, "ANONYMOUS", "", c)
-		c.Send(s.Request(fmt.Sprintf("<presence xmlns='jabber:client' to='%s/u%d'>"+
-			"<x xmlns='http://jabber.org/protocol/muc'/></presence>", room, i)))
-		for !strings.Contains(c.Get().Want(t, 200, "<body").Text, "<subject") {
-			c.Send(s.Request(""))
-		}
-		if i < people {
-			c.Send(s.Request(""))
-		}
+	for i := range people {
+		c, s := guest(t, edge.Addr, fmt.Sprintf("%s/u%d", room, i))
+		c.Send(s.Request(""))
 		conns, sessions = append(conns, c), append(sessions, s)
 	}
+	speaks, speaker := guest(t, edge.Addr, room+"/speaker")
 	late := time.Now().Add(4 * rig.Patience)
-	for _, c := range conns {
+	for _, c := range append(conns, speaks) {
 		_ = c.SetDeadline(late)
 	}
 	edge.Until("held requests", func(n map[string]int) bool { return n["held_now"] == people })
@@ -66,10 +58,9 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 	cable.pace.Store(slow)
 	got := make([]int, people)
 	var all sync.WaitGroup
-	for i, c := range conns[:people] {
+	for i, c := range conns {
 		all.Go(func() { got[i] = answerBytes(c) })
 	}
-	speaker, speaks := sessions[people], conns[people]
 	speaks.Send(speaker.Request(fmt.Sprintf("<message xmlns='jabber:client' type='groupchat' to='%s'><body>%s"+
 		"</body></message>", room, strings.Repeat("x", size))))
 	for j.number("lists:sum([element(5, L) || L <- mod_megaphone:links()])") < backlog {
@@ -90,6 +81,20 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 	conns[0].Send(sessions[0].Ping())
 	conns[0].Get().Want(t, 200, sessions[0].Pong())
 	speaks.Get().Want(t, 200, "<message")
+}
+
+// guest logs a guest in, who enters a room under a nickname.
+func guest(t *testing.T, addr, nickname string) (*rig.Client, *rig.Session) {
+	t.Helper()
+	c := rig.Connect(t, addr)
+	s := rig.CreateAt(t, c, "anon.localhost")
+	s.LogInBy(t, "ANONYMOUS", "", c)
+	c.Send(s.Request(fmt.Sprintf("<presence xmlns='jabber:client' to='%s'>"+
+		"<x xmlns='http://jabber.org/protocol/muc'/></presence>", nickname)))
+	for !strings.Contains(c.Get().Want(t, 200, "<body").Text, "<subject") {
+		c.Send(s.Request(""))
+	}
+	return c, s
 }
 
 // answerBytes is the length of a body that came with status 200, and -1 otherwise.
