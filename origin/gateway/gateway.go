@@ -416,3 +416,6 @@ func (g *Gateway) Close() {
 	g.Idle()
 	g.publish()
 }
+
+// Room lets replies go on that wait for a link.
+func (g *Gateway) Room(l *link.Link) {}
