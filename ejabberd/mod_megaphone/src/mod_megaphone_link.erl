@@ -109,7 +109,7 @@ init({Socket, Opts}) ->
     process_flag(trap_exit, true),
     All = maps:merge(maps:from_list(mod_megaphone:listen_options()), maps:from_list(Opts)),
     #{secret := Secret} = All,
-    mod_megaphone_lobby:enter(),
+    mod_megaphone_lobby:enter(mod_megaphone_address:of_socket(Socket)),
     {ok, #state{socket = Socket,
                 opts = All#{secret := mod_megaphone_handshake:hidden(Secret)},
                 outbox = mod_megaphone_outbox:new(Socket)}, ?LINGER_MS}.
