@@ -39,7 +39,7 @@ ends_test_() ->
     with_engine([bad_length, the_first_wrong_byte, contents_too_large, a_live_id_again,
                  a_request_without_a_body, lines_that_do_not_end, ping_without_token, gone_without_id,
                  an_edge_that_leaves, the_link_is_killed,
-                 the_edge_says_error, silence]).
+                 the_edge_says_error, silence, a_standstill_is_no_silence]).
 
 %%% Handshake
 
@@ -430,6 +430,16 @@ silence() ->
                                    test_edge:control(test_edge:skip_to(E, <<"ping alive\n">>), <<"pong alive\n">>)
                            end, Edge, lists:seq(1, 4)),
     told(test_edge:skip_to(Answered, <<"ping alive\n">>), <<"nothing was heard">>, timeout).
+
+%% Of ours: the edge is asked before it counts as dead.
+a_standstill_is_no_silence() ->
+    Edge = test_edge:up([{ping_timeout, 900}]),
+    sys:suspend(test_edge:pid(Edge)),
+    receive after 2000 -> ok end,
+    sys:resume(test_edge:pid(Edge)),
+    Asked = test_edge:skip_to(Edge, <<"ping alive\n">>),
+    {<<"pong here\n">>, Last} = test_edge:recv_control(test_edge:control(Asked, <<"pong alive\nping here\n">>)),
+    test_edge:close(Last).
 
 %%% The log
 
