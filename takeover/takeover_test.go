@@ -48,6 +48,28 @@ func receiveSuccessor(t *testing.T, s *Server) *Successor {
 	}
 }
 
+func ignore(Action) {}
+
+// step takes one of the successor's steps, and demands the state that it leads to.
+func step(t *testing.T, p *Predecessor, e Event, want SuccessorState, keeps ...string) {
+	t.Helper()
+	if state, err := p.Handle(e, func(Action) error { return nil }, keeps...); state != want || err != nil {
+		t.Fatalf("event %d leads to %d, %v, not to %d", e, state, err, want)
+	}
+}
+
+// await waits for the other process's word.
+func await(t *testing.T, from <-chan Event) Event {
+	t.Helper()
+	select {
+	case e := <-from:
+		return e
+	case <-time.After(30 * time.Second):
+		t.Fatal("no word")
+		return 0
+	}
+}
+
 // All sockets come, however many there are, and the predecessor learns what is kept. Then another one may ask.
 func TestTakeover(t *testing.T) {
 	path, s := offering(t, 2*maxPacketSockets+7, DefaultPatience, nil)
@@ -74,19 +96,18 @@ func TestTakeover(t *testing.T) {
 				}
 			}
 		}
-		served := make(chan error, 1)
-		go func() { served <- p.Serving([]string{"two"}) }()
+		step(t, p, Linked, Beside, "two")
 		next := receiveSuccessor(t, s)
 		if len(next.Keeps) != 1 || next.Keeps[0] != "two" || next.PID != os.Getpid() {
 			t.Fatalf("%+v", next)
 		}
-		if err := next.Leave(); err != nil {
-			t.Fatal(err)
+		if state := next.Handle(Served, ignore); state != Leaving {
+			t.Fatal(state)
 		}
-		if err := <-served; err != nil {
-			t.Fatal(err)
+		step(t, p, await(t, p.Events()), Alone)
+		if e := await(t, next.Events()); e != Confirmed || next.Handle(e, ignore) != Retired {
+			t.Fatal(e)
 		}
-		p.Close()
 	}
 }
 
@@ -120,32 +141,37 @@ func TestAskersThatFail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := receive(slow.conn, 10*time.Second); err == nil || !strings.Contains(err.Error(), "timeout") {
-		t.Errorf("one that does not begin to serve: %v", err)
+	e := await(t, slow.Events())
+	if reason := slow.Reason(); e != Refused || reason == nil || !strings.Contains(reason.Error(), "timeout") {
+		t.Errorf("one that does not begin to serve: %v", reason)
 	}
-	if err := slow.Serving(nil); err == nil {
-		t.Error("it serves although its predecessor has given it up")
-	}
-	slow.Close()
+	step(t, slow, e, Withdrawn)
 	if _, err := Ask(path); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// A successor that has gone is noticed before anything is given up.
+// A successor that has gone is noticed before anything is drained, also if it went after "leaving" was sent.
 func TestSuccessorThatIsGone(t *testing.T) {
-	path, s := offering(t, 1, DefaultPatience, nil)
-	defer s.Close()
-	p, err := Ask(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := send(p.conn, packet{Serving: true}); err != nil {
-		t.Fatal(err)
-	}
-	p.Close()
-	if err := receiveSuccessor(t, s).Leave(); err == nil {
-		t.Fatal("left to nobody")
+	for _, before := range []bool{false, true} {
+		path, s := offering(t, 1, DefaultPatience, nil)
+		defer s.Close()
+		p, err := Ask(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		step(t, p, Linked, Beside)
+		next := receiveSuccessor(t, s)
+		if before {
+			p.Close()
+		}
+		next.Handle(Served, ignore)
+		p.Close()
+		var did []Action
+		state := next.Handle(await(t, next.Events()), func(a Action) { did = append(did, a) })
+		if state != Available || len(did) != 1 || did[0] != TakePaths {
+			t.Fatalf("gone before the word %v: state %d, actions %v", before, state, did)
+		}
 	}
 }
 
@@ -176,9 +202,7 @@ func TestPath(t *testing.T) {
 	}
 	defer p.Close()
 	s.Close()
-	if err := p.Serving(nil); err == nil {
-		t.Fatal("the server is closed, and yet it leaves")
-	}
+	step(t, p, await(t, p.Events()), Alone) // a server that closes without a word has no use for its listeners
 	if _, err := Ask(path); !errors.Is(err, ErrNobody) {
 		t.Fatal(err)
 	}
