@@ -29,6 +29,7 @@ type service struct {
 	handover  *takeover.Server    // nil: no takeover-socket, or it is given up
 	next      *takeover.Successor // serves beside us until we have left; nil: there is none
 	silent    <-chan time.Time    // it has not confirmed that we may
+	retry     <-chan time.Time    // open could not be done when it had to; nil: it could
 	successor chan error          // a successor that we have started has ended
 }
 
@@ -107,10 +108,22 @@ func (s *service) close() {
 	}
 }
 
-// takePaths is open for an edge that has clients: they are not left because of it.
+// pathRetry is how often takeover-socket is tried again. A process that is killed closes its sockets one after the other,
+// so its path may be taken for a moment longer than it answers.
+const pathRetry = 200 * time.Millisecond
+
+// takePaths is open for an edge that has clients: they are not left because of it. It is tried again until it succeeds.
 func (s *service) takePaths() {
-	if err := s.open(); err != nil {
-		slog.Error("takeover-socket cannot be opened, no edge can take over; SIGHUP tries again", "error", err)
+	err := s.open()
+	switch {
+	case err != nil && s.retry == nil:
+		slog.Error("takeover-socket cannot be opened, no edge can take over; trying again", "error", err)
+	case err == nil && s.retry != nil && s.handover != nil:
+		slog.Info("takeover-socket opened", "takeover_socket", s.cfg.TakeoverSocket)
+	}
+	s.retry = nil
+	if err != nil {
+		s.retry = time.After(pathRetry)
 	}
 }
 
@@ -140,6 +153,8 @@ func (s *service) serve() error {
 			if s.leave(e) {
 				return s.gaveWay()
 			}
+		case <-s.retry:
+			s.takePaths()
 		case <-s.silent:
 			slog.Warn("takeover: successor silent, both serve", "pid", s.next.PID)
 		case sig := <-s.signals:
@@ -159,9 +174,6 @@ func (s *service) serve() error {
 			notifyReloading()
 			s.access.reopen()
 			reloadEdge(s.edge, s.load)
-			if s.handover == nil && s.next == nil {
-				s.takePaths()
-			}
 			notify(daemon.SdNotifyReady)
 		case <-s.watchdog.hungry:
 			s.watchdog.feed(s.edge)
