@@ -56,7 +56,7 @@ func (r *Reactor) acceptFrom(listener int) {
 		switch errno {
 		case 0:
 			if fd >= len(r.byFD) {
-				_ = unix.Close(fd)
+				r.turnAway(fd, fewAway)
 				r.pauseAccept(unix.EMFILE)
 				return
 			}
@@ -116,8 +116,7 @@ func (r *Reactor) admit(fd int, listener uint8) bool {
 	a := &r.accept
 	full := a.clients >= r.plan.slots
 	if full && a.refusing >= refusalSlots {
-		_ = unix.Close(fd)
-		r.counters[Refused]++
+		r.turnAway(fd, fewAway)
 		r.pauseAccept(unix.ENOBUFS)
 		return false
 	}

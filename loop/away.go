@@ -6,16 +6,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// away is a connection that was refused when its listener closed. It has no slot, because the slots are taken: its
-// answer is written, our side is shut down, and it stays open until the peer has closed too, or for lingerTicks. It would
-// be reset otherwise, and the reset would overtake the answer.
+// away is a connection that was refused and has no slot, because the slots are taken: the one with which accepting is
+// paused, and those that wait when a listener closes. Its answer is written, our side is shut down, and it stays open
+// until the peer has closed too, or for lingerTicks. It would be reset otherwise, and the reset would overtake the
+// answer.
 type away struct {
 	fd    int
 	until uint32 // tick
 }
 
-// maxAway bounds those of a reactor. Beyond, the oldest is closed: what it had sent has been read by then.
-const maxAway = 1024
+// What bounds those of a reactor. Beyond, the oldest is closed: what it had sent has been read by then.
+const (
+	maxAway = 1024 // when the listeners close, and descriptors are for nothing else any more
+	fewAway = 8    // before
+)
 
 // emptyQueue takes the connections that wait in a listener's queue, which would be reset when it closes: as long as there
 // are slots they are clients, then they are refused. The kernel queues Backlog+1 at most, so that is enough for all that
@@ -33,7 +37,7 @@ func (r *Reactor) emptyQueue(l listenerFD) {
 			if fd < len(r.byFD) && (room || a.refusing < refusalSlots) {
 				r.admit(fd, l.index)
 			} else {
-				r.turnAway(fd)
+				r.turnAway(fd, maxAway)
 			}
 		case unix.EAGAIN:
 			return
@@ -49,9 +53,9 @@ func (r *Reactor) emptyQueue(l listenerFD) {
 	}
 }
 
-// turnAway refuses a connection that has no slot.
-func (r *Reactor) turnAway(fd int) {
-	if len(r.away) == maxAway {
+// turnAway refuses a connection that has no slot. At most that many stay open.
+func (r *Reactor) turnAway(fd, most int) {
+	if len(r.away) >= most {
 		r.closeAway(1)
 	}
 	r.counters[Refused]++
