@@ -38,8 +38,8 @@ const (
 	acceptFlags      = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 )
 
-// acceptFrom takes who waits at a listening socket. Of a queue that others take from as well it takes one at a time, and
-// none when it is full itself: they may have room.
+// acceptFrom takes who waits at a listening socket. Of a queue that others take from as well it takes one at a time,
+// and none when it is full itself: they may have room.
 func (r *Reactor) acceptFrom(listener int) {
 	a := &r.accept
 	l := a.find(listener)

@@ -21,9 +21,9 @@ const (
 	fewAway = 8    // before
 )
 
-// emptyQueue takes the connections that wait in a listener's queue, which would be reset when it closes: as long as there
-// are slots they are clients, then they are refused. The kernel queues Backlog+1 at most, so that is enough for all that
-// wait now, and a flood of others cannot hold the reactor up for longer.
+// emptyQueue takes the connections that wait in a listener's queue, which would be reset when it closes: as long as
+// there are slots they are clients, then they are refused. The kernel queues Backlog+1 at most, so that is enough for
+// all that wait now, and a flood of others cannot hold the reactor up for longer.
 func (r *Reactor) emptyQueue(l listenerFD) {
 	a := &r.accept
 	for range r.plan.Backlog + 1 {

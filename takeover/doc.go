@@ -29,8 +29,8 @@
 // through all that two processes that follow them can do. After "alone" the hand-over is over: a successor that crashes
 // then is an edge that crashes.
 //
-// Packets are JSON, so that a later version can add to them. Version 0.1 has no "alone". As a predecessor it drains when
-// it has said "leaving", so a successor that crashes before it has read that leaves no edge. As a successor it is known
-// to be alone when it has bound its path; it gives up after 5 s without a word, or with its predecessor, and cuts its
-// clients off.
+// Packets are JSON, so that a later version can add to them. Version 0.1 has no "alone". As a predecessor it drains
+// when it has said "leaving", so a successor that crashes before it has read that leaves no edge. As a successor it is
+// known to be alone when it has bound its path; it gives up after 5 s without a word, or with its predecessor, and cuts
+// its clients off.
 package takeover

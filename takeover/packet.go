@@ -100,7 +100,7 @@ func receive(c *net.UnixConn, d time.Duration) (p packet, files []*os.File, err 
 		_ = c.SetReadDeadline(time.Time{})
 		n, r, flags, _, err = c.ReadMsgUnix(text, rights)
 	}
-	if errors.Is(err, unix.ECONNRESET) { // once, if the other end closed with packets of ours unread: its own come behind
+	if errors.Is(err, unix.ECONNRESET) { // once, if the other end closed with packets unread: its own come behind
 		n, r, flags, _, err = c.ReadMsgUnix(text, rights)
 	}
 	switch {

@@ -95,8 +95,8 @@ const (
 	Asking SuccessorState = iota
 	// It has the listeners and accepts nothing. next: Beside (Linked), Alone (Gone), Withdrawn (Refused, Failed, Ended)
 	Linking
-	// Both accept. It has no limit in time: a predecessor that says nothing may be stopped, serve nothing, and come back
-	// to say that it leaves. next: Alone (Left, Gone), Withdrawn (Refused, Ended)
+	// Both accept. It has no limit in time: a predecessor that says nothing may be stopped, serve nothing, and come
+	// back to say that it leaves. next: Alone (Left, Gone), Withdrawn (Refused, Ended)
 	Beside
 	// The hand-over is done.
 	Alone

@@ -1,10 +1,12 @@
 package tests
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,11 +22,29 @@ import (
 // on.
 func (p *pair) beside() (next *rig.Process, resume func()) {
 	p.t.Helper()
-	p.origin.Signal(syscall.SIGSTOP)
+	halt(p.t, p.origin)
 	p.t.Cleanup(func() { _ = p.origin.Cmd.Process.Signal(syscall.SIGCONT) })
 	next = p.successor()
 	next.Line(0, "no hello from origin")
 	return next, func() { p.origin.Signal(syscall.SIGCONT) }
+}
+
+// halt stops a process and waits until all of its threads stand. Up to then it may still take connections.
+func halt(t *testing.T, p *rig.Process) {
+	t.Helper()
+	p.Signal(syscall.SIGSTOP)
+	for late := time.Now().Add(rig.Patience); time.Now().Before(late); time.Sleep(time.Millisecond) {
+		stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Cmd.Process.Pid))
+		runs := slices.ContainsFunc(stats, func(name string) bool {
+			text, _ := os.ReadFile(name)
+			_, rest, _ := strings.Cut(string(text), ") ")
+			return !strings.HasPrefix(rest, "T")
+		})
+		if len(stats) > 0 && !runs {
+			return
+		}
+	}
+	t.Fatal("it does not stop")
 }
 
 // follows demands that next is alone, and serves.
@@ -42,7 +62,7 @@ func TestTakeoverFromAStoppedEdge(t *testing.T) {
 	p := newPair(t)
 	old := p.edge
 	next, resume := p.beside()
-	old.Signal(syscall.SIGSTOP)
+	halt(t, old)
 	resume()
 	p.serves() // over the successor
 	next.Line(0, "predecessor silent, both serve")
@@ -64,7 +84,7 @@ func TestTakeoverFromAKilledEdge(t *testing.T) {
 		old := p.edge
 		next, resume := p.beside()
 		if accepts {
-			old.Signal(syscall.SIGSTOP)
+			halt(t, old)
 			resume()
 			p.serves()
 		}

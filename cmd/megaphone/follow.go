@@ -39,8 +39,8 @@ func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, err error)
 // answerPatience is how long a process that owes us a word may be silent before the log has it.
 const answerPatience = 5 * time.Second
 
-// takeOver serves beside p as soon as the edge has links as well, and returns when p has left or is no more. A successor
-// with a wrong secret must not get so far. It returns an error if p goes on and this edge has ended.
+// takeOver serves beside p as soon as the edge has links as well, and returns when p has left or is no more. A
+// successor with a wrong secret must not get so far. It returns an error if p goes on and this edge has ended.
 func (s *service) takeOver(p *takeover.Predecessor) error {
 	late, silent := time.NewTimer(linkPatience), time.NewTimer(time.Hour)
 	defer late.Stop()

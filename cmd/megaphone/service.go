@@ -108,8 +108,8 @@ func (s *service) close() {
 	}
 }
 
-// pathRetry is how often takeover-socket is tried again. A process that is killed closes its sockets one after the other,
-// so its path may be taken for a moment longer than it answers.
+// pathRetry is how often takeover-socket is tried again. A process that is killed closes its sockets one after the
+// other, so its path may be taken for a moment longer than it answers.
 const pathRetry = 200 * time.Millisecond
 
 // takePaths is open for an edge that has clients: they are not left because of it. It is tried again until it succeeds.
@@ -190,7 +190,7 @@ func (s *service) signalled(sig os.Signal) {
 		if s.cfg.TakeoverSocket == "" {
 			slog.Error("takeover: SIGUSR2, but there is no takeover-socket in the configuration")
 		} else if s.handover == nil {
-			slog.Error("takeover: SIGUSR2, but takeover-socket is not open: a hand-over is under way, or it failed to open")
+			slog.Error("takeover: SIGUSR2, but takeover-socket is not open")
 		} else if err := startSuccessor(s.successor); err != nil {
 			slog.Error("takeover: cannot start a successor", "error", err)
 		}
