@@ -112,19 +112,37 @@ func opened(t *testing.T, path string) {
 	t.Fatalf("no socket at %s", path)
 }
 
-// TestTakeoverFromAnEdgeThatIsTold to end: it drains, and the successor serves.
+// TestTakeoverFromAnEdgeThatIsTold to end: it ends, and the successor serves, on unix sockets as well.
 func TestTakeoverFromAnEdgeThatIsTold(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	old := p.edge
-	next, resume := p.beside()
-	old.Signal(syscall.SIGTERM)
-	if code := old.Wait(); code != 0 {
-		t.Errorf("the old edge: exit code %d", code)
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		file := filepath.Join(t.TempDir(), "edge.yml")
+		clients := filepath.Join(t.TempDir(), "clients")
+		text := fmt.Sprintf("listeners: [{address: %q}, {address: %q}]\n", freeAddr(t), "unix:"+clients)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := newPairFrom(t, "--config", file)
+		old := p.edge
+		next, resume := p.beside()
+		old.Signal(signal)
+		if code := old.Wait(); code != 0 {
+			t.Errorf("the old edge: exit code %d", code)
+		}
+		resume()
+		next.Linked(1)
+		p.follows(next)
+		c, err := net.Dial("unix", clients)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(rig.Patience))
+		fmt.Fprint(c, "GET /http-bind HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+		if got, err := io.ReadAll(c); err != nil || !strings.Contains(string(got), "BOSH") {
+			t.Errorf("over the unix socket: %q, %v", got, err)
+		}
+		c.Close()
 	}
-	resume()
-	next.Linked(1)
-	p.follows(next)
 }
 
 // TestTakeoverWithoutItsSocket: a successor that cannot bind takeover-socket serves all the same, and tries again.

@@ -73,7 +73,7 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 		return err
 	}
 	defer s.shown.Stop()
-	defer s.close()
+	defer s.end()
 	if p != nil {
 		err = s.takeOver(p)
 	} else {
@@ -245,6 +245,16 @@ func (s *service) stays() []string {
 		return s.edge.Addrs()
 	}
 	return nil
+}
+
+// end gives up what is left. Unix sockets that a successor serves keep their files.
+func (s *service) end() {
+	if keeps := s.stays(); keeps != nil && !s.edge.Draining() {
+		ended, end := context.WithCancel(context.Background())
+		end()
+		s.edge.Drain(ended, s.edge.Keeps(keeps))
+	}
+	s.close()
 }
 
 // drain takes leave of the clients. Another signal to end does so at once.
