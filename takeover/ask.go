@@ -16,6 +16,9 @@ import (
 // ErrNobody says that no process waits for a successor.
 var ErrNobody = errors.New("nobody to take over from")
 
+// ErrExited is an ErrNobody. The ports may still be in use for a moment, until the process has closed all of them.
+var ErrExited = fmt.Errorf("%w any more", ErrNobody)
+
 // Predecessor is the process that is to be followed.
 type Predecessor struct {
 	PID    int
@@ -30,13 +33,14 @@ type Predecessor struct {
 // askAttempts bounds how often Ask tries anew: each time the process that was asked ended meanwhile.
 const askAttempts = 5
 
-// Ask asks the process that waits at path for its listeners. It returns ErrNobody if there is none, also if it exits
-// while it is asked.
+// Ask asks the process that waits at path for its listeners. It returns ErrNobody if there is none, and ErrExited if
+// there was one that ended while it was asked.
 func Ask(path string) (*Predecessor, error) {
+	none := ErrNobody
 	for range askAttempts {
 		c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, ErrNobody
+			return nil, none
 		}
 		if err != nil {
 			return nil, fmt.Errorf("takeover: %w", err)
@@ -57,6 +61,7 @@ func Ask(path string) (*Predecessor, error) {
 		case !again:
 			return nil, fmt.Errorf("takeover: %w", err)
 		}
+		none = ErrExited
 	}
 	return nil, fmt.Errorf("takeover: %w", errGone)
 }

@@ -175,6 +175,65 @@ func TestSuccessorThatIsGone(t *testing.T) {
 	}
 }
 
+// A predecessor that ends while it is asked is as good as none, and the caller is told so.
+func TestPredecessorThatEndsWhileAsked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		c, err := l.AcceptUnix()
+		l.Close()
+		if err == nil {
+			_, _, _ = receive(c, 10*time.Second)
+			_ = send(c, packet{Error: "it goes on"}) // and yet it does not
+			c.Close()
+		}
+	}()
+	if _, err := Ask(path); !errors.Is(err, ErrExited) || !errors.Is(err, ErrNobody) {
+		t.Fatal(err)
+	}
+}
+
+// Whatever was said before the other end closed is read, also if it left packets of ours unread, and also by a process
+// that did not run while its time went by.
+func TestLastWords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, wait := range []time.Duration{0, time.Minute, forever} {
+		ours, err := net.DialUnix("unixpacket", nil, l.Addr().(*net.UnixAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close()
+		theirs, err := l.AcceptUnix()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := receive(ours, 0); !errors.Is(err, os.ErrDeadlineExceeded) || hungUp(ours) {
+			t.Errorf("nothing yet: %v", err)
+		}
+		if send(ours, packet{Serving: true}) != nil || send(theirs, packet{Leaving: true}) != nil {
+			t.Fatal("cannot send")
+		}
+		theirs.Close()
+		if !hungUp(ours) {
+			t.Error("the end is not seen before the packet is read")
+		}
+		if got, _, err := receive(ours, wait); err != nil || !got.Leaving {
+			t.Errorf("within %v: %+v, %v", wait, got, err)
+		}
+		if _, _, err := receive(ours, wait); !errors.Is(err, errGone) {
+			t.Errorf("at the end, within %v: %v", wait, err)
+		}
+	}
+}
+
 func TestOfferThatFails(t *testing.T) {
 	path, s := offering(t, 0, DefaultPatience, errors.New("no descriptors"))
 	defer s.Close()

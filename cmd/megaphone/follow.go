@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"megaphone/edge"
+	"megaphone/loop"
 	"megaphone/takeover"
 )
 
@@ -18,22 +19,37 @@ import (
 const linkPatience = 10 * time.Second
 
 // inherit finds the sockets that cfg's listeners are to adopt: those of the process that we follow, or of the service
-// manager. p is nil if we follow nobody.
-func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, err error) {
+// manager. p is nil if we follow nobody; exited means that the process that was there has ended meanwhile.
+func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, exited bool, err error) {
 	if follow {
 		p, err = takeover.Ask(cfg.TakeoverSocket)
 		switch {
 		case errors.Is(err, takeover.ErrNobody):
 			slog.Info("nobody to take over from: we are the first", "takeover_socket", cfg.TakeoverSocket)
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		default:
 			cfg.Inherited, cfg.AcceptLater = p.Offer.Listeners, true
-			return p, nil
+			return p, false, nil
 		}
 	}
+	exited = errors.Is(err, takeover.ErrExited)
 	cfg.Inherited, err = activated(cfg.Addresses())
-	return nil, err
+	return nil, exited && len(cfg.Inherited) == 0, err
+}
+
+// exitPatience is how long the ports of a process that ends may be in use after its takeover-socket is not.
+const exitPatience = 5 * time.Second
+
+// startEdge is edge.Start. If wait is set, ports in use are waited for.
+func startEdge(cfg edge.Config, wait bool) (*edge.Edge, error) {
+	for late := time.Now().Add(exitPatience); ; time.Sleep(20 * time.Millisecond) {
+		e, err := edge.Start(cfg)
+		taken := errors.Is(err, loop.ErrPortTaken) || errors.Is(err, syscall.EADDRINUSE)
+		if !wait || !taken || time.Now().After(late) {
+			return e, err
+		}
+	}
 }
 
 // answerPatience is how long a process that owes us a word may be silent before the log has it.

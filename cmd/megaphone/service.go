@@ -54,14 +54,14 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	if ctx.Err() != nil {
 		return nil
 	}
-	p, err := inherit(&cfg, follow)
+	p, exited, err := inherit(&cfg, follow)
 	if err != nil {
 		return err
 	}
 	if p != nil {
 		defer p.Close()
 	}
-	if s.edge, err = edge.Start(cfg); err != nil {
+	if s.edge, err = startEdge(cfg, exited); err != nil {
 		return err
 	}
 	defer s.edge.Stop()
