@@ -156,7 +156,7 @@ func TestTakeoverWithoutItsSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	resume()
-	next.Line(0, "takeover-socket cannot be opened")
+	next.Line(0, "takeover-socket not opened")
 	p.follows(next)
 	if code := old.Wait(); code != 0 {
 		t.Errorf("the old edge: exit code %d", code)

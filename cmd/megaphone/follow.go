@@ -122,7 +122,7 @@ func (s *service) succeed(p *takeover.Predecessor, e takeover.Event, why error) 
 	case err != nil:
 		return false, err
 	case state == takeover.Alone && e == takeover.Gone:
-		slog.Warn("takeover: the predecessor has ended, we serve in its place", "pid", p.PID)
+		slog.Warn("takeover: predecessor exited, serving in its place", "pid", p.PID)
 		return true, nil
 	case state == takeover.Alone:
 		slog.Info("takeover: we serve in its place", "pid", p.PID, "listeners", s.edge.Adopted())
@@ -131,7 +131,7 @@ func (s *service) succeed(p *takeover.Predecessor, e takeover.Event, why error) 
 		return false, nil
 	}
 	if drains {
-		slog.Warn("takeover: withdrawn, clients are sent back to the predecessor", "pid", p.PID, "reason", why)
+		slog.Warn("takeover: withdrawn, clients drained", "pid", p.PID, "reason", why)
 		if err := s.drain(s.edge.Adopted()); err != nil {
 			return false, err
 		}

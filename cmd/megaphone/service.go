@@ -117,7 +117,7 @@ func (s *service) takePaths() {
 	err := s.open()
 	switch {
 	case err != nil && s.retry == nil:
-		slog.Error("takeover-socket cannot be opened, no edge can take over; trying again", "error", err)
+		slog.Error("takeover-socket not opened, trying again", "error", err)
 	case err == nil && s.retry != nil && s.handover != nil:
 		slog.Info("takeover-socket opened", "takeover_socket", s.cfg.TakeoverSocket)
 	}
