@@ -131,7 +131,7 @@ func (s *service) succeed(p *takeover.Predecessor, e takeover.Event, why error) 
 		return false, nil
 	}
 	if drains {
-		slog.Warn("takeover: withdrawn, clients drained", "pid", p.PID, "reason", why)
+		slog.Warn("takeover: withdrawn, draining", "pid", p.PID, "reason", why)
 		if err := s.drain(s.edge.Adopted()); err != nil {
 			return false, err
 		}
