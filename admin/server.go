@@ -31,6 +31,8 @@ type Config struct {
 	Draining  func() bool                        // nil: never
 	DrainNode func(origin string, on bool) error // nil: cannot be asked for
 	Log       *slog.Logger
+	// LogDropped counts the records of the process's log that were lost. nil: none are.
+	LogDropped func() uint64
 }
 
 // DefaultAddress is where an edge shows itself unless told otherwise.
@@ -206,6 +208,9 @@ func (s *Server) status() *Status {
 	st.Go = readGo(&st.Memory)
 	st.CPUSeconds = cpuSeconds()
 	st.Descriptors = readDescriptors(st.view)
+	if s.cfg.LogDropped != nil {
+		st.LogDropped = s.cfg.LogDropped()
+	}
 	return st
 }
 

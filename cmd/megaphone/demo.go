@@ -50,7 +50,7 @@ With --origin the chat page is in front of another server, and the embedded one 
 			if err := o.validate(cmd.Flags()); err != nil {
 				return usageError{err}
 			}
-			return runDemo(cmd.Context(), o, cmd.OutOrStdout())
+			return runDemo(cmd.Context(), o, serviceOutput())
 		},
 	}
 	fs := cmd.Flags()

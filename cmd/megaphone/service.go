@@ -13,6 +13,7 @@ import (
 
 	"megaphone/admin"
 	"megaphone/edge"
+	"megaphone/hangup"
 	"megaphone/takeover"
 )
 
@@ -27,6 +28,7 @@ type service struct {
 	watchdog  *watchdog
 	handover  *takeover.Server // nil: no takeover-socket
 	successor chan error       // a successor that we have started has ended
+	stopping  *extension       // nil: the service manager does not wait for our end
 }
 
 // runEdge serves until it is told to end, or a successor serves in its place.
@@ -128,6 +130,8 @@ func (s *service) serve() error {
 			switch sig {
 			case syscall.SIGTERM:
 				notify(daemon.SdNotifyStopping)
+				s.stopping = newExtension()
+				defer s.stopping.stop()
 				return s.drain(nil)
 			case os.Interrupt:
 				notify(daemon.SdNotifyStopping)
@@ -137,7 +141,7 @@ func (s *service) serve() error {
 			s.signalled(sig)
 		case err := <-s.successor:
 			slog.Warn("takeover: the successor has ended; we go on", "error", err)
-		case <-hangUps:
+		case <-hangup.C:
 			notifyReloading()
 			s.access.reopen()
 			reloadEdge(s.edge, s.load)
@@ -179,14 +183,16 @@ func (s *service) leave(next *takeover.Successor) (left bool, err error) {
 	return true, s.drain(next.Keeps)
 }
 
-// drain takes leave of the clients. Another signal to end does so at once.
+// drain takes leave of the clients. A second SIGTERM ends that at once, as does a SIGINT. After a takeover the first one
+// changes nothing: whoever sends it wants the service to end, and asks for no more haste than of an edge that serves.
 func (s *service) drain(keeps []string) error {
 	s.close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	slog.Info("edge drains", "drain_timeout_s", s.cfg.DrainTimeout.Seconds(), "counters", nonZero(s.edge.Stats()))
 	drained := make(chan uint64, 1)
 	go func() { drained <- s.edge.Drain(ctx, s.edge.Keeps(keeps)) }()
+	slog.Info("edge drains", "drain_timeout_s", s.cfg.DrainTimeout.Seconds(), "counters", nonZero(s.edge.Stats()))
+	asked := s.stopping != nil
 	for {
 		select {
 		case cut := <-drained:
@@ -199,12 +205,18 @@ func (s *service) drain(keeps []string) error {
 			return nil
 		case err := <-s.edge.Failed():
 			return err
-		case <-hangUps:
+		case <-hangup.C:
 			s.access.reopen() // what it reads anew otherwise matters no longer
+		case <-s.stopping.due():
+			s.stopping.extend()
 		case sig := <-s.signals:
-			if sig == syscall.SIGTERM || sig == os.Interrupt {
+			switch {
+			case sig == syscall.SIGTERM && !asked:
+				asked = true
+				slog.Info("edge drains already", "drain_timeout_s", s.cfg.DrainTimeout.Seconds())
+			case sig == syscall.SIGTERM, sig == os.Interrupt:
 				cancel()
-			} else if sig == syscall.SIGUSR1 {
+			case sig == syscall.SIGUSR1:
 				s.signalled(sig)
 			}
 		case <-s.watchdog.hungry:
