@@ -157,7 +157,8 @@ func TestUnreadLogInATakeover(t *testing.T) {
 	ends(t, next, 0)
 }
 
-// TestUnreadLogOfAnOrigin: strangers at its port, whose links end, stop no session; nor does the log keep it from ending.
+// TestUnreadLogOfAnOrigin: strangers at its port, whose links end, stop no session; nor does the log keep it from
+// ending.
 func TestUnreadLogOfAnOrigin(t *testing.T) {
 	t.Parallel()
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -388,8 +389,8 @@ func TestManagerThatDoesNotRead(t *testing.T) {
 	for err == nil {
 		err = unix.Sendto(fd, []byte("X"), 0, &unix.SockaddrUnix{Name: m.path})
 	}
-	e := m.run("", nil, []string{"WATCHDOG_USEC=400000"}, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1",
-		"--admin", "off")
+	e := m.run("", nil, []string{"WATCHDOG_USEC=400000"}, "edge", "--listen", "127.0.0.1:0", "--origin",
+		"a=127.0.0.1:1", "--admin", "off")
 	from := e.Said()
 	e.Line(0, "edge started")
 	e.Signal(syscall.SIGUSR1)

@@ -15,7 +15,8 @@ import (
 // startAdmin shows e at the addresses that cfg names. A successor waits for those that its predecessor still has.
 func startAdmin(cfg *edge.Config, e *edge.Edge, successor bool) (*admin.Server, error) {
 	return admin.Start(admin.Config{Address: cfg.Admin, Socket: cfg.AdminSocket, Edge: e, Version: version,
-		Draining: e.Draining, DrainNode: e.SetDraining, Wait: successor, Log: slog.Default(), LogDropped: toStderr.Dropped})
+		Draining: e.Draining, DrainNode: e.SetDraining, Wait: successor, Log: slog.Default(),
+		LogDropped: toStderr.Dropped})
 }
 
 // accessFile is an access log's file, which what rotates logs may move away.

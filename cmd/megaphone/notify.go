@@ -14,8 +14,8 @@ import (
 	"megaphone/loop"
 )
 
-// notify tells the service manager how we are, if there is one (sd_notify(3)). One that does not read blocks the queue's
-// goroutine only.
+// notify tells the service manager how we are, if there is one (sd_notify(3)). One that does not read blocks only the
+// goroutine of the queue.
 func notify(state string) {
 	toManager.Do(func() error {
 		_, err := daemon.SdNotify(false, state)

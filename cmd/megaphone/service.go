@@ -183,8 +183,8 @@ func (s *service) leave(next *takeover.Successor) (left bool, err error) {
 	return true, s.drain(next.Keeps)
 }
 
-// drain takes leave of the clients. A second SIGTERM ends that at once, as does a SIGINT. After a takeover the first one
-// changes nothing: whoever sends it wants the service to end, and asks for no more haste than of an edge that serves.
+// drain takes leave of the clients. A second SIGTERM ends that at once, as does a SIGINT. After a takeover the first
+// SIGTERM changes nothing: its sender wants the service to end, with no more haste than an edge that serves makes.
 func (s *service) drain(keeps []string) error {
 	s.close()
 	ctx, cancel := context.WithCancel(context.Background())
