@@ -1,9 +1,9 @@
 // Package logqueue writes log records on a goroutine of its own, so that no other goroutine waits for a log.
 //
-// Standard error may be a pipe whose reader has stopped. A goroutine that writes there by itself then stops for as long:
-// with it go the signals, the watchdog, or all sessions of an origin. So all that is logged is put into a Queue, which
-// has room for Length records. One more is dropped and counted. As soon as a record can be written again, one before it
-// says how many are missing:
+// Standard error may be a pipe whose reader has stopped. A goroutine that writes there by itself then stops for as
+// long: with it go the signals, the watchdog, or all sessions of an origin. So all that is logged is put into a
+// Queue, which has room for Length records. One more is dropped and counted. As soon as a record can be written
+// again, one before it says how many are missing:
 //
 //	level=WARN msg="log records dropped" count=17
 //

@@ -154,3 +154,22 @@ func TestWatchdogAndMainPID(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// TestLongDrain: an edge that takes longer to drain than TimeoutStopSec has the service manager wait.
+func TestLongDrain(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	e := m.run("", nil, nil, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--admin", "off")
+	m.hears("READY=1")
+	e.Listening()
+	c := rig.Connect(t, e.Addr)
+	c.Send("POST /http-bind HTTP/1.1\r\n") // it will not be idle for some seconds
+	e.Until("the connection", func(c map[string]int) bool { return c["open_now"] == 1 })
+	e.Signal(syscall.SIGTERM)
+	m.hears("STOPPING=1")
+	for range 2 {
+		m.hears("EXTEND_TIMEOUT_USEC=15000000")
+	}
+	c.Close()
+	ends(t, e, 0)
+}

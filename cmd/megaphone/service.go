@@ -29,6 +29,7 @@ type service struct {
 	handover  *takeover.Server // nil: no takeover-socket
 	successor chan error       // a successor that we have started has ended
 	stopping  *extension       // nil: the service manager does not wait for our end
+	before    *predecessor     // nil: none
 }
 
 // runEdge serves until it is told to end, or a successor serves in its place.
@@ -72,6 +73,8 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 		if err := takeOver(ctx, s.edge, p); err != nil {
 			return err
 		}
+		s.before = newPredecessor(p.PID)
+		defer s.before.close()
 	}
 	if err := s.open(); err != nil {
 		return err
@@ -190,7 +193,13 @@ func (s *service) drain(keeps []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	drained := make(chan uint64, 1)
-	go func() { drained <- s.edge.Drain(ctx, s.edge.Keeps(keeps)) }()
+	go func() {
+		cut := s.edge.Drain(ctx, s.edge.Keeps(keeps))
+		if s.stopping != nil {
+			s.before.wait(ctx, s.cfg.DrainTimeout)
+		}
+		drained <- cut
+	}()
 	slog.Info("edge drains", "drain_timeout_s", s.cfg.DrainTimeout.Seconds(), "counters", nonZero(s.edge.Stats()))
 	asked := s.stopping != nil
 	for {
