@@ -68,6 +68,8 @@ func Start(cfg Config) (*Server, error) {
 		if p.network == "unix" {
 			s.orders = p.address
 		}
+	}
+	for _, p := range places {
 		l, err := p.listen()
 		switch {
 		case err == nil:
