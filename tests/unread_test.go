@@ -139,6 +139,41 @@ func TestUnreadLogOfAnEdge(t *testing.T) {
 	ends(t, e, 0)
 }
 
+// TestUnreadAccessLog: neither requests nor signals wait for it, wherever it goes.
+func TestUnreadAccessLog(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "access")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	for _, log := range []string{"stderr", fifo} {
+		m, u := newManager(t), newUnread(t)
+		file := configFile(t, "listen: 127.0.0.1:0\nadmin: off\norigins: [{name: a, address: '127.0.0.1:1'}]\n"+
+			"access-log: "+log+"\n")
+		e := mute(t, u, false, []string{"NOTIFY_SOCKET=" + m.path}, "edge", "--config", file)
+		m.hears("READY=1")
+		e.Listening()
+		u.fill()
+		c := rig.Connect(t, e.Addr)
+		for range 2000 { // 200 KB, more than a FIFO holds
+			c.Send("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n")
+			c.Get().Want(t, 200, "BOSH")
+		}
+		c.Close()
+		for range 2 {
+			e.Signal(syscall.SIGHUP)
+			m.reloads()
+		}
+		e.Signal(syscall.SIGTERM)
+		ends(t, e, 0)
+	}
+}
+
 // TestUnreadLogInATakeover: neither the predecessor nor the successor waits for its log.
 func TestUnreadLogInATakeover(t *testing.T) {
 	t.Parallel()
