@@ -333,8 +333,9 @@ func TestDroppedRecordsAreCounted(t *testing.T) {
 	e := mute(t, u, false, nil, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--admin", at)
 	e.Listening()
 	u.fill()
+	client := http.Client{Timeout: rig.Patience}
 	order := func() {
-		resp, err := http.Post("http://"+at+"/drain?origin=a&on=true", "", nil)
+		resp, err := client.Post("http://"+at+"/drain?origin=a&on=true", "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
