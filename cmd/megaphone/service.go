@@ -28,6 +28,7 @@ type service struct {
 	watchdog  *watchdog
 	handover  *takeover.Server // nil: no takeover-socket
 	successor chan error       // a successor that we have started has ended
+	asked     bool             // to end, by a first SIGTERM
 	stopping  *extension       // nil: the service manager does not wait for our end
 	before    *predecessor     // nil: none
 }
@@ -133,7 +134,7 @@ func (s *service) serve() error {
 			switch sig {
 			case syscall.SIGTERM:
 				notify(daemon.SdNotifyStopping)
-				s.stopping = newExtension()
+				s.asked, s.stopping = true, newExtension()
 				defer s.stopping.stop()
 				return s.drain(nil)
 			case os.Interrupt:
@@ -201,7 +202,6 @@ func (s *service) drain(keeps []string) error {
 		drained <- cut
 	}()
 	slog.Info("edge drains", "drain_timeout_s", s.cfg.DrainTimeout.Seconds(), "counters", nonZero(s.edge.Stats()))
-	asked := s.stopping != nil
 	for {
 		select {
 		case cut := <-drained:
@@ -220,8 +220,8 @@ func (s *service) drain(keeps []string) error {
 			s.stopping.extend()
 		case sig := <-s.signals:
 			switch {
-			case sig == syscall.SIGTERM && !asked:
-				asked = true
+			case sig == syscall.SIGTERM && !s.asked:
+				s.asked = true
 				slog.Info("edge drains already", "drain_timeout_s", s.cfg.DrainTimeout.Seconds())
 			case sig == syscall.SIGTERM, sig == os.Interrupt:
 				cancel()
