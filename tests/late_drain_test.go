@@ -12,9 +12,9 @@ import (
 // lateDrain has an old edge drain after a takeover, with a client that is in the middle of a request.
 func lateDrain(t *testing.T) (p *pair, old *rig.Process, c *rig.Client) {
 	t.Helper()
-	p = newPair(t)
+	p = newPair(t, "--head-timeout", "1m")
 	old, c = p.edge, rig.Connect(t, p.edge.Addr)
-	c.Send("POST /http-bind HTTP/1.1\r\n") // it will not be idle for some seconds
+	c.Send("POST /http-bind HTTP/1.1\r\n") // it is not idle for a minute
 	old.Until("the connection", func(c map[string]int) bool { return c["open_now"] == 1 })
 	p.edge = p.successor()
 	p.edge.Listening()

@@ -159,11 +159,12 @@ func TestWatchdogAndMainPID(t *testing.T) {
 func TestLongDrain(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)
-	e := m.run("", nil, nil, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--admin", "off")
+	e := m.run("", nil, nil, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--admin", "off",
+		"--head-timeout", "1m")
 	m.hears("READY=1")
 	e.Listening()
 	c := rig.Connect(t, e.Addr)
-	c.Send("POST /http-bind HTTP/1.1\r\n") // it will not be idle for some seconds
+	c.Send("POST /http-bind HTTP/1.1\r\n") // it is not idle for a minute
 	e.Until("the connection", func(c map[string]int) bool { return c["open_now"] == 1 })
 	e.Signal(syscall.SIGTERM)
 	m.hears("STOPPING=1")

@@ -105,7 +105,7 @@ func metric(t *testing.T, at, name string) int {
 func TestUnreadLogOfAnEdge(t *testing.T) {
 	t.Parallel()
 	at := freeAddr(t)
-	text := "listen: 127.0.0.1:0\nadmin: " + at + "\norigins: [{name: a, address: '127.0.0.1:1'}]\ncheck-host: off\n"
+	text := "listen: 127.0.0.1:0\nadmin: " + at + "\norigins: [{name: a, address: '127.0.0.1:1'}]\nhead-timeout: 1m\n"
 	file := configFile(t, text+"path: /one\n")
 	m, u := newManager(t), newUnread(t)
 	env := []string{"NOTIFY_SOCKET=" + m.path, "WATCHDOG_USEC=2000000"}
@@ -127,7 +127,7 @@ func TestUnreadLogOfAnEdge(t *testing.T) {
 		m.hears("WATCHDOG=1")
 	}
 	c := rig.Connect(t, e.Addr)
-	c.Send("POST /three HTTP/1.1\r\n") // it will not be idle for some seconds
+	c.Send("POST /three HTTP/1.1\r\n") // it is not idle for a minute
 	waitFor(t, "the connection", func() bool { return metric(t, at, `megaphone_edge_accepted_connections_total`) == 3 })
 	e.Signal(syscall.SIGTERM)
 	m.hears("STOPPING=1")
