@@ -71,7 +71,7 @@ type Config struct {
 	LogLevel         string   // debug, info, warn, error
 	LogFormat        string   // text, json
 	Admin            string   // host:port; auto: 127.0.0.1:5281 as soon as it is free; off
-	AdminSocket      string   // path of a unix socket for the same
+	AdminSocket      string   // path of a unix socket for the same; auto: in RUNTIME_DIRECTORY, if that is set; off
 	AccessLog        string   // off, stderr, or a file
 	AccessSample     string   // 1/N: every Nth request is in it
 	CheckHost        string   // on, off: warn at start of what the host lacks
@@ -142,6 +142,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.CheckHost, "on")
 	set(&c.OldProof, "off")
 	set(&c.Admin, "auto")
+	set(&c.AdminSocket, "auto")
 	set(&c.AccessLog, "off")
 	set(&c.AccessSample, "1/1")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)

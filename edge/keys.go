@@ -53,7 +53,9 @@ var configKeys = []Key[Config]{
 	{Name: "admin", Doc: "address `host:port` of the admin endpoint: metrics, health, status; auto, off",
 		More:  "auto is 127.0.0.1:5281 as soon as that is free. Whoever reaches another address may read all of it.",
 		Value: func(c *Config) any { return &c.Admin }},
-	{Name: "admin-socket", Doc: "`path` of a unix socket for the same", Sample: "/run/megaphone/admin.sock",
+	{Name: "admin-socket", Doc: "`path` of a unix socket for the same, and the only way for orders then; auto, off",
+		More: "auto is admin.sock in the directory that systemd makes for the service (RuntimeDirectory=), such as " +
+			"/run/megaphone/admin.sock; without one it is off, and orders are taken from loopback addresses.",
 		Value: func(c *Config) any { return &c.AdminSocket }},
 	{Name: "access-log", Doc: "where answered requests are logged: off, stderr, or a `file`",
 		More:  "SIGHUP opens the file again, for logrotate.",

@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	gneterr "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
+	"megaphone/logqueue"
 	"megaphone/table"
 )
 
@@ -19,7 +21,8 @@ type Group struct {
 	plan     plan
 	listens  []*listening
 	reactors []*Reactor
-	logs     *logQueue
+	logs     *slog.Logger // never blocks
+	endLogs  func()       // when no reactor runs any more
 	running  sync.WaitGroup
 	stopping sync.Once
 	doing    sync.Mutex // held while tasks are posted, so that Stop closes no wake eventfd under them
@@ -50,7 +53,8 @@ func startGroup(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Grou
 	if err := initRuntimePoller(); err != nil {
 		return nil, err
 	}
-	g := &Group{plan: p, logs: newLogQueue(p.Log), failed: make(chan error, p.Reactors)}
+	g := &Group{plan: p, failed: make(chan error, p.Reactors)}
+	g.logs, g.endLogs = logqueue.Of(p.Log)
 	if err := g.listen(cfg.Listen); err != nil {
 		g.Stop()
 		return nil, err
@@ -112,7 +116,7 @@ func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)
 	return nil
 }
 
-func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
+func newReactor(p *plan, i int, logs *slog.Logger) (*Reactor, error) {
 	wake, err := unix.Eventfd(0, eventfdFlag)
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
@@ -211,6 +215,6 @@ func (g *Group) Stop() {
 			l.close()
 			l.remove()
 		}
-		g.logs.stop()
+		g.endLogs()
 	})
 }

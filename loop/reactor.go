@@ -54,7 +54,7 @@ type Reactor struct {
 	plan    *plan
 	index   int
 	handler Handler
-	logs    *logQueue
+	logs    *slog.Logger
 	board   *Board
 
 	poller *poller
