@@ -230,23 +230,23 @@ func (g *gate) leave(c uint32) {
 }
 
 // findClient finds out whose request it is that has the given head: as long as an address is a trusted proxy's, it is
-// the one for which that proxy forwards. It borrows head until return.
-func (w *worker) findClient(c uint32, head []byte) {
+// the one for which that proxy forwards. It reports whether the last proxy says for whom. It borrows head until return.
+func (w *worker) findClient(c uint32, head []byte) bool {
 	g := w.gate
 	l := &g.listeners[w.r.ListenerOf(c)]
 	g.from = w.r.Conn(c).Peer
 	if l.header == codec.ForwardedNone || !l.trusted.contains(g.from) {
-		return
+		return true
 	}
 	g.hops.Collect(head, l.header)
 	for l.trusted.contains(g.from) {
 		a, ok := g.hops.Next()
 		if !ok {
-			w.counters[ForwardedUnknown]++
-			return
+			return false
 		}
 		g.from = a
 	}
+	return true
 }
 
 // client is the address of whose request is being looked at.

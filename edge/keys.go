@@ -88,7 +88,7 @@ var configKeys = []Key[Config]{
 		Reload: true,
 		Value:  func(c *Config) any { return &c.MaxOutputBytes }},
 	{Name: "max-buffered-bytes",
-		Doc: "kept bytes of all connections of one reactor, above: the one that asks is closed",
+		Doc: "kept bytes of all connections of one reactor, above: the largest of the client with most get 503",
 		Min: 64 << 10, Max: 1 << 40, Reload: true,
 		Value: func(c *Config) any { return &c.MaxBufferedBytes }},
 	{Name: "max-connections-per-address",

@@ -8,6 +8,7 @@ type buffers struct {
 	slots []buffer
 	free  []uint32
 	bytes int // capacity handed out to clients, against the budget
+	large int // of these, what is beyond the first firstBytes of a buffer
 	pool  bytebufferpool.Pool
 	links bytebufferpool.Pool // those of links apart: they are large, and a client would be charged for its size
 }
@@ -22,10 +23,11 @@ type buffer struct {
 	sent   int // output: bytes of it that have left
 	billed int // what of it counts in bytes
 	link   bool
+	conn   uint32
 }
 
-// get takes a buffer for a link or for a client; 0 is never a valid index.
-func (b *buffers) get(link bool) uint32 {
+// get takes a buffer for connection c, a link's or a client's; 0 is never a valid index.
+func (b *buffers) get(c uint32, link bool) uint32 {
 	if len(b.free) == 0 {
 		b.slots = append(b.slots, buffer{})
 		if len(b.slots) == 1 {
@@ -36,7 +38,7 @@ func (b *buffers) get(link bool) uint32 {
 	i := b.free[len(b.free)-1]
 	b.free = b.free[:len(b.free)-1]
 	pool, _ := b.poolOf(link)
-	b.slots[i] = buffer{ByteBuffer: pool.Get(), link: link}
+	b.slots[i] = buffer{ByteBuffer: pool.Get(), link: link, conn: c}
 	return i
 }
 
@@ -53,13 +55,18 @@ func (b *buffers) at(i uint32) *buffer { return &b.slots[i] }
 // bill brings the budget up to date after the buffer may have grown.
 func (b *buffers) bill(i uint32) {
 	s := &b.slots[i]
-	b.bytes += cap(s.B) - s.billed
-	s.billed = cap(s.B)
+	b.charge(s, cap(s.B))
+}
+
+func (b *buffers) charge(s *buffer, bytes int) {
+	b.bytes += bytes - s.billed
+	b.large += max(bytes-firstBytes, 0) - max(s.billed-firstBytes, 0)
+	s.billed = bytes
 }
 
 func (b *buffers) put(i uint32) {
 	s := &b.slots[i]
-	b.bytes -= s.billed
+	b.charge(s, 0)
 	if pool, most := b.poolOf(s.link); cap(s.B) <= most {
 		pool.Put(s.ByteBuffer)
 	}

@@ -9,16 +9,16 @@ import (
 func TestPoolsGiveOutNothingLarge(t *testing.T) {
 	var b buffers
 	for _, link := range []bool{true, false} {
-		i := b.get(link)
+		i := b.get(1, link)
 		b.at(i).room(8 << 20)
 		b.put(i)
-		i = b.get(link) // as many reads of a link end with: too much for a client, and kept for the next read
+		i = b.get(1, link) // as many reads of a link end with: too much for a client, and kept for the next read
 		b.at(i).room(ReadBufferBytes)
 		b.put(i)
 	}
 	var taken []uint32
 	for range 100 {
-		i := b.get(false)
+		i := b.get(1, false)
 		taken = append(taken, i)
 		b.bill(i)
 	}

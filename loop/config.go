@@ -66,7 +66,7 @@ type Config struct {
 	MaxConnections   int           // over all reactors
 	Tables           Tables        //
 	MaxOutputBytes   int           // unsent bytes of one connection; what would come on top cuts the slow reader off
-	MaxBufferedBytes int           // kept for all connections of one reactor; above it the asker is cut off
+	MaxBufferedBytes int           // kept for all connections of one reactor; above it the heaviest are shed
 	AcceptPerTurn    int           //
 	Backlog          int           // of listen(2); the kernel lowers it to net.core.somaxconn
 	Refusal          []byte        // written to a client that is one too many, before it is closed

@@ -44,7 +44,9 @@
 // A connection costs a slot of 64 bytes and 4 bytes in the index from descriptor to slot; both are allocated at the
 // start and hold no pointers. Only a connection with unfinished input or output has a buffer, from a pool. The
 // buffers of one reactor have a budget (MaxBufferedBytes), and the output of one connection a bound
-// (MaxOutputBytes); who asks for more is cut off and counted. A round trip allocates nothing.
+// (MaxOutputBytes). A connection over its bound is closed and counted. Over the budget the largest buffer of the client
+// that has most is given up, and the first 4 KiB of each buffer have a part of it for themselves (shed.go). A round
+// trip allocates nothing.
 //
 // # Private descriptor tables
 //

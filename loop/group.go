@@ -122,14 +122,15 @@ func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
 	if len(p.Listen) > 1 {
 		from = make([]uint8, conns.Cap()+1)
 	}
-	return &Reactor{
+	r := &Reactor{
 		plan: p, from: from, index: i, logs: logs, board: NewBoard(int(numCounters)),
 		wake: wake, ended: make(chan struct{}), conns: conns, wheel: table.NewWheel(conns, firstTick),
 		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
-		maxOutput: p.MaxOutputBytes, maxBuffered: p.MaxBufferedBytes,
 		now: firstTick, started: time.Now(), timer: -1,
 		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-	}, nil
+	}
+	r.SetLimits(p.MaxOutputBytes, p.MaxBufferedBytes)
+	return r, nil
 }
 
 // Addrs are the addresses listened on, in the order of Config.Listen, with the ports that were chosen for port 0. That
