@@ -60,6 +60,7 @@
 //     descriptor, an os.File that is opened, waited for and closed by the reactor alone: Go's poller watches files, not
 //     numbers, and the kernel adds the file that the number means on the thread that adds it.
 //   - What was open before unshare would live on in the copy: unshareTable closes all of it but what is named.
+//   - A link finds a descriptor whatever clients do: the highest numbers of a table are not for them (acceptBelow).
 //   - Listening sockets are opened or inherited before unshare, in the table that all threads share, and stay open
 //     there too: from a reactor's own table nothing could be handed to another process but by the reactor itself. A
 //     reactor keeps those that it serves.

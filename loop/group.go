@@ -82,12 +82,16 @@ func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)
 	if err != nil {
 		return err
 	}
+	others := make([]int, 0, i)
+	for _, other := range g.reactors {
+		others = append(others, other.wake)
+	}
 	serving := make(chan error, 1)
 	g.running.Add(1)
 	go func() {
 		defer g.running.Done()
 		defer close(r.ended)
-		err := r.open(g.listens)
+		err := r.open(g.listens, others)
 		if err == nil {
 			r.handler, err = newHandler(r)
 		}
@@ -147,6 +151,9 @@ func (g *Group) Reactors() int { return len(g.reactors) }
 
 // Private says whether each reactor has a descriptor table of its own.
 func (g *Group) Private() bool { return g.plan.private }
+
+// LinkRoom is how many links each reactor can have at once, whatever its clients do: Config.Links at least.
+func (g *Group) LinkRoom() int { return g.plan.links }
 
 // Slots is how many client connections one reactor may have.
 func (g *Group) Slots() int { return g.plan.slots }

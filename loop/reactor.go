@@ -131,8 +131,8 @@ func (r *Reactor) post(f func(r *Reactor) error) {
 	_, _ = unix.Write(r.wake, one[:])
 }
 
-// open makes everything that lives in the reactor's own descriptor table.
-func (r *Reactor) open(at []*listening) (err error) {
+// open makes everything that lives in the reactor's own descriptor table. others wake the reactors before it.
+func (r *Reactor) open(at []*listening, others []int) (err error) {
 	var own []listenerFD
 	for i, l := range at {
 		for _, fd := range l.of(r.index, r.plan.Reactors) {
@@ -145,7 +145,7 @@ func (r *Reactor) open(at []*listening) (err error) {
 		for _, l := range own {
 			keep = append(keep, l.fd)
 		}
-		if err := unshareTable(keep...); err != nil {
+		if err := unshareTable(others, keep...); err != nil {
 			return fmt.Errorf("private descriptor table: %w", err)
 		}
 		r.accept.listeners = own // the same numbers, in a table of our own
