@@ -120,6 +120,8 @@ func TestParkAndReplyAllocateNothing(t *testing.T) {
 	}{
 		{name: "one", out: postText(body)},
 		{"limits", postText(body), limitless},
+		{"limits of a site", postText(body, "X-Forwarded-For: 2001:db8::7\r\n"),
+			func(c *Config) { trusting("", "")(c); limitless(c) }},
 		{"limits behind a proxy", postText(body, "X-Forwarded-For: 192.0.2.7, 203.0.113.7, 10.0.0.1\r\n"),
 			func(c *Config) { trusting("", "")(c); limitless(c) }},
 		{name: "content type", out: postText(empty(sid+"~"+encodeContent([]byte("text/plain")), 1))},
@@ -229,7 +231,7 @@ func benchmarkExchange(b *testing.B, request []byte, set func(c *Config)) {
 		w := h.(*worker)
 		n := w.nodes[0]
 		if w.gate != nil {
-			w.gate.limits.Requests = limit.NewRate(limit.MaxRate, 1<<40) // no time passes here
+			w.gate.limits.Address.Requests = limit.NewRate(limit.MaxRate, 1<<40) // no time passes here
 		}
 		r.Close(conn)
 		s := r.Conn(conn)

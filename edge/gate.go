@@ -50,14 +50,19 @@ const (
 	maxRate      = 100_000 // a second, of one address
 )
 
+// allowance returns n times what one address may do.
+func allowance(cfg *Config, n int) limit.Allowance {
+	return limit.Allowance{
+		Connections: min(n*cfg.AddressConnections, limit.MaxCount),
+		Opens:       limit.NewRate(min(n*cfg.AddressConnectionRate, limit.MaxRate), n*cfg.AddressConnectionBurst),
+		Requests:    limit.NewRate(min(n*cfg.AddressRequestRate, limit.MaxRate), n*cfg.AddressRequestBurst),
+	}
+}
+
 // newAdmission is for a configuration with its defaults that Validate has seen.
 func newAdmission(cfg *Config) *admission {
-	a := &admission{limits: limit.Limits{
-		Connections: cfg.AddressConnections,
-		Opens:       limit.NewRate(cfg.AddressConnectionRate, cfg.AddressConnectionBurst),
-		Requests:    limit.NewRate(cfg.AddressRequestRate, cfg.AddressRequestBurst),
-	}}
-	if cfg.AddressConnections > 0 || a.limits.Opens.Limited() || a.limits.Requests.Limited() {
+	a := &admission{limits: limit.Limits{Address: allowance(cfg, 1), Site: allowance(cfg, cfg.SiteMultiple)}}
+	if one := &a.limits.Address; one.Connections > 0 || one.Opens.Limited() || one.Requests.Limited() {
 		a.asked, a.table = true, limit.New(cfg.MaxConnections)
 	}
 	a.exempt, _ = parseNetworks(cfg.LimitExempt)
@@ -204,6 +209,8 @@ func (w *worker) enterGate(c uint32, s *table.Conn, l *proxied) {
 		w.counters[AddressConnections]++
 	case limit.TooFast:
 		w.counters[AddressConnectionRate]++
+	case limit.SiteLimit:
+		w.counters[SiteLimits]++
 	}
 	if g.surplus == maxSurplus {
 		w.r.Close(c)
@@ -263,20 +270,25 @@ func (w *worker) admits(c uint32) bool {
 	if g.table == nil {
 		return true
 	}
-	e := g.entries[c]
+	e, verdict := g.entries[c], limit.Admitted
 	switch {
 	case e == surplus:
 		return false
-	case !g.limits.Requests.Limited() || g.exempt.contains(g.from):
+	case !g.limits.Address.Requests.Limited() || g.exempt.contains(g.from):
 		return true
 	case e != 0 && g.from == w.r.Conn(c).Peer:
-		if g.table.Request(e, w.micros(), &g.limits) {
-			return true
-		}
-	case g.table.RequestOf(g.table.Key(g.from), w.micros(), &g.limits):
-		return true
+		verdict = g.table.Request(e, w.micros(), &g.limits)
+	default:
+		verdict = g.table.RequestOf(g.table.Key(g.from), w.micros(), &g.limits)
 	}
-	w.counters[AddressRequests]++
+	switch verdict {
+	case limit.Admitted:
+		return true
+	case limit.SiteLimit:
+		w.counters[SiteLimits]++
+	default:
+		w.counters[AddressRequests]++
+	}
 	return false
 }
 

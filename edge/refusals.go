@@ -51,6 +51,8 @@ var Refusals = []Refusal{
 		ofEdge(AddressConnectionRate), false},
 	{"address_requests", "429, and 503 to a session: max-request-rate-per-address", false,
 		ofEdge(AddressRequests), false},
+	{"address_site", "429, 503 to a session, or closed: a limit of an IPv6 /48, ipv6-48-multiple", false,
+		ofEdge(SiteLimits), false},
 	{"connections", "503: max-connections", true, ofLoop(loop.Refused), true},
 }
 
