@@ -129,6 +129,39 @@ func TestUnreadReplies(t *testing.T) {
 	}
 }
 
+// TestRepliesThatWaitForTheirTurn count as well: who has most of them is closed, and what others have stays.
+func TestRepliesThatWaitForTheirTurn(t *testing.T) {
+	e, l := one(t, tight)
+	heavy, other := connectFrom(t, e, "127.0.0.2"), connectFrom(t, e, "127.0.0.3")
+	pipelined := func(c *client, replies int, reply string) request {
+		for range replies + 1 {
+			c.post(empty("s1", 1))
+		}
+		var all []request
+		for range replies + 1 {
+			all = append(all, l.next())
+		}
+		for _, r := range all[1:] {
+			l.reply(r.id, reply)
+		}
+		return all[0]
+	}
+	first := pipelined(other, 3, "<body>"+strings.Repeat("y", 10_000)+"</body>")
+	pipelined(heavy, 7, "<body>"+strings.Repeat("x", 250_000)+"</body>")
+	heavy.closed()
+	overBudget(t, e, 1)
+	twoPieces(t, e, l)
+	l.reply(first.id, "<body first='1'/>")
+	other.get().want(t, 200, "first")
+	for range 3 {
+		other.get().want(t, 200, "yyy")
+	}
+	e.Advance(1)
+	if n := e.group.Counter(loop.BufferedNow); n != 0 {
+		t.Fatalf("%d bytes are kept", n)
+	}
+}
+
 // TestHeaviestBehindAProxy: behind a trusted proxy the client that the head names counts.
 func TestHeaviestBehindAProxy(t *testing.T) {
 	e, l := one(t, func(c *Config) { tight(c); trusting("off", "x-forwarded-for")(c) })

@@ -42,7 +42,6 @@ type worker struct {
 
 	gate     *gate // nil: nothing is asked of who the client is
 	holds    *table.Holds
-	early    early
 	nodes    []*node
 	byLink   []*node // by the index of the node's link
 	sole     *node   // the one that all sessions belong to, when they have no tags
@@ -286,7 +285,7 @@ func (w *worker) abandon(s *table.Conn) {
 		h, hold := w.holds.First(s)
 		switch {
 		case hold.Flags&holdReady != 0:
-			w.early.drop(hold.Reply)
+			w.r.Unstow(hold.Reply)
 		case hold.Flags&holdOrphan == 0:
 			w.counters[Gone]++
 			w.sendGone(h, hold)

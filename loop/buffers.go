@@ -23,6 +23,7 @@ type buffer struct {
 	sent   int // output: bytes of it that have left
 	billed int // what of it counts in bytes
 	link   bool
+	stowed bool // neither input nor output; see Stow
 	conn   uint32
 }
 

@@ -222,6 +222,22 @@ func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 	r.bill(s, s.Out)
 }
 
+// Stow keeps p for connection c until Unstow, which must come before c is gone. It counts against MaxBufferedBytes, and
+// when it is the largest of the client that has most, c is closed. It borrows p until return.
+func (r *Reactor) Stow(c uint32, p []byte) (i uint32) {
+	i = r.bufs.get(c, false)
+	b := r.bufs.at(i)
+	b.B, b.stowed = append(b.B[:0], p...), true
+	r.bufs.bill(i)
+	return i
+}
+
+// Stowed returns what Stow has kept. It is valid until Unstow.
+func (r *Reactor) Stowed(i uint32) []byte { return r.bufs.at(i).B }
+
+// Unstow lets go of what Stow has kept.
+func (r *Reactor) Unstow(i uint32) { r.bufs.put(i) }
+
 // writable sends what waits.
 func (r *Reactor) writable(c uint32) {
 	s := r.conns.At(c)

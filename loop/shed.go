@@ -35,9 +35,9 @@ func (r *Reactor) relieve() {
 
 // weight is a buffer with the bytes of it that count.
 type weight struct {
-	client uint64
-	bytes  int
-	buffer uint32
+	client       uint64
+	bytes        int
+	buffer, conn uint32
 }
 
 // account is a client's buffers, in a list of weights, and their sum. The list has the heaviest first.
@@ -67,9 +67,9 @@ func (r *Reactor) shed(free int, used *int, most int) {
 		top := &all[0]
 		w := list[top.next]
 		if shed == 0 {
-			first = netip.AddrFrom16(r.handler.Client(r.bufs.at(w.buffer).conn)).Unmap()
+			first = netip.AddrFrom16(r.handler.Client(w.conn)).Unmap()
 		}
-		r.giveUp(w.buffer)
+		r.giveUp(w.conn, w.buffer)
 		shed++
 		top.next, top.bytes = top.next+1, top.bytes-w.bytes
 		heap.Fix(all, 0)
@@ -90,11 +90,12 @@ func (r *Reactor) weigh(free int) (list []weight) {
 		}
 		if s := r.conns.At(b.conn); state(s.State) == stateEnding {
 			r.dropBuffers(s)
+			r.bufs.charge(b, 0) // if it is stowed, it goes at the end of the turn
 			continue
 		}
 		if b.billed > free {
 			client := clientKey(r.handler.Client(b.conn))
-			list = append(list, weight{client, b.billed - free, uint32(i)})
+			list = append(list, weight{client, b.billed - free, uint32(i), b.conn})
 		}
 	}
 	slices.SortFunc(list, func(a, b weight) int {
@@ -123,13 +124,12 @@ func clientKey(a [16]byte) uint64 {
 	return binary.BigEndian.Uint64(a[:8]) >> 16
 }
 
-// giveUp frees a buffer. The owner may answer its connection; if that does not let go of the buffer, the connection is
-// closed.
-func (r *Reactor) giveUp(buffer uint32) {
-	c := r.bufs.at(buffer).conn
-	s := r.conns.At(c)
-	if s.In != buffer && s.Out != buffer {
-		return // freed with the connection's other one
+// giveUp frees a buffer of connection c, or has it freed at the end of the turn. The owner may answer the connection; if
+// that does not let go of the buffer, the connection is closed.
+func (r *Reactor) giveUp(c, buffer uint32) {
+	s, b := r.conns.At(c), r.bufs.at(buffer)
+	if b.billed == 0 || b.conn != c || s.In != buffer && s.Out != buffer && !b.stowed {
+		return // freed with the connection's other ones
 	}
 	switch {
 	case state(s.State) == stateLingering && s.In == buffer:
@@ -139,8 +139,9 @@ func (r *Reactor) giveUp(buffer uint32) {
 		r.handler.Shed(c)
 	}
 	r.counters[OverBudget]++
-	if s.In == buffer || s.Out == buffer {
+	if s.In == buffer || s.Out == buffer || b.stowed {
 		r.end(c, CauseBudget)
 		r.dropBuffers(s)
+		r.bufs.charge(r.bufs.at(buffer), 0)
 	}
 }
