@@ -147,7 +147,8 @@ func TestHalfARequestBehindAHold(t *testing.T) {
 				t.Fatal("it is refused before its time")
 			}
 			e.Advance(2)
-			if n, bytes := e.Counter(test.counter), e.group.Counter(loop.BufferedNow); n != 1 || bytes > 1000 { // the refusal
+			// What is kept is the refusal.
+			if n, bytes := e.Counter(test.counter), e.group.Counter(loop.BufferedNow); n != 1 || bytes > 1000 {
 				t.Fatalf("%d are late, %d bytes are kept", n, bytes)
 			}
 			c.send(text[test.sent:]) // too late

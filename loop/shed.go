@@ -124,8 +124,8 @@ func clientKey(a [16]byte) uint64 {
 	return binary.BigEndian.Uint64(a[:8]) >> 16
 }
 
-// giveUp frees a buffer of connection c, or has it freed at the end of the turn. The owner may answer the connection; if
-// that does not let go of the buffer, the connection is closed.
+// giveUp frees a buffer of connection c, or has it freed at the end of the turn. The owner may answer the connection;
+// if that does not let go of the buffer, the connection is closed.
 func (r *Reactor) giveUp(c, buffer uint32) {
 	s, b := r.conns.At(c), r.bufs.at(buffer)
 	if b.billed == 0 || b.conn != c || s.In != buffer && s.Out != buffer && !b.stowed {
