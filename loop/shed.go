@@ -40,8 +40,8 @@ type weight struct {
 	buffer, conn uint32
 }
 
-// account is a client's buffers, in a list of weights, and their sum. The list has the heaviest first.
-type account struct{ next, end, bytes int }
+// account is a client's buffers, from next on in a list of weights, the heaviest first, and their sum.
+type account struct{ next, bytes int }
 
 // accounts is a heap of them, with the heaviest on top.
 type accounts []account
@@ -107,10 +107,9 @@ func (r *Reactor) weigh(free int) (list []weight) {
 func accountsOf(list []weight) (all accounts) {
 	for i, w := range list {
 		if i == 0 || w.client != list[i-1].client {
-			all = append(all, account{i, i, 0})
+			all = append(all, account{next: i})
 		}
-		last := &all[len(all)-1]
-		last.end, last.bytes = i+1, last.bytes+w.bytes
+		all[len(all)-1].bytes += w.bytes
 	}
 	return all
 }
