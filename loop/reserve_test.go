@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/tuning"
 )
 
 // reserveOrigins is how many links each reactor has in TestClientsKeepNoLinkDown.
@@ -194,4 +197,43 @@ func linksUp(t *testing.T, accepted <-chan net.Conn, n int, meanwhile func()) (a
 		}
 	}
 	return all
+}
+
+// TestReserveAddsUp: whatever the limit and the configuration, clients, refusals, links and all else fit into each
+// table, and clients end where links begin.
+func TestReserveAddsUp(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	private, shared := 0, 0
+	for range 20_000 {
+		limit := 50 + random.IntN(1<<(6+random.IntN(12)))
+		c := Config{Reactors: random.IntN(64) * random.IntN(2), MaxConnections: 1 + random.IntN(4*limit),
+			Tables: Tables(random.IntN(3)), Links: 2 * random.IntN(60), Listen: make([]Listener, random.IntN(4))}
+		p, err := c.resolve(limit)
+		if err != nil {
+			continue
+		}
+		l := p.layout(p.links)
+		switch {
+		case p.links < c.Links || p.links > maxLinks:
+			t.Fatalf("%d links of %+v", p.links, c)
+		case p.private:
+			private++
+			if p.slots+l.Private() > limit || l.Ordinary() > limit || p.acceptBelow > limit-p.links {
+				t.Fatalf("limit %d: %d slots, %+v, clients below %d", limit, p.slots, l, p.acceptBelow)
+			}
+		default:
+			shared++
+			if p.MaxConnections+l.Shared() > limit || p.acceptBelow > limit-p.Reactors*p.links {
+				t.Fatalf("limit %d: %d clients, %+v, clients below %d", limit, p.MaxConnections, l, p.acceptBelow)
+			}
+		}
+		if need := p.slots + tuning.RefusalSlots; p.private && p.acceptBelow < need || p.fds < p.acceptBelow {
+			t.Fatalf("limit %d: %d slots, clients below %d of %d", limit, p.slots, p.acceptBelow, p.fds)
+		}
+	}
+	if private < 1000 || shared < 1000 {
+		t.Fatalf("%d private and %d shared tables: the test does not reach all it is for", private, shared)
+	}
 }
