@@ -33,7 +33,7 @@ func (r *Reactor) readable(c uint32) {
 		if s.Flags&flagLink != 0 {
 			want = max(ReadBufferBytes, kept.need-len(kept.B))
 		}
-		buf = kept.room(want)
+		buf = r.bufs.room(s.In, want)
 	}
 	n, err := unix.Read(int(s.FD), buf)
 	if s.Flags&flagLink != 0 {
@@ -126,7 +126,7 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 		r.dropInput(s)
 		return
 	case s.In == 0:
-		s.In = r.bufs.get(c, s.Flags&flagLink != 0)
+		s.In = r.bufs.get(c, s.Flags&flagLink != 0, len(rest))
 		b := r.bufs.at(s.In)
 		b.B = append(b.B[:0], rest...)
 	default:
@@ -209,7 +209,7 @@ func (r *Reactor) send(fd int, head, body []byte) (int, error) {
 // queue keeps output for later.
 func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 	if s.Out == 0 {
-		s.Out = r.bufs.get(c, false)
+		s.Out = r.bufs.get(c, false, len(head)+len(body))
 		r.settle(c)
 	}
 	b := r.bufs.at(s.Out)
@@ -225,7 +225,7 @@ func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 // Stow keeps p for connection c until Unstow, which must come before c is gone. It counts against MaxBufferedBytes, and
 // when it is the largest of the client that has most, c is closed. It borrows p until return.
 func (r *Reactor) Stow(c uint32, p []byte) (i uint32) {
-	i = r.bufs.get(c, false)
+	i = r.bufs.get(c, false, len(p))
 	b := r.bufs.at(i)
 	b.B, b.stowed = append(b.B[:0], p...), true
 	r.bufs.bill(i)

@@ -35,7 +35,7 @@ func TestBudgetModel(t *testing.T) {
 		}
 		switch random.IntN(4) {
 		case 0:
-			i = b.get(1, random.IntN(10) == 0)
+			i = b.get(1, random.IntN(10) == 0, random.IntN(2*firstBytes))
 			taken[i] = true
 		case 1:
 			if i != 0 {
@@ -44,7 +44,7 @@ func TestBudgetModel(t *testing.T) {
 			}
 		default:
 			if i != 0 && !b.at(i).link {
-				b.at(i).room(random.IntN(3 * firstBytes))
+				b.room(i, random.IntN(3*firstBytes))
 				b.at(i).B = b.at(i).B[:cap(b.at(i).B)-random.IntN(2)*(cap(b.at(i).B)-len(b.at(i).B))]
 				b.bill(i)
 			}

@@ -88,9 +88,10 @@ func TestAttackHalfRequests(t *testing.T) {
 			s.send(c.first)
 			s.send(c.second)
 			n := a.survived(c.clients, c.clients*c.announced, attackBound)
-			if n[c.counter] == 0 || n[c.counter]+n["over_budget"] != c.clients {
-				t.Errorf("%d %s and %d over the budget of %d clients",
-					n[c.counter], c.counter, n["over_budget"], c.clients)
+			said := n["head_timeouts"] + n["body_timeouts"] + n["idle_timeouts"] + n["over_budget"]
+			if n[c.counter] == 0 || said != c.clients {
+				t.Errorf("%d %s, and it is said of %d of %d clients why they were cut off",
+					n[c.counter], c.counter, said, c.clients)
 			}
 		})
 	}
