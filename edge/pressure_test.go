@@ -99,6 +99,23 @@ func TestMemoryPressureShedsTheHeaviest(t *testing.T) {
 	small.get().want(t, 400, "bad-request")
 }
 
+// TestSmallRequestsOfAHeavyClient: what one address sends is given up from its largest request on, so its small ones
+// succeed beside heads that fill the memory.
+func TestSmallRequestsOfAHeavyClient(t *testing.T) {
+	e, l := one(t, tight)
+	for i := range 300 {
+		c := connectFrom(t, e, "127.0.0.1")
+		c.send("POST /http-bind HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 10_000))
+		if i%3 == 0 {
+			twoPieces(t, e, l)
+		}
+	}
+	overBudget(t, e, 100)
+	for range 20 {
+		twoPieces(t, e, l)
+	}
+}
+
 // TestUnreadReplies: a reply that is not read ends with its connection, at its time or when it takes too much memory.
 func TestUnreadReplies(t *testing.T) {
 	const reply = 12 << 20 // more than the kernel takes
