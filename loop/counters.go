@@ -25,7 +25,7 @@ const (
 	LinkConnects                  // links that came up
 	LinkFailures                  // links lost or not reached
 	SlowReaders                   // connections closed for MaxOutputBytes
-	OverBudget                    // connections closed for MaxBufferedBytes
+	OverBudget                    // connections that lost a buffer to MaxBufferedBytes
 	StrayEvents                   // events of descriptors without a connection
 	OpenNow                       // gauge: clients connected
 	BufferedNow                   // gauge: bytes kept for connections

@@ -86,12 +86,16 @@ func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)
 	if err != nil {
 		return err
 	}
+	others := make([]int, 0, i)
+	for _, other := range g.reactors {
+		others = append(others, other.wake)
+	}
 	serving := make(chan error, 1)
 	g.running.Add(1)
 	go func() {
 		defer g.running.Done()
 		defer close(r.ended)
-		err := r.open(g.listens)
+		err := r.open(g.listens, others)
 		if err == nil {
 			r.handler, err = newHandler(r)
 		}
@@ -126,14 +130,15 @@ func newReactor(p *plan, i int, logs *slog.Logger) (*Reactor, error) {
 	if len(p.Listen) > 1 {
 		from = make([]uint8, conns.Cap()+1)
 	}
-	return &Reactor{
+	r := &Reactor{
 		plan: p, from: from, index: i, logs: logs, board: NewBoard(int(numCounters)),
 		wake: wake, ended: make(chan struct{}), conns: conns, wheel: table.NewWheel(conns, firstTick),
 		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
-		maxOutput: p.MaxOutputBytes, maxBuffered: p.MaxBufferedBytes,
 		now: firstTick, started: time.Now(), timer: -1,
 		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-	}, nil
+	}
+	r.SetLimits(p.MaxOutputBytes, p.MaxBufferedBytes)
+	return r, nil
 }
 
 // Addrs are the addresses listened on, in the order of Config.Listen, with the ports that were chosen for port 0. That
@@ -150,6 +155,9 @@ func (g *Group) Reactors() int { return len(g.reactors) }
 
 // Private says whether each reactor has a descriptor table of its own.
 func (g *Group) Private() bool { return g.plan.private }
+
+// LinkRoom is how many links each reactor can have at once, whatever its clients do: Config.Links at least.
+func (g *Group) LinkRoom() int { return g.plan.links }
 
 // Slots is how many client connections one reactor may have.
 func (g *Group) Slots() int { return g.plan.slots }
