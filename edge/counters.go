@@ -46,7 +46,9 @@ const (
 	DrainReleases                        // holds that origins were asked to release, while draining
 	DrainCuts                            // connections that were not done at the end of DrainTimeout
 	AccessDropped                        // access log records dropped because the queue was full
+	Waited                               // requests that waited for an origin that was away
 	HeldNow                              // gauge: requests being held
+	WaitingNow                           // gauge: of them, those that no origin has
 	numCounters
 )
 
@@ -58,5 +60,5 @@ var CounterNames = [numCounters]string{
 	"idle_timeouts", "write_stalls", "content_overflow", "links_up", "link_errors", "auth_failures", "ping_timeouts",
 	"unknown_verbs", "proxy_untrusted", "proxy_malformed", "forwarded_unknown", "address_connections",
 	"address_connection_rate", "address_requests", "address_uncounted", "drain_releases", "drain_cuts",
-	"access_dropped", "held_now",
+	"access_dropped", "waited", "held_now", "waiting_now",
 }

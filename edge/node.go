@@ -36,10 +36,14 @@ type node struct {
 	tag        [codec.TagBytes]byte
 	link       *loop.Link
 	stage      stage
-	draining   bool   // the origin wants no new sessions
-	leaving    bool   // the settings have no place for it
-	aside      bool   // Edge.SetDraining says that it gets none
-	held       int    // requests it has and has not answered
+	draining   bool // the origin wants no new sessions
+	leaving    bool // the settings have no place for it
+	aside      bool // Edge.SetDraining says that it gets none
+	held       int  // requests it has and has not answered
+	away       int  // requests that wait for it, or for their 503 because it was lost
+	share      int  // of those that wait, how many go on in a tick
+	returned   int  // clients that were answered in this tick because it was lost
+	queue      waitQueue
 	max        int    // the largest contents it takes
 	takesQuery bool   // in requests
 	lostAt     uint32 // tick since which it is not up

@@ -18,6 +18,10 @@ const (
 	holdOrphan                     // no origin has it, or none has it any more
 	holdReleased                   // the origin has been asked to release it
 	holdSampled                    // its answer goes to the access log
+
+	// holdAway: no origin has it, and it is answered at tick Reply unless its node is back before. Nothing is released
+	// that no origin has, so the bit is free.
+	holdAway = holdOrphan | holdReleased
 )
 
 // early keeps responses that are ready before those of earlier requests on the same connection.
@@ -65,13 +69,7 @@ func (w *worker) connFlags() uint8 {
 // The last suffixBytes of the sid stay behind.
 func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, style uint16, flags uint8) {
 	w.addr = w.client(c).AppendTo(w.addr[:0])
-	b := &w.body
-	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
-	cut := b.Start
-	if suffixBytes > 0 {
-		cut = b.SIDEnd
-	}
-	before, after := body[b.Start:cut-suffixBytes], body[cut:]
+	before, after := w.contents(body, suffixBytes)
 	var query []byte
 	if n.takesQuery {
 		query = w.head.Query
@@ -82,15 +80,11 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 		w.refuse(c, s, w.styles.at(style).head(413), nil)
 		return
 	}
-	h, hold, ok := w.holds.Park(s, c, w.r.Now())
+	h, hold, ok := w.hold(c, s, n, style, flags)
 	if !ok {
-		w.counters[TableFull]++
-		w.refuse(c, s, w.styles.at(style).head(503), nil)
 		return
 	}
-	hold.Link, hold.Style, hold.Flags = uint8(n.link.Index), style, flags|w.connFlags()
 	n.held++
-	w.keepNote(h, hold)
 	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), w.addr, query)
 	n.link.Batch = append(append(q, before...), after...)
 	n.link.Dirty()
@@ -102,9 +96,36 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	}
 }
 
+// contents is what goes to the origin of the body whose tag has just been parsed, in two pieces.
+func (w *worker) contents(body []byte, suffixBytes int) (before, after []byte) {
+	b := &w.body
+	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
+	cut := b.Start
+	if suffixBytes > 0 {
+		cut = b.SIDEnd
+	}
+	return body[b.Start : cut-suffixBytes], body[cut:]
+}
+
+// hold takes a hold for the request whose head has just been parsed. If none is free, it refuses the request.
+func (w *worker) hold(c uint32, s *table.Conn, n *node, style uint16, flags uint8) (table.Handle, *table.Hold, bool) {
+	h, hold, ok := w.holds.Park(s, c, w.r.Now())
+	if !ok {
+		w.counters[TableFull]++
+		w.refuse(c, s, w.styles.at(style).head(503), nil, w.retryAfter())
+		return 0, nil, false
+	}
+	hold.Link, hold.Style, hold.Flags = uint8(n.link.Index), style, flags|w.connFlags()
+	w.keepNote(h, hold)
+	return h, hold, true
+}
+
 // unpark frees the connection's first hold.
 func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
-	if hold.Flags&holdOrphan == 0 {
+	switch {
+	case away(hold.Flags):
+		w.awaited(hold)
+	case hold.Flags&holdOrphan == 0:
 		w.byLink[hold.Link].held--
 	}
 	if hold.Flags&holdSampled != 0 {
@@ -117,7 +138,7 @@ func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 // orphan takes a hold away from its node: its reply will not come, or has come.
 func (w *worker) orphan(hold *table.Hold) {
 	if hold.Flags&holdOrphan == 0 {
-		hold.Flags |= holdOrphan
+		hold.Flags = hold.Flags&^holdReleased | holdOrphan
 		w.byLink[hold.Link].held--
 	}
 }
@@ -169,7 +190,8 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 		body = w.creationReply(hold, body)
 	}
 	size := len(body)
-	head := w.styles.at(hold.Style).head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date)
+	head := w.styles.at(hold.Style).head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date,
+		w.retryLine(status))
 	w.scratch = head
 	if hold.Flags&holdSampled != 0 {
 		w.logHeld(h, hold, status, size)

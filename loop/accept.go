@@ -143,7 +143,9 @@ func (r *Reactor) admit(fd int, listener uint8) bool {
 		a.clients++
 	}
 	if full {
-		r.Write(c, r.plan.Refusal, nil)
+		if all := r.plan.Refusals; len(all) > 0 {
+			r.Write(c, all[r.rand.IntN(len(all))], nil)
+		}
 		r.CloseGracefully(c)
 		return true
 	}
