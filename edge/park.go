@@ -22,6 +22,8 @@ const (
 	// holdAway: no origin has it, and it is answered at tick Reply unless its node is back before. Nothing is released
 	// that no origin has, so the bit is free.
 	holdAway = holdOrphan | holdReleased
+	// holdQueued: of one that is away, its bytes are in its node's queue. Creations are in none.
+	holdQueued = holdLegacy
 )
 
 // early keeps responses that are ready before those of earlier requests on the same connection.

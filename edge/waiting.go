@@ -23,17 +23,20 @@ import (
 // Bounds: a waiting request is at most maxWaitingBytes long, all of a reactor's together max-buffered-bytes; others get
 // 503 at once. Each takes a hold, of which there are as many as configured.
 const (
-	// maxWaitTicks is the longest that a request waits. Proxies before the edge give up after 60 s, clients later.
-	maxWaitTicks = 10_000 / loop.TickMillis
+	// maxWaitTicks is the longest that a request waits for a link, and mostWaitTicks for its turn as well. Proxies before
+	// the edge give up after 60 s, clients later.
+	maxWaitTicks  = 10_000 / loop.TickMillis
+	mostWaitTicks = 20_000 / loop.TickMillis
+	second        = 1_000 / loop.TickMillis
 	// maxWaitingBytes is what nearly all requests are shorter than.
 	maxWaitingBytes = 8 << 10
 	// waitChunkBytes is the unit in which a queue takes memory. It has room for a waiting request.
 	waitChunkBytes = 64 << 10
-	// returnTicks is the time over which the clients of a node go on. An origin waits for a request's predecessor for
-	// 5 s, and that may be in the queue while the request finds the link up.
-	returnTicks = 4_000 / loop.TickMillis
-	// mostReturns is how many clients come back in one tick, for each processor: about an eighth of what one can do.
-	mostReturns = 1000
+	// returnTicks is the time over which the clients of a node go on. Origins wait for a request's predecessor for 5 s,
+	// and that may be in the queue while the request finds the link up.
+	returnTicks = 5_000 / loop.TickMillis
+	// mostReturns is how many clients come back in one tick, for each processor: less than a tenth of what one can do.
+	mostReturns = 600
 	// leastReturns spares few clients the wait.
 	leastReturns = 8
 	// maxLooks bounds the look at requests whose clients have left, in one tick.
@@ -130,7 +133,7 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	if size > maxWaitingBytes || n.queue.full(whole) && w.waits.bytes+waitChunkBytes > w.cfg.MaxBufferedBytes {
 		return false
 	}
-	h, hold, ok := w.hold(c, s, n, style, holdAway)
+	h, hold, ok := w.hold(c, s, n, style, holdAway|holdQueued)
 	if !ok {
 		return true // it has been answered
 	}
@@ -181,6 +184,7 @@ func (w *worker) lose(n *node) {
 			continue
 		}
 		w.orphan(hold)
+		hold.Flags &^= holdQueued
 		w.awaits(n, hold, 1+w.r.Rand().Uint32N(over))
 		s := w.r.Conn(hold.Conn)
 		if first, _ := w.holds.First(s); first == h {
@@ -189,9 +193,14 @@ func (w *worker) lose(n *node) {
 	}
 }
 
-// giveUp answers a hold that has waited for long enough.
+// giveUp answers a hold that has waited for long enough. A request whose turn is about to come waits on.
 func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 	n := w.byLink[hold.Link]
+	if hold.Flags&holdQueued != 0 && n.stage == stageUp && w.r.Now()-hold.Since < mostWaitTicks {
+		hold.Reply = w.r.Now() + second
+		w.arm(hold.Conn, w.r.Conn(hold.Conn))
+		return
+	}
 	w.awaited(hold)
 	n.returned++
 	if w.verdict(n) == nodeGone {
@@ -252,7 +261,7 @@ func (w *worker) send(n *node, h table.Handle, hold *table.Hold, contents []byte
 		w.answerHold(h, hold, 413, nil)
 		return
 	}
-	hold.Flags &^= holdOrphan
+	hold.Flags &^= holdOrphan | holdQueued
 	hold.Since, hold.Reply = w.r.Now(), w.r.Micros()
 	n.held++
 	n.link.Batch = codec.AppendRequest(n.link.Batch, uint64(h), r)
