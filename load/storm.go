@@ -32,7 +32,7 @@ func (a *arrivals) tick(now stamp) { a.back[a.tenth(now)] = a.up }
 
 // add sums up the arrivals of a worker.
 func (s *StormReport) add(a *arrivals) {
-	s.Requests, s.Clients, s.Back = addTo(s.Requests, a.requests), addTo(s.Clients, a.clients), addTo(s.Back, a.back)
+	s.Requests, s.Clients, s.Back = addTo(s.Requests, a.requests), addTo(s.Clients, a.clients), addLevel(s.Back, a.back)
 }
 
 func addTo(sum, part []uint32) []uint32 {
@@ -43,6 +43,19 @@ func addTo(sum, part []uint32) []uint32 {
 		sum[i] += n
 	}
 	return sum
+}
+
+// addLevel is addTo for what stays as it is where a list ends.
+func addLevel(sum, part []uint32) []uint32 {
+	both := make([]uint32, max(len(sum), len(part)))
+	for i := range both {
+		for _, list := range [][]uint32{sum, part} {
+			if len(list) > 0 {
+				both[i] += list[min(i, len(list)-1)]
+			}
+		}
+	}
+	return both
 }
 
 // sum finds the tenth of a second in which most clients came.
