@@ -11,7 +11,8 @@ import (
 // throttle bounds the session creations that are under way at one origin, over all reactors. How many fit, it measures:
 // as long as creations are answered about as fast as at their fastest, the bound grows; when more than half of them
 // take twice as long it is halved. So an origin that works on c creations at once has between c and twice as many
-// under way, which is all that it can use, and each halving shows anew how fast it is without a queue. (TCP does so
+// under way, which is all that it can use, and each halving shows anew how fast it is without a queue. A bound that
+// is not reached falls, so that an origin which suddenly answers nothing gets no more than it did before. (TCP does so
 // with a queue of one bandwidth-delay product. See also Brakmo, TCP Vegas; Netflix's concurrency-limits.)
 //
 // It is words that reactors change without waiting for each other: a reactor that the kernel takes off its core must not
@@ -29,13 +30,14 @@ type throttle struct {
 	quiet         atomic.Uint64 // until then replies are to creations from before the bound was changed
 
 	adapting sync.Mutex
-	steady   bool      // it has been too much once: from now on the bound grows slowly
-	floors   [2]uint64 // microseconds: the shortest mean of the last span, and of this one; 0: none
-	spanAt   uint64    // when this span began
+	steady   bool          // it has been too much once: from now on the bound grows slowly
+	floors   [2]uint64     // microseconds: the shortest mean of the last span, and of this one; 0: none
+	spanAt   uint64        // when this span began
+	usedAt   atomic.Uint64 // microseconds: when a bound above firstCreations was last of use
 }
 
 const (
-	firstCreations = 16   // under way at an origin of which nothing is known
+	firstCreations = 8    // under way at an origin of which nothing is known
 	fewReplies     = 8    // less say nothing
 	slackMicros    = 20e3 // what a busy machine adds, and nobody notices
 	floorSpan      = 30e6 // microseconds; a floor is forgotten after one to two of them
@@ -129,6 +131,9 @@ func (t *throttle) stalled(now uint64) bool {
 
 // adapt changes the bound by what was answered since the last time, if that is enough to tell.
 func (t *throttle) adapt(now uint64, b *creationBounds) {
+	if most := t.most.Load(); most > firstCreations && now-t.usedAt.Load() > floorSpan {
+		t.most.CompareAndSwap(most, firstCreations) // it is too old to be relied on
+	}
 	if t.replies.Load() < fewReplies || now < t.quiet.Load() || !t.adapting.TryLock() {
 		return
 	}
@@ -136,12 +141,15 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 	n, slow := uint64(t.replies.Swap(0)), uint64(t.slow.Swap(0))
 	mean := t.sum.Swap(0) / max(n, 1)
 	t.floor(mean, now)
+	t.usedAt.Store(now)
 	most := t.bound(b)
 	switch wanted := t.refused.Swap(false); {
 	case 2*slow > n:
 		t.steady, most = true, most/2
 	case !wanted:
-		return
+		if most -= most / growShare; most <= firstCreations {
+			t.steady, most = false, firstCreations
+		}
 	case t.steady:
 		most += max(1, most/growShare)
 	default:
