@@ -255,7 +255,8 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if c.MinCreations > c.MaxCreations {
-		return bad("min-creations", c.MinCreations, fmt.Sprintf("use at most max-creations, which is %d", c.MaxCreations))
+		return bad("min-creations", c.MinCreations,
+			fmt.Sprintf("use at most max-creations, which is %d", c.MaxCreations))
 	}
 	if err := c.validatePublicURLs(); err != nil {
 		return err

@@ -92,7 +92,7 @@ func (q *creations) remove(i uint32) {
 	q.free = append(q.free, i)
 }
 
-// laneOf returns the lane of some nodes, nil if none waits there.
+// laneOf returns the lane of some nodes, nil if there is none.
 func (q *creations) laneOf(nodes uint64) *lane {
 	for i := range q.lanes {
 		if q.lanes[i].nodes == nodes {
@@ -100,6 +100,12 @@ func (q *creations) laneOf(nodes uint64) *lane {
 		}
 	}
 	return nil
+}
+
+// queued reports whether a creation waits for some nodes.
+func (q *creations) queued(nodes uint64) bool {
+	l := q.laneOf(nodes)
+	return l != nil && q.all[l.head].next != l.head
 }
 
 // queue returns the head of the lane of some nodes, and makes that if need be.
@@ -144,7 +150,7 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		flags |= holdLegacy
 	}
 	domain := w.common.served.hash(b.To)
-	trial, ok := false, verdict == nodeReady && w.creations.laneOf(nodes) == nil
+	trial, ok := false, verdict == nodeReady && !w.creations.queued(nodes)
 	if ok {
 		trial, ok = w.reserve(n)
 	}
@@ -214,8 +220,7 @@ func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr op
 	query, body := w.head.Query, body[w.body.Start:]
 	size := len(w.addr) + len(query) + len(body)
 	if q.waiting >= w.maxWaiting() || size > maxKeptCreation || w.early.bytes+size > w.cfg.MaxBufferedBytes {
-		w.counters[CreationsBusy]++
-		w.answer(c, s, w.styles.at(style).head(503), nil)
+		w.unavailable(c, s, nodeBusy, flags&holdLegacy != 0)
 		return
 	}
 	h, hold, ok := w.holds.Park(s, c, w.r.Now())
@@ -246,7 +251,7 @@ func (w *worker) maxWaiting() int {
 // admitWaiting hands creations over that wait, in their order, as far as nodes have room.
 func (w *worker) admitWaiting() {
 	q := &w.creations
-	if q.waiting == 0 {
+	if len(q.lanes) == 0 {
 		return
 	}
 	for i := range q.lanes {
@@ -418,7 +423,7 @@ func serversFault(condition []byte) bool {
 
 // created notes the reply to a creation.
 func (w *worker) created(n *node, hold *table.Hold, took uint64, status int, body []byte) {
-	c := &w.creations.all[hold.Reply]
+	c := w.opening(hold)
 	n.latency.observe(took)
 	what := w.creationOutcome(status, body)
 	if what == outcomeFailed {
@@ -482,9 +487,18 @@ func (w *worker) mayEject() bool {
 	return 2*(out+1) <= all
 }
 
+// opening returns the creation that a node has, or that waits, of which the hold is; nil if there is none.
+func (w *worker) opening(hold *table.Hold) *opening {
+	if hold.Flags&holdCreation != 0 && int(hold.Reply) < len(w.creations.all) {
+		if c := &w.creations.all[hold.Reply]; w.holds.Resolve(c.hold) == hold {
+			return c
+		}
+	}
+	return nil
+}
+
 // endCreation ends a creation that a node has, as its hold is taken away from the node.
-func (w *worker) endCreation(hold *table.Hold) {
-	i := hold.Reply
+func (w *worker) endCreation(i uint32, hold *table.Hold) {
 	c := &w.creations.all[i]
 	if !c.settled {
 		what := outcomeNone // its client left, or the link was lost
@@ -497,4 +511,16 @@ func (w *worker) endCreation(hold *table.Hold) {
 	c.node.creating--
 	hold.Reply = c.micros
 	w.creations.remove(i)
+}
+
+// loseCreations ends the creations that a node has, as its link is lost. Their holds stay.
+func (w *worker) loseCreations(n *node) {
+	all := w.creations.all
+	for i := all[underWay].next; i != underWay; {
+		next := all[i].next
+		if all[i].node == n {
+			w.endCreation(i, w.holds.Resolve(all[i].hold))
+		}
+		i = next
+	}
 }

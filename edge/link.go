@@ -242,6 +242,7 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 	if n.stage == stageUp {
 		n.lostAt = w.r.Now()
 		n.health.linkDown()
+		w.loseCreations(n)
 	}
 	about := []any{"origin", n.cfg.Name, "reason", why.Error(), "held", n.held}
 	var foreign *foreignError

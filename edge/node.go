@@ -68,8 +68,9 @@ type node struct {
 }
 
 func newNode(p *place, l *loop.Link, now uint32) *node {
-	return &node{cfg: p, health: p.health, tag: codec.NodeTag(p.Name), link: l, lostAt: now, max: codec.MaxContentsBytes,
-		board: loop.NewBoard(numCells), latency: newHistogram(latencyBounds), roundTrip: newHistogram(latencyBounds)}
+	return &node{cfg: p, health: p.health, tag: codec.NodeTag(p.Name), link: l, lostAt: now,
+		max: codec.MaxContentsBytes, board: loop.NewBoard(numCells),
+		latency: newHistogram(latencyBounds), roundTrip: newHistogram(latencyBounds)}
 }
 
 // verdict is whether a node can take a request.
@@ -126,8 +127,8 @@ func (w *worker) choose(to []byte) (*node, verdict) { return w.pick(w.serving(to
 
 // pick picks one of the given nodes for a new session: of two healthy ones with room, drawn at random, the one with
 // fewer held requests for its weight (Mitzenmacher, The Power of Two Choices). They are drawn in proportion to their
-// weights. Without a healthy one the verdict is the most hopeful of all; without room it is nodeBusy. An ejected node is
-// picked for a trial, and if there is no other.
+// weights. Without a healthy one the verdict is the most hopeful of all; without room it is nodeBusy. An ejected node
+// is picked for a trial, and if there is no other.
 func (w *worker) pick(nodes uint64) (*node, verdict) {
 	now, b := w.micros(), &w.creationBounds
 	best, trial := w.gather(nodes, true)

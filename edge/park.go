@@ -128,8 +128,8 @@ func (w *worker) orphan(hold *table.Hold) {
 	}
 	hold.Flags |= holdOrphan
 	w.byLink[hold.Link].held--
-	if hold.Flags&holdCreation != 0 {
-		w.endCreation(hold)
+	if w.opening(hold) != nil {
+		w.endCreation(hold.Reply, hold)
 	}
 }
 
@@ -160,8 +160,8 @@ func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
 	if ticks := w.r.Now() - hold.Since; ticks > maxMicrosTicks {
 		return uint64(ticks) * tickMicros
 	}
-	if hold.Flags&(holdCreation|holdOrphan) == holdCreation {
-		return uint64(now - w.creations.all[hold.Reply].micros)
+	if c := w.opening(hold); c != nil {
+		return uint64(now - c.micros)
 	}
 	return uint64(now - hold.Reply)
 }

@@ -10,13 +10,13 @@ import (
 
 // throttle bounds the session creations that are under way at one origin, over all reactors. How many fit, it measures:
 // as long as creations are answered about as fast as at their fastest, the bound grows; when more than half of them
-// take twice as long it is halved. So an origin that works on c creations at once has between c and twice as many
+// take twice as long it is halved. So an origin that works on c creations at once has between c and 2.5 c of them
 // under way, which is all that it can use, and each halving shows anew how fast it is without a queue. A bound that
 // is not reached falls, so that an origin which suddenly answers nothing gets no more than it did before. (TCP does so
 // with a queue of one bandwidth-delay product. See also Brakmo, TCP Vegas; Netflix's concurrency-limits.)
 //
-// It is words that reactors change without waiting for each other: a reactor that the kernel takes off its core must not
-// hold up the others. Only adapt has a lock, and who does not get it goes on.
+// It is words that reactors change without waiting for each other: a reactor that the kernel takes off its core must
+// not hold up the others. Only adapt has a lock, and a reactor that does not get it goes on.
 type throttle struct {
 	underWay atomic.Int32
 	most     atomic.Int32  // the measured bound; 0: not measured yet
@@ -147,7 +147,7 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 	case 2*slow > n:
 		t.steady, most = true, most/2
 	case !wanted:
-		if most -= most / growShare; most <= firstCreations {
+		if most -= max(1, most/growShare); most <= firstCreations {
 			t.steady, most = false, firstCreations
 		}
 	case t.steady:
