@@ -577,7 +577,7 @@ func TestReactorsShareTheBound(t *testing.T) {
 	idle(t, e)
 }
 
-// Whatever happens to creations, none is counted for ever: links end, clients leave, origins say nothing, or say it twice.
+// Whatever happens to creations, none is counted for ever: links end, clients leave, origins say nothing or too much.
 func TestCreationsAreCountedExactly(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -39,7 +39,7 @@ type health struct {
 	passed   atomic.Uint32 // trials
 	times    atomic.Uint32 // ejections of which the next one was soon after
 	links    atomic.Int32  // that are up
-	upAt     atomic.Uint64 // microseconds: since when it is to get a growing share
+	upAt     atomic.Uint64 // microseconds: since when it is to get a growing share; 0: it has all of it
 
 	failures, ejections atomic.Uint64 // in all
 }
@@ -48,15 +48,16 @@ const (
 	ejectRow    = 5    // failures one after the other
 	ejectJudged = 20   // of so many creations
 	judgeSpan   = 10e6 // microseconds
+	edgeStart   = 10e6 // microseconds: an origin whose first link comes up before has been there
 	trials      = 3    // that must succeed
 	maxDoubled  = 5    // times that the time of an ejection is doubled
 	fullShare   = 256
 	leastShare  = 26 // a tenth
 )
 
-// linkUp counts a link. An origin that had none has just started, as far as we know.
+// linkUp counts a link. An origin that had none has just started, unless it is the edge that has.
 func (h *health) linkUp(now uint64) {
-	if h.links.Add(1) == 1 {
+	if h.links.Add(1) == 1 && now > edgeStart {
 		h.upAt.Store(now)
 	}
 }
@@ -66,10 +67,10 @@ func (h *health) linkDown() { h.links.Add(-1) }
 // share is the part of its weight that counts, in 1/fullShare: it grows over slow-start.
 func (h *health) share(now uint64, b *creationBounds) uint32 {
 	at := h.upAt.Load()
-	if now < at {
-		return leastShare
+	if at == 0 {
+		return fullShare
 	}
-	if age := now - at; age < b.slowStart {
+	if age := now - min(at, now); age < b.slowStart {
 		return max(leastShare, uint32(fullShare*age/b.slowStart))
 	}
 	return fullShare
