@@ -174,6 +174,8 @@ func (w *worker) unavailable(c uint32, s *table.Conn, v verdict, legacy bool) {
 		w.counters[NodeGone]++
 		w.condition(c, s, conditionConnectionFailed, legacy)
 		return
+	case nodeBusy:
+		w.counters[CreationsBusy]++
 	case nodeFull:
 		w.counters[LinkFull]++
 	default:

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -76,6 +77,12 @@ type Config struct {
 	CheckHost        string   // on, off: warn at start of what the host lacks
 	TakeoverSocket   string   // path; a successor asks there for the listeners
 
+	MinCreations        int // session creations under way at one origin, whatever is measured
+	MaxCreations        int
+	CreationRate        int    // a second to one origin; 0: any number
+	MaxWaitingCreations int    // over all reactors
+	Ejection            string // on, off: an origin that fails gets no new sessions for a time
+
 	AddressConnections     int // of one client address at once; 0: any number
 	AddressConnectionRate  int // new ones a second
 	AddressConnectionBurst int
@@ -94,6 +101,11 @@ type Config struct {
 	KeepAlive       time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
 	DrainTimeout    time.Duration // after SIGTERM or a takeover; then who is left is cut off
 	DrainJitter     time.Duration // over this time holds are released and idle connections closed
+
+	CreateTimeout time.Duration // an origin's reply to a session creation
+	CreateWait    time.Duration // a session creation finds an origin with room
+	SlowStart     time.Duration // the share of new sessions of an origin that came up grows over this
+	EjectTime     time.Duration // of an origin that fails for the first time
 
 	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
 	Resolver    Resolver        // default net.DefaultResolver
@@ -126,6 +138,14 @@ const (
 	DefaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
 	DefaultDrainJitter  = 10 * time.Second // a million clients that come back at once are a storm for the next edge
 
+	DefaultMinCreations        = 8
+	DefaultMaxCreations        = 1000
+	DefaultMaxWaitingCreations = 50_000
+	DefaultCreateTimeout       = 10 * time.Second // people reload a page that does not connect for longer
+	DefaultCreateWait          = 15 * time.Second // and browsers, which wait for up to a minute, come again at once
+	DefaultSlowStart           = time.Minute
+	DefaultEjectTime           = 10 * time.Second
+
 	DefaultForwardedHeader = "x-forwarded-for" // what every HTTP proxy writes
 	DefaultResolveInterval = 30 * time.Second
 )
@@ -153,6 +173,14 @@ func (c Config) WithDefaults() Config {
 	set(&c.MaxOutputBytes, loop.DefaultMaxOutputBytes)
 	set(&c.MaxBufferedBytes, loop.DefaultMaxBufferedBytes)
 	set(&c.LinkHighWater, DefaultLinkHighWater)
+	set(&c.MinCreations, min(DefaultMinCreations, cmp.Or(c.MaxCreations, DefaultMinCreations)))
+	set(&c.MaxCreations, max(DefaultMaxCreations, c.MinCreations))
+	set(&c.MaxWaitingCreations, DefaultMaxWaitingCreations)
+	set(&c.Ejection, "on")
+	set(&c.CreateTimeout, DefaultCreateTimeout)
+	set(&c.CreateWait, DefaultCreateWait)
+	set(&c.SlowStart, DefaultSlowStart)
+	set(&c.EjectTime, DefaultEjectTime)
 	set(&c.AddressConnectionBurst, burstSeconds*c.AddressConnectionRate)
 	set(&c.AddressRequestBurst, burstSeconds*c.AddressRequestRate)
 	set(&c.HeadTimeout, DefaultHeadTimeout)
@@ -228,6 +256,10 @@ func (c *Config) Validate() error {
 	}
 	if err := c.validateLimits(); err != nil {
 		return err
+	}
+	if c.MinCreations > c.MaxCreations {
+		return bad("min-creations", c.MinCreations,
+			fmt.Sprintf("use at most max-creations, which is %d", c.MaxCreations))
 	}
 	if err := c.validatePublicURLs(); err != nil {
 		return err

@@ -203,23 +203,6 @@ func (w *worker) post(c uint32, s *table.Conn, body []byte) {
 	w.forward(c, s, body)
 }
 
-// create opens a session on a node of the edge's choice.
-func (w *worker) create(c uint32, s *table.Conn, body []byte) {
-	b := &w.body
-	legacy := b.Ver == nil
-	style := w.styles.of(w.head.Origin, []byte(encodeContent(b.Content)))
-	n, verdict := w.choose(b.To)
-	if verdict != nodeReady {
-		w.unavailable(c, s, verdict, legacy)
-		return
-	}
-	flags := uint8(holdCreation)
-	if legacy {
-		flags |= holdLegacy
-	}
-	w.park(c, s, n, body, 0, style, flags)
-}
-
 // forward sends a request of a session to its node.
 func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 	x, found := codec.ParseSuffix(w.body.SID, w.tags)

@@ -189,6 +189,7 @@ func (w *worker) welcome(n *node, args []byte) error {
 		}
 	}
 	n.stage, n.pingedAt, n.asked = stageUp, w.r.Now(), false
+	n.health.linkUp(w.micros())
 	n.link.Settled()
 	w.counters[LinksUp]++
 	w.log(slog.LevelInfo, "link up", "origin", n.cfg.Name, "waiting", n.away)
@@ -196,8 +197,15 @@ func (w *worker) welcome(n *node, args []byte) error {
 	return nil
 }
 
-// sendGone tells the origin that nobody waits for a reply any more. The hold is its node's no longer.
+// sendGone tells the origin that nobody waits for a reply any more. The hold is its node's no longer. A creation that
+// waits for an origin no longer does.
 func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
+	if waits(hold) {
+		w.forget(hold.Reply, hold)
+	}
+	if hold.Flags&holdOrphan != 0 {
+		return
+	}
 	n := w.byLink[hold.Link]
 	w.orphan(hold)
 	if n.stage != stageUp {
@@ -234,6 +242,8 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 	n := w.byLink[l.Index]
 	if n.stage == stageUp {
 		n.lostAt = w.r.Now()
+		n.health.linkDown()
+		w.loseCreations(n)
 	}
 	about := []any{"origin", n.cfg.Name, "reason", why.Error(), "held", n.held}
 	var foreign *foreignError

@@ -68,8 +68,9 @@ func (w *worker) connFlags() uint8 {
 }
 
 // park holds the request whose head and body tag have just been parsed, and puts its frame into the batch of n's link.
-// The last suffixBytes of the sid stay behind.
-func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, style uint16, flags uint8) {
+// The last suffixBytes of the sid stay behind. The hold is nil if the request has been refused.
+func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, style uint16, flags uint8) (
+	table.Handle, *table.Hold) {
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	before, after := w.contents(body, suffixBytes)
 	var query []byte
@@ -80,22 +81,30 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	if size > n.max {
 		w.counters[TooLarge]++
 		w.refuse(c, s, w.styles.at(style).head(413), nil)
-		return
+		return 0, nil
 	}
-	h, hold, ok := w.hold(c, s, n, style, flags)
+	h, hold, ok := w.hold(c, s, uint8(n.link.Index), style, flags)
 	if !ok {
-		return
+		return 0, nil
 	}
+	w.handOver(h, hold, n, size, w.addr, query, before, after)
+	if s.Held == 1 {
+		w.arm(c, s)
+	}
+	return h, hold
+}
+
+// handOver puts the frame of a held request into the batch of n's link; its contents are of the given size. It borrows
+// the rest.
+func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, addr, query, before, after []byte) {
+	hold.Link = uint8(n.link.Index)
 	n.held++
-	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), w.addr, query)
+	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), addr, query)
 	n.link.Batch = append(append(q, before...), after...)
 	n.link.Dirty()
 	hold.Reply = w.r.Micros()
 	w.counters[FramesOut]++
 	w.counters[Parked]++
-	if s.Held == 1 {
-		w.arm(c, s)
-	}
 }
 
 // contents is what goes to the origin of the body whose tag has just been parsed, in two pieces.
@@ -110,25 +119,25 @@ func (w *worker) contents(body []byte, suffixBytes int) (before, after []byte) {
 }
 
 // hold takes a hold for the request whose head has just been parsed. If none is free, it refuses the request.
-func (w *worker) hold(c uint32, s *table.Conn, n *node, style uint16, flags uint8) (table.Handle, *table.Hold, bool) {
+func (w *worker) hold(c uint32, s *table.Conn, link uint8, style uint16, flags uint8) (table.Handle, *table.Hold,
+	bool) {
 	h, hold, ok := w.holds.Park(s, c, w.r.Now())
 	if !ok {
 		w.counters[TableFull]++
 		w.refuse(c, s, w.styles.at(style).head(503), nil, w.retryAfter())
 		return 0, nil, false
 	}
-	hold.Link, hold.Style, hold.Flags = uint8(n.link.Index), style, flags|w.connFlags()
+	hold.Link, hold.Style, hold.Flags = link, style, flags|w.connFlags()
 	w.keepNote(h, hold)
 	return h, hold, true
 }
 
 // unpark frees the connection's first hold.
 func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
-	switch {
-	case away(hold.Flags):
+	if away(hold.Flags) {
 		w.awaited(hold)
-	case hold.Flags&holdOrphan == 0:
-		w.byLink[hold.Link].held--
+	} else {
+		w.orphan(hold)
 	}
 	if hold.Flags&holdSampled != 0 {
 		h, _ := w.holds.First(s)
@@ -139,9 +148,13 @@ func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 
 // orphan takes a hold away from its node: its reply will not come, or has come.
 func (w *worker) orphan(hold *table.Hold) {
-	if hold.Flags&holdOrphan == 0 {
-		hold.Flags = hold.Flags&^holdReleased | holdOrphan
-		w.byLink[hold.Link].held--
+	if hold.Flags&holdOrphan != 0 {
+		return
+	}
+	hold.Flags = hold.Flags&^holdReleased | holdOrphan
+	w.byLink[hold.Link].held--
+	if w.opening(hold) != nil {
+		w.endCreation(hold.Reply, hold)
 	}
 }
 
@@ -154,30 +167,34 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 		return
 	}
 	w.counters[Released]++
-	w.measure(n, hold)
-	w.orphan(hold)
-	w.answerHold(h, hold, status, body)
-}
-
-// measure notes how long a hold has been held, now that its reply is there.
-func (w *worker) measure(n *node, hold *table.Hold) {
 	took := w.heldMicros(hold, w.heardAt)
 	w.holdTimes.observe(took)
-	if hold.Flags&holdCreation != 0 {
-		n.latency.observe(took)
+	creation := hold.Flags&holdCreation != 0
+	if creation {
+		w.created(n, hold, took, status, body)
+	}
+	w.orphan(hold)
+	w.answerHold(h, hold, status, body)
+	if creation {
+		w.admitWaiting() // there is room for one more
 	}
 }
 
 // heldMicros is how long a hold that is not answered yet has been held.
 func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
 	if ticks := w.r.Now() - hold.Since; ticks > maxMicrosTicks {
-		return uint64(ticks) * loop.TickMillis * 1000
+		return uint64(ticks) * tickMicros
+	}
+	if c := w.opening(hold); c != nil {
+		return uint64(now - c.micros)
 	}
 	return uint64(now - hold.Reply)
 }
 
 // maxMicrosTicks is half of the time after which loop.Reactor.Micros wraps: what is longer is measured in ticks.
-const maxMicrosTicks = 1 << 31 / (loop.TickMillis * 1000)
+const maxMicrosTicks = 1 << 31 / tickMicros
+
+const tickMicros = loop.TickMillis * 1000
 
 // answerHold gives a hold its response: at once if it is the first of its connection, else when its turn comes. It
 // borrows body.

@@ -27,10 +27,14 @@ func (w *worker) reconcile() {
 		} else {
 			n.take(p)
 		}
+		if n != nil {
+			n.bit = 1 << i
+		}
 		if i == 0 {
 			w.sole = n
 		}
 	}
+	w.relane()
 }
 
 // join makes a node and its link. While there is no link to be had, because too many are still being closed, it is

@@ -133,7 +133,7 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	if size > maxWaitingBytes || n.queue.full(whole) && w.waits.bytes+waitChunkBytes > w.cfg.MaxBufferedBytes {
 		return false
 	}
-	h, hold, ok := w.hold(c, s, n, style, holdAway|holdQueued)
+	h, hold, ok := w.hold(c, s, uint8(n.link.Index), style, holdAway|holdQueued)
 	if !ok {
 		return true // it has been answered
 	}
@@ -256,18 +256,15 @@ func (w *worker) send(n *node, h table.Handle, hold *table.Hold, contents []byte
 		r.Query = nil
 	}
 	w.awaited(hold)
-	if codec.PrefixBytes(r.Address, r.Query)+len(r.Body) > n.max {
+	size := codec.PrefixBytes(r.Address, r.Query) + len(r.Body)
+	if size > n.max {
 		w.counters[TooLarge]++
 		w.answerHold(h, hold, 413, nil)
 		return
 	}
 	hold.Flags &^= holdOrphan | holdQueued
-	hold.Since, hold.Reply = w.r.Now(), w.r.Micros()
-	n.held++
-	n.link.Batch = codec.AppendRequest(n.link.Batch, uint64(h), r)
-	n.link.Dirty()
-	w.counters[FramesOut]++
-	w.counters[Parked]++
+	hold.Since = w.r.Now()
+	w.handOver(h, hold, n, size, r.Address, r.Query, nil, r.Body)
 	s := w.r.Conn(hold.Conn)
 	if first, _ := w.holds.First(s); first == h {
 		w.arm(hold.Conn, s)

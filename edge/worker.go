@@ -39,18 +39,19 @@ type worker struct {
 	r *loop.Reactor
 	*settings
 
-	gate     *gate // nil: nothing is asked of who the client is
-	holds    *table.Holds
-	early    early
-	nodes    []*node
-	byLink   []*node // by the index of the node's link
-	sole     *node   // the one that all sessions belong to, when they have no tags
-	behind   bool    // a place has no node yet
-	styles   *styles
-	leaving  leaving
-	waits    struct{ holds, bytes int } // for nodes that are away; see waitQueue
-	counters [numCounters]uint64
-	board    *loop.Board
+	gate      *gate // nil: nothing is asked of who the client is
+	holds     *table.Holds
+	early     early
+	nodes     []*node
+	byLink    []*node // by the index of the node's link
+	sole      *node   // the one that all sessions belong to, when they have no tags
+	behind    bool    // a place has no node yet
+	styles    *styles
+	creations creations
+	leaving   leaving
+	waits     struct{ holds, bytes int } // for nodes that are away; see waitQueue
+	counters  [numCounters]uint64
+	board     *loop.Board
 
 	access    sampler
 	sampled   sampling              // the request being looked at
@@ -86,6 +87,7 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 	}
 	w.setDate(time.Now())
 	w.ticked = uint64(time.Since(born) / time.Microsecond)
+	w.creations = newCreations()
 	w.styles = newStyles(s.cfg.CORS, &w.counters[ContentOverflow])
 	w.setAdmission(s.admission)
 	w.reconcile()
@@ -258,7 +260,7 @@ func (w *worker) abandon(s *table.Conn) {
 		switch {
 		case hold.Flags&holdReady != 0:
 			w.early.drop(hold.Reply)
-		case hold.Flags&holdOrphan == 0:
+		case hold.Flags&holdOrphan == 0, waits(hold):
 			w.counters[Gone]++
 			w.sendGone(h, hold)
 		}
@@ -270,10 +272,11 @@ func (w *worker) Tick() {
 	now := time.Now()
 	w.setDate(now)
 	w.ticked = uint64(now.Sub(born) / time.Microsecond)
+	w.creationTick()
 	for _, n := range w.nodes {
 		w.keepAlive(n)
 		w.goOn(n)
-		n.post()
+		n.post(w)
 	}
 	w.holdTimes.post()
 	w.dropLeft()

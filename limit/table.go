@@ -87,7 +87,7 @@ func (t *Table) Open(k Key, now uint64, lim *Limits) (Entry, Verdict) {
 		return 0, TooMany
 	}
 	e := Entry(i + 1)
-	if !lim.Opens.take(&t.rates[i].opens, now) {
+	if !lim.Opens.Take(&t.rates[i].opens, now) {
 		t.Close(e)
 		return 0, TooFast
 	}
@@ -113,13 +113,13 @@ func (t *Table) Forget() {
 
 // Request says whether one more request may be made now by the address whose entry a connection has.
 func (t *Table) Request(e Entry, now uint64, lim *Limits) bool {
-	return lim.Requests.take(&t.rates[e-1].requests, now)
+	return lim.Requests.Take(&t.rates[e-1].requests, now)
 }
 
 // RequestOf is Request for an address whose connection, if it has one, is not known. What cannot be counted may.
 func (t *Table) RequestOf(k Key, now uint64, lim *Limits) bool {
 	i, _, ok := t.claim(k, now, 0, countMask)
-	return !ok || lim.Requests.take(&t.rates[i].requests, now)
+	return !ok || lim.Requests.Take(&t.rates[i].requests, now)
 }
 
 // claim finds or makes the entry of k, and adds n to its connections if they were fewer than most. was is how many

@@ -172,7 +172,7 @@ func runModel(t *testing.T, connections, addresses int, exact bool) {
 	now, uncounted, refused := uint64(1), 0, 0
 	request := func(k Key, got bool) {
 		switch {
-		case exact && got != lim.Requests.take(&m.of(k).requests, now):
+		case exact && got != lim.Requests.Take(&m.of(k).requests, now):
 			t.Fatalf("seed %d: a request: %v", seed, got)
 		case got:
 			m.requests[k] = append(m.requests[k], now)
@@ -189,7 +189,7 @@ func runModel(t *testing.T, connections, addresses int, exact bool) {
 			want := Admitted
 			if m.conns[k] >= most {
 				want = TooMany
-			} else if exact && !lim.Opens.take(&m.of(k).opens, now) {
+			} else if exact && !lim.Opens.Take(&m.of(k).opens, now) {
 				want = TooFast
 			}
 			e, got := tab.Open(k, now, &lim)
