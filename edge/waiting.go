@@ -35,8 +35,8 @@ const (
 	// returnTicks is the time over which the clients of a node go on. Origins wait for a request's predecessor for 5 s,
 	// and that may be in the queue while the request finds the link up.
 	returnTicks = 5_000 / loop.TickMillis
-	// mostReturns is how many clients come back in one tick, for each processor: less than a tenth of what one can do.
-	mostReturns = 600
+	// mostReturns is how many clients come back in one tick, for each processor: a twentieth of what one can do.
+	mostReturns = 400
 	// leastReturns spares few clients the wait.
 	leastReturns = 8
 	// maxLooks bounds the look at requests whose clients have left, in one tick.
