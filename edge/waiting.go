@@ -23,8 +23,8 @@ import (
 // Bounds: a waiting request is at most maxWaitingBytes long, all of a reactor's together max-buffered-bytes; others get
 // 503 at once. Each takes a hold, of which there are as many as configured.
 const (
-	// maxWaitTicks is the longest that a request waits for a link, and mostWaitTicks for its turn as well. Proxies before
-	// the edge give up after 60 s, clients later.
+	// maxWaitTicks is the longest that a request waits for a link, and mostWaitTicks for its turn as well. Proxies
+	// before the edge give up after 60 s, clients later.
 	maxWaitTicks  = 10_000 / loop.TickMillis
 	mostWaitTicks = 20_000 / loop.TickMillis
 	second        = 1_000 / loop.TickMillis

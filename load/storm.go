@@ -66,8 +66,8 @@ func (s *StormReport) sum(sessions int) {
 	s.Share = round(float64(s.Most) / float64(sessions))
 }
 
-// inquire has sessions that are back ask their server for a sign of life (XEP-0199), which comes with the answer to their
-// older request: how long that takes is what their users feel of the storm.
+// inquire has sessions that are back ask their server for a sign of life (XEP-0199), which comes with the answer to
+// their older request: how long that takes is what their users feel of the storm.
 func (w *worker) inquire(now stamp) {
 	if w.cfg.Login == LoginNone {
 		return // a server takes nothing from who has not logged in
@@ -77,7 +77,8 @@ func (w *worker) inquire(now stamp) {
 		for range maxPicks {
 			i := w.r.Rand().Uint32N(uint32(len(w.sessions)))
 			s := &w.sessions[i]
-			if s.stage != stageUp || s.flags&flagBack == 0 || s.flags&(flagWaiting|flagLeaving) != 0 || s.open() != 1 {
+			const may, mayNot = flagBack, flagWaiting | flagLeaving
+			if s.stage != stageUp || s.flags&(may|mayNot) != may || s.open() != 1 {
 				continue
 			}
 			if o := s.other(s.free()); o.conn != noConn && w.onTheWay(o.conn) && now.since(o.at) >= gap {
