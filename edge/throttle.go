@@ -8,12 +8,13 @@ import (
 	"megaphone/limit"
 )
 
-// throttle bounds the session creations that are under way at one origin, over all reactors. How many fit, it measures:
-// as long as creations are answered about as fast as at their fastest, the bound grows; when more than half of them
-// take twice as long it is halved. So an origin that works on c creations at once has between c and 2.5 c of them
-// under way, which is all that it can use, and each halving shows anew how fast it is without a queue. A bound that
-// is not reached falls, so that an origin which suddenly answers nothing gets no more than it did before. (TCP does so
-// with a queue of one bandwidth-delay product. See also Brakmo, TCP Vegas; Netflix's concurrency-limits.)
+// throttle bounds the session creations that are under way at one origin, over all reactors. How many fit, it measures.
+// As long as creations are answered about as fast as at their fastest, the bound grows. When more than half of them
+// take more than twice as long, and slackMicros, it is cut to what the origin works on by Little's law, and a little
+// less, so that the next replies show anew how fast it is without a queue. If they take as long as before it was not
+// their number, and this is the new measure. So an origin is kept busy and has a queue of about its own length, or of
+// slackMicros. A bound that is not reached falls, so that an origin which suddenly answers nothing gets few. (See
+// Brakmo, TCP Vegas; Cardwell, BBR; Netflix's concurrency-limits.)
 //
 // It is words that reactors change without waiting for each other: a reactor that the kernel takes off its core must
 // not hold up the others. Only adapt has a lock, and a reactor that does not get it goes on.
@@ -31,6 +32,7 @@ type throttle struct {
 
 	adapting sync.Mutex
 	steady   bool          // it has been too much once: from now on the bound grows slowly
+	cut      uint64        // microseconds: the mean for which the bound has just been cut; 0: it has not
 	floors   [2]uint64     // microseconds: the shortest mean of the last span, and of this one; 0: none
 	spanAt   uint64        // when this span began
 	usedAt   atomic.Uint64 // microseconds: when a bound above firstCreations was last of use
@@ -39,9 +41,10 @@ type throttle struct {
 const (
 	firstCreations = 8    // under way at an origin of which nothing is known
 	fewReplies     = 8    // less say nothing
-	slackMicros    = 20e3 // what a busy machine adds, and nobody notices
+	slackMicros    = 50e3 // what a busy machine adds, and nobody notices
 	floorSpan      = 30e6 // microseconds; a floor is forgotten after one to two of them
 	maxQuiet       = 5e6  // microseconds
+	loginMicros    = 1e6  // microseconds that a log-in takes behind its creation, more or less
 	growShare      = 16   // a steady bound grows by this part
 	stallMicros    = 2e6  // a creation that waits for longer, with no other answered meanwhile, is a bad sign
 	burstPart      = 5    // of a second's creations may come at once: time moves in ticks
@@ -139,13 +142,20 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 	}
 	defer t.adapting.Unlock()
 	n, slow := uint64(t.replies.Swap(0)), uint64(t.slow.Swap(0))
-	mean := t.sum.Swap(0) / max(n, 1)
-	t.floor(mean, now)
+	mean := max(t.sum.Swap(0)/max(n, 1), 1)
+	floor := t.floor(mean, now)
 	t.usedAt.Store(now)
-	most := t.bound(b)
+	most, quiet, cut := t.bound(b), 2*mean, t.cut
+	t.cut = 0
 	switch wanted := t.refused.Swap(false); {
+	case 2*slow > n && cut > 0 && 4*mean > 3*cut:
+		t.steady, t.floors = false, [2]uint64{0, mean} // fewer of them take as long: it is not their number
+		t.floor(mean, now)
+		return
 	case 2*slow > n:
-		t.steady, most = true, most/2
+		// It answers most in mean. So it works on as many as it would answer in floor, and has a queue of the others.
+		t.steady, t.cut, quiet = true, mean, max(quiet, loginMicros)
+		most = min(most/2, int32(uint64(most)*floor*7/(8*mean)))
 	case !wanted:
 		if most -= max(1, most/growShare); most <= firstCreations {
 			t.steady, most = false, firstCreations
@@ -156,12 +166,11 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 		most *= 2
 	}
 	t.most.Store(min(max(most, b.least), b.most))
-	t.quiet.Store(now + min(2*mean, maxQuiet))
+	t.quiet.Store(now + min(quiet, maxQuiet))
 }
 
-// floor notes a mean and works out what takes long.
-func (t *throttle) floor(mean, now uint64) {
-	mean = max(mean, 1)
+// floor notes a mean, returns the shortest one, and works out what takes long.
+func (t *throttle) floor(mean, now uint64) uint64 {
 	if now-t.spanAt >= floorSpan {
 		t.spanAt, t.floors = now, [2]uint64{t.floors[1], 0}
 	}
@@ -173,4 +182,5 @@ func (t *throttle) floor(mean, now uint64) {
 		floor = min(floor, t.floors[0])
 	}
 	t.long.Store(2*floor + slackMicros)
+	return floor
 }
