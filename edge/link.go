@@ -236,8 +236,8 @@ func (w *worker) keepAlive(n *node) {
 	}
 }
 
-// LinkDown has everything that the node held answered with 503: clients try again, and their requests are answered from
-// the session's cache when the node is back (XEP-0124 section 14.3).
+// LinkDown loses what the node held: clients get 503 and try again, and their requests are answered from the session's
+// cache when the node is back (XEP-0124 section 14.3).
 func (w *worker) LinkDown(l *loop.Link, why error) {
 	n := w.byLink[l.Index]
 	if n.stage == stageUp {

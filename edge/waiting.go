@@ -9,12 +9,12 @@ import (
 )
 
 // When an origin is lost, all its clients would come at once: with the 503 for what it held, with their next try, whose
-// delays have no jitter in most clients, and with their log-ins. So nobody is answered in step with others:
+// delays have no jitter in most clients, and with their log-ins. So each is answered at a time of its own:
 //
 //	held, and the link is lost -> 503 at a time of its own within lost-jitter; the client repeats the same rid
 //	a session's request comes  -> waits, its bytes in the node's queue
-//	    the link is up within 5 to 10 s  -> goes to the origin, in the order of the queue, a share a tick
-//	    it is not                        -> 503; remote-connection-failed if the node is gone for good
+//	    the link is up within 5 to 10 s  -> the request is sent, in the order of the queue, a share a tick
+//	    otherwise                        -> 503; remote-connection-failed if the grace is over
 //
 // A lost hold is not continued when the link is back: the origin counts its ID as gone (PROTOCOL.md), and only the
 // client has the request. Both kinds are holds that no origin has, with holdAway set and their deadline in Reply, and
@@ -50,20 +50,21 @@ type waitQueue struct {
 	read   int // of the first chunk
 }
 
-// room returns the chunk for a frame of the given size, and how many bytes it has grown the queue by.
-func (q *waitQueue) room(size int) (chunk *[]byte, grown int) {
+// needs returns how many bytes the queue has to grow by for a frame of the given size.
+func (q *waitQueue) needs(size int) int {
 	last := len(q.chunks) - 1
 	if last < 0 || len(q.chunks[last])+size > waitChunkBytes {
-		q.chunks = append(q.chunks, make([]byte, 0, waitChunkBytes))
-		last, grown = last+1, waitChunkBytes
+		return waitChunkBytes
 	}
-	return &q.chunks[last], grown
+	return 0
 }
 
-// full reports whether a frame of the given size takes another chunk.
-func (q *waitQueue) full(size int) bool {
-	last := len(q.chunks) - 1
-	return last < 0 || len(q.chunks[last])+size > waitChunkBytes
+// room returns the chunk that a frame of the given size is to be appended to.
+func (q *waitQueue) room(size int) *[]byte {
+	if q.needs(size) > 0 {
+		q.chunks = append(q.chunks, make([]byte, 0, waitChunkBytes))
+	}
+	return &q.chunks[len(q.chunks)-1]
 }
 
 // front returns the frame that has waited for longest; ok is false if there is none. It is valid until drop.
@@ -130,7 +131,8 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	// Whether the origin takes the query is not known before it is back.
 	size := codec.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
 	whole := codec.FrameHeaderBytes + size
-	if size > maxWaitingBytes || n.queue.full(whole) && w.waits.bytes+waitChunkBytes > w.cfg.MaxBufferedBytes {
+	grows := n.queue.needs(whole)
+	if size > maxWaitingBytes || grows > 0 && w.waits.bytes+grows > w.cfg.MaxBufferedBytes {
 		return false
 	}
 	h, hold, ok := w.hold(c, s, uint8(n.link.Index), style, holdAway|holdQueued)
@@ -139,8 +141,8 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	}
 	longest := min(w.times.grace, maxWaitTicks)
 	w.awaits(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
-	to, grown := n.queue.room(whole)
-	w.waits.bytes += grown
+	to := n.queue.room(whole)
+	w.waits.bytes += grows
 	*to = codec.AppendPrefix(codec.AppendFrameHeader(*to, uint64(h), size), w.addr, w.head.Query)
 	*to = append(append(*to, before...), after...)
 	w.counters[Waited]++
@@ -150,7 +152,7 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	return true
 }
 
-// awaits has a hold that no origin has answered after some ticks, unless it can go on before.
+// awaits sets the time at which a hold that no origin has is answered, unless it is sent before.
 func (w *worker) awaits(n *node, hold *table.Hold, ticks uint32) {
 	hold.Flags |= holdAway
 	hold.Reply = w.r.Now() + max(ticks, 1)
@@ -171,7 +173,7 @@ func (w *worker) awaited(hold *table.Hold) {
 	}
 }
 
-// lose has everything that a node held answered with 503, each hold at a time of its own.
+// lose sets a time for each request that a node held, at which it is answered with 503.
 func (w *worker) lose(n *node) {
 	over := w.spread(n.held)
 	for i := uint32(1); n.held > 0 && i <= uint32(w.holds.Cap()); i++ {
@@ -212,7 +214,7 @@ func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 	w.answerHold(h, hold, 503, nil)
 }
 
-// goOn sends a share of the requests that wait for n, if it is there, and forgets those whose clients have left.
+// goOn sends a share of the requests that wait for n, if its link is up, and forgets those whose clients have left.
 func (w *worker) goOn(n *node) {
 	if n.queue.chunks == nil {
 		n.returned = 0
@@ -239,7 +241,7 @@ func (w *worker) goOn(n *node) {
 	}
 }
 
-// returning sets the share of clients that go on with each tick, now that the node is there, and sends the first.
+// returning sets the share of requests that are sent with each tick, now that the link is up, and sends the first.
 func (w *worker) returning(n *node) {
 	least, most := w.returns()
 	n.share = min(max(n.away/returnTicks, least), most)

@@ -2,9 +2,12 @@ package edge
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"megaphone/codec"
 )
 
 // awaiting waits until n holds are for a node that is away.
@@ -339,5 +342,38 @@ func TestRetryAfterIsJittered(t *testing.T) {
 	}
 	if len(told) != len(retryLines) || told[""] > 0 {
 		t.Errorf("Retry-After: %v, want 1 to %d", told, len(retryLines))
+	}
+}
+
+// A queue gives its frames back in their order, and as many bytes as it has taken.
+func TestWaitQueue(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	var q waitQueue
+	first, next, taken := uint64(1), uint64(1), 0
+	for range 20_000 {
+		if rnd.IntN(5) < 3 {
+			size := rnd.IntN(maxWaitingBytes + 1)
+			taken += q.needs(codec.FrameHeaderBytes + size)
+			to := q.room(codec.FrameHeaderBytes + size)
+			*to = append(codec.AppendFrameHeader(*to, next, size), make([]byte, size)...)
+			if cap(*to) != waitChunkBytes {
+				t.Fatalf("a chunk has grown to %d bytes", cap(*to))
+			}
+			next++
+			continue
+		}
+		f, size, ok := q.front()
+		if ok != (first < next) || ok && f.ID != first {
+			t.Fatalf("frame %d, %v; want %d of those below %d", f.ID, ok, first, next)
+		}
+		if ok {
+			taken -= q.drop(size)
+			first++
+		}
+		if first == next && taken != 0 {
+			t.Fatalf("an empty queue has %d bytes", taken)
+		}
 	}
 }

@@ -107,7 +107,7 @@ func (l *Link) Dirty() {
 	}
 }
 
-// SetEager has the link dialled often as long as somebody waits for it.
+// SetEager sets whether the link is dialled every 0.2 to 0.5 seconds, instead of by its back-off.
 func (l *Link) SetEager(on bool) {
 	if l.eager == on {
 		return

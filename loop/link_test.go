@@ -218,7 +218,7 @@ func TestLinkToItselfIsNone(t *testing.T) {
 	}
 }
 
-// A link that somebody waits for is dialled every 0.2 to 0.5 s, whatever its back-off has come to.
+// An eager link is dialled every 0.2 to 0.5 s, whatever its back-off has come to.
 func TestEagerLinkIsDialledOften(t *testing.T) {
 	p := newPeer(t)
 	p.Close()
