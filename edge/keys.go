@@ -159,7 +159,7 @@ var configKeys = []Key[Config]{
 	{Name: "grace", Doc: "a lost origin is expected back: clients wait, or get 503 and try again", Reload: true,
 		Value: func(c *Config) any { return &c.Grace }},
 	{Name: "lost-jitter", Doc: "time over which the requests that a lost link held get 503", Reload: true,
-		More:  "Clients come back with it at once. Few get it sooner; more than 4,000/s for each processor later.",
+		More:  "Clients come back with it at once. Few get it sooner; more than 3,500/s for each processor later.",
 		Value: func(c *Config) any { return &c.LostJitter }},
 	{Name: "resolve-interval", Doc: "origins given by name are looked up again after it", Reload: true,
 		Value: func(c *Config) any { return &c.ResolveInterval }},

@@ -36,7 +36,7 @@ const (
 	// and that may be in the queue while the request finds the link up.
 	returnTicks = 5_000 / loop.TickMillis
 	// mostReturns is how many clients come back in one tick, for each processor: a twentieth of what one can do.
-	mostReturns = 400
+	mostReturns = 350
 	// leastReturns spares few clients the wait.
 	leastReturns = 8
 	// maxLooks bounds the look at requests whose clients have left, in one tick.
