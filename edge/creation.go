@@ -29,7 +29,7 @@ type opening struct {
 // creations is a reactor's list of them. It grows to what has been needed at once, which is bounded by max-creations
 // for each origin, and max-waiting-creations.
 type creations struct {
-	all     []opening // all[underWay] heads the circle of those under way
+	all     []opening // those at underWay and departed are heads of circles
 	free    []uint32
 	lanes   []lane
 	waiting int
@@ -37,8 +37,12 @@ type creations struct {
 	rank    int // of this reactor among them, another one each tick
 }
 
-// underWay is the index of a head, so no creation has it, and 0 in hold.Reply names none.
-const underWay = 0
+// Indexes of the heads of two circles.
+const (
+	underWay = iota // of those that a node has
+	departed        // of those whose client has left: the node works on them for as long as it works on others
+	numHeads
+)
 
 // lane is a queue for all creations that the same nodes can serve: behind one that waits for its domain's only node,
 // those of other domains go on.
@@ -59,7 +63,11 @@ const (
 	linkQueue       = 254     // and of one that waits
 )
 
-func newCreations() creations { return creations{all: make([]opening, 1)} }
+func newCreations() creations {
+	q := creations{all: make([]opening, numHeads)}
+	q.all[departed].next, q.all[departed].prev = departed, departed
+	return q
+}
 
 // add takes a slot and puts it at the end of the circle of head.
 func (q *creations) add(c opening, head uint32) (i uint32) {
@@ -345,6 +353,7 @@ func (w *worker) creationTick() {
 	for _, n := range w.nodes {
 		n.health.adapt(w.micros(), &w.creationBounds)
 	}
+	w.releaseDeparted()
 	w.countActive()
 	w.admitWaiting()
 	w.counters[CreationsWaiting] = uint64(q.waiting)
@@ -497,20 +506,43 @@ func (w *worker) opening(hold *table.Hold) *opening {
 	return nil
 }
 
-// endCreation ends a creation that a node has, as its hold is taken away from the node.
-func (w *worker) endCreation(i uint32, hold *table.Hold) {
+// endCreation ends a creation that a node has, as its hold is taken away from the node; lost: with its link.
+func (w *worker) endCreation(i uint32, hold *table.Hold, lost bool) {
 	c := &w.creations.all[i]
-	if !c.settled {
-		what := outcomeNone // its client left, or the link was lost
-		if w.r.Now()-c.since >= max(w.times.create/2, 1) {
-			what = outcomeFailed // a client has lost patience
-		}
-		w.settle(c, what)
+	if !c.settled && w.r.Now()-c.since >= max(w.times.create/2, 1) {
+		w.settle(c, outcomeFailed) // its client has lost patience
+	} else if c.trial && !c.settled {
+		c.health.untried() // it left, or the link was lost
 	}
+	hold.Reply = c.micros
+	if c.settled || lost {
+		w.releaseCreation(i)
+		return
+	}
+	c.hold, c.since = 0, w.r.Now()
+	w.creations.unlink(i)
+	w.creations.link(i, departed)
+}
+
+// releaseCreation makes room for another one.
+func (w *worker) releaseCreation(i uint32) {
+	c := &w.creations.all[i]
 	c.health.give()
 	c.node.creating--
-	hold.Reply = c.micros
 	w.creations.remove(i)
+}
+
+// releaseDeparted makes room for others when the nodes will have done with the creations whose clients left.
+func (w *worker) releaseDeparted() {
+	q := &w.creations
+	for i := q.all[departed].next; i != departed; {
+		c := &q.all[i]
+		next := c.next
+		if uint64(w.r.Now()-c.since)*tickMicros > min(c.health.long.Load(), maxQuiet) {
+			w.releaseCreation(i)
+		}
+		i = next
+	}
 }
 
 // loseCreations ends the creations that a node has, as its link is lost. Their holds stay.
@@ -519,7 +551,14 @@ func (w *worker) loseCreations(n *node) {
 	for i := all[underWay].next; i != underWay; {
 		next := all[i].next
 		if all[i].node == n {
-			w.endCreation(i, w.holds.Resolve(all[i].hold))
+			w.endCreation(i, w.holds.Resolve(all[i].hold), true)
+		}
+		i = next
+	}
+	for i := all[departed].next; i != departed; {
+		next := all[i].next
+		if all[i].node == n {
+			w.releaseCreation(i)
 		}
 		i = next
 	}

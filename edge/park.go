@@ -129,7 +129,7 @@ func (w *worker) orphan(hold *table.Hold) {
 	hold.Flags |= holdOrphan
 	w.byLink[hold.Link].held--
 	if w.opening(hold) != nil {
-		w.endCreation(hold.Reply, hold)
+		w.endCreation(hold.Reply, hold, false)
 	}
 }
 
