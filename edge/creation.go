@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 	"sync/atomic"
+	"unsafe"
 
 	"megaphone/codec"
 	"megaphone/table"
@@ -25,6 +26,11 @@ type opening struct {
 	trial          bool
 	settled        bool // its outcome has been counted
 }
+
+// openingBytes is what one costs, beside the bytes that are kept of it.
+const openingBytes = 64
+
+const _ = uint(openingBytes - unsafe.Sizeof(opening{}))
 
 // creations is a reactor's list of them. It grows to what has been needed at once, which is bounded by max-creations
 // for each origin, and max-waiting-creations.
@@ -179,10 +185,7 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 // reserve counts a creation at a node that was picked. trial: it decides whether the node is well again.
 func (w *worker) reserve(n *node) (trial, ok bool) {
 	now := w.micros()
-	if n.creating >= w.fair(n) {
-		return false, false
-	}
-	trial = n.health.try(now)
+	trial = w.ejects && n.health.try(now)
 	if !n.health.take(now, &w.creationBounds) {
 		if trial {
 			n.health.untried()

@@ -210,8 +210,14 @@ func TestAColdOriginGetsAGrowingShare(t *testing.T) {
 		open(t, e, "example.org")
 	}
 	e.Advance(700)
+	e.worker0(func(w *worker) { w.nodes[1].health.most.Store(500) }) // as from before a restart
 	cold.play()
 	until(t, e, LinksUp, 2)
+	e.worker0(func(w *worker) {
+		if n := w.nodes[1].health.bound(&w.creationBounds); n != firstCreations {
+			t.Errorf("%d creations may be under way at a cold origin", n)
+		}
+	})
 	var got [6]int64 // in each ten seconds
 	for i := range got {
 		before := cold.creations.Load()

@@ -59,6 +59,8 @@ const (
 func (h *health) linkUp(now uint64) {
 	if h.links.Add(1) == 1 && now > edgeStart {
 		h.upAt.Store(now)
+		h.until.Store(now) // if it is ejected, a trial will tell
+		h.restart()
 	}
 }
 

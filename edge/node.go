@@ -143,7 +143,7 @@ func (w *worker) pick(nodes uint64) (*node, verdict) {
 	}
 	room, weights := w.healthy[:0], uint32(0)
 	for _, n := range w.healthy {
-		if n.health.room(now, b) {
+		if n.creating < w.fair(n) && n.health.room(now, b) {
 			n.weight = uint32(n.cfg.Weight) * n.health.share(now, b)
 			weights += n.weight
 			room = append(room, n)
