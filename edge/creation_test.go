@@ -652,13 +652,22 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 		case 9, 10:
 			e.Advance(1 + r.IntN(5))
 		case 11:
-			if r.IntN(10) == 0 {
+			if cfg := e.settings().cfg; r.IntN(3) == 0 {
+				cfg.Origins = slices.Clone(cfg.Origins)
+				cfg.Origins[i].Domains = [][]string{nil, {"example.org"}, {"other.example"}}[r.IntN(3)]
+				cfg.MaxCreations, cfg.Ejection = 3+r.IntN(6), []string{"on", "off"}[r.IntN(2)]
+				if _, err := e.Reload(cfg); err != nil {
+					t.Fatal(err)
+				}
+			} else if r.IntN(10) == 0 {
 				links[i].Close()
-				for deadline := time.Now().Add(patience); len(origins[i].links) == 0; e.Advance(1) {
+				for up, deadline := false, time.Now().Add(patience); !up; { // no tick more: it is to be welcomed in time
 					if time.Now().After(deadline) {
 						t.Fatal("it is not dialled again")
 					}
+					e.Advance(1)
 					time.Sleep(time.Millisecond)
+					e.worker0(func(w *worker) { up = w.nodes[i].link.Up() && w.nodes[i].stage == stageGreeting })
 				}
 				links[i] = origins[i].link()
 				ups++
