@@ -152,7 +152,7 @@ func (q *creations) dropEmpty() {
 func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 	b := &w.body
 	legacy := b.Ver == nil
-	style := w.styles.of(w.head.Origin, []byte(encodeContent(b.Content)))
+	content := []byte(encodeContent(b.Content))
 	nodes := w.serving(b.To)
 	n, verdict := w.pick(nodes)
 	if verdict > nodeBusy {
@@ -169,10 +169,10 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		trial, ok = w.reserve(n)
 	}
 	if !ok {
-		w.await(c, s, body, nodes, opening{domain: domain}, style, flags)
+		w.await(c, s, body, nodes, opening{domain: domain}, content, flags)
 		return
 	}
-	h, hold := w.park(c, s, n, body, 0, style, flags)
+	h, hold := w.park(c, s, n, body, 0, content, flags)
 	if hold == nil {
 		w.unreserve(n, trial)
 		return
@@ -225,7 +225,8 @@ func (w *worker) fair(n *node) int {
 }
 
 // await has a creation wait for its turn, if there is room for it.
-func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, style uint16, flags uint8) {
+func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, content []byte,
+	flags uint8) {
 	q := &w.creations
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	query, body := w.head.Query, body[w.body.Start:]
@@ -234,14 +235,10 @@ func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr op
 		w.unavailable(c, s, nodeBusy, flags&holdLegacy != 0)
 		return
 	}
-	h, hold, ok := w.holds.Park(s, c, w.r.Now())
-	if !ok {
-		w.counters[TableFull]++
-		w.refuse(c, s, w.styles.at(style).head(503), nil)
+	h, hold := w.hold(c, s, linkQueue, content, flags|holdOrphan)
+	if hold == nil {
 		return
 	}
-	hold.Link, hold.Style, hold.Flags = linkQueue, style, flags|holdOrphan|w.connFlags()
-	w.keepNote(h, hold)
 	w.scratch = append(append(append(w.scratch[:0], w.addr...), query...), body...)
 	cr.hold, cr.since, cr.micros, cr.kept = h, w.r.Now(), w.r.Micros(), w.early.keep(w.scratch)
 	cr.address, cr.query = uint16(len(w.addr)), uint16(len(query))

@@ -661,7 +661,7 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 				}
 			} else if r.IntN(10) == 0 {
 				links[i].Close()
-				for up, deadline := false, time.Now().Add(patience); !up; { // no tick more: it is to be welcomed in time
+				for up, deadline := false, time.Now().Add(patience); !up; { // no tick more, or it is late
 					if time.Now().After(deadline) {
 						t.Fatal("it is not dialled again")
 					}

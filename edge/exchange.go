@@ -232,7 +232,7 @@ func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 		w.unavailable(c, s, verdict, x.Legacy)
 		return
 	}
-	w.park(c, s, n, body, x.Bytes, w.styles.of(w.head.Origin, x.Content), 0)
+	w.park(c, s, n, body, x.Bytes, x.Content, 0)
 }
 
 // untagged is the node of the sessions that are older than tags, and the suffix that an ID of theirs ends with.
