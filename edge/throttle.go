@@ -42,7 +42,7 @@ type throttle struct {
 const (
 	firstCreations = 8    // under way at an origin of which nothing is known
 	fewReplies     = 8    // less say nothing
-	slackMicros    = 50e3 // what a busy machine adds, and nobody notices
+	slackMicros    = 50e3 // what a busy machine adds, and users do not notice
 	floorSpan      = 30e6 // microseconds; a floor is forgotten after one to two of them
 	maxQuiet       = 5e6  // microseconds
 	loginMicros    = 1e6  // microseconds that a log-in takes behind its creation, more or less
