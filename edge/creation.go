@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 	"sync/atomic"
+	"unsafe"
 
 	"megaphone/codec"
 	"megaphone/table"
@@ -26,10 +27,15 @@ type opening struct {
 	settled        bool // its outcome has been counted
 }
 
+// openingBytes is what one costs, beside the bytes that are kept of it.
+const openingBytes = 64
+
+const _ = uint(openingBytes - unsafe.Sizeof(opening{}))
+
 // creations is a reactor's list of them. It grows to what has been needed at once, which is bounded by max-creations
 // for each origin, and max-waiting-creations.
 type creations struct {
-	all     []opening // all[underWay] heads the circle of those under way
+	all     []opening // those at underWay and departed are heads of circles
 	free    []uint32
 	lanes   []lane
 	waiting int
@@ -37,8 +43,12 @@ type creations struct {
 	rank    int // of this reactor among them, another one each tick
 }
 
-// underWay is the index of a head, so no creation has it, and 0 in hold.Reply names none.
-const underWay = 0
+// Indexes of the heads of two circles.
+const (
+	underWay = iota // of those that a node has
+	departed        // of those whose client has left: the node works on them for as long as it works on others
+	numHeads
+)
 
 // lane is a queue for all creations that the same nodes can serve: behind one that waits for its domain's only node,
 // those of other domains go on.
@@ -59,7 +69,11 @@ const (
 	linkQueue       = 254     // and of one that waits
 )
 
-func newCreations() creations { return creations{all: make([]opening, 1)} }
+func newCreations() creations {
+	q := creations{all: make([]opening, numHeads)}
+	q.all[departed].next, q.all[departed].prev = departed, departed
+	return q
+}
 
 // add takes a slot and puts it at the end of the circle of head.
 func (q *creations) add(c opening, head uint32) (i uint32) {
@@ -138,7 +152,7 @@ func (q *creations) dropEmpty() {
 func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 	b := &w.body
 	legacy := b.Ver == nil
-	style := w.styles.of(w.head.Origin, []byte(encodeContent(b.Content)))
+	content := []byte(encodeContent(b.Content))
 	nodes := w.serving(b.To)
 	n, verdict := w.pick(nodes)
 	if verdict > nodeBusy {
@@ -155,10 +169,10 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		trial, ok = w.reserve(n)
 	}
 	if !ok {
-		w.await(c, s, body, nodes, opening{domain: domain}, style, flags)
+		w.await(c, s, body, nodes, opening{domain: domain}, content, flags)
 		return
 	}
-	h, hold := w.park(c, s, n, body, 0, style, flags)
+	h, hold := w.park(c, s, n, body, 0, content, flags)
 	if hold == nil {
 		w.unreserve(n, trial)
 		return
@@ -171,10 +185,7 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 // reserve counts a creation at a node that was picked. trial: it decides whether the node is well again.
 func (w *worker) reserve(n *node) (trial, ok bool) {
 	now := w.micros()
-	if n.creating >= w.fair(n) {
-		return false, false
-	}
-	trial = n.health.try(now)
+	trial = w.ejects && n.health.try(now)
 	if !n.health.take(now, &w.creationBounds) {
 		if trial {
 			n.health.untried()
@@ -214,7 +225,8 @@ func (w *worker) fair(n *node) int {
 }
 
 // await has a creation wait for its turn, if there is room for it.
-func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, style uint16, flags uint8) {
+func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, content []byte,
+	flags uint8) {
 	q := &w.creations
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	query, body := w.head.Query, body[w.body.Start:]
@@ -223,8 +235,8 @@ func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr op
 		w.unavailable(c, s, nodeBusy, flags&holdLegacy != 0)
 		return
 	}
-	h, hold, ok := w.hold(c, s, linkQueue, style, flags|holdOrphan)
-	if !ok {
+	h, hold := w.hold(c, s, linkQueue, content, flags|holdOrphan)
+	if hold == nil {
 		return
 	}
 	w.scratch = append(append(append(w.scratch[:0], w.addr...), query...), body...)
@@ -341,6 +353,7 @@ func (w *worker) creationTick() {
 	for _, n := range w.nodes {
 		n.health.adapt(w.micros(), &w.creationBounds)
 	}
+	w.releaseDeparted()
 	w.countActive()
 	w.admitWaiting()
 	w.counters[CreationsWaiting] = uint64(q.waiting)
@@ -493,20 +506,43 @@ func (w *worker) opening(hold *table.Hold) *opening {
 	return nil
 }
 
-// endCreation ends a creation that a node has, as its hold is taken away from the node.
-func (w *worker) endCreation(i uint32, hold *table.Hold) {
+// endCreation ends a creation that a node has, as its hold is taken away from the node; lost: with its link.
+func (w *worker) endCreation(i uint32, hold *table.Hold, lost bool) {
 	c := &w.creations.all[i]
-	if !c.settled {
-		what := outcomeNone // its client left, or the link was lost
-		if w.r.Now()-c.since >= max(w.times.create/2, 1) {
-			what = outcomeFailed // a client has lost patience
-		}
-		w.settle(c, what)
+	if !c.settled && w.r.Now()-c.since >= max(w.times.create/2, 1) {
+		w.settle(c, outcomeFailed) // its client has lost patience
+	} else if c.trial && !c.settled {
+		c.health.untried() // it left, or the link was lost
 	}
+	hold.Reply = c.micros
+	if c.settled || lost {
+		w.releaseCreation(i)
+		return
+	}
+	c.hold, c.since = 0, w.r.Now()
+	w.creations.unlink(i)
+	w.creations.link(i, departed)
+}
+
+// releaseCreation makes room for another one.
+func (w *worker) releaseCreation(i uint32) {
+	c := &w.creations.all[i]
 	c.health.give()
 	c.node.creating--
-	hold.Reply = c.micros
 	w.creations.remove(i)
+}
+
+// releaseDeparted makes room for others when the nodes will have done with the creations whose clients left.
+func (w *worker) releaseDeparted() {
+	q := &w.creations
+	for i := q.all[departed].next; i != departed; {
+		c := &q.all[i]
+		next := c.next
+		if uint64(w.r.Now()-c.since)*tickMicros > min(c.health.long.Load(), maxQuiet) {
+			w.releaseCreation(i)
+		}
+		i = next
+	}
 }
 
 // loseCreations ends the creations that a node has, as its link is lost. Their holds stay.
@@ -515,7 +551,14 @@ func (w *worker) loseCreations(n *node) {
 	for i := all[underWay].next; i != underWay; {
 		next := all[i].next
 		if all[i].node == n {
-			w.endCreation(i, w.holds.Resolve(all[i].hold))
+			w.endCreation(i, w.holds.Resolve(all[i].hold), true)
+		}
+		i = next
+	}
+	for i := all[departed].next; i != departed; {
+		next := all[i].next
+		if all[i].node == n {
+			w.releaseCreation(i)
 		}
 		i = next
 	}

@@ -137,6 +137,10 @@ func TestABrokenOriginGetsHardlyAny(t *testing.T) {
 	for _, m := range []manner{brokenManner, plainManner} {
 		good, bad := newActor(t, "good", wellManner), newActor(t, "bad", m)
 		e := troupe(t, nil, good, bad)
+		for good.creations.Load() == 0 { // the edge is to know that the domain is served
+			open(t, e, "example.org")
+		}
+		bad.creations.Store(0)
 		failed := 0
 		for range 600 { // in a minute
 			if !open(t, e, "example.org") {
@@ -206,8 +210,14 @@ func TestAColdOriginGetsAGrowingShare(t *testing.T) {
 		open(t, e, "example.org")
 	}
 	e.Advance(700)
+	e.worker0(func(w *worker) { w.nodes[1].health.most.Store(500) }) // as from before a restart
 	cold.play()
 	until(t, e, LinksUp, 2)
+	e.worker0(func(w *worker) {
+		if n := w.nodes[1].health.bound(&w.creationBounds); n != firstCreations {
+			t.Errorf("%d creations may be under way at a cold origin", n)
+		}
+	})
 	var got [6]int64 // in each ten seconds
 	for i := range got {
 		before := cold.creations.Load()
@@ -482,6 +492,28 @@ func TestCreationsDoNotWaitForEver(t *testing.T) {
 	idle(t, e)
 }
 
+// Clients that leave do not make room at once: the origin works on what they asked for, although nobody waits for it.
+func TestClientsThatLeaveMakeNoRoom(t *testing.T) {
+	e, l := few(t, nil)
+	for range 5 {
+		for range 2 {
+			c := connect(t, e)
+			c.post(creation("ver='1.6'"))
+			l.next()
+			c.Close()
+			l.hears("gone ")
+		}
+		c := connect(t, e)
+		c.post(creation("ver='1.6'"))
+		waitingNow(t, e, 1)
+		e.Advance(1)
+		l.reply(l.next().id, "<body sid='s' "+ns+"/>")
+		c.get().want(t, 200, "sid='s'")
+		e.Advance(2) // no longer than an answer takes
+	}
+	idle(t, e)
+}
+
 // idle checks that nothing is left of creations.
 func idle(t testing.TB, e *Edge) {
 	t.Helper()
@@ -489,8 +521,9 @@ func idle(t testing.TB, e *Edge) {
 		w := h.(*worker)
 		w.Tick()
 		q := &w.creations
-		if q.waiting != 0 || len(q.lanes) != 0 || q.all[underWay].next != underWay || len(q.free) != len(q.all)-1 {
-			t.Errorf("%d wait in %d lanes; %d of %d slots are free", q.waiting, len(q.lanes), len(q.free), len(q.all)-1)
+		if q.waiting != 0 || len(q.lanes) != 0 || len(q.free) != len(q.all)-numHeads {
+			t.Errorf("%d wait in %d lanes; %d of %d slots are free", q.waiting, len(q.lanes), len(q.free),
+				len(q.all)-numHeads)
 		}
 		for _, n := range w.nodes {
 			if n.creating != 0 || n.health.underWay.Load() != 0 || n.health.is() == standingTrial {
@@ -619,13 +652,22 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 		case 9, 10:
 			e.Advance(1 + r.IntN(5))
 		case 11:
-			if r.IntN(10) == 0 {
+			if cfg := e.settings().cfg; r.IntN(3) == 0 {
+				cfg.Origins = slices.Clone(cfg.Origins)
+				cfg.Origins[i].Domains = [][]string{nil, {"example.org"}, {"other.example"}}[r.IntN(3)]
+				cfg.MaxCreations, cfg.Ejection = 3+r.IntN(6), []string{"on", "off"}[r.IntN(2)]
+				if _, err := e.Reload(cfg); err != nil {
+					t.Fatal(err)
+				}
+			} else if r.IntN(10) == 0 {
 				links[i].Close()
-				for deadline := time.Now().Add(patience); len(origins[i].links) == 0; e.Advance(1) {
+				for up, deadline := false, time.Now().Add(patience); !up; { // no tick more, or it is late
 					if time.Now().After(deadline) {
 						t.Fatal("it is not dialled again")
 					}
+					e.Advance(1)
 					time.Sleep(time.Millisecond)
+					e.worker0(func(w *worker) { up = w.nodes[i].link.Up() && w.nodes[i].stage == stageGreeting })
 				}
 				links[i] = origins[i].link()
 				ups++
@@ -644,5 +686,34 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 			t.Fatalf("%d clients are left", left)
 		}
 	}
+	e.Advance(60)
 	idle(t, e)
+}
+
+func TestCreationBoundsAreChecked(t *testing.T) {
+	check := func(text string) error {
+		cfg, _, err := parseFile("f", "origins: [{name: a, address: 'b:1'}]\n"+text)
+		if err != nil {
+			return err
+		}
+		cfg = cfg.WithDefaults()
+		return cfg.Validate()
+	}
+	for text, says := range map[string]string{
+		"min-creations: 9\nmax-creations: 8": "min-creations: 9: use at most max-creations, which is 8",
+		"max-creations: 100001":              "max-creations: 100001: use 1 to 100000",
+		"ejection: maybe":                    "ejection: maybe: use on or off",
+		"eject-time: 2h":                     "eject-time: 2h: use 1s to 1h",
+		"create-timeout: 100ms":              "create-timeout: 100ms: use 1s to 24h",
+	} {
+		if err := check(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for _, text := range []string{"max-creations: 3", "min-creations: 5000", "min-creations: 20\nmax-creations: 20",
+		"max-creation-rate: 50/s"} {
+		if err := check(text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }

@@ -228,13 +228,13 @@ func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 		w.condition(c, s, conditionItemNotFound, x.Legacy)
 		return
 	}
-	verdict, style := w.verdict(n), w.styles.of(w.head.Origin, x.Content)
+	verdict := w.verdict(n)
 	switch {
-	case w.mayWait(s, n, verdict) && w.wait(c, s, n, body, x.Bytes, style):
+	case w.mayWait(s, n, verdict) && w.wait(c, s, n, body, x.Bytes, x.Content):
 	case verdict != nodeReady:
 		w.unavailable(c, s, verdict, x.Legacy)
 	default:
-		w.park(c, s, n, body, x.Bytes, style, 0)
+		w.park(c, s, n, body, x.Bytes, x.Content, 0)
 	}
 }
 

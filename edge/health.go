@@ -26,8 +26,8 @@ const (
 //
 // A creation has failed if the origin answered it with a status of 500 or more, or ended the session in the first reply
 // for a reason that is the server's own (serversFault), or has not answered in create-timeout. A failure counts only if
-// a session to the same domain was created at some origin lately: clients that ask for a domain that nobody serves do
-// not make an origin look ill, although ejabberd answers them with internal-server-error.
+// a session to the same domain was created at some origin lately: clients that ask for a domain that no origin serves
+// do not make one look ill, although ejabberd answers them with internal-server-error.
 type health struct {
 	throttle
 	row            atomic.Uint32 // failures since the last success
@@ -59,6 +59,8 @@ const (
 func (h *health) linkUp(now uint64) {
 	if h.links.Add(1) == 1 && now > edgeStart {
 		h.upAt.Store(now)
+		h.until.Store(now) // if it is ejected, a trial will tell
+		h.restart()
 	}
 }
 
@@ -157,7 +159,7 @@ func (h *health) untried() {
 }
 
 // served remembers the domains to which sessions were created lately, by their hashes. Where two meet, one is forgotten
-// sooner. The seed is secret, so that nobody can choose domains that meet.
+// sooner. The seed is secret, so clients cannot choose domains that meet.
 type served struct {
 	seed  maphash.Seed
 	words [servedWords]atomic.Uint64 // hash, less its lowest bits, which are the time in seconds

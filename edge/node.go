@@ -49,19 +49,18 @@ type node struct {
 	share      int    // of those that wait, how many go on in a tick
 	returned   int    // clients that were answered in this tick because it was lost
 	queue      waitQueue
-	max        int    // the largest contents it takes
-	takesQuery bool   // in requests
-	lostAt     uint32 // tick since which it is not up
-	heardAt    uint32 // tick of the last bytes from it
-	pinged     bool   // since then
-	inquired   bool   // its silence before hello is being looked into
-	asked      bool   // a ping is on its way of which the pong is to be measured
-	pongs      int    // bytes of pongs since the link is above the high-water mark
-	pingedAt   uint32 // tick of the last ping
-	pingSent   uint32 // the same in Reactor.Micros; of use while asked
-	nonce      [16]byte
-	theirs     [16]byte
-	secret     []byte // that this handshake is made with
+	max        int        // the largest contents it takes
+	takesQuery bool       // in requests
+	lostAt     uint32     // tick since which it is not up
+	heardAt    uint32     // tick of the last bytes from it
+	pinged     bool       // since then
+	inquired   bool       // its silence before hello is being looked into
+	asked      bool       // a ping is on its way of which the pong is to be measured
+	pongs      int        // bytes of pongs since the link is above the high-water mark
+	pingedAt   uint32     // tick of the last ping
+	pingSent   uint32     // the same in Reactor.Micros; of use while asked
+	secret     []byte     // that this handshake is made with
+	handshake  *handshake // with a secret, while stageProving
 
 	health   *health // shared by the reactors
 	trialLog loop.Interval
@@ -147,7 +146,7 @@ func (w *worker) pick(nodes uint64) (*node, verdict) {
 	}
 	room, weights := w.healthy[:0], uint32(0)
 	for _, n := range w.healthy {
-		if n.health.room(now, b) {
+		if n.creating < w.fair(n) && n.health.room(now, b) {
 			n.weight = uint32(n.cfg.Weight) * n.health.share(now, b)
 			weights += n.weight
 			room = append(room, n)

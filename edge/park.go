@@ -68,8 +68,9 @@ func (w *worker) connFlags() uint8 {
 }
 
 // park holds the request whose head and body tag have just been parsed, and puts its frame into the batch of n's link.
-// The last suffixBytes of the sid stay behind. The hold is nil if the request has been refused.
-func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, style uint16, flags uint8) (
+// The last suffixBytes of the sid stay behind. content is the session's content type as in the sid. The hold is nil if
+// the request has been refused.
+func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte, flags uint8) (
 	table.Handle, *table.Hold) {
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	before, after := w.contents(body, suffixBytes)
@@ -80,17 +81,38 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	size := codec.PrefixBytes(w.addr, query) + len(before) + len(after)
 	if size > n.max {
 		w.counters[TooLarge]++
-		w.refuse(c, s, w.styles.at(style).head(413), nil)
+		w.refuse(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(413), nil)
 		return 0, nil
 	}
-	h, hold, ok := w.hold(c, s, uint8(n.link.Index), style, flags)
-	if !ok {
+	h, hold := w.hold(c, s, uint8(n.link.Index), content, flags)
+	if hold == nil {
 		return 0, nil
 	}
 	w.handOver(h, hold, n, size, w.addr, query, before, after)
 	if s.Held == 1 {
 		w.arm(c, s)
 	}
+	return h, hold
+}
+
+// hold takes a hold for the request whose head has just been parsed. If none is free, it refuses the request.
+func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags uint8) (table.Handle, *table.Hold) {
+	style, unlearnt := w.styles.of(w.head.Origin, content)
+	h, hold, ok := w.holds.Park(s, c, w.r.Now())
+	if !ok {
+		w.counters[TableFull]++
+		w.refuse(c, s, w.styles.at(style).head(503), nil, w.retryAfter())
+		return 0, nil
+	}
+	hold.Link, hold.Style, hold.Flags = link, style, flags|w.connFlags()
+	w.styles.use(style, w.r.Now())
+	if unlearnt != "" {
+		if w.unlearnt == nil {
+			w.unlearnt = make(map[table.Handle]string)
+		}
+		w.unlearnt[h] = unlearnt
+	}
+	w.keepNote(h, hold)
 	return h, hold
 }
 
@@ -118,20 +140,6 @@ func (w *worker) contents(body []byte, suffixBytes int) (before, after []byte) {
 	return body[b.Start : cut-suffixBytes], body[cut:]
 }
 
-// hold takes a hold for the request whose head has just been parsed. If none is free, it refuses the request.
-func (w *worker) hold(c uint32, s *table.Conn, link uint8, style uint16, flags uint8) (table.Handle, *table.Hold,
-	bool) {
-	h, hold, ok := w.holds.Park(s, c, w.r.Now())
-	if !ok {
-		w.counters[TableFull]++
-		w.refuse(c, s, w.styles.at(style).head(503), nil, w.retryAfter())
-		return 0, nil, false
-	}
-	hold.Link, hold.Style, hold.Flags = link, style, flags|w.connFlags()
-	w.keepNote(h, hold)
-	return h, hold, true
-}
-
 // unpark frees the connection's first hold.
 func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 	if away(hold.Flags) {
@@ -143,6 +151,11 @@ func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 		h, _ := w.holds.First(s)
 		w.dropNote(h, hold)
 	}
+	if len(w.unlearnt) > 0 {
+		h, _ := w.holds.First(s)
+		delete(w.unlearnt, h)
+	}
+	w.styles.drop(hold.Style)
 	w.holds.Pop(s)
 }
 
@@ -154,7 +167,7 @@ func (w *worker) orphan(hold *table.Hold) {
 	hold.Flags = hold.Flags&^holdReleased | holdOrphan
 	w.byLink[hold.Link].held--
 	if w.opening(hold) != nil {
-		w.endCreation(hold.Reply, hold)
+		w.endCreation(hold.Reply, hold, false)
 	}
 }
 
@@ -202,14 +215,18 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 	c := hold.Conn
 	s := w.r.Conn(c)
 	w.takeLeave(h, hold, s)
+	style := w.styles.at(hold.Style)
+	if len(w.unlearnt) > 0 {
+		style = w.unlearntStyle(h, hold, status, body)
+	}
 	switch {
 	case status == 204 || status == 304:
 		body = nil // RFC 9110 section 6.4.1: no content; what followed would be taken for the next response
 	case status == 200 && hold.Flags&holdCreation != 0:
-		body = w.creationReply(hold, body)
+		body = w.creationReply(h, hold, body)
 	}
 	size := len(body)
-	head := w.styles.at(hold.Style).head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date,
+	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date,
 		w.retryLine(status))
 	w.scratch = head
 	if hold.Flags&holdSampled != 0 {
@@ -271,12 +288,12 @@ func (w *worker) hangUp(c uint32, s *table.Conn) {
 // creationReply returns the reply to a session creation as its client gets it: with a suffix behind its sid, and
 // without the encodings that its server takes (XEP-0124 section 7), because the edge takes none. It borrows body, and
 // its result is valid until the next call.
-func (w *worker) creationReply(hold *table.Hold, body []byte) []byte {
+func (w *worker) creationReply(h table.Handle, hold *table.Hold, body []byte) []byte {
 	b := &w.body
 	if err := codec.ParseReplyBody(b, body); err != nil || b.SID == nil {
 		return body
 	}
-	tag := w.sidSuffix(hold)
+	tag := w.sidSuffix(h, hold)
 	p := w.creation[:0]
 	if b.AcceptStart < b.SIDEnd {
 		p = append(append(p, body[:b.AcceptStart]...), body[b.AcceptEnd:b.SIDEnd]...)
@@ -290,12 +307,12 @@ func (w *worker) creationReply(hold *table.Hold, body []byte) []byte {
 }
 
 // sidSuffix returns what the edge appends to the sid in w.body, the reply to a session creation.
-func (w *worker) sidSuffix(hold *table.Hold) []byte {
+func (w *worker) sidSuffix(h table.Handle, hold *table.Hold) []byte {
 	var of []byte
 	if w.tags {
 		of = w.byLink[hold.Link].tag[:]
 	}
-	w.addr = codec.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.styles.contentOf(hold.Style))
+	w.addr = codec.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.contentOf(h, hold))
 	if _, ok := codec.ParseSuffix(w.body.SID, w.tags); ok && len(w.addr) == 0 {
 		w.addr = append(w.addr, '.') // an empty suffix keeps what looks like one from being taken off
 	}

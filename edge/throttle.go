@@ -24,6 +24,7 @@ type throttle struct {
 	rated    atomic.Uint64 // see limit.Rate
 	progress atomic.Uint64 // microseconds: when a creation was last answered, or the first one began
 	refused  atomic.Bool   // a creation found it full since the last adapt
+	fresh    atomic.Bool   // what was measured is of before a restart
 
 	replies, slow atomic.Uint32 // what was answered since the last adapt, and what of it took long
 	sum           atomic.Uint64 // microseconds of the replies
@@ -41,7 +42,7 @@ type throttle struct {
 const (
 	firstCreations = 8    // under way at an origin of which nothing is known
 	fewReplies     = 8    // less say nothing
-	slackMicros    = 50e3 // what a busy machine adds, and nobody notices
+	slackMicros    = 50e3 // what a busy machine adds, and users do not notice
 	floorSpan      = 30e6 // microseconds; a floor is forgotten after one to two of them
 	maxQuiet       = 5e6  // microseconds
 	loginMicros    = 1e6  // microseconds that a log-in takes behind its creation, more or less
@@ -132,6 +133,13 @@ func (t *throttle) stalled(now uint64) bool {
 	return t.underWay.Load() > 0 && now > at && now-at > stallMicros
 }
 
+// restart forgets what the origin could do: it was started anew, and its caches are cold.
+func (t *throttle) restart() {
+	t.most.Store(0)
+	t.long.Store(0)
+	t.fresh.Store(true)
+}
+
 // adapt changes the bound by what was answered since the last time, if that is enough to tell.
 func (t *throttle) adapt(now uint64, b *creationBounds) {
 	if most := t.most.Load(); most > firstCreations && now-t.usedAt.Load() > floorSpan {
@@ -143,6 +151,9 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 	defer t.adapting.Unlock()
 	n, slow := uint64(t.replies.Swap(0)), uint64(t.slow.Swap(0))
 	mean := max(t.sum.Swap(0)/max(n, 1), 1)
+	if t.fresh.Swap(false) {
+		t.steady, t.cut, t.floors = false, 0, [2]uint64{}
+	}
 	floor := t.floor(mean, now)
 	t.usedAt.Store(now)
 	most, quiet, cut := t.bound(b), 2*mean, t.cut

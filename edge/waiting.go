@@ -125,7 +125,7 @@ func (w *worker) mayWait(s *table.Conn, n *node, v verdict) bool {
 
 // wait puts the request whose head and body tag have just been parsed into the queue of n, which is away. It is false
 // if there is no room for it.
-func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, style uint16) bool {
+func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte) bool {
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	before, after := w.contents(body, suffixBytes)
 	// Whether the origin takes the query is not known before it is back.
@@ -135,8 +135,8 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	if size > maxWaitingBytes || grows > 0 && w.waits.bytes+grows > w.cfg.MaxBufferedBytes {
 		return false
 	}
-	h, hold, ok := w.hold(c, s, uint8(n.link.Index), style, holdAway|holdQueued)
-	if !ok {
+	h, hold := w.hold(c, s, uint8(n.link.Index), content, holdAway|holdQueued)
+	if hold == nil {
 		return true // it has been answered
 	}
 	longest := min(w.times.grace, maxWaitTicks)
