@@ -20,8 +20,8 @@ type fixed struct {
 	hostMeta *hostMeta // nil: not configured
 	notFound, method, readOnly, encoding,
 	lengthRequired, late document
-	errors  map[*codec.Error]*document
-	refusal []byte // the whole response to a client that is one too many
+	errors   map[*codec.Error]*document
+	refusals [][]byte // whole responses to a client that is one too many, which differ in Retry-After
 }
 
 func plain(status int, text string, headers ...string) document {
@@ -42,7 +42,7 @@ func newFixed(cfg *Config) *fixed {
 		encoding:       plain(415, "Send the body without a Content-Encoding.", "Accept-Encoding: identity"),
 		lengthRequired: plain(411, "A POST needs a Content-Length or chunked coding."),
 		// Not 408: the rest may have been a session's request, which its client sends again after 503, and only then.
-		late:   plain(503, "The request did not come in time.", retryAfter),
+		late:   plain(503, "The request did not come in time."),
 		errors: map[*codec.Error]*document{},
 	}
 	for path, p := range cfg.Pages {
@@ -53,8 +53,11 @@ func newFixed(cfg *Config) *fixed {
 		d := plain(e.Status, e.Reason)
 		f.errors[e] = &d
 	}
-	d := plain(503, "Too many connections; try again later.", retryAfter)
-	f.refusal = append(d.head.Append(nil, len(d.body), codec.ConnectionClose, anyOriginLine), d.body...)
+	d := plain(503, "Too many connections; try again later.")
+	for _, line := range retryLines {
+		p := d.head.Append(nil, len(d.body), codec.ConnectionClose, anyOriginLine, line)
+		f.refusals = append(f.refusals, append(p, d.body...))
+	}
 	return f
 }
 
@@ -118,12 +121,12 @@ func (w *worker) refuse(c uint32, s *table.Conn, head *codec.ResponseHead, body 
 
 // refuseOwn is refuse with a document, for a request of which perhaps not even the head has come. Any page may read
 // the answer if the web origin is not known.
-func (w *worker) refuseOwn(c uint32, s *table.Conn, d *document) {
-	lines := anyOriginLine
+func (w *worker) refuseOwn(c uint32, s *table.Conn, d *document, lines ...[]byte) {
+	cors := anyOriginLine
 	if w.head.Origin != nil {
-		lines = w.corsFor(d)
+		cors = w.corsFor(d)
 	}
-	w.refuse(c, s, &d.head, d.body, lines)
+	w.refuse(c, s, &d.head, d.body, append(lines, cors)...)
 }
 
 func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
@@ -134,7 +137,7 @@ func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
 // tooLate answers a request that did not come in time. It reads again what has come of it.
 func (w *worker) tooLate(c uint32, s *table.Conn) {
 	_, _ = codec.ParseHead(&w.head, w.r.Kept(c), 0, &w.limits)
-	w.refuseOwn(c, s, &w.fixed.late)
+	w.refuseOwn(c, s, &w.fixed.late, w.retryAfter())
 }
 
 // condition names what a terminal binding condition says (XEP-0124 section 17.2), with the status that clients without
@@ -178,7 +181,7 @@ func (w *worker) unavailable(c uint32, s *table.Conn, v verdict, legacy bool) {
 	default:
 		w.counters[Retries]++
 	}
-	w.answer(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(503), nil)
+	w.answer(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(503), nil, w.retryAfter())
 }
 
 var _ loop.Handler = (*worker)(nil)

@@ -96,6 +96,7 @@ type Config struct {
 	HoldTimeout     time.Duration // a held request; must exceed every session's wait
 	WriteTimeout    time.Duration // a reply of which no byte leaves
 	Grace           time.Duration // a lost node is expected back for this long
+	LostJitter      time.Duration // over this time the holds of a lost link get their 503
 	ResolveInterval time.Duration // between two look-ups of origins by name
 	PingTimeout     time.Duration // a link without a byte is dead after this long
 	KeepAlive       time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
@@ -133,6 +134,7 @@ const (
 	DefaultHoldTimeout  = 330 * time.Second // ejabberd holds for at most 300 s
 	DefaultWriteTimeout = 30 * time.Second
 	DefaultGrace        = 30 * time.Second
+	DefaultLostJitter   = 5 * time.Second // a fiftieth of the clients in a tenth of a second
 	DefaultPingTimeout  = 15 * time.Second
 	DefaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
 	DefaultDrainJitter  = 10 * time.Second // a million clients that come back at once are a storm for the next edge
@@ -190,6 +192,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.HoldTimeout, DefaultHoldTimeout)
 	set(&c.WriteTimeout, DefaultWriteTimeout)
 	set(&c.Grace, DefaultGrace)
+	set(&c.LostJitter, DefaultLostJitter)
 	set(&c.PingTimeout, DefaultPingTimeout)
 	set(&c.KeepAlive, loop.DefaultKeepAlive)
 	set(&c.DrainTimeout, DefaultDrainTimeout)

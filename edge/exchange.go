@@ -228,11 +228,14 @@ func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 		w.condition(c, s, conditionItemNotFound, x.Legacy)
 		return
 	}
-	if verdict := w.verdict(n); verdict != nodeReady {
+	verdict := w.verdict(n)
+	switch {
+	case w.mayWait(s, n, verdict) && w.wait(c, s, n, body, x.Bytes, x.Content):
+	case verdict != nodeReady:
 		w.unavailable(c, s, verdict, x.Legacy)
-		return
+	default:
+		w.park(c, s, n, body, x.Bytes, x.Content, 0)
 	}
-	w.park(c, s, n, body, x.Bytes, x.Content, 0)
 }
 
 // untagged is the node of the sessions that are older than tags, and the suffix that an ID of theirs ends with.

@@ -37,17 +37,23 @@ func TestFailureLinkLostWithinTheGrace(t *testing.T) {
 	held := connect(t, e)
 	held.post(empty("s1", 1))
 	l.next()
+	o.l.Close()
 	l.Close()
+	awaiting(t, e, 1)
+	e.Advance(1)
 	r := held.get().want(t, 503, "")
 	if r.Header.Get("Retry-After") == "" {
 		t.Fatal("no Retry-After")
 	}
 	fresh := connect(t, e)
-	fresh.post(empty("s1", 2))
-	fresh.get().want(t, 503, "")
 	fresh.post(creation("ver='1.6'"))
 	fresh.get().want(t, 503, "")
-	e.Advance(10) // the link is dialled again; the same connections go on
+	fresh.post(empty("s1", 2))
+	awaiting(t, e, 1)
+	e.Advance(100) // it has waited for a link in vain
+	fresh.get().want(t, 503, "")
+	o = listenFake(t, "a", o.addr())
+	e.Advance(60) // the link is dialled again; the same connections go on
 	l = o.link()
 	until(t, e, LinksUp, 2)
 	held.post(empty("s1", 1))
@@ -289,6 +295,8 @@ func TestFailureBadFrameFromTheOrigin(t *testing.T) {
 			l.next()
 			l.send([]byte(c.bytes))
 			l.hears(c.why)
+			awaiting(t, e, 1)
+			e.Advance(1)
 			held.get().want(t, 503, "")
 			until(t, e, LinkErrors, 1)
 			e.Advance(60) // it comes back by itself

@@ -38,13 +38,17 @@ type node struct {
 	tag        [codec.TagBytes]byte
 	link       *loop.Link
 	stage      stage
-	draining   bool       // the origin wants no new sessions
-	leaving    bool       // the settings have no place for it
-	aside      bool       // Edge.SetDraining says that it gets none
-	held       int        // requests it has and has not answered
-	creating   int        // session creations among them
-	bit        uint64     // of its place, in sets of nodes
-	weight     uint32     // of use while pick draws
+	draining   bool   // the origin wants no new sessions
+	leaving    bool   // the settings have no place for it
+	aside      bool   // Edge.SetDraining says that it gets none
+	held       int    // requests it has and has not answered
+	creating   int    // session creations among them
+	bit        uint64 // of its place, in sets of nodes
+	weight     uint32 // of use while pick draws
+	away       int    // requests that wait for it, or for their 503 because it was lost
+	share      int    // of those that wait, how many go on in a tick
+	returned   int    // clients that were answered in this tick because it was lost
+	queue      waitQueue
 	max        int        // the largest contents it takes
 	takesQuery bool       // in requests
 	lostAt     uint32     // tick since which it is not up

@@ -18,6 +18,12 @@ const (
 	holdOrphan                     // no origin has it, or none has it any more
 	holdReleased                   // the origin has been asked to release it
 	holdSampled                    // its answer goes to the access log
+
+	// holdAway: no origin has it, and it is answered at tick Reply unless its node is back before. Nothing is released
+	// that no origin has, so the bit is free.
+	holdAway = holdOrphan | holdReleased
+	// holdQueued: of one that is away, its bytes are in its node's queue. Creations are in none.
+	holdQueued = holdLegacy
 )
 
 // early keeps responses that are ready before those of earlier requests on the same connection.
@@ -67,13 +73,7 @@ func (w *worker) connFlags() uint8 {
 func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte, flags uint8) (
 	table.Handle, *table.Hold) {
 	w.addr = w.client(c).AppendTo(w.addr[:0])
-	b := &w.body
-	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
-	cut := b.Start
-	if suffixBytes > 0 {
-		cut = b.SIDEnd
-	}
-	before, after := body[b.Start:cut-suffixBytes], body[cut:]
+	before, after := w.contents(body, suffixBytes)
 	var query []byte
 	if n.takesQuery {
 		query = w.head.Query
@@ -95,13 +95,37 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	return h, hold
 }
 
+// handOver puts the frame of a held request into the batch of n's link; its contents are of the given size. It borrows
+// the rest.
+func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, addr, query, before, after []byte) {
+	hold.Link = uint8(n.link.Index)
+	n.held++
+	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), addr, query)
+	n.link.Batch = append(append(q, before...), after...)
+	n.link.Dirty()
+	hold.Reply = w.r.Micros()
+	w.counters[FramesOut]++
+	w.counters[Parked]++
+}
+
+// contents is what goes to the origin of the body whose tag has just been parsed, in two pieces.
+func (w *worker) contents(body []byte, suffixBytes int) (before, after []byte) {
+	b := &w.body
+	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
+	cut := b.Start
+	if suffixBytes > 0 {
+		cut = b.SIDEnd
+	}
+	return body[b.Start : cut-suffixBytes], body[cut:]
+}
+
 // hold takes a hold for the request whose head has just been parsed. If none is free, it refuses the request.
 func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags uint8) (table.Handle, *table.Hold) {
 	style, unlearnt := w.styles.of(w.head.Origin, content)
 	h, hold, ok := w.holds.Park(s, c, w.r.Now())
 	if !ok {
 		w.counters[TableFull]++
-		w.refuse(c, s, w.styles.at(style).head(503), nil)
+		w.refuse(c, s, w.styles.at(style).head(503), nil, w.retryAfter())
 		return 0, nil
 	}
 	hold.Link, hold.Style, hold.Flags = link, style, flags|w.connFlags()
@@ -116,22 +140,13 @@ func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags
 	return h, hold
 }
 
-// handOver puts the frame of a held request into the batch of n's link; its contents are of the given size. It borrows
-// the rest.
-func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, addr, query, before, after []byte) {
-	hold.Link = uint8(n.link.Index)
-	n.held++
-	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), addr, query)
-	n.link.Batch = append(append(q, before...), after...)
-	n.link.Dirty()
-	hold.Reply = w.r.Micros()
-	w.counters[FramesOut]++
-	w.counters[Parked]++
-}
-
 // unpark frees the connection's first hold.
 func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
-	w.orphan(hold)
+	if away(hold.Flags) {
+		w.awaited(hold)
+	} else {
+		w.orphan(hold)
+	}
 	if hold.Flags&holdSampled != 0 {
 		h, _ := w.holds.First(s)
 		w.dropNote(h, hold)
@@ -149,7 +164,7 @@ func (w *worker) orphan(hold *table.Hold) {
 	if hold.Flags&holdOrphan != 0 {
 		return
 	}
-	hold.Flags |= holdOrphan
+	hold.Flags = hold.Flags&^holdReleased | holdOrphan
 	w.byLink[hold.Link].held--
 	if w.opening(hold) != nil {
 		w.endCreation(hold.Reply, hold, false)
@@ -211,7 +226,7 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 		body = w.creationReply(h, hold, body)
 	}
 	size := len(body)
-	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date)
+	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date, w.retryLine(status))
 	w.scratch = head
 	if hold.Flags&holdSampled != 0 {
 		w.logHeld(h, hold, status, size)

@@ -29,7 +29,7 @@ type settings struct {
 }
 
 // times is the configured durations in ticks.
-type times struct{ head, body, idle, hold, write, grace, ping, create, createWait uint32 }
+type times struct{ head, body, idle, hold, write, grace, ping, lostJitter, create, createWait uint32 }
 
 // place is where a node is, and what the configuration says of it.
 type place struct {
@@ -54,7 +54,8 @@ func newSettings(cfg Config, places []place, waiting bool) *settings {
 			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
 		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
 			loop.Ticks(cfg.HoldTimeout), loop.Ticks(cfg.WriteTimeout), loop.Ticks(cfg.Grace),
-			loop.Ticks(cfg.PingTimeout), loop.Ticks(cfg.CreateTimeout), loop.Ticks(cfg.CreateWait)},
+			loop.Ticks(cfg.PingTimeout), loop.Ticks(cfg.LostJitter), loop.Ticks(cfg.CreateTimeout),
+			loop.Ticks(cfg.CreateWait)},
 	}
 }
 

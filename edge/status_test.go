@@ -227,13 +227,21 @@ var statusTests = map[string]func(t *testing.T) []string{
 		return []string{atOnce}
 	},
 	"origin-away": func(t *testing.T) []string {
-		e, l := one(t, nil)
+		o := newFakeOrigin(t, "a")
+		e := startEdge(t, nil, o)
+		l := o.link()
+		until(t, e, LinksUp, 1)
 		c := connect(t, e)
 		c.post(empty("s1", 1))
 		l.next()
+		o.l.Close()
 		l.Close()
+		awaiting(t, e, 1)
+		e.Advance(1)
 		held := c.outcome()
 		c.post(empty("s1", 2))
+		awaiting(t, e, 1)
+		e.Advance(100)
 		if again := c.outcome(); again != held {
 			return []string{held, again}
 		}

@@ -50,6 +50,7 @@ type worker struct {
 	unlearnt  map[table.Handle]string // content types of holds, as in their sids, that have not been learnt
 	creations creations
 	leaving   leaving
+	waits     struct{ holds, bytes int } // for nodes that are away; see waitQueue
 	counters  [numCounters]uint64
 	board     *loop.Board
 
@@ -172,7 +173,7 @@ func (w *worker) arm(c uint32, s *table.Conn) {
 		w.r.Arm(c, w.times.write)
 	case s.Held > 0:
 		_, h := w.holds.First(s)
-		w.r.Arm(c, remaining(h.Since+w.times.hold, w.r.Now()))
+		w.r.Arm(c, remaining(w.deadline(h), w.r.Now()))
 	case phase(s.Phase) == phaseHead || phase(s.Phase) == phaseProxy:
 		w.r.Arm(c, w.times.head)
 	case phase(s.Phase) == phaseBody:
@@ -180,6 +181,14 @@ func (w *worker) arm(c uint32, s *table.Conn) {
 	default:
 		w.r.Arm(c, w.times.idle)
 	}
+}
+
+// deadline is the tick at which a hold is answered by the edge.
+func (w *worker) deadline(h *table.Hold) uint32 {
+	if away(h.Flags) {
+		return h.Reply
+	}
+	return h.Since + w.times.hold
 }
 
 func remaining(deadline, now uint32) uint32 {
@@ -223,8 +232,12 @@ func (w *worker) Expired(c uint32) {
 // gone, so it will not take what it had to say for delivered.
 func (w *worker) expireHold(c uint32, s *table.Conn) {
 	h, hold := w.holds.First(s)
-	if w.r.Now() < hold.Since+w.times.hold {
+	switch {
+	case w.r.Now() < w.deadline(hold):
 		w.arm(c, s)
+		return
+	case away(hold.Flags):
+		w.giveUp(h, hold)
 		return
 	}
 	w.counters[Expired]++
@@ -263,6 +276,7 @@ func (w *worker) Tick() {
 	w.creationTick()
 	for _, n := range w.nodes {
 		w.keepAlive(n)
+		w.goOn(n)
 		n.post(w)
 	}
 	w.holdTimes.post()
@@ -272,6 +286,7 @@ func (w *worker) Tick() {
 	}
 	w.show()
 	w.counters[HeldNow] = uint64(w.holds.Len())
+	w.counters[WaitingNow] = uint64(w.waits.holds)
 	w.board.Post(w.counters[:])
 }
 
