@@ -65,6 +65,8 @@ type common struct {
 
 const (
 	maxKeptCreation = 4 << 10 // bytes of a creation that may wait; those of known clients have less than 500
+	fewExpired      = 16      // creations may be refused in a tick,
+	expiredPart     = 32      // and this part of those that wait
 	linkNone        = 255     // hold.Link of a creation that no origin got
 	linkQueue       = 254     // and of one that waits
 )
@@ -344,12 +346,7 @@ func (w *worker) creationTick() {
 		w.sendGone(h, hold)
 		w.answerHold(h, hold, 503, nil)
 	}
-	for _, l := range q.lanes {
-		for i := q.all[l.head].next; i != l.head && now-q.all[i].since >= w.times.createWait; i = q.all[l.head].next {
-			w.counters[CreateWaits]++
-			w.turnAway(i, 503)
-		}
-	}
+	w.expireWaiting()
 	for _, n := range w.nodes {
 		n.health.adapt(w.micros(), &w.creationBounds)
 	}
@@ -357,6 +354,21 @@ func (w *worker) creationTick() {
 	w.countActive()
 	w.admitWaiting()
 	w.counters[CreationsWaiting] = uint64(q.waiting)
+}
+
+// expireWaiting refuses those that have waited too long. Those that came in one tick are not all refused in one: they
+// would come back in one.
+func (w *worker) expireWaiting() {
+	now, q := w.r.Now(), &w.creations
+	most := fewExpired + q.waiting/expiredPart
+	for _, l := range q.lanes {
+		i := q.all[l.head].next
+		for ; i != l.head && most > 0 && now-q.all[i].since >= w.times.createWait; i = q.all[l.head].next {
+			w.counters[CreateWaits]++
+			w.turnAway(i, 503)
+			most--
+		}
+	}
 }
 
 // countActive finds out among how many reactors the bounds are to be divided.

@@ -492,6 +492,33 @@ func TestCreationsDoNotWaitForEver(t *testing.T) {
 	idle(t, e)
 }
 
+// Creations that came together, and wait in vain, are not refused together.
+func TestCreationsAreNotRefusedTogether(t *testing.T) {
+	const many = 300
+	e, l := few(t, func(c *Config) { c.CreateWait, c.CreateTimeout = time.Second, time.Hour })
+	for range 2 {
+		connect(t, e).post(creation("ver='1.6'"))
+		l.next()
+	}
+	for range many {
+		connect(t, e).post(creation("ver='1.6'"))
+	}
+	waitingNow(t, e, many)
+	e.Advance(9)
+	ticks := 0
+	for left := many; left > 0; ticks++ {
+		e.Advance(1)
+		before := left
+		e.worker0(func(w *worker) { left = w.creations.waiting })
+		if refused := before - left; refused == 0 || refused > fewExpired+many/expiredPart {
+			t.Fatalf("%d of %d refused in a tick", refused, before)
+		}
+	}
+	if ticks < 10 || ticks > 20 {
+		t.Errorf("it took %d ticks", ticks)
+	}
+}
+
 // Clients that leave do not make room at once: the origin works on what they asked for, although nobody waits for it.
 func TestClientsThatLeaveMakeNoRoom(t *testing.T) {
 	e, l := few(t, nil)

@@ -95,27 +95,6 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	return h, hold
 }
 
-// hold takes a hold for the request whose head has just been parsed. If none is free, it refuses the request.
-func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags uint8) (table.Handle, *table.Hold) {
-	style, unlearnt := w.styles.of(w.head.Origin, content)
-	h, hold, ok := w.holds.Park(s, c, w.r.Now())
-	if !ok {
-		w.counters[TableFull]++
-		w.refuse(c, s, w.styles.at(style).head(503), nil, w.retryAfter())
-		return 0, nil
-	}
-	hold.Link, hold.Style, hold.Flags = link, style, flags|w.connFlags()
-	w.styles.use(style, w.r.Now())
-	if unlearnt != "" {
-		if w.unlearnt == nil {
-			w.unlearnt = make(map[table.Handle]string)
-		}
-		w.unlearnt[h] = unlearnt
-	}
-	w.keepNote(h, hold)
-	return h, hold
-}
-
 // handOver puts the frame of a held request into the batch of n's link; its contents are of the given size. It borrows
 // the rest.
 func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, addr, query, before, after []byte) {
@@ -138,6 +117,27 @@ func (w *worker) contents(body []byte, suffixBytes int) (before, after []byte) {
 		cut = b.SIDEnd
 	}
 	return body[b.Start : cut-suffixBytes], body[cut:]
+}
+
+// hold takes a hold for the request whose head has just been parsed. If none is free, it refuses the request.
+func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags uint8) (table.Handle, *table.Hold) {
+	style, unlearnt := w.styles.of(w.head.Origin, content)
+	h, hold, ok := w.holds.Park(s, c, w.r.Now())
+	if !ok {
+		w.counters[TableFull]++
+		w.refuse(c, s, w.styles.at(style).head(503), nil, w.retryAfter())
+		return 0, nil
+	}
+	hold.Link, hold.Style, hold.Flags = link, style, flags|w.connFlags()
+	w.styles.use(style, w.r.Now())
+	if unlearnt != "" {
+		if w.unlearnt == nil {
+			w.unlearnt = make(map[table.Handle]string)
+		}
+		w.unlearnt[h] = unlearnt
+	}
+	w.keepNote(h, hold)
+	return h, hold
 }
 
 // unpark frees the connection's first hold.
@@ -226,8 +226,7 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 		body = w.creationReply(h, hold, body)
 	}
 	size := len(body)
-	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date,
-		w.retryLine(status))
+	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date, w.retryLine(status))
 	w.scratch = head
 	if hold.Flags&holdSampled != 0 {
 		w.logHeld(h, hold, status, size)

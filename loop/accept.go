@@ -110,15 +110,6 @@ func (a *acceptor) peer() (ip [16]byte) {
 	return ip
 }
 
-// refusal picks one of the responses to a client that is one too many.
-func (r *Reactor) refusal() []byte {
-	all := r.plan.Refusals
-	if len(all) == 0 {
-		return nil
-	}
-	return all[r.rand.IntN(len(all))]
-}
-
 // admit gives an accepted descriptor a slot. One client too many gets the refusal in one of a few spare slots; when
 // those are taken too, accepting waits until something is free.
 func (r *Reactor) admit(fd int, listener uint8) bool {
@@ -157,6 +148,15 @@ func (r *Reactor) admit(fd int, listener uint8) bool {
 	r.handler.Open(c)
 	r.settle(c)
 	return true
+}
+
+// refusal returns one of the refusals, by chance; nil if there are none.
+func (r *Reactor) refusal() []byte {
+	all := r.plan.Refusals
+	if len(all) == 0 {
+		return nil
+	}
+	return all[r.rand.IntN(len(all))]
 }
 
 func (r *Reactor) pauseAccept(why unix.Errno) {
