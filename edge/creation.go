@@ -21,7 +21,7 @@ type opening struct {
 	next, prev     uint32
 	since          uint32 // tick at which it was handed over; if it waits: at which it came
 	micros         uint32 // the same in loop.Reactor.Micros
-	kept           uint32 // if it waits: where in early its address, query and body are
+	kept           uint32 // if it waits: where its address, query and body are stowed
 	address, query uint16 // lengths of these
 	trial          bool
 	settled        bool // its outcome has been counted
@@ -233,7 +233,7 @@ func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr op
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	query, body := w.head.Query, body[w.body.Start:]
 	size := len(w.addr) + len(query) + len(body)
-	if q.waiting >= w.maxWaiting() || size > maxKeptCreation || w.early.bytes+size > w.cfg.MaxBufferedBytes {
+	if q.waiting >= w.maxWaiting() || size > maxKeptCreation {
 		w.unavailable(c, s, nodeBusy, flags&holdLegacy != 0)
 		return
 	}
@@ -242,7 +242,7 @@ func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr op
 		return
 	}
 	w.scratch = append(append(append(w.scratch[:0], w.addr...), query...), body...)
-	cr.hold, cr.since, cr.micros, cr.kept = h, w.r.Now(), w.r.Micros(), w.early.keep(w.scratch)
+	cr.hold, cr.since, cr.micros, cr.kept = h, w.r.Now(), w.r.Micros(), w.r.Stow(c, w.scratch)
 	cr.address, cr.query = uint16(len(w.addr)), uint16(len(query))
 	hold.Reply = q.add(cr, q.queue(nodes))
 	q.waiting++
@@ -286,7 +286,7 @@ func (w *worker) begin(i uint32, n *node, trial bool) {
 	c := &w.creations.all[i]
 	h := c.hold
 	hold := w.holds.Resolve(h)
-	kept := w.early.at(c.kept)
+	kept := w.r.Stowed(c.kept)
 	address, query, body := kept[:c.address], kept[c.address:c.address+c.query], kept[c.address+c.query:]
 	if !n.takesQuery {
 		query = nil
@@ -311,7 +311,7 @@ func (w *worker) begin(i uint32, n *node, trial bool) {
 func (w *worker) stopWaiting(i uint32) {
 	w.creations.unlink(i)
 	w.creations.waiting--
-	w.early.drop(w.creations.all[i].kept)
+	w.r.Unstow(w.creations.all[i].kept)
 }
 
 // forget ends a creation that waits, and leaves its hold as that of a request that no origin got.
@@ -399,7 +399,7 @@ func (w *worker) relane() {
 		for i := q.all[l.head].next; i != l.head; i = q.all[l.head].next {
 			c := &q.all[i]
 			q.unlink(i)
-			_ = codec.ParseBody(&w.body, w.early.at(c.kept)[c.address+c.query:]) // create has seen it
+			_ = codec.ParseBody(&w.body, w.r.Stowed(c.kept)[c.address+c.query:]) // create has seen it
 			head := q.queue(w.serving(w.body.To))
 			q.link(i, head)
 		}

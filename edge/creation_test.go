@@ -544,7 +544,7 @@ func TestClientsThatLeaveMakeNoRoom(t *testing.T) {
 // idle checks that nothing is left of creations.
 func idle(t testing.TB, e *Edge) {
 	t.Helper()
-	e.group.Do(func(_ reactor, h handler) {
+	e.group.Do(func(r reactor, h handler) {
 		w := h.(*worker)
 		w.Tick()
 		q := &w.creations
@@ -558,8 +558,8 @@ func idle(t testing.TB, e *Edge) {
 					n.health.underWay.Load(), n.health.is())
 			}
 		}
-		if w.early.bytes != 0 {
-			t.Errorf("%d bytes are kept", w.early.bytes)
+		if n := r.BufferedBytes(); n != 0 {
+			t.Errorf("%d bytes are kept", n)
 		}
 	})
 }
