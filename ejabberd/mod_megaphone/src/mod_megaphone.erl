@@ -8,7 +8,7 @@
 -behaviour(ejabberd_listener).
 
 %% gen_mod
--export([start/2, stop/1, reload/3, depends/2, mod_options/1, mod_doc/0]).
+-export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
 %% ejabberd_listener
 -export([start/3, start_link/3, accept/1, listen_opt_type/1, listen_options/0]).
 %% ejabberd commands and hooks
@@ -17,13 +17,17 @@
 -export([pre_uninstall/0]).
 
 -include("ejabberd_commands.hrl").
+-include("logger.hrl").
 
 -define(MAX_CONTENTS, 16777216).
 -define(MIN_SECRET_BYTES, 16).
+%% Sessions that wait for their turn to wake have it before ejabberd stops.
+-define(STOP_SLEEP_MS, 65000).
 
 %%% gen_mod: the commands are there as soon as one host has the module.
 
-start(Host, _Opts) ->
+start(Host, Opts) ->
+    sleep_with(Host, Opts),
     case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
         true -> ok;                     % ejabberd 25.03 and later complain of a command that is there already
         false ->
@@ -37,34 +41,80 @@ start(Host, _Opts) ->
     end.
 
 stop(Host) ->
+    %% After pre_uninstall the module is not there any more.
+    _ = erlang:module_loaded(mod_megaphone_sleep) andalso mod_megaphone_sleep:stop(Host),
     case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
         true -> ok;
         false ->
             ejabberd_hooks:delete(ejabberd_stopping, ?MODULE, drain, 50),
-            stop_order(),
+            stop_child(mod_megaphone_order),
+            stop_sleep(),
             ejabberd_commands:unregister_commands(commands())
     end.
 
-stop_order() ->
-    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, mod_megaphone_order),
-    supervisor:delete_child(ejabberd_gen_mod_sup, mod_megaphone_order).
+stop_child(Id) ->
+    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, Id),
+    supervisor:delete_child(ejabberd_gen_mod_sup, Id).
 
-reload(_Host, _NewOpts, _OldOpts) ->
+reload(Host, NewOpts, _OldOpts) ->
+    sleep_with(Host, NewOpts).
+
+%%% Sleep: what all hosts share is there as soon as one of them asks for it.
+
+sleep_with(Host, Opts) ->
+    case gen_mod:get_opt(sleep_after, Opts) of
+        infinity -> mod_megaphone_sleep:stop(Host);
+        _ ->
+            start_sleep(gen_mod:get_opt(max_awake, Opts)),
+            mod_megaphone_sleep:start(Host),
+            mod_megaphone_sleep:options_changed()
+    end.
+
+start_sleep(MaxAwake) ->
+    Child = #{id => mod_megaphone_awake, start => {mod_megaphone_awake, start_link, [MaxAwake]},
+              shutdown => ?STOP_SLEEP_MS},
+    case supervisor:start_child(ejabberd_gen_mod_sup, Child) of
+        {ok, _} -> mod_megaphone_sleep:start_node();
+        {error, {already_started, _}} -> mod_megaphone_awake:set_max(MaxAwake)
+    end.
+
+stop_sleep() ->
+    stop_child(mod_megaphone_awake),
+    _ = erlang:module_loaded(mod_megaphone_sleep) andalso mod_megaphone_sleep:stop_node(),
     ok.
 
 %% module_uninstall and module_upgrade unload this module and leave all others: they would go on as they were, and those
 %% of two versions together. The links end with them; edges dial again, and clients send again.
+%% Sessions that are asleep go on sleeping without it.
 pre_uninstall() ->
-    stop_order(),
+    lists:foreach(fun mod_megaphone_sleep:stop/1, ejabberd_option:hosts()),
+    stop_child(mod_megaphone_order),
+    stop_sleep(),
     lists:foreach(fun(Pid) -> supervisor:terminate_child(mod_megaphone_sup, Pid) end, link_pids()),
+    Stay = case mod_megaphone_sleep:leave() of
+               ok -> [];
+               {error, N} ->
+                   ?ERROR_MSG("Megaphone: ~B sessions do not leave the code of their sleep, which stays loaded", [N]),
+                   [mod_megaphone_sleep, mod_megaphone_pack]
+           end,
     lists:foreach(fun(Module) -> code:purge(Module), code:delete(Module) end,
-                  [M || {M, _} <- code:all_loaded(), lists:prefix("mod_megaphone_", atom_to_list(M))]).
+                  [M || {M, _} <- code:all_loaded(), lists:prefix("mod_megaphone_", atom_to_list(M)),
+                        not lists:member(M, Stay)]).
 
 depends(_Host, _Opts) ->
     [{mod_bosh, hard}].
 
+mod_opt_type(sleep_after) ->
+    econf:timeout(second, infinity);
+mod_opt_type(sleep_sessions) ->
+    econf:enum([megaphone, all]);
+mod_opt_type(max_awake) ->
+    econf:pos_int().
+
 mod_options(_Host) ->
-    [].
+    [{sleep_after, infinity},
+     {sleep_sessions, megaphone},
+     {max_awake, 50000}].
 
 %%% ejabberd_listener
 
@@ -158,8 +208,14 @@ links() ->
 
 stats() ->
     Infos = infos(),
+    #{asleep := Asleep, mode := Mode} = mod_megaphone_sleep:figures(),
+    {Awake, Waiting} = mod_megaphone_awake:count(),
     [{"links", length([up || #{stage := up} <- Infos])},
-     {"live", lists:sum([Live || #{live := Live} <- Infos])}
+     {"live", lists:sum([Live || #{live := Live} <- Infos])},
+     {"sleep_works", case Mode of sleep -> 1; _ -> 0 end},
+     {"asleep", Asleep},
+     {"awake", Awake},
+     {"waiting_to_wake", Waiting}
      | [{name_of(Counter), Value} || {Counter, Value} <- mod_megaphone_stats:all()]].
 
 name_of({ended, Fault}) -> "ended_" ++ atom_to_list(Fault);
