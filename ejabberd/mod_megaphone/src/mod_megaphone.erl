@@ -105,7 +105,8 @@ depends(_Host, _Opts) ->
     [{mod_bosh, hard}].
 
 mod_opt_type(sleep_after) ->
-    econf:timeout(second, infinity);
+    %% A bare number is seconds, and what is shorter needs its unit.
+    econf:either(econf:timeout(second, infinity), econf:timeout(millisecond));
 mod_opt_type(sleep_sessions) ->
     econf:enum([megaphone, all]);
 mod_opt_type(max_awake) ->

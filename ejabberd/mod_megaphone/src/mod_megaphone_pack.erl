@@ -25,7 +25,7 @@
 
 %% A template takes some 2 KB, and so does each of its shapes, which has a copy.
 -define(MAX_TEMPLATES, 64).
--define(MAX_SHAPES, 512).
+-define(MAX_SHAPES, 2048).
 -define(MAX_TEMPLATE_VALUE_BYTES, 1024).
 %% Packing a larger state takes longer than the memory is worth.
 -define(MAX_STATE_BYTES, 65536).
