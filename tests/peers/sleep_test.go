@@ -1,0 +1,356 @@
+package peers
+
+import (
+	"bufio"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/tests/rig"
+)
+
+// asleep waits until n sessions are asleep and none is awake.
+func (j *ejabberd) asleep(n int) {
+	j.t.Helper()
+	late := time.Now().Add(rig.Patience)
+	for {
+		stats := j.stats()
+		if stats["asleep"] == n && stats["awake"] == 0 {
+			return
+		}
+		if time.Now().After(late) {
+			j.t.Fatalf("%d sessions are not asleep: %v", n, stats)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
+// crowd logs n users of the demo's domain in, where any name will do.
+func crowd(t *testing.T, at endpoint, n int) (users []*chatter) {
+	t.Helper()
+	c := rig.Connect(t, at.addr)
+	defer c.Close()
+	for i := range n {
+		s := rig.CreateAt(t, c, "demo.localhost")
+		name := fmt.Sprintf("user%d", i)
+		users = append(users, &chatter{name: name, jid: s.LogIn(t, name, c), addr: at.addr, session: s})
+	}
+	return users
+}
+
+// allAnswer demands that each of the users' sessions goes on, over connections that are closed again.
+func allAnswer(t *testing.T, users []*chatter) {
+	t.Helper()
+	for _, u := range users {
+		body, err := u.exchange(strings.Replace(ping, "to='localhost'", "to='demo.localhost'", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(body, "id='ping'") {
+			u.until(t, "id='ping'")
+		}
+		u.hangUp()
+	}
+}
+
+// until exchanges with empty requests until an answer has the text.
+func (c *chatter) until(t *testing.T, text string) string {
+	t.Helper()
+	for {
+		body, err := c.exchange("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(body, text) {
+			return body
+		}
+	}
+}
+
+const presence = "<presence xmlns='jabber:client'/>"
+
+// TestSleep: what sessions asleep are sent reaches them, and what others ask of them they answer; what only looks at
+// them lets them sleep.
+func TestSleep(t *testing.T) {
+	t.Parallel()
+	file, secret := secretFile(t)
+	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "120", "--module-options", "{sleep_after: 50 ms}")
+	at := through("edge", serveEdge(t, 1, "a="+j.link, file))
+	base := j.census()
+	alice, bob := logIn(t, at, accounts[0]), logIn(t, at, accounts[1])
+	for _, u := range []*chatter{alice, bob} {
+		if _, err := u.exchange(presence); err != nil {
+			t.Fatal(err)
+		}
+	}
+	users := crowd(t, at, 20)
+	n := 2 + len(users)
+	j.asleep(n)
+
+	woken := j.stats()["woken"]
+	if list := j.ctl("connected_users"); strings.Count(list, "\n") < n-1 {
+		t.Errorf("connected are\n%s", list)
+	}
+	if now := j.stats(); now["woken"] != woken || now["asleep"] != n {
+		t.Errorf("looking at sessions wakes them: %v", now)
+	}
+
+	// This one asks each session for its presence.
+	if list := j.ctl("connected_users_info"); strings.Count(list, "\n") < n-1 {
+		t.Errorf("connected are\n%s", list)
+	}
+	talk(t, alice, bob)
+	j.asleep(n)
+	roster := func(user, contact string) {
+		j.ctl("add_rosteritem", user, "localhost", contact, "localhost", contact, "", "both")
+	}
+	roster(alice.name, bob.name)
+	alice.until(t, "jabber:iq:roster")
+	roster(bob.name, alice.name)
+	bob.until(t, "jabber:iq:roster")
+	j.asleep(n)
+	if _, err := bob.exchange("<presence xmlns='jabber:client'><show>away</show></presence>"); err != nil {
+		t.Fatal(err)
+	}
+	alice.until(t, "<show>away</show>")
+	j.asleep(n)
+	// A second client of bob's asks who is there: alice's session answers from its sleep.
+	again := logIn(t, at, bob.name)
+	if body, err := again.exchange(presence); err != nil || !strings.Contains(body, "from='"+alice.jid+"'") {
+		again.until(t, "from='"+alice.jid+"'")
+	}
+	again.leave(t)
+	if who := j.ctl("get_presence", bob.name, "localhost"); !strings.Contains(who, "away") {
+		t.Errorf("bob's presence is %q", who)
+	}
+
+	j.asleep(n)
+	j.ctl("kick_user", bob.name, "localhost")
+	if body, err := bob.insist(bob.session.Request("")); err == nil && !strings.Contains(body, "terminate") {
+		body, err = bob.insist(bob.session.Request(""))
+		t.Logf("then %s, %v", body, err)
+	}
+	j.asleep(n - 1)
+	checkStates(j)
+
+	for range 2 {
+		j.ctl("restart_module", "demo.localhost", "mod_megaphone")
+		allAnswer(t, users)
+		j.asleep(n - 1)
+	}
+	alice.leave(t)
+	for _, u := range users {
+		u.leave(t)
+	}
+	j.back(base)
+	if log := read(t, filepath.Join(j.dir, "log/ejabberd.log")); strings.Contains(log, "[error]") ||
+		strings.Contains(log, "Unexpected") {
+		t.Error("there are errors in the log")
+	}
+}
+
+// checkStates has each session pack and unpack its state, whatever its client has done, in its own process.
+func checkStates(j *ejabberd) {
+	j.t.Helper()
+	if n := j.number(`length([sys:replace_state(P, fun(S) -> S = mod_megaphone_pack:unpack(mod_megaphone_pack:pack(S))
+		end) || P <- processes(), {dictionary, D} <- [process_info(P, dictionary)],
+		lists:member({'$initial_call', {mod_megaphone_sleep, asleep, 0}}, D)])`); n == 0 {
+		j.t.Error("no session has a state")
+	}
+}
+
+// TestSleepUpgrade: the module is replaced under sessions that are asleep, twice, and every one of them goes on.
+func TestSleepUpgrade(t *testing.T) {
+	t.Parallel()
+	j := newNode(t, "--max-inactivity", "120")
+	j.env = []string{without}
+	sources := filepath.Join(j.dir, ".ejabberd-modules/sources/mod_megaphone")
+	if err := os.MkdirAll(sources, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(sources, os.DirFS(moduleSource)); err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	config := filepath.Join(sources, "conf/mod_megaphone.yml")
+	text := strings.Replace(read(t, config), "port: 5279", "port: "+port, 1)
+	text = strings.Replace(text, "mod_megaphone: {}", "mod_megaphone:\n    sleep_after: 50 ms", 1)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	j.start()
+	j.ctl("module_install", "mod_megaphone")
+	edge := serveEdge(t, 1, "a=127.0.0.1:"+port, "")
+	const n = 100
+	users := crowd(t, through("edge", edge), n)
+	for range 2 {
+		j.asleep(n)
+		j.ctl("module_upgrade", "mod_megaphone")
+		edge.Linked(edgeReactors)
+		allAnswer(t, users)
+	}
+	j.asleep(n)
+	// Without the module they sleep on in code of ejabberd's, and wake for whoever comes.
+	j.ctl("module_uninstall", "mod_megaphone")
+	left := j.number(`length([P || P <- processes(), {current_function, {erlang, hibernate, 3}} <-
+		[process_info(P, current_function)], {dictionary, D} <- [process_info(P, dictionary)],
+		lists:member({'$initial_call', {xmpp_stream_in, init, 1}}, D)])`)
+	if left != n {
+		t.Errorf("%d sessions of %d sleep on without the module", left, n)
+	}
+	if loaded := j.number(`length([M || M <- [mod_megaphone_sleep, mod_megaphone_pack, mod_megaphone_awake],
+		erlang:module_loaded(M)])`); loaded != 0 {
+		t.Errorf("%d modules are left that sessions slept in", loaded)
+	}
+	j.ctl("module_install", "mod_megaphone")
+	edge.Linked(edgeReactors)
+	allAnswer(t, users)
+	j.asleep(n)
+}
+
+// TestSleepBounded: of 300 sessions that are asleep and sent a message at once, no more than 20 are awake at any time,
+// and every message arrives.
+func TestSleepBounded(t *testing.T) {
+	t.Parallel()
+	const most = 20
+	file, secret := secretFile(t)
+	j := startNode(t, "--secret", secret, "--max-inactivity", "120", "--module-options",
+		fmt.Sprintf("{sleep_after: 50 ms, max_awake: %d}", most))
+	edge := serveEdge(t, 1, "a="+j.link, file)
+	const sessions = 300
+	p := rig.Start(t, "load", "--target", "http://"+edge.Addr+"/http-bind", "--domain", "anon.localhost",
+		"--login", "anonymous", "--sessions", strconv.Itoa(sessions), "--rate", "200", "--scenario", "hold",
+		"--duration", "8s", "--then", "broadcast")
+	j.asleep(sessions)
+	// It notes the largest numbers that it sees of both.
+	j.number(`begin register(watch, spawn(fun() -> (fun Watch(A, W) ->
+		receive {ask, P} -> P ! {most, A, W} after 0 -> ok end, erlang:yield(),
+		{A1, W1} = mod_megaphone_awake:count(), Watch(max(A, A1), max(W, W1)) end)(0, 0) end)), 1 end`)
+	if code := p.Wait(); code != 0 {
+		t.Fatalf("exit %d\n%s", code, p.Text())
+	}
+	awake := j.number(`begin watch ! {ask, self()}, receive {most, A, _} -> A end end`)
+	waited := j.number(`begin watch ! {ask, self()}, receive {most, _, W} -> W end end`)
+	// The check and the entry are two steps: each scheduler may be between them.
+	if awake > most+j.number("erlang:system_info(schedulers)") {
+		t.Errorf("%d sessions were awake, not %d", awake, most)
+	}
+	if waited == 0 || j.stats()["waiting_to_wake"] != 0 {
+		t.Errorf("at most %d sessions waited, now %d", waited, j.stats()["waiting_to_wake"])
+	}
+	j.asleep(0)
+}
+
+// TestSleepFallback: where sessions cannot sleep they collect their garbage.
+func TestSleepFallback(t *testing.T) {
+	t.Parallel()
+	file, secret := secretFile(t)
+	j := startNode(t, "--secret", secret, "--max-inactivity", "120", "--module-options", "{sleep_after: 50 ms}")
+	if n := j.stats(); n["sleep_works"] != 1 {
+		t.Fatalf("sessions cannot sleep: %v", n)
+	}
+	// As if the probe had failed.
+	j.number(`begin {_, L} = persistent_term:get(mod_megaphone_sleep),
+		persistent_term:put(mod_megaphone_sleep, {collect, L}), 1 end`)
+	at := through("edge", serveEdge(t, 1, "a="+j.link, file))
+	users := crowd(t, at, 10)
+	late := time.Now().Add(rig.Patience)
+	for j.stats()["collected"] < 2*len(users) {
+		if time.Now().After(late) {
+			t.Fatalf("%v", j.stats())
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	allAnswer(t, users)
+	if n := j.stats(); n["slept"] != 0 || n["sleep_works"] != 0 {
+		t.Errorf("counters %v", n)
+	}
+}
+
+// TestSleepAll: with sleep_sessions: all the sessions of plain TCP sleep as well, with the state of the XML parser: a
+// stanza may come in two parts.
+func TestSleepAll(t *testing.T) {
+	t.Parallel()
+	j := startEjabberd(t, "--module-options", "{sleep_after: 50 ms, sleep_sessions: all}")
+	port := regexp.MustCompile(`port: (\d+)\n *ip: .*\n *module: ejabberd_c2s`).FindStringSubmatch(
+		read(t, filepath.Join(j.dir, "ejabberd.yml")))
+	alice, bob := dialStream(t, port[1], accounts[0]), dialStream(t, port[1], accounts[1])
+	for round := range 3 {
+		j.asleep(2)
+		text := "round" + strconv.Itoa(round)
+		alice.say("<message to='" + bob.jid + "'><bo")
+		j.asleep(2)
+		alice.say("dy>" + text + "</body></message>")
+		bob.hear("<body>" + text + "</body>")
+	}
+	j.asleep(2)
+	if n := j.stats(); n["slept_with_more"] == 0 {
+		t.Errorf("counters %v", n)
+	}
+	checkStates(j)
+	// A session that is over is not counted, and the other one goes on.
+	alice.conn.Close()
+	j.asleep(1)
+	bob.say("</stream:stream>")
+	bob.hear("</stream:stream>")
+	j.asleep(0)
+}
+
+// stream is an XMPP client over TCP (RFC 6120).
+type stream struct {
+	t    *testing.T
+	conn net.Conn
+	r    *bufio.Reader
+	jid  string
+}
+
+func dialStream(t *testing.T, port, name string) *stream {
+	t.Helper()
+	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	s := &stream{t: t, conn: conn, r: bufio.NewReader(conn)}
+	const header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' " +
+		"to='localhost' version='1.0'>"
+	s.say(header)
+	s.hear("</stream:features>")
+	s.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
+		base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00"+password)) + "</auth>")
+	s.hear("<success")
+	s.say(header)
+	s.hear("</stream:features>")
+	s.say("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+	s.jid = regexp.MustCompile("<jid>([^<]+)</jid>").FindStringSubmatch(s.hear("</iq>"))[1]
+	return s
+}
+
+func (s *stream) say(text string) {
+	s.t.Helper()
+	if _, err := s.conn.Write([]byte(text)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// hear reads until the text has come.
+func (s *stream) hear(text string) string {
+	s.t.Helper()
+	_ = s.conn.SetReadDeadline(time.Now().Add(rig.Patience))
+	var heard strings.Builder
+	for !strings.Contains(heard.String(), text) {
+		b, err := s.r.ReadByte()
+		if err != nil {
+			s.t.Fatalf("%v after %q", err, heard.String())
+		}
+		heard.WriteByte(b)
+	}
+	return heard.String()
+}
