@@ -248,6 +248,35 @@ func TestSleepBounded(t *testing.T) {
 	j.asleep(0)
 }
 
+// TestSleepStop: when ejabberd stops, each session that is asleep has its turn to end as a session does, two at a time,
+// and its client is told.
+func TestSleepStop(t *testing.T) {
+	t.Parallel()
+	file, secret := secretFile(t)
+	j := startNode(t, "--secret", secret, "--max-inactivity", "120", "--module-options",
+		"{sleep_after: 50 ms, max_awake: 2}")
+	at := through("edge", serveEdge(t, 1, "a="+j.link, file))
+	users := crowd(t, at, 50)
+	j.asleep(len(users))
+	holder := rig.Connect(t, at.addr)
+	last := users[len(users)-1]
+	body := ""
+	for !strings.Contains(body, "id='ping'") {
+		var err error
+		if body, err = last.exchange(strings.Replace(ping, "to='localhost'", "to='demo.localhost'", 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.asleep(len(users))
+	holder.Send(last.session.Request(""))
+	j.stop()
+	holder.Get().Want(t, 200, "system-shutdown")
+	log := read(t, filepath.Join(j.dir, "log/ejabberd.log"))
+	if n := strings.Count(log, "Closing c2s session for "); n != len(users) {
+		t.Errorf("%d sessions of %d ended", n, len(users))
+	}
+}
+
 // TestSleepFallback: where sessions cannot sleep they collect their garbage.
 func TestSleepFallback(t *testing.T) {
 	t.Parallel()

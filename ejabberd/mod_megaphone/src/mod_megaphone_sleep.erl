@@ -17,6 +17,8 @@
 -module(mod_megaphone_sleep).
 
 -export([start_node/0, stop_node/0, start/1, stop/1, options_changed/0, leave/0, urge/1, figures/0]).
+%% Hooks of the node
+-export([stopping/0]).
 %% Hooks
 -export([init_process/2, opened/1, event/2, terminated/2]).
 %% What a process that is asleep does next
@@ -46,6 +48,8 @@
 -define(CHUNK_PAUSE_MS, 20).
 %% So long all may take to leave.
 -define(LEAVE_MS, 120000).
+%% So long ejabberd's stop waits for the sessions that are asleep to end.
+-define(STOP_MS, 60000).
 
 %%% The node
 
@@ -62,10 +66,12 @@ start_node() ->
     {_, Leaving} = persistent_term:get(?MODULE, {none, atomics:new(1, [])}),
     persistent_term:put(?MODULE, {Mode, Leaving}),
     atomics:put(Leaving, 1, 0),
+    ejabberd_hooks:add(ejabberd_stopping, ?MODULE, stopping, 60),
     ejabberd_hooks:add(c2s_init, ?MODULE, init_process, 99).
 
 -spec stop_node() -> ok.
 stop_node() ->
+    ejabberd_hooks:delete(ejabberd_stopping, ?MODULE, stopping, 60),
     ejabberd_hooks:delete(c2s_init, ?MODULE, init_process, 99).
 
 %% How many sessions are asleep, and what idle ones do here. A session that was killed in its sleep is still counted.
@@ -148,6 +154,35 @@ tell(Pids, What) ->
     {Some, Others} = lists:split(?CHUNK, Pids),
     tell(Some, What),
     tell(Others, What).
+
+%% ejabberd stops: the sessions that are asleep end, some at a time, while all that they need to end is still there.
+%% ejabberd itself would wake them all at once, and stop without waiting for them.
+-spec stopping() -> ok.
+stopping() ->
+    Error = case ejabberd_cluster:get_nodes() of
+                [_] -> xmpp:serr_system_shutdown();
+                _ -> xmpp:serr_reset()
+            end,
+    stopping([Pid || Pid <- processes(), kind(Pid) =:= asleep], Error, erlang:monotonic_time(millisecond) + ?STOP_MS).
+
+stopping([], _, _) ->
+    ok;
+stopping(Pids, Error, Until) ->
+    {Some, Others} = lists:split(min(?CHUNK, length(Pids)), Pids),
+    Refs = [begin
+                ejabberd_c2s:send(Pid, Error),
+                ejabberd_c2s:stop_async(Pid),
+                erlang:monitor(process, Pid)
+            end || Pid <- Some],
+    case lists:all(fun(Ref) -> ended(Ref, Until) end, Refs) of
+        true -> stopping(Others, Error, Until);
+        false -> ok
+    end.
+
+ended(Ref, Until) ->
+    receive {'DOWN', Ref, process, _, _} -> true
+    after max(0, Until - erlang:monotonic_time(millisecond)) -> false
+    end.
 
 %% A session that is awake is to sleep at once, if it can.
 -spec urge(pid()) -> ok.
