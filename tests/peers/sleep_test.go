@@ -277,6 +277,36 @@ func TestSleepStop(t *testing.T) {
 	}
 }
 
+// TestSleepReload: sleep is turned on and off for sessions that are there.
+func TestSleepReload(t *testing.T) {
+	t.Parallel()
+	file, secret := secretFile(t)
+	j := startNode(t, "--secret", secret, "--max-inactivity", "120")
+	users := crowd(t, through("edge", serveEdge(t, 1, "a="+j.link, file)), 10)
+	if n := j.stats(); n["slept"] != 0 || n["sleep_works"] != 0 {
+		t.Errorf("by default, counters are %v", n)
+	}
+	config := filepath.Join(j.dir, "ejabberd.yml")
+	off := read(t, config)
+	for range 2 {
+		on := strings.Replace(off, "mod_megaphone: {}", "mod_megaphone: {sleep_after: 50 ms}", 1)
+		if err := os.WriteFile(config, []byte(on), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j.ctl("reload_config")
+		j.asleep(len(users))
+		if err := os.WriteFile(config, []byte(off), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j.ctl("reload_config")
+		before := j.stats()["slept"]
+		allAnswer(t, users)
+		if n := j.stats(); n["asleep"] != 0 || n["awake"] != 0 || n["slept"] != before {
+			t.Errorf("turned off, counters are %v", n)
+		}
+	}
+}
+
 // TestSleepFallback: where sessions cannot sleep they collect their garbage.
 func TestSleepFallback(t *testing.T) {
 	t.Parallel()

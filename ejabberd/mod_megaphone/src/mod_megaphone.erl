@@ -185,8 +185,10 @@ described_commands() ->
      #ejabberd_commands{
         name = megaphone_stats,
         desc = "Show what all links to this node have done since it was started",
-        longdesc = "links and live are as of now; everything else only grows. ended_X counts the links that ended for "
-            "the reason X.",
+        longdesc = "links, live, asleep, awake and waiting_to_wake are as of now; everything else only grows. ended_X "
+            "counts the links that ended for the reason X. sleep_works is 0 if sessions do not sleep, or if this "
+            "ejabberd or Erlang lacks something for it and they only collect their garbage (counted in collected). "
+            "slept_with_more counts the times that something had to stay on the heap beside the packed state.",
         function = stats,
         result_desc = "Counters with their values",
         result_example = [{"links", 2}, {"live", 10024}],
@@ -252,6 +254,20 @@ mod_doc() ->
            <<"- `ping_timeout: Time`: a link that is silent for so long is closed. The default is '15' seconds.">>,
            <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>,
            <<"- `max_unsent: Bytes`: a link with more unsent bytes is closed. The default is '67108864'.">>],
+      opts =>
+          [{sleep_after,
+            #{value => <<"timeout() | infinity">>,
+              desc => <<"An idle session hibernates with its state packed when it has been awake for so long, "
+                        "and takes 1 KB instead of 8 to 30. '2 seconds' is a good value. The default is 'infinity': sessions "
+                        "do not sleep.">>}},
+           {sleep_sessions,
+            #{value => <<"megaphone | all">>,
+              desc => <<"Which sessions sleep: those that came over a link, or all. The default is 'megaphone'.">>}},
+           {max_awake,
+            #{value => <<"pos_integer()">>,
+              desc => <<"Of the sessions that sleep on this node, so many may be awake at once; more wait for their "
+                        "turn, with what was sent to them. It is the same for all hosts. The default is '50000', "
+                        "about 400 MB.">>}}],
       example =>
           ["listen:",
            "  -",
@@ -262,4 +278,5 @@ mod_doc() ->
            "",
            "modules:",
            "  mod_bosh: {}",
-           "  mod_megaphone: {}"]}.
+           "  mod_megaphone:",
+           "    sleep_after: 2 seconds"]}.

@@ -106,7 +106,8 @@ awake() ->
     receive
         sleep -> mod_megaphone_awake:leave();
         {tell, Test} ->
-            receive {'$gen_all_state_event', {xmlstreamcdata, {mod_megaphone_sleep, now}}} -> Test ! {urged, self()} end,
+            receive {'$gen_all_state_event', {xmlstreamcdata, {mod_megaphone_sleep, now}}} -> ok end,
+            Test ! {urged, self()},
             awake()
     end.
 

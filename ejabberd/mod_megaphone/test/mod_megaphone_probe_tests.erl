@@ -20,7 +20,7 @@ without_enter_loop_test() ->
 without_the_length_of_the_queue_test() ->
     with_p1_server("-module(p1_server). -export([start/3, enter_loop/3]). "
                    "start(M, A, _) -> {ok, spawn(fun() -> {ok, S} = M:init(A), enter_loop(M, [], S) end)}. "
-                   "enter_loop(M, O, S) -> receive Any -> {noreply, N} = M:handle_info(Any, S), enter_loop(M, O, N) end.",
+                   "enter_loop(M, O, S) -> receive X -> {noreply, N} = M:handle_info(X, S), enter_loop(M, O, N) end.",
                    fun() -> ?assertMatch({error, "the probe " ++ _}, mod_megaphone_probe:run()) end).
 
 with_p1_server(Source, Test) ->
