@@ -257,8 +257,8 @@ mod_doc() ->
       opts =>
           [{sleep_after,
             #{value => <<"timeout() | infinity">>,
-              desc => <<"An idle session hibernates with its state packed when it has been awake for so long, "
-                        "and takes 1 KB instead of 8 to 30. '2 seconds' is a good value. The default is 'infinity': sessions "
+              desc => <<"An idle session hibernates with its state packed when it has been awake for so long: "
+                        "1 KB instead of 8 to 30. '2 seconds' is a good value. The default is 'infinity': sessions "
                         "do not sleep.">>}},
            {sleep_sessions,
             #{value => <<"megaphone | all">>,
