@@ -2,8 +2,15 @@ package peers
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -333,68 +340,130 @@ func TestSleepFallback(t *testing.T) {
 	}
 }
 
-// TestSleepAll: with sleep_sessions: all the sessions of plain TCP sleep as well, with the state of the XML parser: a
-// stanza may come in two parts.
+// TestSleepAll: with sleep_sessions: all, sessions of plain TCP sleep as well, and those over TLS and WebSocket, with the
+// state of the XML parser: a stanza may come in two parts.
 func TestSleepAll(t *testing.T) {
 	t.Parallel()
-	j := startEjabberd(t, "--module-options", "{sleep_after: 50 ms, sleep_sessions: all}")
-	port := regexp.MustCompile(`port: (\d+)\n *ip: .*\n *module: ejabberd_c2s`).FindStringSubmatch(
-		read(t, filepath.Join(j.dir, "ejabberd.yml")))
-	alice, bob := dialStream(t, port[1], accounts[0]), dialStream(t, port[1], accounts[1])
-	for round := range 3 {
-		j.asleep(2)
-		text := "round" + strconv.Itoa(round)
-		alice.say("<message to='" + bob.jid + "'><bo")
-		j.asleep(2)
-		alice.say("dy>" + text + "</body></message>")
-		bob.hear("<body>" + text + "</body>")
+	j := newNode(t, "--module-options", "{sleep_after: 50 ms, sleep_sessions: all}")
+	j.start()
+	j.stop()
+	certificate := filepath.Join(t.TempDir(), "certificate.pem")
+	writeCertificate(t, certificate)
+	config := filepath.Join(j.dir, "ejabberd.yml")
+	text := strings.Replace(read(t, config), "      /bosh: mod_bosh\n", "      /bosh: mod_bosh\n      /ws: ejabberd_http_ws\n", 1)
+	text = strings.Replace(text, "module: ejabberd_c2s\n", "module: ejabberd_c2s\n    starttls: true\n", 1)
+	if err := os.WriteFile(config, []byte("certfiles: [\""+certificate+"\"]\n"+text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	j.asleep(2)
+	j.start()
+	for _, name := range accounts[:4] {
+		j.ctl("register", name, "localhost", password)
+	}
+	tcp := "127.0.0.1:" + regexp.MustCompile(`port: (\d+)\n *ip: .*\n *module: ejabberd_c2s`).FindStringSubmatch(text)[1]
+	streams := []*stream{
+		dialStream(t, tcp, accounts[0], false), dialStream(t, tcp, accounts[1], true),
+		dialWebSocket(t, j.addr, accounts[2]),
+	}
+	n := len(streams)
+	for round := range 3 {
+		for i, from := range streams {
+			to := streams[(i+1)%n]
+			j.asleep(n)
+			body := fmt.Sprintf("round %d from %d", round, i)
+			head, tail := "<message xmlns='jabber:client' to='"+to.jid+"'><bo", "dy>"+body+"</body></message>"
+			if from.whole {
+				from.say(head + tail)
+			} else {
+				from.say(head)
+				j.asleep(n)
+				from.say(tail)
+			}
+			to.hear("<body>" + body + "</body>")
+		}
+	}
+	j.asleep(n)
 	if n := j.stats(); n["slept_with_more"] == 0 {
 		t.Errorf("counters %v", n)
 	}
 	checkStates(j)
-	// A session that is over is not counted, and the other one goes on.
-	alice.conn.Close()
-	j.asleep(1)
-	bob.say("</stream:stream>")
-	bob.hear("</stream:stream>")
+	// A session that is over is not counted, and the others go on.
+	streams[0].conn.Close()
+	j.asleep(n - 1)
+	streams[1].say("</stream:stream>")
+	streams[1].hear("</stream:stream>")
+	j.asleep(n - 2)
+	streams[2].conn.Close()
 	j.asleep(0)
 }
 
-// stream is an XMPP client over TCP (RFC 6120).
+// stream is an XMPP client over TCP (RFC 6120), with or without TLS, or over WebSocket (RFC 7395).
 type stream struct {
-	t    *testing.T
-	conn net.Conn
-	r    *bufio.Reader
-	jid  string
+	t     *testing.T
+	conn  net.Conn
+	r     *bufio.Reader
+	jid   string
+	whole bool // each thing said must be a whole stanza
 }
 
-func dialStream(t *testing.T, port, name string) *stream {
+func dialStream(t *testing.T, addr, name string, secure bool) *stream {
 	t.Helper()
-	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	const header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' " +
+		"to='localhost' version='1.0'>"
+	s := newStream(t, addr)
+	if secure {
+		s.say(header)
+		s.hear("</stream:features>")
+		s.say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+		s.hear("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+		s.conn = tls.Client(s.conn, &tls.Config{InsecureSkipVerify: true})
+		s.r = bufio.NewReader(s.conn)
+	}
+	return s.logIn(name, header, "</stream:features>")
+}
+
+func dialWebSocket(t *testing.T, addr, name string) *stream {
+	t.Helper()
+	s := newStream(t, addr)
+	s.say("GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Protocol: xmpp\r\n\r\n")
+	s.hear("\r\n\r\n")
+	s.whole = true
+	return s.logIn(name, "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='localhost' version='1.0'/>", "features>")
+}
+
+func newStream(t *testing.T, addr string) *stream {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	s := &stream{t: t, conn: conn, r: bufio.NewReader(conn)}
-	const header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' " +
-		"to='localhost' version='1.0'>"
+	return &stream{t: t, conn: conn, r: bufio.NewReader(conn)}
+}
+
+func (s *stream) logIn(name, header, features string) *stream {
+	s.t.Helper()
 	s.say(header)
-	s.hear("</stream:features>")
+	s.hear(features)
 	s.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
 		base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00"+password)) + "</auth>")
 	s.hear("<success")
 	s.say(header)
-	s.hear("</stream:features>")
-	s.say("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+	s.hear(features)
+	s.say("<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
 	s.jid = regexp.MustCompile("<jid>([^<]+)</jid>").FindStringSubmatch(s.hear("</iq>"))[1]
 	return s
 }
 
+// say sends text, over WebSocket as one frame, whose mask is zero.
 func (s *stream) say(text string) {
 	s.t.Helper()
-	if _, err := s.conn.Write([]byte(text)); err != nil {
+	data := []byte(text)
+	if s.whole {
+		data = append([]byte{0x81, 0x80 | 126, byte(len(text) >> 8), byte(len(text)), 0, 0, 0, 0}, text...)
+	}
+	if _, err := s.conn.Write(data); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -412,4 +481,28 @@ func (s *stream) hear(text string) string {
 		heard.WriteByte(b)
 	}
 	return heard.String()
+}
+
+// writeCertificate writes a key and a certificate of its own for localhost.
+func writeCertificate(t *testing.T, file string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

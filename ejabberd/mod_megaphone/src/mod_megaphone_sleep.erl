@@ -259,6 +259,7 @@ settle(infinity, _, _) ->
     erase(?TIMER),
     mod_megaphone_awake:leave();
 settle(Delay, Level, State) ->
+    Established = is_established(State),
     case can_sleep(State) of
         true ->
             case mode() of
@@ -267,17 +268,23 @@ settle(Delay, Level, State) ->
             end;
         false ->
             case get(?TIMER) of
-                {none, _} when map_get(stream_state, State) =:= established -> arm_at_once(Level);
+                %% Only messages are in the way.
+                {none, _} when Established -> arm_at_once(Level);
                 _ -> arm(Delay, Level)
             end
     end.
 
 %% The length of p1_server's queue is not there if the process is not p1_server's.
-can_sleep(#{stream_state := established, stream_timeout := infinity}) ->
-    get('$internal_queue_len') =:= 0 andalso get('$initial_call') =:= ?AWAKE
-        andalso process_info(self(), message_queue_len) =:= {message_queue_len, 0};
-can_sleep(_) ->
-    false.
+can_sleep(State) ->
+    is_established(State) andalso get('$internal_queue_len') =:= 0
+        andalso process_info(self(), message_queue_len) =:= {message_queue_len, 0}.
+
+is_established(State) ->
+    get('$initial_call') =:= ?AWAKE andalso is_integer(get('$internal_queue_len'))
+        andalso case State of
+                    #{stream_state := established, stream_timeout := infinity} -> true;
+                    _ -> false
+                end.
 
 mode() ->
     {Mode, _} = persistent_term:get(?MODULE),
