@@ -15,15 +15,18 @@ func (l *Link) shakeHands(b *batch) Fault {
 	own := codec.Hello{Version: protocolVersion, Name: s.cfg.Name, Max: s.cfg.MaxContentsBytes,
 		TakesQuery: s.cfg.TakesQuery}
 	rand.Read(own.Nonce[:]) // never fails: it ends the program instead
-	l.say(codec.AppendHello(nil, &own))
+	line := codec.AppendHello(nil, &own)
+	if !l.say(line) {
+		return FaultIO
+	}
 	for {
-		frame, n, ok, err := codec.ParseFrame(b.buf, maxControlBytes)
+		frame, n, ok, err := codec.ParseFrame(b.buf, codec.MaxHandshakeBytes)
 		switch {
 		case err != nil:
 			l.found, l.first = codec.Foreign(b.buf), codec.Quoted(b.buf)
 			return FaultGrammar
 		case ok:
-			if fault := l.meet(&frame, &own); fault != FaultNone {
+			if fault := l.meet(&frame, line); fault != FaultNone {
 				return fault
 			}
 			b.buf = b.buf[:copy(b.buf, b.buf[n:])]
@@ -35,8 +38,8 @@ func (l *Link) shakeHands(b *batch) Fault {
 	}
 }
 
-// meet takes the edge's hello and answers it.
-func (l *Link) meet(frame *codec.Frame, own *codec.Hello) Fault {
+// meet takes the edge's hello and answers it. own is the origin's hello line.
+func (l *Link) meet(frame *codec.Frame, own []byte) Fault {
 	if frame.ID != 0 {
 		return FaultEarly
 	}
@@ -62,27 +65,39 @@ func (l *Link) meet(frame *codec.Frame, own *codec.Hello) Fault {
 	}
 	var w codec.Welcome
 	if secret := l.server.cfg.Secret; len(secret) > 0 {
-		want := codec.LinkMAC(secret, "edge", &own.Nonce, &l.hello.Nonce, l.name)
-		if !l.hello.HasMAC || !codec.MACEqual(&want, &l.hello.MAC) {
+		theirs := codec.Unproved(frame.Contents)
+		want := codec.LinkProof(secret, codec.EdgeHello, own, theirs)
+		switch {
+		case l.hello.HasMAC && !l.hello.HasProof:
+			return FaultOldProof
+		case !l.hello.HasProof || !codec.MACEqual(&want, &l.hello.Proof):
 			return FaultSecret
 		}
-		w.MAC, w.HasMAC = codec.LinkMAC(secret, "origin", &l.hello.Nonce, &own.Nonce, l.name), true
+		w.Proof = codec.LinkProof(secret, codec.OriginWelcome, own, theirs, codec.AppendWelcome(nil, &w))
+		w.HasProof = true
 	}
-	l.say(codec.AppendWelcome(nil, &w))
+	if fault := l.server.door.pass(l); fault != FaultNone {
+		return fault
+	}
+	if !l.say(codec.AppendWelcome(nil, &w)) {
+		return FaultIO
+	}
 	return FaultNone
 }
 
-// say sends a control line from the reader's goroutine, before the engine knows of the link.
-func (l *Link) say(line []byte) {
-	l.out.put(append(codec.AppendFrameHeader(nil, 0, len(line)), line...))
+// say sends a control line from the reader's goroutine, before there is a writer. The kernel has room for the few that
+// there are.
+func (l *Link) say(line []byte) bool {
+	n, err := l.conn.Write(codec.AppendFrame(nil, 0, line))
+	l.server.writes.Add(1)
+	l.server.bytesOut.Add(int64(n))
+	return err == nil
 }
 
 // opened makes the link one that the engine's Handler hears of.
 func (l *Link) opened() {
-	if l.ended {
-		return
-	}
 	s := l.server
+	s.links[l] = struct{}{}
 	l.present = true
 	l.live = make(map[uint64]struct{})
 	s.stats.Links++

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"megaphone/tests/rig"
 )
@@ -78,9 +79,12 @@ func TestDebianInstallSecret(t *testing.T) {
 	}{
 		{"short", "its first line must be a secret of 16 characters or more", 1},
 		{`sixteen or more "quoted" ones`, "use letters, digits and +/=_.- only", 1},
-		{"0123456789abcdef+/=_.-", "configured: " + config, 0},
+		{"\xFF\xFE0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00", "save it as UTF-8", 1},
+		{"\uFEFFshort\r", "its first line must be a secret of 16 characters or more", 1},
+		{"\uFEFF 0123456789abcdef+/=_.-\t\r\na comment", "configured: " + config, 0},
 		{"another-0123456789", "is not the secret of " + config, 1},
 		{"0123456789abcdef+/=_.-", "nothing to do", 0},
+		{"\uFEFF0123456789abcdef+/=_.-\r", "nothing to do", 0},
 	} {
 		if err := os.WriteFile(file, []byte(c.secret+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -135,7 +139,7 @@ func TestModuleInstall(t *testing.T) {
 }
 
 // TestListenerOptions: what is wrong with an option is said, with its key and what would do, and ejabberd goes on as it
-// was.
+// was. An option of an earlier version is taken, and the log says that it has no effect.
 func TestListenerOptions(t *testing.T) {
 	j := startNode(t)
 	config := filepath.Join(j.dir, "ejabberd.yml")
@@ -159,6 +163,17 @@ func TestListenerOptions(t *testing.T) {
 	}
 	if n := j.stats()["links"]; n != 0 {
 		t.Errorf("%d links", n)
+	}
+	text := strings.Replace(good, "module: mod_megaphone\n", "module: mod_megaphone\n    max_unsent: 1048576\n", 1)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j.ctl("reload_config")
+	for late := time.Now().Add(rig.Patience); len(j.logged("max_unsent has no effect")) == 0; {
+		if time.Now().After(late) {
+			t.Fatal("the log does not say that max_unsent has no effect")
+		}
+		<-time.After(50 * time.Millisecond) // the log is written now and then
 	}
 }
 

@@ -340,8 +340,8 @@ func TestSleepFallback(t *testing.T) {
 	}
 }
 
-// TestSleepAll: with sleep_sessions: all, sessions of plain TCP sleep as well, and those over TLS and WebSocket, with the
-// state of the XML parser: a stanza may come in two parts.
+// TestSleepAll: with sleep_sessions: all, sessions of plain TCP sleep as well, and those over TLS and WebSocket, with
+// the state of the XML parser: a stanza may come in two parts.
 func TestSleepAll(t *testing.T) {
 	t.Parallel()
 	j := newNode(t, "--module-options", "{sleep_after: 50 ms, sleep_sessions: all}")
@@ -350,7 +350,8 @@ func TestSleepAll(t *testing.T) {
 	certificate := filepath.Join(t.TempDir(), "certificate.pem")
 	writeCertificate(t, certificate)
 	config := filepath.Join(j.dir, "ejabberd.yml")
-	text := strings.Replace(read(t, config), "      /bosh: mod_bosh\n", "      /bosh: mod_bosh\n      /ws: ejabberd_http_ws\n", 1)
+	const handler = "      /bosh: mod_bosh\n"
+	text := strings.Replace(read(t, config), handler, handler+"      /ws: ejabberd_http_ws\n", 1)
 	text = strings.Replace(text, "module: ejabberd_c2s\n", "module: ejabberd_c2s\n    starttls: true\n", 1)
 	if err := os.WriteFile(config, []byte("certfiles: [\""+certificate+"\"]\n"+text), 0o600); err != nil {
 		t.Fatal(err)
@@ -359,9 +360,11 @@ func TestSleepAll(t *testing.T) {
 	for _, name := range accounts[:4] {
 		j.ctl("register", name, "localhost", password)
 	}
-	tcp := "127.0.0.1:" + regexp.MustCompile(`port: (\d+)\n *ip: .*\n *module: ejabberd_c2s`).FindStringSubmatch(text)[1]
+	listener := regexp.MustCompile(`port: (\d+)\n *ip: .*\n *module: ejabberd_c2s`)
+	tcp := "127.0.0.1:" + listener.FindStringSubmatch(text)[1]
 	streams := []*stream{
-		dialStream(t, tcp, accounts[0], false), dialStream(t, tcp, accounts[1], true),
+		dialStream(t, tcp, accounts[0], false),
+		dialStream(t, tcp, accounts[1], true),
 		dialWebSocket(t, j.addr, accounts[2]),
 	}
 	n := len(streams)
@@ -429,7 +432,8 @@ func dialWebSocket(t *testing.T, addr, name string) *stream {
 		"Sec-WebSocket-Protocol: xmpp\r\n\r\n")
 	s.hear("\r\n\r\n")
 	s.whole = true
-	return s.logIn(name, "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='localhost' version='1.0'/>", "features>")
+	const open = "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='localhost' version='1.0'/>"
+	return s.logIn(name, open, "features>")
 }
 
 func newStream(t *testing.T, addr string) *stream {

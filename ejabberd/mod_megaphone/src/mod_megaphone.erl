@@ -21,6 +21,11 @@
 
 -define(MAX_CONTENTS, 16777216).
 -define(MIN_SECRET_BYTES, 16).
+%% Connections that the kernel keeps until ejabberd accepts them. ejabberd's own 5 are taken by a handful of strangers,
+%% and after a restart all reactors of all edges dial at once; each that finds no room loses a second.
+-define(BACKLOG, 1024).
+%% Processes that all links of the node share.
+-define(HELPERS, [mod_megaphone_order, mod_megaphone_lobby]).
 %% Sessions that wait for their turn to wake have it before ejabberd stops.
 -define(STOP_SLEEP_MS, 65000).
 
@@ -33,8 +38,7 @@ start(Host, Opts) ->
         false ->
             %% ejabberd may stop and start again within one Erlang node; it does so when it joins a cluster.
             mod_megaphone_stats:set_draining(false),
-            _ = supervisor:start_child(ejabberd_gen_mod_sup,
-                                       #{id => mod_megaphone_order, start => {mod_megaphone_order, start_link, []}}),
+            [supervisor:start_child(ejabberd_gen_mod_sup, #{id => M, start => {M, start_link, []}}) || M <- ?HELPERS],
             ejabberd_commands:register_commands(?MODULE, commands()),
             %% Before the listeners close: edges that hear of it in time send new users to another node.
             ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, 50)
@@ -47,10 +51,13 @@ stop(Host) ->
         true -> ok;
         false ->
             ejabberd_hooks:delete(ejabberd_stopping, ?MODULE, drain, 50),
-            stop_child(mod_megaphone_order),
+            stop_helpers(),
             stop_sleep(),
             ejabberd_commands:unregister_commands(commands())
     end.
+
+stop_helpers() ->
+    lists:foreach(fun stop_child/1, ?HELPERS).
 
 stop_child(Id) ->
     _ = supervisor:terminate_child(ejabberd_gen_mod_sup, Id),
@@ -88,7 +95,7 @@ stop_sleep() ->
 %% Sessions that are asleep go on sleeping without it.
 pre_uninstall() ->
     lists:foreach(fun mod_megaphone_sleep:stop/1, ejabberd_option:hosts()),
-    stop_child(mod_megaphone_order),
+    stop_helpers(),
     stop_sleep(),
     lists:foreach(fun(Pid) -> supervisor:terminate_child(mod_megaphone_sup, Pid) end, link_pids()),
     Stay = case mod_megaphone_sleep:leave() of
@@ -145,16 +152,23 @@ listen_opt_type(ping_timeout) ->
 listen_opt_type(high_water) ->
     econf:int(1024, 1 bsl 30);
 listen_opt_type(max_unsent) ->
-    econf:int(1024, 1 bsl 40).
+    econf:and_then(
+      econf:int(1024, 1 bsl 40),
+      fun(Bytes) ->
+              ?WARNING_MSG("Megaphone: max_unsent has no effect any more: remove it. A link ends when its edge takes "
+                           "nothing for ping_timeout, however much waits for it", []),
+              Bytes
+      end).
 
 listen_options() ->
-    [{secret, undefined},
+    [{backlog, ?BACKLOG},
+     {secret, undefined},
      {name, node_name()},
      {max_contents, 1048576},
      {max_held, 250000},
      {ping_timeout, 15000},
      {high_water, 1048576},
-     {max_unsent, 67108864}].
+     {max_unsent, undefined}].
 
 %% This node's name in the protocol's alphabet: ejabberd@localhost is ejabberd.localhost.
 node_name() ->
@@ -249,11 +263,11 @@ mod_doc() ->
            <<"- `secret: Secret`: what an edge must know. Without it every edge is welcome.">>,
            <<"- `name: Name`: how this node calls itself to edges. The default is the name of the Erlang node.">>,
            <<"- `max_contents: Bytes`: the largest request, 1024 to 16777216. The default is '1048576'.">>,
-           <<"- `max_held: Number`: requests that one link may have under way; the client of one more is asked to try "
-             "again (status 503). The default is '250000'.">>,
-           <<"- `ping_timeout: Time`: a link that is silent for so long is closed. The default is '15' seconds.">>,
-           <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>,
-           <<"- `max_unsent: Bytes`: a link with more unsent bytes is closed. The default is '67108864'.">>],
+           <<"- `max_held: Number`: requests that one link may have under way, those whose clients have gone included; "
+             "the client of one more is asked to try again (status 503). The default is '250000'.">>,
+           <<"- `ping_timeout: Time`: a link that says and takes nothing for so long is closed. The default is '15' "
+             "seconds.">>,
+           <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>],
       opts =>
           [{sleep_after,
             #{value => <<"timeout() | infinity">>,

@@ -15,8 +15,9 @@ order_test_() ->
 
 with_table(Test) ->
     {ok, Owner} = mod_megaphone_order:start_link(),
-    ?MODULE:Test(),
-    is_process_alive(Owner) andalso gen_server:stop(Owner).
+    try ?MODULE:Test()
+    after is_process_alive(Owner) andalso gen_server:stop(Owner)
+    end.
 
 the_second_waits_for_the_first() ->
     {A, B} = {test_edge:up([]), test_edge:up([])},
