@@ -154,6 +154,11 @@ func TestSleep(t *testing.T) {
 		allAnswer(t, users)
 		j.asleep(n - 1)
 	}
+	// The timers of sessions that are awake go off while the module is stopped.
+	checkStates(j)
+	j.number("begin gen_mod:stop_module(<<\"demo.localhost\">>, mod_megaphone), timer:sleep(500), " +
+		"gen_mod:start_module(<<\"demo.localhost\">>, mod_megaphone), 1 end")
+	j.asleep(n - 1)
 	alice.leave(t)
 	for _, u := range users {
 		u.leave(t)

@@ -228,7 +228,13 @@ handle(idle, {Timer, Level}, State) ->
     erlang:read_timer(Timer) =:= false andalso settle(delay(State), Level, State);
 handle(now, {Timer, Level}, State) ->
     can_sleep(State) andalso begin cancel(Timer), settle(delay(State), Level, State) end;
-handle(arm, undefined, State) ->
+handle(arm, Armed, State) ->
+    %% The message of its timer may have come while the hook was not there.
+    case Armed of
+        {Timer, _} -> cancel(Timer);
+        undefined -> ok
+    end,
+    erase(?TIMER),
     opened(State);
 handle(_, _, _) ->
     ok.
