@@ -281,7 +281,7 @@ mod_doc() ->
             #{value => <<"pos_integer()">>,
               desc => <<"Of the sessions that sleep on this node, so many may be awake at once; more wait for their "
                         "turn, with what was sent to them. It is the same for all hosts. The default is '50000', "
-                        "about 400 MB.">>}}],
+                        "about 500 MB.">>}}],
       example =>
           ["listen:",
            "  -",
