@@ -32,6 +32,7 @@ type Status struct {
 	Descriptors   Descriptors    `json:"descriptors"`
 	Go            GoRuntime      `json:"go"`
 	CPUSeconds    float64        `json:"cpu_seconds"`
+	LogDropped    uint64         `json:"log_dropped"`
 
 	view *edge.View
 }

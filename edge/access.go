@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"megaphone/codec"
@@ -23,6 +24,7 @@ type accessLog struct {
 	records chan access
 	done    chan struct{}
 	ending  sync.Once
+	failed  atomic.Uint64 // records that could not be written
 }
 
 // access is one answered request.
@@ -67,7 +69,9 @@ func newAccessLog(to *slog.Logger) *accessLog {
 			if a.origin != "" {
 				r.AddAttrs(slog.String("origin", a.origin), slog.Int64("held_ms", a.held.Milliseconds()))
 			}
-			_ = to.Handler().Handle(ctx, r)
+			if to.Handler().Handle(ctx, r) != nil {
+				l.failed.Add(1)
+			}
 		}
 	}()
 	return l

@@ -19,7 +19,7 @@ type fixed struct {
 	pages    map[string]*document
 	hostMeta *hostMeta // nil: not configured
 	notFound, method, readOnly, encoding,
-	lengthRequired, late document
+	lengthRequired, late, busy document
 	errors  map[*codec.Error]*document
 	refusal []byte // the whole response to a client that is one too many
 }
@@ -43,6 +43,7 @@ func newFixed(cfg *Config) *fixed {
 		lengthRequired: plain(411, "A POST needs a Content-Length or chunked coding."),
 		// Not 408: the rest may have been a session's request, which its client sends again after 503, and only then.
 		late:   plain(503, "The request did not come in time.", retryAfter),
+		busy:   plain(503, "There is no memory for the rest of the request; try again later.", retryAfter),
 		errors: map[*codec.Error]*document{},
 	}
 	for path, p := range cfg.Pages {
@@ -131,10 +132,19 @@ func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
 	w.refuseOwn(c, s, w.fixed.errors[err])
 }
 
-// tooLate answers a request that did not come in time. It reads again what has come of it.
-func (w *worker) tooLate(c uint32, s *table.Conn) {
+// refusePart answers a request that has come in part, in its turn, and lets go of it. It reads again what has come.
+// Behind held requests an answer takes a hold; without one the connection is closed.
+func (w *worker) refusePart(c uint32, s *table.Conn, d *document) {
+	if s.Held > 0 && w.holds.Len() == w.holds.Cap() {
+		w.r.Close(c)
+		return
+	}
 	_, _ = codec.ParseHead(&w.head, w.r.Kept(c), 0, &w.limits)
-	w.refuseOwn(c, s, &w.fixed.late)
+	w.refuseOwn(c, s, d)
+	w.r.DropInput(c)
+	if w.r.IsOpen(c) {
+		w.arm(c, s)
+	}
 }
 
 // condition names what a terminal binding condition says (XEP-0124 section 17.2), with the status that clients without

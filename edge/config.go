@@ -71,7 +71,7 @@ type Config struct {
 	LogLevel         string   // debug, info, warn, error
 	LogFormat        string   // text, json
 	Admin            string   // host:port; auto: 127.0.0.1:5281 as soon as it is free; off
-	AdminSocket      string   // path of a unix socket for the same
+	AdminSocket      string   // path of a unix socket for the same; auto: in RUNTIME_DIRECTORY, if that is set; off
 	AccessLog        string   // off, stderr, or a file
 	AccessSample     string   // 1/N: every Nth request is in it
 	CheckHost        string   // on, off: warn at start of what the host lacks
@@ -82,6 +82,7 @@ type Config struct {
 	AddressConnectionBurst int
 	AddressRequestRate     int // requests a second
 	AddressRequestBurst    int
+	SiteMultiple           int // the limits of an IPv6 /48, in those of an address
 
 	HeadTimeout     time.Duration // from a request's first byte to the end of its head
 	BodyTimeout     time.Duration // from there to the end of its body, or to its next part of BodyRate times this
@@ -127,6 +128,10 @@ const (
 
 	DefaultForwardedHeader = "x-forwarded-for" // what every HTTP proxy writes
 	DefaultResolveInterval = 30 * time.Second
+
+	// DefaultSiteMultiple is for a /48 with many households, of which few are here at once; who has all of it gets as
+	// much as 64 IPv4 addresses.
+	DefaultSiteMultiple = 64
 )
 
 // WithDefaults fills in what is not set.
@@ -142,6 +147,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.CheckHost, "on")
 	set(&c.OldProof, "off")
 	set(&c.Admin, "auto")
+	set(&c.AdminSocket, "auto")
 	set(&c.AccessLog, "off")
 	set(&c.AccessSample, "1/1")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
@@ -155,6 +161,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.LinkHighWater, DefaultLinkHighWater)
 	set(&c.AddressConnectionBurst, burstSeconds*c.AddressConnectionRate)
 	set(&c.AddressRequestBurst, burstSeconds*c.AddressRequestRate)
+	set(&c.SiteMultiple, DefaultSiteMultiple)
 	set(&c.HeadTimeout, DefaultHeadTimeout)
 	set(&c.BodyTimeout, DefaultBodyTimeout)
 	set(&c.BodyRate, DefaultBodyRate)

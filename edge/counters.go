@@ -42,6 +42,7 @@ const (
 	AddressConnections                   // connections of an address that had as many as it may
 	AddressConnectionRate                // connections of an address that had opened many
 	AddressRequests                      // requests of an address that had made many: 429, 503
+	SiteLimits                           // of these three kinds, those that an IPv6 /48 had many of; not in them
 	AddressUncounted                     // connections that no limit was held for, for want of an entry
 	DrainReleases                        // holds that origins were asked to release, while draining
 	DrainCuts                            // connections that were not done at the end of DrainTimeout
@@ -57,6 +58,6 @@ var CounterNames = [numCounters]string{
 	"unknown_tags", "node_gone", "retries", "link_full", "table_full", "too_large", "head_timeouts", "body_timeouts",
 	"idle_timeouts", "write_stalls", "content_overflow", "links_up", "link_errors", "auth_failures", "ping_timeouts",
 	"unknown_verbs", "proxy_untrusted", "proxy_malformed", "forwarded_unknown", "address_connections",
-	"address_connection_rate", "address_requests", "address_uncounted", "drain_releases", "drain_cuts",
+	"address_connection_rate", "address_requests", "site_limits", "address_uncounted", "drain_releases", "drain_cuts",
 	"access_dropped", "held_now",
 }

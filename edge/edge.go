@@ -65,6 +65,7 @@ func Start(cfg Config) (*Edge, error) {
 		AcceptLater:      cfg.AcceptLater,
 		Reactors:         cfg.Reactors,
 		MaxConnections:   cfg.MaxConnections,
+		Links:            linksFor(cfg.Origins),
 		Tables:           tables,
 		MaxOutputBytes:   cfg.MaxOutputBytes,
 		MaxBufferedBytes: cfg.MaxBufferedBytes,

@@ -59,8 +59,8 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	}
 	s.Scanned, s.Decoded = 0, 0
 	w.counters[Requests]++
-	if w.gate != nil {
-		w.findClient(c, p[:h.Bytes])
+	if w.gate != nil && !w.findClient(c, p[:h.Bytes]) {
+		w.counters[ForwardedUnknown]++
 	}
 	if w.leaving.draining {
 		h.KeepAlive = false

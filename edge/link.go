@@ -17,6 +17,7 @@ var (
 	errNoHello     = errors.New("the origin did not begin with hello")
 	errVersion     = errors.New("the origin speaks another version of the link protocol")
 	errNoSecret    = errors.New("the origin did not prove that it knows the secret")
+	errNotBelieved = errors.New("the origin does not take the edge's proof of the secret")
 	errOldOrigin   = fmt.Errorf("%w: its proof is that of an older version (see accept-old-proof)", errNoSecret)
 	errEarlyFrame  = errors.New("the origin sent a reply before welcome")
 	errSilent      = errors.New("the origin was silent for longer than ping-timeout")
@@ -85,7 +86,7 @@ func (w *worker) frame(n *node, f codec.Frame) error {
 // breakLink tells the origin why, before the link is closed with that reason.
 func (w *worker) breakLink(n *node, why error) error {
 	w.counters[LinkErrors]++
-	if errors.Is(why, errNoSecret) {
+	if errors.Is(why, errNoSecret) || errors.Is(why, errNotBelieved) {
 		w.counters[AuthFailures]++
 	}
 	w.control(n, "error "+why.Error()+"\n")
@@ -159,8 +160,11 @@ func (w *worker) pong(n *node, token []byte) {
 
 // refused is why the origin closes the link. One that asks for a mac is older than the proof.
 func (w *worker) refused(n *node, reason []byte) error {
-	if n.stage == stageProving && n.secret != nil && bytes.Contains(reason, []byte("the mac in hello")) {
-		return fmt.Errorf("the origin says: %.200q (if it is an older version: see accept-old-proof)", reason)
+	switch proves := n.stage == stageProving && n.secret != nil; {
+	case proves && bytes.Contains(reason, []byte("the mac in hello")):
+		return fmt.Errorf("%w: %.200q (if it is an older version: see accept-old-proof)", errNotBelieved, reason)
+	case proves && bytes.Contains(reason, []byte(" hello")):
+		return fmt.Errorf("%w: %.200q", errNotBelieved, reason)
 	}
 	return fmt.Errorf("the origin says: %.200q", reason)
 }

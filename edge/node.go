@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"slices"
 
 	"megaphone/codec"
 	"megaphone/loop"
@@ -9,6 +10,15 @@ import (
 
 // MaxOrigins bounds the nodes of one edge: each reactor has a link to each of them.
 const MaxOrigins = 60
+
+// linksFor returns how many links a reactor may have to origins at once: each of them twice, because those of a reload
+// are dialled while the old ones are closed, and as many as there may be where DNS decides.
+func linksFor(origins []Origin) int {
+	if slices.ContainsFunc(origins, func(o Origin) bool { return o.discovered() }) {
+		return 2 * MaxOrigins
+	}
+	return 2 * len(origins)
+}
 
 // MaxWeight bounds an origin's weight. A sum of them, and one times the held requests, fits in its integer.
 const MaxWeight = 65535

@@ -1,8 +1,6 @@
 package edge
 
 import (
-	"github.com/valyala/bytebufferpool"
-
 	"megaphone/codec"
 	"megaphone/loop"
 	"megaphone/table"
@@ -14,41 +12,11 @@ const (
 	holdLegacy                     // of a creation: the client sent no `ver`
 	holdClose                      // the connection closes after the reply
 	holdKeep                       // an HTTP/1.0 client that asked for keep-alive
-	holdReady                      // the whole response is in early.at(Reply); it waits for its turn
+	holdReady                      // the whole response is stowed as Reply (loop.Reactor.Stow); it waits for its turn
 	holdOrphan                     // no origin has it, or none has it any more
 	holdReleased                   // the origin has been asked to release it
 	holdSampled                    // its answer goes to the access log
 )
-
-// early keeps responses that are ready before those of earlier requests on the same connection.
-type early struct {
-	bufs  []*bytebufferpool.ByteBuffer
-	free  []uint32
-	bytes int
-}
-
-func (e *early) keep(p []byte) uint32 {
-	b := bytebufferpool.Get()
-	b.B = append(b.B[:0], p...)
-	e.bytes += len(p)
-	if n := len(e.free); n > 0 {
-		i := e.free[n-1]
-		e.free = e.free[:n-1]
-		e.bufs[i] = b
-		return i
-	}
-	e.bufs = append(e.bufs, b)
-	return uint32(len(e.bufs) - 1)
-}
-
-func (e *early) at(i uint32) []byte { return e.bufs[i].B }
-
-func (e *early) drop(i uint32) {
-	e.bytes -= len(e.bufs[i].B)
-	bytebufferpool.Put(e.bufs[i])
-	e.bufs[i] = nil
-	e.free = append(e.free, i)
-}
 
 // connFlags are the hold flags that the request's head decides.
 func (w *worker) connFlags() uint8 {
@@ -199,11 +167,7 @@ func (w *worker) deliver(h table.Handle, hold *table.Hold, c uint32, s *table.Co
 	if first, _ := w.holds.First(s); first != h {
 		head = append(head, body...)
 		w.scratch = head[:0]
-		if w.early.bytes+len(head) > w.cfg.MaxBufferedBytes {
-			w.r.Close(c)
-			return
-		}
-		hold.Reply = w.early.keep(head)
+		hold.Reply = w.r.Stow(c, head)
 		hold.Flags |= holdReady
 		return
 	}
@@ -215,9 +179,9 @@ func (w *worker) deliver(h table.Handle, hold *table.Hold, c uint32, s *table.Co
 		if next.Flags&holdReady == 0 {
 			break
 		}
-		w.r.Write(c, w.early.at(next.Reply), nil)
+		w.r.Write(c, w.r.Stowed(next.Reply), nil)
 		last = next.Flags&holdClose != 0
-		w.early.drop(next.Reply)
+		w.r.Unstow(next.Reply)
 		w.unpark(s, next)
 	}
 	w.afterReply(c, s, last)

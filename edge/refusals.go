@@ -41,7 +41,8 @@ var Refusals = []Refusal{
 	{"link_full", "503: the origin does not keep up, link-high-water", true, ofEdge(LinkFull), false},
 	{"table_full", "503: no free hold", true, ofEdge(TableFull), false},
 	{"hold_timeout", "504: the origin did not answer in hold-timeout", true, ofEdge(Expired), false},
-	{"over_budget", "closed: max-buffered-bytes", true, ofLoop(loop.OverBudget), false},
+	{"over_budget", "503, or closed: the largest request or reply when max-buffered-bytes is reached", true,
+		ofLoop(loop.OverBudget), false},
 	{"proxy_untrusted", "closed: a PROXY listener, and the network is none of trusted-proxies", false,
 		ofEdge(ProxyUntrusted), false},
 	{"proxy_malformed", "closed: no PROXY header, or a malformed one", false, ofEdge(ProxyMalformed), false},
@@ -50,6 +51,8 @@ var Refusals = []Refusal{
 		ofEdge(AddressConnectionRate), false},
 	{"address_requests", "429, and 503 to a session: max-request-rate-per-address", false,
 		ofEdge(AddressRequests), false},
+	{"address_site", "429, 503 to a session, or closed: a limit of an IPv6 /48, ipv6-48-multiple", false,
+		ofEdge(SiteLimits), false},
 	{"connections", "503: max-connections", true, ofLoop(loop.Refused), true},
 }
 

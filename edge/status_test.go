@@ -88,7 +88,8 @@ func TestStatusTable(t *testing.T) {
 		}
 	}
 	f := newFixed(&Config{Path: "/p"})
-	for _, d := range []document{f.about, f.notFound, f.method, f.readOnly, f.encoding, f.lengthRequired, f.late} {
+	for _, d := range []document{f.about, f.notFound, f.method, f.readOnly, f.encoding, f.lengthRequired, f.late,
+		f.busy} {
 		status := strings.Fields(string(d.head.Append(nil, 0, codec.ConnectionDefault, nil)))[1]
 		if !listed[status] {
 			t.Errorf("%s is in no row", status)

@@ -22,6 +22,8 @@ type View struct {
 	Origins  []OriginView
 	Holds    Histogram // from parking to the origin's reply: for a long poll mostly the wait of its session
 	Limits   Limits
+	// AccessFailed counts records of the access log that could not be written.
+	AccessFailed uint64
 	// ConfigHash is a number that changes with the configuration in force.
 	ConfigHash uint64
 }
@@ -129,6 +131,9 @@ func (e *Edge) View() *View {
 		Limits: Limits{MaxConnections: cfg.MaxConnections, MaxBufferedBytes: cfg.MaxBufferedBytes,
 			LinkHighWater: cfg.LinkHighWater},
 		ConfigHash: first.hash,
+	}
+	if e.access != nil {
+		v.AccessFailed = e.access.failed.Load()
 	}
 	for i, w := range e.workers {
 		r := &v.Reactors[i]

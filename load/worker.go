@@ -190,6 +190,10 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 func (w *worker) Progress(uint32) {}
 func (w *worker) Flushed(uint32)  {}
 
+// Client and Shed: all input is the server's, and a session whose input does not fit ends as with a closed connection.
+func (w *worker) Client(uint32) (a [16]byte) { return a }
+func (w *worker) Shed(uint32)                {}
+
 // Expired ends a connection that nobody has needed, or whose answer does not come.
 func (w *worker) Expired(c uint32) {
 	s := w.r.Conn(c)

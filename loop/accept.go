@@ -55,7 +55,7 @@ func (r *Reactor) acceptFrom(listener int) {
 		fd, errno := a.accept4(listener)
 		switch errno {
 		case 0:
-			if fd >= len(r.byFD) {
+			if fd >= r.plan.acceptBelow {
 				r.turnAway(fd, fewAway)
 				r.pauseAccept(unix.EMFILE)
 				return

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/tuning"
 )
 
 // linkState is what a link is doing.
@@ -23,7 +25,7 @@ const (
 )
 
 const (
-	maxLinks            = 128 // as many as an edge may have, and those that a reload takes leave of
+	maxLinks            = tuning.MaxLinks
 	connectTimeoutTicks = 5_000 / TickMillis
 	minRetryTicks       = 200 / TickMillis
 	maxRetryTicks       = 5_000 / TickMillis

@@ -193,7 +193,11 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	if err != nil {
 		return err
 	}
-	if err := present(report, o, out); err != nil {
+	err = present(report, o, &patient{ctx, out}, &patient{ctx, standardError})
+	switch {
+	case errors.Is(err, errUnread): // as whoever has stopped the run knows
+		slog.Warn("report not written", "error", err)
+	case err != nil:
 		return err
 	}
 	if report.Verdict.Status != load.StatusFine {
@@ -231,8 +235,8 @@ func logProgress() func(load.Status) {
 	}
 }
 
-// present writes the summary, the report and the plots.
-func present(r *load.Report, o loadOptions, out io.Writer) error {
+// present writes the report, the summary and the plots.
+func present(r *load.Report, o loadOptions, out, stderr io.Writer) error {
 	if err := writeReport(r, o.report, out); err != nil {
 		return err
 	}
@@ -241,20 +245,23 @@ func present(r *load.Report, o loadOptions, out io.Writer) error {
 	case o.report == "-" && jsonLog:
 		said = io.Discard // the report says it all
 	case o.report == "-":
-		said = os.Stderr // the report is to be read by a program
+		said = stderr // the report is to be read by a program
 	}
-	if !o.quiet {
-		if err := r.Summary(said); err != nil {
+	var plots string
+	if o.plots != "" {
+		files, err := r.Plot(o.plots) // before the summary, which may wait for a reader
+		if err != nil {
 			return err
 		}
+		plots = fmt.Sprintf("plots: %s\n", strings.Join(files, " "))
 	}
-	if o.plots == "" {
+	if o.quiet {
 		return nil
 	}
-	files, err := r.Plot(o.plots)
-	if err == nil && !o.quiet {
-		fmt.Fprintf(said, "plots: %s\n", strings.Join(files, " "))
+	if err := r.Summary(said); err != nil {
+		return err
 	}
+	_, err := io.WriteString(said, plots)
 	return err
 }
 
