@@ -20,8 +20,9 @@ import (
 // client has the request. Both kinds are holds that no origin has, with holdAway set and their deadline in Reply, and
 // count in node.away.
 //
-// Bounds: a waiting request is at most maxWaitingBytes long, all of a reactor's together a quarter of max-buffered-bytes,
-// beside what that bounds; others get 503 at once. Each takes a hold, of which there are as many as configured.
+// Bounds: a waiting request is at most maxWaitingBytes long, all of a reactor's together a quarter of
+// max-buffered-bytes, beside what that bounds; others get 503 at once. Each takes a hold, of which there are as many as
+// configured.
 const (
 	// maxWaitTicks is the longest that a request waits for a link, and mostWaitTicks for its turn as well. Proxies
 	// before the edge give up after 60 s, clients later.
