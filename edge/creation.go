@@ -55,6 +55,7 @@ const (
 type lane struct {
 	nodes uint64 // bits of these nodes
 	head  uint32 // index in creations.all of the head of its circle
+	stuck bool   // none of these nodes has room; of use in admitWaiting
 }
 
 // common is what all reactors share of creations.
@@ -118,10 +119,31 @@ func (q *creations) laneOf(nodes uint64) *lane {
 	return nil
 }
 
-// queued reports whether a creation waits for some nodes.
+// queued reports whether a creation waits for one of some nodes.
 func (q *creations) queued(nodes uint64) bool {
-	l := q.laneOf(nodes)
-	return l != nil && q.all[l.head].next != l.head
+	for _, l := range q.lanes {
+		if l.nodes&nodes != 0 && q.all[l.head].next != l.head {
+			return true
+		}
+	}
+	return false
+}
+
+// longest returns the lane, of those that are not stuck, whose first creation has waited for longest; nil if there is
+// none.
+func (q *creations) longest() (found *lane) {
+	var first *opening
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		c := &q.all[q.all[l.head].next]
+		if l.stuck || c == &q.all[l.head] {
+			continue
+		}
+		if first == nil || c.since < first.since || c.since == first.since && int32(c.micros-first.micros) < 0 {
+			found, first = l, c
+		}
+	}
+	return found
 }
 
 // queue returns the head of the lane of some nodes, and makes that if need be.
@@ -132,7 +154,7 @@ func (q *creations) queue(nodes uint64) (head uint32) {
 	head = q.add(opening{}, underWay)
 	q.unlink(head)
 	q.all[head].next, q.all[head].prev = head, head
-	q.lanes = append(q.lanes, lane{nodes, head})
+	q.lanes = append(q.lanes, lane{nodes: nodes, head: head})
 	return head
 }
 
@@ -166,7 +188,7 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		flags |= holdLegacy
 	}
 	domain := w.common.served.hash(b.To)
-	trial, ok := false, verdict == nodeReady && !w.creations.queued(nodes)
+	trial, ok := false, verdict == nodeReady && !w.creations.queued(n.bit)
 	if ok {
 		trial, ok = w.reserve(n)
 	}
@@ -258,25 +280,26 @@ func (w *worker) maxWaiting() int {
 	return (w.cfg.MaxWaitingCreations + n - 1) / n
 }
 
-// admitWaiting hands creations over that wait, in their order, as far as nodes have room.
+// admitWaiting hands creations over that wait, in their order over all lanes, as far as nodes have room.
 func (w *worker) admitWaiting() {
 	q := &w.creations
 	if len(q.lanes) == 0 {
 		return
 	}
 	for i := range q.lanes {
-		l := q.lanes[i]
-		for q.all[l.head].next != l.head {
-			n, verdict := w.pick(l.nodes)
-			if verdict != nodeReady {
-				break
-			}
-			trial, ok := w.reserve(n)
-			if !ok {
-				break
-			}
-			w.begin(q.all[l.head].next, n, trial)
+		q.lanes[i].stuck = false
+	}
+	for l := q.longest(); l != nil; l = q.longest() {
+		n, verdict := w.pick(l.nodes)
+		trial, ok := false, verdict == nodeReady
+		if ok {
+			trial, ok = w.reserve(n)
 		}
+		if !ok {
+			l.stuck = true
+			continue
+		}
+		w.begin(q.all[l.head].next, n, trial)
 	}
 	q.dropEmpty()
 }
@@ -447,10 +470,10 @@ func (w *worker) created(n *node, hold *table.Hold, took uint64, status int, bod
 	c := w.opening(hold)
 	n.latency.observe(took)
 	what := w.creationOutcome(status, body)
-	if what == outcomeFailed {
-		c.health.progress.Store(w.micros()) // how fast it fails says nothing of how much it can do
-	} else {
+	if what == outcomeGood {
 		c.health.answered(took, w.micros())
+	} else {
+		c.health.progress.Store(w.micros()) // how fast it refuses or fails says nothing of how much it can do
 	}
 	w.settle(c, what)
 }
