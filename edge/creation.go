@@ -442,10 +442,13 @@ const (
 
 // creationOutcome judges the reply to a creation.
 func (w *worker) creationOutcome(status int, body []byte) outcome {
+	known := codec.ParseReplyBody(&w.body, body) == nil
 	switch {
 	case status >= 500:
 		return outcomeFailed
-	case status != 200 || codec.ParseReplyBody(&w.body, body) != nil:
+	case !known && (status == 200 || status == 404 || status == 405):
+		return outcomeFailed // some page: what answers there is no BOSH server
+	case status != 200 || !known:
 		return outcomeNone
 	case string(w.body.Type) == "terminate" && serversFault(w.body.Condition):
 		return outcomeFailed

@@ -24,10 +24,11 @@ const (
 // health is what all reactors together know of how an origin answers session creations. They change it without locks,
 // like throttle.
 //
-// A creation has failed if the origin answered it with a status of 500 or more, or ended the session in the first reply
-// for a reason that is the server's own (serversFault), or has not answered in create-timeout. A failure counts only if
-// a session to the same domain was created at some origin lately: clients that ask for a domain that no origin serves
-// do not make one look ill, although ejabberd answers them with internal-server-error.
+// A creation has failed if the origin answered it with a status of 500 or more, or with a page that is no BOSH body
+// (200, 404, 405), or ended the session in the first reply for a reason that is the server's own (serversFault), or has
+// not answered in create-timeout. A failure counts only if a session to the same domain was created at some origin
+// lately: clients that ask for a domain that no origin serves do not make one look ill, although ejabberd answers them
+// with internal-server-error.
 type health struct {
 	throttle
 	row            atomic.Uint32 // failures since the last success

@@ -51,8 +51,8 @@ const (
 	burstPart      = 5    // of a second's creations may come at once: time moves in ticks
 )
 
-// since returns the time from at to now, in microseconds. Reactors tick one after the other, so what one has noted may be
-// later than the time of another.
+// since returns the time from at to now, in microseconds. Reactors tick one after the other, so what one has noted may
+// be later than the time of another.
 func since(at, now uint64) uint64 { return now - min(at, now) }
 
 // creationBounds is what the configuration says of creations.
