@@ -2,6 +2,7 @@ package edge
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,4 +180,37 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 			t.Errorf("%d bytes are counted, %d origins are left", w.waits.bytes, len(w.nodes))
 		}
 	})
+}
+
+// A rate is of all reactors together as well, and each of them that has creations waiting gets its part.
+func TestReactorsShareTheRate(t *testing.T) {
+	const reactors, clients = 4, 200
+	a := newActor(t, "a", stuckManner)
+	e := startEdge(t, func(c *Config) {
+		c.Reactors, c.MinCreations, c.MaxCreations, c.PingTimeout = reactors, 1000, 1000, time.Hour
+		c.CreateTimeout, c.CreateWait, c.CreationRate = time.Hour, time.Hour, 40
+	}, a.fakeOrigin)
+	var links []*fakeLink
+	for range reactors {
+		links = append(links, a.link())
+	}
+	until(t, e, LinksUp, reactors)
+	for range clients {
+		connect(t, e).post(creation("ver='1.6'"))
+	}
+	waitingNow(t, e, clients-9) // a fifth of a second's, and one
+	var got [reactors]int
+	ticks, waiting := 0, clients
+	for ; waiting > clients/2; ticks++ {
+		e.Advance(1)
+		waiting = 0
+		e.group.Do(func(_ reactor, h handler) { waiting += h.(*worker).creations.waiting })
+	}
+	e.group.Do(func(r reactor, h handler) { got[r.Index()] = h.(*worker).nodes[0].creating })
+	if slices.Min(got[:]) < 100/reactors/2 {
+		t.Errorf("of the first 100 creations the reactors began %v", got)
+	}
+	if ticks < 20 || ticks > 30 {
+		t.Errorf("it took %d ticks, not 23", ticks)
+	}
 }

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"log/slog"
-	"math"
 	"sync/atomic"
 	"unsafe"
 
@@ -216,6 +215,7 @@ func (w *worker) reserve(n *node) (trial, ok bool) {
 		}
 		return false, false
 	}
+	w.began(n, now)
 	if trial {
 		w.r.LogLimited(&n.trialLog, slog.LevelInfo, "origin on trial", "origin", n.cfg.Name)
 	}
@@ -229,23 +229,37 @@ func (w *worker) unreserve(n *node, trial bool) {
 	}
 }
 
-// fair is how many creations this reactor may have under way at a node: where creations wait in several reactors, each
-// has a part of the bound. What cannot be divided goes round by ticks.
-func (w *worker) fair(n *node) int {
+// sharers is among how many reactors the bounds are divided, this one included, and its rank among them.
+func (w *worker) sharers() (active, rank int) {
 	q := &w.creations
-	active, rank := q.active, q.rank
-	if q.waiting == 0 && active > 0 {
-		active, rank = active+1, active
+	if q.waiting == 0 && q.active > 0 {
+		return q.active + 1, q.active
 	}
+	return q.active, q.rank
+}
+
+// fair reports whether this reactor may begin a creation at a node: where creations wait in several reactors, each has
+// a part of the bound, and of the rate. What of the bound cannot be divided goes round by ticks.
+func (w *worker) fair(n *node, now uint64) bool {
+	active, rank := w.sharers()
 	if active <= 1 {
-		return math.MaxInt
+		return true
 	}
 	most := int(n.health.bound(&w.creationBounds))
 	part := most / active
 	if (rank+int(w.r.Now()))%active < most%active {
 		part++
 	}
-	return part
+	ahead := now + tickMicros // time moves in ticks
+	n.nextFair = min(n.nextFair, ahead+w.interval*uint64(active))
+	return n.creating < part && (w.interval == 0 || n.nextFair < ahead)
+}
+
+// began notes that this reactor has used its part of the rate for a creation.
+func (w *worker) began(n *node, now uint64) {
+	if active, _ := w.sharers(); active > 1 {
+		n.nextFair = max(n.nextFair, now) + w.interval*uint64(active)
+	}
 }
 
 // await has a creation wait for its turn, if there is room for it.

@@ -59,16 +59,21 @@ func since(at, now uint64) uint64 { return now - min(at, now) }
 type creationBounds struct {
 	least, most int32
 	rate        limit.Rate
+	interval    uint64 // microseconds that one takes by the rate; 0: there is none
 	slowStart   uint64 // microseconds
 	ejects      bool
 	ejectTime   uint64 // microseconds
 }
 
 func newCreationBounds(cfg *Config) creationBounds {
-	return creationBounds{least: int32(cfg.MinCreations), most: int32(cfg.MaxCreations),
+	b := creationBounds{least: int32(cfg.MinCreations), most: int32(cfg.MaxCreations),
 		rate:      limit.NewRate(cfg.CreationRate, cfg.CreationRate/burstPart+1),
 		slowStart: uint64(cfg.SlowStart / time.Microsecond),
 		ejects:    cfg.Ejection == "on", ejectTime: uint64(cfg.EjectTime / time.Microsecond)}
+	if cfg.CreationRate > 0 {
+		b.interval = uint64(time.Second/time.Microsecond) / uint64(cfg.CreationRate)
+	}
+	return b
 }
 
 // bound is how many creations may be under way.
