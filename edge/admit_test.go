@@ -237,3 +237,34 @@ func TestNoCreationWaitsForThoseThatWantAnotherOrigin(t *testing.T) {
 	c.get().want(t, 200, "sid='s")
 	waitingNow(t, e, 3)
 }
+
+// A reload that has two queues become one keeps the order in which the creations came.
+func TestReloadKeepsTheOrderOfCreations(t *testing.T) {
+	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
+	e := startEdge(t, func(c *Config) {
+		c.MinCreations, c.MaxCreations, c.PingTimeout = 1, 1, time.Hour
+		c.CreateTimeout, c.CreateWait = time.Hour, time.Hour
+		c.Origins[0].Domains, c.Origins[1].Domains = []string{"x.example"}, []string{"y.example"}
+	}, a, b)
+	l, _ := a.link(), b.link()
+	until(t, e, LinksUp, 2)
+	came := []string{"x.example", "y.example", "x.example", "y.example", "x.example", "y.example"}
+	for i, to := range came {
+		connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", to, 1))
+		waitingNow(t, e, max(i-1, 0))
+		e.Advance(1)
+	}
+	cfg := e.settings().cfg
+	cfg.Origins = slices.Clone(cfg.Origins)
+	cfg.Origins[0].Domains, cfg.Origins[1].Domains = []string{"x.example", "y.example"}, []string{"z.example"}
+	if _, err := e.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	last := l.next()
+	for _, to := range came[2:] {
+		l.reply(last.id, "<body sid='s' "+ns+"/>")
+		if last = l.next(); !strings.Contains(last.body, to) {
+			t.Errorf("in place of one for %s came %s", to, last.body)
+		}
+	}
+}

@@ -1,7 +1,9 @@
 package edge
 
 import (
+	"cmp"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -136,6 +138,11 @@ func (w *worker) overtakes(n *node, nodes uint64) bool {
 	return false
 }
 
+// order is negative if c came before other.
+func (c *opening) order(other *opening) int {
+	return cmp.Or(cmp.Compare(c.since, other.since), int(int32(c.micros-other.micros)))
+}
+
 // longest returns the lane, of those that are not stuck, whose first creation has waited for longest; nil if there is
 // none.
 func (q *creations) longest() (found *lane) {
@@ -146,7 +153,7 @@ func (q *creations) longest() (found *lane) {
 		if l.stuck || c == &q.all[l.head] {
 			continue
 		}
-		if first == nil || c.since < first.since || c.since == first.since && int32(c.micros-first.micros) < 0 {
+		if first == nil || c.order(first) < 0 {
 			found, first = l, c
 		}
 	}
@@ -438,18 +445,19 @@ func (w *worker) relane() {
 	if q.waiting == 0 {
 		return
 	}
-	old := append([]lane(nil), q.lanes...)
-	q.lanes = q.lanes[:0]
-	for _, l := range old {
+	all := make([]uint32, 0, q.waiting)
+	for _, l := range q.lanes {
 		for i := q.all[l.head].next; i != l.head; i = q.all[l.head].next {
-			c := &q.all[i]
 			q.unlink(i)
-			_ = codec.ParseBody(&w.body, w.r.Stowed(c.kept)[c.address+c.query:]) // create has seen it
-			head := q.queue(w.serving(w.body.To))
-			q.link(i, head)
+			all = append(all, i)
 		}
-		q.all[l.head] = opening{}
-		q.free = append(q.free, l.head)
+	}
+	q.dropEmpty()
+	slices.SortStableFunc(all, func(i, j uint32) int { return q.all[i].order(&q.all[j]) })
+	for _, i := range all {
+		c := &q.all[i]
+		_ = codec.ParseBody(&w.body, w.r.Stowed(c.kept)[c.address+c.query:]) // create has seen it
+		q.link(i, q.queue(w.serving(w.body.To)))
 	}
 }
 
