@@ -190,8 +190,11 @@ func (w *worker) dropNote(h table.Handle, hold *table.Hold) {
 // logHeld notes the answer to a sampled hold, the origin's or the edge's own.
 func (w *worker) logHeld(h table.Handle, hold *table.Hold, status, bytes int) {
 	held := time.Duration(w.heldMicros(hold, w.r.Micros())) * time.Microsecond
-	w.logAccess(access{peer: w.r.Peer(hold.Conn), origin: w.byLink[hold.Link].cfg.Name, held: held, status: status,
-		bytes: bytes, note: w.notes[h]})
+	a := access{peer: w.r.Peer(hold.Conn), held: held, status: status, bytes: bytes, note: w.notes[h]}
+	if hold.Link != linkNone {
+		a.origin = w.byLink[hold.Link].cfg.Name
+	}
+	w.logAccess(a)
 	w.dropNote(h, hold)
 }
 

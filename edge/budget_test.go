@@ -254,3 +254,23 @@ func benchmarkExchange(b *testing.B, request []byte, set func(c *Config)) {
 		}
 	})
 }
+
+// Session creations allocate nothing either, whether they are handed over at once or wait for their turn.
+func TestCreationsAllocateNothing(t *testing.T) {
+	for name, set := range map[string]func(c *Config){
+		"at once": nil,
+		"in turn": func(c *Config) { c.MinCreations, c.MaxCreations = 1, 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := answering(t, set)
+			r := newRounds(t, e, strings.Repeat(postText(creation("ver='1.6'")), 4))
+			if n := testing.AllocsPerRun(300, func() { r.write(); r.read() }); n != 0 {
+				t.Fatalf("%v allocations", n)
+			}
+			until(t, e, Requests, 4*300)
+			if waited := e.Counter(CreationsWaited); (waited > 0) != (name == "in turn") {
+				t.Errorf("%d have waited", waited)
+			}
+		})
+	}
+}

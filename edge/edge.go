@@ -69,7 +69,7 @@ func Start(cfg Config) (*Edge, error) {
 		Tables:           tables,
 		MaxOutputBytes:   cfg.MaxOutputBytes,
 		MaxBufferedBytes: cfg.MaxBufferedBytes,
-		Refusal:          e.current.fixed.refusal,
+		Refusals:         e.current.fixed.refusals,
 		KeepAlive:        cfg.KeepAlive,
 		Log:              cfg.Log,
 		ManualTicks:      cfg.ManualTicks,

@@ -301,8 +301,8 @@ func (w *worker) tooMany(c uint32, s *table.Conn, body []byte) {
 	}
 	head := w.styles.at(w.styles.usual(w.head.Origin)).head(status)
 	if w.gate.entries[c] == surplus {
-		w.refuse(c, s, head, nil)
+		w.refuse(c, s, head, nil, w.retryAfter())
 		return
 	}
-	w.answer(c, s, head, nil)
+	w.answer(c, s, head, nil, w.retryAfter())
 }

@@ -8,6 +8,9 @@ import (
 	"megaphone/tuning"
 )
 
+// maxCreations bounds max-creations.
+const maxCreations = 100_000
+
 // Keys are the keys of an edge's configuration file, in the order of the example.
 func Keys() []Key[Config] { return slices.Clone(configKeys) }
 
@@ -117,6 +120,23 @@ var configKeys = []Key[Config]{
 	{Name: "limit-exempt", Doc: "networks that the limits for each address do not hold for",
 		More: "Nor do those of connections hold for trusted-proxies.", Sample: "[192.0.2.0/24]",
 		Reload: true, Value: func(c *Config) any { return &c.LimitExempt }},
+	{Name: "max-creations",
+		Doc: "session creations under way at one origin, at most; how many fit is measured", Min: 1, Max: maxCreations,
+		More:   "Those beyond wait for their turn.",
+		Reload: true, Value: func(c *Config) any { return &c.MaxCreations }},
+	{Name: "min-creations", Doc: "and at least, however slowly it answers", Min: 1, Max: maxCreations,
+		More:   "The same as max-creations: nothing is measured.",
+		Reload: true, Value: func(c *Config) any { return &c.MinCreations }},
+	{Name: "max-creation-rate", Doc: "session creations a second to one origin; 0: any number", Max: maxRate,
+		Rate: true, More: "For origins whose log-ins cost much more than their session creations.",
+		Reload: true, Value: func(c *Config) any { return &c.CreationRate }},
+	{Name: "max-waiting-creations", Doc: "session creations that wait for an origin with room, above: 503",
+		Min: 1, Max: 16 << 20,
+		Reload: true, Value: func(c *Config) any { return &c.MaxWaitingCreations }},
+	{Name: "ejection", Doc: "an origin whose session creations fail gets none for eject-time: on, off",
+		Words:  []string{"on", "off"},
+		More:   "Never more than half of the origins. It gets one now and then as a trial.",
+		Reload: true, Value: func(c *Config) any { return &c.Ejection }},
 	{Name: "link-high-water", Doc: "unsent bytes of a link, above: new requests get 503", Min: 4096, Max: 1 << 30,
 		Reload: true,
 		Value:  func(c *Config) any { return &c.LinkHighWater }},
@@ -134,10 +154,24 @@ var configKeys = []Key[Config]{
 	{Name: "hold-timeout",
 		Doc: "for a held request, then 504; must exceed the longest wait that origins allow", Reload: true,
 		Value: func(c *Config) any { return &c.HoldTimeout }},
+	{Name: "create-timeout", Doc: "for an origin's reply to a session creation, then 503; it counts as failed",
+		Reload: true,
+		Value:  func(c *Config) any { return &c.CreateTimeout }},
+	{Name: "create-wait", Doc: "for a session creation to find an origin with room, then 503", Reload: true,
+		Value: func(c *Config) any { return &c.CreateWait }},
+	{Name: "slow-start", Doc: "over which the share of new sessions grows of an origin that came up", Reload: true,
+		More:  "It begins with a tenth.",
+		Value: func(c *Config) any { return &c.SlowStart }},
+	{Name: "eject-time", Doc: "first time of ejection; it doubles with each further one, to 32 times this",
+		Reload: true, Max: 3600, Min: 1,
+		Value: func(c *Config) any { return &c.EjectTime }},
 	{Name: "write-timeout", Doc: "for a reply of which no byte leaves, then closed", Reload: true,
 		Value: func(c *Config) any { return &c.WriteTimeout }},
-	{Name: "grace", Doc: "a lost origin is expected back: clients get 503 and try again", Reload: true,
+	{Name: "grace", Doc: "a lost origin is expected back: clients wait, or get 503 and try again", Reload: true,
 		Value: func(c *Config) any { return &c.Grace }},
+	{Name: "lost-jitter", Doc: "time over which the requests that a lost link held get 503", Reload: true,
+		More:  "Clients come back with it at once. Few get it sooner; more than 3,500/s for each processor later.",
+		Value: func(c *Config) any { return &c.LostJitter }},
 	{Name: "resolve-interval", Doc: "origins given by name are looked up again after it", Reload: true,
 		Value: func(c *Config) any { return &c.ResolveInterval }},
 	{Name: "ping-timeout", Doc: "a link without a byte is given up", Reload: true,

@@ -246,14 +246,23 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 	}
 	n.handshake = nil
 	n.stage, n.pingedAt, n.asked = stageUp, w.r.Now(), false
+	n.health.linkUp(w.micros())
 	n.link.Settled()
 	w.counters[LinksUp]++
-	w.log(slog.LevelInfo, "link up", about...)
+	w.log(slog.LevelInfo, "link up", append(about, "waiting", n.away)...)
+	w.returning(n)
 	return nil
 }
 
-// sendGone tells the origin that nobody waits for a reply any more. The hold is its node's no longer.
+// sendGone tells the origin that nobody waits for a reply any more. The hold is its node's no longer. A creation that
+// waits for an origin no longer does.
 func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
+	if waits(hold) {
+		w.forget(hold.Reply, hold)
+	}
+	if hold.Flags&holdOrphan != 0 {
+		return
+	}
 	n := w.byLink[hold.Link]
 	w.orphan(hold)
 	if n.stage != stageUp {
@@ -284,12 +293,14 @@ func (w *worker) keepAlive(n *node) {
 	}
 }
 
-// LinkDown answers everything that the node held: clients try again, and their requests are answered from the
-// session's cache when the node is back (XEP-0124 section 14.3).
+// LinkDown loses what the node held: clients get 503 and try again, and their requests are answered from the session's
+// cache when the node is back (XEP-0124 section 14.3).
 func (w *worker) LinkDown(l *loop.Link, why error) {
 	n := w.byLink[l.Index]
 	if n.stage == stageUp {
 		n.lostAt = w.r.Now()
+		n.health.linkDown()
+		w.loseCreations(n)
 	}
 	about := []any{"origin", n.cfg.Name, "reason", why.Error(), "held", n.held}
 	var foreign *foreignError
@@ -301,19 +312,7 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 	}
 	n.stage = stageDown
 	w.r.LogLimited(&w.lostLog, slog.LevelWarn, "link lost", about...)
-	for i := uint32(1); n.held > 0 && i <= uint32(w.holds.Cap()); i++ {
-		h, live := w.holds.HandleAt(i)
-		if !live {
-			continue
-		}
-		hold := w.holds.Resolve(h)
-		if int(hold.Link) != l.Index || hold.Flags&holdOrphan != 0 {
-			continue
-		}
-		w.counters[Retries]++
-		w.orphan(hold)
-		w.answerHold(h, hold, 503, nil)
-	}
+	w.lose(n)
 }
 
 func (w *worker) LinkFailed(l *loop.Link, why error) {

@@ -40,17 +40,19 @@ type worker struct {
 	r *loop.Reactor
 	*settings
 
-	gate     *gate // nil: nothing is asked of who the client is
-	holds    *table.Holds
-	nodes    []*node
-	byLink   []*node // by the index of the node's link
-	sole     *node   // the one that all sessions belong to, when they have no tags
-	behind   bool    // a place has no node yet
-	styles   *styles
-	unlearnt map[table.Handle]string // content types of holds, as in their sids, that have not been learnt
-	leaving  leaving
-	counters [numCounters]uint64
-	board    *loop.Board
+	gate      *gate // nil: nothing is asked of who the client is
+	holds     *table.Holds
+	nodes     []*node
+	byLink    []*node // by the index of the node's link
+	sole      *node   // the one that all sessions belong to, when they have no tags
+	behind    bool    // a place has no node yet
+	styles    *styles
+	unlearnt  map[table.Handle]string // content types of holds, as in their sids, that have not been learnt
+	creations creations
+	leaving   leaving
+	waits     struct{ holds, bytes int } // for nodes that are away; see waitQueue
+	counters  [numCounters]uint64
+	board     *loop.Board
 
 	access    sampler
 	sampled   sampling              // the request being looked at
@@ -86,6 +88,7 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 	}
 	w.setDate(time.Now())
 	w.ticked = uint64(time.Since(born) / time.Microsecond)
+	w.creations = newCreations()
 	w.styles = newStyles(s.cfg.CORS)
 	w.setAdmission(s.admission)
 	w.reconcile()
@@ -177,10 +180,18 @@ func (w *worker) arm(c uint32, s *table.Conn) {
 	}
 }
 
+// deadline is the tick at which a hold is answered by the edge.
+func (w *worker) deadline(h *table.Hold) uint32 {
+	if away(h.Flags) {
+		return h.Reply
+	}
+	return h.Since + w.times.hold
+}
+
 // holdLeft is the time that the first held request of a connection has left.
 func (w *worker) holdLeft(s *table.Conn) uint32 {
 	_, h := w.holds.First(s)
-	return remaining(h.Since+w.times.hold, w.r.Now())
+	return remaining(w.deadline(h), w.r.Now())
 }
 
 // partLeft is the time for the rest of what has come in part, if anything has.
@@ -236,13 +247,17 @@ func (w *worker) Expired(c uint32) {
 // holdDue reports whether the time of a connection's first held request is over.
 func (w *worker) holdDue(s *table.Conn) bool {
 	_, h := w.holds.First(s)
-	return w.r.Now() >= h.Since+w.times.hold
+	return w.r.Now() >= w.deadline(h)
 }
 
 // expireHold answers 504 for a request that its origin has not answered, and closes. The origin is told that it is
 // gone, so it will not take what it had to say for delivered.
 func (w *worker) expireHold(c uint32, s *table.Conn) {
 	h, hold := w.holds.First(s)
+	if away(hold.Flags) {
+		w.giveUp(h, hold)
+		return
+	}
 	w.counters[Expired]++
 	w.sendGone(h, hold)
 	hold.Flags |= holdOrphan | holdClose
@@ -286,7 +301,7 @@ func (w *worker) abandon(s *table.Conn) {
 		switch {
 		case hold.Flags&holdReady != 0:
 			w.r.Unstow(hold.Reply)
-		case hold.Flags&holdOrphan == 0:
+		case hold.Flags&holdOrphan == 0, waits(hold):
 			w.counters[Gone]++
 			w.sendGone(h, hold)
 		}
@@ -298,9 +313,11 @@ func (w *worker) Tick() {
 	now := time.Now()
 	w.setDate(now)
 	w.ticked = uint64(now.Sub(born) / time.Microsecond)
+	w.creationTick()
 	for _, n := range w.nodes {
 		w.keepAlive(n)
-		n.post()
+		w.goOn(n)
+		n.post(w)
 	}
 	w.holdTimes.post()
 	w.dropLeft()
@@ -309,6 +326,7 @@ func (w *worker) Tick() {
 	}
 	w.show()
 	w.counters[HeldNow] = uint64(w.holds.Len())
+	w.counters[WaitingNow] = uint64(w.waits.holds)
 	w.board.Post(w.counters[:])
 }
 

@@ -40,8 +40,13 @@ func NewRate(perSecond, burst int) Rate {
 // Limited says whether there is a limit.
 func (r *Rate) Limited() bool { return r.interval != 0 }
 
-// take takes one at the time now, if there is one.
-func (r *Rate) take(full *atomic.Uint64, now uint64) bool {
+// Has reports whether there is one at the time now.
+func (r *Rate) Has(full *atomic.Uint64, now uint64) bool {
+	return r.interval == 0 || max(full.Load(), now)-now <= r.slack
+}
+
+// Take takes one at the time now, if there is one. full is the bucket: the time at which it is full again.
+func (r *Rate) Take(full *atomic.Uint64, now uint64) bool {
 	if r.interval == 0 {
 		return true
 	}

@@ -111,7 +111,7 @@ func (t *Table) open(k hash, now uint64, allowed *Allowance) (uint32, Verdict) {
 	case was >= allowed.connections():
 		return 0, TooMany
 	}
-	if !allowed.Opens.take(&t.rates[i].opens, now) {
+	if !allowed.Opens.Take(&t.rates[i].opens, now) {
 		t.close(i + 1)
 		return 0, TooFast
 	}
@@ -145,10 +145,10 @@ func (t *Table) Forget() {
 // Request says whether one more request may be made now by the address whose entry a connection has.
 func (t *Table) Request(e Entry, now uint64, lim *Limits) Verdict {
 	a := &t.rates[e.address()-1].requests
-	if !lim.Address.Requests.take(a, now) {
+	if !lim.Address.Requests.Take(a, now) {
 		return TooFast
 	}
-	if s := e.site(); s != 0 && !lim.Site.Requests.take(&t.rates[s-1].requests, now) {
+	if s := e.site(); s != 0 && !lim.Site.Requests.Take(&t.rates[s-1].requests, now) {
 		lim.Address.Requests.giveBack(a)
 		return SiteLimit
 	}
@@ -158,14 +158,14 @@ func (t *Table) Request(e Entry, now uint64, lim *Limits) Verdict {
 // RequestOf is Request for an address whose connection, if it has one, is not known. What cannot be counted may.
 func (t *Table) RequestOf(k Key, now uint64, lim *Limits) Verdict {
 	i, _, counted := t.claim(k.address, now, 0, countMask)
-	if counted && !lim.Address.Requests.take(&t.rates[i].requests, now) {
+	if counted && !lim.Address.Requests.Take(&t.rates[i].requests, now) {
 		return TooFast
 	}
 	if k.site == 0 {
 		return Admitted
 	}
 	j, _, ok := t.claim(k.site, now, 0, countMask)
-	if !ok || lim.Site.Requests.take(&t.rates[j].requests, now) {
+	if !ok || lim.Site.Requests.Take(&t.rates[j].requests, now) {
 		return Admitted
 	}
 	if counted {

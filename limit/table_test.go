@@ -146,12 +146,12 @@ func (m *model) open(k Key, now uint64, lim *Limits) Verdict {
 	switch {
 	case m.conns[k.address] >= lim.Address.Connections:
 		return TooMany
-	case !lim.Address.Opens.take(&a.opens, now):
+	case !lim.Address.Opens.Take(&a.opens, now):
 		return TooFast
 	case k.site == 0:
 		return Admitted
 	}
-	if m.conns[k.site] >= lim.Site.Connections || !lim.Site.Opens.take(&m.of(k.site).opens, now) {
+	if m.conns[k.site] >= lim.Site.Connections || !lim.Site.Opens.Take(&m.of(k.site).opens, now) {
 		lim.Address.Opens.giveBack(&a.opens)
 		return SiteLimit
 	}
@@ -162,9 +162,9 @@ func (m *model) open(k Key, now uint64, lim *Limits) Verdict {
 func (m *model) request(k Key, now uint64, lim *Limits) Verdict {
 	a := m.of(k.address)
 	switch {
-	case !lim.Address.Requests.take(&a.requests, now):
+	case !lim.Address.Requests.Take(&a.requests, now):
 		return TooFast
-	case k.site == 0 || lim.Site.Requests.take(&m.of(k.site).requests, now):
+	case k.site == 0 || lim.Site.Requests.Take(&m.of(k.site).requests, now):
 		return Admitted
 	}
 	lim.Address.Requests.giveBack(&a.requests)

@@ -63,7 +63,7 @@ func (r *Reactor) turnAway(fd, most int) {
 	r.counters[Refused]++
 	r.LogLimited(&r.accept.full, slog.LevelWarn, "connections refused: the table is full", "max_connections",
 		r.plan.MaxConnections)
-	_, _ = unix.Write(fd, r.plan.Refusal)
+	_, _ = unix.Write(fd, r.refusal())
 	_ = unix.Shutdown(fd, unix.SHUT_WR)
 	if r.throwInput(fd) {
 		_ = unix.Close(fd)

@@ -70,7 +70,7 @@ type Config struct {
 	MaxBufferedBytes int           // kept for all connections of one reactor; above it the heaviest are shed
 	AcceptPerTurn    int           //
 	Backlog          int           // of listen(2); the kernel lowers it to net.core.somaxconn
-	Refusal          []byte        // written to a client that is one too many, before it is closed
+	Refusals         [][]byte      // one of them is written to a client that is one too many, before it is closed
 	KeepAlive        time.Duration // TCP keep-alive: idle time before the first probe, default DefaultKeepAlive
 	Log              *slog.Logger  // default slog.Default(); written to by the goroutine of a logqueue only
 	ManualTicks      bool          // no clock: time moves by Group.Advance (tests)

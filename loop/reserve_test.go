@@ -49,7 +49,7 @@ func serveFull(t *testing.T, limit uint64, cfg Config) {
 		t.Fatal(err)
 	}
 	to := netip.MustParseAddrPort(os.Getenv("LOOP_TEST_LINKS"))
-	cfg.Links, cfg.Refusal, cfg.MaxConnections = 2*reserveOrigins, []byte("full"), 3000
+	cfg.Links, cfg.Refusals, cfg.MaxConnections = 2*reserveOrigins, [][]byte{[]byte("full")}, 3000
 	for cfg.Check() != nil {
 		cfg.MaxConnections -= 5
 	}

@@ -23,6 +23,7 @@ type options struct {
 	Messages   float64       `json:"messages_per_second"`
 	Chat       time.Duration `json:"chat_nanoseconds"`
 	NoBusyWait bool          `json:"no_busy_wait"`
+	Module     string        `json:"module_options"`
 
 	root, json string
 }
@@ -50,6 +51,8 @@ func parseOptions(args []string) (*options, error) {
 	fs.Var(typed.RateOr(&o.Messages, 500), "messages", "messages a second, over all sessions, while they talk")
 	fs.DurationVar(&o.Chat, "chat", 20*time.Second, "how long they talk")
 	fs.BoolVar(&o.NoBusyWait, "no-busy-wait", false, "have Erlang's schedulers sleep as soon as they can")
+	fs.StringVar(&o.Module, "module-options", "{}",
+		"mod_megaphone's options as `YAML`, for example '{sleep_after: 1 second}'")
 	fs.StringVar(&o.json, "json", "", "write all that was measured to `file`")
 	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
 	_ = fs.Parse(args) // it exits

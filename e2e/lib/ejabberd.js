@@ -14,14 +14,14 @@ const script = fileURLToPath(new URL('../../scripts/ejabberd.sh', import.meta.ur
 const run = promisify(execFile);
 
 export class Ejabberd {
-  /** Starts one with mod_megaphone. options: of the script's start. */
+  /** Starts one with mod_megaphone, whose sessions sleep. options: of the script's start. */
   static async start(...options) {
     const ejabberd = new Ejabberd();
     ejabberd.parent = await mkdtemp(join(tmpdir(), 'megaphone-ejabberd-'));
     ejabberd.dir = join(ejabberd.parent, 'node');
     ejabberd.secret = await secretFile(ejabberd.parent);
     const { stdout } = await run(script, ['start', ejabberd.dir, '--owner', process.pid,
-      '--secret', ejabberd.secret.text, ...options]);
+      '--secret', ejabberd.secret.text, '--module-options', '{sleep_after: 100 ms}', ...options]);
     ejabberd.link = stdout.match(/^link (\S+)$/m)[1];
     return ejabberd;
   }
