@@ -38,8 +38,8 @@ func (l *Link) takePending() {
 	}
 }
 
-// resume goes on with a link that is not full any more. The Handler, for what it has kept, and the frames that wait have
-// the first turn by turns, as either may fill the link again.
+// resume goes on with a link that is not full any more. The Handler, for what it has kept, and the frames that wait
+// come first by turns, as either may fill the link again.
 func (l *Link) resume() {
 	l.roomFirst = !l.roomFirst
 	if l.roomFirst {

@@ -31,7 +31,7 @@ func (l *Link) write() {
 			if err != nil {
 				l.conn.Close()
 				l.out.drop(len(rest) - n)
-				// The reader notices as well, unless it waits for its batches, which the engine has as there was no room.
+				// The reader notices as well, unless it waits for its batches, which the engine keeps for want of room.
 				s.send(event{kind: eventClosed, link: l, fault: FaultIO})
 				return
 			}
