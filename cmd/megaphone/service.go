@@ -107,11 +107,13 @@ func (s *service) open() (err error) {
 	return err
 }
 
-func (s *service) close() {
+// close reports whether a successor goes on with all listeners.
+func (s *service) close() (offered bool) {
 	if s.handover != nil {
-		s.handover.Close()
+		offered = s.handover.Close()
 		s.handover = nil
 	}
+	return offered
 }
 
 // pathRetry is how often takeover-socket is tried again. A process that is killed closes its sockets one after the
@@ -243,13 +245,13 @@ func (s *service) gaveWay() error {
 }
 
 // stays returns the listeners that live on when this edge is told to end: a successor may have them, and goes on with
-// what it has.
+// what it has. None can ask for them from here on.
 func (s *service) stays() []string {
-	switch {
-	case s.next != nil:
+	if s.next != nil {
 		s.leave(takeover.Ended)
 		return s.next.Keeps
-	case s.handover != nil && s.handover.Offering():
+	}
+	if s.close() {
 		return s.edge.Addrs()
 	}
 	return nil
