@@ -273,15 +273,16 @@ func (s *service) drain(keeps []string) error {
 	s.close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	most := s.edge.DrainTimeout()
 	drained := make(chan uint64, 1)
 	go func() {
 		cut := s.edge.Drain(ctx, s.edge.Keeps(keeps))
 		if s.stopping != nil {
-			s.before.wait(ctx, s.cfg.DrainTimeout)
+			s.before.wait(ctx, most)
 		}
 		drained <- cut
 	}()
-	slog.Info("edge drains", "drain_timeout_s", s.cfg.DrainTimeout.Seconds(), "counters", nonZero(s.edge.Stats()))
+	slog.Info("edge drains", "drain_timeout_s", most.Seconds(), "counters", nonZero(s.edge.Stats()))
 	for {
 		select {
 		case cut := <-drained:
@@ -302,7 +303,7 @@ func (s *service) drain(keeps []string) error {
 			switch {
 			case sig == syscall.SIGTERM && !s.asked:
 				s.asked = true
-				slog.Info("edge drains already", "drain_timeout_s", s.cfg.DrainTimeout.Seconds())
+				slog.Info("edge drains already", "drain_timeout_s", most.Seconds())
 			case sig == syscall.SIGTERM, sig == os.Interrupt:
 				cancel()
 			case sig == syscall.SIGUSR1:
