@@ -69,7 +69,7 @@ func TestTheHeaviestIsShed(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	var shed, small atomic.Int64
-	cfg := Config{Reactors: 1, MaxConnections: clients, MaxBufferedBytes: budget}
+	cfg := Config{Reactors: 1, MaxConnections: clients, MaxBufferedBytes: budget, ManualTicks: true}
 	g := start(t, cfg, func(r *Reactor, h *testHandler) {
 		h.data = func(c uint32, _ []byte) (int, int) {
 			own := 0 // it has grown in this event
