@@ -17,7 +17,7 @@ import (
 const ns = "xmlns='http://jabber.org/protocol/httpbind'"
 
 // patience bounds every wait of a test.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // fakeOrigin is the far end of an edge's links, under the test's control.
 type fakeOrigin struct {
