@@ -95,7 +95,7 @@ var metrics = []metric{
 	ofOrigin("megaphone_edge_origin_creations_max", gauge, "Session creations that may be under way, as measured.",
 		func(c *edge.Creations) float64 { return float64(c.Most) }),
 	ofOrigin("megaphone_edge_origin_creations_failed_total", counter,
-		"Session creations that the origin failed: 5xx, a server's condition, or no answer in create-timeout.",
+		"Session creations that the origin failed: 5xx, a page, a server's condition, or no answer in create-timeout.",
 		func(c *edge.Creations) float64 { return float64(c.Failed) }),
 	ofOrigin("megaphone_edge_origin_ejected", gauge,
 		"1 while an origin gets no new sessions but trials, because its creations fail.",

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"log/slog"
-	"math"
 	"sync/atomic"
 	"unsafe"
 
@@ -55,6 +54,7 @@ const (
 type lane struct {
 	nodes uint64 // bits of these nodes
 	head  uint32 // index in creations.all of the head of its circle
+	stuck bool   // none of these nodes has room; of use in admitWaiting
 }
 
 // common is what all reactors share of creations.
@@ -118,10 +118,31 @@ func (q *creations) laneOf(nodes uint64) *lane {
 	return nil
 }
 
-// queued reports whether a creation waits for some nodes.
+// queued reports whether a creation waits for one of some nodes.
 func (q *creations) queued(nodes uint64) bool {
-	l := q.laneOf(nodes)
-	return l != nil && q.all[l.head].next != l.head
+	for _, l := range q.lanes {
+		if l.nodes&nodes != 0 && q.all[l.head].next != l.head {
+			return true
+		}
+	}
+	return false
+}
+
+// longest returns the lane, of those that are not stuck, whose first creation has waited for longest; nil if there is
+// none.
+func (q *creations) longest() (found *lane) {
+	var first *opening
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		c := &q.all[q.all[l.head].next]
+		if l.stuck || c == &q.all[l.head] {
+			continue
+		}
+		if first == nil || c.since < first.since || c.since == first.since && int32(c.micros-first.micros) < 0 {
+			found, first = l, c
+		}
+	}
+	return found
 }
 
 // queue returns the head of the lane of some nodes, and makes that if need be.
@@ -132,7 +153,7 @@ func (q *creations) queue(nodes uint64) (head uint32) {
 	head = q.add(opening{}, underWay)
 	q.unlink(head)
 	q.all[head].next, q.all[head].prev = head, head
-	q.lanes = append(q.lanes, lane{nodes, head})
+	q.lanes = append(q.lanes, lane{nodes: nodes, head: head})
 	return head
 }
 
@@ -166,7 +187,7 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		flags |= holdLegacy
 	}
 	domain := w.common.served.hash(b.To)
-	trial, ok := false, verdict == nodeReady && !w.creations.queued(nodes)
+	trial, ok := false, verdict == nodeReady && !w.creations.queued(n.bit)
 	if ok {
 		trial, ok = w.reserve(n)
 	}
@@ -194,6 +215,7 @@ func (w *worker) reserve(n *node) (trial, ok bool) {
 		}
 		return false, false
 	}
+	w.began(n, now)
 	if trial {
 		w.r.LogLimited(&n.trialLog, slog.LevelInfo, "origin on trial", "origin", n.cfg.Name)
 	}
@@ -207,23 +229,37 @@ func (w *worker) unreserve(n *node, trial bool) {
 	}
 }
 
-// fair is how many creations this reactor may have under way at a node: where creations wait in several reactors, each
-// has a part of the bound. What cannot be divided goes round by ticks.
-func (w *worker) fair(n *node) int {
+// sharers is among how many reactors the bounds are divided, this one included, and its rank among them.
+func (w *worker) sharers() (active, rank int) {
 	q := &w.creations
-	active, rank := q.active, q.rank
-	if q.waiting == 0 && active > 0 {
-		active, rank = active+1, active
+	if q.waiting == 0 && q.active > 0 {
+		return q.active + 1, q.active
 	}
+	return q.active, q.rank
+}
+
+// fair reports whether this reactor may begin a creation at a node: where creations wait in several reactors, each has
+// a part of the bound, and of the rate. What of the bound cannot be divided goes round by ticks.
+func (w *worker) fair(n *node, now uint64) bool {
+	active, rank := w.sharers()
 	if active <= 1 {
-		return math.MaxInt
+		return true
 	}
 	most := int(n.health.bound(&w.creationBounds))
 	part := most / active
 	if (rank+int(w.r.Now()))%active < most%active {
 		part++
 	}
-	return part
+	ahead := now + tickMicros // time moves in ticks
+	n.nextFair = min(n.nextFair, ahead+w.interval*uint64(active))
+	return n.creating < part && (w.interval == 0 || n.nextFair < ahead)
+}
+
+// began notes that this reactor has used its part of the rate for a creation.
+func (w *worker) began(n *node, now uint64) {
+	if active, _ := w.sharers(); active > 1 {
+		n.nextFair = max(n.nextFair, now) + w.interval*uint64(active)
+	}
 }
 
 // await has a creation wait for its turn, if there is room for it.
@@ -258,25 +294,26 @@ func (w *worker) maxWaiting() int {
 	return (w.cfg.MaxWaitingCreations + n - 1) / n
 }
 
-// admitWaiting hands creations over that wait, in their order, as far as nodes have room.
+// admitWaiting hands creations over that wait, in their order over all lanes, as far as nodes have room.
 func (w *worker) admitWaiting() {
 	q := &w.creations
 	if len(q.lanes) == 0 {
 		return
 	}
 	for i := range q.lanes {
-		l := q.lanes[i]
-		for q.all[l.head].next != l.head {
-			n, verdict := w.pick(l.nodes)
-			if verdict != nodeReady {
-				break
-			}
-			trial, ok := w.reserve(n)
-			if !ok {
-				break
-			}
-			w.begin(q.all[l.head].next, n, trial)
+		q.lanes[i].stuck = false
+	}
+	for l := q.longest(); l != nil; l = q.longest() {
+		n, verdict := w.pick(l.nodes)
+		trial, ok := false, verdict == nodeReady
+		if ok {
+			trial, ok = w.reserve(n)
 		}
+		if !ok {
+			l.stuck = true
+			continue
+		}
+		w.begin(q.all[l.head].next, n, trial)
 	}
 	q.dropEmpty()
 }
@@ -419,10 +456,13 @@ const (
 
 // creationOutcome judges the reply to a creation.
 func (w *worker) creationOutcome(status int, body []byte) outcome {
+	known := codec.ParseReplyBody(&w.body, body) == nil
 	switch {
 	case status >= 500:
 		return outcomeFailed
-	case status != 200 || codec.ParseReplyBody(&w.body, body) != nil:
+	case !known && (status == 200 || status == 404 || status == 405):
+		return outcomeFailed // some page: what answers there is no BOSH server
+	case status != 200 || !known:
 		return outcomeNone
 	case string(w.body.Type) == "terminate" && serversFault(w.body.Condition):
 		return outcomeFailed
@@ -447,10 +487,10 @@ func (w *worker) created(n *node, hold *table.Hold, took uint64, status int, bod
 	c := w.opening(hold)
 	n.latency.observe(took)
 	what := w.creationOutcome(status, body)
-	if what == outcomeFailed {
-		c.health.progress.Store(w.micros()) // how fast it fails says nothing of how much it can do
-	} else {
+	if what == outcomeGood {
 		c.health.answered(took, w.micros())
+	} else {
+		c.health.progress.Store(w.micros()) // how fast it refuses or fails says nothing of how much it can do
 	}
 	w.settle(c, what)
 }

@@ -21,6 +21,8 @@ const (
 	stuckManner                // says nothing
 	strictManner               // ends it with host-unknown, which is the client's fault
 	plainManner                // status 500, as of something that knows no BOSH
+	pageManner                 // status 200 with a page of HTML
+	noPageManner               // status 404 with one
 )
 
 // actor is an origin that plays a part. Requests of sessions it holds for good.
@@ -65,6 +67,10 @@ func (a *actor) play() {
 				body = string(codec.Terminal("host-unknown"))
 			case plainManner:
 				status, body = 500, ""
+			case pageManner:
+				body = "<html>It works!</html>"
+			case noPageManner:
+				status, body = 404, "404 page not found"
 			case stuckManner:
 				continue
 			}
@@ -134,7 +140,7 @@ func (e *Edge) worker0(f func(w *worker)) {
 
 // A broken origin holds nothing, and so looked like the best of all. It gets five creations, and then trials.
 func TestABrokenOriginGetsHardlyAny(t *testing.T) {
-	for _, m := range []manner{brokenManner, plainManner} {
+	for _, m := range []manner{brokenManner, plainManner, pageManner, noPageManner} {
 		good, bad := newActor(t, "good", wellManner), newActor(t, "bad", m)
 		e := troupe(t, nil, good, bad)
 		for good.creations.Load() == 0 { // the edge is to know that the domain is served
@@ -357,7 +363,7 @@ func TestClientsCannotEjectAnOrigin(t *testing.T) {
 	a, b := newActor(t, "a", wellManner), newActor(t, "b", wellManner)
 	e := troupe(t, nil, a, b)
 	open(t, e, "example.org")
-	for _, m := range []manner{strictManner, brokenManner, plainManner} {
+	for _, m := range []manner{strictManner, brokenManner, plainManner, pageManner, noPageManner} {
 		a.manner.Store(int32(m))
 		b.manner.Store(int32(m))
 		to := "nobody.example"

@@ -24,10 +24,11 @@ const (
 // health is what all reactors together know of how an origin answers session creations. They change it without locks,
 // like throttle.
 //
-// A creation has failed if the origin answered it with a status of 500 or more, or ended the session in the first reply
-// for a reason that is the server's own (serversFault), or has not answered in create-timeout. A failure counts only if
-// a session to the same domain was created at some origin lately: clients that ask for a domain that no origin serves
-// do not make one look ill, although ejabberd answers them with internal-server-error.
+// A creation has failed if the origin answered it with a status of 500 or more, or with a page that is no BOSH body
+// (200, 404, 405), or ended the session in the first reply for a reason that is the server's own (serversFault), or has
+// not answered in create-timeout. A failure counts only if a session to the same domain was created at some origin
+// lately: clients that ask for a domain that no origin serves do not make one look ill, although ejabberd answers them
+// with internal-server-error.
 type health struct {
 	throttle
 	row            atomic.Uint32 // failures since the last success
@@ -72,7 +73,7 @@ func (h *health) share(now uint64, b *creationBounds) uint32 {
 	if at == 0 {
 		return fullShare
 	}
-	if age := now - min(at, now); age < b.slowStart {
+	if age := since(at, now); age < b.slowStart {
 		return max(leastShare, uint32(fullShare*age/b.slowStart))
 	}
 	return fullShare
@@ -96,7 +97,7 @@ func (h *health) ill() bool {
 
 // judge counts a creation that is answered, or is not going to be.
 func (h *health) judge(failed bool, now uint64) {
-	if at := h.judgedAt.Load(); now-at >= judgeSpan && h.judgedAt.CompareAndSwap(at, now) {
+	if at := h.judgedAt.Load(); since(at, now) >= judgeSpan && h.judgedAt.CompareAndSwap(at, now) {
 		h.judged.Store(h.judged.Load() / 2)
 		h.failed.Store(h.failed.Load() / 2)
 	}
@@ -169,6 +170,7 @@ const (
 	servedWords   = 1024
 	servedTime    = 1<<20 - 1
 	servedSeconds = 600
+	servedAhead   = 60 // seconds that another reactor's last tick may be later
 )
 
 func (s *served) hash(domain []byte) uint64 { return maphash.Bytes(s.seed, domain) }
@@ -179,5 +181,5 @@ func (s *served) note(hash, now uint64) {
 
 func (s *served) lately(hash, now uint64) bool {
 	w := s.words[hash%servedWords].Load()
-	return w != 0 && (w^hash)&^servedTime == 0 && (now/1e6-w)&servedTime <= servedSeconds
+	return w != 0 && (w^hash)&^servedTime == 0 && (now/1e6+servedAhead-w)&servedTime <= servedAhead+servedSeconds
 }

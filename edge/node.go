@@ -53,6 +53,7 @@ type node struct {
 	aside      bool   // Edge.SetDraining says that it gets none
 	held       int    // requests it has and has not answered
 	creating   int    // session creations among them
+	nextFair   uint64 // microseconds: when this reactor may begin another one, by its part of the rate
 	bit        uint64 // of its place, in sets of nodes
 	weight     uint32 // of use while pick draws
 	away       int    // requests that wait for it, or for their 503 because it was lost
@@ -156,7 +157,7 @@ func (w *worker) pick(nodes uint64) (*node, verdict) {
 	}
 	room, weights := w.healthy[:0], uint32(0)
 	for _, n := range w.healthy {
-		if n.creating < w.fair(n) && n.health.room(now, b) {
+		if w.fair(n, now) && n.health.room(now, b) {
 			n.weight = uint32(n.cfg.Weight) * n.health.share(now, b)
 			weights += n.weight
 			room = append(room, n)

@@ -60,6 +60,13 @@ func (w *worker) join(p *place) *node {
 func (n *node) take(p *place) {
 	moved := n.cfg.Address != p.Address
 	n.cfg, n.leaving = p, false
+	if n.health != p.health { // its place was taken out and came back before the node was dropped
+		if n.stage == stageUp {
+			n.health.linkDown()
+			p.health.links.Add(1)
+		}
+		n.health = p.health
+	}
 	if moved || p.addr.IsValid() {
 		n.link.SetAddr(p.addr)
 	}
@@ -81,7 +88,7 @@ func (w *worker) named(name string) *node {
 // dropLeft drops the nodes that have left, and makes those that had to wait.
 func (w *worker) dropLeft() {
 	w.nodes = slices.DeleteFunc(w.nodes, func(n *node) bool {
-		if !n.leaving || n.away > 0 || w.verdict(n) != nodeGone {
+		if !n.leaving || n.away > 0 || n.queue.chunks != nil || w.verdict(n) != nodeGone {
 			return false
 		}
 		n.link.Remove()

@@ -51,20 +51,29 @@ const (
 	burstPart      = 5    // of a second's creations may come at once: time moves in ticks
 )
 
+// since returns the time from at to now, in microseconds. Reactors tick one after the other, so what one has noted may
+// be later than the time of another.
+func since(at, now uint64) uint64 { return now - min(at, now) }
+
 // creationBounds is what the configuration says of creations.
 type creationBounds struct {
 	least, most int32
 	rate        limit.Rate
+	interval    uint64 // microseconds that one takes by the rate; 0: there is none
 	slowStart   uint64 // microseconds
 	ejects      bool
 	ejectTime   uint64 // microseconds
 }
 
 func newCreationBounds(cfg *Config) creationBounds {
-	return creationBounds{least: int32(cfg.MinCreations), most: int32(cfg.MaxCreations),
+	b := creationBounds{least: int32(cfg.MinCreations), most: int32(cfg.MaxCreations),
 		rate:      limit.NewRate(cfg.CreationRate, cfg.CreationRate/burstPart+1),
 		slowStart: uint64(cfg.SlowStart / time.Microsecond),
 		ejects:    cfg.Ejection == "on", ejectTime: uint64(cfg.EjectTime / time.Microsecond)}
+	if cfg.CreationRate > 0 {
+		b.interval = uint64(time.Second/time.Microsecond) / uint64(cfg.CreationRate)
+	}
+	return b
 }
 
 // bound is how many creations may be under way.
@@ -130,7 +139,7 @@ func (t *throttle) observe(took, now uint64) {
 // stalled reports whether nothing has been answered for a while although something is under way.
 func (t *throttle) stalled(now uint64) bool {
 	at := t.progress.Load()
-	return t.underWay.Load() > 0 && now > at && now-at > stallMicros
+	return t.underWay.Load() > 0 && since(at, now) > stallMicros
 }
 
 // restart forgets what the origin could do: it was started anew, and its caches are cold.
@@ -142,7 +151,7 @@ func (t *throttle) restart() {
 
 // adapt changes the bound by what was answered since the last time, if that is enough to tell.
 func (t *throttle) adapt(now uint64, b *creationBounds) {
-	if most := t.most.Load(); most > firstCreations && now-t.usedAt.Load() > floorSpan {
+	if most := t.most.Load(); most > firstCreations && since(t.usedAt.Load(), now) > floorSpan {
 		t.most.CompareAndSwap(most, firstCreations) // it is too old to be relied on
 	}
 	if t.replies.Load() < fewReplies || now < t.quiet.Load() || !t.adapting.TryLock() {
@@ -182,7 +191,7 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 
 // floor notes a mean, returns the shortest one, and works out what takes long.
 func (t *throttle) floor(mean, now uint64) uint64 {
-	if now-t.spanAt >= floorSpan {
+	if since(t.spanAt, now) >= floorSpan {
 		t.spanAt, t.floors = now, [2]uint64{t.floors[1], 0}
 	}
 	if t.floors[1] == 0 || mean < t.floors[1] {

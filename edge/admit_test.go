@@ -1,0 +1,216 @@
+package edge
+
+import (
+	"hash/maphash"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+)
+
+// Where two kinds of creations wait for the same origin, the one that came first goes first, and neither waits until
+// nothing of the other is left.
+func TestLanesOfOneOriginTakeTurns(t *testing.T) {
+	const before, behind = 10, 10
+	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
+	e := startEdge(t, func(c *Config) {
+		c.MinCreations, c.MaxCreations, c.PingTimeout = 2, 2, time.Hour
+		c.CreateTimeout, c.CreateWait = time.Hour, time.Hour
+		c.Origins[1].Domains = []string{"both.example"}
+	}, a, b)
+	l, _ := a.link(), b.link() // b says nothing
+	until(t, e, LinksUp, 2)
+	waiting := 0
+	post := func(n int, to string) {
+		for range n {
+			connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", to, 1))
+			waiting++
+			waitingNow(t, e, max(waiting-4, 0))
+		}
+		e.Advance(1)
+	}
+	post(4+before, "both.example")
+	post(1, "one.example")
+	post(behind, "both.example")
+	l.next()
+	last := l.next()
+	for i := range before {
+		l.reply(last.id, "<body sid='s' "+ns+"/>")
+		if last = l.next(); !strings.Contains(last.body, "both.example") {
+			t.Fatalf("after %d creations came %s", i, last.body)
+		}
+	}
+	l.reply(last.id, "<body sid='s' "+ns+"/>")
+	if last = l.next(); !strings.Contains(last.body, "one.example") {
+		t.Errorf("a creation that came later went first: %s", last.body)
+	}
+}
+
+// One that finds room does not go before those that wait for the same origin.
+func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
+	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
+	e := startEdge(t, func(c *Config) {
+		c.MinCreations, c.MaxCreations, c.PingTimeout = 1, 1, time.Hour
+		c.CreateTimeout, c.CreateWait = time.Hour, time.Hour
+		c.Origins[1].Domains = []string{"both.example"}
+	}, a, b)
+	l, _ := a.link(), b.link()
+	until(t, e, LinksUp, 2)
+	for i := range 3 {
+		connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", "both.example", 1))
+		waitingNow(t, e, max(i-1, 0))
+	}
+	l.next()
+	e.worker0(func(w *worker) { w.nodes[0].health.give(); w.nodes[0].creating-- }) // as by another reactor
+	connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", "one.example", 1))
+	waitingNow(t, e, 2)
+	e.Advance(1)
+	if r := l.next(); !strings.Contains(r.body, "both.example") {
+		t.Errorf("the first was %s", r.body)
+	}
+	e.worker0(func(w *worker) { w.nodes[0].health.underWay.Add(1); w.nodes[0].creating++ })
+}
+
+// Reactors tick one after the other. What one has noted later than the other's last tick is not ages ago.
+func TestTimesOfOtherReactorsAreNotAgesAgo(t *testing.T) {
+	const now, later = uint64(100e6), uint64(100e6 + 90_000)
+	b, th := testBounds(), new(throttle)
+	th.most.Store(50)
+	th.usedAt.Store(later)
+	th.adapt(now, b)
+	if n := th.bound(b); n != 50 {
+		t.Errorf("the bound falls from 50 to %d", n)
+	}
+	th.spanAt, th.floors = later, [2]uint64{0, 7000}
+	if n := th.floor(9000, now); n != 7000 || th.spanAt != later {
+		t.Errorf("floor %d, span from %d", n, th.spanAt)
+	}
+	h := new(health)
+	h.judgedAt.Store(later)
+	h.judged.Store(8)
+	h.judge(true, now)
+	if n := h.judged.Load(); n != 9 {
+		t.Errorf("%d judged, not 9", n)
+	}
+	s := served{seed: maphash.MakeSeed()}
+	hash := s.hash([]byte("example.org"))
+	s.note(hash, 101e6)
+	if !s.lately(hash, 101e6-90_000) {
+		t.Error("a session that another reactor has just seen is none")
+	}
+	if s.lately(hash, 101e6+(servedSeconds+1)*1e6) {
+		t.Error("a session is remembered for too long")
+	}
+}
+
+// How fast an origin refuses what it does not serve says nothing of how fast it can create sessions.
+func TestWrongDomainsAreNoMeasure(t *testing.T) {
+	a := newActor(t, "a", strictManner)
+	e := troupe(t, nil, a)
+	for range 2 * fewReplies {
+		open(t, e, "nobody.example")
+	}
+	e.worker0(func(w *worker) {
+		if h := w.nodes[0].health; h.replies.Load() != 0 || h.long.Load() != 0 {
+			t.Errorf("%d are counted as replies; more than %d us is long", h.replies.Load(), h.long.Load())
+		}
+	})
+	a.manner.Store(int32(wellManner))
+	open(t, e, "example.org")
+	e.worker0(func(w *worker) {
+		if n := w.nodes[0].health.replies.Load(); n != 1 {
+			t.Errorf("%d replies, not 1", n)
+		}
+	})
+}
+
+// An origin that comes back to the configuration before it was dropped is counted with the new place in all reactors.
+func TestAnOriginThatComesBackIsCountedOnce(t *testing.T) {
+	a, b := newActor(t, "a", wellManner), newActor(t, "b", wellManner)
+	e := troupe(t, nil, a, b)
+	both := e.settings().cfg
+	alone := both
+	alone.Origins = both.Origins[:1:1]
+	for _, cfg := range []Config{alone, both} {
+		if _, err := e.Reload(cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.worker0(func(w *worker) {
+		n, h := w.named("b"), w.places[1].health
+		if n.health != h || h.links.Load() != 1 {
+			t.Errorf("b is counted apart from its place: %v; %d links", n.health != h, h.links.Load())
+		}
+	})
+	if !open(t, e, "example.org") {
+		t.Error("refused")
+	}
+}
+
+// Requests that nobody waits for any more are not counted when their origin is dropped.
+func TestDroppedOriginKeepsNoBytes(t *testing.T) {
+	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
+	e := startEdge(t, func(c *Config) { c.Grace, c.PingTimeout = time.Second, time.Hour }, a, b)
+	a.link()
+	l := b.link()
+	until(t, e, LinksUp, 2)
+	cfg := e.settings().cfg
+	cfg.Origins = cfg.Origins[:1:1]
+	if _, err := e.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	b.l.Close()
+	l.Close()
+	linked(t, e, 1)
+	e.worker0(func(w *worker) {
+		n := w.named("b")
+		n.lostAt -= 100 // it is gone
+		for i := range 5 * maxLooks {
+			size := codec.FrameHeaderBytes + 20
+			w.waits.bytes += n.queue.needs(size)
+			to := n.queue.room(size)
+			*to = append(codec.AppendFrameHeader(*to, uint64(i+1)<<40, 20), make([]byte, 20)...)
+		}
+	})
+	e.Advance(60)
+	e.worker0(func(w *worker) {
+		if w.named("b") != nil || w.waits.bytes != 0 {
+			t.Errorf("%d bytes are counted, %d origins are left", w.waits.bytes, len(w.nodes))
+		}
+	})
+}
+
+// A rate is of all reactors together as well, and each of them that has creations waiting gets its part.
+func TestReactorsShareTheRate(t *testing.T) {
+	const reactors, clients = 4, 200
+	a := newActor(t, "a", stuckManner)
+	e := startEdge(t, func(c *Config) {
+		c.Reactors, c.MinCreations, c.MaxCreations, c.PingTimeout = reactors, 1000, 1000, time.Hour
+		c.CreateTimeout, c.CreateWait, c.CreationRate = time.Hour, time.Hour, 40
+	}, a.fakeOrigin)
+	var links []*fakeLink
+	for range reactors {
+		links = append(links, a.link())
+	}
+	until(t, e, LinksUp, reactors)
+	for range clients {
+		connect(t, e).post(creation("ver='1.6'"))
+	}
+	waitingNow(t, e, clients-9) // a fifth of a second's, and one
+	var got [reactors]int
+	ticks, waiting := 0, clients
+	for ; waiting > clients/2; ticks++ {
+		e.Advance(1)
+		waiting = 0
+		e.group.Do(func(_ reactor, h handler) { waiting += h.(*worker).creations.waiting })
+	}
+	e.group.Do(func(r reactor, h handler) { got[r.Index()] = h.(*worker).nodes[0].creating })
+	if slices.Min(got[:]) < 100/reactors/2 {
+		t.Errorf("of the first 100 creations the reactors began %v", got)
+	}
+	if ticks < 20 || ticks > 30 {
+		t.Errorf("it took %d ticks, not 23", ticks)
+	}
+}

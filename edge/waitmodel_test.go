@@ -1,0 +1,225 @@
+package edge
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+)
+
+// pipeliner is a client that pipelines numbered requests, and looks at the order of the answers.
+type pipeliner struct {
+	*client
+	asked   int
+	answers atomic.Int32
+}
+
+// listen checks each answer: number n has n in it, or no number; and the session of none ends with a 4xx.
+func (p *pipeliner) listen() {
+	for n := 1; ; n++ {
+		res, err := http.ReadResponse(p.r, nil)
+		if err != nil {
+			return
+		}
+		text, _ := io.ReadAll(res.Body)
+		var got int
+		if _, after, ok := strings.Cut(string(text), "n='"); ok {
+			fmt.Sscan(strings.ReplaceAll(after, "'", " "), &got)
+		}
+		if got != 0 && got != n || res.StatusCode != 200 && res.StatusCode < 500 {
+			p.t.Errorf("answer %d is %d %q", n, res.StatusCode, text)
+		}
+		p.answers.Add(1)
+	}
+}
+
+// waitModel is an edge with two origins, whose links are cut, and which come and go.
+type waitModel struct {
+	t       testing.TB
+	r       *rand.Rand
+	e       *Edge
+	origins []*fakeOrigin
+	links   []*fakeLink // nil: away
+	ups     uint64
+	clients []*pipeliner
+	alone   bool // the second origin is not in the configuration
+}
+
+// Whatever happens while requests and creations wait, all are answered once and in their order, and nothing of them
+// stays: neither holds, nor bytes, nor counts.
+func TestNothingStaysOfWhatWaited(t *testing.T) {
+	var seen [numCounters]uint64
+	for range 4 {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		m := &waitModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), links: make([]*fakeLink, 2),
+			origins: []*fakeOrigin{newFakeOrigin(t, "a"), newFakeOrigin(t, "b")}}
+		m.e = startEdge(t, func(c *Config) {
+			c.MinCreations, c.MaxCreations, c.MaxWaitingCreations, c.PingTimeout = 3, 6, 8, time.Hour
+			c.CreateTimeout, c.CreateWait, c.EjectTime, c.Grace = 3*time.Second, 2*time.Second, time.Second, 40*time.Second
+			c.IdleTimeout, c.MaxBufferedBytes, c.MaxPipelined = time.Hour, 16*waitChunkBytes, 5
+		}, m.origins...)
+		m.e.worker0(func(w *worker) { w.inquiries = nil }) // who is away has connections, and says nothing
+		m.comeBack(0)
+		m.comeBack(1)
+		for range 1500 {
+			m.step()
+		}
+		m.finish()
+		for c := range seen {
+			seen[c] += m.e.Counter(Counter(c))
+		}
+	}
+	for _, c := range []Counter{Waited, CreationsWaited, Retries, CreateTimeouts, Gone, StaleReplies} {
+		if seen[c] == 0 {
+			t.Errorf("%s is 0: this has tried less than it should", CounterNames[c])
+		}
+	}
+}
+
+func (m *waitModel) step() {
+	i := m.r.IntN(2)
+	switch m.r.IntN(20) {
+	case 0, 1:
+		p := &pipeliner{client: connect(m.t, m.e)}
+		p.r = bufio.NewReader(p.Conn)
+		_ = p.SetDeadline(time.Now().Add(10 * patience))
+		go p.listen()
+		m.clients = append(m.clients, p)
+	case 2, 3, 4, 5, 6, 7, 8:
+		m.ask(i)
+	case 9, 10, 11, 12:
+		m.answer(i)
+	case 13:
+		if n := len(m.clients); n > 0 {
+			k := m.r.IntN(n)
+			m.clients[k].Close()
+			m.clients = slices.Delete(m.clients, k, k+1)
+		}
+	case 14, 15, 16:
+		m.e.Advance(1 + m.r.IntN(8))
+	case 17:
+		if m.links[i] != nil && !m.alone && m.r.IntN(3) == 0 {
+			_, up := m.e.Links()
+			m.links[i].Close()
+			m.links[i] = nil
+			linked(m.t, m.e, up-1)
+		}
+	case 18:
+		if m.links[i] == nil && m.r.IntN(2) == 0 {
+			m.comeBack(i)
+		}
+	case 19:
+		cfg := m.e.settings().cfg
+		cfg.Origins = slices.Clone(cfg.Origins)[:1]
+		if m.alone || m.links[1] == nil {
+			cfg.Origins = append(cfg.Origins, Origin{Name: "b", Address: m.origins[1].addr()})
+		}
+		m.alone = len(cfg.Origins) == 1
+		if _, err := m.e.Reload(cfg); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+// comeBack has an origin take the next link.
+func (m *waitModel) comeBack(i int) {
+	for greets, deadline := false, time.Now().Add(patience); !greets; { // no tick more, or it is late
+		if time.Now().After(deadline) {
+			m.t.Fatal("it is not dialled again")
+		}
+		m.e.worker0(func(w *worker) { greets = w.nodes[i].link.Up() && w.nodes[i].stage == stageGreeting })
+		if !greets {
+			m.e.Advance(1)
+			time.Sleep(time.Millisecond)
+		}
+	}
+	m.links[i] = m.origins[i].link()
+	m.ups++
+	until(m.t, m.e, LinksUp, m.ups)
+}
+
+// ask has a client ask for something with its next number.
+func (m *waitModel) ask(i int) {
+	if len(m.clients) == 0 {
+		return
+	}
+	p := m.clients[m.r.IntN(len(m.clients))]
+	p.asked++
+	if m.r.IntN(3) == 0 {
+		_, _ = p.Write([]byte(postText(withNumber(p.asked))))
+		return
+	}
+	sid := tagged("s", m.origins[i].name)
+	text := strings.Repeat("x", m.r.IntN(2)*m.r.IntN(2)*m.r.IntN(maxWaitingBytes+500))
+	_, _ = p.Write([]byte(postText(fmt.Sprintf("<body sid='%s' rid='1' n='%d' %s>%s</body>", sid, p.asked, ns, text))))
+}
+
+// answer has an origin answer what it got last.
+func (m *waitModel) answer(i int) {
+	if m.links[i] == nil {
+		return
+	}
+	select {
+	case q := <-m.links[i].frames:
+		_, after, _ := strings.Cut(q.body, " n='")
+		n, _, _ := strings.Cut(after, "'")
+		body := fmt.Sprintf("<body n='%s' %s/>", n, ns)
+		if !strings.Contains(q.body, "sid=") {
+			body = fmt.Sprintf("<body sid='s' n='%s' %s/>", n, ns)
+		}
+		p := codec.AppendReply(nil, q.id, []int{200, 200, 200, 503}[m.r.IntN(4)], []byte(body))
+		_, _ = m.links[i].Write(p)
+		if m.r.IntN(4) == 0 {
+			_, _ = m.links[i].Write(p)
+		}
+	default:
+	}
+}
+
+// finish has all answered.
+func (m *waitModel) finish() {
+	for i := range m.links {
+		if m.links[i] == nil {
+			m.comeBack(i)
+		}
+	}
+	for deadline := time.Now().Add(patience); ; {
+		for i := range m.links {
+			for len(m.links[i].frames) > 0 {
+				m.answer(i)
+			}
+		}
+		m.e.Advance(1)
+		left := 0
+		for _, p := range m.clients {
+			left += p.asked - int(p.answers.Load())
+		}
+		if left == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("%d requests have no answer", left)
+		}
+	}
+	m.e.Advance(60)
+	idle(m.t, m.e)
+	m.e.worker0(func(w *worker) {
+		if w.holds.Len() != 0 || w.waits.holds != 0 || w.waits.bytes != 0 {
+			m.t.Errorf("%d holds, %d wait, %d bytes", w.holds.Len(), w.waits.holds, w.waits.bytes)
+		}
+		for _, n := range w.nodes {
+			if n.held != 0 || n.away != 0 || n.health.links.Load() != 1 {
+				m.t.Errorf("%s: %d held, %d away, %d links", n.cfg.Name, n.held, n.away, n.health.links.Load())
+			}
+		}
+	})
+}
