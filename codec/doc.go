@@ -17,7 +17,7 @@
 //	  |                                                                                              |
 //	  v  HTTP/1.1 200 OK CR LF ...             ResponseHead.Append                                 origin
 //
-// Frames with the ID 0 carry control lines instead: NextLine, ParseHello, ParseWelcome, NextID, LinkMAC.
+// Frames with the ID 0 carry control lines instead: NextLine, ParseHello, ParseWelcome, NextID, LinkProof.
 //
 // # The rules of the room
 //
@@ -31,7 +31,8 @@
 //     searched again from its start with each piece: ParseHead is told how far the last call got, Chunks remembers
 //     the last whole chunk, ParseFrame says how many bytes it needs.
 //   - Every input has a bound: Limits, and the constants beside it.
-//   - Nothing allocates, but for the name in a hello, LinkMAC, and NewResponseHead, none of which is done per request.
+//   - Nothing allocates, but for the name in a hello, LinkProof, LinkMAC, and NewResponseHead, none of which
+//     is done per request.
 //
 // # Strictness
 //

@@ -27,6 +27,7 @@ type vectors struct {
 	Lines    []linesVector   `json:"lines"`
 	IDs      []idsVector     `json:"ids"`
 	MACs     []macVector     `json:"macs"`
+	Proofs   []proofVector   `json:"proofs"`
 	Hellos   []helloVector   `json:"hellos"`
 	Welcomes []welcomeVector `json:"welcomes"`
 }
@@ -88,6 +89,14 @@ type macVector struct {
 	MAC    hexBytes `json:"mac"`
 }
 
+type proofVector struct {
+	Name   string   `json:"name"`
+	Secret hexBytes `json:"secret"`
+	Role   string   `json:"role"`
+	Lines  []string `json:"lines"`
+	Proof  hexBytes `json:"proof"`
+}
+
 type helloVector struct {
 	Name  string `json:"name"`
 	Args  string `json:"args"`
@@ -97,6 +106,7 @@ type helloVector struct {
 		Nonce   hexBytes `json:"nonce"`
 		MAC     hexBytes `json:"mac"`
 		Max     int      `json:"max"`
+		Proof   hexBytes `json:"proof"`
 
 		TakesQuery bool `json:"takes_query"`
 	} `json:"hello"`
@@ -107,6 +117,7 @@ type welcomeVector struct {
 	Name  string   `json:"name"`
 	Args  string   `json:"args"`
 	MAC   hexBytes `json:"mac"`
+	Proof hexBytes `json:"proof"`
 	Error bool     `json:"error"`
 }
 
@@ -120,7 +131,7 @@ func linkVectors(t testing.TB) (v vectors) {
 		t.Fatal(err)
 	}
 	if len(v.Frames) < 30 || len(v.Requests) < 10 || len(v.Replies) < 10 || len(v.Lines) < 10 || len(v.IDs) < 10 ||
-		len(v.MACs) < 4 || len(v.Hellos) < 30 || len(v.Welcomes) < 5 {
+		len(v.MACs) < 4 || len(v.Proofs) < 7 || len(v.Hellos) < 30 || len(v.Welcomes) < 5 {
 		t.Fatal("vectors are missing from testdata/frames.json")
 	}
 	return v

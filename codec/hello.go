@@ -13,9 +13,12 @@ type Hello struct {
 	Version int      // of the protocol: 1
 	Name    string   // of the node or the edge: see ValidName
 	Nonce   [16]byte // random, never used twice
-	MAC     [32]byte // with HasMAC: proof that the sender has the secret (LinkMAC)
+	MAC     [32]byte // with HasMAC: the older proof, of the nonces and the name only (LinkMAC)
 	HasMAC  bool
 	Max     int // the largest contents that the sender takes; 0: it did not say, so MaxContentsBytes
+
+	Proof    [32]byte // with HasProof: the sender has the secret, and wrote all of this line (LinkProof)
+	HasProof bool
 
 	// TakesQuery: an origin that takes the query of the client's URL in requests (take=query).
 	TakesQuery bool
@@ -23,8 +26,10 @@ type Hello struct {
 
 // Welcome is the origin's answer to the edge's hello.
 type Welcome struct {
-	MAC    [32]byte
-	HasMAC bool
+	MAC      [32]byte // as in Hello
+	HasMAC   bool
+	Proof    [32]byte
+	HasProof bool
 }
 
 // MaxNameBytes is the longest name of a node or an edge.
@@ -51,6 +56,7 @@ const (
 	hasMAC
 	hasMax
 	hasTake
+	hasProof
 )
 
 // ParseHello parses the arguments of a hello line. It borrows args until return; the name is copied, its one
@@ -90,6 +96,9 @@ func ParseHello(args []byte) (Hello, *FrameError) {
 		case "take":
 			bit = hasTake
 			h.TakesQuery = takes(value, "query")
+		case "proof":
+			bit, h.HasProof = hasProof, true
+			ok = a.rest == nil && parseHexInto(h.Proof[:], value)
 		}
 		if !ok || seen&bit != 0 {
 			return Hello{}, FrameErrHello
@@ -135,6 +144,14 @@ func AppendHello(dst []byte, h *Hello) []byte {
 	if h.TakesQuery {
 		dst = append(dst, " take=query"...)
 	}
+	return appendProof(dst, h.HasProof, &h.Proof)
+}
+
+// appendProof ends a line with its proof, if it has one, and its LF.
+func appendProof(dst []byte, has bool, proof *[32]byte) []byte {
+	if has {
+		dst = appendHex(append(dst, " proof="...), proof[:])
+	}
 	return append(dst, '\n')
 }
 
@@ -148,12 +165,16 @@ func ParseWelcome(args []byte) (Welcome, *FrameError) {
 			return Welcome{}, FrameErrHello
 		case key == nil:
 			return w, nil
-		case string(key) != "mac":
-			continue
-		case w.HasMAC || !parseHexInto(w.MAC[:], value):
+		case string(key) == "mac":
+			ok = !w.HasMAC && parseHexInto(w.MAC[:], value)
+			w.HasMAC = true
+		case string(key) == "proof":
+			ok = a.rest == nil && parseHexInto(w.Proof[:], value)
+			w.HasProof = true
+		}
+		if !ok {
 			return Welcome{}, FrameErrHello
 		}
-		w.HasMAC = true
 	}
 }
 
@@ -164,7 +185,7 @@ func AppendWelcome(dst []byte, w *Welcome) []byte {
 		dst = append(dst, " mac="...)
 		dst = appendHex(dst, w.MAC[:])
 	}
-	return append(dst, '\n')
+	return appendProof(dst, w.HasProof, &w.Proof)
 }
 
 const maxNumber = 999_999_999

@@ -34,6 +34,9 @@ func TestHelloVectors(t *testing.T) {
 			if len(v.Hello.MAC) > 0 {
 				want.MAC, want.HasMAC = [32]byte(v.Hello.MAC), true
 			}
+			if len(v.Hello.Proof) > 0 {
+				want.Proof, want.HasProof = [32]byte(v.Hello.Proof), true
+			}
 			if err != nil || h != want {
 				t.Fatalf("%q: %+v, %v", v.Args, h, err)
 			}
@@ -47,8 +50,9 @@ func TestHelloVectors(t *testing.T) {
 
 func TestHelloOnTheWire(t *testing.T) {
 	h := Hello{Version: 1, Name: "edge-1", Max: 262144, HasMAC: true, MAC: [32]byte{0xAB}, Nonce: [16]byte{15: 0x1F}}
+	h.Proof, h.HasProof, h.TakesQuery = [32]byte{0xCD}, true, true
 	want := "hello version=1 name=edge-1 nonce=" + strings.Repeat("0", 30) + "1f mac=ab" + strings.Repeat("0", 62) +
-		" max=262144\n"
+		" max=262144 take=query proof=cd" + strings.Repeat("0", 62) + "\n"
 	if got := AppendHello(nil, &h); string(got) != want {
 		t.Errorf("%q, not %q", got, want)
 	}
@@ -92,7 +96,14 @@ func TestWelcomeVectors(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || w.HasMAC != (len(v.MAC) > 0) || w.HasMAC && w.MAC != [32]byte(v.MAC) {
+			var want Welcome
+			if len(v.MAC) > 0 {
+				want.MAC, want.HasMAC = [32]byte(v.MAC), true
+			}
+			if len(v.Proof) > 0 {
+				want.Proof, want.HasProof = [32]byte(v.Proof), true
+			}
+			if err != nil || w != want {
 				t.Fatalf("%q: %+v, %v", v.Args, w, err)
 			}
 			again, err := ParseWelcome(asArgs(t, AppendWelcome(nil, &w), "welcome"))
@@ -131,6 +142,65 @@ func TestMACVectors(t *testing.T) {
 	}
 }
 
+func TestProofVectors(t *testing.T) {
+	for _, v := range linkVectors(t).Proofs {
+		t.Run(v.Name, func(t *testing.T) {
+			lines := make([][]byte, len(v.Lines))
+			for i, line := range v.Lines {
+				lines[i] = []byte(line + "\n"[:i%2]) // with and without LF is the same
+			}
+			want := [32]byte(v.Proof)
+			if got := LinkProof(v.Secret, v.Role, lines...); !MACEqual(&got, &want) {
+				t.Fatalf("%x, not %x", got, want)
+			}
+			// Each byte of what goes into it matters.
+			for i, line := range v.Lines {
+				for k := range line {
+					changed := []byte(line)
+					changed[k] ^= 1
+					lines[i] = changed
+					if LinkProof(v.Secret, v.Role, lines...) == want {
+						t.Fatalf("byte %d of line %d does not matter", k, i)
+					}
+				}
+				lines[i] = []byte(line)
+			}
+			if LinkProof(v.Secret[1:], v.Role, lines...) == want || LinkProof(v.Secret, "x", lines...) == want {
+				t.Error("secret or role does not matter")
+			}
+			if LinkProof(v.Secret, v.Role, bytes.Join(lines, []byte(" "))) == want {
+				t.Error("the ends of the lines do not matter")
+			}
+		})
+	}
+}
+
+func TestUnproved(t *testing.T) {
+	h := Hello{Version: 1, Name: "edge-1", HasMAC: true, Max: 5}
+	bare := AppendHello(nil, &h)
+	h.Proof, h.HasProof = [32]byte{1}, true
+	for _, line := range [][]byte{bare, AppendHello(nil, &h), bytes.TrimSuffix(AppendHello(nil, &h), []byte("\n"))} {
+		if got := Unproved(line); string(got)+"\n" != string(bare) {
+			t.Errorf("%q: %q, not %q", line, got, bare)
+		}
+	}
+	for _, line := range []string{"", "\n", " proof=", "welcome proof=" + strings.Repeat("0", 63),
+		"welcome proof=" + strings.Repeat("0", 65), "welcome\tproof=" + strings.Repeat("0", 64)} {
+		if got := Unproved([]byte(line)); string(got) != strings.TrimSuffix(line, "\n") {
+			t.Errorf("%q: %q", line, got)
+		}
+	}
+}
+
+// TestHandshakeFits: the longest hello that AppendHello writes fits into the frames before the welcome.
+func TestHandshakeFits(t *testing.T) {
+	h := Hello{Version: maxNumber, Name: strings.Repeat("x", MaxNameBytes), HasMAC: true, HasProof: true,
+		Max: MaxContentsBytes, TakesQuery: true}
+	if n := len(AppendHello(nil, &h)); n > MaxHandshakeBytes/2 {
+		t.Errorf("%d bytes leave no room for later versions in %d", n, MaxHandshakeBytes)
+	}
+}
+
 func TestValidName(t *testing.T) {
 	for name, want := range map[string]bool{
 		"a": true, "edge-1.example_x": true, "0": true, strings.Repeat("x", 64): true,
@@ -144,14 +214,15 @@ func TestValidName(t *testing.T) {
 }
 
 func TestHelloAllocatesOnlyItsName(t *testing.T) {
-	h := Hello{Version: 1, Name: "edge-1", HasMAC: true, Max: 5}
-	w := Welcome{HasMAC: true}
-	buf := make([]byte, 0, 256)
+	h := Hello{Version: 1, Name: "edge-1", HasMAC: true, Max: 5, HasProof: true}
+	w := Welcome{HasMAC: true, HasProof: true}
+	buf := make([]byte, 0, 512)
 	hello, welcome := asArgs(t, AppendHello(nil, &h), "hello"), asArgs(t, AppendWelcome(nil, &w), "welcome")
 	noAllocs(t, "append", func() {
 		AppendHello(buf, &h)
 		AppendWelcome(buf, &w)
 	})
+	noAllocs(t, "unproved", func() { Unproved(hello) })
 	noAllocs(t, "welcome", func() { ParseWelcome(welcome) })
 	noAllocs(t, "compare", func() { MACEqual(&h.MAC, &w.MAC) })
 	var names [2]Hello

@@ -1,16 +1,52 @@
 package codec
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 )
 
-// LinkMAC is the proof that the sender has the shared secret: HMAC-SHA256 over role, two nonces and name, with a NUL
-// between two of them. An edge proves itself with role "edge", the origin's nonce, its own, and its own name; the
-// origin with "origin", the edge's nonce, its own, and the edge's name. The nonces are the 16 bytes, not their
-// digits; they have a fixed length and names have no NUL, so no two inputs give the same bytes. It borrows secret
-// until return. It is made twice a link and allocates.
+// MaxHandshakeBytes is the largest contents of a frame before the welcome. A hello with all its keys takes less than
+// 400 bytes.
+const MaxHandshakeBytes = 1024
+
+// The roles of LinkProof.
+const (
+	EdgeHello     = "edge-hello"     // with the origin's hello and the edge's
+	OriginWelcome = "origin-welcome" // with both and the welcome
+)
+
+// LinkProof is the proof that its sender has the shared secret and that both ends have seen the same handshake:
+// HMAC-SHA256 over the role and the lines, with a NUL before each line. A line may have its LF, which is no part of it;
+// the line that carries the proof is given without it (Unproved). No line has a NUL, so no two inputs give the same
+// bytes. It borrows its arguments until return, is made twice a link, and allocates.
+func LinkProof(secret []byte, role string, lines ...[]byte) [32]byte {
+	m := hmac.New(sha256.New, secret)
+	m.Write([]byte(role))
+	for _, line := range lines {
+		m.Write([]byte{0})
+		m.Write(bytes.TrimSuffix(line, []byte("\n")))
+	}
+	return [32]byte(m.Sum(nil))
+}
+
+// Unproved returns what a proof at the end of line covers: what stands before it. It is the whole line if there is
+// none. The result is a part of line.
+func Unproved(line []byte) []byte {
+	line = bytes.TrimSuffix(line, []byte("\n"))
+	const key = " proof="
+	at := len(line) - len(key) - 2*sha256.Size
+	if at < 0 || string(line[at:at+len(key)]) != key {
+		return line
+	}
+	return line[:at]
+}
+
+// LinkMAC is the proof that edges and origins made before LinkProof: HMAC-SHA256 over role, two nonces and name, with
+// a NUL between two of them. It does not cover the rest of the lines. An edge proved itself with role "edge", the
+// origin's nonce, its own, and its own name; the origin with "origin", the edge's nonce, its own, and the edge's name.
+// The nonces are the 16 bytes, not their digits. It borrows secret until return, and allocates.
 func LinkMAC(secret []byte, role string, nonceA, nonceB *[16]byte, name string) [32]byte {
 	m := hmac.New(sha256.New, secret)
 	text := make([]byte, 0, len(role)+len(nonceA)+len(nonceB)+len(name)+3)

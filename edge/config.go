@@ -51,6 +51,7 @@ type Config struct {
 	Name             string   // how the edge calls itself to origins; default edge-HOSTNAME
 	Path             string   // of the BOSH endpoint
 	SecretFile       string   // shared with the origins; its first line
+	OldProof         string   // on, off: origins that prove it as versions before this one did are taken as well
 	PublicURLs       []PublicURL
 	CORS             []string // "*", or web origins that may send credentials
 	Tags             string   // auto, on, off; auto: on with more than one origin
@@ -139,6 +140,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.LogFormat, "text")
 	set(&c.Tags, "auto")
 	set(&c.CheckHost, "on")
+	set(&c.OldProof, "off")
 	set(&c.Admin, "auto")
 	set(&c.AccessLog, "off")
 	set(&c.AccessSample, "1/1")

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ var (
 	errNoHello     = errors.New("the origin did not begin with hello")
 	errVersion     = errors.New("the origin speaks another version of the link protocol")
 	errNoSecret    = errors.New("the origin did not prove that it knows the secret")
+	errOldOrigin   = fmt.Errorf("%w: its proof is that of an older version (see accept-old-proof)", errNoSecret)
 	errEarlyFrame  = errors.New("the origin sent a reply before welcome")
 	errSilent      = errors.New("the origin was silent for longer than ping-timeout")
 	errHelloAgain  = errors.New("the origin sent hello or welcome twice")
@@ -43,7 +45,11 @@ func (w *worker) LinkData(l *loop.Link, p []byte) (consumed, need int, err error
 	n := w.byLink[l.Index]
 	n.heardAt, n.pinged, w.heardAt = w.r.Now(), false, w.r.Micros()
 	for consumed < len(p) {
-		f, size, ok, ferr := codec.ParseFrame(p[consumed:], codec.MaxContentsBytes)
+		limit := codec.MaxContentsBytes
+		if n.stage != stageUp {
+			limit = codec.MaxHandshakeBytes
+		}
+		f, size, ok, ferr := codec.ParseFrame(p[consumed:], limit)
 		switch {
 		case ferr != nil && n.stage == stageGreeting:
 			return consumed, 0, w.breakLink(n, &foreignError{errNoHello, codec.Foreign(p), codec.Quoted(p)})
@@ -99,23 +105,25 @@ func (w *worker) controlFrame(n *node, lines []byte) error {
 		if err != nil || !ok {
 			return fmt.Errorf("%w: a control line does not end", errNotProtocol)
 		}
+		line := lines[:len(lines)-len(rest)]
 		lines = rest
 		if n.stage == stageGreeting && string(verb) != "hello" && string(verb) != "error" {
 			return errNoHello
 		}
-		if err := w.controlLine(n, string(verb), args); err != nil {
+		if err := w.controlLine(n, string(verb), args, line); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *worker) controlLine(n *node, verb string, args []byte) error {
+// controlLine takes a control line: verb and args are parts of it.
+func (w *worker) controlLine(n *node, verb string, args, line []byte) error {
 	switch verb {
 	case "hello":
-		return w.hello(n, args)
+		return w.hello(n, args, line)
 	case "welcome":
-		return w.welcome(n, args)
+		return w.welcome(n, args, line)
 	case "drain":
 		n.draining = true
 		w.log(slog.LevelInfo, "origin drains: no new sessions to it", "origin", n.cfg.Name)
@@ -127,7 +135,7 @@ func (w *worker) controlLine(n *node, verb string, args []byte) error {
 			n.roundTrip.observe(uint64(w.heardAt - n.pingSent))
 		}
 	case "error":
-		return fmt.Errorf("the origin says: %.200q", args)
+		return w.refused(n, args)
 	default:
 		w.counters[UnknownVerbs]++
 	}
@@ -149,8 +157,16 @@ func (w *worker) pong(n *node, token []byte) {
 	w.control(n, "pong "+string(token)+"\n")
 }
 
+// refused is why the origin closes the link. One that asks for a mac is older than the proof.
+func (w *worker) refused(n *node, reason []byte) error {
+	if n.stage == stageProving && n.secret != nil && bytes.Contains(reason, []byte("the mac in hello")) {
+		return fmt.Errorf("the origin says: %.200q (if it is an older version: see accept-old-proof)", reason)
+	}
+	return fmt.Errorf("the origin says: %.200q", reason)
+}
+
 // hello answers the origin's hello with the edge's own, which proves that the edge knows the secret.
-func (w *worker) hello(n *node, args []byte) error {
+func (w *worker) hello(n *node, args, line []byte) error {
 	if n.stage != stageGreeting {
 		return errHelloAgain
 	}
@@ -163,18 +179,51 @@ func (w *worker) hello(n *node, args []byte) error {
 	case h.Max > 0:
 		n.max = h.Max
 	}
-	n.theirs, n.nonce, n.takesQuery = h.Nonce, randomNonce(), h.TakesQuery
-	mine := codec.Hello{Version: 1, Name: w.cfg.Name, Nonce: n.nonce, Max: codec.MaxContentsBytes}
+	n.takesQuery = h.TakesQuery
+	mine := codec.Hello{Version: 1, Name: w.cfg.Name, Nonce: randomNonce(), Max: codec.MaxContentsBytes}
 	if n.secret = w.cfg.Secret; n.secret != nil {
-		mine.HasMAC = true
-		mine.MAC = codec.LinkMAC(n.secret, "edge", &n.theirs, &n.nonce, mine.Name)
+		s := &handshake{theirs: h, old: w.cfg.OldProof == "on", theirLine: bytes.Clone(line)}
+		if s.old {
+			mine.HasMAC = true
+			mine.MAC = codec.LinkMAC(n.secret, "edge", &h.Nonce, &mine.Nonce, mine.Name)
+		}
+		s.mine, s.line = mine, codec.AppendHello(nil, &mine)
+		mine.Proof, mine.HasProof = codec.LinkProof(n.secret, codec.EdgeHello, s.theirLine, s.line), true
+		n.handshake = s
 	}
 	w.control(n, string(codec.AppendHello(nil, &mine)))
 	n.stage = stageProving
 	return nil
 }
 
-func (w *worker) welcome(n *node, args []byte) error {
+// handshake is what has been said on a link, with a secret, until the welcome.
+type handshake struct {
+	theirs, mine    codec.Hello // mine without its proof
+	theirLine, line []byte
+	old             bool // the mac of older origins will do (accept-old-proof)
+}
+
+// check returns an error unless the welcome proves that the origin knows the secret and has seen both hellos as this
+// edge has.
+func (s *handshake) check(secret []byte, m *codec.Welcome, line []byte) error {
+	switch {
+	case m.HasProof:
+		want := codec.LinkProof(secret, codec.OriginWelcome, s.theirLine, s.line, codec.Unproved(line))
+		if codec.MACEqual(&m.Proof, &want) {
+			return nil
+		}
+	case m.HasMAC && !s.old:
+		return errOldOrigin
+	case m.HasMAC:
+		want := codec.LinkMAC(secret, "origin", &s.mine.Nonce, &s.theirs.Nonce, s.mine.Name)
+		if codec.MACEqual(&m.MAC, &want) {
+			return nil
+		}
+	}
+	return errNoSecret
+}
+
+func (w *worker) welcome(n *node, args, line []byte) error {
 	if n.stage != stageProving {
 		return errHelloAgain
 	}
@@ -183,15 +232,19 @@ func (w *worker) welcome(n *node, args []byte) error {
 		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
 	}
 	if n.secret != nil {
-		want := codec.LinkMAC(n.secret, "origin", &n.nonce, &n.theirs, w.cfg.Name)
-		if !m.HasMAC || !codec.MACEqual(&m.MAC, &want) {
-			return errNoSecret
+		if err := n.handshake.check(n.secret, &m, line); err != nil {
+			return err
 		}
 	}
+	about := []any{"origin", n.cfg.Name}
+	if n.secret != nil && !m.HasProof {
+		about = append(about, "proof", "old")
+	}
+	n.handshake = nil
 	n.stage, n.pingedAt, n.asked = stageUp, w.r.Now(), false
 	n.link.Settled()
 	w.counters[LinksUp]++
-	w.log(slog.LevelInfo, "link up", "origin", n.cfg.Name)
+	w.log(slog.LevelInfo, "link up", about...)
 	return nil
 }
 

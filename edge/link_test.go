@@ -3,6 +3,7 @@ package edge
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"megaphone/codec"
 	"megaphone/loop"
@@ -13,39 +14,166 @@ type (
 	handler = loop.Handler
 )
 
+// meeting is the beginning of a link with a secret, as its origin sees it.
+type meeting struct {
+	*fakeLink
+	secret      []byte
+	hello, line string // the origin's and the edge's, as the other end got them
+	edge        codec.Hello
+}
+
+// meet says hello and takes the edge's.
+func (l *fakeLink) meet(secret []byte, hello string) *meeting {
+	l.t.Helper()
+	l.say(hello)
+	m := &meeting{fakeLink: l, secret: secret, hello: hello, line: string(l.readFrame().Contents)}
+	h, err := codec.ParseHello([]byte(strings.TrimSuffix(strings.TrimPrefix(m.line, "hello "), "\n")))
+	if err != nil {
+		l.t.Fatalf("%q: %v", m.line, err)
+	}
+	m.edge = h
+	return m
+}
+
+// proves reports whether the edge has shown that it knows the secret, and what was said.
+func (m *meeting) proves() bool {
+	want := codec.LinkProof(m.secret, codec.EdgeHello, []byte(m.hello), codec.Unproved([]byte(m.line)))
+	return m.edge.HasProof && m.edge.Proof == want
+}
+
+// welcome is the line that the edge takes after all this.
+func (m *meeting) welcome() string {
+	w := codec.Welcome{HasProof: true}
+	w.Proof = codec.LinkProof(m.secret, codec.OriginWelcome, []byte(m.hello), codec.Unproved([]byte(m.line)),
+		[]byte("welcome"))
+	return string(codec.AppendWelcome(nil, &w))
+}
+
+// oldWelcome is that of an origin of an earlier version.
+func (m *meeting) oldWelcome() string {
+	w := codec.Welcome{HasMAC: true}
+	w.MAC = codec.LinkMAC(m.secret, "origin", &m.edge.Nonce, &fakeNonce, m.edge.Name)
+	return string(codec.AppendWelcome(nil, &w))
+}
+
+// fakeNonce is that of helloLine.
+var fakeNonce = [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+
+// wantRefused checks that the edge closes the link for want of a proof.
+func (m *meeting) wantRefused(e *Edge, welcome string) (reason string) {
+	m.t.Helper()
+	before := e.Counter(AuthFailures)
+	m.say(welcome)
+	got := string(m.readFrame().Contents)
+	if !strings.HasPrefix(got, "error the origin did not prove") {
+		m.t.Fatalf("%q got %q", welcome, got)
+	}
+	until(m.t, e, AuthFailures, before+1)
+	return got
+}
+
+// again takes the link that the edge dials after one that was lost.
+func (o *fakeOrigin) again(e *Edge) *fakeLink {
+	o.t.Helper()
+	for end := time.Now().Add(patience); len(o.links) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		e.Advance(1)
+	}
+	return o.raw()
+}
+
 func TestSecretIsProvenBothWays(t *testing.T) {
 	secret := []byte("a secret of some length")
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, func(c *Config) { c.Secret = secret }, o)
-	for _, right := range []bool{false, true} {
-		l := o.raw()
-		l.say(helloLine("a", 0))
-		line := strings.TrimSuffix(string(l.readFrame().Contents), "\n")
-		h, err := codec.ParseHello([]byte(strings.TrimPrefix(line, "hello ")))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var theirs [16]byte
-		for i := range theirs {
-			theirs[i] = byte(i)
-		}
-		if want := codec.LinkMAC(secret, "edge", &theirs, &h.Nonce, h.Name); !h.HasMAC || h.MAC != want {
-			t.Fatalf("the edge proves nothing: %q", line)
-		}
-		w := codec.Welcome{HasMAC: true, MAC: codec.LinkMAC(secret, "origin", &h.Nonce, &theirs, h.Name)}
-		if !right {
-			w.MAC[0] ^= 1
-		}
-		l.say(string(codec.AppendWelcome(nil, &w)))
-		if right {
-			until(t, e, LinksUp, 1)
-			return
-		}
-		if got := string(l.readFrame().Contents); !strings.HasPrefix(got, "error ") {
-			t.Fatalf("a wrong mac got %q", got)
-		}
-		until(t, e, AuthFailures, 1)
-		e.Advance(60)
+	m := o.raw().meet(secret, helloLine("a", 0))
+	if !m.proves() || m.edge.HasMAC {
+		t.Fatalf("the edge proves nothing, or what an old one would: %q", m.line)
+	}
+	other := *m
+	other.secret = []byte("another secret of some length")
+	m.wantRefused(e, other.welcome())
+	m = o.again(e).meet(secret, helloLine("a", 0))
+	m.say(m.welcome())
+	until(t, e, LinksUp, 1)
+}
+
+// TestChangedHandshake: an end that is not the origin cannot change what either end says on its way.
+func TestChangedHandshake(t *testing.T) {
+	secret := []byte("a secret of some length")
+	hello := strings.TrimSuffix(helloLine("a", 1<<20), "\n")
+	for name, change := range map[string]func(m *meeting) (welcome string){
+		"the origin's max": func(m *meeting) string {
+			m.hello = strings.Replace(m.hello, "1048576", "1048577", 1)
+			return m.welcome()
+		},
+		"a key more":     func(m *meeting) string { m.hello = hello + " take=query\n"; return m.welcome() },
+		"the edge's max": func(m *meeting) string {
+			m.line = strings.Replace(m.line, "max=1", "max=2", 1)
+			return m.welcome()
+		},
+		"the welcome": func(m *meeting) string { return strings.Replace(m.welcome(), " ", " x=y ", 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newFakeOrigin(t, "a")
+			e := startEdge(t, func(c *Config) { c.Secret = secret }, o)
+			m := o.raw().meet(secret, hello+"\n")
+			m.wantRefused(e, change(m))
+		})
+	}
+}
+
+// TestOldOrigin: one of an earlier version is refused with the remedy, and taken if the configuration says so.
+func TestOldOrigin(t *testing.T) {
+	secret := []byte("a secret of some length")
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, func(c *Config) { c.Secret = secret }, o)
+	m := o.raw().meet(secret, helloLine("a", 0))
+	if got := m.wantRefused(e, m.oldWelcome()); !strings.Contains(got, "accept-old-proof") {
+		t.Fatalf("no remedy in %q", got)
+	}
+	reload(t, e, func(c *Config) { c.OldProof = "on" })
+	m = o.again(e).meet(secret, helloLine("a", 0))
+	want := codec.LinkMAC(secret, "edge", &fakeNonce, &m.edge.Nonce, m.edge.Name)
+	if !m.proves() || !m.edge.HasMAC || m.edge.MAC != want {
+		t.Fatalf("neither old nor new origins would take %q", m.line)
+	}
+	m.say(m.oldWelcome())
+	until(t, e, LinksUp, 1)
+	m.Close()
+	waitDown(t, e)
+	m = o.again(e).meet(secret, helloLine("a", 0)) // upgraded
+	m.say(m.welcome())
+	until(t, e, LinksUp, 2)
+}
+
+// TestOldOriginThatRefuses: its reason names a mac, which an edge of this version sends only if told to.
+func TestOldOriginThatRefuses(t *testing.T) {
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, func(c *Config) { c.Secret = []byte("a secret of some length") }, o)
+	m := o.raw().meet(nil, helloLine("a", 0))
+	m.say("error the mac in hello is missing or wrong: are both ends given the same secret?\n")
+	if got := string(m.readFrame().Contents); !strings.Contains(got, "accept-old-proof") {
+		t.Fatalf("no remedy in %q", got)
+	}
+	until(t, e, LinkErrors, 1)
+}
+
+// TestLargeFramesBeforeTheWelcome: an end that has proved nothing is not buffered for.
+func TestLargeFramesBeforeTheWelcome(t *testing.T) {
+	for name, hello := range map[string]string{"hello": "", "welcome": helloLine("a", 0)} {
+		t.Run(name, func(t *testing.T) {
+			o := newFakeOrigin(t, "a")
+			startEdge(t, nil, o)
+			l := o.raw()
+			if hello != "" {
+				l.say(hello)
+				l.readFrame()
+			}
+			l.send(codec.AppendFrameHeader(nil, 0, codec.MaxHandshakeBytes+1))
+			if got := string(l.readFrame().Contents); !strings.HasPrefix(got, "error ") {
+				t.Fatalf("the edge answered %q", got)
+			}
+		})
 	}
 }
 

@@ -36,23 +36,22 @@ type node struct {
 	tag        [codec.TagBytes]byte
 	link       *loop.Link
 	stage      stage
-	draining   bool   // the origin wants no new sessions
-	leaving    bool   // the settings have no place for it
-	aside      bool   // Edge.SetDraining says that it gets none
-	held       int    // requests it has and has not answered
-	max        int    // the largest contents it takes
-	takesQuery bool   // in requests
-	lostAt     uint32 // tick since which it is not up
-	heardAt    uint32 // tick of the last bytes from it
-	pinged     bool   // since then
-	inquired   bool   // its silence before hello is being looked into
-	asked      bool   // a ping is on its way of which the pong is to be measured
-	pongs      int    // bytes of pongs since the link is above the high-water mark
-	pingedAt   uint32 // tick of the last ping
-	pingSent   uint32 // the same in Reactor.Micros; of use while asked
-	nonce      [16]byte
-	theirs     [16]byte
-	secret     []byte // that this handshake is made with
+	draining   bool       // the origin wants no new sessions
+	leaving    bool       // the settings have no place for it
+	aside      bool       // Edge.SetDraining says that it gets none
+	held       int        // requests it has and has not answered
+	max        int        // the largest contents it takes
+	takesQuery bool       // in requests
+	lostAt     uint32     // tick since which it is not up
+	heardAt    uint32     // tick of the last bytes from it
+	pinged     bool       // since then
+	inquired   bool       // its silence before hello is being looked into
+	asked      bool       // a ping is on its way of which the pong is to be measured
+	pongs      int        // bytes of pongs since the link is above the high-water mark
+	pingedAt   uint32     // tick of the last ping
+	pingSent   uint32     // the same in Reactor.Micros; of use while asked
+	secret     []byte     // that this handshake is made with
+	handshake  *handshake // with a secret, while stageProving
 
 	board     *loop.Board
 	latency   histogram // of session creations

@@ -113,6 +113,10 @@ func (c *Config) Warnings() (all []error) {
 	if c.SecretFile != "" && textfile.ReadableByAll(c.SecretFile) {
 		warn("secret-file", c.SecretFile, "every user may read the secret: chmod o-r it")
 	}
+	if c.OldProof == "on" {
+		warn("accept-old-proof", c.OldProof, "what an origin says in its hello is not protected: turn it off when all "+
+			"origins have been upgraded")
+	}
 	addresses := map[string]string{}
 	for i, o := range c.Origins {
 		if other, twice := addresses[o.Address]; twice {

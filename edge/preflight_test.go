@@ -171,6 +171,7 @@ func TestDoubtfulValuesAreWarnedOf(t *testing.T) {
 		"listeners: [{address: '127.0.0.1:1', trusted-proxies: ['::/0']}]": "listeners[0].trusted-proxies: ::/0",
 		"limit-exempt: ['::/0']":            "limit-exempt: ::/0",
 		"secret-file: " + readable:          "secret-file: " + readable + ": every user may read the secret",
+		"accept-old-proof: on":              "accept-old-proof: on: what an origin says in its hello is not protected",
 		"admin-socket: /run/megaphone-no/a": "/run/megaphone-no is not there: the service manager must make it",
 	} {
 		warnings, err := checked(t, anOrigin+line+"\n")

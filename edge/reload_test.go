@@ -166,27 +166,16 @@ func TestReloadOfTheSecret(t *testing.T) {
 	e := startEdge(t, func(c *Config) { c.Secret = old }, o)
 	prove := func(secret []byte) *fakeLink {
 		t.Helper()
-		l := o.raw()
-		l.say(helloLine("a", 0))
-		line := strings.TrimSuffix(string(l.readFrame().Contents), "\n")
-		h, err := codec.ParseHello([]byte(strings.TrimPrefix(line, "hello ")))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var theirs [16]byte
-		for i := range theirs {
-			theirs[i] = byte(i)
-		}
-		if want := codec.LinkMAC(secret, "edge", &theirs, &h.Nonce, h.Name); h.MAC != want {
+		m := o.raw().meet(secret, helloLine("a", 0))
+		if !m.proves() {
 			t.Fatal("the edge proves another secret")
 		}
 		if string(secret) == string(old) { // in the middle of the handshake
 			reload(t, e, func(c *Config) { c.Secret = fresh })
 		}
-		w := codec.Welcome{HasMAC: true, MAC: codec.LinkMAC(secret, "origin", &h.Nonce, &theirs, h.Name)}
-		l.say(string(codec.AppendWelcome(nil, &w)))
-		go l.pump()
-		return l
+		m.say(m.welcome())
+		go m.pump()
+		return m.fakeLink
 	}
 	l := prove(old)
 	until(t, e, LinksUp, 1)

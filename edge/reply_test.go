@@ -93,7 +93,7 @@ func TestPongAboveHighWater(t *testing.T) {
 		for n.link.Unsent() <= w.cfg.LinkHighWater {
 			w.control(n, "gone 0000000000000001\n")
 		}
-		if err := w.controlLine(n, "ping", []byte("fence")); err != nil {
+		if err := w.controlLine(n, "ping", []byte("fence"), nil); err != nil {
 			t.Error(err)
 		}
 	})

@@ -116,13 +116,21 @@ if ! diff -rq "$work" "$dest" >/dev/null 2>&1; then
 	echo "installed: $dest"
 	changed=yes
 fi
+# first_line FILE: as edges read their secret: without a byte order mark, and the white space around it.
+first_line() {
+	case $(head -c 2 "$1" | od -An -tx1 | tr -d ' ') in
+	fffe | feff) fail "$1: the file is UTF-16: save it as UTF-8" ;;
+	esac
+	head -n 1 "$1" | sed "s/^$(printf '\357\273\277')//; s/^[[:space:]]*//; s/[[:space:]]*\$//"
+}
+
 # configured is the secret of the listener, as it is now.
 configured() { sed -n 's/^ *secret: "\(.*\)"$/\1/p' "$config" | head -n 1; }
 
 if [ ! -e "$config" ]; then
 	mkdir -p "$(dirname "$config")"
 	if [ -n "$secret_file" ] && [ -e "$secret_file" ]; then
-		secret=$(head -n 1 "$secret_file")
+		secret=$(first_line "$secret_file")
 		case $secret in *[!A-Za-z0-9+/=_.-]*) fail "$secret_file: use letters, digits and +/=_.- only" ;; esac
 		[ ${#secret} -ge 16 ] || fail "$secret_file: its first line must be a secret of 16 characters or more"
 	else
@@ -154,7 +162,7 @@ if [ -n "$secret_file" ] && [ ! -e "$secret_file" ]; then
 	(umask 077 && echo "$secret" >"$secret_file")
 	echo "the secret for edges: $secret_file"
 	changed=yes
-elif [ -n "$secret_file" ] && [ "$(head -n 1 "$secret_file")" != "$(configured)" ]; then
+elif [ -n "$secret_file" ] && [ "$(first_line "$secret_file")" != "$(configured)" ]; then
 	fail "$secret_file is not the secret of $config, which is never overwritten: change one of them"
 fi
 if [ -z "$changed" ]; then

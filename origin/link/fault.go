@@ -10,6 +10,7 @@ const (
 	FaultEarly                  // something came before the welcome
 	FaultVersion                // the edge speaks another version
 	FaultSecret                 // the edge does not know the secret
+	FaultOldProof               // the edge's version proves the secret without the rest of its hello
 	FaultDuplicate              // an id was used again while it was live
 	FaultTimeout                // nothing came, or nothing could be sent, for too long
 	FaultOverflow               // too much was unsent
@@ -20,7 +21,8 @@ const (
 
 // names are for logs and counters.
 var names = [faults]string{
-	"none", "io", "grammar", "early", "version", "secret", "duplicate", "timeout", "overflow", "too-many", "peer",
+	"none", "io", "grammar", "early", "version", "secret", "old-proof", "duplicate", "timeout", "overflow",
+	"too-many", "peer",
 }
 
 func (f Fault) String() string { return names[f] }
@@ -30,7 +32,8 @@ var reasons = [faults]string{
 	FaultGrammar:   "protocol error: bad frame",
 	FaultEarly:     "protocol error: nothing but hello before welcome",
 	FaultVersion:   "this origin speaks version 1 only",
-	FaultSecret:    "the mac in hello is missing or wrong: are both ends given the same secret?",
+	FaultSecret:    "the proof in hello is missing or wrong: are both ends given the same secret?",
+	FaultOldProof:  "the edge's version has no proof of its whole hello: upgrade edges before origins",
 	FaultDuplicate: "protocol error: this id is live",
 	FaultTimeout:   "nothing was heard for too long",
 	FaultTooMany:   "this origin has as many links as it may have",

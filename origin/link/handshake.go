@@ -15,15 +15,16 @@ func (l *Link) shakeHands(b *batch) Fault {
 	own := codec.Hello{Version: protocolVersion, Name: s.cfg.Name, Max: s.cfg.MaxContentsBytes,
 		TakesQuery: s.cfg.TakesQuery}
 	rand.Read(own.Nonce[:]) // never fails: it ends the program instead
-	l.say(codec.AppendHello(nil, &own))
+	line := codec.AppendHello(nil, &own)
+	l.say(line)
 	for {
-		frame, n, ok, err := codec.ParseFrame(b.buf, maxControlBytes)
+		frame, n, ok, err := codec.ParseFrame(b.buf, codec.MaxHandshakeBytes)
 		switch {
 		case err != nil:
 			l.found, l.first = codec.Foreign(b.buf), codec.Quoted(b.buf)
 			return FaultGrammar
 		case ok:
-			if fault := l.meet(&frame, &own); fault != FaultNone {
+			if fault := l.meet(&frame, line); fault != FaultNone {
 				return fault
 			}
 			b.buf = b.buf[:copy(b.buf, b.buf[n:])]
@@ -35,8 +36,8 @@ func (l *Link) shakeHands(b *batch) Fault {
 	}
 }
 
-// meet takes the edge's hello and answers it.
-func (l *Link) meet(frame *codec.Frame, own *codec.Hello) Fault {
+// meet takes the edge's hello and answers it. own is the origin's hello line.
+func (l *Link) meet(frame *codec.Frame, own []byte) Fault {
 	if frame.ID != 0 {
 		return FaultEarly
 	}
@@ -62,11 +63,16 @@ func (l *Link) meet(frame *codec.Frame, own *codec.Hello) Fault {
 	}
 	var w codec.Welcome
 	if secret := l.server.cfg.Secret; len(secret) > 0 {
-		want := codec.LinkMAC(secret, "edge", &own.Nonce, &l.hello.Nonce, l.name)
-		if !l.hello.HasMAC || !codec.MACEqual(&want, &l.hello.MAC) {
+		theirs := codec.Unproved(frame.Contents)
+		want := codec.LinkProof(secret, codec.EdgeHello, own, theirs)
+		switch {
+		case l.hello.HasMAC && !l.hello.HasProof:
+			return FaultOldProof
+		case !l.hello.HasProof || !codec.MACEqual(&want, &l.hello.Proof):
 			return FaultSecret
 		}
-		w.MAC, w.HasMAC = codec.LinkMAC(secret, "origin", &l.hello.Nonce, &own.Nonce, l.name), true
+		w.Proof = codec.LinkProof(secret, codec.OriginWelcome, own, theirs, codec.AppendWelcome(nil, &w))
+		w.HasProof = true
 	}
 	l.say(codec.AppendWelcome(nil, &w))
 	return FaultNone

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -31,8 +32,9 @@ func TestSecret(t *testing.T) {
 	r := newRig(t, Config{Secret: secret})
 	e := r.dial()
 	own := e.sayHello("edge-1", secret, 0)
-	proof := codec.LinkMAC(secret, "origin", &own.Nonce, &e.hello.Nonce, "edge-1")
-	e.wantControl(string(codec.AppendWelcome(nil, &codec.Welcome{MAC: proof, HasMAC: true})))
+	own.HasProof = false
+	proof := codec.LinkProof(secret, codec.OriginWelcome, e.line, codec.AppendHello(nil, &own), []byte("welcome"))
+	e.wantControl(string(codec.AppendWelcome(nil, &codec.Welcome{Proof: proof, HasProof: true})))
 
 	for _, wrong := range [][]byte{nil, []byte("open barley")} {
 		e := r.dial()
@@ -40,6 +42,54 @@ func TestSecret(t *testing.T) {
 		e.wantEnd(FaultSecret)
 	}
 	if st := r.stats(); st.Ended[FaultSecret] != 2 || st.Welcomed != 1 || st.Links != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestChangedHello: an end that is not the edge cannot change the hello of either end on its way.
+func TestChangedHello(t *testing.T) {
+	secret := []byte("open sesame")
+	r := newRig(t, Config{Secret: secret, TakesQuery: true})
+	proved := func(e *edge, origins, edges string) string { // what an edge says that saw and said this
+		proof := codec.LinkProof(secret, codec.EdgeHello, []byte(origins), []byte(edges))
+		return fmt.Sprintf(" proof=%x\n", proof)
+	}
+	const said = "hello version=1 name=edge-1 nonce=000102030405060708090a0b0c0d0e0f max=16777216"
+	for name, c := range map[string]struct{ saw, arrived string }{
+		"the edge's max":   {"", strings.Replace(said, "16777216", "1", 1)},
+		"the edge's name":  {"", strings.Replace(said, "edge-1", "edge-2", 1)},
+		"a key more":       {"", said + " x=y"},
+		"a key less":       {"", strings.Replace(said, " max=16777216", "", 1)},
+		"the order":        {"", strings.Replace(said, "version=1 name=edge-1", "name=edge-1 version=1", 1)},
+		"the origin's max": {"max=1048576>max=1", said},
+		"what it takes":    {" take=query>", said},
+	} {
+		e := r.dial()
+		from, to, _ := strings.Cut(c.saw, ">")
+		saw := strings.Replace(string(e.line), from, to, 1)
+		if c.saw != "" && saw == string(e.line) {
+			t.Fatalf("%s: nothing to change in %q", name, saw)
+		}
+		e.control(c.arrived + proved(e, saw, said))
+		e.wantEnd(FaultSecret)
+	}
+	e := r.dial()
+	e.control(said + proved(e, string(e.line), said))
+	if got := e.readControl(); !strings.HasPrefix(got, "welcome proof=") {
+		t.Errorf("what nobody has changed got %q", got)
+	}
+}
+
+// TestOldProof: an edge of an earlier version is refused, and both logs name the remedy.
+func TestOldProof(t *testing.T) {
+	secret := []byte("open sesame")
+	r := newRig(t, Config{Secret: secret})
+	e := r.dial()
+	h := codec.Hello{Version: 1, Name: "edge-1", Nonce: [16]byte{1}, HasMAC: true}
+	h.MAC = codec.LinkMAC(secret, "edge", &e.hello.Nonce, &h.Nonce, h.Name)
+	e.control(string(codec.AppendHello(nil, &h)))
+	e.wantEnd(FaultOldProof)
+	if st := r.stats(); st.Ended[FaultOldProof] != 1 || st.Welcomed != 0 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -10,11 +10,10 @@ import (
 
 // The sizes of batch buffers. A link that carries little keeps to the first.
 const (
-	minBatchBytes   = 16 << 10
-	maxBatchBytes   = 256 << 10 // more is read into one only when a single frame needs it
-	batchesPerLink  = 3         // one that is read into, one that waits, one that the engine works on
-	lingerTime      = time.Second
-	maxControlBytes = 1024 // of the frame that a hello comes in
+	minBatchBytes  = 16 << 10
+	maxBatchBytes  = 256 << 10 // more is read into one only when a single frame needs it
+	batchesPerLink = 3         // one that is read into, one that waits, one that the engine works on
+	lingerTime     = time.Second
 )
 
 // read is the reader's goroutine: hello and welcome, then batches until the connection ends.

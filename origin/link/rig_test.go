@@ -152,6 +152,7 @@ type edge struct {
 	conn  net.Conn
 	buf   []byte
 	hello codec.Hello // the origin's
+	line  []byte      // the same as it came
 }
 
 // dial connects and reads the origin's hello.
@@ -164,7 +165,8 @@ func (r *rig) dial() *edge {
 	r.t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
 	e := &edge{t: r.t, conn: conn}
-	line, ok := strings.CutPrefix(e.readControl(), "hello ")
+	e.line = []byte(e.readControl())
+	line, ok := strings.CutPrefix(string(e.line), "hello ")
 	if !ok {
 		r.t.Fatalf("the origin does not say hello but %q", line)
 	}
@@ -189,7 +191,7 @@ func (r *rig) open() *edge {
 func (e *edge) sayHello(name string, secret []byte, max int) codec.Hello {
 	h := codec.Hello{Version: 1, Name: name, Nonce: [16]byte{1, 2, 3}, Max: max}
 	if secret != nil {
-		h.MAC, h.HasMAC = codec.LinkMAC(secret, "edge", &e.hello.Nonce, &h.Nonce, name), true
+		h.Proof, h.HasProof = codec.LinkProof(secret, codec.EdgeHello, e.line, codec.AppendHello(nil, &h)), true
 	}
 	e.control(string(codec.AppendHello(nil, &h)))
 	return h

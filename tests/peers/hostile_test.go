@@ -26,7 +26,8 @@ func TestHostileEdges(t *testing.T) {
 
 	const nonce = "nonce=101112131415161718191a1b1c1d1e1f"
 	hello := control("hello version=1 name=evil " + nonce + "\n")
-	wrong := control("hello version=1 name=evil " + nonce + " mac=" + strings.Repeat("00", 32) + "\n")
+	wrong := control("hello version=1 name=evil " + nonce + " proof=" + strings.Repeat("00", 32) + "\n")
+	old := control("hello version=1 name=evil " + nonce + " mac=" + strings.Repeat("00", 32) + "\n")
 	request := frame(1, "<body/>")
 	// A session of its own each time: the request that opens it is live for as long as ejabberd needs for that.
 	held := frame(7, "<body rid='1' to='localhost' xmlns='http://jabber.org/protocol/httpbind'/>")
@@ -37,10 +38,12 @@ func TestHostileEdges(t *testing.T) {
 		told string
 		ends string // the counter
 	}{
-		{"no secret", j, hello, "the mac in hello is missing or wrong", "ended_secret"},
-		{"a wrong secret", j, wrong, "the mac in hello is missing or wrong", "ended_secret"},
+		{"no secret", j, hello, "the proof in hello is missing or wrong", "ended_secret"},
+		{"a wrong secret", j, wrong, "the proof in hello is missing or wrong", "ended_secret"},
+		{"the proof of 0.1.0", j, old, "upgrade edges before origins", "ended_old_proof"},
 		{"a request before hello", j, request, "nothing but hello before welcome", "ended_early"},
 		{"HTTP", j, "GET / HTTP/1.1\r\n\r\n", "bad frame", "ended_grammar"},
+		{"more than 1 KiB before the proof", j, "00001025|0000000000000000|", "bad frame", "ended_grammar"},
 		{"another version", open, control("hello version=2 name=evil " + nonce + "\n"), "version 1 only",
 			"ended_version"},
 		{"a bad length", open, hello + "0000000x|0000000000000001|", "bad frame", "ended_grammar"},

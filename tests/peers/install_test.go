@@ -78,9 +78,12 @@ func TestDebianInstallSecret(t *testing.T) {
 	}{
 		{"short", "its first line must be a secret of 16 characters or more", 1},
 		{`sixteen or more "quoted" ones`, "use letters, digits and +/=_.- only", 1},
-		{"0123456789abcdef+/=_.-", "configured: " + config, 0},
+		{"\xFF\xFE0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00", "save it as UTF-8", 1},
+		{"\uFEFFshort\r", "its first line must be a secret of 16 characters or more", 1},
+		{"\uFEFF 0123456789abcdef+/=_.-\t\r\na comment", "configured: " + config, 0},
 		{"another-0123456789", "is not the secret of " + config, 1},
 		{"0123456789abcdef+/=_.-", "nothing to do", 0},
+		{"\uFEFF0123456789abcdef+/=_.-\r", "nothing to do", 0},
 	} {
 		if err := os.WriteFile(file, []byte(c.secret+"\n"), 0o600); err != nil {
 			t.Fatal(err)

@@ -4,7 +4,9 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"megaphone/tests/rig"
 )
@@ -12,6 +14,8 @@ import (
 // relay is a piece of wire between an edge and a node, which a test can cut.
 type relay struct {
 	addr, target string
+
+	pace atomic.Int64 // bytes a second of each connection from the node to the edge; 0: as it comes
 
 	mu   sync.Mutex
 	cut  bool
@@ -58,9 +62,13 @@ func (r *relay) carry(from net.Conn) {
 	r.ends[from], r.ends[to] = true, true
 	r.mu.Unlock()
 	var both sync.WaitGroup
-	for _, way := range [2][2]net.Conn{{from, to}, {to, from}} {
+	for i, way := range [2][2]net.Conn{{from, to}, {to, from}} {
 		both.Go(func() {
-			_, _ = io.Copy(way[0], way[1])
+			var source io.Reader = way[1]
+			if i == 0 {
+				source = &paced{way[1], &r.pace}
+			}
+			_, _ = io.Copy(struct{ io.Writer }{way[0]}, source)
 			way[0].Close()
 			way[1].Close()
 		})
@@ -70,6 +78,20 @@ func (r *relay) carry(from net.Conn) {
 	delete(r.ends, from)
 	delete(r.ends, to)
 	r.mu.Unlock()
+}
+
+// paced reads as slowly as a wire of so many bytes a second.
+type paced struct {
+	io.Reader
+	pace *atomic.Int64
+}
+
+func (p *paced) Read(buf []byte) (int, error) {
+	n, err := p.Reader.Read(buf)
+	if pace := p.pace.Load(); pace > 0 {
+		<-time.After(time.Duration(n) * time.Second / time.Duration(pace))
+	}
+	return n, err
 }
 
 // setCut cuts the wire, what is on it being lost, or mends it.

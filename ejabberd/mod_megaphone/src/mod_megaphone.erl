@@ -17,9 +17,12 @@
 -export([pre_uninstall/0]).
 
 -include("ejabberd_commands.hrl").
+-include("logger.hrl").
 
 -define(MAX_CONTENTS, 16777216).
 -define(MIN_SECRET_BYTES, 16).
+%% Processes that all links of the node share.
+-define(HELPERS, [mod_megaphone_order, mod_megaphone_lobby]).
 
 %%% gen_mod: the commands are there as soon as one host has the module.
 
@@ -29,8 +32,7 @@ start(Host, _Opts) ->
         false ->
             %% ejabberd may stop and start again within one Erlang node; it does so when it joins a cluster.
             mod_megaphone_stats:set_draining(false),
-            _ = supervisor:start_child(ejabberd_gen_mod_sup,
-                                       #{id => mod_megaphone_order, start => {mod_megaphone_order, start_link, []}}),
+            [supervisor:start_child(ejabberd_gen_mod_sup, #{id => M, start => {M, start_link, []}}) || M <- ?HELPERS],
             ejabberd_commands:register_commands(?MODULE, commands()),
             %% Before the listeners close: edges that hear of it in time send new users to another node.
             ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, 50)
@@ -41,13 +43,15 @@ stop(Host) ->
         true -> ok;
         false ->
             ejabberd_hooks:delete(ejabberd_stopping, ?MODULE, drain, 50),
-            stop_order(),
+            stop_helpers(),
             ejabberd_commands:unregister_commands(commands())
     end.
 
-stop_order() ->
-    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, mod_megaphone_order),
-    supervisor:delete_child(ejabberd_gen_mod_sup, mod_megaphone_order).
+stop_helpers() ->
+    lists:foreach(fun(M) ->
+                          _ = supervisor:terminate_child(ejabberd_gen_mod_sup, M),
+                          supervisor:delete_child(ejabberd_gen_mod_sup, M)
+                  end, ?HELPERS).
 
 reload(_Host, _NewOpts, _OldOpts) ->
     ok.
@@ -55,7 +59,7 @@ reload(_Host, _NewOpts, _OldOpts) ->
 %% module_uninstall and module_upgrade unload this module and leave all others: they would go on as they were, and those
 %% of two versions together. The links end with them; edges dial again, and clients send again.
 pre_uninstall() ->
-    stop_order(),
+    stop_helpers(),
     lists:foreach(fun(Pid) -> supervisor:terminate_child(mod_megaphone_sup, Pid) end, link_pids()),
     lists:foreach(fun(Module) -> code:purge(Module), code:delete(Module) end,
                   [M || {M, _} <- code:all_loaded(), lists:prefix("mod_megaphone_", atom_to_list(M))]).
@@ -94,7 +98,13 @@ listen_opt_type(ping_timeout) ->
 listen_opt_type(high_water) ->
     econf:int(1024, 1 bsl 30);
 listen_opt_type(max_unsent) ->
-    econf:int(1024, 1 bsl 40).
+    econf:and_then(
+      econf:int(1024, 1 bsl 40),
+      fun(Bytes) ->
+              ?WARNING_MSG("Megaphone: max_unsent has no effect any more: remove it. A link ends when its edge takes "
+                           "nothing for ping_timeout, however much waits for it", []),
+              Bytes
+      end).
 
 listen_options() ->
     [{secret, undefined},
@@ -103,7 +113,7 @@ listen_options() ->
      {max_held, 250000},
      {ping_timeout, 15000},
      {high_water, 1048576},
-     {max_unsent, 67108864}].
+     {max_unsent, undefined}].
 
 %% This node's name in the protocol's alphabet: ejabberd@localhost is ejabberd.localhost.
 node_name() ->

@@ -6,9 +6,9 @@
 %%% whole read alive.
 -module(mod_megaphone_codec).
 
--export([parse_frame/2, parse_request/1, next_line/1, next_id/1, parse_hello/1]).
+-export([header_bytes/0, parse_frame/2, parse_request/1, next_line/1, next_id/1, parse_hello/1]).
 -export([frame/2, reply/3, hello/3, welcome/1]).
--export([mac/5, equal/2, valid_name/1]).
+-export([proof/3, unproved/1, equal/2, valid_name/1]).
 
 -export_type([id/0, hello/0]).
 
@@ -18,8 +18,9 @@
 -type hello() :: #{version := pos_integer(),
                    name := binary(),
                    nonce := <<_:128>>,
-                   mac => <<_:256>>,
-                   max => pos_integer()}.
+                   mac => <<_:256>>,        % that of 0.1.0, which proves the nonces and the name only
+                   max => pos_integer(),
+                   proof => <<_:256>>}.
 
 %% length "|" id "|"
 -define(HEADER_BYTES, (8 + 1 + 16 + 1)).
@@ -36,6 +37,9 @@
 -define(is_upper(C), (C >= $A andalso C =< $Z)).
 
 %%% Frames
+
+-spec header_bytes() -> pos_integer().
+header_bytes() -> ?HEADER_BYTES.
 
 %% Takes the first frame off Bytes. Max is the largest contents that this end takes. {more, N}: N bytes at least,
 %% counted from the start of Bytes, make more possible. A header is refused by its first wrong byte.
@@ -188,6 +192,8 @@ parse_pairs([], Hello) ->
 parse_pairs([Pair | Pairs], Hello) ->
     N = verb_bytes(Pair, 0),
     case Pair of
+        <<"proof=", _/binary>> when Pairs =/= [] ->
+            error;          % what came behind it would not be proved
         <<Name:N/binary, $=, Text/binary>> when N > 0, Text =/= <<>> ->
             case parse_value(Name, Text) of
                 unknown -> parse_pairs(Pairs, Hello);
@@ -202,14 +208,17 @@ parse_value(<<"version">>, Text) -> {version, number(Text)};
 parse_value(<<"name">>, Text) -> {name, name(Text)};
 parse_value(<<"nonce">>, Text) when byte_size(Text) =:= 32 -> {nonce, unhex(Text)};
 parse_value(<<"nonce">>, _) -> {nonce, error};
-parse_value(<<"mac">>, Text) when byte_size(Text) =:= 64 -> {mac, unhex(Text)};
-parse_value(<<"mac">>, _) -> {mac, error};
+parse_value(<<"mac">>, Text) -> {mac, digest(Text)};
+parse_value(<<"proof">>, Text) -> {proof, digest(Text)};
 parse_value(<<"max">>, Text) ->
     case number(Text) of
         {ok, Max} when Max =< ?MAX_CONTENTS -> {max, {ok, Max}};
         _ -> {max, error}
     end;
 parse_value(_, _) -> unknown.
+
+digest(Text) when byte_size(Text) =:= 64 -> unhex(Text);
+digest(_) -> error.
 
 %% A number from 1 to 999,999,999 without leading zeros.
 number(<<C, _/binary>> = Text) when C >= $1, C =< $9, byte_size(Text) =< 9 ->
@@ -234,24 +243,34 @@ is_name(<<C, Rest/binary>>) when
       ?is_lower(C); ?is_upper(C); ?is_digit(C); C =:= $.; C =:= $_; C =:= $- -> is_name(Rest);
 is_name(Rest) -> Rest =:= <<>>.
 
--spec hello(Name :: binary(), Nonce :: <<_:128>>, Max :: pos_integer()) -> iolist().
+%% Our hello: the line without its LF.
+-spec hello(Name :: binary(), Nonce :: <<_:128>>, Max :: pos_integer()) -> binary().
 hello(Name, Nonce, Max) ->
-    frame(0, [<<"hello version=1 name=">>, Name, <<" nonce=">>, hex(Nonce), <<" max=">>, integer_to_binary(Max),
-              <<" take=query\n">>]).
+    <<"hello version=1 name=", Name/binary, " nonce=", (hex(Nonce))/binary, " max=", (integer_to_binary(Max))/binary,
+      " take=query">>.
 
--spec welcome(Mac :: <<_:256>> | undefined) -> iolist().
-welcome(undefined) -> frame(0, <<"welcome\n">>);
-welcome(Mac) -> frame(0, [<<"welcome mac=">>, hex(Mac), $\n]).
+%% Our welcome: the line without its LF.
+-spec welcome(Proof :: <<_:256>> | undefined) -> binary().
+welcome(undefined) -> <<"welcome">>;
+welcome(Proof) -> <<"welcome proof=", (hex(Proof))/binary>>.
 
 %%% The secret
 
-%% HMAC-SHA256(Secret, Role NUL A NUL B NUL Name). A is the nonce of the other end, B of the one that proves; Name is
-%% the edge's.
--spec mac(Secret :: binary(), Role :: binary(), A :: binary(), B :: binary(), Name :: binary()) -> <<_:256>>.
-mac(Secret, Role, A, B, Name) ->
-    crypto:mac(hmac, sha256, Secret, [Role, 0, A, 0, B, 0, Name]).
+%% HMAC-SHA256(Secret, Role NUL Line NUL Line ...). Lines have no LF, and the one that carries the proof is without it.
+-spec proof(Secret :: binary(), Role :: binary(), Lines :: [binary()]) -> <<_:256>>.
+proof(Secret, Role, Lines) ->
+    crypto:mac(hmac, sha256, Secret, [Role | [[0, Line] || Line <- Lines]]).
 
-%% Compares two MACs in a time that does not depend on where they differ.
+%% What the proof at the end of a line covers: all of it where there is none.
+-spec unproved(Line :: binary()) -> binary().
+unproved(Line) ->
+    N = byte_size(Line) - byte_size(<<" proof=">>) - 64,
+    case Line of
+        <<Covered:N/binary, " proof=", _/binary>> when N >= 0 -> Covered;
+        _ -> Line
+    end.
+
+%% Compares two proofs in a time that does not depend on where they differ.
 -spec equal(<<_:256>>, <<_:256>>) -> boolean().
 equal(A, B) ->
     crypto:hash_equals(A, B).

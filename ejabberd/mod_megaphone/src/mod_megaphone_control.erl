@@ -7,7 +7,7 @@
 
 -type id() :: mod_megaphone_codec:id().
 
--type line() :: {hello, mod_megaphone_codec:hello()} | welcome | {gone, [id()]} | {release, [id()] | all} |
+-type line() :: {hello, mod_megaphone_codec:hello(), Line :: binary()} | welcome | {gone, [id()]} | {release, [id()] | all} |
                 {ping, Token :: binary()} |
                 {pong, Token :: binary() | undefined} | drain | {error, Text :: binary()} | {unknown, Verb :: binary()}.
 
@@ -33,7 +33,7 @@ parse(Contents, Lines) ->
 
 line(<<"hello">>, Args) ->
     case mod_megaphone_codec:parse_hello(Args) of
-        {ok, Hello} -> {hello, Hello};
+        {ok, Hello} -> {hello, Hello, <<"hello ", Args/binary>>};
         {error, _} -> error
     end;
 line(<<"gone">>, Args) -> ids(gone, Args, []);

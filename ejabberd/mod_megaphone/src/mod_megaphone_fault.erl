@@ -16,25 +16,34 @@
 reason(grammar) -> <<"protocol error: bad frame">>;
 reason(early) -> <<"protocol error: nothing but hello before welcome">>;
 reason(version) -> <<"this origin speaks version 1 only">>;
-reason(secret) -> <<"the mac in hello is missing or wrong: are both ends given the same secret?">>;
+reason(secret) -> <<"the proof in hello is missing or wrong: are both ends given the same secret?">>;
+reason(old_proof) -> <<"the edge's version has no proof of its whole hello: upgrade edges before origins">>;
 reason(duplicate) -> <<"protocol error: this id is live">>;
 reason(timeout) -> <<"nothing was heard for too long">>;
 reason(_) -> undefined.
 
 %% The edge says that it closes the link, and why.
--spec peer(Edge :: binary(), From :: binary(), Text :: binary()) -> ok.
+-spec peer(Edge :: binary() | undefined, From :: binary(), Text :: binary()) -> ok.
+peer(undefined, From, Text) ->
+    log(stranger, "a connection from ~ts without hello says: ~ts", [From, cut(Text)]);
 peer(Edge, From, Text) ->
-    log(peer, "the edge ~ts at ~ts closes its link: ~ts",
-        [Edge, From, binary:part(Text, 0, min(byte_size(Text), ?MAX_TEXT_BYTES))]).
+    log(peer, "the edge ~ts at ~ts closes its link: ~ts", [Edge, From, cut(Text)]).
 
-%% A link ended for another reason than that the edge closed it.
--spec ended(fault(), Edge :: binary(), From :: binary()) -> ok.
+cut(Text) -> binary:part(Text, 0, min(byte_size(Text), ?MAX_TEXT_BYTES)).
+
+%% A link ended for another reason than that the edge closed it. All that may come to the port without a hello is one
+%% class of the log, so that it cannot keep from there why the links of edges end.
+-spec ended(fault(), Edge :: binary() | undefined, From :: binary()) -> ok.
+ended(Fault, undefined, From) ->
+    mod_megaphone_stats:add({ended, Fault}, 1),
+    log(stranger, "a connection from ~ts without hello ended: ~ts", [From, in_words(Fault)]);
 ended(Fault, Edge, From) ->
     mod_megaphone_stats:add({ended, Fault}, 1),
     log(Fault, "link of the edge ~ts at ~ts ended: ~ts", [Edge, From, in_words(Fault)]).
 
 in_words(io) -> <<"reading or writing failed">>;
-in_words(overflow) -> <<"the edge does not read, and more than max_unsent bytes wait for it">>;
+in_words(crowded) -> <<"newer ones took its place">>;
+in_words(overflow) -> <<"the edge takes nothing of what waits for it">>;
 in_words(peer) -> <<"the edge said that it was our fault">>;
 in_words(Fault) -> reason(Fault).
 

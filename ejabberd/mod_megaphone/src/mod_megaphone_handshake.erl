@@ -1,7 +1,7 @@
 %%% How an edge and this node come to trust each other: hello, hello, welcome (PROTOCOL.md, "The life of a link").
 -module(mod_megaphone_handshake).
 
--export([nonce/0, hidden/1, meet/3]).
+-export([nonce/0, hidden/1, meet/4]).
 
 -export_type([secret/0]).
 
@@ -16,18 +16,25 @@ nonce() ->
 hidden(undefined) -> undefined;
 hidden(Secret) -> fun() -> Secret end.
 
-%% What the edge's hello is answered with. Nonce is ours.
--spec meet(mod_megaphone_codec:hello(), Nonce :: <<_:128>>, secret()) ->
-          {ok, Welcome :: iolist()} | {fault, version | secret}.
-meet(#{version := Version}, _, _) when Version =/= 1 ->
+%% The line that the edge's hello is answered with. Theirs is that hello as a line, Ours the one that it answers.
+-spec meet(mod_megaphone_codec:hello(), Theirs :: binary(), Ours :: binary(), secret()) ->
+          {ok, Welcome :: binary()} | {fault, version | secret | old_proof}.
+meet(#{version := Version}, _, _, _) when Version =/= 1 ->
     {fault, version};
-meet(_, _, undefined) ->
+meet(_, _, _, undefined) ->
     {ok, mod_megaphone_codec:welcome(undefined)};
-meet(#{name := Name, nonce := Theirs, mac := Mac}, Nonce, Hidden) ->
+meet(#{proof := Proof}, Theirs, Ours, Hidden) ->
     Secret = Hidden(),
-    case mod_megaphone_codec:equal(Mac, mod_megaphone_codec:mac(Secret, <<"edge">>, Nonce, Theirs, Name)) of
-        true -> {ok, mod_megaphone_codec:welcome(mod_megaphone_codec:mac(Secret, <<"origin">>, Theirs, Nonce, Name))};
-        false -> {fault, secret}
+    Lines = [Ours, mod_megaphone_codec:unproved(Theirs)],
+    case mod_megaphone_codec:equal(Proof, mod_megaphone_codec:proof(Secret, <<"edge-hello">>, Lines)) of
+        true ->
+            Welcome = mod_megaphone_codec:welcome(undefined),
+            {ok, mod_megaphone_codec:welcome(
+                   mod_megaphone_codec:proof(Secret, <<"origin-welcome">>, Lines ++ [Welcome]))};
+        false ->
+            {fault, secret}
     end;
-meet(_, _, _) ->
+meet(#{mac := _}, _, _, _) ->
+    {fault, old_proof};
+meet(_, _, _, _) ->
     {fault, secret}.

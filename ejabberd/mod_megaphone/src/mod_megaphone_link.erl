@@ -8,8 +8,10 @@
 %%% its batch, which leaves before the next read, or when no message waits: one write carries what is ready, by way of
 %%% the writer where the socket might block. Nothing waits for a batch to fill.
 %%%
-%%% Bounds: above high_water bytes unsent the link does not read, above max_unsent it ends. Above max_held live ids:
-%%% 503. Contents above max_contents: the link ends.
+%%% Bounds: above high_water bytes unsent the link does not read, so what waits for the edge is a reply to each request
+%%% that was held then, at most. It may take its time, but for ping_timeout without any progress the link ends. Above
+%%% max_held request processes: 503. Contents above max_contents: the link ends. Connections that have not proved the
+%%% secret: see mod_megaphone_lobby.
 -module(mod_megaphone_link).
 -behaviour(gen_server).
 
@@ -29,9 +31,9 @@
          %% closing: our last words are on their way, and what still comes is of no interest. next: the process ends
          stage = accepted :: accepted | greeting | up | closing,
          fault = none :: mod_megaphone_stats:fault(),   % why it is closing
-         name = <<"(unnamed)">> :: binary(),    % the edge's
+         name = undefined :: binary() | undefined,      % the edge's, from its hello on
          edge_max = 16777216 :: pos_integer(),  % the largest contents that the edge takes
-         nonce = <<>> :: binary(),              % ours
+         hello = <<>> :: binary(),              % ours, as a line
          rest = <<>> :: binary(),               % the beginning of a frame
          need = 1 :: pos_integer(),             % as many bytes of it make more possible
          live = mod_megaphone_live:new() :: mod_megaphone_live:live(),
@@ -47,7 +49,9 @@
          reads = 0 :: non_neg_integer()}).
 
 %% Before welcome there is no need for more.
--define(MAX_GREETING_BYTES, 4096).
+-define(MAX_GREETING_BYTES, 1024).
+%% How long the edge's hello may take, unless ping_timeout is shorter.
+-define(GREETING_MS, 3000).
 -define(READ_BYTES, 65536).
 -define(STATUS_BYTES, 4).
 -define(TICK_MS, 1000).
@@ -104,9 +108,10 @@ follow({Pid, {Link, Id}}, {Own, _}, Patience) ->
 init({Socket, Opts}) ->
     process_flag(trap_exit, true),
     All = maps:merge(maps:from_list(mod_megaphone:listen_options()), maps:from_list(Opts)),
-    #{secret := Secret, high_water := High, max_unsent := Max} = All,
+    #{secret := Secret} = All,
+    mod_megaphone_lobby:enter(),
     {ok, #state{socket = Socket,
-                opts = All#{secret := mod_megaphone_handshake:hidden(Secret), max_unsent := max(Max, 2 * High)},
+                opts = All#{secret := mod_megaphone_handshake:hidden(Secret)},
                 outbox = mod_megaphone_outbox:new(Socket)}, ?LINGER_MS}.
 
 handle_cast(accept, #state{stage = accepted} = State) ->
@@ -114,16 +119,18 @@ handle_cast(accept, #state{stage = accepted} = State) ->
 handle_cast(drain, #state{stage = up} = State) -> next(control(<<"drain\n">>, State));
 handle_cast(_, State) -> next(State).
 
-handle_continue(greet, #state{socket = Socket, opts = #{name := Name, max_contents := Max}} = State) ->
+handle_continue(greet, #state{socket = Socket, opts = Opts} = State) ->
+    #{name := Name, max_contents := Max, ping_timeout := Timeout} = Opts,
     case {inet:setopts(Socket, [{buffer, ?READ_BYTES}]), inet:peername(Socket)} of
         {ok, {ok, Peer}} ->
-            Nonce = mod_megaphone_handshake:nonce(),
+            Hello = mod_megaphone_codec:hello(Name, mod_megaphone_handshake:nonce(), Max),
             Now = now_ms(),
-            Greeting = State#state{stage = greeting, nonce = Nonce, peer = mod_megaphone_address:of_peer(Peer),
+            Greeting = State#state{stage = greeting, hello = Hello, peer = mod_megaphone_address:of_peer(Peer),
                                    from = mod_megaphone_address:text(Peer),
                                    heard_at = Now, moved_at = Now, opened_at = Now},
             tick_later(Greeting),
-            read_on(append(mod_megaphone_codec:hello(Name, Nonce, Max), Greeting));
+            erlang:send_after(min(?GREETING_MS, Timeout), self(), greeting_end),
+            read_on(control([Hello, $\n], Greeting));
         _ ->
             stop(io, State)
     end.
@@ -164,6 +171,8 @@ take_message({wrote, N}, #state{outbox = Outbox} = State) ->
     maybe_read_on(State#state{outbox = mod_megaphone_outbox:wrote(N, Outbox), moved_at = now_ms()});
 take_message({written, ok}, #state{outbox = Outbox} = State) ->
     maybe_read_on(State#state{outbox = mod_megaphone_outbox:written(Outbox)});
+take_message({written, {error, timeout}}, State) ->
+    stop(overflow, State);
 take_message({written, {error, _}}, State) ->
     stop(io, State);
 take_message(tick, #state{live = Live} = State) ->
@@ -175,6 +184,10 @@ take_message({tcp_error, Socket, _}, #state{socket = Socket} = State) ->
     stop(io, State);
 take_message(linger_end, State) ->
     stop(none, State);
+take_message(greeting_end, #state{stage = greeting} = State) ->
+    close(timeout, State);
+take_message(crowded, #state{stage = Stage} = State) when Stage =/= up ->
+    stop(crowded, State);
 take_message({'EXIT', Pid, Reason}, State) ->
     exited(Pid, Reason, State);
 take_message(_, State) ->                % {garbage_collect, swept, _} among others
@@ -198,11 +211,10 @@ format_status(Status) ->
              end, Status).
 
 %% What waits leaves as soon as no message does.
-next(#state{outbox = Outbox, opts = #{max_unsent := Max}} = State) ->
-    case {mod_megaphone_outbox:unsent(Outbox) > Max, mod_megaphone_outbox:due(Outbox)} of
-        {true, _} -> stop(overflow, State);
-        {false, true} -> {noreply, State, 0};
-        {false, false} -> {noreply, State}
+next(#state{outbox = Outbox} = State) ->
+    case mod_megaphone_outbox:due(Outbox) of
+        true -> {noreply, State, 0};
+        false -> {noreply, State}
     end.
 
 %%% What comes in
@@ -223,8 +235,10 @@ take_frames(Bytes, #state{frames_in = FramesIn} = State) ->
                 {fault, Fault, Taken} -> close(Fault, Taken)
             end;
         {more, Need} ->
-            %% The rest is copied, so that the bytes before it can go.
-            read_on(State#state{rest = binary:copy(Bytes), need = Need});
+            %% The rest is copied, so that the bytes before it can go. A wrong byte of a header is refused at once.
+            Header = mod_megaphone_codec:header_bytes(),
+            read_on(State#state{rest = binary:copy(Bytes),
+                                need = case Need of Header -> 1; _ -> Need end});
         {error, _} ->
             close(grammar, State)
     end.
@@ -248,7 +262,8 @@ take_frame(_, _, State) ->
 
 take_request(Id, Address, Query, Body, #state{peer = Peer, live = Live, opts = #{max_held := Max}} = State) ->
     mod_megaphone_stats:add(requests, 1),
-    Room = mod_megaphone_live:size(Live) < Max,
+    Held = mod_megaphone_live:held(Live),
+    Room = Held < Max,
     case Room andalso mod_megaphone_request:start(Id, Body, Query, mod_megaphone_address:client(Address, Peer)) of
         {ok, Pid} ->
             State#state{live = mod_megaphone_live:add(Id, Pid, Live)};
@@ -256,13 +271,13 @@ take_request(Id, Address, Query, Body, #state{peer = Peer, live = Live, opts = #
             %% The client sends the same request again.
             mod_megaphone_stats:add(refused, 1),
             mod_megaphone_fault:log(refused, "requests of the edge ~ts get 503: ~B are held, there is no room for more",
-                                    [State#state.name, mod_megaphone_live:size(Live)]),
+                                    [State#state.name, Held]),
             append(mod_megaphone_codec:reply(Id, 503, <<>>), State)
     end.
 
 %% Before welcome there is the hello, alone in its frame, or an error.
-take_lines([{hello, Hello}], #state{stage = greeting} = State) ->
-    welcome(Hello, State);
+take_lines([{hello, Hello, Line}], #state{stage = greeting} = State) ->
+    welcome(Hello, Line, State);
 take_lines([{error, Text} | _], #state{name = Name, from = From} = State) ->
     mod_megaphone_fault:peer(Name, From, Text),
     {fault, peer, State};
@@ -286,12 +301,14 @@ take_line({unknown, Verb}, #state{name = Name} = State) ->
     mod_megaphone_fault:log(unknown_verbs, "the edge ~ts says \"~ts\", which this version ignores", [Name, Verb]),
     State.
 
-welcome(#{name := Name} = Hello, #state{nonce = Nonce, edge_max = Max, opts = #{secret := Secret}} = State) ->
-    case mod_megaphone_handshake:meet(Hello, Nonce, Secret) of
+welcome(#{name := Name} = Hello, Line, #state{hello = Ours, edge_max = Max, opts = #{secret := Secret}} = State) ->
+    case mod_megaphone_handshake:meet(Hello, Line, Ours, Secret) of
         {ok, Welcome} ->
+            mod_megaphone_lobby:leave(),
             mod_megaphone_stats:add(links_opened, 1),
             ?INFO_MSG("Megaphone: link of the edge ~ts at ~ts opened", [Name, State#state.from]),
-            Up = append(Welcome, State#state{stage = up, name = Name, edge_max = maps:get(max, Hello, Max)}),
+            Up = control([Welcome, $\n], State#state{stage = up, name = Name, hello = <<>>,
+                                                     edge_max = maps:get(max, Hello, Max)}),
             case mod_megaphone_stats:draining() of
                 true -> {ok, control(<<"drain\n">>, Up)};
                 false -> {ok, Up}
@@ -334,7 +351,7 @@ reply_to(Id, Pid, Status, Body, #state{live = Live, edge_max = Max} = State) ->
             answered(Id, <<>>, append(mod_megaphone_codec:reply(Id, 500, <<>>), State#state{live = Rest}));
         error ->
             mod_megaphone_stats:add(stale_replies, 1),
-            State
+            State#state{live = mod_megaphone_live:ended(Pid, Live)}
     end.
 
 %% Those that follow the reply to Id, which is in the batch now, may go on, or wait for a fence.
@@ -356,7 +373,7 @@ exited(Pid, Reason, #state{live = Live, outbox = Outbox} = State) ->
             mod_megaphone_stats:add(crashed, 1),
             mod_megaphone_fault:log(crashed, "the process of a request ended without an answer: ~p", [Reason]),
             next(reply_to(Id, Pid, 500, <<>>, State));
-        error -> next(State)
+        error -> next(State#state{live = mod_megaphone_live:ended(Pid, Live)})
     end.
 
 control(Line, State) ->
@@ -391,21 +408,21 @@ tick_later(#state{opts = #{ping_timeout := Timeout}}) ->
 
 now_ms() -> erlang:monotonic_time(millisecond).
 
-check_liveness(#state{stage = closing} = State) ->
-    next(State);
-check_liveness(#state{reading = Reading, opts = #{ping_timeout := Timeout}} = State) ->
-    case now_ms() - sign_of_life(State) of
-        Quiet when Quiet >= Timeout -> close(timeout, State);
-        Quiet when Quiet >= Timeout div 3, Reading, not State#state.pinged, State#state.stage =:= up ->
+%% An edge that takes what waits for it is alive, whether it can be heard or not, and however much waits.
+check_liveness(#state{stage = up, reading = Reading, outbox = Outbox, heard_at = Heard, moved_at = Moved} = State) ->
+    #{ping_timeout := Timeout, high_water := High} = State#state.opts,
+    case now_ms() - max(Heard, Moved) of
+        Quiet when Quiet >= Timeout ->
+            case mod_megaphone_outbox:unsent(Outbox) > High of
+                true -> stop(overflow, State);
+                false -> close(timeout, State)
+            end;
+        Quiet when Quiet >= Timeout div 3, Reading, not State#state.pinged ->
             next(control(<<"ping alive\n">>, State#state{pinged = true}));
         _ -> next(State)
-    end.
-
-%% Who has not said hello has one ping timeout for it, whatever else comes. An edge that is not read from, because it
-%% does not read, is alive as long as something can be sent.
-sign_of_life(#state{stage = greeting, opened_at = Opened}) -> Opened;
-sign_of_life(#state{reading = true, heard_at = Heard}) -> Heard;
-sign_of_life(#state{heard_at = Heard, moved_at = Moved}) -> max(Heard, Moved).
+    end;
+check_liveness(State) ->
+    next(State).
 
 %%% The end
 

@@ -1,11 +1,11 @@
 %%% The live ids of a link, and the processes that hold their requests. A process whose id is gone goes on to its
-%%% answer, which nobody takes.
+%%% answer, which nobody takes; it counts as held until it has ended, because it costs as much as before.
 %%%
 %%% A request that is still held a tick after it came is swept: its process is garbage-collected, once. What it needed
 %%% to read the request is most of what it would otherwise keep for all the time that it waits.
 -module(mod_megaphone_live).
 
--export([new/0, size/1, is_live/2, add/3, take/3, has/3, find/2, gone/2, kill_all/1, sweep/1]).
+-export([new/0, size/1, held/1, is_live/2, add/3, take/3, has/3, find/2, gone/2, ended/2, kill_all/1, sweep/1]).
 
 -export_type([live/0]).
 
@@ -13,6 +13,7 @@
 
 -record(live,
         {pids = #{} :: #{id() => pid()},
+         gone = #{} :: #{pid() => []},    % processes without an id that have not ended
          fresh = [] :: [id()],            % came since the last tick
          aging = [] :: [id()]}).          % came in the tick before
 
@@ -22,9 +23,15 @@
 new() ->
     #live{}.
 
+%% The number of live ids.
 -spec size(live()) -> non_neg_integer().
 size(#live{pids = Pids}) ->
     map_size(Pids).
+
+%% The number of processes.
+-spec held(live()) -> non_neg_integer().
+held(#live{pids = Pids, gone = Gone}) ->
+    map_size(Pids) + map_size(Gone).
 
 -spec is_live(id(), live()) -> boolean().
 is_live(Id, #live{pids = Pids}) ->
@@ -60,16 +67,22 @@ find(Pid, #live{pids = Pids}) ->
 
 %% Ends id Id. Its process goes on to its answer, which nobody takes: what the client sent is to reach its session.
 -spec gone(id(), live()) -> {ok, live()} | error.
-gone(Id, #live{pids = Pids} = Live) ->
+gone(Id, #live{pids = Pids, gone = Gone} = Live) ->
     case maps:take(Id, Pids) of
-        {_, Rest} -> {ok, Live#live{pids = Rest}};
+        {Pid, Rest} -> {ok, Live#live{pids = Rest, gone = Gone#{Pid => []}}};
         error -> error
     end.
 
+%% Forgets Pid, whose id is gone: it has ended.
+-spec ended(pid(), live()) -> live().
+ended(Pid, #live{gone = Gone} = Live) ->
+    Live#live{gone = maps:remove(Pid, Gone)}.
+
+%% Those whose ids are gone go on.
 -spec kill_all(live()) -> live().
-kill_all(#live{pids = Pids}) ->
+kill_all(#live{pids = Pids, gone = Gone}) ->
     lists:foreach(fun kill/1, maps:values(Pids)),
-    new().
+    #live{gone = Gone}.
 
 kill(Pid) ->
     unlink(Pid),

@@ -1,8 +1,9 @@
-%%% What a link has to say and has not said yet: the batch that gathers, and what the writer has.
+%%% What a link has to say and has not said yet: the batch that gathers, those that wait, and the one the writer has.
 %%%
 %%% A batch that the socket takes at once is written right here. One that might have to wait goes to the writer.
-%%% The writer has one batch at a time. While it is busy the next one grows, so that a slow socket makes larger
-%%% batches, not more.
+%%% The writer has one batch at a time. While it is busy the next one grows, up to ?FLUSH_BYTES and a frame; then it
+%%% waits, and another one begins. So a slow socket makes larger batches, and what waits is kept as it came: only the
+%%% writer's batch is copied.
 -module(mod_megaphone_outbox).
 
 -export([new/1, append/2, flush/1, wrote/2, written/1, close/1]).
@@ -16,6 +17,8 @@
          batch = [] :: iodata(),
          bytes = 0 :: non_neg_integer(),        % of the batch
          frames = 0 :: non_neg_integer(),
+         waiting = queue:new() :: queue:queue({iodata(), Bytes :: pos_integer(), Frames :: pos_integer()}),
+         waiting_bytes = 0 :: non_neg_integer(),
          at_writer = 0 :: non_neg_integer(),    % bytes that the writer has not written
          writing = false :: boolean(),          % it has not said that it is done
          closing = false :: boolean(),          % nothing follows what is there
@@ -41,37 +44,51 @@ append(_, #outbox{closing = true} = Outbox) ->
 append(Frame, #outbox{batch = Batch, bytes = Bytes, frames = Frames} = Outbox) ->
     New = Outbox#outbox{batch = [Batch | Frame], bytes = Bytes + iolist_size(Frame), frames = Frames + 1},
     case New#outbox.bytes >= ?FLUSH_BYTES of
-        true -> flush(New);
+        true -> flush(set_aside(New));
         false -> New
     end.
 
-%% Writes the batch, unless the writer has not written the one before.
+%% Has the batch wait, and begins another.
+set_aside(#outbox{batch = Batch, bytes = Bytes, frames = Frames} = Outbox) ->
+    Outbox#outbox{batch = [], bytes = 0, frames = 0,
+                  waiting = queue:in({Batch, Bytes, Frames}, Outbox#outbox.waiting),
+                  waiting_bytes = Outbox#outbox.waiting_bytes + Bytes}.
+
+%% Writes the batch that has waited the longest, unless the writer has not written the one before.
 -spec flush(outbox()) -> outbox().
-flush(#outbox{writing = false, bytes = Bytes, frames = Frames, frames_out = FramesOut} = Outbox) when Bytes > 0 ->
+flush(#outbox{writing = true} = Outbox) ->
+    Outbox;
+flush(#outbox{bytes = 0, waiting_bytes = 0} = Outbox) ->
+    Outbox;
+flush(#outbox{waiting_bytes = 0, batch = Batch, bytes = Bytes, frames = Frames} = Outbox) ->
+    write(Batch, Bytes, Frames, Outbox#outbox{batch = [], bytes = 0, frames = 0});
+flush(#outbox{waiting = Waiting, waiting_bytes = WaitingBytes} = Outbox) ->
+    {{value, {Batch, Bytes, Frames}}, Rest} = queue:out(Waiting),
+    write(Batch, Bytes, Frames, Outbox#outbox{waiting = Rest, waiting_bytes = WaitingBytes - Bytes}).
+
+write(Batch, Bytes, Frames, #outbox{socket = Socket, frames_out = FramesOut} = Outbox) ->
     mod_megaphone_stats:add(frames_out, Frames),
-    Flushed = case direct(Bytes, Outbox#outbox.socket) andalso inet:getstat(Outbox#outbox.socket, [send_pend]) of
-                  {ok, [{send_pend, 0}]} -> send(Outbox);
-                  _ ->
-                      mod_megaphone_writer:write(Outbox#outbox.writer, Outbox#outbox.batch),
-                      Outbox#outbox{writing = true, at_writer = Bytes}
-              end,
-    finish(Flushed#outbox{batch = [], bytes = 0, frames = 0, frames_out = FramesOut + Frames});
-flush(Outbox) ->
-    Outbox.
+    Counted = Outbox#outbox{frames_out = FramesOut + Frames},
+    finish(case direct(Bytes, Socket) andalso inet:getstat(Socket, [send_pend]) of
+               {ok, [{send_pend, 0}]} -> send(Batch, Bytes, Counted);
+               _ ->
+                   mod_megaphone_writer:write(Outbox#outbox.writer, Batch),
+                   Counted#outbox{writing = true, at_writer = Bytes}
+           end).
 
 %% Only the socket that is a port has a queue, and says what is in it: not that of `inet_backend` socket.
 direct(Bytes, Socket) ->
     is_port(Socket) andalso Bytes =< ?DIRECT_BYTES.
 
 %% Two processes less are woken than by way of the writer, which is most of what a write costs on an idle node.
-send(#outbox{socket = Socket, batch = Batch, bytes = Bytes} = Outbox) ->
+send(Batch, Bytes, #outbox{socket = Socket} = Outbox) ->
     case gen_tcp:send(Socket, Batch) of
         ok -> count(Bytes, Outbox);
         {error, _} = Error -> self() ! {written, Error}, Outbox
     end.
 
 %% Tells the writer that nothing follows, once it has all there is.
-finish(#outbox{closing = true, bytes = 0, writer = Writer} = Outbox) ->
+finish(#outbox{closing = true, bytes = 0, waiting_bytes = 0, writer = Writer} = Outbox) ->
     mod_megaphone_writer:finish(Writer),
     Outbox;
 finish(Outbox) ->
@@ -94,19 +111,19 @@ written(Outbox) ->
 
 %% Nothing follows: when all is written, the edge sees the end.
 -spec close(outbox()) -> outbox().
-close(#outbox{closing = false, bytes = 0} = Outbox) ->
+close(#outbox{closing = false, bytes = 0, waiting_bytes = 0} = Outbox) ->
     finish(Outbox#outbox{closing = true});
 close(Outbox) ->
     flush(Outbox#outbox{closing = true}).
 
 -spec unsent(outbox()) -> non_neg_integer().
-unsent(#outbox{bytes = Bytes, at_writer = AtWriter}) ->
-    Bytes + AtWriter.
+unsent(#outbox{bytes = Bytes, waiting_bytes = WaitingBytes, at_writer = AtWriter}) ->
+    Bytes + WaitingBytes + AtWriter.
 
 %% Whether there is something to flush.
 -spec due(outbox()) -> boolean().
-due(#outbox{bytes = Bytes, writing = Writing}) ->
-    Bytes > 0 andalso not Writing.
+due(#outbox{bytes = Bytes, waiting_bytes = WaitingBytes, writing = Writing}) ->
+    Bytes + WaitingBytes > 0 andalso not Writing.
 
 -spec writer(outbox()) -> pid().
 writer(#outbox{writer = Writer}) ->

@@ -9,27 +9,29 @@
 
 -export_type([counter/0, fault/0, class/0]).
 
-%% Why a link ended. grammar: what came is not the protocol's grammar; early: it came before welcome; duplicate: an id
-%% was used while it was live; overflow: the edge does not read what it is sent; peer: the edge said that it was our
-%% fault.
--type fault() :: none | io | grammar | early | version | secret | duplicate | timeout | overflow | peer.
+%% Why a link ended. grammar: what came is not the protocol's grammar; early: it came before welcome; old_proof: the
+%% edge proves the secret as 0.1.0 did; crowded: newer connections took its place before it had proved the secret;
+%% duplicate: an id was used while it was live; overflow: the edge does not read what it is sent; peer: the edge said
+%% that it was our fault.
+-type fault() :: none | io | grammar | early | version | secret | old_proof | crowded | duplicate | timeout | overflow |
+                 peer.
 
 -type counter() :: links_opened | requests | replies | gone | refused | crashed | stale_replies | stale_ids |
                    too_large | unknown_verbs | fences | overtaken | frames_in | frames_out | bytes_in | bytes_out |
                    reads | writes | {ended, fault()}.
 
 %% What is logged at most once in a while.
--type class() :: crashed | unknown_verbs | refused | fault().
+-type class() :: crashed | unknown_verbs | refused | stranger | fault().
 
 -define(COUNTERS, [links_opened, requests, replies, gone, refused, crashed, stale_replies, stale_ids,
                    too_large, unknown_verbs, fences, overtaken, frames_in, frames_out, bytes_in, bytes_out, reads,
                    writes]).
--define(FAULTS, [none, io, grammar, early, version, secret, duplicate, timeout, overflow, peer]).
+-define(FAULTS, [none, io, grammar, early, version, secret, old_proof, crowded, duplicate, timeout, overflow, peer]).
 %% A class is logged at most once in this time.
 -define(LOG_INTERVAL_MS, 10000).
 %% Monotonic time begins somewhere below zero: counted from here it is always positive, and 0 can mean never.
 -define(NEVER, (-1 bsl 62)).
--define(CLASSES, [crashed, unknown_verbs, refused | ?FAULTS]).
+-define(CLASSES, [crashed, unknown_verbs, refused, stranger | ?FAULTS]).
 
 init() ->
     Places = numbered(?COUNTERS ++ [{ended, F} || F <- ?FAULTS]),

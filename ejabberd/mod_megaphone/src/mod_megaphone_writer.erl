@@ -1,14 +1,13 @@
 %%% Writes what a link has to say, so that an edge that does not read blocks this process and nothing else.
 %%%
-%%% The link gives it one batch at a time and gathers the next one while this one is on its way: a slow socket makes
-%%% larger batches, not more of them. It is linked to the link, which it tells how the write went.
+%%% The link gives it one batch at a time and gathers the next ones while this one is on its way. It is linked to the link, which it tells how the write went.
 -module(mod_megaphone_writer).
 
 -export([start_link/1, write/2, finish/1]).
 -export([loop/2]).
 
 %% A write is cut into pieces, so that progress is seen, and so that the socket's send_timeout is a piece's.
--define(PIECE_BYTES, 262144).
+-define(PIECE_BYTES, 65536).
 
 -spec start_link(gen_tcp:socket()) -> pid().
 start_link(Socket) ->

@@ -92,41 +92,45 @@ hellos_test_() ->
         (#{<<"args">> := Args, <<"hello">> := Hello}) ->
             #{<<"version">> := Version, <<"name">> := Name, <<"max">> := Max} = Hello,
             #{<<"nonce">> := Nonce, <<"mac">> := Mac} = Hello,
-            All = #{version => Version, name => Name, nonce => bytes(Nonce), mac => bytes(Mac), max => Max},
+            All = #{version => Version, name => Name, nonce => bytes(Nonce), mac => bytes(Mac), max => Max,
+                    proof => bytes(maps:get(<<"proof">>, Hello, <<>>))},
             Want = maps:filter(fun(_, Value) -> Value =/= <<>> andalso Value =/= 0 end, All),
             ?assertEqual({ok, Want}, mod_megaphone_codec:parse_hello(Args))
     end).
 
 a_hello_of_ours_can_be_read_test() ->
     Nonce = <<1:128>>,
-    Hello = iolist_to_binary(mod_megaphone_codec:hello(<<"a.b">>, Nonce, 1024)),
-    {ok, 0, Line, <<>>} = mod_megaphone_codec:parse_frame(Hello, 1000),
-    {ok, <<"hello">>, Args, <<>>} = mod_megaphone_codec:next_line(Line),
+    Line = mod_megaphone_codec:hello(<<"a.b">>, Nonce, 1024),
+    {ok, <<"hello">>, Args, <<>>} = mod_megaphone_codec:next_line(<<Line/binary, $\n>>),
     ?assertEqual({ok, #{version => 1, name => <<"a.b">>, nonce => Nonce, max => 1024}},
                  mod_megaphone_codec:parse_hello(Args)).
 
 hello_without_arguments_test() ->
     ?assertEqual({error, hello}, mod_megaphone_codec:parse_hello(undefined)).
 
-%% This end only writes welcomes.
+%% This end writes two kinds of welcome, and reads none.
 welcomes_test_() ->
     section(<<"welcomes">>, 5, fun
-        (#{<<"name">> := <<"with a key", _/binary>>}) -> ok;
-        (#{<<"error">> := true}) -> ok;
-        (#{<<"args">> := Args, <<"mac">> := Mac}) ->
-            Want = case Args of <<>> -> <<"welcome\n">>; _ -> <<"welcome ", Args/binary, "\n">> end,
-            Welcome = mod_megaphone_codec:welcome(case bytes(Mac) of <<>> -> undefined; M -> M end),
-            {ok, 0, Line, <<>>} = mod_megaphone_codec:parse_frame(iolist_to_binary(Welcome), 1000),
-            ?assertEqual(Want, Line)
+        (#{<<"name">> := <<"with a proof">>, <<"args">> := Args, <<"proof">> := Proof}) ->
+            ?assertEqual(<<"welcome ", Args/binary>>, mod_megaphone_codec:welcome(bytes(Proof)));
+        (#{<<"args">> := <<>>}) ->
+            ?assertEqual(<<"welcome">>, mod_megaphone_codec:welcome(undefined));
+        (_) -> ok
     end).
 
-macs_test_() ->
-    section(<<"macs">>, 4, fun(#{<<"secret">> := Secret, <<"role">> := Role, <<"a">> := A, <<"b">> := B,
-                                 <<"name">> := Name, <<"mac">> := M}) ->
-        Mac = mod_megaphone_codec:mac(bytes(Secret), Role, bytes(A), bytes(B), Name),
-        ?assertEqual(bytes(M), Mac),
-        ?assert(mod_megaphone_codec:equal(Mac, bytes(M))),
-        [?assertNot(mod_megaphone_codec:equal(Mac, crypto:exor(Mac, <<(1 bsl K):256>>))) || K <- lists:seq(0, 255)]
+proofs_test_() ->
+    section(<<"proofs">>, 7, fun(#{<<"secret">> := Secret, <<"role">> := Role, <<"lines">> := Lines,
+                                   <<"proof">> := P}) ->
+        Proof = mod_megaphone_codec:proof(bytes(Secret), Role, Lines),
+        ?assertEqual(bytes(P), Proof),
+        ?assert(mod_megaphone_codec:equal(Proof, bytes(P))),
+        [?assertNot(mod_megaphone_codec:equal(Proof, crypto:exor(Proof, <<(1 bsl K):256>>))) || K <- lists:seq(0, 255)],
+        Last = lists:last(Lines),
+        ?assertEqual(Last, mod_megaphone_codec:unproved(Last)),
+        ?assertEqual(Last, mod_megaphone_codec:unproved(<<Last/binary, " proof=", P/binary>>)),
+        [?assertEqual(Other, mod_megaphone_codec:unproved(Other))
+         || Other <- [<<Last/binary, " proof=", P/binary, "0">>, <<Last/binary, "proof=", P/binary>>,
+                      <<"proof=", P/binary>>]]
     end).
 
 reason(<<"too-large">>) -> too_large;

@@ -185,7 +185,7 @@ a_link_that_is_closing() ->
     {P1, P2} = pair(A, B),
     answer(P1, ?PAYLOAD),
     {1, _, A1} = test_edge:recv(A),
-    _ = test_edge:send(A1, <<"what is this?">>),
+    _ = test_edge:control(A1, <<"welcome\n">>),
     test_edge:await(fun() -> maps:get(stage, test_edge:info(A)) =:= closing end),
     answer(P2, ?PAYLOAD),
     {2, _, _} = test_edge:recv(B),

@@ -4,7 +4,6 @@
 -include("ejabberd_http.hrl").
 
 -define(SECRET, <<"a secret that edges share">>).
--define(NONCE, <<16#101112131415161718191a1b1c1d1e1f:128>>).
 
 %% The process of each test is the engine: it answers what ejabberd_bosh is asked.
 with_engine(Tests) ->
@@ -19,21 +18,22 @@ log_test_() ->
 
 handshake_test_() ->
     with_engine([hello_in_pieces, hello_with_the_secret, hello_without_the_secret, hello_with_another_secret,
-                 hello_of_another_version, hello_twice, nothing_before_hello, no_hello_at_all, http_in_place_of_hello,
+                 a_hello_that_was_changed_on_its_way, a_proof_that_is_not_the_last, hello_of_an_older_edge, hello_of_another_version, hello_twice, nothing_before_hello, no_hello_at_all, no_hello_in_three_seconds,
+                 http_in_place_of_hello, more_than_a_kilobyte_in_place_of_hello, a_hello_of_a_kilobyte,
                  a_line_behind_hello, error_in_place_of_hello]).
 
 requests_test_() ->
     with_engine([a_request_and_its_reply, replies_in_any_order, an_address_of_either_kind, no_address,
                  what_only_looks_like_an_address, hooks_see_the_query,
                  frames_in_pieces, many_frames_at_once, statuses, the_engine_fails,
-                 a_request_process_is_killed, too_many_at_once, a_reply_that_the_edge_does_not_take]).
+                 a_request_process_is_killed, too_many_at_once, gone_requests_are_held_until_they_end, a_reply_that_the_edge_does_not_take]).
 
 control_test_() ->
     with_engine([gone_leaves_the_request_to_the_engine, an_id_used_again_after_gone, gone_that_crossed_the_reply,
                  release_leaves_requests_held, ping_gets_pong, unknown_verbs_are_ignored, drain_is_told]).
 
 ends_test_() ->
-    with_engine([bad_length, contents_too_large, a_live_id_again, a_request_without_a_body, lines_that_do_not_end,
+    with_engine([bad_length, the_first_wrong_byte, contents_too_large, a_live_id_again, a_request_without_a_body, lines_that_do_not_end,
                  ping_without_token, gone_without_id, an_edge_that_leaves, the_link_is_killed,
                  the_edge_says_error, silence]).
 
@@ -47,25 +47,54 @@ hello_in_pieces() ->
     ?assertMatch(#{stage := up, edge := <<"edge-1">>, live := 0, frames_in := 1, frames_out := 2}, test_edge:info(Up)),
     test_edge:close(Up).
 
-%% The edge's mac, and ours in return.
+%% The edge's proof, and ours in return.
 hello_with_the_secret() ->
     {Hello, Edge} = test_edge:recv_control(
                       test_edge:dial([{secret, ?SECRET}, {name, <<"node-1">>}, {max_contents, 2000}])),
-    {ok, [Nonce]} = re(Hello, <<"^hello version=1 name=node-1 nonce=([0-9a-f]{32}) max=2000 take=query\n$">>),
-    Ours = binary:decode_hex(Nonce),
-    Mac = test_edge:mac(?SECRET, <<"edge">>, Ours, ?NONCE, <<"edge-1">>),
-    test_edge:control(Edge, test_edge:hello([<<" mac=">>, Mac])),
+    {ok, [Ours]} = re(Hello, <<"^(hello version=1 name=node-1 nonce=[0-9a-f]{32} max=2000 take=query)\n$">>),
+    Theirs = <<"hello version=1 name=edge-1 nonce=101112131415161718191a1b1c1d1e1f max=100 later=key">>,
+    test_edge:control(Edge, [Theirs, test_edge:proof(?SECRET, <<"edge-hello">>, [Ours, Theirs]), $\n]),
     {Welcome, Up} = test_edge:recv_control(Edge),
-    Proof = test_edge:mac(?SECRET, <<"origin">>, ?NONCE, Ours, <<"edge-1">>),
-    ?assertEqual(<<"welcome mac=", Proof/binary, "\n">>, Welcome),
+    Proof = test_edge:proof(?SECRET, <<"origin-welcome">>, [Ours, Theirs, <<"welcome">>]),
+    ?assertEqual(<<"welcome", Proof/binary, "\n">>, Welcome),
     test_edge:close(Up).
 
+%% Every part of either hello is proved: its keys, their order, and the proof's own digits.
+a_hello_that_was_changed_on_its_way() ->
+    Theirs = <<"hello version=1 name=edge-1 nonce=101112131415161718191a1b1c1d1e1f max=100">>,
+    [begin
+         {Hello, Edge} = test_edge:recv_control(test_edge:dial([{secret, ?SECRET}])),
+         Ours = binary:part(Hello, 0, byte_size(Hello) - 1),
+         Proved = [Theirs, test_edge:proof(?SECRET, <<"edge-hello">>, [OursSeen(Ours), Theirs]), $\n],
+         test_edge:control(Edge, TheirsSent(iolist_to_binary(Proved))),
+         told(Edge, <<"proof in hello">>, secret)
+     end || {OursSeen, TheirsSent} <- [{replaced(<<"max=1048576">>, <<"max=1">>), fun same/1},
+                                       {replaced(<<" take=query">>, <<>>), fun same/1},
+                                       {replaced(<<"take=query">>, <<"take=query,x">>), fun same/1},
+                                       {fun same/1, replaced(<<"max=100">>, <<"max=1">>)},
+                                       {fun same/1, replaced(<<"edge-1">>, <<"edge-2">>)},
+                                       {fun same/1, replaced(<<" max=100">>, <<>>)},
+                                       {fun same/1, replaced(<<" proof=">>, <<" later=key proof=">>)}]].
+
+same(Line) -> Line.
+
+replaced(What, With) -> fun(Line) -> binary:replace(Line, What, With) end.
+
 hello_without_the_secret() ->
-    refused([{secret, ?SECRET}], test_edge:hello([]), <<"mac in hello">>, secret).
+    refused([{secret, ?SECRET}], test_edge:hello([]), <<"proof in hello">>, secret).
 
 hello_with_another_secret() ->
-    Mac = test_edge:mac(<<"another">>, <<"edge">>, ?NONCE, ?NONCE, <<"edge-1">>),
-    refused([{secret, ?SECRET}], test_edge:hello([<<" mac=">>, Mac]), <<"mac in hello">>, secret).
+    Proof = test_edge:proof(<<"another">>, <<"edge-hello">>, []),
+    refused([{secret, ?SECRET}], test_edge:hello(Proof), <<"proof in hello">>, secret).
+
+a_proof_that_is_not_the_last() ->
+    Proof = test_edge:proof(?SECRET, <<"edge-hello">>, []),
+    refused([{secret, ?SECRET}], test_edge:hello([Proof, <<" max=5">>]), <<"bad frame">>, grammar).
+
+%% It has a mac only. No flag in the line could keep someone in between from taking the newer proof away.
+hello_of_an_older_edge() ->
+    Mac = binary:copy(<<"0">>, 64),
+    refused([{secret, ?SECRET}], test_edge:hello([<<" mac=">>, Mac]), <<"upgrade edges before origins">>, old_proof).
 
 hello_of_another_version() ->
     refused([], <<"hello version=2 name=edge-1 nonce=101112131415161718191a1b1c1d1e1f\n">>, <<"version 1 only">>,
@@ -83,6 +112,25 @@ nothing_before_hello() ->
 no_hello_at_all() ->
     {_, Edge} = test_edge:recv_control(test_edge:dial([{ping_timeout, 60}])),
     told(Edge, <<"nothing was heard">>, timeout).
+
+%% Whatever the ping timeout.
+no_hello_in_three_seconds() ->
+    Began = erlang:monotonic_time(millisecond),
+    {_, Edge} = test_edge:recv_control(test_edge:dial([{ping_timeout, 600000}])),
+    told(Edge, <<"nothing was heard">>, timeout),
+    ?assert(erlang:monotonic_time(millisecond) - Began >= 3000).
+
+more_than_a_kilobyte_in_place_of_hello() ->
+    {_, Edge} = test_edge:recv_control(test_edge:dial([])),
+    told(test_edge:send(Edge, <<"00001025|0000000000000000|">>), <<"bad frame">>, grammar).
+
+a_hello_of_a_kilobyte() ->
+    {_, Edge} = test_edge:recv_control(test_edge:dial([])),
+    Line = iolist_to_binary(test_edge:hello(<<" later=">>)),
+    Hello = test_edge:hello([<<" later=">>, binary:copy(<<"x">>, 1024 - byte_size(Line))]),
+    ?assertEqual(1024, iolist_size(Hello)),
+    {<<"welcome\n">>, Up} = test_edge:recv_control(test_edge:control(Edge, Hello)),
+    test_edge:close(Up).
 
 http_in_place_of_hello() ->
     {_, Edge} = test_edge:recv_control(test_edge:dial([])),
@@ -220,6 +268,29 @@ too_many_at_once() ->
     {4, <<"<echo/>">>, Done} = test_edge:recv(test_edge:request(Room, 4, <<"<echo/>">>)),
     test_edge:close(Done).
 
+%% A request costs as much after its client has gone.
+gone_requests_are_held_until_they_end() ->
+    Full = lists:foldl(fun(Id, E) -> test_edge:request(E, Id, <<"<b/>">>) end,
+                       test_edge:up([{max_held, 2}]), [1, 2]),
+    Pids = [element(1, asked()) || _ <- [1, 2]],
+    test_edge:control(Full, <<"gone 0000000000000001 0000000000000002\n">>),
+    {3, <<"503 ">>, Refused} = test_edge:recv(test_edge:request(Full, 3, <<"<echo/>">>)),
+    ?assertMatch(#{live := 0}, test_edge:info(Refused)),
+    [Answers, Dies] = Pids,
+    Stale = count(stale_replies),
+    Answers ! {answer, {200, [], <<"<b/>">>}},
+    test_edge:await(fun() -> count(stale_replies) =:= Stale + 1 end),
+    {4, <<"<echo/>">>, One} = test_edge:recv(test_edge:request(Refused, 4, <<"<echo/>">>)),
+    test_edge:request(test_edge:request(One, 5, <<"<b/>">>), 6, <<"<b/>">>),
+    {6, <<"503 ">>, Again} = test_edge:recv(One),
+    {Held, _, _} = asked(),
+    exit(Dies, kill),
+    test_edge:await(fun() -> not is_process_alive(Dies) end),
+    {7, <<"<echo/>">>, Last} = test_edge:recv(test_edge:request(Again, 7, <<"<echo/>">>)),
+    Held ! {answer, {200, [], <<"<b/>">>}},
+    {5, <<"<b/>">>, Done} = test_edge:recv(Last),
+    test_edge:close(Done).
+
 a_reply_that_the_edge_does_not_take() ->
     Edge = test_edge:request(test_edge:up([], <<" max=100">>), 1, <<"<b/>">>),
     {Pid, _, _} = asked(),
@@ -306,6 +377,9 @@ drain_is_told() ->
 %%% Ends
 
 bad_length() -> told(test_edge:send(test_edge:up([]), <<"0000001x|0000000000000001|<b/>">>), <<"bad frame">>, grammar).
+
+%% Without waiting for the rest of a header.
+the_first_wrong_byte() -> told(test_edge:send(test_edge:up([]), <<"x">>), <<"bad frame">>, grammar).
 
 contents_too_large() ->
     Edge = test_edge:up([{max_contents, 2000}]),

@@ -5,7 +5,6 @@
 -export([log/2]).
 
 -define(SECRET, <<"a secret that edges share">>).
--define(NONCE, <<16#101112131415161718191a1b1c1d1e1f:128>>).
 -define(PASSWORD, "AHB3AHBhc3N3b3Jk").
 
 a_long_error_is_cut_test_() ->
@@ -44,10 +43,10 @@ as_numbers(Bytes) -> lists:join(<<",">>, [integer_to_binary(C) || <<C>> <= binar
 
 up() ->
     {Hello, Edge} = test_edge:recv_control(test_edge:dial([{secret, ?SECRET}])),
-    {match, [Nonce]} = re:run(Hello, "nonce=([0-9a-f]{32})", [{capture, all_but_first, binary}]),
-    Mac = test_edge:mac(?SECRET, <<"edge">>, binary:decode_hex(Nonce), ?NONCE, <<"edge-1">>),
-    {<<"welcome mac=", _/binary>>, Up} = test_edge:recv_control(
-                                           test_edge:control(Edge, test_edge:hello([<<" mac=">>, Mac]))),
+    [Ours, Theirs] = [hd(binary:split(iolist_to_binary(L), <<"\n">>)) || L <- [Hello, test_edge:hello([])]],
+    Proof = test_edge:proof(?SECRET, <<"edge-hello">>, [Ours, Theirs]),
+    {<<"welcome proof=", _/binary>>, Up} = test_edge:recv_control(
+                                             test_edge:control(Edge, test_edge:hello(Proof))),
     Up.
 
 %% All that is logged while Do runs, as texts.

@@ -37,14 +37,13 @@ stalled(Edge, Before) ->
         #{bytes_in := Now} -> stalled(Edge, Now)
     end.
 
-%% What is held may be answered all the same, up to max_unsent. Then the link ends, and its requests with it.
+%% An edge that takes nothing for ping_timeout is left, and its requests end with the link.
 an_edge_that_never_reads_is_left_test_() ->
     {spawn, {timeout, 60, fun() ->
         register(engine, self()),
         N = 200,
-        Edge = test_edge:up([{high_water, 64 * ?KB}, {max_unsent, ?MB}]),
-        [test_edge:request(Edge, Id, <<"<b/>">>) || Id <- lists:seq(1, N)],
-        Pids = [receive {request, Pid, _, _} -> Pid end || _ <- lists:seq(1, N)],
+        Edge = test_edge:up([{high_water, 64 * ?KB}, {ping_timeout, 1000}]),
+        Pids = held(N, Edge),
         Link = monitor(process, test_edge:pid(Edge)),
         Big = binary:copy(<<"<">>, 100 * ?KB),
         [Pid ! {answer, {200, [], Big}} || Pid <- tl(Pids)],
@@ -52,6 +51,55 @@ an_edge_that_never_reads_is_left_test_() ->
         test_edge:await(fun() -> not lists:any(fun is_process_alive/1, Pids) end),
         test_edge:close(Edge)
     end}}.
+
+%% A stanza to a room, and one to all: more waits than the wire takes in several ping timeouts, and the edge says nothing
+%% meanwhile. All of it arrives, and what waits is kept once.
+a_link_that_makes_progress_is_kept_test_() ->
+    [{spawn, {timeout, 120, fun() -> all_arrive(N, Size) end}} || {N, Size} <- [{600, 250 * ?KB}, {100000, ?KB}]].
+
+all_arrive(N, Size) ->
+    register(engine, self()),
+    Timeout = 3000,
+    Edge = test_edge:up([{ping_timeout, Timeout}]),
+    Pids = held(N, Edge),
+    erlang:garbage_collect(),
+    test_edge:control(Edge, <<"gone ffffffffffffffff\n">>),     % the last sign of life
+    Before = erlang:memory(binary),
+    spawn_link(fun() -> [P ! {answer, {200, [], [$<, binary:copy(<<"x">>, Size - 1)]}} || P <- Pids] end),
+    Until = erlang:monotonic_time(millisecond) + 3 * Timeout,
+    {Left, Slow} = read_slowly(N, Size, Until, Edge),
+    [erlang:garbage_collect(P) || P <- [self(), test_edge:pid(Edge)]],
+    #{unsent := Unsent, live := 0, stage := up} = test_edge:info(Slow),
+    ?assert(Unsent > N * Size div 4),
+    io:format(user, "~n~B replies of ~B bytes: ~B MB wait in ~B MB~n",
+              [N, Size, Unsent div ?MB, (erlang:memory(binary) - Before) div ?MB]),
+    ?assert(erlang:memory(binary) - Before < Unsent * 5 div 4 + 16 * ?MB),
+    Last = read_replies(Left, Size, Slow),
+    test_edge:await(fun() -> maps:get(unsent, test_edge:info(Last)) =:= 0 end),
+    test_edge:close(Last).
+
+%% Reads 256 KiB in 40 ms, some 6 MB/s, until it is late.
+read_slowly(Left, Size, Until, Edge) ->
+    Few = max(1, 256 * ?KB div Size),
+    Read = read_replies(Few, Size, Edge),
+    receive after 40 -> ok end,
+    case erlang:monotonic_time(millisecond) < Until of
+        true -> read_slowly(Left - Few, Size, Until, Read);
+        false -> {Left - Few, Read}
+    end.
+
+read_replies(0, _, Edge) ->
+    Edge;
+read_replies(N, Size, Edge) ->
+    case test_edge:recv(Edge) of
+        {0, _, Next} -> read_replies(N, Size, Next);
+        {_, Body, Next} when byte_size(Body) =:= Size -> read_replies(N - 1, Size, Next);
+        closed -> error({closed, N, [C || {{ended, _}, V} = C <- mod_megaphone_stats:all(), V > 0]})
+    end.
+
+held(N, Edge) ->
+    _ = spawn_link(fun() -> [test_edge:request(Edge, Id, <<"<b/>">>) || Id <- lists:seq(1, N)] end),
+    [receive {request, Pid, _, _} -> Pid end || _ <- lists:seq(1, N)].
 
 %% A held request is a process of the smallest heap, and keeps nothing of what was read for it.
 a_held_request_costs_little_test_() ->
@@ -142,7 +190,7 @@ next_reply(Edge) ->
 hello_is_not_waited_for_longer_because_it_trickles_test_() ->
     {spawn, {timeout, 60, fun() ->
         {_, Edge} = test_edge:recv_control(test_edge:dial([{ping_timeout, 300}])),
-        Hello = test_edge:frame(0, [<<"hello version=1 name=">>, binary:copy(<<"x">>, 4000), $\n]),
+        Hello = test_edge:frame(0, [<<"hello version=1 name=">>, binary:copy(<<"x">>, 900), $\n]),
         Sender = spawn(fun() -> [receive after 30 -> test_edge:send(Edge, <<C>>) end || <<C>> <= Hello] end),
         {<<"error nothing was heard", _/binary>>, Told} = test_edge:recv_control(Edge),
         exit(Sender, kill),

@@ -2,7 +2,7 @@
 -module(test_edge).
 
 -export([dial/1, up/1, up/2, hello/1, send/2, control/2, request/3, recv/1, recv_control/1, closed/1, skip_to/2]).
--export([close/1, mac/5, pid/1]).
+-export([close/1, proof/3, pid/1]).
 -export([info/1, await/1, frame/2, poll/1]).
 
 -record(edge, {socket, pid, buffer = <<>>}).
@@ -99,8 +99,8 @@ await(Condition, Left) when Left > 0 ->
         false -> receive after 5 -> await(Condition, Left - 5) end
     end.
 
-%% A MAC as it stands in a line.
-mac(Secret, Role, A, B, Name) ->
-    string:lowercase(binary:encode_hex(mod_megaphone_codec:mac(Secret, Role, A, B, Name))).
+%% A proof as it stands at the end of a line.
+proof(Secret, Role, Lines) ->
+    <<" proof=", (string:lowercase(binary:encode_hex(mod_megaphone_codec:proof(Secret, Role, Lines))))/binary>>.
 
 pid(#edge{pid = Pid}) -> Pid.
