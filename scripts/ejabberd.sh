@@ -27,6 +27,7 @@
 # The domains: localhost (accounts: ctl DIR register NAME localhost PASSWORD), anon.localhost (SASL ANONYMOUS only) and
 # demo.localhost (any name with any password, and everyone online is in everyone's roster).
 # DIR/ejabberd.yml is written by the first start and left alone by later ones, ports and options of the first included.
+# MEGAPHONE_ENGINE is the engine of the sessions over the link port: ejabberd (the default) or megaphone.
 # MEGAPHONE_MODULE names another directory than ejabberd/mod_megaphone; where it is empty, there is no such module.
 # EJABBERD_EBIN names another ejabberd's ebin directory than that of Debian's package; ERL_FLAGS are erl's own.
 set -euo pipefail
@@ -203,7 +204,7 @@ write_config() {
 	[ -n "$module" ] || without='/# with mod_megaphone/,/# end/d;'
 	sed -e "$without" \
 		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/; s/@c2s@/$(free_port)/" \
-		-e "s/@inactivity@/$inactivity/; s|@secret@|${secret:+secret: \"$secret\"}|" \
+		-e "s/@inactivity@/$inactivity/; s/@engine@/${MEGAPHONE_ENGINE:-ejabberd}/; s|@secret@|${secret:+secret: \"$secret\"}|" \
 		"$here/ejabberd.yml" >"$dir/ejabberd.yml"
 }
 

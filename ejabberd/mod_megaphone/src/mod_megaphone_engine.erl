@@ -12,7 +12,9 @@
 -module(mod_megaphone_engine).
 
 -export([start/0, stop/0, is_running/0, info/0]).
--export([find/1, request/4, create/4, route_again/2]).
+-export([owner/2, find/1, request/4, create/3, route_again/2]).
+%% In processes of their own
+-export([opened/3]).
 %% xmpp_socket
 -export([send_xml/2, send/2, setopts/2, controlling_process/2, reset_stream/1, change_shaper/2, close/1, sockname/1,
          peername/1, get_transport/1, get_owner/1]).
@@ -94,32 +96,71 @@ url_safe($+) -> $-;
 url_safe($/) -> $_;
 url_safe(C) -> C.
 
-%% A request of a session, which its shard answers.
--spec request(atom() | {atom(), node()}, mod_megaphone_session:place(), Sid :: binary(), Body :: binary()) -> ok.
-request(Shard, Place, Sid, Body) ->
+%% Whose a request is: one of ours says for itself, by its session; a creation is the given engine's.
+-spec owner(Body :: binary(), megaphone | ejabberd) ->
+          {poll, mod_megaphone_shard:shard(), Sid :: binary(), Rid :: non_neg_integer()}
+              | {request, mod_megaphone_shard:shard(), Sid :: binary()} | creation | ejabberd.
+owner(Body, Engine) ->
     case mod_megaphone_body:poll(Body) of
-        {Sid, Rid} -> mod_megaphone_shard:poll(Shard, Place, Sid, Rid);
-        none -> mod_megaphone_shard:request(Shard, Place, Sid, Body, max_stanza_size())
+        {Sid, Rid} ->
+            case find(Sid) of
+                {ok, Shard} -> {poll, Shard, binary:copy(Sid), Rid};
+                none -> ejabberd
+            end;
+        none ->
+            case mod_megaphone_body:session(Body) of
+                {Sid, _} when is_binary(Sid) ->
+                    case find(Sid) of
+                        {ok, Shard} -> {request, Shard, binary:copy(Sid)};
+                        none -> ejabberd
+                    end;
+                {none, _} when Engine =:= megaphone -> creation;
+                {none, _} -> ejabberd
+            end
     end.
+
+%% A request of a session, which its shard answers.
+-spec request(mod_megaphone_shard:shard(), mod_megaphone_session:place(), Sid :: binary(), Body :: binary()) -> ok.
+request(Shard, Place, Sid, Body) ->
+    mod_megaphone_shard:request(Shard, Place, Sid, Body, max_stanza_size()).
 
 max_stanza_size() ->
     proplists:get_value(max_stanza_size, ejabberd_c2s_config:get_c2s_limits(), infinity).
 
-%% Opens a session, in the process that calls: starting a stream waits for it, and a shard must not.
--spec create(mod_megaphone_session:place(), Body :: binary(), inet:ip_address(), Now :: integer()) -> ok.
-create({Link, Id, N} = Place, Body, Address, Now) ->
-    Answer = fun({Status, Reply}) -> Link ! {answer, Id, N, Status, Reply}, ok end,
+%% A request that opens a session.
+-spec create(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok.
+create(Place, Body, Address) ->
+    _ = spawn(?MODULE, opened, [Place, Body, Address]),
+    ok.
+
+%% Opens a session, in a process of its own: starting a stream waits for it, and a shard must not.
+-spec opened(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok.
+opened({Link, Id, N} = Place, Body, Address) ->
+    try read(Body) of
+        {ok, Request, Wanted, Host} -> open(Request, Wanted, Host, byte_size(Body), Address, Place);
+        {refused, Status, Reply} -> Link ! {answer, Id, N, Status, Reply}, ok
+    catch
+        Class:Reason:Stack ->
+            mod_megaphone_stats:add(crashed, 1),
+            mod_megaphone_fault:log(crashed, "opening a session failed: ~p:~p~n~p",
+                                    [Class, Reason, mod_megaphone_fault:without_values(Stack)]),
+            Link ! {answer, Id, N, 500, <<>>},
+            ok
+    end.
+
+read(Body) ->
     Max = max_stanza_size(),
     case byte_size(Body) =< Max andalso mod_megaphone_wrapper:parse(Body) of
         {ok, Request} ->
             Wanted = mod_megaphone_wrapper:creation(Request),
-            Legacy = map_get(ver, Wanted) =:= none,
             case host(map_get(to, Wanted)) of
-                {ok, Host} -> open(Request, Wanted, Host, byte_size(Body), Address, Now, Place);
-                {error, Condition} -> Answer(mod_megaphone_wrapper:terminal(Condition, Legacy))
+                {ok, Host} -> {ok, Request, Wanted, Host};
+                {error, Condition} ->
+                    {Status, Reply} = mod_megaphone_wrapper:terminal(Condition, map_get(ver, Wanted) =:= none),
+                    {refused, Status, Reply}
             end;
-        false -> Answer({403, <<>>});
-        error -> Answer({400, <<>>})
+        false -> {refused, 403, <<>>};
+        error -> {refused, 400, <<>>}
     end.
 
 host(none) -> {error, 'improper-addressing'};
@@ -134,7 +175,7 @@ host(To) ->
             end
     end.
 
-open(Request, Wanted, Host, Size, Address, Now, {Link, Id, N} = Place) ->
+open(Request, Wanted, Host, Size, Address, {Link, Id, N} = Place) ->
     #{wait := AskedWait, hold := AskedHold, ver := Ver, version := Version, acks := Acks} = Wanted,
     {Number, Shard} = some_shard(),
     Sid = <<(lists:nth(Number, ?ALPHABET)), (node_tag(node()))/binary,
@@ -159,7 +200,7 @@ open(Request, Wanted, Host, Size, Address, Now, {Link, Id, N} = Place) ->
                           hold => Hold, inactivity => max(1, Inactivity), max_pause => MaxPause, legacy => Ver =:= none,
                           max_concat => mod_bosh_opt:max_concat(Host), acks => Acks, creation => Terms,
                           stream => case Prebind of [] -> {Version}; _ -> none end},
-                        #{now => Now, up => #{}}),
+                        #{now => erlang:monotonic_time(second), up => #{}}),
             mod_megaphone_shard:create(Shard, Session, Request, Size, Place);
         _ ->
             {Status, Body} = mod_megaphone_wrapper:terminal('internal-server-error', Ver =:= none),

@@ -14,6 +14,8 @@
 -export([poll/4, request/5, create/5, gone/3, release/3, output/3, closed/2, shaper/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
+-export_type([shard/0]).
+
 -type shard() :: atom() | {atom(), node()}.
 -type sid() :: binary().
 
