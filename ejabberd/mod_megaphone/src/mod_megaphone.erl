@@ -208,9 +208,9 @@ mod_doc() ->
            <<"- `secret: Secret`: what an edge must know. Without it every edge is welcome.">>,
            <<"- `name: Name`: how this node calls itself to edges. The default is the name of the Erlang node.">>,
            <<"- `max_contents: Bytes`: the largest request, 1024 to 16777216. The default is '1048576'.">>,
-           <<"- `engine: ejabberd | megaphone`: who keeps the sessions that are opened over this listener. 'ejabberd' is "
-             "its own engine, with a process for each session and one for each request; 'megaphone' needs neither. The "
-             "default is 'ejabberd'.">>,
+           <<"- `engine: ejabberd | megaphone`: who keeps the sessions that are opened over this listener. 'ejabberd' "
+             "is its own engine, with a process for each session and one for each request; 'megaphone' needs "
+             "neither. The default is 'ejabberd'.">>,
            <<"- `max_held: Number`: requests that one link may have under way; the client of one more is asked to try "
              "again (status 503). The default is '250000'.">>,
            <<"- `ping_timeout: Time`: a link that is silent for so long is closed. The default is '15' seconds.">>,

@@ -38,8 +38,8 @@
 start() ->
     Names = [mod_megaphone_shard:name(N) || N <- lists:seq(0, shards() - 1)],
     lists:foreach(fun(Name) ->
-                          {ok, _} = started(supervisor:start_child(
-                                              ?SUPERVISOR, #{id => Name, start => {mod_megaphone_shard, start_link, [Name]}}))
+                          Child = #{id => Name, start => {mod_megaphone_shard, start_link, [Name]}},
+                          {ok, _} = started(supervisor:start_child(?SUPERVISOR, Child))
                   end, Names),
     persistent_term:put({?MODULE, shards}, list_to_tuple(Names)).
 

@@ -1,6 +1,6 @@
 %%% The live ids of a link, and what holds their requests: a process of ours with ejabberd's own engine, a shard with
-%%% mod_megaphone's. A process whose id is gone goes on to its answer, which nobody takes; it counts as held until it has
-%%% ended, because it costs as much as before.
+%%% mod_megaphone's. A process whose id is gone goes on to its answer, which nobody takes; it counts as held until it
+%%% has ended, because it costs as much as before.
 %%%
 %%% A request that is still held a tick after it came is swept: its process is garbage-collected, once. What it needed
 %%% to read the request is most of what it would otherwise keep for all the time that it waits.

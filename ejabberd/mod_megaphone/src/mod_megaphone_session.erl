@@ -1,5 +1,5 @@
-%%% One BOSH session (XEP-0124 1.11.2, XEP-0206 1.4) as a value. Functions take what happens, return the session as it is
-%%% then, and leave in it what the caller must do: acts/1. They call nothing that waits, sends, or asks for the time.
+%%% One BOSH session (XEP-0124 1.11.2, XEP-0206 1.4) as a value. Functions take what happens, return the session as it
+%%% is then, and leave in it what the caller must do: acts/1. They call nothing that waits or sends.
 %%%
 %%% Request ids fall into four ranges:
 %%%
@@ -90,11 +90,13 @@
 -define(MAX_RESENDS, 100).
 %% The shortest time between two empty requests of a session that is never held.
 -define(POLLING_S, 2).
+-define(RESOURCE_CONSTRAINT,
+        <<"<stream:error><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>">>).
 %% How long a creation waits for the features of its stream, if it does not want to wait at all.
 -define(FEATURES_S, 5).
 
--type options() :: #{sid := binary(), c2s := pid(), host := binary(), rid := rid(), wait := non_neg_integer(), hold := 0 | 1,
-                     inactivity := pos_integer(), max_pause := non_neg_integer(), legacy := boolean(),
+-type options() :: #{sid := binary(), c2s := pid(), host := binary(), rid := rid(), wait := non_neg_integer(),
+                     hold := 0 | 1, inactivity := pos_integer(), max_pause := non_neg_integer(), legacy := boolean(),
                      max_concat := pos_integer() | unlimited, acks := boolean(), creation := [{binary(), binary()}],
                      stream := {Version :: binary()} | none}.
 
@@ -105,7 +107,7 @@
 new(#{sid := Sid, c2s := C2S, host := Host, rid := Rid, wait := Wait, hold := Hold, inactivity := Inactivity,
       max_pause := MaxPause, max_concat := MaxConcat, legacy := Legacy, acks := Acks, creation := Creation,
       stream := Stream}, #{now := Now}) ->
-    Rare = maps:from_list([{acks, true} || Acks] ++ [{polled, Now - ?POLLING_S} || Hold =:= 0]),
+    Rare = maps:from_list([{acks, true} || Acks] ++ [{polled, Now - ?POLLING_S} || Hold =:= 0, Wait =:= 0]),
     S = #session{sid = Sid, c2s = C2S, host = Host, received = Rid - 1, answered = Rid - 1, wait = Wait, hold = Hold,
                  inactivity = Inactivity, max_pause = MaxPause, max_concat = MaxConcat, idle_since = Now,
                  legacy = Legacy, rare = Rare#{creation => Creation}},
@@ -322,8 +324,8 @@ release(Place, S, Env) ->
 output(Item, MaxQueued, #session{queue = Queue, queued = Queued, c2s = C2S} = S, Env) ->
     case Queued + bytes(Item) of
         Bytes when Bytes > MaxQueued, C2S =/= none ->
-            Error = <<"<stream:error><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>">>,
-            closed(act({c2s, C2S, closed}, S#session{queue = [{error, Error} | Queue], queued = Bytes}), Env);
+            closed(act({c2s, C2S, closed}, S#session{queue = [{error, ?RESOURCE_CONSTRAINT} | Queue], queued = Bytes}),
+                   Env);
         Bytes -> settle(S#session{queue = [Item | Queue], queued = Bytes}, Env)
     end.
 

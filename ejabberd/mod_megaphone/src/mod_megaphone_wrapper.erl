@@ -90,12 +90,13 @@ ends(#request{attributes = Map} = Request) ->
 is_last(Request) -> ends(Request) =/= none.
 
 %% What a request that opens a session asks for.
--spec creation(request()) -> #{to := binary() | none, wait := non_neg_integer() | none, hold := non_neg_integer() | none,
-                               ver := binary() | none, version := binary(), acks := boolean(), newkey := binary() | none}.
+-spec creation(request()) -> #{to := binary() | none, wait := non_neg_integer() | none,
+                               hold := non_neg_integer() | none, ver := binary() | none, version := binary(),
+                               acks := boolean()}.
 creation(#request{attributes = Map} = Request) ->
     #{to => attribute(<<"to">>, Request), wait => number(<<"wait">>, Map), hold => number(<<"hold">>, Map),
       ver => attribute(<<"ver">>, Request), version => attribute(<<"xmpp:version">>, Request, <<>>),
-      acks => attribute(<<"ack">>, Request) =:= <<"1">>, newkey => attribute(<<"newkey">>, Request)}.
+      acks => attribute(<<"ack">>, Request) =:= <<"1">>}.
 
 attribute(Name, Request) -> attribute(Name, Request, none).
 

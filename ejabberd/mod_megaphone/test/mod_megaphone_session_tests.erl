@@ -224,8 +224,8 @@ repeats_wait_as_well_test() ->
     W5 = all_passed(W4),
     ?assertEqual([{200, with(<<"<m/>">>)}, {200, with(<<"<n/>">>)}], [reply(Id, W5) || Id <- [5, 6]]).
 
-%% A client as Strophe.js is, over three links that take their time: what it gets came in the order in which it was sent,
-%% each once, whatever is lost on the way.
+%% A client as Strophe.js is, over three links that take their time: what it gets comes in the order in which it was
+%% sent, each once, whatever is lost on the way.
 in_any_weather_test_() ->
     {timeout, 60,
      fun() ->
@@ -339,12 +339,14 @@ sha(Bytes) -> string:lowercase(binary:encode_hex(crypto:hash(sha, Bytes))).
 weather() ->
     Links = [link() || _ <- [1, 2, 3]],
     W = with_links(Links, open()),
-    weather(400, #{w => W, sent => 0, got => [], rid => 1, open => #{}, links => maps:from_list([{L, []} || L <- Links])}).
+    OnTheirWay = maps:from_list([{L, []} || L <- Links]),
+    weather(400, #{w => W, sent => 0, got => [], rid => 1, open => #{}, links => OnTheirWay}).
 
 %% The client asked for a reply that is no longer kept: an empty one, which others have overtaken.
 weather(_, #{w := #world{ended = true}, got := Got}) -> in_order(Got);
 weather(0, C0) ->
-    C = lists:foldl(fun(_, Acc) -> lists:foldl(fun arrive/2, Acc, maps:keys(map_get(links, Acc))) end, C0, lists:seq(1, 20)),
+    All = fun(_, Acc) -> lists:foldl(fun arrive/2, Acc, maps:keys(map_get(links, Acc))) end,
+    C = lists:foldl(All, C0, lists:seq(1, 20)),
     #{got := Got} = C,
     ?assertNotEqual([], Got),
     in_order(Got);
