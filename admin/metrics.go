@@ -63,7 +63,8 @@ var metrics = []metric{
 		}},
 	ofEdge("megaphone_edge_idle_timeouts_total", "Idle kept-alive connections closed after idle-timeout.",
 		edge.IdleTimeouts),
-	ofEdge("megaphone_edge_content_overflows_total", "Session content types beyond those that are remembered.",
+	ofEdge("megaphone_edge_content_overflows_total",
+		"Replies of a content type for which there is no room among those that are remembered.",
 		edge.ContentOverflow),
 
 	ofLoop("megaphone_edge_accepted_connections_total", "Connections accepted.", loop.Accepted),

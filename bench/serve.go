@@ -101,6 +101,7 @@ func (echoOrigin) Gone(*link.Link, uint64)    {}
 func (echoOrigin) Release(*link.Link, uint64) {}
 func (echoOrigin) ReleaseAll(*link.Link)      {}
 func (echoOrigin) Passed(*link.Link)          {}
+func (echoOrigin) Room(*link.Link)            {}
 func (echoOrigin) Closed(*link.Link)          {}
 func (echoOrigin) Tick(int64)                 {}
 func (echoOrigin) Idle()                      {}

@@ -160,7 +160,7 @@ func (w *worker) condition(c uint32, s *table.Conn, what *condition, legacy bool
 	if legacy {
 		status = what.legacy
 	}
-	head := w.styles.at(w.styles.of(w.head.Origin, nil)).head(status)
+	head := w.styles.at(w.styles.usual(w.head.Origin)).head(status)
 	w.answer(c, s, head, what.body)
 }
 
@@ -176,7 +176,7 @@ func (w *worker) unavailable(c uint32, s *table.Conn, v verdict, legacy bool) {
 	default:
 		w.counters[Retries]++
 	}
-	w.answer(c, s, w.styles.at(w.styles.of(w.head.Origin, nil)).head(503), nil)
+	w.answer(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(503), nil)
 }
 
 var _ loop.Handler = (*worker)(nil)

@@ -30,7 +30,7 @@ const (
 	BodyTimeouts                         // 503
 	IdleTimeouts                         // idle connections closed
 	WriteStalls                          // connections closed because no byte left
-	ContentOverflow                      // content types beyond what is remembered
+	ContentOverflow                      // replies of content types that there is no room to learn
 	LinksUp                              // links welcomed
 	LinkErrors                           // links closed for a protocol error of the origin
 	AuthFailures                         // links whose other end does not know the secret

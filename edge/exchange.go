@@ -207,7 +207,6 @@ func (w *worker) post(c uint32, s *table.Conn, body []byte) {
 func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 	b := &w.body
 	legacy := b.Ver == nil
-	style := w.styles.of(w.head.Origin, []byte(encodeContent(b.Content)))
 	n, verdict := w.choose(b.To)
 	if verdict != nodeReady {
 		w.unavailable(c, s, verdict, legacy)
@@ -217,7 +216,7 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 	if legacy {
 		flags |= holdLegacy
 	}
-	w.park(c, s, n, body, 0, style, flags)
+	w.park(c, s, n, body, 0, []byte(encodeContent(b.Content)), flags)
 }
 
 // forward sends a request of a session to its node.
@@ -249,7 +248,7 @@ func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 		w.unavailable(c, s, verdict, x.Legacy)
 		return
 	}
-	w.park(c, s, n, body, x.Bytes, w.styles.of(w.head.Origin, x.Content), 0)
+	w.park(c, s, n, body, x.Bytes, x.Content, 0)
 }
 
 // untagged is the node of the sessions that are older than tags, and the suffix that an ID of theirs ends with.

@@ -287,7 +287,7 @@ func (w *worker) tooMany(c uint32, s *table.Conn, body []byte) {
 	if w.head.Method == codec.MethodPost && codec.ParseBody(&w.body, body) == nil && w.body.SID != nil {
 		status = 503
 	}
-	head := w.styles.at(w.styles.of(w.head.Origin, nil)).head(status)
+	head := w.styles.at(w.styles.usual(w.head.Origin)).head(status)
 	if w.gate.entries[c] == surplus {
 		w.refuse(c, s, head, nil)
 		return

@@ -106,7 +106,7 @@ func TestChangedHandshake(t *testing.T) {
 			m.hello = strings.Replace(m.hello, "1048576", "1048577", 1)
 			return m.welcome()
 		},
-		"a key more":     func(m *meeting) string { m.hello = hello + " take=query\n"; return m.welcome() },
+		"a key more": func(m *meeting) string { m.hello = hello + " take=query\n"; return m.welcome() },
 		"the edge's max": func(m *meeting) string {
 			m.line = strings.Replace(m.line, "max=1", "max=2", 1)
 			return m.welcome()

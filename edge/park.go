@@ -62,8 +62,9 @@ func (w *worker) connFlags() uint8 {
 }
 
 // park holds the request whose head and body tag have just been parsed, and puts its frame into the batch of n's link.
-// The last suffixBytes of the sid stay behind.
-func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, style uint16, flags uint8) {
+// The last suffixBytes of the sid stay behind. content is the session's content type as in the sid.
+func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte, flags uint8) {
+	style, unlearnt := w.styles.of(w.head.Origin, content)
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	b := &w.body
 	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
@@ -89,6 +90,13 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 		return
 	}
 	hold.Link, hold.Style, hold.Flags = uint8(n.link.Index), style, flags|w.connFlags()
+	w.styles.use(style, w.r.Now())
+	if unlearnt != "" {
+		if w.unlearnt == nil {
+			w.unlearnt = make(map[table.Handle]string)
+		}
+		w.unlearnt[h] = unlearnt
+	}
 	n.held++
 	w.keepNote(h, hold)
 	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), w.addr, query)
@@ -111,6 +119,11 @@ func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 		h, _ := w.holds.First(s)
 		w.dropNote(h, hold)
 	}
+	if len(w.unlearnt) > 0 {
+		h, _ := w.holds.First(s)
+		delete(w.unlearnt, h)
+	}
+	w.styles.drop(hold.Style)
 	w.holds.Pop(s)
 }
 
@@ -162,14 +175,18 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 	c := hold.Conn
 	s := w.r.Conn(c)
 	w.takeLeave(h, hold, s)
+	style := w.styles.at(hold.Style)
+	if len(w.unlearnt) > 0 {
+		style = w.unlearntStyle(h, hold, status, body)
+	}
 	switch {
 	case status == 204 || status == 304:
 		body = nil // RFC 9110 section 6.4.1: no content; what followed would be taken for the next response
 	case status == 200 && hold.Flags&holdCreation != 0:
-		body = w.creationReply(hold, body)
+		body = w.creationReply(h, hold, body)
 	}
 	size := len(body)
-	head := w.styles.at(hold.Style).head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date)
+	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date)
 	w.scratch = head
 	if hold.Flags&holdSampled != 0 {
 		w.logHeld(h, hold, status, size)
@@ -230,12 +247,12 @@ func (w *worker) hangUp(c uint32, s *table.Conn) {
 // creationReply returns the reply to a session creation as its client gets it: with a suffix behind its sid, and
 // without the encodings that its server takes (XEP-0124 section 7), because the edge takes none. It borrows body, and
 // its result is valid until the next call.
-func (w *worker) creationReply(hold *table.Hold, body []byte) []byte {
+func (w *worker) creationReply(h table.Handle, hold *table.Hold, body []byte) []byte {
 	b := &w.body
 	if err := codec.ParseReplyBody(b, body); err != nil || b.SID == nil {
 		return body
 	}
-	tag := w.sidSuffix(hold)
+	tag := w.sidSuffix(h, hold)
 	p := w.creation[:0]
 	if b.AcceptStart < b.SIDEnd {
 		p = append(append(p, body[:b.AcceptStart]...), body[b.AcceptEnd:b.SIDEnd]...)
@@ -249,12 +266,12 @@ func (w *worker) creationReply(hold *table.Hold, body []byte) []byte {
 }
 
 // sidSuffix returns what the edge appends to the sid in w.body, the reply to a session creation.
-func (w *worker) sidSuffix(hold *table.Hold) []byte {
+func (w *worker) sidSuffix(h table.Handle, hold *table.Hold) []byte {
 	var of []byte
 	if w.tags {
 		of = w.byLink[hold.Link].tag[:]
 	}
-	w.addr = codec.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.styles.contentOf(hold.Style))
+	w.addr = codec.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.contentOf(h, hold))
 	if _, ok := codec.ParseSuffix(w.body.SID, w.tags); ok && len(w.addr) == 0 {
 		w.addr = append(w.addr, '.') // an empty suffix keeps what looks like one from being taken off
 	}

@@ -86,10 +86,9 @@ func (w *worker) apply(s *settings) {
 // gets the answer that any page gets.
 func (w *worker) restyle() {
 	old := w.styles
-	w.styles = newStyles(w.cfg.CORS, &w.counters[ContentOverflow])
-	for _, encoded := range old.encoded[1:] {
-		w.styles.learn(encoded) // in the same order, so contents keep their numbers
-	}
+	w.styles = newStyles(w.cfg.CORS)
+	w.styles.contents, w.styles.learnt = old.contents, old.learnt // with their numbers
+	w.styles.list = make([]style, len(old.contents)*w.styles.origins())
 	left := w.holds.Len()
 	for i := uint32(1); left > 0 && i <= uint32(w.holds.Cap()); i++ {
 		h, live := w.holds.HandleAt(i)

@@ -6,32 +6,45 @@ import (
 	"strings"
 
 	"megaphone/codec"
+	"megaphone/table"
 )
 
 const (
 	maxCORS         = 250
-	maxContentTypes = 200 // distinct ones a reactor remembers; those beyond get the usual one, and are counted
+	maxContentTypes = 200 // distinct ones a reactor remembers; the heads of others are built for each reply
 	usualContent    = "text/xml; charset=utf-8"
 	retryAfter      = "Retry-After: 2"
 )
 
 // style is how replies to one kind of client look: which Content-Type it asked for, and which web origin it came from.
-// Its response heads are prebuilt; a hold remembers the style's number.
+// Its response heads are built when they are first needed; a hold remembers the style's number.
 type style struct {
-	bosh   codec.ResponseHead          // 200
-	others map[int]*codec.ResponseHead // other statuses that were needed
-	lines  []string
+	heads map[int]*codec.ResponseHead // by status
+	bosh  *codec.ResponseHead         // that of 200
+	lines []string
 }
 
 // styles is a reactor's list of them: style number = content * origins + origin.
+//
+// A client chooses its content type when it opens a session, and every later request names it in the sid, which may be
+// made up. So a content type is learnt when an origin has answered for a session that has it. Until then it is
+// remembered with the hold only (worker.unlearnt), and the reply has a style of its own. When there is no room for
+// another one, the one that no hold has and that was used least lately is forgotten.
 type styles struct {
 	allowed  []string       // web origins; nil: any
 	cors     []cors         // by the number of the web origin: 0 if it is not in the list, or there is none
 	public   cors           // instead of number 0 where every page may read the answer
-	contents map[string]int // by base64url as in the sid
-	encoded  []string
+	learnt   map[string]int // number of a content type, by base64url as in the sid
+	contents []content
 	list     []style
-	overflow *uint64
+}
+
+// content is a content type that has been learnt. The first one is the usual one.
+type content struct {
+	encoded string // base64url, as in the sid
+	text    string
+	uses    int    // by holds; those of the usual one are not counted
+	usedAt  uint32 // tick
 }
 
 // cors is what answers to the pages of one web origin have in their heads so that these may read them.
@@ -50,8 +63,8 @@ func newCORS(lines ...string) cors {
 	return cors{lines, []byte(strings.Join(lines, "\r\n") + "\r\n"), codec.NewResponseHead(200, preflight...)}
 }
 
-func newStyles(allowed []string, overflow *uint64) *styles {
-	s := &styles{contents: map[string]int{}, overflow: overflow}
+func newStyles(allowed []string) *styles {
+	s := &styles{learnt: map[string]int{}, contents: []content{{text: usualContent}}}
 	if allowed[0] == "*" {
 		s.cors, s.public = []cors{newCORS(anyOrigin)}, newCORS(anyOrigin)
 	} else {
@@ -61,28 +74,22 @@ func newStyles(allowed []string, overflow *uint64) *styles {
 				"Access-Control-Allow-Credentials: true"))
 		}
 	}
-	s.addContent("", usualContent)
+	s.list = make([]style, s.origins())
 	return s
 }
 
 // origins is how many styles there are for one content type: none allowed, and one each.
 func (s *styles) origins() int { return len(s.cors) }
 
-func (s *styles) addContent(encoded, content string) int {
-	n := len(s.encoded)
-	s.encoded = append(s.encoded, encoded)
-	s.contents[encoded] = n
-	for i := range s.cors {
-		st := style{others: map[int]*codec.ResponseHead{}}
-		st.lines = append([]string{"Content-Type: " + content, "Cache-Control: no-store"}, s.cors[i].lines...)
-		if n > 0 {
-			// The type was the client's choice. A browser that were led here must not run what it is given.
-			st.lines = append(st.lines, "X-Content-Type-Options: nosniff", "Content-Security-Policy: sandbox")
-		}
-		st.bosh = codec.NewResponseHead(200, st.lines...)
-		s.list = append(s.list, st)
+// make returns the style of a content type for the web origin of the given number.
+func (s *styles) make(text string, origin int) style {
+	st := style{heads: map[int]*codec.ResponseHead{}}
+	st.lines = append([]string{"Content-Type: " + text, "Cache-Control: no-store"}, s.cors[origin].lines...)
+	if text != usualContent {
+		// The type was the client's choice. A browser that were led here must not run what it is given.
+		st.lines = append(st.lines, "X-Content-Type-Options: nosniff", "Content-Security-Policy: sandbox")
 	}
-	return n
+	return st
 }
 
 // corsOf is what answers to a web origin have in their heads; public is for what every page may read. It borrows
@@ -105,30 +112,78 @@ func (s *styles) number(origin []byte) int {
 	return 0
 }
 
-// of is the number of the style for a web origin and a content type as in the sid (empty: the usual one). It borrows
-// both.
-func (s *styles) of(origin, encoded []byte) uint16 {
-	n := 0
-	if len(encoded) > 0 {
-		var known bool
-		if n, known = s.contents[string(encoded)]; !known {
-			n = s.learn(string(encoded))
-		}
+// usual is the number of the style for a web origin and the usual content type. It borrows origin.
+func (s *styles) usual(origin []byte) uint16 { return uint16(s.number(origin)) }
+
+// of is the number of the style for a web origin and a content type as in the sid (empty: the usual one). If the type
+// has not been learnt, that is its base64url, and the number is that of the usual one. It borrows both.
+func (s *styles) of(origin, encoded []byte) (n uint16, unlearnt string) {
+	if len(encoded) == 0 {
+		return s.usual(origin), ""
 	}
-	return uint16(n*s.origins() + s.number(origin))
+	if at, ok := s.learnt[string(encoded)]; ok {
+		return uint16(at*s.origins() + s.number(origin)), ""
+	}
+	if _, ok := decodeContent(string(encoded)); ok {
+		unlearnt = string(encoded)
+	}
+	return s.usual(origin), unlearnt
 }
 
-// learn adds a content type that a sid names. The sid comes from the client, so what it says is checked again.
-func (s *styles) learn(encoded string) int {
-	content, err := base64.RawURLEncoding.DecodeString(encoded)
-	if err != nil || !validContentType(string(content)) {
-		return 0
+// learn adds a content type, and returns the number of its style for the web origin of style n. When there is no room,
+// one that no hold has is forgotten; ok is false if there is none.
+func (s *styles) learn(n uint16, encoded string) (style uint16, ok bool) {
+	at, known := s.learnt[encoded]
+	if !known {
+		text, valid := decodeContent(encoded)
+		if at = s.place(); !valid || at == 0 {
+			return n, false
+		}
+		s.contents[at] = content{encoded: encoded, text: text}
+		s.learnt[encoded] = at
 	}
-	if len(s.encoded) >= maxContentTypes {
-		*s.overflow++
-		return 0
+	return uint16(at*s.origins() + int(n)%s.origins()), true
+}
+
+// place makes room for a content type and returns its number, 0 if all are in use.
+func (s *styles) place() (at int) {
+	if at = len(s.contents); at < maxContentTypes {
+		s.contents = append(s.contents, content{})
+		s.list = append(s.list, make([]style, s.origins())...)
+		return at
 	}
-	return s.addContent(encoded, string(content))
+	at = 0
+	for i := 1; i < len(s.contents); i++ {
+		if c := &s.contents[i]; c.uses == 0 && (at == 0 || int32(c.usedAt-s.contents[at].usedAt) < 0) {
+			at = i
+		}
+	}
+	if at > 0 {
+		delete(s.learnt, s.contents[at].encoded)
+		clear(s.list[at*s.origins() : (at+1)*s.origins()])
+	}
+	return at
+}
+
+// use counts a hold that has style n.
+func (s *styles) use(n uint16, now uint32) {
+	if at := int(n) / s.origins(); at > 0 {
+		s.contents[at].uses++
+		s.contents[at].usedAt = now
+	}
+}
+
+// drop is for when that hold has ended.
+func (s *styles) drop(n uint16) {
+	if at := int(n) / s.origins(); at > 0 {
+		s.contents[at].uses--
+	}
+}
+
+// decodeContent is encodeContent's inverse. The sid comes from the client, so what it says is checked again.
+func decodeContent(encoded string) (text string, ok bool) {
+	p, err := base64.RawURLEncoding.DecodeString(encoded)
+	return string(p), err == nil && validContentType(string(p)) && string(p) != usualContent
 }
 
 // encodeContent is the form of a `content` attribute in a sid; "" for the usual one and for what no header may carry.
@@ -152,17 +207,23 @@ func validContentType(s string) bool {
 	return err == nil
 }
 
-func (s *styles) at(n uint16) *style { return &s.list[n] }
+func (s *styles) at(n uint16) *style {
+	st := &s.list[n]
+	if st.lines == nil {
+		*st = s.make(s.contents[int(n)/s.origins()].text, int(n)%s.origins())
+	}
+	return st
+}
 
 // contentOf is the content type of a style as it stands in sids.
-func (s *styles) contentOf(n uint16) string { return s.encoded[int(n)/s.origins()] }
+func (s *styles) contentOf(n uint16) string { return s.contents[int(n)/s.origins()].encoded }
 
 // head is the response head for a BOSH reply with the given status.
 func (st *style) head(status int) *codec.ResponseHead {
-	if status == 200 {
-		return &st.bosh
+	if status == 200 && st.bosh != nil {
+		return st.bosh
 	}
-	h := st.others[status]
+	h := st.heads[status]
 	if h == nil {
 		lines := st.lines
 		if status == 503 || status == 429 {
@@ -170,7 +231,41 @@ func (st *style) head(status int) *codec.ResponseHead {
 		}
 		made := codec.NewResponseHead(status, lines...)
 		h = &made
-		st.others[status] = h
+		st.heads[status] = h
+		if status == 200 {
+			st.bosh = h
+		}
 	}
 	return h
+}
+
+// unlearntStyle is the style of the reply to a hold whose content type had not been learnt when it was parked. It is
+// learnt now if the reply shows that there is a session. It borrows body.
+func (w *worker) unlearntStyle(h table.Handle, hold *table.Hold, status int, body []byte) *style {
+	encoded, ok := w.unlearnt[h]
+	if !ok {
+		return w.styles.at(hold.Style)
+	}
+	b := &w.body
+	wellBehaved := status == 200 && codec.ParseReplyBody(b, body) == nil && string(b.Type) != "terminate"
+	if wellBehaved && (b.SID != nil || hold.Flags&holdCreation == 0) {
+		if n, learnt := w.styles.learn(hold.Style, encoded); learnt {
+			hold.Style = n
+			w.styles.use(n, w.r.Now())
+			delete(w.unlearnt, h)
+			return w.styles.at(n)
+		}
+		w.counters[ContentOverflow]++
+	}
+	text, _ := decodeContent(encoded)
+	st := w.styles.make(text, int(hold.Style)%w.styles.origins())
+	return &st
+}
+
+// contentOf is the content type of a hold as it stands in sids.
+func (w *worker) contentOf(h table.Handle, hold *table.Hold) string {
+	if encoded, ok := w.unlearnt[h]; ok {
+		return encoded
+	}
+	return w.styles.contentOf(hold.Style)
 }

@@ -47,6 +47,7 @@ type worker struct {
 	sole     *node   // the one that all sessions belong to, when they have no tags
 	behind   bool    // a place has no node yet
 	styles   *styles
+	unlearnt map[table.Handle]string // content types of holds, as in their sids, that have not been learnt
 	leaving  leaving
 	counters [numCounters]uint64
 	board    *loop.Board
@@ -85,7 +86,7 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 	}
 	w.setDate(time.Now())
 	w.ticked = uint64(time.Since(born) / time.Microsecond)
-	w.styles = newStyles(s.cfg.CORS, &w.counters[ContentOverflow])
+	w.styles = newStyles(s.cfg.CORS)
 	w.setAdmission(s.admission)
 	w.reconcile()
 	w.show()

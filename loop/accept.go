@@ -38,9 +38,9 @@ const (
 	acceptFlags      = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 )
 
-// acceptFrom takes who waits at a listening socket, and says whether there may be more. Of a queue that others take
-// from as well it takes one at a time, and none when it is full itself: they may have room.
-func (r *Reactor) acceptFrom(listener int) (more bool) {
+// acceptFrom takes who waits at a listening socket. Of a queue that others take from as well it takes one at a time,
+// and none when it is full itself: they may have room.
+func (r *Reactor) acceptFrom(listener int) {
 	a := &r.accept
 	l := a.find(listener)
 	most := r.plan.AcceptPerTurn
@@ -48,7 +48,7 @@ func (r *Reactor) acceptFrom(listener int) (more bool) {
 		most = 1
 		if a.clients >= r.plan.slots {
 			r.pauseAccept(unix.ENOBUFS)
-			return false
+			return
 		}
 	}
 	for range most {
@@ -56,25 +56,24 @@ func (r *Reactor) acceptFrom(listener int) (more bool) {
 		switch errno {
 		case 0:
 			if fd >= len(r.byFD) {
-				_ = unix.Close(fd)
+				r.turnAway(fd, fewAway)
 				r.pauseAccept(unix.EMFILE)
-				return false
+				return
 			}
 			a.backoff = 0
 			if !r.admit(fd, l.index) {
-				return false
+				return
 			}
 		case unix.EAGAIN:
-			return false
+			return
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
 			r.pauseAccept(errno)
-			return false
+			return
 		default:
 			// ECONNABORTED, EPROTO, EPERM and the network errors of accept(2): this one connection is lost, no more.
 			r.counters[AcceptFailures]++
 		}
 	}
-	return true
 }
 
 // find looks for a listening socket of the reactor; there are few.
@@ -117,8 +116,7 @@ func (r *Reactor) admit(fd int, listener uint8) bool {
 	a := &r.accept
 	full := a.clients >= r.plan.slots
 	if full && a.refusing >= refusalSlots {
-		_ = unix.Close(fd)
-		r.counters[Refused]++
+		r.turnAway(fd, fewAway)
 		r.pauseAccept(unix.ENOBUFS)
 		return false
 	}
@@ -202,11 +200,11 @@ func (r *Reactor) beginAccepting() error {
 }
 
 // stopAccepting closes the listening sockets. Those of listeners that are not kept, which nobody else has, are emptied
-// first: who waits in them would be reset.
+// first, also while accepting is paused.
 func (r *Reactor) stopAccepting(kept []bool) {
-	a := &r.accept
-	for _, l := range a.listeners {
-		for a.watching && !kept[l.index] && !a.paused && r.acceptFrom(l.fd) {
+	for _, l := range r.accept.listeners {
+		if r.accept.watching && !kept[l.index] {
+			r.emptyQueue(l)
 		}
 	}
 	r.closeListeners()

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -152,5 +153,52 @@ func TestBehind(t *testing.T) {
 	}
 	close(free)
 	for g.Behind() >= 3*TickMillis*1e6 {
+	}
+}
+
+// Clients that wait in the queue of a group that is full get the refusal when its listeners close, whether it has room
+// in its spare slots for them or not, and whatever they have sent.
+func TestStopAcceptingRefusesWhoWaits(t *testing.T) {
+	for _, tables := range []Tables{TablesOff, TablesOn} {
+		t.Run(fmt.Sprint("tables ", tables), func(t *testing.T) {
+			sock := "unix:" + filepath.Join(t.TempDir(), "s")
+			opened := make(chan uint32, 8)
+			g := start(t, Config{Reactors: 2, Tables: tables, MaxConnections: 8, Refusal: []byte("full"),
+				ManualTicks: true, Listen: []Listener{{Address: "127.0.0.1:0"}, {Address: sock}}},
+				func(_ *Reactor, h *testHandler) { h.open = func(c uint32) { opened <- c } })
+			at := g.Addrs()[0].String()
+			crowd := func(n int, address string) (all []net.Conn) {
+				for range n {
+					c := dialAt(t, address)
+					_, _ = c.Write([]byte("a request\r\n"))
+					all = append(all, c)
+				}
+				return all
+			}
+			before := crowd(400, at) // the tables are full, and so are the spare slots: accepting is paused
+			for range 8 {
+				receive(t, opened)
+			}
+			for g.Counter(AcceptPauses) < 2 {
+				g.Advance(1)
+				before = append(before, crowd(10, at)...)
+			}
+			waiting := append(crowd(200, at), crowd(100, sock)...)
+			g.StopAccepting(nil)
+			for i, c := range waiting {
+				if got, err := io.ReadAll(c); err != nil || string(got) != "full" {
+					t.Fatalf("connection %d of %d: %q, %v", i, len(waiting), got, err)
+				}
+			}
+			for _, c := range append(before, waiting...) {
+				c.Close()
+			}
+			g.Advance(lingerTicks + 1)
+			g.Do(func(r *Reactor, _ Handler) {
+				if n := len(r.away); n != 0 {
+					t.Errorf("%d are still there", n)
+				}
+			})
+		})
 	}
 }

@@ -76,6 +76,7 @@ type Reactor struct {
 	maxOutput, maxBuffered int // see Config; SetLimits
 
 	accept    acceptor
+	away      []away
 	links     []*Link
 	now       uint32
 	started   time.Time     // never changed: other threads read it
@@ -273,6 +274,9 @@ func (r *Reactor) advance(now uint32) {
 		r.expired(c)
 	}
 	r.retryAccept()
+	if len(r.away) > 0 {
+		r.tickAway()
+	}
 	r.retryLinks()
 	r.handler.Tick()
 	r.counters[OpenNow] = uint64(r.accept.clients)
@@ -309,6 +313,7 @@ func (r *Reactor) shutdown() error {
 // release closes the reactor's own descriptors; all but the wake eventfd, which others may still write to.
 func (r *Reactor) release() {
 	r.closeListeners()
+	r.closeAway(len(r.away))
 	if r.timer > 0 {
 		_ = unix.Close(r.timer)
 	}
@@ -336,7 +341,7 @@ func (r *Reactor) Rand() *rand.Rand { return r.rand }
 func (r *Reactor) Slots() int { return r.plan.slots }
 
 // Clients is how many are connected, those that are being closed or refused included.
-func (r *Reactor) Clients() int { return r.accept.clients + r.accept.refusing }
+func (r *Reactor) Clients() int { return r.accept.clients + r.accept.refusing + len(r.away) }
 
 // Capacity is the number of connection slots, those of links and refusals included: no connection is above it.
 func (r *Reactor) Capacity() int { return r.conns.Cap() }

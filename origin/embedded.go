@@ -20,4 +20,5 @@ func (h handler) Gone(l *link.Link, id uint64)    { h.Engine.Gone(l, id) }
 func (h handler) Release(l *link.Link, id uint64) { h.Engine.Release(l, id) }
 func (h handler) ReleaseAll(l *link.Link)         { h.Engine.ReleaseAll(l) }
 func (h handler) Passed(l *link.Link)             { h.Engine.Passed(l) }
+func (h handler) Room(l *link.Link)               { h.Engine.Room(l) }
 func (h handler) Closed(l *link.Link)             { h.Engine.Closed(l) }

@@ -10,42 +10,88 @@ import (
 	"syscall"
 
 	"megaphone/loop"
+	"megaphone/unixsocket"
 )
 
 // ErrNobody says that no process waits for a successor.
 var ErrNobody = errors.New("nobody to take over from")
 
+// ErrExited is an ErrNobody. The ports may still be in use for a moment, until the process has closed all of them.
+var ErrExited = fmt.Errorf("%w any more", ErrNobody)
+
 // Predecessor is the process that is to be followed.
 type Predecessor struct {
-	PID   int
-	Offer Offer
-	conn  *net.UnixConn
+	PID    int
+	Offer  Offer
+	path   string
+	conn   *net.UnixConn
+	state  SuccessorState
+	events chan Event
+	said   error // the reason of the last event; written before it is delivered
 }
 
-// Ask asks the process that waits at path for its listeners.
+// askAttempts bounds how often Ask tries anew: each time the process that was asked ended meanwhile.
+const askAttempts = 5
+
+// Ask asks the process that waits at path for its listeners. It returns ErrNobody if there is none, and ErrExited if
+// there was one that ended while it was asked.
 func Ask(path string) (*Predecessor, error) {
-	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, ErrNobody
+	none := ErrNobody
+	for range askAttempts {
+		c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, none
+		}
+		if err != nil {
+			return nil, fmt.Errorf("takeover: %w", err)
+		}
+		p := &Predecessor{path: path, conn: c, events: make(chan Event, 1)}
+		if p.PID, err = peer(c); err == nil {
+			err = p.ask()
+		}
+		again := false
+		_, _ = p.Handle(p.event(err, Offered), func(do Action) error {
+			again = again || do == AskAgain
+			return nil
+		})
+		switch {
+		case err == nil:
+			go p.listen()
+			return p, nil
+		case !again:
+			return nil, fmt.Errorf("takeover: %w", err)
+		}
+		none = ErrExited
 	}
-	if err != nil {
-		return nil, fmt.Errorf("takeover: %w", err)
+	return nil, fmt.Errorf("takeover: %w", errGone)
+}
+
+// eventOf is the event that receive's error means, or fine if there is none.
+func eventOf(err error, fine Event) Event {
+	var refused refusal
+	switch {
+	case err == nil:
+		return fine
+	case errors.As(err, &refused):
+		return Refused
+	case errors.Is(err, errGone):
+		return Gone
+	default:
+		return Failed
 	}
-	p := &Predecessor{conn: c}
-	if p.PID, err = peer(c); err == nil {
-		err = p.ask()
+}
+
+// event is eventOf, but that a predecessor must be there to go on: it may have exited since it said so.
+func (p *Predecessor) event(err error, fine Event) Event {
+	e := eventOf(err, fine)
+	if e == Refused && !unixsocket.Live(p.path) {
+		return Gone
 	}
-	if err != nil {
-		p.Close()
-		return nil, fmt.Errorf("takeover: %w", err)
-	}
-	return p, nil
+	return e
 }
 
 func (p *Predecessor) ask() error {
-	if err := send(p.conn, packet{Version: Version}); err != nil {
-		return err
-	}
+	_ = send(p.conn, packet{Version: Version}) // what has become of it is to be read
 	for {
 		got, files, err := receive(p.conn, stepTimeout)
 		switch {
@@ -69,20 +115,56 @@ func (p *Predecessor) add(address string, files []*os.File) {
 	(*l)[i].Files = append((*l)[i].Files, files...)
 }
 
-// Serving tells the predecessor that we serve and which listeners we keep, and waits until it leaves. After an error it
-// goes on, so we must not.
-func (p *Predecessor) Serving(keeps []string) error {
-	if err := send(p.conn, packet{Serving: true, Keeps: keeps}); err != nil {
-		return fmt.Errorf("takeover: %w", err)
+// listen reads what the predecessor says until that decides what becomes of us. Later versions may say more.
+func (p *Predecessor) listen() {
+	for {
+		got, files, err := receive(p.conn, forever)
+		closeAll(files)
+		e := p.event(err, Left)
+		if err == nil && !got.Leaving || e == Failed {
+			continue
+		}
+		p.said = err
+		p.events <- e
+		return
 	}
-	got, _, err := receive(p.conn, stepTimeout)
-	if err == nil && !got.Leaving {
-		err = errors.New("the predecessor said something else than that it leaves")
+}
+
+// Reason returns what the predecessor gave as its reason, when Events has delivered Refused.
+func (p *Predecessor) Reason() error { return p.said }
+
+// Events delivers the one word of the predecessor that ends the hand-over: Left, Refused or Gone.
+func (p *Predecessor) Events() <-chan Event { return p.events }
+
+// Late returns the event for a step of ours that has failed: Failed as long as the predecessor is there to go on, else
+// what it has left behind.
+func (p *Predecessor) Late() Event {
+	if hungUp(p.conn) {
+		return <-p.events
 	}
-	if err != nil {
-		return fmt.Errorf("takeover: %w", err)
+	return Failed
+}
+
+// Handle takes the next step. It sends and hangs up by itself, and has do carry out the rest, in order, up to the first
+// error. keeps are the listeners that we keep, for SendServing.
+func (p *Predecessor) Handle(e Event, do func(Action) error, keeps ...string) (SuccessorState, error) {
+	var todo []Action
+	p.state, todo = p.state.Next(e)
+	for _, a := range todo {
+		switch a {
+		case SendServing: // if this fails, the reason is to be read
+			_ = send(p.conn, packet{Serving: true, Keeps: keeps, Confirm: true})
+		case SendAlone: // a predecessor of version 0.1 does not wait for it
+			_ = send(p.conn, packet{Alone: true})
+		case HangUp:
+			p.Close()
+		default:
+			if err := do(a); err != nil {
+				return p.state, err
+			}
+		}
 	}
-	return nil
+	return p.state, nil
 }
 
 // Drop closes what was offered and not taken: a socket that nobody serves must not be kept open.

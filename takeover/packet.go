@@ -30,8 +30,10 @@ type packet struct {
 	Address string   `json:"address,omitempty"` // of the listener whose sockets come along
 	Offer   *offer   `json:"offer,omitempty"`   // the end of the listeners
 	Serving bool     `json:"serving,omitempty"`
-	Keeps   []string `json:"keeps,omitempty"` // with serving
+	Keeps   []string `json:"keeps,omitempty"`    // with serving
+	Confirm bool     `json:"confirms,omitempty"` // with serving: alone will follow leaving
 	Leaving bool     `json:"leaving,omitempty"`
+	Alone   bool     `json:"alone,omitempty"`
 	Error   string   `json:"error,omitempty"`
 }
 
@@ -39,6 +41,14 @@ type offer struct {
 	Links int `json:"links"`
 	Up    int `json:"up"`
 }
+
+// errGone is the reason if the other process has closed its end, or is no more.
+var errGone = errors.New("the other process has gone")
+
+// refusal is what the other process says when it ends the talk.
+type refusal string
+
+func (r refusal) Error() string { return fmt.Sprintf("the other process says: %.200q", string(r)) }
 
 // send writes one packet, with the descriptors of files.
 func send(c *net.UnixConn, p packet, files ...*os.File) error {
@@ -70,28 +80,47 @@ func send(c *net.UnixConn, p packet, files ...*os.File) error {
 	return err
 }
 
-// receive reads one packet within d, and the descriptors that came along.
+// forever is receive's time without a limit.
+const forever time.Duration = -1
+
+// receive reads one packet within d, and the descriptors that came along. It returns errGone if no more can come, a
+// refusal if the packet is one, os.ErrDeadlineExceeded if there is none in time, and other errors for a packet that
+// cannot be read.
 func receive(c *net.UnixConn, d time.Duration) (p packet, files []*os.File, err error) {
-	if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
-		return p, nil, err
+	until := time.Now().Add(d)
+	if d == forever {
+		until = time.Time{}
+	}
+	if err := c.SetReadDeadline(until); err != nil {
+		return p, nil, errGone
 	}
 	text, rights := make([]byte, maxPacketBytes), make([]byte, unix.CmsgSpace(4*maxPacketSockets))
 	n, r, flags, _, err := c.ReadMsgUnix(text, rights)
-	if err != nil {
+	if errors.Is(err, os.ErrDeadlineExceeded) && has(c, unix.POLLIN|unix.POLLRDHUP) { // it is we who did not run
+		_ = c.SetReadDeadline(time.Time{})
+		n, r, flags, _, err = c.ReadMsgUnix(text, rights)
+	}
+	if errors.Is(err, unix.ECONNRESET) { // once, if the other end closed with packets unread: its own come behind
+		n, r, flags, _, err = c.ReadMsgUnix(text, rights)
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return p, nil, err
+	case err != nil:
+		return p, nil, errGone
 	}
 	files, err = filesOf(rights[:r])
 	switch {
 	case err != nil:
 	case n == 0:
-		err = errors.New("the other process has gone")
+		err = errGone
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 		err = errors.New("a packet is too large")
 	default:
 		err = json.Unmarshal(text[:n], &p)
 	}
 	if err == nil && p.Error != "" {
-		err = fmt.Errorf("the other process says: %.200q", p.Error)
+		err = refusal(p.Error)
 	}
 	if err != nil {
 		closeAll(files)
@@ -121,6 +150,22 @@ func closeAll(files []*os.File) {
 	for _, f := range files {
 		_ = f.Close()
 	}
+}
+
+// hungUp reports whether the other end of c is closed, whatever is still to be read here.
+func hungUp(c *net.UnixConn) bool { return has(c, unix.POLLRDHUP) }
+
+// has asks poll(2) for events; an error is one.
+func has(c *net.UnixConn, events int16) (is bool) {
+	raw, err := c.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			p := []unix.PollFd{{Fd: int32(fd), Events: events}}
+			n, err := unix.Poll(p, 0)
+			is = err == nil && n > 0
+		})
+	}
+	return is || err != nil
 }
 
 // peer is the process at the other end. It must be of our own user, or root's.

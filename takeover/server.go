@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"megaphone/loop"
@@ -21,6 +22,7 @@ type Offer struct {
 
 // Server is the predecessor's side: it waits for a successor.
 type Server struct {
+	path     string
 	listener *net.UnixListener
 	offer    func() (Offer, error)
 	patience time.Duration
@@ -29,13 +31,18 @@ type Server struct {
 	open     context.Context
 	close    context.CancelFunc
 	done     sync.WaitGroup
+	offering atomic.Bool
 }
 
-// Successor is a process that serves, and waits for us to leave.
+// Successor is a process that asks for our listeners, and then serves beside us until we leave.
 type Successor struct {
-	PID   int
-	Keeps []string // the listeners that it has adopted, as they were offered
-	conn  *net.UnixConn
+	PID      int
+	Keeps    []string // the listeners that it has adopted, as they were offered
+	conn     *net.UnixConn
+	state    PredecessorState
+	path     string // where it will wait for its own successor
+	confirms bool   // it says when it is alone
+	events   chan Event
 }
 
 // socketMode admits the edge's own user only, because a client of the socket gets the listeners.
@@ -50,17 +57,20 @@ func Listen(path string, patience time.Duration, log *slog.Logger, offer func() 
 	if err != nil {
 		return nil, fmt.Errorf("takeover-socket: %s: %w", path, err)
 	}
-	s := &Server{listener: l, offer: offer, patience: patience, log: log, found: make(chan *Successor)}
+	s := &Server{path: path, listener: l, offer: offer, patience: patience, log: log, found: make(chan *Successor)}
 	s.open, s.close = context.WithCancel(context.Background())
 	s.done.Add(1)
 	go s.accept()
 	return s, nil
 }
 
-// Found delivers a successor that serves. It waits for Leave.
+// Found delivers a successor that serves. It waits for Handle(Served).
 func (s *Server) Found() <-chan *Successor { return s.found }
 
-// Close stops waiting and frees the path.
+// Offering reports whether a successor has copies of the listeners, and has not been given up.
+func (s *Server) Offering() bool { return s.offering.Load() }
+
+// Close stops waiting, frees the path, and hangs up on a successor that Found has not delivered.
 func (s *Server) Close() {
 	s.close()
 	s.listener.Close()
@@ -92,40 +102,61 @@ func (s *Server) accept() {
 
 // serve deals with one process that wants to take over.
 func (s *Server) serve(c *net.UnixConn) {
-	pid, err := peer(c)
+	next := &Successor{conn: c, path: s.path, events: make(chan Event, 1)}
 	interrupt := context.AfterFunc(s.open, func() { c.Close() })
 	defer interrupt()
-	var keeps []string
+	err := s.asked(next)
 	if err == nil {
-		s.log.Info("takeover: a successor asks for the listeners", "pid", pid)
-		keeps, err = s.offerTo(c)
+		next.Handle(Asked, func(Action) {
+			s.offering.Store(true)
+			err = s.offerTo(next)
+		})
 	}
-	if err != nil {
-		s.log.Warn("takeover: it came to nothing; we go on", "pid", pid, "reason", err)
+	if err == nil {
+		interrupt()
+		select {
+		case s.found <- next:
+			return
+		case <-s.open.Done():
+		}
+	}
+	if s.open.Err() != nil { // Close: the rest of what Ended demands is our caller's
+		next.Handle(Ended, func(Action) {})
+		c.Close()
+		return
+	}
+	s.log.Warn("takeover: it came to nothing; we go on", "pid", next.PID, "reason", err)
+	s.offering.Store(false)
+	if next.state == Available {
 		_ = send(c, packet{Error: err.Error()})
 		c.Close()
 		return
 	}
-	interrupt()
-	select {
-	case s.found <- &Successor{PID: pid, Keeps: keeps, conn: c}:
-	case <-s.open.Done():
-		c.Close()
+	e := Failed
+	if errors.Is(err, errGone) {
+		e = Gone
 	}
+	next.Handle(e, func(Action) { _ = send(c, packet{Error: err.Error()}) })
+}
+
+// asked reads the request and finds out who it is from.
+func (s *Server) asked(next *Successor) (err error) {
+	if next.PID, err = peer(next.conn); err != nil {
+		return err
+	}
+	s.log.Info("takeover: a successor asks for the listeners", "pid", next.PID)
+	ask, _, err := receive(next.conn, stepTimeout)
+	if err == nil && ask.Version != Version {
+		err = fmt.Errorf("the successor speaks version %d, this one %d", ask.Version, Version)
+	}
+	return err
 }
 
 // offerTo sends everything, and waits until the successor serves.
-func (s *Server) offerTo(c *net.UnixConn) (keeps []string, err error) {
-	ask, _, err := receive(c, stepTimeout)
-	if err != nil {
-		return nil, err
-	}
-	if ask.Version != Version {
-		return nil, fmt.Errorf("the successor speaks version %d, this one %d", ask.Version, Version)
-	}
+func (s *Server) offerTo(next *Successor) error {
 	o, err := s.offer()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		for _, l := range o.Listeners {
@@ -135,28 +166,67 @@ func (s *Server) offerTo(c *net.UnixConn) (keeps []string, err error) {
 	for _, l := range o.Listeners {
 		for rest := l.Files; len(rest) > 0; {
 			n := min(len(rest), maxPacketSockets)
-			if err := send(c, packet{Address: l.Address}, rest[:n]...); err != nil {
-				return nil, err
+			if err := send(next.conn, packet{Address: l.Address}, rest[:n]...); err != nil {
+				return err
 			}
 			rest = rest[n:]
 		}
 	}
-	if err := send(c, packet{Offer: &offer{o.Links, o.Up}}); err != nil {
-		return nil, err
+	if err := send(next.conn, packet{Offer: &offer{o.Links, o.Up}}); err != nil {
+		return err
 	}
-	answer, _, err := receive(c, s.patience)
+	answer, _, err := receive(next.conn, s.patience)
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case !answer.Serving:
-		return nil, errors.New("the successor said something else than that it serves")
+		return errors.New("the successor said something else than that it serves")
 	}
-	return answer.Keeps, nil
+	next.Keeps, next.confirms = answer.Keeps, answer.Confirm
+	return nil
 }
 
-// Leave tells the successor that it serves alone from now on. An error says that it is not there any more, so that we
-// had better stay.
-func (s *Successor) Leave() error {
-	defer s.conn.Close()
-	return send(s.conn, packet{Leaving: true})
+// Handle takes the next step. It sends and hangs up by itself, and has do carry out the rest, in order.
+func (n *Successor) Handle(e Event, do func(Action)) PredecessorState {
+	var todo []Action
+	n.state, todo = n.state.Next(e)
+	for _, a := range todo {
+		switch a {
+		case SendLeaving: // if this fails, the reason is to be read
+			_ = send(n.conn, packet{Leaving: true})
+			go n.listen()
+		case HangUp:
+			n.conn.Close()
+		default:
+			do(a)
+		}
+	}
+	return n.state
 }
+
+// pathPoll is how often a successor's path is looked at that does not confirm.
+const pathPoll = 20 * time.Millisecond
+
+// listen waits until the successor confirms that it is alone, or has gone. One of version 0.1 does not confirm, but it
+// binds its path as soon as it knows, and exits if it cannot.
+func (n *Successor) listen() {
+	wait := forever
+	if !n.confirms {
+		wait = pathPoll
+	}
+	for {
+		got, files, err := receive(n.conn, wait)
+		closeAll(files)
+		switch e := eventOf(err, Confirmed); {
+		case e == Gone:
+			n.events <- Gone
+			return
+		case err == nil && got.Alone, !n.confirms && unixsocket.Live(n.path):
+			n.events <- Confirmed
+			return
+		}
+	}
+}
+
+// Events delivers what becomes of the successor after Handle(Served): Confirmed or Gone.
+func (n *Successor) Events() <-chan Event { return n.events }

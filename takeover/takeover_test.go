@@ -48,6 +48,28 @@ func receiveSuccessor(t *testing.T, s *Server) *Successor {
 	}
 }
 
+func ignore(Action) {}
+
+// step takes one of the successor's steps, and demands the state that it leads to.
+func step(t *testing.T, p *Predecessor, e Event, want SuccessorState, keeps ...string) {
+	t.Helper()
+	if state, err := p.Handle(e, func(Action) error { return nil }, keeps...); state != want || err != nil {
+		t.Fatalf("event %d leads to %d, %v, not to %d", e, state, err, want)
+	}
+}
+
+// await waits for the other process's word.
+func await(t *testing.T, from <-chan Event) Event {
+	t.Helper()
+	select {
+	case e := <-from:
+		return e
+	case <-time.After(30 * time.Second):
+		t.Fatal("no word")
+		return 0
+	}
+}
+
 // All sockets come, however many there are, and the predecessor learns what is kept. Then another one may ask.
 func TestTakeover(t *testing.T) {
 	path, s := offering(t, 2*maxPacketSockets+7, DefaultPatience, nil)
@@ -74,19 +96,18 @@ func TestTakeover(t *testing.T) {
 				}
 			}
 		}
-		served := make(chan error, 1)
-		go func() { served <- p.Serving([]string{"two"}) }()
+		step(t, p, Linked, Beside, "two")
 		next := receiveSuccessor(t, s)
 		if len(next.Keeps) != 1 || next.Keeps[0] != "two" || next.PID != os.Getpid() {
 			t.Fatalf("%+v", next)
 		}
-		if err := next.Leave(); err != nil {
-			t.Fatal(err)
+		if state := next.Handle(Served, ignore); state != Leaving {
+			t.Fatal(state)
 		}
-		if err := <-served; err != nil {
-			t.Fatal(err)
+		step(t, p, await(t, p.Events()), Alone)
+		if e := await(t, next.Events()); e != Confirmed || next.Handle(e, ignore) != Retired {
+			t.Fatal(e)
 		}
-		p.Close()
 	}
 }
 
@@ -120,32 +141,96 @@ func TestAskersThatFail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := receive(slow.conn, 10*time.Second); err == nil || !strings.Contains(err.Error(), "timeout") {
-		t.Errorf("one that does not begin to serve: %v", err)
+	e := await(t, slow.Events())
+	if reason := slow.Reason(); e != Refused || reason == nil || !strings.Contains(reason.Error(), "timeout") {
+		t.Errorf("one that does not begin to serve: %v", reason)
 	}
-	if err := slow.Serving(nil); err == nil {
-		t.Error("it serves although its predecessor has given it up")
-	}
-	slow.Close()
+	step(t, slow, e, Withdrawn)
 	if _, err := Ask(path); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// A successor that has gone is noticed before anything is given up.
+// A successor that has gone is noticed before anything is drained, also if it went after "leaving" was sent.
 func TestSuccessorThatIsGone(t *testing.T) {
-	path, s := offering(t, 1, DefaultPatience, nil)
-	defer s.Close()
-	p, err := Ask(path)
+	for _, before := range []bool{false, true} {
+		path, s := offering(t, 1, DefaultPatience, nil)
+		defer s.Close()
+		p, err := Ask(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		step(t, p, Linked, Beside)
+		next := receiveSuccessor(t, s)
+		if before {
+			p.Close()
+		}
+		next.Handle(Served, ignore)
+		p.Close()
+		var did []Action
+		state := next.Handle(await(t, next.Events()), func(a Action) { did = append(did, a) })
+		if state != Available || len(did) != 1 || did[0] != TakePaths {
+			t.Fatalf("gone before the word %v: state %d, actions %v", before, state, did)
+		}
+	}
+}
+
+// A predecessor that ends while it is asked is as good as none, and the caller is told so.
+func TestPredecessorThatEndsWhileAsked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := send(p.conn, packet{Serving: true}); err != nil {
+	go func() {
+		c, err := l.AcceptUnix()
+		l.Close()
+		if err == nil {
+			_, _, _ = receive(c, 10*time.Second)
+			_ = send(c, packet{Error: "it goes on"}) // and yet it does not
+			c.Close()
+		}
+	}()
+	if _, err := Ask(path); !errors.Is(err, ErrExited) || !errors.Is(err, ErrNobody) {
 		t.Fatal(err)
 	}
-	p.Close()
-	if err := receiveSuccessor(t, s).Leave(); err == nil {
-		t.Fatal("left to nobody")
+}
+
+// Whatever was said before the other end closed is read, also if it left packets of ours unread, and also by a process
+// that did not run while its time went by.
+func TestLastWords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, wait := range []time.Duration{0, time.Minute, forever} {
+		ours, err := net.DialUnix("unixpacket", nil, l.Addr().(*net.UnixAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close()
+		theirs, err := l.AcceptUnix()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := receive(ours, 0); !errors.Is(err, os.ErrDeadlineExceeded) || hungUp(ours) {
+			t.Errorf("nothing yet: %v", err)
+		}
+		if send(ours, packet{Serving: true}) != nil || send(theirs, packet{Leaving: true}) != nil {
+			t.Fatal("cannot send")
+		}
+		theirs.Close()
+		if !hungUp(ours) {
+			t.Error("the end is not seen before the packet is read")
+		}
+		if got, _, err := receive(ours, wait); err != nil || !got.Leaving {
+			t.Errorf("within %v: %+v, %v", wait, got, err)
+		}
+		if _, _, err := receive(ours, wait); !errors.Is(err, errGone) {
+			t.Errorf("at the end, within %v: %v", wait, err)
+		}
 	}
 }
 
@@ -176,9 +261,7 @@ func TestPath(t *testing.T) {
 	}
 	defer p.Close()
 	s.Close()
-	if err := p.Serving(nil); err == nil {
-		t.Fatal("the server is closed, and yet it leaves")
-	}
+	step(t, p, await(t, p.Events()), Alone) // a server that closes without a word has no use for its listeners
 	if _, err := Ask(path); !errors.Is(err, ErrNobody) {
 		t.Fatal(err)
 	}

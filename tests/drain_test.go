@@ -62,3 +62,35 @@ func TestASecondSignalEndsADrain(t *testing.T) {
 	}
 	edge.Line(0, "cut_off=1")
 }
+
+// TestDrainRefusesTheQueueOfAFullEdge: clients that have been accepted by the kernel only are answered before the
+// listener closes.
+func TestDrainRefusesTheQueueOfAFullEdge(t *testing.T) {
+	edge := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--reactors", "1",
+		"--max-connections", "50", "--drain-jitter", "1s", "--drain-timeout", "5s")
+	crowd := func(n int) (all []*rig.Client) {
+		for range n {
+			c := rig.Connect(t, edge.Addr)
+			c.Send("GET /http-bind HTTP/1.1\r\nHost: h\r\n\r\n")
+			all = append(all, c)
+		}
+		return all
+	}
+	crowd(200) // the table, the spare slots and the queue
+	edge.Line(0, "accepting paused")
+	waiting := crowd(200)
+	edge.Signal(syscall.SIGTERM)
+	for _, c := range waiting {
+		// 200: an idle client has left meanwhile, and this one is in its place.
+		if r := c.Get(); !r.Close || r.StatusCode != 503 && r.StatusCode != 200 {
+			t.Errorf("status %d, %v", r.StatusCode, r.Header)
+		}
+		if rest, err := io.ReadAll(c.R); err != nil || len(rest) > 0 {
+			t.Errorf("in place of the end: %q, %v", rest, err)
+		}
+		c.Close()
+	}
+	if code := edge.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,10 +52,21 @@ func newPair(t *testing.T, args ...string) *pair {
 // newPairOf has the edge run from a file of its own.
 func newPairOf(t *testing.T, binary string, args ...string) *pair {
 	t.Helper()
+	return launchPair(t, binary, []string{"--listen", freeAddr(t)}, args...)
+}
+
+// newPairFrom gives both edges the listeners in further arguments.
+func newPairFrom(t *testing.T, listeners ...string) *pair {
+	t.Helper()
+	return launchPair(t, rig.Binary, listeners)
+}
+
+func launchPair(t *testing.T, binary string, listeners []string, args ...string) *pair {
+	t.Helper()
 	p := &pair{t: t, socket: filepath.Join(t.TempDir(), "s")}
 	p.origin = rig.Serve(t, "origin", "--listen", "127.0.0.1:0", "--anonymous")
-	p.args = []string{"edge", "--listen", freeAddr(t), "--origin", "a=" + p.origin.Addr, "--max-connections", "3000",
-		"--drain-jitter", "1s", "--takeover-socket", p.socket}
+	p.args = slices.Clip(append([]string{"edge", "--origin", "a=" + p.origin.Addr, "--max-connections", "3000",
+		"--drain-jitter", "1s", "--takeover-socket", p.socket}, listeners...))
 	p.edge = rig.Launch(t, exec.Command(binary, append(p.args, args...)...))
 	p.edge.Listening()
 	p.edge.Until("links", func(c map[string]int) bool { return c["links_up"] > 0 })

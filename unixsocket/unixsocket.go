@@ -141,6 +141,12 @@ func removeStale(path string) error {
 	return err
 }
 
+// Live reports whether a running process has its socket at path. That process does not notice.
+func Live(path string) bool {
+	stale, err := isStale(path)
+	return err == nil && !stale
+}
+
 // isStale reports whether the socket at path belongs to a process that has exited. Connecting a datagram socket
 // disturbs no listener: the kernel answers with the wrong type if the file belongs to a live one, bound or listening,
 // and refuses if the file belongs to none.

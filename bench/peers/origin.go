@@ -130,6 +130,7 @@ func (o *linkHandler) Gone(l *link.Link, id uint64) { o.held.remove(linkKey{l, i
 func (o *linkHandler) Release(*link.Link, uint64)   {}
 func (o *linkHandler) ReleaseAll(*link.Link)        {}
 func (o *linkHandler) Passed(*link.Link)            {}
+func (o *linkHandler) Room(*link.Link)              {}
 func (o *linkHandler) Closed(gone *link.Link) {
 	o.held.mu.Lock()
 	defer o.held.mu.Unlock()

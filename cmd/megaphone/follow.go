@@ -1,16 +1,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
+	"syscall"
 	"time"
 
 	"megaphone/edge"
+	"megaphone/loop"
 	"megaphone/takeover"
 )
 
@@ -18,55 +19,124 @@ import (
 const linkPatience = 10 * time.Second
 
 // inherit finds the sockets that cfg's listeners are to adopt: those of the process that we follow, or of the service
-// manager. p is nil if we follow nobody.
-func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, err error) {
+// manager. p is nil if we follow nobody; exited means that the process that was there has ended meanwhile.
+func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, exited bool, err error) {
 	if follow {
 		p, err = takeover.Ask(cfg.TakeoverSocket)
 		switch {
 		case errors.Is(err, takeover.ErrNobody):
 			slog.Info("nobody to take over from: we are the first", "takeover_socket", cfg.TakeoverSocket)
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		default:
 			cfg.Inherited, cfg.AcceptLater = p.Offer.Listeners, true
-			return p, nil
+			return p, false, nil
 		}
 	}
+	exited = errors.Is(err, takeover.ErrExited)
 	cfg.Inherited, err = activated(cfg.Addresses())
-	return nil, err
+	return nil, exited && len(cfg.Inherited) == 0, err
 }
 
-// takeOver has e serve in p's place, once it has links as well: a successor with a wrong secret must not get so far.
-func takeOver(ctx context.Context, e *edge.Edge, p *takeover.Predecessor) error {
-	late := time.NewTimer(linkPatience)
+// exitPatience is how long the ports of a process that ends may be in use after its takeover-socket is not.
+const exitPatience = 5 * time.Second
+
+// startEdge is edge.Start. If wait is set, ports in use are waited for.
+func startEdge(cfg edge.Config, wait bool) (*edge.Edge, error) {
+	for late := time.Now().Add(exitPatience); ; time.Sleep(20 * time.Millisecond) {
+		e, err := edge.Start(cfg)
+		taken := errors.Is(err, loop.ErrPortTaken) || errors.Is(err, syscall.EADDRINUSE)
+		if !wait || !taken || time.Now().After(late) {
+			return e, err
+		}
+	}
+}
+
+// answerPatience is how long a process that owes us a word may be silent before the log has it.
+const answerPatience = 5 * time.Second
+
+// takeOver serves beside p as soon as the edge has links as well, and returns when p has left or is no more. A
+// successor with a wrong secret must not get so far. It returns an error if p goes on and this edge has ended.
+func (s *service) takeOver(p *takeover.Predecessor) error {
+	late, silent := time.NewTimer(linkPatience), time.NewTimer(time.Hour)
 	defer late.Stop()
+	defer silent.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		all, up := e.Links()
-		if up*p.Offer.Links >= p.Offer.Up*all {
-			break
-		}
+		var e takeover.Event
+		var why error
 		select {
-		case <-ctx.Done():
-			return errors.New("takeover: stopped before it was done; the predecessor goes on")
-		case err := <-e.Failed():
+		case sig := <-s.signals:
+			if sig != syscall.SIGTERM && sig != os.Interrupt {
+				s.signalled(sig)
+				continue
+			}
+			e, why = takeover.Ended, errors.New("stopped before it was done")
+		case err := <-s.edge.Failed():
 			return err
+		case e = <-p.Events():
+			why = p.Reason()
 		case <-late.C:
-			return fmt.Errorf("takeover: %d of %d links to origins are up after %v; the predecessor, with %d of %d, "+
-				"goes on", up, all, linkPatience, p.Offer.Up, p.Offer.Links)
+			e, why = p.Late(), s.behind(p)
 		case <-poll.C:
+			if all, up := s.edge.Links(); up*p.Offer.Links < p.Offer.Up*all {
+				continue
+			}
+			poll.Stop()
+			late.Stop()
+			silent.Reset(answerPatience)
+			e = takeover.Linked
+		case <-silent.C:
+			slog.Warn("takeover: predecessor silent, both serve", "pid", p.PID)
+			continue
+		}
+		if alone, err := s.succeed(p, e, why); alone || err != nil {
+			return err
 		}
 	}
-	if err := e.Accept(); err != nil {
-		return err
+}
+
+// behind is the reason of a successor that is not linked in time.
+func (s *service) behind(p *takeover.Predecessor) error {
+	all, up := s.edge.Links()
+	return fmt.Errorf("%d of %d links to origins are up after %v, the predecessor has %d of %d", up, all, linkPatience,
+		p.Offer.Up, p.Offer.Links)
+}
+
+// succeed takes the next step of a successor.
+func (s *service) succeed(p *takeover.Predecessor, e takeover.Event, why error) (alone bool, err error) {
+	drains := false
+	state, err := p.Handle(e, func(do takeover.Action) error {
+		switch do {
+		case takeover.BeginServe:
+			return s.edge.Accept()
+		case takeover.TakePaths:
+			s.takePaths()
+		case takeover.DrainEdge:
+			drains = true
+		}
+		return nil
+	}, s.edge.Adopted()...)
+	switch {
+	case err != nil:
+		return false, err
+	case state == takeover.Alone && e == takeover.Gone:
+		slog.Warn("takeover: predecessor exited, serving in its place", "pid", p.PID)
+		return true, nil
+	case state == takeover.Alone:
+		slog.Info("takeover: we serve in its place", "pid", p.PID, "listeners", s.edge.Adopted())
+		return true, nil
+	case state != takeover.Withdrawn:
+		return false, nil
 	}
-	keeps := e.Adopted()
-	if err := p.Serving(keeps); err != nil {
-		return err
+	if drains {
+		slog.Warn("takeover: withdrawn, draining", "pid", p.PID, "reason", why)
+		if err := s.drain(s.edge.Adopted()); err != nil {
+			return false, err
+		}
 	}
-	slog.Info("takeover: we serve in its place", "pid", p.PID, "listeners", keeps)
-	return nil
+	return false, fmt.Errorf("takeover: %w; the predecessor goes on", why)
 }
 
 // startSuccessor runs the binary, which may be another one by now, with our own arguments and --takeover. It is told

@@ -54,7 +54,7 @@ func (o *gatewayOptions) flags(fs *pflag.FlagSet) {
 	fs.Var(typed.IntOr(&o.cfg.MaxHeadBytes, d.MaxHeadBytes), "max-reply-head-bytes",
 		"gateway: bytes of a reply's HTTP head, above: not delivered, 502")
 	fs.Var(typed.IntOr(&o.cfg.MaxBufferedBytes, d.MaxBufferedBytes), "max-buffered-bytes",
-		"gateway: bytes of all requests under way, above: 503")
+		"gateway: bytes of requests and replies under way, above: 503, and replies wait")
 }
 
 // choose finds out which of the two origins is asked for, and refuses what means nothing to it.

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
@@ -25,8 +26,11 @@ type service struct {
 	shown     *admin.Server
 	signals   chan os.Signal
 	watchdog  *watchdog
-	handover  *takeover.Server // nil: no takeover-socket
-	successor chan error       // a successor that we have started has ended
+	handover  *takeover.Server    // nil: no takeover-socket, or it is given up
+	next      *takeover.Successor // serves beside us until we have left; nil: there is none
+	silent    <-chan time.Time    // it has not confirmed that we may
+	retry     <-chan time.Time    // open could not be done when it had to; nil: it could
+	successor chan error          // a successor that we have started has ended
 }
 
 // runEdge serves until it is told to end, or a successor serves in its place.
@@ -44,17 +48,20 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	s := &service{cfg: cfg, load: load, access: access, signals: make(chan os.Signal, 8), watchdog: newWatchdog(),
 		successor: make(chan error, 1)}
 	defer s.watchdog.stop()
-	p, err := inherit(&cfg, follow)
+	// Before any process is told that we listen, or waits for us, and may send one.
+	signal.Notify(s.signals, syscall.SIGTERM, os.Interrupt, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(s.signals)
+	if ctx.Err() != nil {
+		return nil
+	}
+	p, exited, err := inherit(&cfg, follow)
 	if err != nil {
 		return err
 	}
 	if p != nil {
 		defer p.Close()
 	}
-	// Before anyone is told that we listen, and may send one.
-	signal.Notify(s.signals, syscall.SIGTERM, os.Interrupt, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(s.signals)
-	if s.edge, err = edge.Start(cfg); err != nil {
+	if s.edge, err = startEdge(cfg, exited); err != nil {
 		return err
 	}
 	defer s.edge.Stop()
@@ -66,15 +73,15 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 		return err
 	}
 	defer s.shown.Stop()
+	defer s.end()
 	if p != nil {
-		if err := takeOver(ctx, s.edge, p); err != nil {
-			return err
-		}
+		err = s.takeOver(p)
+	} else {
+		err = s.open()
 	}
-	if err := s.open(); err != nil {
+	if err != nil {
 		return err
 	}
-	defer s.close()
 	n, private := s.edge.Reactors()
 	slog.Info("edge started", "listen", strings.Join(s.edge.Addrs(), ","), "path", cfg.Path, "reactors", n,
 		"private_tables", private, "max_connections", cfg.MaxConnections, "origins",
@@ -101,6 +108,25 @@ func (s *service) close() {
 	}
 }
 
+// pathRetry is how often takeover-socket is tried again. A process that is killed closes its sockets one after the
+// other, so its path may be taken for a moment longer than it answers.
+const pathRetry = 200 * time.Millisecond
+
+// takePaths is open for an edge that has clients: they are not left because of it. It is tried again until it succeeds.
+func (s *service) takePaths() {
+	err := s.open()
+	switch {
+	case err != nil && s.retry == nil:
+		slog.Error("takeover-socket not opened, trying again", "error", err)
+	case err == nil && s.retry != nil && s.handover != nil:
+		slog.Info("takeover-socket opened", "takeover_socket", s.cfg.TakeoverSocket)
+	}
+	s.retry = nil
+	if err != nil {
+		s.retry = time.After(pathRetry)
+	}
+}
+
 func (s *service) offer() (o takeover.Offer, err error) {
 	o.Links, o.Up = s.edge.Links()
 	o.Listeners, err = s.edge.Listeners()
@@ -121,14 +147,21 @@ func (s *service) serve() error {
 		case err := <-s.edge.Failed():
 			return err
 		case next := <-s.found():
-			if left, err := s.leave(next); left || err != nil {
-				return err
+			s.next, s.silent = next, time.After(answerPatience)
+			s.leave(takeover.Served)
+		case e := <-s.answers():
+			if s.leave(e) {
+				return s.gaveWay()
 			}
+		case <-s.retry:
+			s.takePaths()
+		case <-s.silent:
+			slog.Warn("takeover: successor silent, both serve", "pid", s.next.PID)
 		case sig := <-s.signals:
 			switch sig {
 			case syscall.SIGTERM:
 				notify(daemon.SdNotifyStopping)
-				return s.drain(nil)
+				return s.drain(s.stays())
 			case os.Interrupt:
 				notify(daemon.SdNotifyStopping)
 				s.lastWords()
@@ -156,27 +189,72 @@ func (s *service) signalled(sig os.Signal) {
 	case syscall.SIGUSR2:
 		if s.cfg.TakeoverSocket == "" {
 			slog.Error("takeover: SIGUSR2, but there is no takeover-socket in the configuration")
+		} else if s.handover == nil {
+			slog.Error("takeover: SIGUSR2, but takeover-socket is not open")
 		} else if err := startSuccessor(s.successor); err != nil {
 			slog.Error("takeover: cannot start a successor", "error", err)
 		}
 	}
 }
 
-// leave gives way to a successor, and drains: left is true. Or it has gone, and we stay.
-func (s *service) leave(next *takeover.Successor) (left bool, err error) {
-	s.close()
-	if err := next.Leave(); err != nil {
-		slog.Warn("takeover: the successor has gone; we go on", "pid", next.PID, "error", err)
-		if err := s.open(); err != nil { // no reason to leave those whom we serve
-			slog.Error("takeover: nobody can take over any more", "error", err)
-		}
-		return false, nil
+// answers delivers what the successor says that has been told to serve alone.
+func (s *service) answers() <-chan takeover.Event {
+	if s.next == nil {
+		return nil
 	}
-	mainPID(next.PID)
+	return s.next.Events()
+}
+
+// leave takes the next step of a predecessor. Nothing but paths is given up before the successor has confirmed.
+func (s *service) leave(e takeover.Event) (left bool) {
+	next := s.next
+	state := next.Handle(e, func(do takeover.Action) {
+		switch do {
+		case takeover.FreePaths:
+			s.close()
+		case takeover.TakePaths:
+			s.takePaths()
+		case takeover.DrainEdge:
+			left = true
+		}
+	})
+	if state == takeover.Available {
+		slog.Warn("takeover: the successor has gone; we go on", "pid", next.PID)
+		s.next, s.silent = nil, nil
+	}
+	return left
+}
+
+// gaveWay drains, as a successor serves.
+func (s *service) gaveWay() error {
+	mainPID(s.next.PID)
 	s.watchdog.retire()
 	s.shown.Stop()
-	slog.Info("takeover: a successor serves; we drain", "pid", next.PID)
-	return true, s.drain(next.Keeps)
+	slog.Info("takeover: a successor serves; we drain", "pid", s.next.PID)
+	return s.drain(s.next.Keeps)
+}
+
+// stays returns the listeners that live on when this edge is told to end: a successor may have them, and goes on with
+// what it has.
+func (s *service) stays() []string {
+	switch {
+	case s.next != nil:
+		s.leave(takeover.Ended)
+		return s.next.Keeps
+	case s.handover != nil && s.handover.Offering():
+		return s.edge.Addrs()
+	}
+	return nil
+}
+
+// end gives up what is left. Unix sockets that a successor serves keep their files.
+func (s *service) end() {
+	if keeps := s.stays(); keeps != nil && !s.edge.Draining() {
+		ended, end := context.WithCancel(context.Background())
+		end()
+		s.edge.Drain(ended, s.edge.Keeps(keeps))
+	}
+	s.close()
 }
 
 // drain takes leave of the clients. Another signal to end does so at once.

@@ -7,7 +7,7 @@ func (s *Session) answerOldest() { s.answerWith(true) }
 // answerWith is answerOldest, with or without payloads.
 func (s *Session) answerWith(payloads bool) {
 	live := s.held[0].peer != nil
-	payloads = payloads && live && !s.queue.empty() && !s.repeatsWait() && s.inOrder(s.held[0].peer)
+	payloads = payloads && live && !s.queue.empty() && !s.repeatsWait() && s.mayCarry(s.held[0].peer)
 	rid := s.answered + 1
 	report := live && s.rare != nil && s.rare.report != 0
 	acks := s.acks && s.received != rid

@@ -43,3 +43,20 @@ func (s *Session) inOrder(p *peer) bool {
 	*c = carried{}
 	return true
 }
+
+// mayCarry reports whether payloads may go out on p now: in their order, and if its link has room. If not, the session
+// is settled again when they may.
+func (s *Session) mayCarry(p *peer) bool {
+	if !s.inOrder(p) {
+		return false
+	}
+	if !p.replier.Full() {
+		return true
+	}
+	if !s.crowded {
+		s.crowded = true
+		p.crowd = append(p.crowd, s)
+		s.engine.stats.Crowded++
+	}
+	return false
+}

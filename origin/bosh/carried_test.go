@@ -26,6 +26,7 @@ func (l *fencedLink) Reply(id uint64, _ int, body []byte) {
 }
 func (l *fencedLink) Mark() uint32            { return l.fences + 1 }
 func (l *fencedLink) Passed(mark uint32) bool { return l.passed >= mark }
+func (l *fencedLink) Full() bool              { return false }
 func (l *fencedLink) Fence(mark uint32) {
 	if mark > l.fences {
 		l.fences++

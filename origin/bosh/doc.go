@@ -34,6 +34,9 @@
 // One goroutine calls everything but Engine.Stats. Call Tick before the first request. Nothing re-enters: what a
 // service sends while it is being called goes out when the event has been dealt with.
 //
+// Payloads for a link that is full (Replier.Full) wait in their sessions' queues, and leave in the order in which they
+// came to wait, one session after the other. A request that has to be answered meanwhile gets an empty answer.
+//
 // All that a client can make us keep has a bound: requests ahead of their turn (at most the window, each at most
 // MaxBodyBytes), replies (the window, each at most about MaxReplyBytes or one payload), the queue (MaxQueuedBytes), and
 // the number of sessions (MaxSessions).

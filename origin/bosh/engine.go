@@ -2,6 +2,7 @@ package bosh
 
 import (
 	"crypto/rand"
+	"slices"
 
 	"megaphone/codec"
 )
@@ -125,6 +126,10 @@ func (e *Engine) Closed(r Replier) {
 	}
 	p.closed = true
 	e.awake(p)
+	for _, s := range p.crowd {
+		s.crowded = false
+		e.touch(s)
+	}
 	*p = peer{closed: true} // sessions may still remember it
 	delete(e.peers, r)
 	e.last = nil
@@ -135,6 +140,20 @@ func (e *Engine) Closed(r Replier) {
 func (e *Engine) Passed(r Replier) {
 	e.awake(e.peerOf(r))
 	e.settle()
+}
+
+// Room says that a link, which was full (Replier.Full), has room again. The sessions that wait for it have their turns
+// until it is full once more.
+func (e *Engine) Room(r Replier) {
+	p := e.peerOf(r)
+	n := 0
+	for ; n < len(p.crowd) && !r.Full(); n++ {
+		s := p.crowd[n]
+		s.crowded = false
+		e.touch(s)
+		e.settle()
+	}
+	p.crowd = slices.Delete(p.crowd, 0, n)
 }
 
 // awake has the sessions that wait for p look again.

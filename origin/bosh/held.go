@@ -31,6 +31,7 @@ type peer struct {
 	replier Replier
 	live    map[uint64]*Session
 	waiting []*Session // for a fence to be passed; see carried
+	crowd   []*Session // that wait for room on the link, those first that have waited longest
 	closed  bool       // the link is no more
 }
 

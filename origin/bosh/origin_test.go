@@ -26,6 +26,7 @@ func (e engine) Gone(l *link.Link, id uint64)    { e.Engine.Gone(l, id) }
 func (e engine) Release(l *link.Link, id uint64) { e.Engine.Release(l, id) }
 func (e engine) ReleaseAll(l *link.Link)         { e.Engine.ReleaseAll(l) }
 func (e engine) Passed(l *link.Link)             { e.Engine.Passed(l) }
+func (e engine) Room(l *link.Link)               { e.Engine.Room(l) }
 func (e engine) Closed(l *link.Link)             { e.Engine.Closed(l) }
 
 // mute is a service that says nothing.
@@ -206,5 +207,74 @@ func TestLastWords(t *testing.T) {
 	}
 	if got := <-svc.stanzas; got != message {
 		t.Errorf("the service heard %q", got)
+	}
+}
+
+// TestRoomOfSixHundred: a stanza to everybody in a room reaches all of them at the pace of the wire, those in a full
+// link's way in their turn, and a request that comes meanwhile is answered like any other.
+func TestRoomOfSixHundred(t *testing.T) {
+	const (
+		users        = 600
+		stanzaBytes  = 250_000
+		bytesASecond = 1.25e9
+	)
+	svc := &room{}
+	d := newEdge(t, bosh.New(bosh.Config{}, svc))
+	const wrapper = "xmlns='" + codec.Namespace + "'"
+	id := uint64(0)
+	var sids []string
+	for range users {
+		id++
+		d.out = codec.AppendRequest(d.out, id, codec.Request{
+			Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' " + wrapper + "/>")})
+	}
+	d.flush()
+	d.replies(users, func(f codec.Frame) {
+		_, rest, _ := strings.Cut(string(f.Contents), " sid='")
+		sids = append(sids, rest[:32])
+	})
+	first := id + 1
+	for i, sid := range sids {
+		payload := ""
+		if i == users-1 { // all others are held by then
+			payload = "<message xmlns='jabber:client'><body>" + strings.Repeat("x", stanzaBytes) + "</body></message>"
+		}
+		id++
+		d.out = codec.AppendRequest(d.out, id, codec.Request{
+			Body: []byte("<body rid='2' sid='" + sid + "' " + wrapper + ">" + payload + "</body>")})
+	}
+	d.out = codec.AppendRequest(d.out, id+1, codec.Request{
+		Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' " + wrapper + "/>")})
+	go func(p []byte) { d.conn.Write(p) }(d.out)
+	got := map[uint64]bool{}
+	begun, read := time.Now(), 0
+	d.in = make([]byte, 0, 4<<20)
+	d.replies(users+1, func(f codec.Frame) {
+		read += len(f.Contents)
+		time.Sleep(time.Duration(float64(read)/bytesASecond*1e9) - time.Since(begun))
+		if f.ID <= id && (got[f.ID] || f.ID < first || len(f.Contents) < stanzaBytes) {
+			t.Errorf("%x, answered before: %v, got %d bytes", f.ID, got[f.ID], len(f.Contents))
+		}
+		got[f.ID] = true
+	})
+	if len(got) != users+1 {
+		t.Errorf("%d requests have an answer, not %d", len(got), users+1)
+	}
+}
+
+// room is a service that repeats to all sessions what one of them says.
+type room struct {
+	mute
+	sessions []*bosh.Session
+}
+
+func (r *room) Open(s *bosh.Session, _ bosh.Open) bosh.Condition {
+	r.sessions = append(r.sessions, s)
+	return ""
+}
+
+func (r *room) Stanza(_ *bosh.Session, stanza []byte) {
+	for _, s := range r.sessions {
+		s.Send(stanza)
 	}
 }

@@ -34,7 +34,7 @@ func (s *Session) giveAgain(p *peer, id, rid uint64, k *kept) {
 func (s *Session) settleRepeats() {
 	for s.repeatsWait() {
 		r := s.rare.repeats[0]
-		if !s.inOrder(r.peer) {
+		if !s.mayCarry(r.peer) {
 			return
 		}
 		s.carry(r.peer)

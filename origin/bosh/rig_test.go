@@ -19,6 +19,7 @@ type prompt struct{}
 func (prompt) Mark() uint32       { return 0 }
 func (prompt) Passed(uint32) bool { return true }
 func (prompt) Fence(uint32)       {}
+func (prompt) Full() bool         { return false }
 
 // wire is a link that remembers what was replied.
 type wire struct {

@@ -9,6 +9,9 @@ type Replier interface {
 	Mark() uint32
 	Passed(mark uint32) bool
 	Fence(mark uint32)
+	// Full reports whether payloads are to wait: too much is on its way to the edge. Engine.Room is called when it is
+	// not any more.
+	Full() bool
 }
 
 // Open is what a client asked for when it opened its session.

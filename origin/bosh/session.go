@@ -74,6 +74,7 @@ type Session struct {
 	dirty      bool // on the engine's list of sessions to settle
 	told       bool // the service's Closed has been called
 	waited     bool // what follows the last reply with payloads has had to wait
+	crowded    bool // in the crowd of a peer
 	absence    absence
 
 	sid [sidBytes]byte

@@ -14,7 +14,7 @@ func (s *Session) settle() {
 	case ending:
 		if i := s.oldestLive(true); i >= 0 {
 			h := s.held[i]
-			if s.repeatsWait() || !s.inOrder(h.peer) {
+			if s.repeatsWait() || !s.mayCarry(h.peer) {
 				s.tellClosed() // what comes for it from now on is for others
 				s.arm()
 				return
@@ -33,7 +33,7 @@ func (s *Session) settle() {
 func (s *Session) deliver() {
 	for !s.queue.empty() || s.rare != nil && s.rare.report != 0 {
 		i := s.oldestLive(false)
-		if i < 0 || s.repeatsWait() || !s.inOrder(s.held[i].peer) {
+		if i < 0 || s.repeatsWait() || !s.mayCarry(s.held[i].peer) {
 			break
 		}
 		for ; i >= 0; i-- {

@@ -14,6 +14,7 @@ type Stats struct {
 	Carried  int64 // replies with payloads
 
 	Waited    int64 // times that payloads waited for those before them to leave on another link
+	Crowded   int64 // times that payloads waited for room on a link
 	Overtaken int64 // of those, how often they waited in vain: no answer within maxFenceMillis
 
 	Early          int64 // requests that came before an older one

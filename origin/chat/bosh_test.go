@@ -21,6 +21,7 @@ type browser struct {
 func (b *browser) Mark() uint32       { return 0 }
 func (b *browser) Passed(uint32) bool { return true }
 func (b *browser) Fence(uint32)       {}
+func (b *browser) Full() bool         { return false }
 
 func (b *browser) Reply(id uint64, status int, body []byte) {
 	if status != 200 || b.replied[id] {

@@ -61,7 +61,8 @@ type call struct {
 	followed bool    // the engine is to know when it is sent
 	unwanted bool    // nobody waits for a reply
 	aborted  bool
-	sentAt   int64 // us
+	sentAt   int64         // us
+	stop     chan struct{} // closed to interrupt a goroutine that waits for room
 
 	// The goroutine's, until the call has ended.
 	fresh    bool // its socket has not been used before
@@ -72,6 +73,7 @@ type call struct {
 	response *fasthttp.Response
 
 	headBytes int // of the reply, when they are too many
+	reserved  int // of the reply, in replyBudget
 
 	answeredAt int64  // us
 	key        uint64 // of the session that the reply creates; 0: none
@@ -190,10 +192,35 @@ func (c *call) interrupt() {
 	if c.socket != nil {
 		c.socket.conn.SetDeadline(time.Unix(1, 0))
 	}
+	if c.stop != nil {
+		close(c.stop)
+		c.stop = nil
+	}
+}
+
+// pause returns what is closed when a call that waits for something else than its socket is interrupted; false when it
+// has been.
+func (c *call) pause() (stop <-chan struct{}, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended() {
+		return nil, false
+	}
+	c.stop = make(chan struct{})
+	return c.stop, true
+}
+
+// resume ends a pause; false when the call has been interrupted.
+func (c *call) resume() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stop = nil
+	return !c.ended()
 }
 
 // forgetReply releases what the reply took of memory.
-func (c *call) forgetReply() {
+func (g *Gateway) forgetReply(c *call) {
+	g.replies.give(c, c.reserved)
 	if c.response != nil {
 		fasthttp.ReleaseResponse(c.response)
 		c.response, c.body = nil, nil

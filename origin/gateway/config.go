@@ -10,7 +10,7 @@ import (
 
 // The defaults of Config, and what it cannot say.
 const (
-	DefaultMaxBufferedBytes = 256 << 20         // of requests under way; an empty poll with its head has some 400
+	DefaultMaxBufferedBytes = 256 << 20         // of requests and replies; an empty poll with its head has some 400
 	DefaultMaxReplyBytes    = 4 << 20           // the roster of a large account
 	DefaultMaxHeadBytes     = 64 << 10          // cookies of balancers, tracing, security headers: 12 KB have been seen
 	DefaultConnectTimeout   = 5 * time.Second   // two lost SYNs
@@ -33,7 +33,7 @@ type Config struct {
 	Endpoints []string // URLs of BOSH endpoints: http://host[:port]/path
 
 	MaxSockets       int           // to all endpoints; default: what RLIMIT_NOFILE leaves
-	MaxBufferedBytes int           // of all requests under way; those beyond get 503
+	MaxBufferedBytes int           // of requests and replies under way; requests beyond get 503, replies wait
 	MaxReplyBytes    int           // of a reply's body; a longer one is not delivered
 	MaxHeadBytes     int           // of a reply's HTTP head; one with a longer head is not delivered
 	ConnectTimeout   time.Duration // for a connection to an endpoint

@@ -23,8 +23,9 @@
 //
 // An endpoint closes idle sockets at its pleasure. A socket that has been closed is found out before it is used. When
 // it is closed just as a request is on its way, the request is sent again, once, on a fresh socket: a request of a
-// session that comes again is answered like the first (XEP-0124 section 14.3). A session creation has no such number,
-// so it goes over a fresh socket always, and is sent once.
+// session that comes again is answered like the first (XEP-0124 section 14.3). So is one that gets 408 on a socket that
+// had been idle: servers say that when they tire of waiting, and it may cross the request. A session creation has no
+// such number, so it goes over a fresh socket always, and is sent once.
 //
 // # Order
 //
@@ -77,6 +78,7 @@
 //	endpoint down for longer                    remote-connection-failed
 //	a session ID with the tag of no endpoint    item-not-found
 //	all sockets in use, too many bytes          503                     none
+//	a 408 on a socket that had been idle        what another one says   closed
 //
 // There is no 200 in the name of a session that the endpoint still has.
 //
@@ -96,9 +98,12 @@
 // # Bounds
 //
 // Sockets: MaxSockets, idle ones and those being connected included; by default what RLIMIT_NOFILE leaves of
-// ReservedDescriptors. When all are in use a request gets 503 at once; idle ones make room. Bytes of requests under
-// way: MaxBufferedBytes. Each reply: MaxReplyBytes; replies are in memory from their first byte until the engine's
-// next turn, or until their turn in their session. Heads of replies: MaxHeadBytes. Sessions whose order is kept: twice
+// ReservedDescriptors. When all are in use a request gets 503 at once; idle ones make room. Bytes of requests and
+// replies under way: MaxBufferedBytes. Requests beyond get 503. Of replies the head is read, into 8 KiB, and then the
+// body if there is room for it: replies have a half, and those of one link an eighth of that, from there until they are
+// with their link. One that is alone, of 4 MiB at most by default, always has room. Those for a link that is full
+// (link.Link.Full) wait for it, so its endpoints' sockets fill up, and nothing is lost. Each reply: MaxReplyBytes.
+// Heads of replies: MaxHeadBytes. Sessions whose order is kept: twice
 // MaxSockets, 1,024 at least, 135 bytes each; beyond that the one that has been idle for longest is forgotten, as are
 // those that end and those without a request for five minutes; its next request is then taken as its first. Requests of
 // a session that wait or are under way: 16; more go as they come. Time: ConnectTimeout, ResponseTimeout. Probes: one

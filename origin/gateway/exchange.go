@@ -106,7 +106,7 @@ func (g *Gateway) fail(c *call, s *socket, f fate) {
 	g.end(c, f)
 }
 
-// receive is the rest of an exchange.
+// receive is the rest of an exchange. The body is read when there is room for it.
 func (g *Gateway) receive(c *call, s *socket) {
 	r := readers.Get().(*bufio.Reader)
 	defer readers.Put(r)
@@ -117,23 +117,34 @@ func (g *Gateway) receive(c *call, s *socket) {
 		return
 	}
 	resp := fasthttp.AcquireResponse()
-	err := resp.ReadLimitBody(r, g.cfg.MaxReplyBytes)
+	err := readHead(resp, r)
 	if long := (*fasthttp.ErrSmallBuffer)(nil); errors.As(err, &long) {
 		// What has been read of the head is in r still.
 		large := g.largeReaders.Get().(*bufio.Reader)
 		defer g.largeReaders.Put(large)
 		large.Reset(r)
 		defer large.Reset(nil)
-		if err = resp.ReadLimitBody(large, g.cfg.MaxReplyBytes); errors.As(err, &long) {
+		if err = readHead(resp, large); errors.As(err, &long) {
 			c.headBytes = measureHead(large)
 		}
 		r = large
 	}
-	var late net.Error
-	switch {
-	case c.headBytes > 0:
-		g.fail(c, s, fateHeadTooLarge)
-	case err == nil:
+	if err == nil && !c.fresh && resp.StatusCode() == fasthttp.StatusRequestTimeout {
+		// The server gave up waiting for a request just as this one came: the socket was as good as closed.
+		fasthttp.ReleaseResponse(resp)
+		g.again(c, s)
+		return
+	}
+	if err == nil {
+		if !g.replies.take(c, g.roomFor(resp)) {
+			fasthttp.ReleaseResponse(resp)
+			g.fail(c, s, fateAborted)
+			return
+		}
+		err = readBody(resp, r, g.cfg.MaxReplyBytes)
+	}
+	if err == nil {
+		g.replies.give(c, c.reserved-min(c.reserved, len(resp.Body())))
 		c.response = resp
 		keep := c.sent && !resp.ConnectionClose() && r.Buffered() == 0
 		if c.detach() && keep {
@@ -143,14 +154,71 @@ func (g *Gateway) receive(c *call, s *socket) {
 		}
 		g.end(c, g.read(c, resp.StatusCode(), resp.Body()))
 		return
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		g.fail(c, s, fateTooLarge)
-	case errors.As(err, &late) && late.Timeout():
-		g.fail(c, s, fateLate)
-	default:
-		g.fail(c, s, fateBroken)
 	}
 	fasthttp.ReleaseResponse(resp)
+	g.replies.give(c, c.reserved)
+	g.fail(c, s, unreadable(c, err))
+}
+
+// unreadable is how a call ends whose reply could not be read.
+func unreadable(c *call, err error) fate {
+	var late net.Error
+	switch {
+	case c.headBytes > 0:
+		return fateHeadTooLarge
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return fateTooLarge
+	case errors.As(err, &late) && late.Timeout():
+		return fateLate
+	}
+	return fateBroken
+}
+
+// maxInterim bounds the heads of interim responses before one that is final.
+const maxInterim = 16
+
+// readHead reads the head of a reply. Interim ones (RFC 9110 section 15.2) before it are skipped.
+func readHead(resp *fasthttp.Response, r *bufio.Reader) error {
+	for range maxInterim {
+		err := resp.Header.Read(r)
+		if status := resp.StatusCode(); err != nil || status < 100 || status > 199 ||
+			status == fasthttp.StatusSwitchingProtocols {
+			return err
+		}
+	}
+	return errInterim
+}
+
+var errInterim = errors.New("too many interim responses")
+
+// bodyless reports whether a reply has no body whatever its head says (RFC 9112 section 6.3).
+func bodyless(resp *fasthttp.Response) bool {
+	s := resp.StatusCode()
+	return s < 200 || s == fasthttp.StatusNoContent || s == fasthttp.StatusNotModified
+}
+
+// roomFor is how long the body of a reply may be, as far as its head tells.
+func (g *Gateway) roomFor(resp *fasthttp.Response) int {
+	n := resp.Header.ContentLength()
+	switch {
+	case bodyless(resp), n > g.cfg.MaxReplyBytes: // not read
+		return 0
+	case n >= 0:
+		return n
+	}
+	return g.cfg.MaxReplyBytes
+}
+
+// readBody reads what follows the head.
+func readBody(resp *fasthttp.Response, r *bufio.Reader, max int) error {
+	if bodyless(resp) {
+		return nil
+	}
+	chunked := resp.Header.ContentLength() == -1
+	if err := resp.ReadBody(r, max); err != nil || !chunked {
+		return err
+	}
+	return resp.Header.ReadTrailer(r)
 }
 
 // measureHead returns the length of a head, of which at most measuredBytes are read, for as long as the call may take.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,8 +49,10 @@ type Gateway struct {
 	nextOdd [fates]int64                 // ms, when the next record of that kind may be
 	calls   map[replier]map[uint64]*call // that are to be answered
 	orphans map[*call]struct{}           // without a client that waits, and not ended
+	replies *replyBudget
 	order   order
-	bytes   int // of wires
+	crowd   map[replier][]*call // replies that wait for room on a link, and belong to no session
+	bytes   int                 // of wires
 	body    codec.Body
 	healthy []*endpoint
 	spare   []*call
@@ -83,6 +86,8 @@ func New(cfg Config) (*Gateway, error) {
 		pool:    pool{max: cfg.MaxSockets, endpoints: endpoints},
 		calls:   map[replier]map[uint64]*call{},
 		orphans: map[*call]struct{}{},
+		crowd:   map[replier][]*call{},
+		replies: newReplyBudget(cfg.MaxBufferedBytes),
 		began:   time.Now(), seed: maphash.MakeSeed(),
 	}
 	g.order = newOrder(g, &g.stats, max(2*cfg.MaxSockets, minSessions), g.micros)
@@ -173,7 +178,7 @@ func (g *Gateway) Request(l *link.Link, id uint64, r codec.Request) {
 
 // admit takes a call, if there is room for it.
 func (g *Gateway) admit(c *call) bool {
-	if g.bytes+len(c.wire) > g.cfg.MaxBufferedBytes {
+	if g.bytes+int(g.replies.inUse.Load())+len(c.wire) > g.cfg.MaxBufferedBytes {
 		g.stats.NoMemory++
 		c.link.Reply(c.id, statusUnavailable, nil)
 		return false
@@ -221,7 +226,7 @@ func (g *Gateway) reply(c *call) {
 		g.take(c.link, c.id)
 		c.link.Reply(c.id, c.status, c.body)
 	}
-	c.forgetReply()
+	g.forgetReply(c)
 }
 
 // alarm asks for a turn at the given time. The clocks count whole milliseconds.
@@ -255,7 +260,7 @@ func (g *Gateway) abandon(c *call, lastWords bool) (goesOn bool) {
 	}
 	switch {
 	case c.done:
-		c.forgetReply()
+		g.forgetReply(c)
 		return false
 	case was == stageQueued && !lastWords:
 		g.settled(c)
@@ -276,6 +281,21 @@ func (g *Gateway) Release(l *link.Link, id uint64) {
 // Passed says that an edge has handled what was sent before a fence.
 func (g *Gateway) Passed(l *link.Link) { g.order.passed(l) }
 
+// Room lets replies go on that wait for a link.
+func (g *Gateway) Room(l *link.Link) {
+	waiting := g.crowd[l]
+	n := 0
+	for ; n < len(waiting) && !l.Full(); n++ {
+		g.reply(waiting[n])
+	}
+	if waiting = slices.Delete(waiting, 0, n); len(waiting) == 0 {
+		delete(g.crowd, l)
+	} else {
+		g.crowd[l] = waiting
+	}
+	g.order.room(l)
+}
+
 // ReleaseAll releases all requests of a link.
 func (g *Gateway) ReleaseAll(l *link.Link) { g.takeAll(l, g.release) }
 
@@ -288,6 +308,7 @@ func (g *Gateway) release(c *call) {
 // Closed does the same as Gone with the requests of a link that has ended.
 func (g *Gateway) Closed(l *link.Link) {
 	g.takeAll(l, g.leave)
+	delete(g.crowd, l) // they are over
 	g.order.closed(l)
 }
 
@@ -366,7 +387,11 @@ func (g *Gateway) settle(c *call) {
 	if c.key != 0 && !c.over {
 		g.order.created(c.key, c.rid, c.window)
 	}
-	if c.session == nil || !g.order.ended(c) {
+	switch {
+	case c.session != nil && g.order.ended(c):
+	case !c.over && c.waitsForRoom():
+		g.crowd[c.link] = append(g.crowd[c.link], c)
+	default:
 		g.reply(c)
 	}
 }

@@ -21,6 +21,8 @@ const (
 	strangerMillis = 10
 	// fenceMillis is how long a reply waits for one before it to leave the edge.
 	fenceMillis = 5_000
+	// roomMillis is how often a reply that waits for room on its link is looked at, apart from when there is some.
+	roomMillis = 1_000
 	// maxOrdered bounds the requests of a session that wait, or have no reply. Those beyond go as they come; clients
 	// have two, and a few that they have sent again.
 	maxOrdered = 16
@@ -39,6 +41,7 @@ type replier interface {
 	Mark() uint32
 	Passed(mark uint32) bool
 	Fence(mark uint32)
+	Full() bool
 	Wake()
 }
 
@@ -341,7 +344,7 @@ func (o *order) turn(s *session, c *call) int64 {
 
 // replyNext lets a reply leave, if it is the turn of one.
 func (o *order) replyNext(s *session) bool {
-	missing, fenced := false, false // what an older request keeps from leaving
+	missing, fenced := false, false // what keeps a reply from leaving: older ones that are missing, or have to wait
 	for c := s.open; c != nil; c = c.next {
 		switch {
 		case c.stage == stageOpen:
@@ -352,6 +355,10 @@ func (o *order) replyNext(s *session) bool {
 			continue
 		case missing && o.now < c.at+replyPatienceMillis:
 			s.at = min(s.at, c.at+replyPatienceMillis)
+			continue
+		case c.waitsForRoom(): // see room
+			s.at = min(s.at, o.now+roomMillis)
+			fenced = true
 			continue
 		case c.carries && !o.inOrder(s, c):
 			s.at = min(s.at, s.carriedAt+fenceMillis)
@@ -433,6 +440,21 @@ func (o *order) run() {
 func (o *order) passed(l replier) {
 	o.stepWaiting(func(s *session) bool { return s.carried == l })
 }
+
+// room says that a link, which was full, has room again.
+func (o *order) room(l replier) {
+	o.stepWaiting(func(s *session) bool {
+		for c := s.open; c != nil && !l.Full(); c = c.next {
+			if c.stage == stageReady && c.link == l {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// waitsForRoom reports whether a reply has to wait because its link is full. Those without payload are short.
+func (c *call) waitsForRoom() bool { return c.carries && !c.hasty && c.link.Full() }
 
 // closed says that a link has ended.
 func (o *order) closed(l replier) {

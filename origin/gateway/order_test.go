@@ -51,8 +51,25 @@ type orderLink struct {
 	fences, passed uint32
 	queue          []func() // at the edge
 	closed         bool
+	full           bool
 }
 
+// handle has the edge handle what comes next, after which there may be room.
+func (l *orderLink) handle() {
+	if len(l.queue) == 0 {
+		return
+	}
+	next := l.queue[0]
+	l.queue = l.queue[1:]
+	next()
+	if l.full && len(l.queue) <= 1 {
+		l.full = false
+		l.w.seen["room"]++
+		l.w.o.room(l)
+	}
+}
+
+func (l *orderLink) Full() bool              { return l.full && !l.closed }
 func (l *orderLink) Mark() uint32            { return l.fences + 1 }
 func (l *orderLink) Passed(mark uint32) bool { return l.closed || l.passed >= mark }
 func (l *orderLink) Wake()                   {}
@@ -66,6 +83,7 @@ func (l *orderLink) Fence(mark uint32) {
 
 func (l *orderLink) Reply(id uint64, status int, _ []byte) {
 	l.queue = append(l.queue, func() { l.w.reached(id, status) })
+	l.full = l.full || len(l.queue) >= 4
 }
 
 // orderClient is a client of one session: two requests at a time; one that fails is sent again.
@@ -319,12 +337,7 @@ func (w *orderWorld) run(steps int) {
 		case n < 70:
 			w.end()
 		case n < 80:
-			l := w.links[w.rng.IntN(len(w.links))]
-			if len(l.queue) > 0 {
-				next := l.queue[0]
-				l.queue = l.queue[1:]
-				next()
-			}
+			w.links[w.rng.IntN(len(w.links))].handle()
 		case n < 85:
 			if i := w.rng.IntN(len(w.under) + 1); i < len(w.under) && w.under[i].whenSent() == 0 {
 				w.write(w.under[i])
@@ -358,9 +371,7 @@ func (w *orderWorld) finish() {
 		w.end()
 		for _, l := range w.links {
 			for len(l.queue) > 0 {
-				next := l.queue[0]
-				l.queue = l.queue[1:]
-				next()
+				l.handle()
 			}
 		}
 		w.pass(5)

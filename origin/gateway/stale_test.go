@@ -83,3 +83,28 @@ func TestCreationIsSentOnce(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestTimeoutUnderTheRequest: the server says 408 on an idle socket just as a request comes over it. What it says is no
+// answer to that: the request goes over another socket, where a 408 is one.
+func TestTimeoutUnderTheRequest(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	idleSocket(r, e)
+	for _, unasked := range []string{
+		"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+		"HTTP/1.0 408 Request Time-out\r\nCache-Control: no-cache\r\n\r\n<html>No request came.</html>",
+	} {
+		id := r.post(poll("s1", 2))
+		e.next().hangUp(unasked)
+		e.next().answer(200, text("second"))
+		r.want(id, 200, text("second"))
+	}
+	if s := r.stats(); s.Resent != 2 || s.Broken != 0 || s.NotBOSH != 0 {
+		t.Errorf("%+v", s)
+	}
+	id := r.post(poll("s1", 3))
+	e.next().answer(408, "")
+	e.next().answer(408, "") // a fresh socket: the server means this request
+	r.want(id, 503, "")
+}

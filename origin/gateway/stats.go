@@ -7,7 +7,7 @@ type Stats struct {
 	Sockets  int64 // open, or being connected
 	Idle     int64 // of those, without a request
 	UnderWay int64 // requests
-	Bytes    int64 // of requests under way
+	Bytes    int64 // of requests and replies under way
 	Down     int64 // endpoints
 	Sessions int64 // whose requests are kept in order
 
@@ -37,6 +37,7 @@ type Stats struct {
 	Unpreceded int64 // of those, how many were sent without
 	Fenced     int64 // replies that waited for the one before them to leave over another link
 	Overtaken  int64 // replies that waited for those before them in vain
+	Unread     int64 // replies that were not read at once, for want of room
 
 	Probes int64 // of endpoints that were in doubt or down
 	Downs  int64 // endpoints that were found down
@@ -65,7 +66,9 @@ func (g *Gateway) Stats() Stats {
 func (g *Gateway) publish() {
 	s := &g.stats
 	open, idle := g.pool.count()
-	s.Sockets, s.Idle, s.Bytes, s.UnderWay, s.Down = int64(open), int64(idle), int64(g.bytes), 0, 0
+	s.Sockets, s.Idle, s.UnderWay, s.Down = int64(open), int64(idle), 0, 0
+	s.Bytes = int64(g.bytes) + g.replies.inUse.Load()
+	s.Unread = g.replies.waited.Load()
 	s.Sessions = int64(len(g.order.sessions))
 	for _, e := range g.endpoints {
 		s.UnderWay += int64(e.held)

@@ -128,6 +128,7 @@ func BenchmarkTurn(b *testing.B) {
 			var empty []byte
 			for n := 0; n < b.N; n += turn {
 				l.take(in)
+				<-l.free
 				l.server.flush()
 				empty = l.out.take(empty[:0])
 				l.out.wrote(len(empty))

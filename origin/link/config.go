@@ -15,8 +15,10 @@ const (
 	DefaultMaxContentsBytes = 1 << 20 // an edge takes bodies of 256 KiB unless told otherwise
 	DefaultPingTimeout      = 15 * time.Second
 	DefaultHighWaterBytes   = 1 << 20
-	DefaultMaxUnsentBytes   = 64 << 20
-	DefaultMaxLinks         = 4096 // a reactor of an edge has one; 64 edges of 64 reactors
+	DefaultMaxUnsentBytes   = 8 << 20         // a wire of 10 Gbit/s takes 7 ms for it
+	DefaultMaxLinks         = 4096            // a reactor of an edge has one; 64 edges of 64 reactors
+	DefaultMaxUnproved      = 64              // a handshake takes a millisecond, so that 64,000 may begin in a second
+	DefaultProofTimeout     = 3 * time.Second // a lost packet may come again twice
 )
 
 // Config says how a Server listens. The zero value of a field means its default.
@@ -28,10 +30,12 @@ type Config struct {
 	TakesQuery bool // edges are to send the query of the client's URL along
 
 	MaxContentsBytes int           // largest frame contents taken
-	PingTimeout      time.Duration // a link that is silent for so long is closed; a third of it brings a ping
+	PingTimeout      time.Duration // a link that is silent or stands still for so long is closed; a third brings a ping
 	HighWaterBytes   int           // a link with more unsent bytes is not read from
-	MaxUnsentBytes   int           // a link with more unsent bytes is closed
-	MaxLinks         int           // further ones are closed at once
+	MaxUnsentBytes   int           // a link with more unsent bytes is full, until half of it is sent (Link.Full)
+	MaxLinks         int           // further ones are refused
+	MaxUnproved      int           // connections that have not proved to be an edge's; the oldest one makes room
+	ProofTimeout     time.Duration // they have so much time for it
 
 	Log *slog.Logger // nil: nothing is logged
 }
@@ -52,13 +56,17 @@ func (c Config) WithDefaults() Config {
 	if c.PingTimeout == 0 {
 		c.PingTimeout = DefaultPingTimeout
 	}
+	if c.ProofTimeout == 0 {
+		c.ProofTimeout = DefaultProofTimeout
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	set(&c.MaxContentsBytes, DefaultMaxContentsBytes)
 	set(&c.HighWaterBytes, DefaultHighWaterBytes)
-	set(&c.MaxUnsentBytes, DefaultMaxUnsentBytes)
+	set(&c.MaxUnsentBytes, max(DefaultMaxUnsentBytes, c.HighWaterBytes))
 	set(&c.MaxLinks, DefaultMaxLinks)
+	set(&c.MaxUnproved, DefaultMaxUnproved)
 	return c
 }
 
@@ -72,6 +80,8 @@ func (c Config) Validate() error {
 		{"HighWaterBytes", c.HighWaterBytes, 1024, 1 << 30},
 		{"MaxUnsentBytes", c.MaxUnsentBytes, c.HighWaterBytes, 1 << 40},
 		{"MaxLinks", c.MaxLinks, 1, 1 << 20},
+		{"MaxUnproved", c.MaxUnproved, 1, 1 << 16},
+		{"ProofTimeout in milliseconds", int(c.ProofTimeout.Milliseconds()), 100, 86_400_000},
 		{"PingTimeout in milliseconds", int(c.PingTimeout.Milliseconds()), 300, 86_400_000},
 	} {
 		if f.value < f.min || f.value > f.max {

@@ -9,18 +9,51 @@ import (
 // maxTokenBytes bounds a ping's token.
 const maxTokenBytes = 64
 
-// take deals with the whole frames of a batch.
+// take deals with the whole frames of a batch, behind those that are there already.
 func (l *Link) take(b *batch) {
 	s := l.server
 	s.stats.Reads++
 	s.stats.BytesIn += int64(b.end)
 	l.pinged = false
-	for p := b.buf[:b.end]; len(p) > 0 && !l.ended; {
-		frame, n, ok, err := codec.ParseFrame(p, s.cfg.MaxContentsBytes)
+	b.at = 0
+	l.pending = append(l.pending, b)
+	l.takePending()
+}
+
+// takePending deals with frames for as long as there is room for replies to them. Those of a link that has ended are
+// dropped.
+func (l *Link) takePending() {
+	if l.taking {
+		return
+	}
+	l.taking = true
+	defer func() { l.taking = false }()
+	for len(l.pending) > 0 {
+		b := l.pending[0]
+		if l.takeFrames(b); b.at < b.end && !l.ended {
+			return
+		}
+		l.pending = l.pending[:copy(l.pending, l.pending[1:])]
+		l.free <- b // there is room: it came from there
+	}
+}
+
+// resume goes on with a link that is not full any more.
+func (l *Link) resume() {
+	l.takePending()
+	if l.present && !l.Full() {
+		l.server.handler.Room(l)
+	}
+}
+
+func (l *Link) takeFrames(b *batch) {
+	s := l.server
+	for b.at < b.end && !l.ended && !l.Full() {
+		frame, n, ok, err := codec.ParseFrame(b.buf[b.at:b.end], s.cfg.MaxContentsBytes)
 		if err != nil || !ok {
 			panic("link: the reader passed something that is no whole frame")
 		}
-		p = p[n:]
+		b.at += n
 		s.stats.FramesIn++
 		if frame.ID == 0 {
 			l.takeControl(frame.Contents)
@@ -124,14 +157,14 @@ func (l *Link) release(id uint64) {
 }
 
 // checkLiveness ends a link of which nothing has been heard for too long, and asks one that has been silent for a
-// while. A link that is not read from, because too much is unsent, is alive as long as something can be sent.
+// while. A link with something unsent, which may be why it is not read from, is alive as long as something can be sent.
 func (l *Link) checkLiveness(now int64) {
 	if l.ended {
 		return
 	}
 	heard := l.heardAt.Load()
-	paused := l.out.isPaused()
-	if paused {
+	paused := l.out.isPaused() || len(l.pending) > 0
+	if paused || l.out.waits() {
 		heard = max(heard, l.movedAt.Load())
 	}
 	timeout := l.server.cfg.PingTimeout.Milliseconds()

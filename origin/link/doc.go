@@ -12,13 +12,24 @@
 // at the turn's end. Nothing waits for a batch to fill: a turn is what there is. A Handler that is answered on other
 // goroutines keeps what it gets until Idle, and asks for a turn with Wake.
 //
+// # Strangers
+//
+// A connection is a stranger's until it has sent a hello, with the proof of the secret if there is one. It has one
+// goroutine, MaxUnproved places and ProofTimeout for that, and frames of codec.MaxHandshakeBytes; when all places are
+// taken, the oldest stranger goes of the address that has most of them. The engine hears of strangers only that they
+// have been refused, and logs one of each kind in ten seconds. Only then is a connection one of MaxLinks links.
+//
 // # Bounds
 //
 // A reader has three batch buffers; when the engine has not given one back, it does not read. A link with more than
-// HighWaterBytes unsent is not read from until half of it is gone: the edge sees its socket fill up. What is held
-// already may still be answered to it, so that its bytes may go on growing; above MaxUnsentBytes the link is closed,
-// and its clients find their replies where they left them, by sending their requests again. Frames are at most
-// MaxContentsBytes long.
+// HighWaterBytes unsent is not read from until half of it is gone: the edge sees its socket fill up. A link with more
+// than MaxUnsentBytes unsent is full until half of that is gone. The engine takes no request from it meanwhile, and
+// Handlers keep what they have for its clients (Link.Full, Handler.Room): so the most that waits on a link is
+// MaxUnsentBytes, a turn's batch (256 KiB), one frame, and the replies that cannot wait, which are without payload:
+// some 100 bytes for each live id. Frames are at most MaxContentsBytes long.
+//
+// A backlog never ends a link. A link on which nothing moves does: when nothing has come, and of what is unsent nothing
+// has left, for PingTimeout.
 //
 // # Cost
 //

@@ -13,16 +13,16 @@ const (
 	FaultOldProof               // the edge's version proves the secret without the rest of its hello
 	FaultDuplicate              // an id was used again while it was live
 	FaultTimeout                // nothing came, or nothing could be sent, for too long
-	FaultOverflow               // too much was unsent
 	FaultTooMany                // there are as many links as there may be
+	FaultCrowded                // it has not proved to be an edge's, and another connection wanted its place
 	FaultPeer                   // the edge said that it was our fault
 	faults         = iota
 )
 
 // names are for logs and counters.
 var names = [faults]string{
-	"none", "io", "grammar", "early", "version", "secret", "old-proof", "duplicate", "timeout", "overflow",
-	"too-many", "peer",
+	"none", "io", "grammar", "early", "version", "secret", "old-proof", "duplicate", "timeout",
+	"too-many", "crowded", "peer",
 }
 
 func (f Fault) String() string { return names[f] }

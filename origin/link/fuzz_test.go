@@ -19,7 +19,7 @@ func bench(cfg Config) (*Link, *handler) {
 	other.Close()
 	l := &Link{server: s, conn: conn, name: "edge-1", free: make(chan *batch, batchesPerLink)}
 	l.hello.Max = codec.MaxContentsBytes
-	l.out.init(cfg.HighWaterBytes)
+	l.out.init(cfg.HighWaterBytes, cfg.MaxUnsentBytes)
 	l.opened()
 	return l, h
 }
@@ -34,6 +34,7 @@ func feed(l *Link, p []byte, step int) {
 		end, need, err := wholeFrames(b.buf, l.server.cfg.MaxContentsBytes)
 		if b.end = end; end > 0 {
 			l.take(b)
+			<-l.free
 			b.buf = append([]byte(nil), b.buf[end:]...)
 		}
 		if err != nil {

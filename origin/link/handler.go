@@ -15,6 +15,8 @@ type Handler interface {
 	ReleaseAll(l *Link)
 	// Passed says that a fence of l has been passed (see Link.Fence).
 	Passed(l *Link)
+	// Room says that l, which was full (see Link.Full), has room again.
+	Room(l *Link)
 	// Closed says that l is no more, and its live ids with it.
 	Closed(l *Link)
 	// Tick tells the time in milliseconds; it never goes back. It is called about every 100 ms, before anything else,

@@ -16,7 +16,9 @@ func (l *Link) shakeHands(b *batch) Fault {
 		TakesQuery: s.cfg.TakesQuery}
 	rand.Read(own.Nonce[:]) // never fails: it ends the program instead
 	line := codec.AppendHello(nil, &own)
-	l.say(line)
+	if !l.say(line) {
+		return FaultIO
+	}
 	for {
 		frame, n, ok, err := codec.ParseFrame(b.buf, codec.MaxHandshakeBytes)
 		switch {
@@ -74,21 +76,28 @@ func (l *Link) meet(frame *codec.Frame, own []byte) Fault {
 		w.Proof = codec.LinkProof(secret, codec.OriginWelcome, own, theirs, codec.AppendWelcome(nil, &w))
 		w.HasProof = true
 	}
-	l.say(codec.AppendWelcome(nil, &w))
+	if fault := l.server.door.pass(l); fault != FaultNone {
+		return fault
+	}
+	if !l.say(codec.AppendWelcome(nil, &w)) {
+		return FaultIO
+	}
 	return FaultNone
 }
 
-// say sends a control line from the reader's goroutine, before the engine knows of the link.
-func (l *Link) say(line []byte) {
-	l.out.put(append(codec.AppendFrameHeader(nil, 0, len(line)), line...))
+// say sends a control line from the reader's goroutine, before there is a writer. The kernel has room for the few that
+// there are.
+func (l *Link) say(line []byte) bool {
+	n, err := l.conn.Write(codec.AppendFrame(nil, 0, line))
+	l.server.writes.Add(1)
+	l.server.bytesOut.Add(int64(n))
+	return err == nil
 }
 
 // opened makes the link one that the engine's Handler hears of.
 func (l *Link) opened() {
-	if l.ended {
-		return
-	}
 	s := l.server
+	s.links[l] = struct{}{}
 	l.present = true
 	l.live = make(map[uint64]struct{})
 	s.stats.Links++

@@ -144,7 +144,11 @@ func TestHelloAndMore(t *testing.T) {
 func TestSilentBeforeHello(t *testing.T) {
 	r := newRig(t, Config{})
 	e := r.dial()
-	r.pass(DefaultPingTimeout.Milliseconds() - 1)
+	r.pass(DefaultProofTimeout.Milliseconds() - 1)
+	e.write([]byte("0000")) // slowly is no better than not at all
+	if st := r.stats(); st.Ended != (Stats{}).Ended {
+		t.Fatalf("ended too early: %+v", st)
+	}
 	r.pass(1)
 	e.wantEnd(FaultTimeout)
 	r.until("the end to be counted", func() bool { return r.stats().Ended[FaultTimeout] == 1 })
@@ -153,19 +157,126 @@ func TestSilentBeforeHello(t *testing.T) {
 func TestMaxLinks(t *testing.T) {
 	r := newRig(t, Config{MaxLinks: 1})
 	e := r.open()
-	second := r.dialQuietly()
-	if f, ok := second.read(); ok {
-		t.Fatalf("a second link gets %s", f.Contents)
-	}
+	second := r.dial()
+	second.sayHello("edge-2", nil, 0)
+	second.wantEnd(FaultTooMany)
 	e.conn.Close()
-	r.until("room for another", func() bool { return r.stats().Links == 0 })
-	r.until("the first to be gone for good", func() (gone bool) {
-		r.s.Do(func() { gone = len(r.s.links) == 0 })
-		return gone
-	})
+	r.until("the first to be gone for good", func() bool { return r.passed() == 0 })
 	r.open()
 	if st := r.stats(); st.Ended[FaultTooMany] != 1 || st.Accepted != 3 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// passed is how many links the door counts.
+func (r *rig) passed() int {
+	r.s.door.mu.Lock()
+	defer r.s.door.mu.Unlock()
+	return r.s.door.links
+}
+
+// waiting is how many connections have not proved anything yet.
+func (r *rig) waiting() int {
+	r.s.door.mu.Lock()
+	defer r.s.door.mu.Unlock()
+	return len(r.s.door.waiting)
+}
+
+// TestStrangersLeaveRoomForEdges: more silent connections than there may be links keep no edge that knows the secret
+// from linking, and they take no more than their places.
+func TestStrangersLeaveRoomForEdges(t *testing.T) {
+	secret := []byte("open sesame")
+	r := newRig(t, Config{Secret: secret, MaxLinks: 100})
+	const strangers = 1000
+	for range strangers {
+		r.dialQuietly()
+	}
+	r.until("all strangers to be accepted", func() bool { return r.stats().Accepted == strangers })
+	r.until("most of them to be gone", func() bool {
+		return r.stats().Ended[FaultCrowded] == strangers-DefaultMaxUnproved
+	})
+	for range 3 {
+		e := r.dial()
+		e.sayHello("edge-1", secret, 0)
+		if got := e.readControl(); !strings.HasPrefix(got, "welcome ") {
+			t.Fatalf("an edge got %q", got)
+		}
+	}
+	if n := r.waiting(); n > DefaultMaxUnproved {
+		t.Errorf("%d connections wait, more than %d", n, DefaultMaxUnproved)
+	}
+	r.pass(DefaultProofTimeout.Milliseconds())
+	r.until("the rest to be gone", func() bool { return r.waiting() == 0 })
+	if st := r.stats(); st.Links != 3 || r.passed() != 3 {
+		t.Errorf("%d links are counted; %+v", r.passed(), st)
+	}
+}
+
+// TestStrangersOfOneAddressMakeRoom: when all places are taken, the oldest goes of the address that has most of them.
+func TestStrangersOfOneAddressMakeRoom(t *testing.T) {
+	r := newRig(t, Config{MaxUnproved: 4})
+	from := func(address string) *edge {
+		t.Helper()
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+		conn, err := d.Dial("tcp", r.s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(patience))
+		e := &edge{t: t, conn: conn}
+		e.readControl() // the door has it
+		return e
+	}
+	first := from("127.0.0.2")
+	var flood []*edge
+	for range 20 {
+		flood = append(flood, from("127.0.0.3"))
+	}
+	first.sayHello("edge-1", nil, 0)
+	first.wantControl("welcome\n")
+	flood[len(flood)-1].sayHello("edge-2", nil, 0)
+	flood[len(flood)-1].wantControl("welcome\n")
+	if n := r.waiting(); n != 2 {
+		t.Errorf("%d wait, not 2", n)
+	}
+}
+
+// TestRefusalsAreLoggedNowAndThen: a record for each kind, in each ten seconds, with how many there were.
+func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
+	var log lockedBuffer
+	r := newRig(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Secret: []byte("open sesame"), MaxUnproved: 1})
+	refuse := func(n int) {
+		for range n {
+			e := r.dial()
+			e.sayHello("edge-1", nil, 0)
+			e.wantEnd(FaultSecret)
+		}
+		for range n {
+			e := r.dial()
+			e.control("ping x\n")
+			e.wantEnd(FaultEarly)
+		}
+	}
+	refuse(50)
+	for range 50 {
+		r.dialQuietly()
+	}
+	r.until("the engine to know", func() bool { return r.stats().Ended[FaultCrowded] >= 49 })
+	r.pass(logInterval)
+	refuse(1)
+	r.until("the engine to know", func() bool { return r.stats().Ended[FaultEarly] == 51 })
+	text := log.String()
+	for _, kind := range []string{"fault=secret", "fault=early"} {
+		if n := strings.Count(text, kind); n != 2 {
+			t.Errorf("%d records of %s in\n%s", n, kind, text)
+		}
+	}
+	if n := strings.Count(text, "\n"); n > 6 {
+		t.Errorf("%d records for 150 connections:\n%s", n, text)
+	}
+	if !strings.Contains(text, "since_last=50") {
+		t.Errorf("no count in\n%s", text)
 	}
 }
 

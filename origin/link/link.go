@@ -3,6 +3,7 @@ package link
 import (
 	"cmp"
 	"net"
+	"net/netip"
 	"sync/atomic"
 
 	"megaphone/codec"
@@ -24,14 +25,23 @@ type Link struct {
 	found string // the protocol of what came instead of a hello
 	first string // its first bytes, quoted
 
+	// The door's.
+	from     netip.Addr    // without port
+	since    int64         // ms, when it came
+	waits    bool          // in its list
+	through  bool          // counted as a link
+	sentAway atomic.Uint32 // Fault: why the reader is to end, before the welcome
+
 	// The engine's.
 	live    map[uint64]struct{}
 	batch   []byte // frames of this turn
 	frames  int64  // how many
 	dirty   bool   // on the server's list of links with a batch
 	ended   bool
-	pinged  bool // since something came
-	present bool // welcomed, and the engine knows
+	pending []*batch // what has not been taken, as the link is full; at most batchesPerLink
+	taking  bool     // takePending is at work
+	pinged  bool     // since something came
+	present bool     // welcomed, and the engine knows
 
 	fences   uint32 // pings sent as fences
 	passed   uint32 // the last of them that was answered
@@ -48,6 +58,7 @@ type Link struct {
 type batch struct {
 	buf []byte
 	end int
+	at  int // what stands before it has been taken
 }
 
 // Name returns the edge's name, as in its hello.
@@ -119,13 +130,12 @@ func (l *Link) flush() {
 	}
 	l.server.stats.FramesOut += l.frames
 	l.frames = 0
-	var unsent int
-	l.batch, unsent = l.out.put(l.batch)
-	if unsent > l.server.cfg.MaxUnsentBytes && !l.ended {
-		l.end(FaultOverflow)
-		l.conn.Close() // what is unsent stays so: the edge has not read it for long
-	}
+	l.batch = l.out.put(l.batch)
 }
+
+// Full reports whether more than MaxUnsentBytes wait to be sent. A Handler keeps what can wait, until Handler.Room says
+// that half of it has left; a reply that cannot wait is taken all the same. Any goroutine may call it.
+func (l *Link) Full() bool { return l.out.full.Load() }
 
 // end ends the link: its live ids are no more, and the edge is told why before the connection is closed.
 func (l *Link) end(f Fault) {
@@ -136,9 +146,6 @@ func (l *Link) end(f Fault) {
 	l.ended = true
 	s.stats.Ended[f]++
 	s.log.Info("link ended", "edge", l.name, "address", l.conn.RemoteAddr(), "fault", f, "live", len(l.live))
-	if l.found != "" || f == FaultTimeout && !l.present {
-		s.foreign(l)
-	}
 	if reason := reasons[f]; reason != "" {
 		l.control("error ", reason, "\n")
 	}
@@ -152,18 +159,24 @@ func (l *Link) end(f Fault) {
 		s.handler.Closed(l)
 	}
 	l.live = nil
+	l.takePending()
 }
 
-// foreignInterval is the time in milliseconds between two records about connections of something else than edges.
-const foreignInterval = 10_000
-
-// foreign logs what has connected instead of an edge.
-func (s *Server) foreign(l *Link) {
-	now := s.clock.now()
-	if s.foreigners++; now < s.foreignDue {
+// refused counts a connection that has not become a link, and logs it now and then.
+func (s *Server) refused(l *Link, f Fault) {
+	s.stats.Ended[f]++
+	if f == FaultNone || s.stopping { // a health check, most likely
+		s.log.Debug("connection closed before hello", "address", l.conn.RemoteAddr())
 		return
 	}
-	s.log.Warn("no hello from edge", "address", l.conn.RemoteAddr(), "what",
-		cmp.Or(l.found, "nothing"), "first_bytes", l.first, "since_last", s.foreigners)
-	s.foreigners, s.foreignDue = 0, now+foreignInterval
+	since, ok := s.refusals[f].due(s.clock.now())
+	if !ok {
+		return
+	}
+	if l.found != "" || l.name == "" && f != FaultEarly && f != FaultPeer {
+		s.log.Warn("no hello from edge", "address", l.conn.RemoteAddr(), "fault", f, "what", cmp.Or(l.found, "nothing"),
+			"first_bytes", l.first, "since_last", since)
+		return
+	}
+	s.log.Warn("edge refused", "edge", l.name, "address", l.conn.RemoteAddr(), "fault", f, "since_last", since)
 }

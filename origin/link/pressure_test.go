@@ -2,8 +2,11 @@ package link
 
 import (
 	"bytes"
+	"io"
 	"testing"
 	"time"
+
+	"megaphone/codec"
 )
 
 // paused reports whether the only link's reader waits for room.
@@ -71,35 +74,172 @@ func TestStuckLinkEnds(t *testing.T) {
 	}
 }
 
-// TestOverflow: what is unsent is bounded, also when many requests are held and all answered at once.
-func TestOverflow(t *testing.T) {
-	r := newRig(t, Config{MaxUnsentBytes: 20 << 20})
-	e := r.open()
-	const held = 400
-	for id := range uint64(held) {
-		e.request(id+1, "<a/>")
+// pending is a handler's answers that wait for room on a link, each of the same body.
+type pending struct {
+	ids  []uint64
+	body []byte
+	most int // bytes that were unsent at a time
+}
+
+// send gives the link what it has room for.
+func (p *pending) send(l *Link) {
+	for len(p.ids) > 0 && !l.Full() {
+		l.Reply(p.ids[0], 200, p.body)
+		p.ids = p.ids[1:]
+		p.most = max(p.most, l.unsent())
 	}
-	r.until("all to be held", func() bool { return r.stats().Live == held })
-	big := bytes.Repeat([]byte("<"), 100_000)
-	closed := false
-	r.h.onClosed = func(*Link) { closed = true }
-	var unsent int
-	r.s.Do(func() {
-		for id := range uint64(held) {
-			r.h.last.Reply(id+1, 200, big)
-			_, n := r.h.last.out.put(nil)
-			unsent = max(unsent, n+len(r.h.last.batch))
+}
+
+// unsent is how much of the engine's bytes has not been written.
+func (l *Link) unsent() int {
+	l.out.mu.Lock()
+	defer l.out.mu.Unlock()
+	return l.out.unsent + len(l.batch)
+}
+
+// TestAnswerToMany: what an engine says to all clients of a link at once arrives, at the pace of the wire, and what
+// waits on the link is bounded.
+func TestAnswerToMany(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		clients, size int
+		bytesASecond  float64
+	}{
+		{"a room of 600 at 10 Gbit/s", 600, 250_000, 1.25e9},
+		{"200,000 clients at 1 Gbit/s", 200_000, 1_000, 1.25e8},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, Config{})
+			p := &pending{body: append([]byte("<body>"), bytes.Repeat([]byte("x"), c.size)...)}
+			r.s.Do(func() {
+				r.h.quiet = true
+				r.h.onRequest = func(l *Link, id uint64, _ []byte) {
+					if p.ids = append(p.ids, id); len(p.ids) == c.clients {
+						p.send(l)
+					}
+				}
+				r.h.onRoom = p.send
+			})
+			e := r.open()
+			go func() {
+				var frames []byte
+				for id := range uint64(c.clients) {
+					request := codec.Request{Address: []byte("192.0.2.7"), Body: []byte("<a/>")}
+					frames = codec.AppendRequest(frames, id+1, request)
+				}
+				e.conn.Write(frames)
+			}()
+			e.takeReplies(c.clients, len(p.body), c.bytesASecond)
+			if st := r.stats(); st.Links != 1 || st.Replies != int64(c.clients) || st.Live != 0 {
+				t.Errorf("%+v", st)
+			}
+			limit := DefaultMaxUnsentBytes + flushBytes + codec.FrameHeaderBytes + len(p.body)
+			if p.most > limit {
+				t.Errorf("%d bytes waited on the link, more than %d", p.most, limit)
+			}
+			if all := c.clients * len(p.body); p.most*3 > all {
+				t.Errorf("of %d bytes %d waited at a time: the link has never been full", all, p.most)
+			}
+		})
+	}
+}
+
+// takeReplies reads n replies with bodies of the given size, no faster than a wire would bring them.
+func (e *edge) takeReplies(n, size int, bytesASecond float64) {
+	e.t.Helper()
+	want := n * (codec.FrameHeaderBytes + size)
+	buf := make([]byte, 256<<10)
+	begun := time.Now()
+	for got := len(e.buf); got < want; {
+		time.Sleep(time.Duration(float64(got)/bytesASecond*1e9) - time.Since(begun))
+		k, err := e.conn.Read(buf)
+		if got += k; err != nil {
+			e.t.Fatalf("the link ends after %d of %d bytes: %v", got, want, err)
 		}
-		if !closed {
-			t.Error("the handler has not been told at once")
+	}
+}
+
+// TestFullLinkIsNotTakenFrom: requests that have been read wait while there is no room for replies to them, and the
+// reader's batches come back when the link ends meanwhile.
+func TestFullLinkIsNotTakenFrom(t *testing.T) {
+	const replyBytes = 100_000
+	r := newRig(t, Config{MaxUnsentBytes: 2 << 20})
+	big := bytes.Repeat([]byte("<"), replyBytes)
+	most := 0
+	r.h.onRequest = func(l *Link, id uint64, _ []byte) {
+		l.Reply(id, 200, big)
+		most = max(most, l.unsent())
+	}
+	e, f := r.open(), r.open()
+	const requests = 600
+	var frames []byte
+	for id := range uint64(requests) {
+		frames = codec.AppendRequest(frames, id+1, codec.Request{Body: []byte("<a/>")})
+	}
+	e.write(frames)
+	f.write(frames)
+	for id := range uint64(requests) {
+		e.wantReply(id+1, 200, string(big))
+	}
+	f.conn.Close() // in the middle
+	r.until("the end of the other one", func() bool { return r.stats().Links == 1 && r.passed() == 1 })
+	r.s.Do(func() {
+		if limit := 2<<20 + flushBytes + replyBytes + codec.FrameHeaderBytes; most > limit {
+			t.Errorf("%d bytes were unsent, more than %d", most, limit)
 		}
 	})
-	if st := r.stats(); st.Ended[FaultOverflow] != 1 || st.Links != 0 || st.Live != 0 {
-		t.Errorf("%+v", st)
+	r.pass(DefaultPingTimeout.Milliseconds() - 1)
+	e.request(1, "<a/>")
+	e.readUntilReply(1)
+}
+
+// readUntilReply reads until the reply to id.
+func (e *edge) readUntilReply(id uint64) {
+	e.t.Helper()
+	for {
+		f, ok := e.read()
+		if !ok {
+			e.t.Fatalf("the link ends before the reply to %x", id)
+		}
+		if f.ID == id {
+			return
+		}
 	}
-	if limit := 20<<20 + 2*flushBytes; unsent > limit {
-		t.Errorf("%d bytes were unsent, which is more than %d", unsent, limit)
+}
+
+// TestProgressKeepsALink: a link whose edge reads slowly goes on for as long as it reads at all.
+func TestProgressKeepsALink(t *testing.T) {
+	r := newRig(t, Config{PingTimeout: 3 * time.Second})
+	big := bytes.Repeat([]byte("<"), 1_000_000)
+	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, big) }
+	e := r.open()
+	var frames []byte
+	for id := range uint64(40) {
+		frames = codec.AppendRequest(frames, id+1, codec.Request{Body: []byte("<a/>")})
 	}
+	e.write(frames)
+	moved := func() (at int64) {
+		r.s.Do(func() { at = r.h.last.movedAt.Load() })
+		return at
+	}
+	r.until("the link to be full", func() (full bool) {
+		r.s.Do(func() { full = r.h.last != nil && r.h.last.Full() })
+		return full
+	})
+	buf := make([]byte, 512<<10)
+	for range 8 { // 24 seconds, eight times PingTimeout
+		r.pass(2_900)
+		for moved() != r.now.Load() {
+			if _, err := io.ReadAtLeast(e.conn, buf, len(buf)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if st := r.stats(); st.Links != 1 {
+			t.Fatalf("the link has ended: %+v", st)
+		}
+	}
+	r.pass(3_000)
+	r.until("the end", func() bool { return r.stats().Ended[FaultTimeout] == 1 })
 }
 
 // TestOneWriteForATurn: all replies of a turn leave in one write.

@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"io"
+	"net"
 	"time"
 
 	"megaphone/codec"
@@ -16,23 +17,47 @@ const (
 	lingerTime     = time.Second
 )
 
-// read is the reader's goroutine: hello and welcome, then batches until the connection ends.
+// read is the reader's goroutine: hello and welcome, then batches until the connection ends. There is no writer, and
+// the engine does not know of the connection, before it has been welcomed.
 func (l *Link) read() {
 	s := l.server
+	defer s.readers.Done()
+	defer s.door.leave(l)
+	defer l.conn.Close()
+	cur := &batch{}
+	if fault := l.shakeHands(cur); fault != FaultNone {
+		if away := Fault(l.sentAway.Load()); away != FaultNone {
+			fault = away
+		}
+		s.send(event{kind: eventRefused, link: l, fault: fault})
+		l.lastWord(fault, cur)
+		return
+	}
+	l.out.init(s.cfg.HighWaterBytes, s.cfg.MaxUnsentBytes)
+	l.free = make(chan *batch, batchesPerLink)
 	for range batchesPerLink - 1 {
 		l.free <- &batch{}
 	}
-	cur := &batch{buf: make([]byte, 0, minBatchBytes)}
-	fault := l.shakeHands(cur)
-	if fault == FaultNone && s.send(event{kind: eventOpened, link: l}) {
-		fault = l.readFrames(cur)
+	if !s.send(event{kind: eventOpened, link: l}) {
+		return
 	}
+	fault := l.readFrames(cur)
 	if s.send(event{kind: eventClosed, link: l, fault: fault}) {
 		l.out.waitForClosing() // by then the engine has said its last word
 	}
+	l.out.close()
 	l.linger(cur)
-	l.conn.Close()
-	s.readers.Done()
+}
+
+// lastWord tells a connection that is refused why.
+func (l *Link) lastWord(f Fault, b *batch) {
+	if reason := reasons[f]; reason != "" {
+		l.say([]byte("error " + reason + "\n"))
+	}
+	if c, ok := l.conn.(*net.TCPConn); ok {
+		c.CloseWrite()
+	}
+	l.linger(b)
 }
 
 // readFrames hands over whole frames until the connection ends.
@@ -104,7 +129,6 @@ func wholeFrames(p []byte, max int) (end, need int, err *codec.FrameError) {
 // linger reads on for a moment after our last word, so that the edge gets to see it: closing a socket with unread bytes
 // would throw it away (RFC 9293, section 3.6.1).
 func (l *Link) linger(b *batch) {
-	l.out.close()
 	l.conn.SetReadDeadline(time.Now().Add(lingerTime))
 	buf := b.buf[:cap(b.buf)]
 	if len(buf) == 0 {

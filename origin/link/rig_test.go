@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // handler is a Handler that writes down what it is told, and does what a test wants with requests.
 type handler struct {
@@ -26,10 +26,15 @@ type handler struct {
 	onRequest func(l *Link, id uint64, body []byte)
 	onClosed  func(l *Link)
 	onIdle    func()
+	onRoom    func(l *Link)
 	last      *Link
+	quiet     bool // nothing is written down
 }
 
 func (h *handler) note(format string, args ...any) {
+	if h.quiet {
+		return
+	}
 	h.mu.Lock()
 	h.told = append(h.told, fmt.Sprintf(format, args...))
 	h.mu.Unlock()
@@ -48,7 +53,12 @@ func (h *handler) Request(l *Link, id uint64, r codec.Request) {
 func (h *handler) Gone(_ *Link, id uint64)    { h.note("gone %x", id) }
 func (h *handler) Release(_ *Link, id uint64) { h.note("release %x", id) }
 func (h *handler) ReleaseAll(*Link)           { h.note("release all") }
-func (h *handler) Passed(l *Link)             { h.note("passed %v", l.Passed(l.fences)) }
+func (h *handler) Room(l *Link) {
+	if h.onRoom != nil {
+		h.onRoom(l)
+	}
+}
+func (h *handler) Passed(l *Link) { h.note("passed %v", l.Passed(l.fences)) }
 func (h *handler) Closed(l *Link) {
 	h.note("closed %s", l.Name())
 	if h.onClosed != nil {

@@ -38,13 +38,14 @@ type Server struct {
 	links    map[*Link]struct{}
 	dirty    []*Link // links with a batch
 	draining bool
+	stopping bool
 	stats    Stats
 
-	foreigners int   // connections of something else than edges since the last record about one
-	foreignDue int64 // ms, when the next record may be written
+	refusals [faults]limiter // of records about connections that were refused
 
-	bytesOut, writes, acceptErrors atomic.Int64
-	published                      published
+	door                                     door
+	accepted, bytesOut, writes, acceptErrors atomic.Int64
+	published                                published
 }
 
 // event is what the engine is told.
@@ -59,12 +60,13 @@ type event struct {
 type eventKind uint8
 
 const (
-	eventNone     eventKind = iota // a turn all the same: somebody asked for it
-	eventAccepted                  // a connection: its goroutines are to be started
-	eventOpened                    // it has been welcomed
-	eventBatch                     // it brought frames
-	eventClosed                    // nothing more will come from it
-	eventCall                      // call is to be called
+	eventNone    eventKind = iota // a turn all the same: somebody asked for it
+	eventRefused                  // a connection has not become a link
+	eventOpened                   // a link has been welcomed
+	eventBatch                    // it brought frames
+	eventRoom                     // it is not full any more
+	eventClosed                   // nothing more will come from it
+	eventCall                     // call is to be called
 )
 
 // Listen opens the listening socket; Run serves it. The port is not shared: SO_REUSEPORT is not set, so that a second
@@ -86,6 +88,7 @@ func listen(cfg Config, h Handler, c clock) (*Server, error) {
 		wake:   make(chan struct{}, 1),
 		done:   make(chan struct{}),
 		links:  make(map[*Link]struct{}),
+		door:   newDoor(&cfg),
 	}, nil
 }
 
@@ -166,6 +169,7 @@ func (s *Server) send(ev event) bool {
 // accept is the accepting goroutine. A failure is never the end of it: descriptors may come free again.
 func (s *Server) accept() {
 	defer s.readers.Done()
+	var failures limiter
 	for {
 		conn, err := s.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -173,19 +177,29 @@ func (s *Server) accept() {
 		}
 		if err != nil {
 			s.acceptErrors.Add(1)
-			s.log.Warn("cannot accept a link", "error", err)
+			if n, ok := failures.due(s.clock.now()); ok {
+				s.log.Warn("cannot accept a link", "error", err, "since_last", n)
+			}
 			select {
 			case <-time.After(acceptPause):
 			case <-s.done:
 			}
 			continue
 		}
-		l := &Link{server: s, conn: conn, free: make(chan *batch, batchesPerLink)}
-		l.out.init(s.cfg.HighWaterBytes)
-		l.heardAt.Store(s.clock.now())
-		if !s.send(event{kind: eventAccepted, link: l}) {
+		s.accepted.Add(1)
+		now := s.clock.now()
+		l := &Link{server: s, conn: conn, from: addressOf(conn), since: now}
+		l.heardAt.Store(now)
+		goes, ok := s.door.enter(l)
+		if !ok {
 			conn.Close()
+			continue
 		}
+		if goes != nil {
+			goes.sendAway()
+		}
+		s.readers.Add(1)
+		go l.read()
 	}
 }
 
@@ -207,34 +221,22 @@ func (s *Server) turn(ev event) {
 
 func (s *Server) handle(ev event) {
 	switch l := ev.link; ev.kind {
-	case eventAccepted:
-		s.welcomeIn(l)
+	case eventRefused:
+		s.refused(l, ev.fault)
 	case eventOpened:
 		l.opened()
+		s.writers.Add(1)
+		go l.write()
 	case eventBatch:
 		l.take(ev.batch)
-		l.free <- ev.batch // there is room: it came from there
+	case eventRoom:
+		l.resume()
 	case eventClosed:
 		l.end(ev.fault)
 		delete(s.links, l)
 	case eventCall:
 		ev.call()
 	}
-}
-
-// welcomeIn starts a connection's goroutines, unless there are too many already.
-func (s *Server) welcomeIn(l *Link) {
-	s.stats.Accepted++
-	if len(s.links) >= s.cfg.MaxLinks {
-		s.stats.Ended[FaultTooMany]++
-		l.conn.Close()
-		return
-	}
-	s.links[l] = struct{}{}
-	s.readers.Add(1)
-	s.writers.Add(1)
-	go l.read()
-	go l.write()
 }
 
 // flush ends a turn.
@@ -254,6 +256,9 @@ func (s *Server) flush() {
 func (s *Server) tick() {
 	now := s.clock.now()
 	s.handler.Tick(now)
+	for _, l := range s.door.late(now, s.cfg.ProofTimeout.Milliseconds()) {
+		l.wakeReader()
+	}
 	for l := range s.links {
 		l.checkLiveness(now)
 	}
@@ -263,7 +268,11 @@ func (s *Server) tick() {
 
 // stop sends what there is and closes all links.
 func (s *Server) stop() {
+	s.stopping = true
 	s.listener.Close()
+	for _, l := range s.door.close() {
+		l.sendAway()
+	}
 	s.flush()
 	for l := range s.links {
 		l.end(FaultNone)
@@ -279,10 +288,9 @@ func (s *Server) stop() {
 	for {
 		select {
 		case ev := <-s.events:
-			if ev.kind == eventAccepted {
-				ev.link.conn.Close()
-			} else {
-				s.handle(ev)
+			s.handle(ev)
+			if ev.kind == eventOpened {
+				ev.link.end(FaultNone)
 			}
 			continue
 		case <-late.C:

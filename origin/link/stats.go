@@ -44,7 +44,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) publish() {
 	st := s.stats
 	st.BytesOut, st.Writes = s.bytesOut.Load(), s.writes.Load()
-	st.AcceptErrors = s.acceptErrors.Load()
+	st.Accepted, st.AcceptErrors = s.accepted.Load(), s.acceptErrors.Load()
 	s.published.mu.Lock()
 	s.published.stats = st
 	s.published.mu.Unlock()

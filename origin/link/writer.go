@@ -7,7 +7,7 @@ import (
 
 // The writer's sizes: a buffer that had to grow beyond the second is not kept.
 const (
-	maxWriteBytes = 1 << 20 // more than the kernel takes at once; so that progress is seen
+	maxWriteBytes = 128 << 10 // so that progress is seen: a wire that takes this within PingTimeout is alive
 	keepBytes     = 1 << 20
 )
 
@@ -25,7 +25,9 @@ func (l *Link) write() {
 			s.writes.Add(1)
 			s.bytesOut.Add(int64(n))
 			l.movedAt.Store(s.clock.now())
-			l.out.wrote(n)
+			if l.out.wrote(n) {
+				s.send(event{kind: eventRoom, link: l})
+			}
 			if err != nil {
 				l.conn.Close() // the reader notices
 				l.out.drop(len(rest) - n)

@@ -32,7 +32,7 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 	j := startNode(t, "--max-inactivity", "120")
 	config := filepath.Join(j.dir, "ejabberd.yml")
 	text := strings.Replace(read(t, config), "mod_muc: {}", "mod_muc:\n    max_users: 1000\n    history_size: 0\n"+
-		"    default_room_options:\n      presence_broadcast: []", 1)
+		"    default_room_options:\n      max_users: 1000\n      presence_broadcast: []", 1)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -42,23 +42,15 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 
 	var conns []*rig.Client
 	var sessions []*rig.Session
-	for i := range people + 1 {
-		c := rig.Connect(t, edge.Addr)
-		s := rig.CreateAt(t, c, "demo.localhost")
-		s.LogIn(t, fmt.Sprintf("u%d", i), c)
-		c.Send(s.Request(fmt.Sprintf("<presence xmlns='jabber:client' to='%s/u%d'>"+
-			"<x xmlns='http://jabber.org/protocol/muc'/></presence>", room, i)))
-		for !strings.Contains(c.Get().Want(t, 200, "<body").Text, "<subject") {
-			c.Send(s.Request(""))
-		}
+	for i := range people {
+		c, s := guest(t, edge.Addr, fmt.Sprintf("%s/u%d", room, i))
+		c.Send(s.Request(""))
 		conns, sessions = append(conns, c), append(sessions, s)
 	}
+	speaks, speaker := guest(t, edge.Addr, room+"/speaker")
 	late := time.Now().Add(4 * rig.Patience)
-	for i, c := range conns {
+	for _, c := range append(conns, speaks) {
 		_ = c.SetDeadline(late)
-		if i < people {
-			c.Send(sessions[i].Request(""))
-		}
 	}
 	edge.Until("held requests", func(n map[string]int) bool { return n["held_now"] == people })
 	before := j.stats()
@@ -66,10 +58,9 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 	cable.pace.Store(slow)
 	got := make([]int, people)
 	var all sync.WaitGroup
-	for i, c := range conns[:people] {
+	for i, c := range conns {
 		all.Go(func() { got[i] = answerBytes(c) })
 	}
-	speaker, speaks := sessions[people], conns[people]
 	speaks.Send(speaker.Request(fmt.Sprintf("<message xmlns='jabber:client' type='groupchat' to='%s'><body>%s"+
 		"</body></message>", room, strings.Repeat("x", size))))
 	for j.number("lists:sum([element(5, L) || L <- mod_megaphone:links()])") < backlog {
@@ -90,6 +81,20 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 	conns[0].Send(sessions[0].Ping())
 	conns[0].Get().Want(t, 200, sessions[0].Pong())
 	speaks.Get().Want(t, 200, "<message")
+}
+
+// guest logs a guest in, who enters a room under a nickname.
+func guest(t *testing.T, addr, nickname string) (*rig.Client, *rig.Session) {
+	t.Helper()
+	c := rig.Connect(t, addr)
+	s := rig.CreateAt(t, c, "anon.localhost")
+	s.LogInBy(t, "ANONYMOUS", "", c)
+	c.Send(s.Request(fmt.Sprintf("<presence xmlns='jabber:client' to='%s'>"+
+		"<x xmlns='http://jabber.org/protocol/muc'/></presence>", nickname)))
+	for !strings.Contains(c.Get().Want(t, 200, "<body").Text, "<subject") {
+		c.Send(s.Request(""))
+	}
+	return c, s
 }
 
 // answerBytes is the length of a body that came with status 200, and -1 otherwise.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"megaphone/tests/rig"
 )
@@ -138,7 +139,7 @@ func TestModuleInstall(t *testing.T) {
 }
 
 // TestListenerOptions: what is wrong with an option is said, with its key and what would do, and ejabberd goes on as it
-// was.
+// was. An option of an earlier version is taken, and the log says that it has no effect.
 func TestListenerOptions(t *testing.T) {
 	j := startNode(t)
 	config := filepath.Join(j.dir, "ejabberd.yml")
@@ -162,6 +163,17 @@ func TestListenerOptions(t *testing.T) {
 	}
 	if n := j.stats()["links"]; n != 0 {
 		t.Errorf("%d links", n)
+	}
+	text := strings.Replace(good, "module: mod_megaphone\n", "module: mod_megaphone\n    max_unsent: 1048576\n", 1)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j.ctl("reload_config")
+	for late := time.Now().Add(rig.Patience); len(j.logged("max_unsent has no effect")) == 0; {
+		if time.Now().After(late) {
+			t.Fatal("the log does not say that max_unsent has no effect")
+		}
+		<-time.After(50 * time.Millisecond) // the log is written now and then
 	}
 }
 

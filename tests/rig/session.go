@@ -54,9 +54,16 @@ var jidPattern = regexp.MustCompile(`<jid>([^<]+)</jid>`)
 func (s *Session) LogIn(t testing.TB, name string, over ...*Client) (jid string) {
 	t.Helper()
 	secret := base64.StdEncoding.EncodeToString([]byte("\x00" + name + "\x00secret"))
+	return s.LogInBy(t, "PLAIN", secret, over...)
+}
+
+// LogInBy is LogIn by a SASL mechanism with one message.
+func (s *Session) LogInBy(t testing.TB, mechanism, message string, over ...*Client) (jid string) {
+	t.Helper()
 	var last Response
 	for i, step := range []struct{ attributes, payload, answer string }{
-		{"", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + secret + "</auth>", "<success"},
+		{"", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='" + mechanism + "'>" + message + "</auth>",
+			"<success"},
 		{"xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "", "<bind"},
 		{"", "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
 			"<jid>"},

@@ -21,6 +21,9 @@
 
 -define(MAX_CONTENTS, 16777216).
 -define(MIN_SECRET_BYTES, 16).
+%% Connections that the kernel keeps until ejabberd accepts them. ejabberd's own 5 are taken by a handful of strangers,
+%% and after a restart all reactors of all edges dial at once; each that finds no room loses a second.
+-define(BACKLOG, 1024).
 %% Processes that all links of the node share.
 -define(HELPERS, [mod_megaphone_order, mod_megaphone_lobby]).
 
@@ -111,7 +114,8 @@ listen_opt_type(max_unsent) ->
       end).
 
 listen_options() ->
-    [{secret, undefined},
+    [{backlog, ?BACKLOG},
+     {secret, undefined},
      {name, node_name()},
      {max_contents, 1048576},
      {engine, ejabberd},
@@ -211,11 +215,11 @@ mod_doc() ->
            <<"- `engine: ejabberd | megaphone`: who keeps the sessions that are opened over this listener. 'ejabberd' "
              "is its own engine, with a process for each session and one for each request; 'megaphone' needs "
              "neither. The default is 'ejabberd'.">>,
-           <<"- `max_held: Number`: requests that one link may have under way; the client of one more is asked to try "
-             "again (status 503). The default is '250000'.">>,
-           <<"- `ping_timeout: Time`: a link that is silent for so long is closed. The default is '15' seconds.">>,
-           <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>,
-           <<"- `max_unsent: Bytes`: a link with more unsent bytes is closed. The default is '67108864'.">>],
+           <<"- `max_held: Number`: requests that one link may have under way, those whose clients have gone included; "
+             "the client of one more is asked to try again (status 503). The default is '250000'.">>,
+           <<"- `ping_timeout: Time`: a link that says and takes nothing for so long is closed. The default is '15' "
+             "seconds.">>,
+           <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>],
       example =>
           ["listen:",
            "  -",

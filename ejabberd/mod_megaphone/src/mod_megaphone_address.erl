@@ -1,12 +1,20 @@
 %%% Addresses of clients and of edges.
 -module(mod_megaphone_address).
 
--export([of_peer/1, client/2, text/1]).
+-export([of_socket/1, of_peer/1, client/2, text/1]).
 
 %% A unix socket has none.
 -define(LOCAL, {127, 0, 0, 1}).
 
-%% The address at the other end of a socket.
+%% The address at the other end of a socket, which may be closed there already.
+-spec of_socket(gen_tcp:socket()) -> inet:ip_address().
+of_socket(Socket) ->
+    case inet:peername(Socket) of
+        {ok, Peer} -> of_peer(Peer);
+        {error, _} -> ?LOCAL
+    end.
+
+%% The address in what inet:peername/1 gives.
 -spec of_peer({inet:ip_address(), inet:port_number()} | tuple()) -> inet:ip_address().
 of_peer({Address, Port}) when tuple_size(Address) >= 4, is_integer(Port) -> Address;
 of_peer(_) -> ?LOCAL.

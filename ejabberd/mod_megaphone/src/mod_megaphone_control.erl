@@ -7,8 +7,8 @@
 
 -type id() :: mod_megaphone_codec:id().
 
--type line() :: {hello, mod_megaphone_codec:hello(), Line :: binary()} | welcome | {gone, [id()]} | {release, [id()] | all} |
-                {ping, Token :: binary()} |
+-type line() :: {hello, mod_megaphone_codec:hello(), Line :: binary()} | welcome |
+                {gone, [id()]} | {release, [id()] | all} | {ping, Token :: binary()} |
                 {pong, Token :: binary() | undefined} | drain | {error, Text :: binary()} | {unknown, Verb :: binary()}.
 
 -define(MAX_TOKEN_BYTES, 64).

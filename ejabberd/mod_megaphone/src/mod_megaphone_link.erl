@@ -44,6 +44,7 @@
          pinged = false :: boolean(),           % since something came
          heard_at = 0 :: integer(),             % something came: ms of monotonic time
          moved_at = 0 :: integer(),             % something left
+         ticked_at = 0 :: integer(),            % the last tick
          opened_at = 0 :: integer(),
          frames_in = 0 :: non_neg_integer(),
          bytes_in = 0 :: non_neg_integer(),
@@ -110,7 +111,7 @@ init({Socket, Opts}) ->
     process_flag(trap_exit, true),
     All = maps:merge(maps:from_list(mod_megaphone:listen_options()), maps:from_list(Opts)),
     #{secret := Secret} = All,
-    mod_megaphone_lobby:enter(),
+    mod_megaphone_lobby:enter(mod_megaphone_address:of_socket(Socket)),
     {ok, #state{socket = Socket,
                 opts = All#{secret := mod_megaphone_handshake:hidden(Secret)},
                 outbox = mod_megaphone_outbox:new(Socket)}, ?LINGER_MS}.
@@ -128,7 +129,7 @@ handle_continue(greet, #state{socket = Socket, opts = Opts} = State) ->
             Now = now_ms(),
             Greeting = State#state{stage = greeting, hello = Hello, peer = mod_megaphone_address:of_peer(Peer),
                                    from = mod_megaphone_address:text(Peer),
-                                   heard_at = Now, moved_at = Now, opened_at = Now},
+                                   heard_at = Now, moved_at = Now, ticked_at = Now, opened_at = Now},
             tick_later(Greeting),
             erlang:send_after(min(?GREETING_MS, Timeout), self(), greeting_end),
             read_on(control([Hello, $\n], Greeting));
@@ -182,7 +183,7 @@ take_message({written, {error, _}}, State) ->
     stop(io, State);
 take_message(tick, #state{live = Live} = State) ->
     tick_later(State),
-    check_liveness(State#state{live = mod_megaphone_live:sweep(Live)});
+    check_liveness(without_standstill(now_ms(), State#state{live = mod_megaphone_live:sweep(Live)}));
 take_message({tcp_closed, Socket}, #state{socket = Socket} = State) ->
     stop(none, State);
 take_message({tcp_error, Socket, _}, #state{socket = Socket} = State) ->
@@ -447,8 +448,17 @@ maybe_read_on(#state{reading = false, outbox = Outbox, opts = #{high_water := Hi
     end;
 maybe_read_on(State) -> next(State).
 
-tick_later(#state{opts = #{ping_timeout := Timeout}}) ->
-    erlang:send_after(min(?TICK_MS, Timeout div 6 + 1), self(), tick).
+tick_later(State) ->
+    erlang:send_after(tick_ms(State), self(), tick).
+
+tick_ms(#state{opts = #{ping_timeout := Timeout}}) ->
+    min(?TICK_MS, Timeout div 6 + 1).
+
+%% A tick that is late tells that this process, or all of the machine, stood still. That time does not count: what the
+%% edge said and took meanwhile is only seen now.
+without_standstill(Now, #state{ticked_at = Ticked, heard_at = Heard, moved_at = Moved} = State) ->
+    Still = max(0, Now - Ticked - 2 * tick_ms(State)),
+    State#state{ticked_at = Now, heard_at = min(Now, Heard + Still), moved_at = min(Now, Moved + Still)}.
 
 now_ms() -> erlang:monotonic_time(millisecond).
 

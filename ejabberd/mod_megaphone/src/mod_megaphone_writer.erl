@@ -1,6 +1,7 @@
 %%% Writes what a link has to say, so that an edge that does not read blocks this process and nothing else.
 %%%
-%%% The link gives it one batch at a time and gathers the next ones while this one is on its way. It is linked to the link, which it tells how the write went.
+%%% The link gives it one batch at a time and gathers the next ones while this one is on its way. It is linked to the
+%%% link, which it tells how the write went.
 -module(mod_megaphone_writer).
 
 -export([start_link/1, write/2, finish/1]).

@@ -18,24 +18,28 @@ log_test_() ->
 
 handshake_test_() ->
     with_engine([hello_in_pieces, hello_with_the_secret, hello_without_the_secret, hello_with_another_secret,
-                 a_hello_that_was_changed_on_its_way, a_proof_that_is_not_the_last, hello_of_an_older_edge, hello_of_another_version, hello_twice, nothing_before_hello, no_hello_at_all, no_hello_in_three_seconds,
-                 http_in_place_of_hello, more_than_a_kilobyte_in_place_of_hello, a_hello_of_a_kilobyte,
+                 a_hello_that_was_changed_on_its_way, a_proof_that_is_not_the_last, hello_of_an_older_edge,
+                 hello_of_another_version, hello_twice, nothing_before_hello, no_hello_at_all,
+                 no_hello_in_three_seconds, http_in_place_of_hello, more_than_a_kilobyte_in_place_of_hello,
+                 a_hello_of_a_kilobyte,
                  a_line_behind_hello, error_in_place_of_hello]).
 
 requests_test_() ->
     with_engine([a_request_and_its_reply, replies_in_any_order, an_address_of_either_kind, no_address,
                  what_only_looks_like_an_address, hooks_see_the_query,
                  frames_in_pieces, many_frames_at_once, statuses, the_engine_fails,
-                 a_request_process_is_killed, too_many_at_once, gone_requests_are_held_until_they_end, a_reply_that_the_edge_does_not_take]).
+                 a_request_process_is_killed, too_many_at_once, gone_requests_are_held_until_they_end,
+                 a_reply_that_the_edge_does_not_take]).
 
 control_test_() ->
     with_engine([gone_leaves_the_request_to_the_engine, an_id_used_again_after_gone, gone_that_crossed_the_reply,
                  release_leaves_requests_held, ping_gets_pong, unknown_verbs_are_ignored, drain_is_told]).
 
 ends_test_() ->
-    with_engine([bad_length, the_first_wrong_byte, contents_too_large, a_live_id_again, a_request_without_a_body, lines_that_do_not_end,
-                 ping_without_token, gone_without_id, an_edge_that_leaves, the_link_is_killed,
-                 the_edge_says_error, silence]).
+    with_engine([bad_length, the_first_wrong_byte, contents_too_large, a_live_id_again,
+                 a_request_without_a_body, lines_that_do_not_end, ping_without_token, gone_without_id,
+                 an_edge_that_leaves, the_link_is_killed,
+                 the_edge_says_error, silence, a_standstill_is_no_silence]).
 
 %%% Handshake
 
@@ -426,6 +430,16 @@ silence() ->
                                    test_edge:control(test_edge:skip_to(E, <<"ping alive\n">>), <<"pong alive\n">>)
                            end, Edge, lists:seq(1, 4)),
     told(test_edge:skip_to(Answered, <<"ping alive\n">>), <<"nothing was heard">>, timeout).
+
+%% Of ours: the edge is asked before it counts as dead.
+a_standstill_is_no_silence() ->
+    Edge = test_edge:up([{ping_timeout, 900}]),
+    sys:suspend(test_edge:pid(Edge)),
+    receive after 2000 -> ok end,
+    sys:resume(test_edge:pid(Edge)),
+    Asked = test_edge:skip_to(Edge, <<"ping alive\n">>),
+    {<<"pong here\n">>, Last} = test_edge:recv_control(test_edge:control(Asked, <<"pong alive\nping here\n">>)),
+    test_edge:close(Last).
 
 %%% The log
 

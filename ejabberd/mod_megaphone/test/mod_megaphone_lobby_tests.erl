@@ -34,6 +34,17 @@ the_oldest_stranger_goes_test_() ->
         [test_edge:close(E) || E <- [Edge | More]]
     end).
 
+%% However many come from one address, those of another stay.
+the_oldest_of_the_address_with_most_places_goes_test_() ->
+    with_lobby(fun() ->
+        Elsewhere = strangers_from({127, 0, 0, 2}, 20),
+        Flood = strangers(3 * ?ROOM),
+        {Gone, Here} = lists:split(2 * ?ROOM + 20, Flood),
+        [test_edge:closed(E) || E <- Gone],
+        [?assertMatch(#{stage := greeting}, test_edge:info(E)) || E <- Elsewhere ++ Here],
+        [test_edge:close(E) || E <- Elsewhere ++ Here]
+    end).
+
 %% A place is free again however its stranger ended: by itself, by an error, killed.
 places_come_free_test_() ->
     with_lobby(fun() ->
@@ -85,9 +96,11 @@ drained(Edge) ->
     end.
 
 %% Connections that have been greeted and have said nothing. The oldest is the first.
-strangers(N) ->
+strangers(N) -> strangers_from({127, 0, 0, 1}, N).
+
+strangers_from(Address, N) ->
     [begin
-         {<<"hello ", _/binary>>, Edge} = test_edge:recv_control(test_edge:dial([])),
+         {<<"hello ", _/binary>>, Edge} = test_edge:recv_control(test_edge:dial_from(Address, [])),
          Edge
      end || _ <- lists:seq(1, N)].
 

@@ -1,8 +1,8 @@
 %%% An edge for tests: the dialling end of a link, byte by byte.
 -module(test_edge).
 
--export([dial/1, up/1, up/2, hello/1, send/2, control/2, request/3, recv/1, recv_control/1, closed/1, skip_to/2]).
--export([close/1, proof/3, pid/1]).
+-export([dial/1, dial_from/2, up/1, up/2, hello/1, send/2, control/2, request/3, recv/1, recv_control/1, closed/1]).
+-export([skip_to/2, close/1, proof/3, pid/1]).
 -export([info/1, await/1, frame/2, poll/1]).
 
 -record(edge, {socket, pid, buffer = <<>>}).
@@ -10,11 +10,14 @@
 -define(PATIENCE, 10000).
 
 %% A link process and an edge that has not said anything. Options are those of the listener.
-dial(Options) ->
+dial(Options) -> dial_from({127, 0, 0, 1}, Options).
+
+dial_from(Address, Options) ->
     {ok, Listener} = gen_tcp:listen(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}, {nodelay, true}, {packet, 0},
                                         {send_timeout, 5000}, {send_timeout_close, true}]),
     {ok, Port} = inet:port(Listener),
-    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true}, {recbuf, 65536}]),
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port,
+                                   [binary, {active, false}, {nodelay, true}, {recbuf, 65536}, {ip, Address}]),
     {ok, Accepted} = gen_tcp:accept(Listener),
     gen_tcp:close(Listener),
     {ok, Pid} = mod_megaphone_link:start(gen_tcp, Accepted, Options),

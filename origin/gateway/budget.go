@@ -1,0 +1,179 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// replyBudget bounds the bytes of replies that have been read of their endpoints and are not with their links yet. A
+// reply for which there is no room is not read: its endpoint's socket fills up. Each link has a share, so that one that
+// is full does not keep the others from reading.
+//
+//	take --> share.queue --> queue --> read ... engine --> give
+//	         (of the link)   (of all)
+//
+// A reply that is alone may be larger than there is room: each can be read in the end.
+type replyBudget struct {
+	max  int // bytes in all
+	each int // of one link
+
+	mu     sync.Mutex
+	used   int
+	shares map[replier]*share // of links that have something under way
+	queue  []*waiter          // whose links have room
+
+	inUse  atomic.Int64 // used
+	waited atomic.Int64 // replies that have had to wait
+}
+
+// share is what belongs to one link.
+type share struct {
+	link  replier
+	used  int
+	queue []*waiter
+}
+
+// waiter is a reply that is to be read.
+type waiter struct {
+	share *share
+	bytes int
+	stage waiterStage
+	ready chan struct{} // closed with waiterReady
+}
+
+type waiterStage uint8
+
+const (
+	// It is in its share's queue.
+	// next: waiterShared (its link has room), waiterGone
+	waiterNew waiterStage = iota
+	// It is in the queue of all, and counted in its share.
+	// next: waiterReady (there is room), waiterGone
+	waiterShared
+	// It is counted.
+	waiterReady
+	// Nobody waits for it any more. It is still in a queue.
+	waiterGone
+)
+
+// Of Config.MaxBufferedBytes replies have a half, so that there is always room for requests, and a link has an eighth
+// of that.
+const (
+	replyPart = 2
+	linkPart  = 8
+)
+
+func newReplyBudget(bytes int) *replyBudget {
+	return &replyBudget{max: bytes / replyPart, each: bytes / replyPart / linkPart, shares: map[replier]*share{}}
+}
+
+func fits(used, bytes, max int) bool { return used == 0 || used+bytes <= max }
+
+// take waits until there is room for bytes of c's reply; false when nobody waits for it any more.
+func (b *replyBudget) take(c *call, bytes int) bool {
+	w := b.enter(c.link, bytes)
+	if w != nil {
+		b.waited.Add(1)
+		stop, ok := c.pause()
+		if ok {
+			select {
+			case <-w.ready:
+			case <-stop:
+			}
+			ok = c.resume()
+		}
+		if !ok {
+			b.leave(w)
+			return false
+		}
+	}
+	c.reserved = bytes
+	return true
+}
+
+// enter counts a reply, or returns what waits for room.
+func (b *replyBudget) enter(link replier, bytes int) *waiter {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.shares[link]
+	if s == nil {
+		s = &share{link: link}
+		b.shares[link] = s
+	}
+	if len(s.queue) == 0 && len(b.queue) == 0 && fits(s.used, bytes, b.each) && fits(b.used, bytes, b.max) {
+		s.used += bytes
+		b.add(bytes)
+		return nil
+	}
+	w := &waiter{share: s, bytes: bytes, ready: make(chan struct{})}
+	s.queue = append(s.queue, w)
+	b.pump(s)
+	return w
+}
+
+// leave is for a reply that is not to be read any more.
+func (b *replyBudget) leave(w *waiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch w.stage {
+	case waiterReady:
+		b.add(-w.bytes)
+		fallthrough
+	case waiterShared:
+		w.share.used -= w.bytes
+	}
+	w.stage = waiterGone
+	b.pump(w.share)
+}
+
+// give returns bytes of what was taken for c: all of it, or what its reply did not need. Any goroutine may call it.
+func (b *replyBudget) give(c *call, bytes int) {
+	if bytes == 0 {
+		return
+	}
+	c.reserved -= bytes
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.shares[c.link]
+	s.used -= bytes
+	b.add(-bytes)
+	b.pump(s)
+}
+
+func (b *replyBudget) add(bytes int) {
+	b.used += bytes
+	b.inUse.Store(int64(b.used))
+}
+
+// pump lets those go on for whom there is room, in the order in which they came. s is the share that has changed.
+func (b *replyBudget) pump(s *share) {
+	for len(s.queue) > 0 {
+		w := s.queue[0]
+		if w.stage != waiterGone {
+			if !fits(s.used, w.bytes, b.each) {
+				break
+			}
+			s.used += w.bytes
+			w.stage = waiterShared
+			b.queue = append(b.queue, w)
+		}
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+	}
+	for len(b.queue) > 0 {
+		w := b.queue[0]
+		if w.stage != waiterGone {
+			if !fits(b.used, w.bytes, b.max) {
+				break
+			}
+			b.add(w.bytes)
+			w.stage = waiterReady
+			close(w.ready)
+		}
+		b.queue[0] = nil
+		b.queue = b.queue[1:]
+	}
+	if s.used == 0 && len(s.queue) == 0 {
+		delete(b.shares, s.link)
+	}
+}

@@ -1,0 +1,228 @@
+package gateway
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestRepliesAreWithinTheBudget: what endpoints answer at once is read as far as there is room for it, and the rest
+// when that has left. Requests are taken all the while.
+func TestRepliesAreWithinTheBudget(t *testing.T) {
+	clean(t)
+	const sessions, replyBytes, buffered = 60, 20_000, 640 << 10
+	e := newEndpoint(t)
+	r := newRig(t, func(c *Config) { c.MaxBufferedBytes = buffered }, e)
+	var asked []*asked
+	for i := range sessions {
+		r.post(poll(fmt.Sprintf("s%d", i), 1))
+		asked = append(asked, e.next())
+	}
+	most := buffered / replyPart / linkPart
+	long := text(strings.Repeat("x", replyBytes))
+	r.s.Do(func() { // nothing leaves while the engine is busy
+		for i, a := range asked {
+			if i%2 == 0 {
+				a.answer(200, long)
+			} else { // of unknown length: one that is alone has room
+				a.reply(fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n",
+					len(long), long))
+			}
+		}
+		for end := time.Now().Add(patience); r.g.replies.waited.Load() == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		if n := int(r.g.replies.inUse.Load()); n == 0 || n > most && n > DefaultMaxReplyBytes {
+			t.Errorf("%d bytes are read, of %d", n, most)
+		}
+	})
+	seen := map[uint64]bool{}
+	for range sessions {
+		a := r.reply()
+		if a.status != 200 || a.body != long || seen[a.id] {
+			t.Fatalf("%x: %d with %d bytes, seen before: %v", a.id, a.status, len(a.body), seen[a.id])
+		}
+		seen[a.id] = true
+	}
+	if s := r.stats(); s.NoMemory != 0 || s.Unread == 0 || s.Bytes != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestFullLinkStopsReading: replies for an edge that reads slowly stay with their endpoints; no request gets 503, what
+// the gateway keeps is bounded, and another edge is served meanwhile.
+func TestFullLinkStopsReading(t *testing.T) {
+	clean(t)
+	const sessions, replyBytes = 400, 250_000
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	long := strings.Repeat("x", replyBytes)
+	for i := range sessions {
+		r.post(poll(fmt.Sprintf("s%d", i), 1))
+	}
+	for range sessions {
+		a := e.next()
+		go a.answer(200, text(a.body[len("<body rid='1' sid='s"):][:4]+long))
+	}
+	r.until("replies to wait", func(s Stats) bool { return s.Unread > 0 })
+	other := r.dial(t)
+	for i := range 50 {
+		id := other.post(poll("other", i+1))
+		e.next().answer(200, text(fmt.Sprint(i)))
+		other.want(id, 200, text(fmt.Sprint(i)))
+	}
+	share := int64(DefaultMaxBufferedBytes / replyPart / linkPart)
+	if n := r.g.replies.inUse.Load(); n > share || n < share/2 {
+		t.Errorf("%d bytes are kept; the link's share is %d", n, share)
+	}
+	seen := map[uint64]bool{}
+	for range sessions {
+		a := r.reply()
+		want := text(fmt.Sprintf("%d' xmlns", a.id-1)[:4] + long)
+		if a.status != 200 || len(a.body) != len(want) || seen[a.id] {
+			t.Fatalf("%x: %d with %d bytes, seen before: %v", a.id, a.status, len(a.body), seen[a.id])
+		}
+		seen[a.id] = true
+	}
+	if s := r.stats(); s.NoMemory != 0 || s.Answered != sessions+50 || s.Overtaken != 0 || s.Bytes != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestGoneWhileItWaits: a link ends for which replies wait, read or not, and nothing is left of them.
+func TestGoneWhileItWaits(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	other := r.dial(t)
+	const sessions = 400
+	long := text(strings.Repeat("x", 250_000))
+	for i := range sessions {
+		other.post(poll(fmt.Sprintf("s%d", i), 1))
+	}
+	for range sessions {
+		go e.next().answer(200, long)
+	}
+	r.until("replies to wait", func(s Stats) bool { return s.Unread > 10 })
+	other.conn.Close()
+	r.until("all of them to be gone", func(s Stats) bool { return s.UnderWay == 0 && s.Bytes == 0 })
+	r.g.replies.mu.Lock()
+	if n := len(r.g.replies.shares); n != 0 {
+		t.Errorf("%d shares are left", n)
+	}
+	r.g.replies.mu.Unlock()
+	e.cut()
+}
+
+// TestReplyBudget has replies of all sizes come, wait, leave and give up: neither bound is passed but by one that is
+// alone, none waits for ever, and those of a link are read in their order.
+func TestReplyBudget(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	b := newReplyBudget(160_000) // 80,000 in all, 10,000 of a link
+	links := make([]replier, 12)
+	for i := range links {
+		links[i] = &orderLink{}
+	}
+	type reply struct {
+		c *call
+		w *waiter
+	}
+	var live []reply
+	for range 20_000 {
+		switch i := 0; {
+		case len(live) > 0 && rng.IntN(2) == 0:
+			i = rng.IntN(len(live))
+			l := live[i]
+			live = append(live[:i], live[i+1:]...)
+			switch {
+			case l.w == nil || l.w.stage == waiterReady && rng.IntN(2) == 0:
+				b.give(l.c, l.c.reserved)
+			default: // it gives up, whether it has waited or not
+				l.c.reserved = 0
+				b.leave(l.w)
+			}
+		default:
+			bytes := 1 + rng.IntN(6_000)
+			if rng.IntN(50) == 0 {
+				bytes = 90_000
+			}
+			c := &call{link: links[rng.IntN(len(links))], reserved: bytes}
+			live = append(live, reply{c, b.enter(c.link, bytes)})
+		}
+		all, alone := 0, 0
+		of, count := map[replier]int{}, map[replier]int{}
+		waits := map[replier]bool{}
+		for _, l := range live {
+			if l.w == nil || l.w.stage == waiterReady {
+				all += l.c.reserved
+				alone++
+				of[l.c.link] += l.c.reserved
+				count[l.c.link]++
+				if waits[l.c.link] {
+					t.Fatal("a reply has overtaken another one of its link")
+				}
+			} else {
+				waits[l.c.link] = true
+			}
+		}
+		if all != b.used || all > b.max && alone > 1 {
+			t.Fatalf("%d bytes of %d replies, %d are counted", all, alone, b.used)
+		}
+		for l, n := range of {
+			if n > b.each && count[l] > 1 {
+				t.Fatalf("%d bytes of %d replies of one link", n, count[l])
+			}
+		}
+		if all == 0 && len(waits) > 0 {
+			t.Fatal("replies wait although there is room")
+		}
+	}
+	for _, l := range live {
+		if l.w == nil {
+			b.give(l.c, l.c.reserved)
+		} else {
+			b.leave(l.w)
+		}
+	}
+	if b.used != 0 || len(b.shares) != 0 {
+		t.Errorf("left over: %d bytes, %d shares", b.used, len(b.shares))
+	}
+}
+
+// TestReplyBudgetWaits: a goroutine that waits goes on when there is room, or when its call is aborted.
+func TestReplyBudgetWaits(t *testing.T) {
+	b := newReplyBudget(1600)
+	l := &orderLink{}
+	first := &call{link: l}
+	if !b.take(first, 10_000) {
+		t.Fatal("one that is alone has no room")
+	}
+	var took [2]bool
+	var done sync.WaitGroup
+	calls := []*call{{link: l}, {link: l}}
+	for i, c := range calls {
+		done.Go(func() { took[i] = b.take(c, 50) })
+	}
+	for end := time.Now().Add(patience); b.waited.Load() < 2 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	calls[0].abort()
+	b.give(first, 10_000)
+	done.Wait()
+	if !took[1] {
+		t.Error("one has room, and is told that nobody waits for it")
+	}
+	for i, c := range calls {
+		if took[i] {
+			b.give(c, c.reserved)
+		}
+	}
+	if b.used != 0 {
+		t.Errorf("%d bytes are left over", b.used)
+	}
+}
