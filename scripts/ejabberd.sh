@@ -27,7 +27,6 @@
 # The domains: localhost (accounts: ctl DIR register NAME localhost PASSWORD), anon.localhost (SASL ANONYMOUS only) and
 # demo.localhost (any name with any password, and everyone online is in everyone's roster).
 # DIR/ejabberd.yml is written by the first start and left alone by later ones, ports and options of the first included.
-# MEGAPHONE_ENGINE is the engine of the sessions over the link port: ejabberd (the default) or megaphone.
 # MEGAPHONE_MODULE names another directory than ejabberd/mod_megaphone; where it is empty, there is no such module.
 # EJABBERD_EBIN names another ejabberd's ebin directory than that of Debian's package; ERL_FLAGS are erl's own.
 set -euo pipefail
@@ -203,8 +202,8 @@ write_config() {
 	local without=''
 	[ -n "$module" ] || without='/# with mod_megaphone/,/# end/d;'
 	sed -e "$without" \
-		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/; s/@c2s@/$(free_port)/" \
-		-e "s/@inactivity@/$inactivity/; s/@engine@/${MEGAPHONE_ENGINE:-ejabberd}/; s|@secret@|${secret:+secret: \"$secret\"}|" \
+		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/; s/@engine@/$(free_port)/; s/@c2s@/$(free_port)/" \
+		-e "s/@inactivity@/$inactivity/; s|@secret@|${secret:+secret: \"$secret\"}|" \
 		"$here/ejabberd.yml" >"$dir/ejabberd.yml"
 }
 
@@ -308,8 +307,10 @@ start() {
 	local port
 	port=$(sed -n '/module: ejabberd_http/q;s/^ *port: //p' "$dir/ejabberd.yml" | tail -n 1)
 	echo "bosh http://127.0.0.1:$port/bosh"
-	port=$(sed -n '/^ *port: /{N;N;/module: mod_megaphone/s/^ *port: \([0-9]*\).*/\1/p}' "$dir/ejabberd.yml")
+	port=$(sed -n '/^ *port: /{N;N;/module: mod_megaphone/s/^ *port: \([0-9]*\).*/\1/p}' "$dir/ejabberd.yml" | head -n 1)
 	[ -z "$port" ] || echo "link 127.0.0.1:$port"
+	port=$(sed -n '/^ *port: /{N;N;N;/engine: megaphone/s/^ *port: \([0-9]*\).*/\1/p}' "$dir/ejabberd.yml")
+	[ -z "$port" ] || echo "engine 127.0.0.1:$port"
 	echo "node $node"
 	echo "pid $(state pid)"
 	trap - EXIT

@@ -200,7 +200,7 @@ open(Request, Wanted, Host, Size, Address, {Link, Id, N} = Place) ->
                           hold => Hold, inactivity => max(1, Inactivity), max_pause => MaxPause, legacy => Ver =:= none,
                           max_concat => mod_bosh_opt:max_concat(Host), acks => Acks, creation => Terms,
                           stream => case Prebind of [] -> {Version}; _ -> none end},
-                        #{now => erlang:monotonic_time(second), up => #{}}),
+                        #{now => mod_megaphone_shard:now(), up => #{}}),
             mod_megaphone_shard:create(Shard, Session, Request, Size, Place);
         _ ->
             {Status, Body} = mod_megaphone_wrapper:terminal('internal-server-error', Ver =:= none),

@@ -21,7 +21,7 @@
 %% Where a request is answered: the link, its id there, and the link's own number for it.
 -type place() :: {Link :: pid(), mod_megaphone_codec:id(), N :: non_neg_integer()}.
 
-%% now: seconds of monotonic time. up: the links there are.
+%% now: ticks of monotonic time, tenths of a second. up: the links there are.
 -type env() :: #{now := integer(), up := #{pid() => _}}.
 
 -type rid() :: non_neg_integer().
@@ -36,7 +36,7 @@
 %% A request that is not answered. Its place is none when the client has hung up: the client will send it again.
 -record(held,
         {place :: place() | none,
-         since :: integer(),                            % second, when it came the last time
+         since :: integer(),                            % tick, when it came the last time
          step :: missing | early | processed}).
 
 -record(session,
@@ -56,8 +56,8 @@
          queued = 0 :: non_neg_integer(),               % bytes in it
          carried = none :: carried(),
          carries = 0 :: non_neg_integer(),              % replies with payload so far
-         idle_since :: integer(),                       % second: the last reply, or the client hung up
-         wake = infinity :: integer() | infinity,       % second at which the wheel has the session
+         idle_since :: integer(),                       % tick: the last reply, or the client hung up
+         wake = infinity :: integer() | infinity,       % tick at which the wheel has the session
          shaper = none :: term(),                       % ejabberd_shaper's
          legacy :: boolean(),                           % no ver: the client knows HTTP statuses instead of conditions
          rare = #{} :: rare(),
@@ -79,21 +79,25 @@
                   report => rid(),                      % a reply that the client seems to have missed
                   sent_at => #{rid() => integer()},     % ms: with acks, when the kept replies were given
                   pause => pos_integer(),               % seconds; until the next request
-                  polled => integer(),                  % second: a polling session's last request
+                  polled => integer(),                  % tick: a polling session's last request
                   restarted => boolean(),
                   shaped => true,                       % the client sends too fast: its requests wait
                   resends => pos_integer()}.
 
+-define(TICKS_PER_S, 10).
 %% How long payload waits for another link to pass.
--define(MAX_FENCE_S, 5).
+-define(MAX_FENCE, (5 * ?TICKS_PER_S)).
 %% How often in a row a client may repeat requests without a new one.
 -define(MAX_RESENDS, 100).
-%% The shortest time between two empty requests of a session that is never held.
--define(POLLING_S, 2).
+%% The shortest time between two empty requests of a session that is never held, less what they may come closer to each
+%% other on the way.
+-define(POLLING, (2 * ?TICKS_PER_S - 3)).
 -define(RESOURCE_CONSTRAINT,
         <<"<stream:error><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>">>).
 %% How long a creation waits for the features of its stream, if it does not want to wait at all.
 -define(FEATURES_S, 5).
+%% How much sooner than `wait` a request is answered: the client must have the answer in time.
+-define(SLACK, 3).
 
 -type options() :: #{sid := binary(), c2s := pid(), host := binary(), rid := rid(), wait := non_neg_integer(),
                      hold := 0 | 1, inactivity := pos_integer(), max_pause := non_neg_integer(), legacy := boolean(),
@@ -107,7 +111,7 @@
 new(#{sid := Sid, c2s := C2S, host := Host, rid := Rid, wait := Wait, hold := Hold, inactivity := Inactivity,
       max_pause := MaxPause, max_concat := MaxConcat, legacy := Legacy, acks := Acks, creation := Creation,
       stream := Stream}, #{now := Now}) ->
-    Rare = maps:from_list([{acks, true} || Acks] ++ [{polled, Now - ?POLLING_S} || Hold =:= 0, Wait =:= 0]),
+    Rare = maps:from_list([{acks, true} || Acks] ++ [{polled, Now - ?POLLING} || Hold =:= 0, Wait =:= 0]),
     S = #session{sid = Sid, c2s = C2S, host = Host, received = Rid - 1, answered = Rid - 1, wait = Wait, hold = Hold,
                  inactivity = Inactivity, max_pause = MaxPause, max_concat = MaxConcat, idle_since = Now,
                  legacy = Legacy, rare = Rare#{creation => Creation}},
@@ -127,11 +131,11 @@ acts(#session{acts = Acts} = S) -> {lists:reverse(Acts), S#session{acts = []}}.
 
 act(Act, #session{acts = Acts} = S) -> S#session{acts = [Act | Acts]}.
 
-%% The second at which the wheel has the session.
+%% The tick at which the wheel has the session.
 wake(#session{wake = Wake}) -> Wake.
 woken(S) -> S#session{wake = infinity}.
 
-%% The wheel must have the session at {Second, Session}, or has it early enough: none.
+%% The wheel must have the session at {Tick, Session}, or has it early enough: none.
 -spec armed(session(), env()) -> {integer(), session()} | none.
 armed(#session{wake = Wake} = S, Env) ->
     case deadline(S, Env) of
@@ -147,17 +151,17 @@ deadline(#session{held = Held} = S, Env) ->
               _ -> lists:min(Waits)
           end,
     case S#session.carried of
-        {_, _, Asked} -> min(Due, Asked + ?MAX_FENCE_S);
+        {_, _, Asked} -> min(Due, Asked + ?MAX_FENCE);
         _ -> Due
     end.
 
-%% How long, in seconds, a request is held.
-wait(#session{wait = Wait, rare = #{creation := _}}) -> max(Wait, ?FEATURES_S);
-wait(#session{wait = Wait}) -> Wait.
+%% How long, in ticks, a request is held.
+wait(#session{wait = Wait, rare = #{creation := _}}) -> max(Wait, ?FEATURES_S) * ?TICKS_PER_S;
+wait(#session{wait = Wait}) -> Wait * ?TICKS_PER_S - ?SLACK.
 
-%% How long, in seconds, the session lasts without a request.
-patience(#session{rare = #{pause := Seconds}}) -> Seconds;
-patience(#session{inactivity = Seconds}) -> Seconds.
+%% How long, in ticks, the session lasts without a request.
+patience(#session{rare = #{pause := Seconds}}) -> Seconds * ?TICKS_PER_S;
+patience(#session{inactivity = Seconds}) -> Seconds * ?TICKS_PER_S.
 
 is_live({Link, _, _}, #{up := Up}) -> is_map_key(Link, Up);
 is_live(none, _) -> false.
@@ -225,7 +229,7 @@ process(Request, #session{received = Received} = S0, Env) ->
 checked(Request, #session{rare = Rare} = S, #{now := Now}) ->
     case {stepped(mod_megaphone_wrapper:keys(Request), Rare), Rare} of
         {error, _} -> {fail, 'item-not-found'};
-        {{ok, _}, #{polled := Last}} when Now - Last < ?POLLING_S -> {fail, 'policy-violation'};
+        {{ok, _}, #{polled := Last}} when Now - Last < ?POLLING -> {fail, 'policy-violation'};
         {{ok, Stepped}, #{polled := _}} -> {ok, S#session{rare = Stepped#{polled := Now}}};
         {{ok, Stepped}, _} ->
             case mod_megaphone_wrapper:ends(Request) of
@@ -416,7 +420,7 @@ in_order(_, #session{carried = Carried} = S, #{up := Up, now := Now}) ->
     case {is_map_key(element(1, Carried), Up), Carried} of
         {false, _} -> {true, S#session{carried = none}};
         {true, {Other, N}} -> {false, act({follow, Other, N}, S#session{carried = {Other, N, Now}})};
-        {true, {_, _, Asked}} when Now >= Asked + ?MAX_FENCE_S -> {true, S#session{carried = none}};
+        {true, {_, _, Asked}} when Now >= Asked + ?MAX_FENCE -> {true, S#session{carried = none}};
         {true, _} -> {false, S}
     end.
 

@@ -5,12 +5,13 @@
 %%% done by a process of its own. A shard that dies ends its sessions: their streams monitor it, and links tell their
 %%% clients.
 %%%
-%%% The wheel: a table with {second, sid}. A session has one entry, for its next deadline or before. Most requests move
-%%% the deadline later; the entry stays, and is renewed when its second comes.
+%%% The wheel: a table with {tick, sid}. A session has one entry, for its next deadline or before. Most requests move
+%%% the deadline later; the entry stays, and is renewed when its tick comes.
 -module(mod_megaphone_shard).
 -behaviour(gen_server).
 
--export([start_link/1, name/1, info/1]).
+-export([start_link/1, name/1, info/1, now/0]).
+-compile({no_auto_import, [now/0]}).
 -export([poll/4, request/5, create/5, gone/3, release/3, output/3, closed/2, shaper/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -22,13 +23,13 @@
 -record(state,
         {table :: ets:tid(),
          wheel :: ets:tid(),
-         second :: integer(),                       % the wheel is done up to this one
+         ticked :: integer(),                       % the wheel is done up to this one
          up = #{} :: #{pid() => reference()},       % links
          asked = #{} :: #{pid() => #{sid() => N :: non_neg_integer()}}}).   % to pass, by sessions
 
 %% What may wait for a client that does not fetch it.
 -define(MAX_QUEUED_BYTES, 1048576).
--define(TICK_MS, 1000).
+-define(TICK_MS, 100).
 
 -spec name(non_neg_integer()) -> atom().
 name(N) -> list_to_atom("mod_megaphone_shard_" ++ integer_to_list(N)).
@@ -81,7 +82,7 @@ send(Shard, Message) ->
 init([]) ->
     tick_later(),
     {ok, #state{table = ets:new(?MODULE, [{keypos, mod_megaphone_session:row_key()}]),
-                wheel = ets:new(?MODULE, [duplicate_bag]), second = now_s()}}.
+                wheel = ets:new(?MODULE, [duplicate_bag]), ticked = now()}}.
 
 handle_call(info, _, #state{table = Table, wheel = Wheel} = State) ->
     Word = erlang:system_info(wordsize),
@@ -116,7 +117,7 @@ take({{Link, Sid, N}, passed}, #state{asked = Asked} = State) ->
     passed(Sid, N, State#state{asked = forget(Link, Sid, Asked)});
 take(tick, State) ->
     tick_later(),
-    turn(now_s(), State);
+    turn(now(), State);
 take({'DOWN', _, process, Link, _}, #state{up = Up, asked = Asked} = State) ->
     Waiting = maps:get(Link, Asked, #{}),
     maps:fold(fun passed/3, State#state{up = maps:remove(Link, Up), asked = maps:remove(Link, Asked)}, Waiting);
@@ -149,7 +150,7 @@ with_session(Sid, Event, #state{table = Table} = State) ->
         [] -> State
     end.
 
-env(#state{up = Up}) -> #{now => now_s(), up => Up}.
+env(#state{up = Up}) -> #{now => now(), up => Up}.
 
 %% Does what the session asks for, and puts its row where it is.
 commit(S0, #state{table = Table, wheel = Wheel} = State) ->
@@ -160,8 +161,8 @@ commit(S0, #state{table = Table, wheel = Wheel} = State) ->
         true -> ets:delete(Table, Sid);
         false ->
             case mod_megaphone_session:armed(S, env(Next)) of
-                {Second, Armed} ->
-                    ets:insert(Wheel, {Second, Sid}),
+                {Tick, Armed} ->
+                    ets:insert(Wheel, {Tick, Sid}),
                     ets:insert(Table, Armed);
                 none -> ets:insert(Table, S)
             end
@@ -204,14 +205,16 @@ forget(Link, Sid, Asked) ->
 
 %%% Time
 
-now_s() -> erlang:monotonic_time(second).
+%% In ticks.
+-spec now() -> integer().
+now() -> erlang:monotonic_time(10).
 
 tick_later() -> erlang:send_after(?TICK_MS, self(), tick).
 
-turn(Now, #state{second = Second} = State) when Second >= Now -> State;
-turn(Now, #state{second = Second, wheel = Wheel} = State) ->
-    Due = ets:take(Wheel, Second + 1),
-    turn(Now, lists:foldl(fun({At, Sid}, Acc) -> due(At, Sid, Acc) end, State#state{second = Second + 1}, Due)).
+turn(Now, #state{ticked = Tick} = State) when Tick >= Now -> State;
+turn(Now, #state{ticked = Tick, wheel = Wheel} = State) ->
+    Due = ets:take(Wheel, Tick + 1),
+    turn(Now, lists:foldl(fun({At, Sid}, Acc) -> due(At, Sid, Acc) end, State#state{ticked = Tick + 1}, Due)).
 
 due(At, Sid, #state{table = Table} = State) ->
     case ets:lookup(Table, Sid) of

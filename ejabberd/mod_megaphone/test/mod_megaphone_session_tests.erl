@@ -8,7 +8,7 @@
 -define(AGAIN, <<"<body xmlns='http://jabber.org/protocol/httpbind' type='error'/>">>).
 
 %% A session with what surrounds it: the replies given, by id, and what its stream got, oldest first.
--record(world, {s, now = 1000, up, id = 0, replies = #{}, stream = [], asked = [], bounced = [], ended = false}).
+-record(world, {s, now = 10000, up, id = 0, replies = #{}, stream = [], asked = [], bounced = [], ended = false}).
 
 %%% Payloads
 
@@ -290,15 +290,17 @@ passed(N, #world{s = S} = W) -> done(mod_megaphone_session:passed(N, S, env(W)),
 all_passed(#world{asked = Asked} = W) -> lists:foldl(fun({_, N}, Acc) -> passed(N, Acc) end, W, Asked).
 
 %% Time passes, and the wheel turns.
-pass(Seconds, #world{ended = true} = W) -> W#world{now = W#world.now + Seconds};
-pass(Seconds, #world{s = S0, now = Now} = W) ->
+pass(Seconds, W) -> pass_ticks(10 * Seconds, W).
+
+pass_ticks(Ticks, #world{ended = true} = W) -> W#world{now = W#world.now + Ticks};
+pass_ticks(Ticks, #world{s = S0, now = Now} = W) ->
     S = case mod_megaphone_session:armed(S0, env(W)) of {_, Armed} -> Armed; none -> S0 end,
     case mod_megaphone_session:wake(S) of
-        At when At =< Now + Seconds ->
+        At when At =< Now + Ticks ->
             Later = W#world{now = max(At, Now)},
             Due = mod_megaphone_session:due(mod_megaphone_session:woken(S), env(Later)),
-            pass(Now + Seconds - Later#world.now, done(Due, Later));
-        _ -> W#world{s = S, now = Now + Seconds}
+            pass_ticks(Now + Ticks - Later#world.now, done(Due, Later));
+        _ -> W#world{s = S, now = Now + Ticks}
     end.
 
 done(S0, W) ->
