@@ -16,17 +16,19 @@ func tag(name string) string { return fmt.Sprintf(".%08x", xxhash.Sum64String(na
 
 // own is how many BOSH sessions a node of a cluster has itself.
 func (j *ejabberd) own() int {
-	return j.number("length([x || {bosh, _, _, Pid} <- ets:tab2list(bosh), node(Pid) =:= node()])")
+	return j.number("length([x || {bosh, _, _, Pid} <- ets:tab2list(bosh), node(Pid) =:= node()])") +
+		j.stats()["sessions"]
 }
 
 // TestCluster: two nodes of one ejabberd behind one edge. Sessions spread over both, requests go to their own node, and
 // users talk across. When one node stops, its users are told and those of the other notice nothing.
-func TestCluster(t *testing.T) {
-	t.Parallel()
+func TestCluster(t *testing.T) { withEngines(t, cluster) }
+
+func cluster(t *testing.T, engine string) {
 	file, secret := secretFile(t)
 	nodes := map[string]*ejabberd{}
-	nodes["a"] = startEjabberd(t, "--secret", secret, "--node", "a")
-	nodes["b"] = startNode(t, "--secret", secret, "--node", "b", "--join", nodes["a"].dir)
+	nodes["a"] = startEjabberd(t, "--secret", secret, "--node", "a").with(engine)
+	nodes["b"] = startNode(t, "--secret", secret, "--node", "b", "--join", nodes["a"].dir).with(engine)
 	if list := nodes["a"].ctl("list_cluster"); !strings.Contains(list, "b@localhost") {
 		t.Fatalf("the cluster is %s", list)
 	}
