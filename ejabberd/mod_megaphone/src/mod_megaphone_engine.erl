@@ -12,7 +12,7 @@
 -module(mod_megaphone_engine).
 
 -export([start/0, stop/0, is_running/0, info/0]).
--export([owner/2, find/1, request/4, create/3, route_again/2]).
+-export([owner/2, find/1, request/4, create/3, creations/0, route_again/1]).
 %% In processes of their own
 -export([opened/3]).
 %% xmpp_socket
@@ -28,6 +28,8 @@
 -define(RANDOM_BYTES, 15).
 -define(DEFAULT_WAIT_S, 300).
 -define(POLLING_S, 2).
+%% Sessions that may be opened at once. More would only wait for each other.
+-define(MAX_CREATIONS, 1000).
 
 -type socket() :: {mod_megaphone, Shard :: atom(), Sid :: binary(), {inet:ip_address(), inet:port_number()}}.
 
@@ -41,7 +43,12 @@ start() ->
                           Child = #{id => Name, start => {mod_megaphone_shard, start_link, [Name]}},
                           {ok, _} = started(supervisor:start_child(?SUPERVISOR, Child))
                   end, Names),
+    persistent_term:put({?MODULE, creations}, creations_ref()),
+    persistent_term:put({?MODULE, here}, node_tag(node())),
     persistent_term:put({?MODULE, shards}, list_to_tuple(Names)).
+
+%% Processes may have counted in it since the last start.
+creations_ref() -> persistent_term:get({?MODULE, creations}, atomics:new(1, [])).
 
 started({error, {already_started, Pid}}) -> {ok, Pid};
 started(Result) -> Result.
@@ -74,10 +81,9 @@ info() ->
 -spec find(Sid :: binary()) -> {ok, atom() | {atom(), node()}} | none.
 find(<<C, Tag:?NODE_BYTES/binary, _:20/binary>>) ->
     Shards = persistent_term:get({?MODULE, shards}, {}),
-    Here = node_tag(node()),
-    case string:chr(?ALPHABET, C) of
-        I when I > 0, I =< tuple_size(Shards), Tag =:= Here -> {ok, element(I, Shards)};
-        I when I > 0, Tag =/= Here ->
+    case {string:chr(?ALPHABET, C), persistent_term:get({?MODULE, here}, <<>>)} of
+        {I, Tag} when I > 0, I =< tuple_size(Shards) -> {ok, element(I, Shards)};
+        {I, Here} when I > 0, Tag =/= Here ->
             case [Node || Node <- nodes(), node_tag(Node) =:= Tag] of
                 [Node | _] -> {ok, {mod_megaphone_shard:name(I - 1), Node}};
                 [] -> none
@@ -127,11 +133,21 @@ request(Shard, Place, Sid, Body) ->
 max_stanza_size() ->
     proplists:get_value(max_stanza_size, ejabberd_c2s_config:get_c2s_limits(), infinity).
 
-%% A request that opens a session.
--spec create(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok.
+%% A request that opens a session. error: there are too many of them at once.
+-spec create(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok | error.
 create(Place, Body, Address) ->
-    _ = spawn(?MODULE, opened, [Place, Body, Address]),
-    ok.
+    Creations = persistent_term:get({?MODULE, creations}),
+    case atomics:add_get(Creations, 1, 1) of
+        N when N =< ?MAX_CREATIONS ->
+            try spawn(?MODULE, opened, [Place, Body, Address]), ok
+            catch error:system_limit -> atomics:sub(Creations, 1, 1), error
+            end;
+        _ -> atomics:sub(Creations, 1, 1), error
+    end.
+
+%% How many sessions are being opened.
+-spec creations() -> non_neg_integer().
+creations() -> atomics:get(persistent_term:get({?MODULE, creations}), 1).
 
 %% Opens a session, in a process of its own: starting a stream waits for it, and a shard must not.
 -spec opened(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok.
@@ -146,6 +162,8 @@ opened({Link, Id, N} = Place, Body, Address) ->
                                     [Class, Reason, mod_megaphone_fault:without_values(Stack)]),
             Link ! {answer, Id, N, 500, <<>>},
             ok
+    after
+        atomics:sub(persistent_term:get({?MODULE, creations}), 1, 1)
     end.
 
 read(Body) ->
@@ -178,7 +196,7 @@ host(To) ->
 open(Request, Wanted, Host, Size, Address, {Link, Id, N} = Place) ->
     #{wait := AskedWait, hold := AskedHold, ver := Ver, version := Version, acks := Acks} = Wanted,
     {Number, Shard} = some_shard(),
-    Sid = <<(lists:nth(Number, ?ALPHABET)), (node_tag(node()))/binary,
+    Sid = <<(lists:nth(Number, ?ALPHABET)), (persistent_term:get({?MODULE, here}))/binary,
             (base64(crypto:strong_rand_bytes(?RANDOM_BYTES)))/binary>>,
     Prebind = [{jid, jid:make(p1_rand:get_string(), Host, p1_rand:get_string())} || mod_bosh_opt:prebind(Host)],
     Options = [{receiver, self()}, {xml_socket, true} | Prebind ++ ejabberd_c2s_config:get_c2s_limits()],
@@ -201,6 +219,8 @@ open(Request, Wanted, Host, Size, Address, {Link, Id, N} = Place) ->
                           max_concat => mod_bosh_opt:max_concat(Host), acks => Acks, creation => Terms,
                           stream => case Prebind of [] -> {Version}; _ -> none end},
                         #{now => mod_megaphone_shard:now(), up => #{}}),
+            %% The link asks about the shard from now on, and may have lost the client already.
+            Link ! {opening, Id, N, Shard, Sid},
             mod_megaphone_shard:create(Shard, Session, Request, Size, Place);
         _ ->
             {Status, Body} = mod_megaphone_wrapper:terminal('internal-server-error', Ver =:= none),
@@ -227,8 +247,8 @@ lower(Ver) ->
 
 %% Routes stanzas that a client has not had as if they had just come: they are kept for later, or go back. A process of
 %% its own does this.
--spec route_again(Host :: binary(), [binary()]) -> ok.
-route_again(_Host, Stanzas) ->
+-spec route_again([binary()]) -> ok.
+route_again(Stanzas) ->
     Options = ejabberd_config:codec_options(),
     lists:foreach(fun(Stanza) -> route_one(fxml_stream:parse_element(Stanza), Options) end, Stanzas).
 

@@ -165,6 +165,8 @@ take_message({'EXIT', Pid, {reply, Id, Status, Body}}, State) ->
     next(reply_to(Id, Pid, Status, Body, State));
 take_message({answer, Id, N, Status, Body}, State) ->
     next(reply_to(Id, N, Status, Body, State));
+take_message({opening, Id, N, Shard, Sid}, State) ->
+    next(opening(Id, {N, Shard, Sid}, State));
 take_message({'DOWN', Monitor, process, _, _}, State) ->
     next(shard_ended(Monitor, State));
 take_message({follow, _, _, {Pid, Ref}, _}, #state{stage = closing} = State) ->
@@ -276,8 +278,9 @@ take_request(Id, Address, Query, Body, #state{peer = Peer, live = Live, opts = #
         _ ->
             %% The client sends the same request again.
             mod_megaphone_stats:add(refused, 1),
-            mod_megaphone_fault:log(refused, "requests of the edge ~ts get 503: ~B are held, there is no room for more",
-                                    [State#state.name, Held]),
+            mod_megaphone_fault:log(refused, "requests of the edge ~ts get 503: ~B are held, there is no room for ~ts",
+                                    [State#state.name, Held,
+                                     case Room of true -> "this one"; false -> "more" end]),
             append(mod_megaphone_codec:reply(Id, 503, <<>>), State)
     end.
 
@@ -294,8 +297,10 @@ hand_over(Id, Query, Body, Client, #state{frames_in = N, opts = #{engine := Engi
             {ok, {N, Shard, Sid}};
         creation ->
             mod_megaphone_request:show(Body, Query, Client),
-            mod_megaphone_engine:create({self(), Id, N}, binary:copy(Body), Client),
-            {ok, {N, none, <<>>}};
+            case mod_megaphone_engine:create({self(), Id, N}, binary:copy(Body), Client) of
+                ok -> {ok, {N, none, <<>>}};
+                error -> error
+            end;
         ejabberd ->
             mod_megaphone_request:start(Id, Body, Query, Client)
     end.
@@ -304,6 +309,13 @@ hand_over(Id, Query, Body, Client, #state{frames_in = N, opts = #{engine := Engi
 watch({_, Shard, _}, #state{shards = Shards} = State) when Shard =/= none, not is_map_key(Shard, Shards) ->
     State#state{shards = Shards#{Shard => monitor(process, Shard)}};
 watch(_, State) -> State.
+
+%% The session that request Id opens has its shard.
+opening(Id, {N, Shard, Sid} = Holder, #state{live = Live} = State) ->
+    case mod_megaphone_live:holder(Id, Live) of
+        {N, none, _} -> watch(Holder, State#state{live = mod_megaphone_live:add(Id, Holder, Live)});
+        _ -> mod_megaphone_shard:gone(Shard, {self(), Id, N}, Sid), State
+    end.
 
 %% A shard is not there, and its sessions with it.
 shard_ended(Monitor, #state{shards = Shards, live = Live} = State) ->

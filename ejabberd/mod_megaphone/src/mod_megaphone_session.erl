@@ -14,7 +14,7 @@
 -module(mod_megaphone_session).
 
 -export([new/2, sid/1, c2s/1, row_key/0, wake/1, woken/1, armed/2, acts/1]).
--export([request/5, poll/4, output/4, closed/2, gone/3, release/3, passed/3, due/2, shaper/2, unshaped/2]).
+-export([request/5, poll/4, output/4, closed/2, gone/3, release/3, passed/3, due/2, shaper/2, unshaped/2, broken/2]).
 
 -export_type([session/0, place/0, act/0, env/0]).
 
@@ -28,7 +28,7 @@
 
 -type act() :: {answer, place(), Status :: 200..599, Body :: iodata() | empty}
              | {c2s, pid(), Event :: term()}            % for the stream
-             | {bounce, Host :: binary(), [binary()]}   % stanzas that the client has not had
+             | {bounce, [binary()]}                   % stanzas that the client has not had
              | {follow, pid(), N :: pos_integer()}      % passed(N) is to be called when that link has passed
              | {unshape, Milliseconds :: pos_integer()} % unshaped is to be called then
              | ended.                                   % the session is no more
@@ -75,6 +75,7 @@
                   early => #{rid() => mod_megaphone_wrapper:request()},
                   repeats => [{rid(), place(), binary()}],  % wait for their turn, oldest first
                   key => binary(),                      % what SHA-1 of the next key must give
+                  keys => #{rid() => binary()},         % those of the requests that may come again
                   acks => boolean(),
                   report => rid(),                      % a reply that the client seems to have missed
                   sent_at => #{rid() => integer()},     % ms: with acks, when the kept replies were given
@@ -227,7 +228,7 @@ process(Request, #session{received = Received} = S0, Env) ->
     end.
 
 checked(Request, #session{rare = Rare} = S, #{now := Now}) ->
-    case {stepped(mod_megaphone_wrapper:keys(Request), Rare), Rare} of
+    case {stepped(Request, S), Rare} of
         {error, _} -> {fail, 'item-not-found'};
         {{ok, _}, #{polled := Last}} when Now - Last < ?POLLING -> {fail, 'policy-violation'};
         {{ok, Stepped}, #{polled := _}} -> {ok, S#session{rare = Stepped#{polled := Now}}};
@@ -239,18 +240,36 @@ checked(Request, #session{rare = Rare} = S, #{now := Now}) ->
     end.
 
 %% Goes one step back in the sequence of keys (section 15).
-stepped({_, none}, Rare) when not is_map_key(key, Rare) -> {ok, Rare};
-stepped({none, New}, #{creation := _} = Rare) -> {ok, Rare#{key => New}};
-stepped({Key, New}, #{key := Wanted} = Rare) when Key =/= none ->
-    case is_key(Key, Wanted) of
-        true when New =:= none -> {ok, Rare#{key := Key}};
-        true -> {ok, Rare#{key := New}};
-        false -> error
-    end;
-stepped(_, _) -> error.
+stepped(Request, #session{rare = Rare} = S) ->
+    case mod_megaphone_wrapper:keys(Request) of
+        {_, none} when not is_map_key(key, Rare) -> {ok, Rare};
+        {none, New} when is_map_key(creation, Rare), not is_map_key(key, Rare) -> {ok, Rare#{key => New}};
+        {Key, New} when Key =/= none, is_map_key(key, Rare) ->
+            case same_key(binary:encode_hex(crypto:hash(sha, Key)), map_get(key, Rare)) of
+                true -> {ok, with_key(Key, S#session{rare = Rare#{key := case New of none -> Key; _ -> New end}})};
+                false -> error
+            end;
+        _ -> error
+    end.
 
-is_key(Key, Wanted) ->
-    string:lowercase(binary:encode_hex(crypto:hash(sha, Key))) =:= string:lowercase(Wanted).
+%% They are hexadecimal.
+same_key(A, B) -> string:lowercase(A) =:= string:lowercase(B).
+
+%% Keys are known for as long as the replies to their requests may be asked for.
+with_key(Key, #session{received = Rid, rare = Rare} = S) ->
+    Recent = maps:filter(fun(R, _) -> R > Rid - 2 * (requests(S) + 1) end, maps:get(keys, Rare, #{})),
+    Rare#{keys => Recent#{Rid => Key}}.
+
+%% A request that comes again must bring the key that it had: else others could take what is a client's. The bytes of
+%% keys that are not processed yet are those of the request that waits.
+has_its_key(Rid, Request, #session{rare = Rare}) ->
+    {Key, _} = mod_megaphone_wrapper:keys(Request),
+    Had = case Rare of
+              #{early := #{Rid := Early}} -> element(1, mod_megaphone_wrapper:keys(Early));
+              #{keys := #{Rid := Known}} -> Known;
+              _ -> none
+          end,
+    not is_map_key(key, Rare) orelse (Key =/= none andalso Had =/= none andalso same_key(Key, Had)).
 
 forward(Request, #session{c2s = C2S, host = Host} = S) ->
     case mod_megaphone_wrapper:restart(Request) of
@@ -281,7 +300,9 @@ repeated(Rid, Request, Place, #session{rare = Rare, kept = Kept} = S0, Env) ->
     Resends = maps:get(resends, Rare, 0) + 1,
     S = S0#session{rare = Rare#{resends => Resends}},
     Held = find(Rid, S),
+    IsSame = has_its_key(Rid, Request, S),
     case lists:keyfind(Rid, 1, Kept) of
+        _ when not IsSame -> fail('item-not-found', Place, S);
         _ when Resends > ?MAX_RESENDS -> fail('policy-violation', Place, S);
         _ when Held =/= none ->
             Hurried = case is_live(Held#held.place, Env) of
@@ -291,9 +312,7 @@ repeated(Rid, Request, Place, #session{rare = Rare, kept = Kept} = S0, Env) ->
             settle(attach(Rid, Place, Held#held.step, Hurried, Env), Env);
         {_, empty} -> act({answer, Place, 200, empty}, S#session{idle_since = maps:get(now, Env)});
         {_, Body} -> settle(repeat(Rid, Place, Body, S#session{idle_since = maps:get(now, Env)}), Env);
-        false ->
-            _ = Request,
-            fail('item-not-found', Place, S)
+        false -> fail('item-not-found', Place, S)
     end.
 
 repeat(Rid, Place, Body, #session{rare = Rare} = S) ->
@@ -325,10 +344,12 @@ release(Place, S, Env) ->
 
 %% Item, which is Bytes long, is for the client. A client that leaves more than MaxQueued bytes waiting is let go.
 -spec output(item(), MaxQueued :: pos_integer(), session(), env()) -> session().
+output({stanza, Stanza}, _, #session{c2s = none} = S, _) -> act({bounce, [Stanza]}, S);
+output(_, _, #session{c2s = none} = S, _) -> S;
 output(Item, MaxQueued, #session{queue = Queue, queued = Queued, c2s = C2S} = S, Env) ->
     case Queued + bytes(Item) of
-        Bytes when Bytes > MaxQueued, C2S =/= none ->
-            closed(act({c2s, C2S, closed}, S#session{queue = [{error, ?RESOURCE_CONSTRAINT} | Queue], queued = Bytes}),
+        Bytes when Bytes > MaxQueued ->
+            closed(act({c2s, C2S, closed}, S#session{queue = [{error, ?RESOURCE_CONSTRAINT}, Item | Queue], queued = Bytes}),
                    Env);
         Bytes -> settle(S#session{queue = [Item | Queue], queued = Bytes}, Env)
     end.
@@ -349,10 +370,10 @@ closed(#session{queue = Queue} = S, Env) ->
             settle(Closing#session{queue = Last ++ [stream_end || Last =:= []]}, Env)
     end.
 
-bounce(#session{queue = Queue, host = Host} = S) ->
+bounce(#session{queue = Queue} = S) ->
     case [Stanza || {stanza, Stanza} <- lists:reverse(Queue)] of
         [] -> S;
-        Stanzas -> act({bounce, Host, Stanzas}, S#session{queue = [], queued = 0})
+        Stanzas -> act({bounce, Stanzas}, S#session{queue = [], queued = 0})
     end.
 
 %%% Time
@@ -590,6 +611,11 @@ answer_all(First, Others, #session{held = [#held{place = none} | Rest]} = S) ->
 answer_all(First, Others, #session{held = [#held{place = Place} | Rest]} = S) ->
     answer_all(Others, Others, act({answer, Place, 200, First}, S#session{held = Rest})).
 
+%% The session ends because of a defect of ours, with what came last. Place is none if that was no request.
+-spec broken(place() | none, session()) -> session().
+broken(none, S) -> finish(S);
+broken(Place, S) -> fail('internal-server-error', Place, S).
+
 %% The session ends with a condition, because of the request at Place; all others are told that it was not they.
 fail(Condition, Place, #session{legacy = Legacy, held = Held} = S) ->
     {Status, Body} = mod_megaphone_wrapper:terminal(Condition, Legacy),
@@ -603,11 +629,12 @@ finish(#session{held = Held, c2s = C2S, legacy = Legacy, rare = Rare} = S0) ->
                      end, S0, Held),
     S2 = lists:foldl(fun({_, Place, Body}, Acc) -> act({answer, Place, 200, Body}, Acc) end, S1,
                      maps:get(repeats, Rare, [])),
-    S3 = bounce(S2),
-    S4 = case C2S of
-             none -> S3;
-             _ -> act({c2s, C2S, closed}, S3)
+    %% The stream first: what comes back to it must find that it has ended.
+    S3 = case C2S of
+             none -> S2;
+             _ -> act({c2s, C2S, closed}, S2)
          end,
+    S4 = bounce(S3),
     act(ended, S4#session{held = [], queue = [], queued = 0}).
 
 %%% The requests that are held

@@ -100,9 +100,13 @@ take({request, Place, Sid, Body, Max}, State) ->
     request_of(Sid, Body, Max, Place, met(Place, State));
 take({create, Session, Request, Size, Place}, State0) ->
     State = met(Place, State0),
-    commit(mod_megaphone_session:request(Request, Size, Place, Session, env(State)), State);
-take({output, Sid, Item}, State) ->
-    with_session(Sid, fun(S, Env) -> mod_megaphone_session:output(Item, ?MAX_QUEUED_BYTES, S, Env) end, State);
+    commit(happens(fun(S, Env) -> mod_megaphone_session:request(Request, Size, Place, S, Env) end, Place, Session,
+                   State), State);
+take({output, Sid, Item}, #state{table = Table} = State) ->
+    case {Item, ets:member(Table, Sid)} of
+        {{stanza, Stanza}, false} -> act({bounce, [Stanza]}, Sid, State);   % said as the session ended
+        _ -> with_session(Sid, fun(S, Env) -> mod_megaphone_session:output(Item, ?MAX_QUEUED_BYTES, S, Env) end, State)
+    end;
 take({gone, Place, Sid}, State) ->
     with_session(Sid, fun(S, Env) -> mod_megaphone_session:gone(Place, S, Env) end, State);
 take({release, Place, Sid}, State) ->
@@ -128,7 +132,7 @@ request_of(_, Body, Max, Place, State) when byte_size(Body) > Max ->
     answer(Place, {403, <<>>}),
     State;
 request_of(Sid, Body, _, Place, State) ->
-    case mod_megaphone_wrapper:parse(Body) of
+    try mod_megaphone_wrapper:parse(Body) of
         {ok, Request} ->
             with_session(Sid, Place, fun(S, Env) ->
                                              mod_megaphone_session:request(Request, byte_size(Body), Place, S, Env)
@@ -136,19 +140,38 @@ request_of(Sid, Body, _, Place, State) ->
         error ->
             answer(Place, {400, <<>>}),
             State
+    catch
+        Class:Reason:Stack ->
+            crashed(Class, Reason, Stack),
+            answer(Place, {500, <<>>}),
+            State
     end.
 
 with_session(Sid, Place, Event, #state{table = Table} = State) ->
     case ets:lookup(Table, Sid) of
-        [S] -> commit(Event(S, env(State)), State);
+        [S] -> commit(happens(Event, Place, S, State), State);
         [] -> answer(Place, mod_megaphone_wrapper:terminal('item-not-found', false)), State
     end.
 
 with_session(Sid, Event, #state{table = Table} = State) ->
     case ets:lookup(Table, Sid) of
-        [S] -> commit(Event(S, env(State)), State);
+        [S] -> commit(happens(Event, none, S, State), State);
         [] -> State
     end.
+
+%% A defect ends the session that it shows in, and no other.
+happens(Event, Place, S, State) ->
+    try Event(S, env(State))
+    catch
+        Class:Reason:Stack ->
+            crashed(Class, Reason, Stack),
+            mod_megaphone_session:broken(Place, S)
+    end.
+
+crashed(Class, Reason, Stack) ->
+    mod_megaphone_stats:add(crashed, 1),
+    mod_megaphone_fault:log(crashed, "a session failed: ~p:~P~n~p",
+                            [Class, Reason, 8, mod_megaphone_fault:without_values(Stack)]).
 
 env(#state{up = Up}) -> #{now => now(), up => Up}.
 
@@ -175,8 +198,10 @@ act({answer, Place, Status, Body}, _, State) ->
 act({c2s, Pid, Event}, _, State) ->
     Pid ! {'$gen_event', Event},
     State;
-act({bounce, Host, Stanzas}, _, State) ->
-    _ = spawn(mod_megaphone_engine, route_again, [Host, Stanzas]),
+act({bounce, Stanzas}, _, State) ->
+    try spawn(mod_megaphone_engine, route_again, [Stanzas])
+    catch error:system_limit -> mod_megaphone_stats:add(crashed, 1)
+    end,
     State;
 act({follow, Link, N}, Sid, #state{asked = Asked} = State) ->
     Link ! {follow, none, none, {self(), {Link, Sid, N}}, true},
@@ -220,7 +245,7 @@ due(At, Sid, #state{table = Table} = State) ->
     case ets:lookup(Table, Sid) of
         [S] ->
             case mod_megaphone_session:wake(S) of
-                At -> commit(wake(mod_megaphone_session:woken(S), env(State)), State);
+                At -> commit(happens(fun wake/2, none, mod_megaphone_session:woken(S), State), State);
                 _ -> State
             end;
         [] -> State

@@ -155,10 +155,30 @@ the_stream_ends_meanwhile_test() ->
 what_waits_is_bounded_test() ->
     Stanza = <<"<m>", (binary:copy(<<"a">>, 100000))/binary, "</m>">>,
     W = lists:foldl(fun(_, W) -> stanza(Stanza, W) end, open(), lists:seq(1, 20)),
-    ?assertEqual(10, length(W#world.bounced)),
+    ?assertEqual(20, length(W#world.bounced)),        % the stream went on before it heard of the end
     ?assertEqual(closed, lists:last(W#world.stream)),
     {200, Body} = reply(2, poll(2, W)),
     ?assertNotEqual(nomatch, binary:match(Body, <<"resource-constraint">>)).
+
+%% What comes back to the stream must find that it ends.
+the_stream_hears_of_the_end_before_its_stanzas_come_back_test() ->
+    W = open(),
+    Env = env(W#world{now = W#world.now + 1000}),
+    {Acts, _} = mod_megaphone_session:acts(
+                  mod_megaphone_session:due((stanza(<<"<m/>">>, W))#world.s, Env)),
+    ?assertMatch([{c2s, _, closed}, {bounce, [<<"<m/>">>]}, ended], Acts).
+
+%% What a stream says after its end is no client's any more.
+stanzas_after_the_end_test() ->
+    W = stanza(<<"<n/>">>, out(stream_end, closed(open()))),
+    ?assertEqual([<<"<n/>">>], W#world.bounced),
+    {200, Body} = reply(2, poll(2, W)),
+    ?assertEqual(nomatch, binary:match(Body, <<"<n/>">>)).
+
+a_defect_ends_the_session_test() ->
+    #world{s = S} = W = poll(2, open()),
+    {Acts, _} = mod_megaphone_session:acts(mod_megaphone_session:broken({some_link(W), 9, 0}, S)),
+    ?assertMatch([{answer, {_, 9, 0}, 200, _}, {answer, {_, 2, 0}, 200, _}, {c2s, _, closed}, ended], Acts).
 
 a_new_stream_test() ->
     {ok, _} = application:ensure_all_started(stringprep),
@@ -180,6 +200,23 @@ keys_test() ->
     ?assertEqual(none, reply(4, request(4, ["key='", N1, "'"], <<>>, W2))),
     [?assertEqual({200, terminal('item-not-found')}, reply(4, request(4, Wrong, <<>>, W2)))
      || Wrong <- [<<>>, ["key='", N2, "'"], <<"key='x'">>]].
+
+%% A request that comes again brings the key that it had, whether it is answered, held, or waits for its turn.
+keys_of_repeats_test() ->
+    [K1, K2, K3, K4] = keys(4),
+    W0 = open(#{}, ["newkey='", K4, "'"]),
+    Key = fun(K) -> ["key='", K, "'"] end,
+    W1 = stanza(<<"<m/>">>, request(2, Key(K3), <<>>, W0)),
+    W2 = request(4, Key(K1), <<>>, request(3, Key(K2), <<>>, W1)),
+    ?assertEqual(reply(2, W1), reply(5, request(2, Key(string:uppercase(K3)), <<>>, W2))),
+    ?assertEqual(none, reply(5, request(4, Key(K1), <<>>, W2))),
+    Early = request(4, Key(K1), <<>>, W1),
+    ?assertEqual(none, reply(4, request(4, Key(K1), <<>>, Early))),
+    [?assertEqual({200, terminal('item-not-found')}, reply(Id, request(Rid, Wrong, <<>>, W)))
+     || {Rid, Id, W} <- [{2, 5, W2}, {4, 5, W2}, {4, 4, Early}, {1, 3, W1}],
+        Wrong <- [<<>>, Key(K4), Key(<<"x">>), ["newkey='", K1, "'"]]],
+    Unkeyed = stanza(<<"<m/>">>, poll(2, open())),           % one that nobody asked for is nobody's business
+    ?assertEqual(reply(2, Unkeyed), reply(3, request(2, Key(K1), <<>>, Unkeyed))).
 
 acks_test() ->
     W0 = open(#{acks => true}),
@@ -311,7 +348,7 @@ act({answer, {_, Id, _}, Status, Body}, #world{replies = Replies} = W) ->
     ?assertNot(is_map_key(Id, Replies)),
     W#world{replies = Replies#{Id => {Status, case Body of empty -> ?EMPTY; _ -> Body end}}};
 act({c2s, _, Event}, #world{stream = Stream} = W) -> W#world{stream = Stream ++ [Event]};
-act({bounce, _, Stanzas}, #world{bounced = Bounced} = W) -> W#world{bounced = Bounced ++ Stanzas};
+act({bounce, Stanzas}, #world{bounced = Bounced} = W) -> W#world{bounced = Bounced ++ Stanzas};
 act({follow, Link, N}, #world{asked = Asked} = W) -> W#world{asked = Asked ++ [{Link, N}]};
 act({unshape, _}, W) -> W;
 act(ended, W) -> W#world{ended = true}.
