@@ -48,6 +48,8 @@ func cluster(t *testing.T, engine string) {
 	}
 
 	alice, bob := logInAt(t, at, "alice", tag("a")), logInAt(t, at, "bob", tag("b"))
+	nodes["a"].knows(bob)
+	nodes["b"].knows(alice)
 	if a, b := nodes["a"].own(), nodes["b"].own(); a != 1 || b != 1 {
 		t.Errorf("%d sessions on a, %d on b", a, b)
 	}
@@ -89,7 +91,22 @@ func cluster(t *testing.T, engine string) {
 
 	nodes["b"].start()
 	edge.Linked(3 * edgeReactors) // those of b once more
-	talk(t, alice, logInAt(t, at, "bob", tag("b")))
+	bob = logInAt(t, at, "bob", tag("b"))
+	nodes["a"].knows(bob)
+	talk(t, alice, bob)
+}
+
+// knows waits until the node has heard of a user: nodes tell each other in their own time.
+func (j *ejabberd) knows(user *chatter) {
+	j.t.Helper()
+	_, resource, _ := strings.Cut(user.jid, "/")
+	online := fmt.Sprintf(`length([r || R <- ejabberd_sm:get_user_resources(<<"%s">>, <<"localhost">>), R =:= <<"%s">>])`,
+		user.name, resource)
+	for late := time.Now().Add(rig.Patience); j.number(online) == 0; {
+		if time.Now().After(late) {
+			j.t.Fatalf("%s is not known", user.jid)
+		}
+	}
 }
 
 // logInAt logs a user in with a session ID that ends with a tag: where a session goes is drawn by chance.
@@ -116,7 +133,7 @@ func talk(t *testing.T, a, b *chatter) {
 	go func() { done <- b.chat(a, n) }()
 	for range 2 {
 		if err := <-done; err != nil {
-			t.Fatal(err)
+			t.Fatalf("%v; they have %q and %q", err, a.messages, b.messages)
 		}
 	}
 	a.check(t, n)

@@ -366,9 +366,14 @@ closed(#session{queue = Queue} = S, Env) ->
         #session{acts = [ended | _]} = Ended -> Ended;
         Open ->
             Last = [Item || Item <- Queue, Item =:= stream_end orelse element(1, Item) =:= error],
-            Closing = bounce(Open#session{c2s = none}),
+            Closing = bounce(nothing_to_come(Open#session{c2s = none})),
             settle(Closing#session{queue = Last ++ [stream_end || Last =:= []]}, Env)
     end.
+
+%% Requests that wait for those before them need not any more: nothing is done with them but to answer.
+nothing_to_come(#session{held = Held} = S) ->
+    Any = [case H of #held{step = early} -> H#held{step = processed}; _ -> H end || H <- Held],
+    without(early, S#session{held = Any}).
 
 bounce(#session{queue = Queue} = S) ->
     case [Stanza || {stanza, Stanza} <- lists:reverse(Queue)] of
@@ -406,6 +411,7 @@ expire(Over, #session{held = Held, answered = Answered} = S, Env) ->
 
 through(#session{answered = Answered}, _) -> Answered.
 
+answer_through(_, #session{acts = [ended | _]} = S, _) -> S;
 answer_through(Through, #session{answered = Answered} = S, Env) when Answered < Through ->
     answer_through(Through, answer_oldest(S, Env), Env);
 answer_through(_, S, _) -> S.
@@ -613,10 +619,11 @@ answer_all(First, Others, #session{held = [#held{place = Place} | Rest]} = S) ->
 
 %% The session ends because of a defect of ours, with what came last. Place is none if that was no request.
 -spec broken(place() | none, session()) -> session().
-broken(none, S) -> finish(S);
 broken(Place, S) -> fail('internal-server-error', Place, S).
 
-%% The session ends with a condition, because of the request at Place; all others are told that it was not they.
+%% The session ends with a condition, because of the request at Place; all others are told that it was not they. A
+%% client that has hung up is told nothing.
+fail(_, none, S) -> finish(S);
 fail(Condition, Place, #session{legacy = Legacy, held = Held} = S) ->
     {Status, Body} = mod_megaphone_wrapper:terminal(Condition, Legacy),
     finish(act({answer, Place, Status, Body}, S#session{held = [H || #held{place = P} = H <- Held, P =/= Place]})).

@@ -152,6 +152,20 @@ the_stream_ends_meanwhile_test() ->
     ?assert(W2#world.ended),
     ?assert((pass(30, W1))#world.ended).
 
+%% One that has come too early as well.
+the_stream_ends_under_an_early_request_test() ->
+    W = poll(4, closed(request(3, <<"<early/>">>, open()))),
+    {200, Body} = reply(2, W),
+    ?assertNotEqual(nomatch, binary:match(Body, <<"type='terminate'">>)),
+    ?assert(W#world.ended),
+    ?assertEqual([], sent(W)).
+
+%% The client of the request that is at fault has gone.
+a_fault_that_nobody_hears_of_test() ->
+    W = poll(2, gone(2, request(3, <<"pause='121'">>, <<>>, open()))),
+    ?assert(W#world.ended),
+    ?assertNot(is_map_key(2, W#world.replies)).
+
 what_waits_is_bounded_test() ->
     Stanza = <<"<m>", (binary:copy(<<"a">>, 100000))/binary, "</m>">>,
     W = lists:foldl(fun(_, W) -> stanza(Stanza, W) end, open(), lists:seq(1, 20)),
@@ -314,7 +328,8 @@ with_links(Links, W) -> W#world{up = maps:from_list([{L, link} || L <- Links])}.
 
 down(Link, #world{up = Up} = W) -> W#world{up = maps:remove(Link, Up)}.
 
-out(Item, #world{s = S} = W) -> done(mod_megaphone_session:output(Item, 1048576, S, env(W)), W).
+out(Item, W) -> out(Item, 1048576, W).
+out(Item, Max, #world{s = S} = W) -> done(mod_megaphone_session:output(Item, Max, S, env(W)), W).
 stanza(Stanza, W) -> out({stanza, Stanza}, W).
 closed(#world{s = S} = W) -> done(mod_megaphone_session:closed(S, env(W)), W).
 
@@ -325,6 +340,27 @@ gone(Id, #world{s = S, up = Up} = W) ->
 passed(N, #world{s = S} = W) -> done(mod_megaphone_session:passed(N, S, env(W)), W).
 
 all_passed(#world{asked = Asked} = W) -> lists:foldl(fun({_, N}, Acc) -> passed(N, Acc) end, W, Asked).
+
+released(Id, #world{s = S, up = Up} = W) ->
+    lists:foldl(fun(Link, Acc) -> done(mod_megaphone_session:release({Link, Id, 0}, Acc#world.s, env(Acc)), Acc) end,
+                W#world{s = S}, maps:keys(Up)).
+
+is_over(#world{ended = Ended}) -> Ended.
+
+all_ids(#world{id = Id}) -> lists:seq(1, Id).
+
+unanswered(#world{replies = Replies} = W) -> [Id || Id <- all_ids(W), not is_map_key(Id, Replies)].
+
+%% What the session keeps.
+bytes(#world{s = S}) -> byte_size(term_to_binary(S)).
+
+with_another_link(#world{up = Up} = W) when map_size(Up) < 4 -> W#world{up = Up#{link() => link}};
+with_another_link(W) -> W.
+
+%% One of the links ends. The ids are those of all requests so far: they may have come over it.
+some_link_ends(#world{up = Up} = W) when map_size(Up) > 1 ->
+    {all_ids(W), down(lists:nth(rand:uniform(map_size(Up)), maps:keys(Up)), W)};
+some_link_ends(W) -> {[], W}.
 
 %% Time passes, and the wheel turns.
 pass(Seconds, W) -> pass_ticks(10 * Seconds, W).
