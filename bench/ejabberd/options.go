@@ -50,8 +50,8 @@ func parseOptions(args []string) (*options, error) {
 		"`seconds` that ejabberd is asked to hold a request; all are held for twice that")
 	fs.Var(typed.RateOr(&o.Messages, 500), "messages", "messages a second, over all sessions, while they talk")
 	fs.DurationVar(&o.Chat, "chat", 20*time.Second, "how long they talk")
-	chosen := fs.String("ways", "direct,megaphone,engine", "how the clients reach ejabberd, comma-separated: direct: by "+
-		"mod_bosh; megaphone: through an edge; engine: the same, with mod_megaphone's own engine")
+	chosen := fs.String("ways", "direct,megaphone,engine", "how the clients reach ejabberd, comma-separated: direct: "+
+		"by mod_bosh; megaphone: through an edge; engine: the same, with mod_megaphone's own engine")
 	fs.BoolVar(&o.NoBusyWait, "no-busy-wait", false, "have Erlang's schedulers sleep as soon as they can")
 	fs.StringVar(&o.json, "json", "", "write all that was measured to `file`")
 	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")

@@ -100,8 +100,8 @@ func cluster(t *testing.T, engine string) {
 func (j *ejabberd) knows(user *chatter) {
 	j.t.Helper()
 	_, resource, _ := strings.Cut(user.jid, "/")
-	online := fmt.Sprintf(`length([R || R <- ejabberd_sm:get_user_resources(<<"%s">>, <<"localhost">>), R =:= <<"%s">>])`,
-		user.name, resource)
+	online := fmt.Sprintf(`length([R || R <- ejabberd_sm:get_user_resources(<<"%s">>, <<"localhost">>),
+		R =:= <<"%s">>])`, user.name, resource)
 	for late := time.Now().Add(rig.Patience); j.number(online) == 0; {
 		if time.Now().After(late) {
 			j.t.Fatalf("%s is not known", user.jid)

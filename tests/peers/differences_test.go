@@ -116,7 +116,8 @@ var wanted = []difference{
 		"XEP-0124 section 14.3: a request that came again is answered with a recoverable error."},
 	{engine, "window", "200 * <body *id='first'*", "200 * <body xmlns='http://jabber.org/protocol/httpbind'/>",
 		"XEP-0124 section 11: two requests that come together are processed together, and the older one is answered"},
-	{engine, "window", "200 * <body *id='second'*", "200 * <body *id='first'*", "at once: what follows is a reply later."},
+	{engine, "window", "200 * <body *id='second'*", "200 * <body *id='first'*",
+		"at once: what follows is a reply later."},
 }
 
 // unlike says why a dialogue goes another way at an endpoint, so that there is nothing to compare; "" if it does not.

@@ -28,7 +28,7 @@ func TestUsersOfTheEngine(t *testing.T) {
 	for _, name := range accounts {
 		j.ctl("register", name, "localhost", password)
 	}
-	at := through("edge", serveEdge(t, 2, "a="+j.link, ""))
+	at := through("edge", serveEdge(t, 1, "a="+j.link, ""))
 	base := j.census()
 	for _, c := range []struct {
 		what string
@@ -72,8 +72,8 @@ func offline(t *testing.T, j *ejabberd, at endpoint, n int, filling string) {
 	want := []string{}
 	for i := range n {
 		want = append(want, fmt.Sprint(i, " ", filling))
-		alice.must(t, fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>%s</body></message>", bob.jid,
-			want[i])+ping)
+		alice.must(t, fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>%s</body></message>",
+			bob.jid, want[i])+ping)
 	}
 	until(t, j, `length(ejabberd_sm:get_user_resources(<<"bob">>, <<"localhost">>))`, 0)
 	until(t, j, `mod_offline:count_offline_messages(<<"bob">>, <<"localhost">>)`, n)
@@ -137,8 +137,8 @@ func carbons(t *testing.T, _ *ejabberd, at endpoint) {
 	desk.must(t, available+ping)
 	phone.must(t, available)
 	phone.must(t, "<iq xmlns='jabber:client' type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>"+ping)
-	alice.must(t, fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>both</body></message>", desk.jid)+
-		ping)
+	alice.must(t, fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>both</body></message>",
+		desk.jid)+ping)
 	for user, part := range map[*chatter]string{desk: "<body>both", phone: "<received xmlns='urn:xmpp:carbons:2'"} {
 		body := user.must(t, "")
 		for late := time.Now().Add(rig.Patience); !strings.Contains(body, part); body = user.must(t, ping) {

@@ -349,8 +349,8 @@ output(_, _, #session{c2s = none} = S, _) -> S;
 output(Item, MaxQueued, #session{queue = Queue, queued = Queued, c2s = C2S} = S, Env) ->
     case Queued + bytes(Item) of
         Bytes when Bytes > MaxQueued ->
-            closed(act({c2s, C2S, closed}, S#session{queue = [{error, ?RESOURCE_CONSTRAINT}, Item | Queue], queued = Bytes}),
-                   Env);
+            Over = S#session{queue = [{error, ?RESOURCE_CONSTRAINT}, Item | Queue], queued = Bytes},
+            closed(act({c2s, C2S, closed}, Over), Env);
         Bytes -> settle(S#session{queue = [Item | Queue], queued = Bytes}, Env)
     end.
 

@@ -114,7 +114,8 @@ a_client_that_goes() ->
 %% The session does not take it for answered.
 one_that_goes_as_it_comes() ->
     Edge = edge(),
-    test_edge:send(Edge, [test_edge:frame(1, creation(<<"to='one.example'">>)), test_edge:frame(0, <<"gone 0000000000000001\n">>)]),
+    test_edge:send(Edge, [test_edge:frame(1, creation(<<"to='one.example'">>)),
+                          test_edge:frame(0, <<"gone 0000000000000001\n">>)]),
     {_, _, Shard} = S = started(),
     test_edge:await(fun() -> sessions(Shard) =:= 1 end),
     ask(Edge, 2, S, 1, <<>>),

@@ -1,5 +1,5 @@
-%%% What clients can make up: bodies of any bytes, and requests in any order at any time. Each run has a seed of its own,
-%%% which a failure names; MEGAPHONE_SEED plays it again.
+%%% What clients can make up: bodies of any bytes, and requests in any order at any time. Each run has a seed of its
+%%% own, which a failure names; MEGAPHONE_SEED plays it again.
 -module(mod_megaphone_fuzz_tests).
 -include_lib("eunit/include/eunit.hrl").
 
@@ -58,8 +58,8 @@ body_of(Attributes) ->
 
 attribute() ->
     Quote = some(["'", "\""]),
-    [some(["sid", "rid", "rid", "sid", "xmlns", "key", "ack", "pause", "type", "wait", "to", "xmpp:restart", "xml:lang"]),
-     "=", Quote,
+    [some(["sid", "rid", "rid", "sid", "xmlns", "key", "ack", "pause", "type", "wait", "to", "xmpp:restart",
+           "xml:lang"]), "=", Quote,
      some(["x", "1", "17", "9007199254740991", "9007199254740992", "99999999999999999", "-1", "+1", "", " 1", ?NS,
            "a&amp;b", "a<b", "terminate", "true", <<"ä"/utf8>>, <<255>>]), Quote].
 
@@ -79,8 +79,8 @@ some(List) -> lists:nth(rand:uniform(length(List)), List).
 -define(MAX_QUEUED, 300).
 -define(MAX_BYTES, 20000).
 
-%% Whatever happens: the session ends when its client stays away; each request is answered once, unless its client or its
-%% link has gone; and what the session keeps is bounded.
+%% Whatever happens: the session ends when its client stays away; each request is answered once, unless its client or
+%% its link has gone; and what the session keeps is bounded.
 sequence() ->
     Keys = mod_megaphone_session_tests:keys(200),
     Keyed = rand:uniform(4) =:= 1,
