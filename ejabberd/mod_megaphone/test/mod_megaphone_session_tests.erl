@@ -8,7 +8,8 @@
 -define(AGAIN, <<"<body xmlns='http://jabber.org/protocol/httpbind' type='error'/>">>).
 
 %% A session with what surrounds it: the replies given, by id, and what its stream got, oldest first.
--record(world, {s, now = 10000, up, id = 0, replies = #{}, stream = [], asked = [], bounced = [], ended = false}).
+-record(world, {s, now = 10000, up, id = 0, replies = #{}, stream = [], asked = [], bounced = [], pauses = [],
+                ended = false}).
 
 %%% Payloads
 
@@ -249,6 +250,28 @@ polling_too_fast_test() ->
     ?assertEqual({200, terminal('policy-violation')}, reply(3, poll(3, pass(1, W1)))),
     ?assertEqual({200, ?EMPTY}, reply(3, poll(3, pass(2, W1)))).
 
+%% Requests beyond the rate wait, and go on in their order; polls do not count.
+shaper_test() ->
+    #world{s = S} = W0 = open(),
+    W1 = W0#world{s = mod_megaphone_session:shaper(p1_shaper:new(100), S)},
+    W2 = sized(2, 5000, <<"<a/>">>, W1),
+    [Pause] = W2#world.pauses,
+    ?assert(Pause > 0),
+    W3 = sized(3, 5000, <<"<b/>">>, W2),
+    ?assertEqual([], sent(W3)),
+    ?assertEqual([Pause], W3#world.pauses),
+    W4 = unshaped(W3),
+    ?assertEqual([<<"a">>, <<"b">>], sent(W4)),
+    Idle = poll(3, poll(2, W1)),
+    ?assertEqual([], Idle#world.pauses).
+
+sized(Rid, Size, Payload, #world{s = S, id = Id} = W) ->
+    {ok, Request} = mod_megaphone_wrapper:parse(
+                      <<"<body rid='", (integer_to_binary(Rid))/binary, "'>", Payload/binary, "</body>">>),
+    done(mod_megaphone_session:request(Request, Size, {some_link(W), Id + 1, 0}, S, env(W)), W#world{id = Id + 1}).
+
+unshaped(#world{s = S} = W) -> done(mod_megaphone_session:unshaped(S, env(W)), W).
+
 %%% Order between links
 
 payload_waits_for_another_link_test() ->
@@ -386,7 +409,7 @@ act({answer, {_, Id, _}, Status, Body}, #world{replies = Replies} = W) ->
 act({c2s, _, Event}, #world{stream = Stream} = W) -> W#world{stream = Stream ++ [Event]};
 act({bounce, Stanzas}, #world{bounced = Bounced} = W) -> W#world{bounced = Bounced ++ Stanzas};
 act({follow, Link, N}, #world{asked = Asked} = W) -> W#world{asked = Asked ++ [{Link, N}]};
-act({unshape, _}, W) -> W;
+act({unshape, Pause}, #world{pauses = Pauses} = W) -> W#world{pauses = [Pause | Pauses]};
 act(ended, W) -> W#world{ended = true}.
 
 reply(Id, #world{replies = Replies}) -> maps:get(Id, Replies, none).
