@@ -17,14 +17,14 @@ const module = "megaphone"
 // origin's packages may import each other.
 var layers = map[string][]string{
 	"cmd": {"admin", "edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning", "typed", "text",
-		"textfile"},
+		"textfile", "logqueue", "hangup"},
 	"bench":      {"bench", "edge", "origin", "load", "loop", "table", "codec", "typed"},
 	"admin":      {"edge", "loop", "unixsocket"},
 	"edge":       {"loop", "table", "limit", "codec", "tuning", "typed", "textfile", "unixsocket"},
 	"origin":     {"origin", "loop", "table", "codec", "tuning", "textfile"},
 	"load":       {"load", "loop", "table", "codec", "tuning", "text"},
 	"takeover":   {"loop", "unixsocket"},
-	"loop":       {"table", "codec", "tuning", "unixsocket"},
+	"loop":       {"table", "codec", "tuning", "unixsocket", "logqueue"},
 	"table":      {},
 	"limit":      {},
 	"codec":      {},
@@ -33,6 +33,8 @@ var layers = map[string][]string{
 	"text":       {},
 	"textfile":   {},
 	"unixsocket": {},
+	"logqueue":   {},
+	"hangup":     {},
 	".":          {},
 }
 

@@ -58,6 +58,12 @@ func started(t testing.TB, cfg Config) *Server {
 	return s
 }
 
+func (s *Server) listening() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.listeners)
+}
+
 func (s *Server) addr(i int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 type guarded struct {
 	net.Listener
 	loopback bool // it listens on this host only
+	orders   string
 	quit     <-chan struct{}
 	log      *slog.Logger
 }
@@ -38,7 +39,7 @@ func (g guarded) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &way{Conn: c, closed: g.loopback}
+	w := &way{Conn: c, closed: g.loopback, orders: g.orders}
 	if at, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		w.tcp, w.local = true, at.IP.IsLoopback()
 	} else {
@@ -53,6 +54,7 @@ type way struct {
 	tcp    bool // not over the unix socket, which only those reach whom its mode lets
 	local  bool // from this host
 	closed bool // over a listener for this host only
+	orders string
 }
 
 // refuse says why a request is not served, or "".
@@ -66,6 +68,8 @@ func refuse(ctx *fasthttp.RequestCtx) string {
 	switch {
 	case order && !w.local:
 		return "orders and profiles are for this host only: ask over the unix socket or a loopback address"
+	case order && w.tcp && w.orders != "":
+		return "orders and profiles are taken over the unix socket only: curl --unix-socket " + w.orders
 	case w.tcp && (w.closed || order) && !named(string(ctx.Host())):
 		return "the Host is neither an IP address nor localhost: browsers are led here like that"
 	case !ctx.IsGet() && !ctx.IsHead() && fromPage(&ctx.Request.Header):

@@ -90,6 +90,15 @@ func byLink(name, help string, value func(l edge.LinkView) uint64) metric {
 	}}
 }
 
+// ofOrigin is a metric with a sample for each origin, of its session creations.
+func ofOrigin(name, kind, help string, value func(c *edge.Creations) float64) metric {
+	return metric{name, kind, []string{"origin"}, help, func(to *samples, s *Status) {
+		for i := range s.view.Origins {
+			to.put(value(&s.view.Origins[i].Creations), s.view.Origins[i].Name)
+		}
+	}}
+}
+
 // byOrigin is a histogram for each origin.
 func byOrigin(name, help string, value func(o *edge.OriginView) *edge.Histogram) metric {
 	return metric{name, histogram, []string{"origin"}, help, func(to *samples, s *Status) {

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"megaphone/unixsocket"
@@ -15,6 +18,8 @@ type place struct {
 	network string
 	address string
 	patient bool // it is waited for when it is in use
+
+	optional bool // the edge starts without it
 }
 
 // places are those of a configuration.
@@ -22,17 +27,32 @@ func places(cfg Config) (p []place, err error) {
 	switch cfg.Address {
 	case "off", "":
 	case "auto":
-		p = append(p, place{"tcp", DefaultAddress, true})
+		p = append(p, place{network: "tcp", address: DefaultAddress, patient: true})
 	default:
 		if err := CheckAddress(cfg.Address); err != nil {
 			return nil, fmt.Errorf("admin: %w", err)
 		}
-		p = append(p, place{"tcp", cfg.Address, cfg.Wait})
+		p = append(p, place{network: "tcp", address: cfg.Address, patient: cfg.Wait})
 	}
-	if cfg.Socket != "" {
-		p = append(p, place{"unix", cfg.Socket, cfg.Wait})
+	switch cfg.Socket {
+	case "off", "":
+	case "auto":
+		if at := RuntimeSocket(); at != "" {
+			p = append(p, place{network: "unix", address: at, patient: true, optional: true})
+		}
+	default:
+		p = append(p, place{network: "unix", address: cfg.Socket, patient: cfg.Wait})
 	}
 	return p, nil
+}
+
+// RuntimeSocket returns the path of a socket in the directory that systemd has made for the service, or "" without one.
+func RuntimeSocket() string {
+	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "admin.sock")
 }
 
 // CheckAddress says what is wrong with Config.Address.

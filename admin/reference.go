@@ -75,8 +75,9 @@ below a millisecond unless it is overloaded.
 
 Whoever reaches the address; by default that is this host. On a loopback address the Host must be an IP address or
 localhost, so that no web page reaches it by a name that was made to mean 127.0.0.1 (DNS rebinding). Profiles
-(/debug/pprof/) and orders (POST /drain?origin=NAME&on=true) are taken over the unix socket and from loopback
-addresses only, and an order that carries what browsers add to requests of web pages (Origin, Referer,
+(/debug/pprof/) and orders (POST /drain?origin=NAME&on=true) are taken over the unix socket only, which is for root and
+the edge's own user and group. An edge that has none (admin-socket: off) takes them from loopback addresses, that is
+from any user of the host. An order that carries what browsers add to requests of web pages (Origin, Referer,
 Sec-Fetch-Site) is refused. A profile takes 60 seconds at most, and is not made for a page of another site.
 `)
 	return b.String()

@@ -23,7 +23,7 @@ type Edge interface{ View() *edge.View }
 // Config is what an admin endpoint can be told.
 type Config struct {
 	Address string // host:port, auto, or off; auto is DefaultAddress, as soon as that is free
-	Socket  string // path of a unix socket, or ""
+	Socket  string // path of a unix socket, auto, or off; auto is RuntimeSocket, as soon as that is free
 	Wait    bool   // addresses in use are waited for, as during a takeover; otherwise they are errors
 
 	Edge      Edge
@@ -31,6 +31,8 @@ type Config struct {
 	Draining  func() bool                        // nil: never
 	DrainNode func(origin string, on bool) error // nil: cannot be asked for
 	Log       *slog.Logger
+	// LogDropped counts the records of the process's log that were lost. nil: none are.
+	LogDropped func() uint64
 }
 
 // DefaultAddress is where an edge shows itself unless told otherwise.
@@ -41,6 +43,7 @@ type Server struct {
 	cfg       Config
 	http      *fasthttp.Server
 	metrics   fasthttp.RequestHandler
+	orders    string // path of the unix socket that orders must come over; "": they come from loopback too
 	quit      chan struct{}
 	serving   sync.WaitGroup
 	mu        sync.Mutex
@@ -62,6 +65,11 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	for _, p := range places {
+		if p.network == "unix" {
+			s.orders = p.address
+		}
+	}
+	for _, p := range places {
 		l, err := p.listen()
 		switch {
 		case err == nil:
@@ -69,6 +77,8 @@ func Start(cfg Config) (*Server, error) {
 		case inUse(err) && p.patient:
 			cfg.Log.Warn("admin address in use; waiting for it", "address", p.address)
 			s.serving.Go(func() { s.await(p) })
+		case p.optional:
+			cfg.Log.Warn("no admin socket", "error", err)
 		default:
 			s.Stop()
 			return nil, err
@@ -106,7 +116,7 @@ func (s *Server) serve(p place, l net.Listener) {
 	}
 	s.listeners = append(s.listeners, l)
 	s.cfg.Log.Info("admin started", "address", p.name(l))
-	s.serving.Go(func() { _ = s.http.Serve(guarded{l, p.loopback(l), s.quit, s.cfg.Log}) })
+	s.serving.Go(func() { _ = s.http.Serve(guarded{l, p.loopback(l), s.orders, s.quit, s.cfg.Log}) })
 }
 
 // Address is the first address that is listened on, or "".
@@ -206,6 +216,9 @@ func (s *Server) status() *Status {
 	st.Go = readGo(&st.Memory)
 	st.CPUSeconds = cpuSeconds()
 	st.Descriptors = readDescriptors(st.view)
+	if s.cfg.LogDropped != nil {
+		st.LogDropped = s.cfg.LogDropped()
+	}
 	return st
 }
 

@@ -84,14 +84,15 @@ func TestReadyzSaysWhyNot(t *testing.T) {
 func TestWhoMayDoWhat(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "admin.sock")
 	var asked []string
-	s := started(t, Config{Address: "127.0.0.1:0", Socket: socket, Edge: healthy(),
-		DrainNode: func(origin string, on bool) error {
-			if origin != "a" {
-				return errors.New("origin: b: there is none of that name")
-			}
-			asked = append(asked, origin)
-			return nil
-		}})
+	drain := func(origin string, on bool) error {
+		if origin != "a" {
+			return errors.New("origin: b: there is none of that name")
+		}
+		asked = append(asked, origin)
+		return nil
+	}
+	s := started(t, Config{Address: "127.0.0.1:0", Edge: healthy(), DrainNode: drain})
+	both := started(t, Config{Address: "127.0.0.1:0", Socket: socket, Edge: healthy(), DrainNode: drain})
 	everywhere := started(t, Config{Address: "0.0.0.0:0", Edge: healthy(), DrainNode: obey})
 	_, port, _ := net.SplitHostPort(everywhere.addr(0))
 	open := "127.0.0.1:" + port
@@ -116,6 +117,10 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"endless trace", s.addr(0), "GET", "/debug/pprof/trace?seconds=1e9", 400, ""},
 		{"order", s.addr(0), "POST", "/drain?origin=a&on=true", 200, ""},
 		{"order over the socket", socket, "POST", "/drain?origin=a&on=false", 200, ""},
+		{"profile over the socket", socket, "GET", "/debug/pprof/cmdline", 200, ""},
+		{"order beside the socket", both.addr(0), "POST", "/drain?origin=a&on=true", 403, ""},
+		{"profile beside the socket", both.addr(0), "GET", "/debug/pprof/cmdline", 403, ""},
+		{"metrics beside the socket", both.addr(0), "GET", "/metrics", 200, ""},
 		{"order of a page", s.addr(0), "POST", "/drain?origin=a&on=true", 403, "Origin: http://evil.example"},
 		{"order of an own page", s.addr(0), "POST", "/drain?origin=a&on=true", 403, "Origin: http://" + s.addr(0)},
 		{"order of a form", s.addr(0), "POST", "/drain?origin=a&on=true", 403, "Sec-Fetch-Site: cross-site"},
@@ -141,7 +146,6 @@ func TestWhoMayDoWhat(t *testing.T) {
 	}
 }
 
-// TestOrdersFromOtherHostsAreRefused: the address of the other end decides, not what it says.
 // TestPathsWithASlash: one slash behind a path makes no difference.
 func TestPathsWithASlash(t *testing.T) {
 	s := started(t, Config{Address: "127.0.0.1:0", Edge: healthy(), DrainNode: obey})
@@ -284,4 +288,37 @@ func TestSocketReplacesNoFile(t *testing.T) {
 	if text, _ := os.ReadFile(file); string(text) != "text" {
 		t.Errorf("the file now holds %q", text)
 	}
+}
+
+// TestSocketOfTheService is in the directory that systemd has made, if there is one, and no reason not to start.
+func TestSocketOfTheService(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", "")
+	if none := started(t, Config{Socket: "auto", Edge: healthy()}); none.Address() != "" || none.orders != "" {
+		t.Errorf("without a directory it is at %q", none.Address())
+	}
+	dir := t.TempDir()
+	t.Setenv("RUNTIME_DIRECTORY", dir+":/run/other")
+	socket := filepath.Join(dir, "admin.sock")
+	first := started(t, Config{Socket: "auto", Edge: healthy()})
+	if got, _ := ask(t, socket, "GET", "/healthz"); got != 200 {
+		t.Fatalf("status %d", got)
+	}
+	second := started(t, Config{Address: "127.0.0.1:0", Socket: "auto", Edge: healthy(), DrainNode: obey})
+	if got, body := ask(t, second.addr(0), "POST", "/drain?origin=a&on=true"); got != 403 ||
+		!strings.Contains(body, socket) {
+		t.Errorf("an order: %d %q, want 403 with %s", got, body, socket)
+	}
+	first.Stop()
+	late := time.Now().Add(patience)
+	for second.listening() < 2 {
+		if time.Now().After(late) {
+			t.Fatal("the second one does not follow the first")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if got, _ := ask(t, socket, "POST", "/drain?origin=a&on=true"); got != 200 {
+		t.Errorf("an order over the socket: %d", got)
+	}
+	t.Setenv("RUNTIME_DIRECTORY", filepath.Join(dir, "missing"))
+	started(t, Config{Address: "127.0.0.1:0", Socket: "auto", Edge: healthy()})
 }

@@ -21,6 +21,7 @@ type Status struct {
 	Reasons       []string       `json:"reasons"` // why it is not ready
 	Connections   uint64         `json:"connections"`
 	Holds         uint64         `json:"holds"`
+	Waiting       uint64         `json:"creations_waiting"` // session creations that wait for an origin with room
 	Limits        edge.Limits    `json:"limits"`
 	Counts        Counts         `json:"counts"`
 	Refusals      []RefusalCount `json:"refusals"`
@@ -32,6 +33,7 @@ type Status struct {
 	Descriptors   Descriptors    `json:"descriptors"`
 	Go            GoRuntime      `json:"go"`
 	CPUSeconds    float64        `json:"cpu_seconds"`
+	LogDropped    uint64         `json:"log_dropped"`
 
 	view *edge.View
 }
@@ -70,6 +72,11 @@ type OriginStatus struct {
 	Draining  bool           `json:"draining"`
 	Held      uint64         `json:"held"`
 	Unsent    uint64         `json:"unsent_bytes"`
+	Ejected   bool           `json:"ejected"`   // its session creations fail: it gets none but trials
+	Share     float64        `json:"share"`     // the part of its weight that counts: less than 1 in its slow-start
+	Creations uint64         `json:"creations"` // under way
+	Most      uint64         `json:"creations_max"`
+	Failed    uint64         `json:"creations_failed"`
 	Latency   edge.Histogram `json:"latency_seconds"`
 	RoundTrip edge.Histogram `json:"round_trip_seconds"`
 }
@@ -87,7 +94,8 @@ type Reactor struct {
 func newStatus(v *edge.View, draining bool) *Status {
 	s := &Status{Name: v.Name, Time: float64(v.At.UnixMilli()) / 1000, Draining: draining,
 		UptimeSeconds: v.At.Sub(v.Started).Round(time.Millisecond).Seconds(),
-		Connections:   v.Loop(loop.OpenNow), Holds: v.Edge(edge.HeldNow), Limits: v.Limits,
+		Connections:   v.Loop(loop.OpenNow), Holds: v.Edge(edge.HeldNow), Waiting: v.Edge(edge.CreationsWaiting),
+		Limits:      v.Limits,
 		HoldSeconds: v.Holds, PrivateTables: v.Private, view: v,
 	}
 	s.Counts = Counts{Accepted: v.Loop(loop.Accepted), Requests: v.Edge(edge.Requests), Parked: v.Edge(edge.Parked),
@@ -113,7 +121,9 @@ func newStatus(v *edge.View, draining bool) *Status {
 }
 
 func originStatus(o *edge.OriginView) OriginStatus {
-	s := OriginStatus{Name: o.Name, Address: o.Address, Links: len(o.Links), Latency: o.Latency, RoundTrip: o.RoundTrip}
+	c := &o.Creations
+	s := OriginStatus{Name: o.Name, Address: o.Address, Links: len(o.Links), Ejected: c.Ejected, Share: c.Share,
+		Creations: c.UnderWay, Most: c.Most, Failed: c.Failed, Latency: o.Latency, RoundTrip: o.RoundTrip}
 	for _, l := range o.Links {
 		if l.Up {
 			s.LinksUp++

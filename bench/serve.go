@@ -61,6 +61,8 @@ func (b bare) Data(c uint32, p []byte) (int, int) {
 func (b bare) Progress(uint32)                                   {}
 func (b bare) Flushed(uint32)                                    {}
 func (b bare) Expired(uint32)                                    {}
+func (b bare) Client(c uint32) [16]byte                          { return b.r.Conn(c).Peer }
+func (b bare) Shed(uint32)                                       {}
 func (b bare) Closed(uint32, loop.Cause)                         {}
 func (b bare) LinkUp(*loop.Link)                                 {}
 func (b bare) LinkData(_ *loop.Link, p []byte) (int, int, error) { return len(p), 0, nil }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"megaphone/codec"
@@ -23,6 +24,7 @@ type accessLog struct {
 	records chan access
 	done    chan struct{}
 	ending  sync.Once
+	failed  atomic.Uint64 // records that could not be written
 }
 
 // access is one answered request.
@@ -67,7 +69,9 @@ func newAccessLog(to *slog.Logger) *accessLog {
 			if a.origin != "" {
 				r.AddAttrs(slog.String("origin", a.origin), slog.Int64("held_ms", a.held.Milliseconds()))
 			}
-			_ = to.Handler().Handle(ctx, r)
+			if to.Handler().Handle(ctx, r) != nil {
+				l.failed.Add(1)
+			}
 		}
 	}()
 	return l
@@ -186,8 +190,11 @@ func (w *worker) dropNote(h table.Handle, hold *table.Hold) {
 // logHeld notes the answer to a sampled hold, the origin's or the edge's own.
 func (w *worker) logHeld(h table.Handle, hold *table.Hold, status, bytes int) {
 	held := time.Duration(w.heldMicros(hold, w.r.Micros())) * time.Microsecond
-	w.logAccess(access{peer: w.r.Peer(hold.Conn), origin: w.byLink[hold.Link].cfg.Name, held: held, status: status,
-		bytes: bytes, note: w.notes[h]})
+	a := access{peer: w.r.Peer(hold.Conn), held: held, status: status, bytes: bytes, note: w.notes[h]}
+	if hold.Link != linkNone {
+		a.origin = w.byLink[hold.Link].cfg.Name
+	}
+	w.logAccess(a)
 	w.dropNote(h, hold)
 }
 

@@ -96,7 +96,7 @@ func covers(any, other string) bool {
 	return any == "0.0.0.0" && (other == "" || err != nil || ip.Unmap().Is4())
 }
 
-// bounds are what the configuration has bound. admin: auto waits until it is free, so it collides with nothing.
+// bounds are what the configuration has bound. What is auto waits until it is free, so it collides with nothing.
 func (c *Config) bounds() (all []bound) {
 	for i, l := range c.listeners() {
 		all = append(all, bound{c.listenKey(i), l.Address})
@@ -104,7 +104,7 @@ func (c *Config) bounds() (all []bound) {
 	if c.Admin != "auto" && c.Admin != "off" {
 		all = append(all, bound{"admin", c.Admin})
 	}
-	if c.AdminSocket != "" {
+	if c.AdminSocket != "auto" && c.AdminSocket != "off" {
 		all = append(all, bound{"admin-socket", "unix:" + c.AdminSocket})
 	}
 	if c.TakeoverSocket != "" {

@@ -19,9 +19,9 @@ type fixed struct {
 	pages    map[string]*document
 	hostMeta *hostMeta // nil: not configured
 	notFound, method, readOnly, encoding,
-	lengthRequired, late document
-	errors  map[*codec.Error]*document
-	refusal []byte // the whole response to a client that is one too many
+	lengthRequired, late, busy document
+	errors   map[*codec.Error]*document
+	refusals [][]byte // whole responses to a client that is one too many, which differ in Retry-After
 }
 
 func plain(status int, text string, headers ...string) document {
@@ -42,7 +42,8 @@ func newFixed(cfg *Config) *fixed {
 		encoding:       plain(415, "Send the body without a Content-Encoding.", "Accept-Encoding: identity"),
 		lengthRequired: plain(411, "A POST needs a Content-Length or chunked coding."),
 		// Not 408: the rest may have been a session's request, which its client sends again after 503, and only then.
-		late:   plain(503, "The request did not come in time.", retryAfter),
+		late:   plain(503, "The request did not come in time."),
+		busy:   plain(503, "There is no memory for the rest of the request; try again later."),
 		errors: map[*codec.Error]*document{},
 	}
 	for path, p := range cfg.Pages {
@@ -53,8 +54,11 @@ func newFixed(cfg *Config) *fixed {
 		d := plain(e.Status, e.Reason)
 		f.errors[e] = &d
 	}
-	d := plain(503, "Too many connections; try again later.", retryAfter)
-	f.refusal = append(d.head.Append(nil, len(d.body), codec.ConnectionClose, anyOriginLine), d.body...)
+	d := plain(503, "Too many connections; try again later.")
+	for _, line := range retryLines {
+		p := d.head.Append(nil, len(d.body), codec.ConnectionClose, anyOriginLine, line)
+		f.refusals = append(f.refusals, append(p, d.body...))
+	}
 	return f
 }
 
@@ -118,12 +122,12 @@ func (w *worker) refuse(c uint32, s *table.Conn, head *codec.ResponseHead, body 
 
 // refuseOwn is refuse with a document, for a request of which perhaps not even the head has come. Any page may read
 // the answer if the web origin is not known.
-func (w *worker) refuseOwn(c uint32, s *table.Conn, d *document) {
-	lines := anyOriginLine
+func (w *worker) refuseOwn(c uint32, s *table.Conn, d *document, lines ...[]byte) {
+	cors := anyOriginLine
 	if w.head.Origin != nil {
-		lines = w.corsFor(d)
+		cors = w.corsFor(d)
 	}
-	w.refuse(c, s, &d.head, d.body, lines)
+	w.refuse(c, s, &d.head, d.body, append(lines, cors)...)
 }
 
 func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
@@ -131,10 +135,19 @@ func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
 	w.refuseOwn(c, s, w.fixed.errors[err])
 }
 
-// tooLate answers a request that did not come in time. It reads again what has come of it.
-func (w *worker) tooLate(c uint32, s *table.Conn) {
+// refusePart answers a request that has come in part, in its turn, and lets go of it. It reads again what has come.
+// Behind held requests an answer takes a hold; without one the connection is closed.
+func (w *worker) refusePart(c uint32, s *table.Conn, d *document) {
+	if s.Held > 0 && w.holds.Len() == w.holds.Cap() {
+		w.r.Close(c)
+		return
+	}
 	_, _ = codec.ParseHead(&w.head, w.r.Kept(c), 0, &w.limits)
-	w.refuseOwn(c, s, &w.fixed.late)
+	w.refuseOwn(c, s, d, w.retryAfter())
+	w.r.DropInput(c)
+	if w.r.IsOpen(c) {
+		w.arm(c, s)
+	}
 }
 
 // condition names what a terminal binding condition says (XEP-0124 section 17.2), with the status that clients without
@@ -171,12 +184,14 @@ func (w *worker) unavailable(c uint32, s *table.Conn, v verdict, legacy bool) {
 		w.counters[NodeGone]++
 		w.condition(c, s, conditionConnectionFailed, legacy)
 		return
+	case nodeBusy:
+		w.counters[CreationsBusy]++
 	case nodeFull:
 		w.counters[LinkFull]++
 	default:
 		w.counters[Retries]++
 	}
-	w.answer(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(503), nil)
+	w.answer(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(503), nil, w.retryAfter())
 }
 
 var _ loop.Handler = (*worker)(nil)

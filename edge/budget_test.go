@@ -72,6 +72,7 @@ type rounds struct {
 	c        *client
 	out, in  []byte
 	requests int
+	cut      int // the first piece of out, if it is written in two
 }
 
 func newRounds(t testing.TB, e *Edge, out string) *rounds {
@@ -92,7 +93,13 @@ func newRounds(t testing.TB, e *Edge, out string) *rounds {
 }
 
 func (r *rounds) write() {
-	if _, err := r.c.Conn.Write(r.out); err != nil {
+	if r.cut > 0 {
+		if _, err := r.c.Conn.Write(r.out[:r.cut]); err != nil {
+			r.c.t.Fatal(err)
+		}
+		time.Sleep(100 * time.Microsecond) // for the edge to read it, as a rule
+	}
+	if _, err := r.c.Conn.Write(r.out[r.cut:]); err != nil {
 		r.c.t.Fatal(err)
 	}
 }
@@ -119,7 +126,10 @@ func TestParkAndReplyAllocateNothing(t *testing.T) {
 		set       func(c *Config)
 	}{
 		{name: "one", out: postText(body)},
+		{name: "in two pieces", out: postText(body)},
 		{"limits", postText(body), limitless},
+		{"limits of a site", postText(body, "X-Forwarded-For: 2001:db8::7\r\n"),
+			func(c *Config) { trusting("", "")(c); limitless(c) }},
 		{"limits behind a proxy", postText(body, "X-Forwarded-For: 192.0.2.7, 203.0.113.7, 10.0.0.1\r\n"),
 			func(c *Config) { trusting("", "")(c); limitless(c) }},
 		{name: "content type", out: postText(empty(sid+"~"+encodeContent([]byte("text/plain")), 1))},
@@ -138,6 +148,9 @@ func TestParkAndReplyAllocateNothing(t *testing.T) {
 			}
 			e := answering(t, c.set)
 			r := newRounds(t, e, c.out)
+			if c.name == "in two pieces" {
+				r.cut = strings.Index(c.out, "\r\n\r\n") + 4
+			}
 			if n := testing.AllocsPerRun(300, func() { r.write(); r.read() }); n != 0 {
 				t.Fatalf("%v allocations", n)
 			}
@@ -229,7 +242,7 @@ func benchmarkExchange(b *testing.B, request []byte, set func(c *Config)) {
 		w := h.(*worker)
 		n := w.nodes[0]
 		if w.gate != nil {
-			w.gate.limits.Requests = limit.NewRate(limit.MaxRate, 1<<40) // no time passes here
+			w.gate.limits.Address.Requests = limit.NewRate(limit.MaxRate, 1<<40) // no time passes here
 		}
 		r.Close(conn)
 		s := r.Conn(conn)
@@ -240,4 +253,24 @@ func benchmarkExchange(b *testing.B, request []byte, set func(c *Config)) {
 			n.link.Batch = n.link.Batch[:0]
 		}
 	})
+}
+
+// Session creations allocate nothing either, whether they are handed over at once or wait for their turn.
+func TestCreationsAllocateNothing(t *testing.T) {
+	for name, set := range map[string]func(c *Config){
+		"at once": nil,
+		"in turn": func(c *Config) { c.MinCreations, c.MaxCreations = 1, 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := answering(t, set)
+			r := newRounds(t, e, strings.Repeat(postText(creation("ver='1.6'")), 4))
+			if n := testing.AllocsPerRun(300, func() { r.write(); r.read() }); n != 0 {
+				t.Fatalf("%v allocations", n)
+			}
+			until(t, e, Requests, 4*300)
+			if waited := e.Counter(CreationsWaited); (waited > 0) != (name == "in turn") {
+				t.Errorf("%d have waited", waited)
+			}
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -71,17 +72,24 @@ type Config struct {
 	LogLevel         string   // debug, info, warn, error
 	LogFormat        string   // text, json
 	Admin            string   // host:port; auto: 127.0.0.1:5281 as soon as it is free; off
-	AdminSocket      string   // path of a unix socket for the same
+	AdminSocket      string   // path of a unix socket for the same; auto: in RUNTIME_DIRECTORY, if that is set; off
 	AccessLog        string   // off, stderr, or a file
 	AccessSample     string   // 1/N: every Nth request is in it
 	CheckHost        string   // on, off: warn at start of what the host lacks
 	TakeoverSocket   string   // path; a successor asks there for the listeners
+
+	MinCreations        int // session creations under way at one origin, whatever is measured
+	MaxCreations        int
+	CreationRate        int    // a second to one origin; 0: any number
+	MaxWaitingCreations int    // over all reactors
+	Ejection            string // on, off: an origin that fails gets no new sessions for a time
 
 	AddressConnections     int // of one client address at once; 0: any number
 	AddressConnectionRate  int // new ones a second
 	AddressConnectionBurst int
 	AddressRequestRate     int // requests a second
 	AddressRequestBurst    int
+	SiteMultiple           int // the limits of an IPv6 /48, in those of an address
 
 	HeadTimeout     time.Duration // from a request's first byte to the end of its head
 	BodyTimeout     time.Duration // from there to the end of its body, or to its next part of BodyRate times this
@@ -89,11 +97,17 @@ type Config struct {
 	HoldTimeout     time.Duration // a held request; must exceed every session's wait
 	WriteTimeout    time.Duration // a reply of which no byte leaves
 	Grace           time.Duration // a lost node is expected back for this long
+	LostJitter      time.Duration // over this time the holds of a lost link get their 503
 	ResolveInterval time.Duration // between two look-ups of origins by name
 	PingTimeout     time.Duration // a link without a byte is dead after this long
 	KeepAlive       time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
 	DrainTimeout    time.Duration // after SIGTERM or a takeover; then who is left is cut off
 	DrainJitter     time.Duration // over this time holds are released and idle connections closed
+
+	CreateTimeout time.Duration // an origin's reply to a session creation
+	CreateWait    time.Duration // a session creation finds an origin with room
+	SlowStart     time.Duration // the share of new sessions of an origin that came up grows over this
+	EjectTime     time.Duration // of an origin that fails for the first time
 
 	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
 	Resolver    Resolver        // default net.DefaultResolver
@@ -121,12 +135,25 @@ const (
 	DefaultHoldTimeout  = 330 * time.Second // ejabberd holds for at most 300 s
 	DefaultWriteTimeout = 30 * time.Second
 	DefaultGrace        = 30 * time.Second
+	DefaultLostJitter   = 5 * time.Second // a fiftieth of the clients in a tenth of a second
 	DefaultPingTimeout  = 15 * time.Second
 	DefaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
 	DefaultDrainJitter  = 10 * time.Second // a million clients that come back at once are a storm for the next edge
 
+	DefaultMinCreations        = 8
+	DefaultMaxCreations        = 1000
+	DefaultMaxWaitingCreations = 50_000
+	DefaultCreateTimeout       = 10 * time.Second // people reload a page that does not connect for longer
+	DefaultCreateWait          = 15 * time.Second // and browsers, which wait for up to a minute, come again at once
+	DefaultSlowStart           = time.Minute
+	DefaultEjectTime           = 10 * time.Second
+
 	DefaultForwardedHeader = "x-forwarded-for" // what every HTTP proxy writes
 	DefaultResolveInterval = 30 * time.Second
+
+	// DefaultSiteMultiple is for a /48 with many households, of which few are here at once; who has all of it gets as
+	// much as 64 IPv4 addresses.
+	DefaultSiteMultiple = 64
 )
 
 // WithDefaults fills in what is not set.
@@ -142,6 +169,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.CheckHost, "on")
 	set(&c.OldProof, "off")
 	set(&c.Admin, "auto")
+	set(&c.AdminSocket, "auto")
 	set(&c.AccessLog, "off")
 	set(&c.AccessSample, "1/1")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
@@ -153,8 +181,17 @@ func (c Config) WithDefaults() Config {
 	set(&c.MaxOutputBytes, loop.DefaultMaxOutputBytes)
 	set(&c.MaxBufferedBytes, loop.DefaultMaxBufferedBytes)
 	set(&c.LinkHighWater, DefaultLinkHighWater)
+	set(&c.MinCreations, min(DefaultMinCreations, cmp.Or(c.MaxCreations, DefaultMinCreations)))
+	set(&c.MaxCreations, max(DefaultMaxCreations, c.MinCreations))
+	set(&c.MaxWaitingCreations, DefaultMaxWaitingCreations)
+	set(&c.Ejection, "on")
+	set(&c.CreateTimeout, DefaultCreateTimeout)
+	set(&c.CreateWait, DefaultCreateWait)
+	set(&c.SlowStart, DefaultSlowStart)
+	set(&c.EjectTime, DefaultEjectTime)
 	set(&c.AddressConnectionBurst, burstSeconds*c.AddressConnectionRate)
 	set(&c.AddressRequestBurst, burstSeconds*c.AddressRequestRate)
+	set(&c.SiteMultiple, DefaultSiteMultiple)
 	set(&c.HeadTimeout, DefaultHeadTimeout)
 	set(&c.BodyTimeout, DefaultBodyTimeout)
 	set(&c.BodyRate, DefaultBodyRate)
@@ -162,6 +199,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.HoldTimeout, DefaultHoldTimeout)
 	set(&c.WriteTimeout, DefaultWriteTimeout)
 	set(&c.Grace, DefaultGrace)
+	set(&c.LostJitter, DefaultLostJitter)
 	set(&c.PingTimeout, DefaultPingTimeout)
 	set(&c.KeepAlive, loop.DefaultKeepAlive)
 	set(&c.DrainTimeout, DefaultDrainTimeout)
@@ -227,6 +265,10 @@ func (c *Config) Validate() error {
 	}
 	if err := c.validateLimits(); err != nil {
 		return err
+	}
+	if c.MinCreations > c.MaxCreations {
+		return bad("min-creations", c.MinCreations,
+			fmt.Sprintf("use at most max-creations, which is %d", c.MaxCreations))
 	}
 	if err := c.validatePublicURLs(); err != nil {
 		return err

@@ -42,11 +42,19 @@ const (
 	AddressConnections                   // connections of an address that had as many as it may
 	AddressConnectionRate                // connections of an address that had opened many
 	AddressRequests                      // requests of an address that had made many: 429, 503
+	SiteLimits                           // of these three kinds, those that an IPv6 /48 had many of; not in them
 	AddressUncounted                     // connections that no limit was held for, for want of an entry
 	DrainReleases                        // holds that origins were asked to release, while draining
 	DrainCuts                            // connections that were not done at the end of DrainTimeout
 	AccessDropped                        // access log records dropped because the queue was full
+	Waited                               // requests that waited for an origin that was away
+	CreationsWaited                      // session creations that no origin had room for at once
+	CreationsBusy                        // 503: and there was no room to wait
+	CreateWaits                          // 503: and none had in CreateWait
+	CreateTimeouts                       // 503: no reply to a session creation in CreateTimeout
+	CreationsWaiting                     // gauge: session creations that wait
 	HeldNow                              // gauge: requests being held
+	WaitingNow                           // gauge: of them, those that no origin has
 	numCounters
 )
 
@@ -57,6 +65,7 @@ var CounterNames = [numCounters]string{
 	"unknown_tags", "node_gone", "retries", "link_full", "table_full", "too_large", "head_timeouts", "body_timeouts",
 	"idle_timeouts", "write_stalls", "content_overflow", "links_up", "link_errors", "auth_failures", "ping_timeouts",
 	"unknown_verbs", "proxy_untrusted", "proxy_malformed", "forwarded_unknown", "address_connections",
-	"address_connection_rate", "address_requests", "address_uncounted", "drain_releases", "drain_cuts",
-	"access_dropped", "held_now",
+	"address_connection_rate", "address_requests", "site_limits", "address_uncounted", "drain_releases",
+	"drain_cuts", "access_dropped", "waited", "creations_waited", "creations_busy", "create_waits", "create_timeouts",
+	"creations_waiting", "held_now", "waiting_now",
 }

@@ -55,7 +55,11 @@ func (w *worker) visit(c uint32) {
 		return
 	}
 	for h, hold := w.holds.First(s); hold != nil; h, hold = w.holds.Next(h) {
-		if hold.Flags&(holdOrphan|holdReleased) == 0 {
+		switch {
+		case away(hold.Flags): // the origin may be there for whoever listens by now
+			hold.Reply = w.r.Now()
+			w.arm(c, s)
+		case hold.Flags&(holdOrphan|holdReleased) == 0:
 			hold.Flags |= holdReleased
 			w.sendRelease(h, hold)
 		}
@@ -91,7 +95,11 @@ func (w *worker) cutOff(c uint32) {
 	w.counters[DrainCuts]++
 	for s.Held > 0 && w.r.IsOpen(c) {
 		h, hold := w.holds.First(s)
-		w.sendGone(h, hold)
+		if away(hold.Flags) {
+			w.awaited(hold)
+		} else {
+			w.sendGone(h, hold)
+		}
 		w.answerHold(h, hold, 503, nil)
 	}
 	if w.r.IsOpen(c) {

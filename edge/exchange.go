@@ -59,8 +59,8 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	}
 	s.Scanned, s.Decoded = 0, 0
 	w.counters[Requests]++
-	if w.gate != nil {
-		w.findClient(c, p[:h.Bytes])
+	if w.gate != nil && !w.findClient(c, p[:h.Bytes]) {
+		w.counters[ForwardedUnknown]++
 	}
 	if w.leaving.draining {
 		h.KeepAlive = false
@@ -203,22 +203,6 @@ func (w *worker) post(c uint32, s *table.Conn, body []byte) {
 	w.forward(c, s, body)
 }
 
-// create opens a session on a node of the edge's choice.
-func (w *worker) create(c uint32, s *table.Conn, body []byte) {
-	b := &w.body
-	legacy := b.Ver == nil
-	n, verdict := w.choose(b.To)
-	if verdict != nodeReady {
-		w.unavailable(c, s, verdict, legacy)
-		return
-	}
-	flags := uint8(holdCreation)
-	if legacy {
-		flags |= holdLegacy
-	}
-	w.park(c, s, n, body, 0, []byte(encodeContent(b.Content)), flags)
-}
-
 // forward sends a request of a session to its node.
 func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 	x, found := codec.ParseSuffix(w.body.SID, w.tags)
@@ -244,11 +228,14 @@ func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 		w.condition(c, s, conditionItemNotFound, x.Legacy)
 		return
 	}
-	if verdict := w.verdict(n); verdict != nodeReady {
+	verdict := w.verdict(n)
+	switch {
+	case w.mayWait(s, n, verdict) && w.wait(c, s, n, body, x.Bytes, x.Content):
+	case verdict != nodeReady:
 		w.unavailable(c, s, verdict, x.Legacy)
-		return
+	default:
+		w.park(c, s, n, body, x.Bytes, x.Content, 0)
 	}
-	w.park(c, s, n, body, x.Bytes, x.Content, 0)
 }
 
 // untagged is the node of the sessions that are older than tags, and the suffix that an ID of theirs ends with.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"megaphone/codec"
+	"megaphone/loop"
 )
 
 // What is answered to HEAD has no body, whatever the status: the next response begins where the head ends.
@@ -124,22 +125,55 @@ func requests(e *Edge) (n uint64) {
 	return n
 }
 
-// A connection that has sent half a request while an earlier one is held is given its time when that is answered.
+// Half a request behind a held one has the time that it would have alone. Its memory is free then, the held request
+// goes on, and the refusal comes in its turn.
 func TestHalfARequestBehindAHold(t *testing.T) {
-	e, l := one(t, func(c *Config) { c.PingTimeout = time.Hour })
+	for name, test := range map[string]struct {
+		sent, ticks int
+		counter     Counter
+	}{
+		"head": {20, 101, HeadTimeouts},
+		"body": {len(postText("")) + 50, 301, BodyTimeouts},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, l := one(t, func(c *Config) { c.PingTimeout = time.Hour })
+			c := connect(t, e)
+			text := postText(empty("s1", 2))
+			c.send(postText(empty("s1", 1)) + text[:test.sent])
+			r := l.next()
+			buffered(t, e)
+			e.Advance(test.ticks - 2)
+			if n := e.Counter(test.counter); n != 0 {
+				t.Fatal("it is refused before its time")
+			}
+			e.Advance(2)
+			// What is kept is the refusal.
+			if n, bytes := e.Counter(test.counter), e.group.Counter(loop.BufferedNow); n != 1 || bytes > 1000 {
+				t.Fatalf("%d are late, %d bytes are kept", n, bytes)
+			}
+			c.send(text[test.sent:]) // too late
+			e.Advance(100)
+			l.reply(r.id, "<body first='1'/>")
+			c.get().want(t, 200, "first")
+			c.get().want(t, 503, "did not come in time")
+			c.closed()
+			if n := e.Counter(Requests); n != 1 {
+				t.Fatalf("%d requests were taken", n)
+			}
+		})
+	}
+}
+
+// Half a request behind a held one may end the hold's time and have its own.
+func TestAHoldBeforeHalfARequestEndsInItsTime(t *testing.T) {
+	e, l := one(t, func(c *Config) { c.PingTimeout, c.HoldTimeout = time.Hour, 20*time.Second })
 	c := connect(t, e)
-	text := postText(empty("s1", 2))
-	c.send(postText(empty("s1", 1)) + text[:20])
-	r := l.next()
-	e.Advance(200) // twice head-timeout
-	l.reply(r.id, "<body first='1'/>")
-	c.get().want(t, 200, "first")
-	c.send(text[20:])
-	l.reply(l.next().id, "<body second='1'/>")
-	c.get().want(t, 200, "second")
-	c.send(text[:20])
+	c.send(postText(empty("s1", 1)))
+	l.next()
+	e.Advance(190)
+	c.begun(100, 10)
 	buffered(t, e)
-	e.Advance(101)
-	c.get().want(t, 503, "")
+	e.Advance(11)
+	c.get().want(t, 504, "")
 	c.closed()
 }

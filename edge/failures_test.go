@@ -37,17 +37,23 @@ func TestFailureLinkLostWithinTheGrace(t *testing.T) {
 	held := connect(t, e)
 	held.post(empty("s1", 1))
 	l.next()
+	o.l.Close()
 	l.Close()
+	awaiting(t, e, 1)
+	e.Advance(1)
 	r := held.get().want(t, 503, "")
 	if r.Header.Get("Retry-After") == "" {
 		t.Fatal("no Retry-After")
 	}
 	fresh := connect(t, e)
-	fresh.post(empty("s1", 2))
-	fresh.get().want(t, 503, "")
 	fresh.post(creation("ver='1.6'"))
 	fresh.get().want(t, 503, "")
-	e.Advance(10) // the link is dialled again; the same connections go on
+	fresh.post(empty("s1", 2))
+	awaiting(t, e, 1)
+	e.Advance(100) // it has waited for a link in vain
+	fresh.get().want(t, 503, "")
+	o = listenFake(t, "a", o.addr())
+	e.Advance(60) // the link is dialled again; the same connections go on
 	l = o.link()
 	until(t, e, LinksUp, 2)
 	held.post(empty("s1", 1))
@@ -151,6 +157,57 @@ func TestFailureHoldOlderThanTheMaximum(t *testing.T) {
 	}
 }
 
+func TestFailureCreationNotAnswered(t *testing.T) {
+	e, l := one(t, func(c *Config) { c.CreateTimeout, c.PingTimeout = 5*time.Second, time.Hour })
+	c := connect(t, e)
+	c.post(creation("ver='1.6'"))
+	r := l.next()
+	session := connect(t, e)
+	session.post(empty("s1", 1))
+	held := l.next()
+	e.Advance(49)
+	if until(t, e, Parked, 2); e.Counter(CreateTimeouts) != 0 {
+		t.Fatal("given up early")
+	}
+	e.Advance(1)
+	if got := c.get().want(t, 503, ""); got.Header.Get("Retry-After") == "" || got.Close {
+		t.Fatalf("headers %v", got.Header)
+	}
+	if got := l.hears("gone "); got != "gone "+string(codec.AppendID(nil, r.id))+"\n" {
+		t.Fatalf("origin heard %q", got)
+	}
+	l.reply(r.id, "<body sid='late' "+ns+"/>")
+	l.reply(held.id, "<body/>") // a request of a session waits on
+	session.get().want(t, 200, "<body/>")
+	until(t, e, StaleReplies, 1)
+	c.post(creation("ver='1.6'"))
+	l.reply(l.next().id, "<body sid='s' "+ns+"/>")
+	c.get().want(t, 200, "sid='s'")
+}
+
+// A creation behind a held request of its connection is given up in its time too, and answered in its turn.
+func TestFailureCreationBehindAHold(t *testing.T) {
+	e, l := few(t, func(c *Config) { c.CreateTimeout, c.CreateWait = time.Second, time.Minute })
+	c := connect(t, e)
+	c.post(empty("s1", 1))
+	held := l.next()
+	for range 3 {
+		c.post(creation("ver='1.6'"))
+	}
+	l.next()
+	l.next()
+	waitingNow(t, e, 1)
+	e.Advance(10) // there is room for the third as the others are given up
+	until(t, e, CreateTimeouts, 2)
+	l.reply(held.id, "<body first='1'/>")
+	c.get().want(t, 200, "first")
+	c.get().want(t, 503, "")
+	c.get().want(t, 503, "")
+	l.reply(l.next().id, "<body sid='s' "+ns+"/>")
+	c.get().want(t, 200, "sid='s'")
+	idle(t, e)
+}
+
 func TestFailureTooLargeOrTooSlow(t *testing.T) {
 	for _, c := range []struct {
 		name, send string
@@ -238,6 +295,8 @@ func TestFailureBadFrameFromTheOrigin(t *testing.T) {
 			l.next()
 			l.send([]byte(c.bytes))
 			l.hears(c.why)
+			awaiting(t, e, 1)
+			e.Advance(1)
 			held.get().want(t, 503, "")
 			until(t, e, LinkErrors, 1)
 			e.Advance(60) // it comes back by itself

@@ -50,14 +50,19 @@ const (
 	maxRate      = 100_000 // a second, of one address
 )
 
+// allowance returns n times what one address may do.
+func allowance(cfg *Config, n int) limit.Allowance {
+	return limit.Allowance{
+		Connections: min(n*cfg.AddressConnections, limit.MaxCount),
+		Opens:       limit.NewRate(min(n*cfg.AddressConnectionRate, limit.MaxRate), n*cfg.AddressConnectionBurst),
+		Requests:    limit.NewRate(min(n*cfg.AddressRequestRate, limit.MaxRate), n*cfg.AddressRequestBurst),
+	}
+}
+
 // newAdmission is for a configuration with its defaults that Validate has seen.
 func newAdmission(cfg *Config) *admission {
-	a := &admission{limits: limit.Limits{
-		Connections: cfg.AddressConnections,
-		Opens:       limit.NewRate(cfg.AddressConnectionRate, cfg.AddressConnectionBurst),
-		Requests:    limit.NewRate(cfg.AddressRequestRate, cfg.AddressRequestBurst),
-	}}
-	if cfg.AddressConnections > 0 || a.limits.Opens.Limited() || a.limits.Requests.Limited() {
+	a := &admission{limits: limit.Limits{Address: allowance(cfg, 1), Site: allowance(cfg, cfg.SiteMultiple)}}
+	if one := &a.limits.Address; one.Connections > 0 || one.Opens.Limited() || one.Requests.Limited() {
 		a.asked, a.table = true, limit.New(cfg.MaxConnections)
 	}
 	a.exempt, _ = parseNetworks(cfg.LimitExempt)
@@ -204,6 +209,8 @@ func (w *worker) enterGate(c uint32, s *table.Conn, l *proxied) {
 		w.counters[AddressConnections]++
 	case limit.TooFast:
 		w.counters[AddressConnectionRate]++
+	case limit.SiteLimit:
+		w.counters[SiteLimits]++
 	}
 	if g.surplus == maxSurplus {
 		w.r.Close(c)
@@ -230,23 +237,23 @@ func (g *gate) leave(c uint32) {
 }
 
 // findClient finds out whose request it is that has the given head: as long as an address is a trusted proxy's, it is
-// the one for which that proxy forwards. It borrows head until return.
-func (w *worker) findClient(c uint32, head []byte) {
+// the one for which that proxy forwards. It reports whether the last proxy says for whom. It borrows head until return.
+func (w *worker) findClient(c uint32, head []byte) bool {
 	g := w.gate
 	l := &g.listeners[w.r.ListenerOf(c)]
 	g.from = w.r.Conn(c).Peer
 	if l.header == codec.ForwardedNone || !l.trusted.contains(g.from) {
-		return
+		return true
 	}
 	g.hops.Collect(head, l.header)
 	for l.trusted.contains(g.from) {
 		a, ok := g.hops.Next()
 		if !ok {
-			w.counters[ForwardedUnknown]++
-			return
+			return false
 		}
 		g.from = a
 	}
+	return true
 }
 
 // client is the address of whose request is being looked at.
@@ -263,20 +270,25 @@ func (w *worker) admits(c uint32) bool {
 	if g.table == nil {
 		return true
 	}
-	e := g.entries[c]
+	e, verdict := g.entries[c], limit.Admitted
 	switch {
 	case e == surplus:
 		return false
-	case !g.limits.Requests.Limited() || g.exempt.contains(g.from):
+	case !g.limits.Address.Requests.Limited() || g.exempt.contains(g.from):
 		return true
 	case e != 0 && g.from == w.r.Conn(c).Peer:
-		if g.table.Request(e, w.micros(), &g.limits) {
-			return true
-		}
-	case g.table.RequestOf(g.table.Key(g.from), w.micros(), &g.limits):
-		return true
+		verdict = g.table.Request(e, w.micros(), &g.limits)
+	default:
+		verdict = g.table.RequestOf(g.table.Key(g.from), w.micros(), &g.limits)
 	}
-	w.counters[AddressRequests]++
+	switch verdict {
+	case limit.Admitted:
+		return true
+	case limit.SiteLimit:
+		w.counters[SiteLimits]++
+	default:
+		w.counters[AddressRequests]++
+	}
 	return false
 }
 
@@ -289,8 +301,8 @@ func (w *worker) tooMany(c uint32, s *table.Conn, body []byte) {
 	}
 	head := w.styles.at(w.styles.usual(w.head.Origin)).head(status)
 	if w.gate.entries[c] == surplus {
-		w.refuse(c, s, head, nil)
+		w.refuse(c, s, head, nil, w.retryAfter())
 		return
 	}
-	w.answer(c, s, head, nil)
+	w.answer(c, s, head, nil, w.retryAfter())
 }

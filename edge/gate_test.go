@@ -335,6 +335,42 @@ func TestConnectionsBehindProxyHeader(t *testing.T) {
 	}
 }
 
+// TestLimitsOfASite: the networks of an IPv6 /48 have limits together, of connections and of requests.
+func TestLimitsOfASite(t *testing.T) {
+	e, l := one(t, func(c *Config) {
+		trusting("v1", "")(c)
+		c.AddressConnections, c.AddressRequestRate, c.AddressRequestBurst, c.SiteMultiple = 1, 1, 1, 2
+	})
+	from := func(addr string) *client {
+		c := connect(t, e)
+		c.send("PROXY TCP6 " + addr + " 2001:db8::1 12345 80\r\n")
+		return c
+	}
+	first, second := from("2001:db8:7:1::1"), from("2001:db8:7:2::1")
+	held(t, l, first, "s1")
+	held(t, l, second, "s2")
+	third := from("2001:db8:7:3::1")
+	third.post(creation("ver='1.6'"))
+	third.get().want(t, 429, "")
+	third.closed()
+	until(t, e, SiteLimits, 1)
+	held(t, l, from("2001:db8:8:1::1"), "s3")
+
+	second.Close()
+	l.hears("gone ")
+	third = from("2001:db8:7:3::1")
+	third.post(empty("s3", 1)) // the burst of two requests is used up
+	third.get().want(t, 503, "")
+	until(t, e, SiteLimits, 2)
+	e.Advance(10)
+	third.post(empty("s3", 1))
+	l.reply(l.next().id, "<body/>")
+	third.get().want(t, 200, "<body/>")
+	if n := e.Counter(AddressConnections) + e.Counter(AddressRequests); n != 0 {
+		t.Errorf("%d were refused for an address's sake", n)
+	}
+}
+
 func TestGateConfig(t *testing.T) {
 	for _, test := range []struct {
 		key string
@@ -346,6 +382,7 @@ func TestGateConfig(t *testing.T) {
 		{"listeners[0].forwarded-header", func(c *Config) { c.Listeners[0].ForwardedHeader = "x-real-ip" }},
 		{"limit-exempt", func(c *Config) { c.LimitExempt = []string{"everybody"} }},
 		{"max-connections-per-address", func(c *Config) { c.AddressConnections = -1 }},
+		{"ipv6-48-multiple", func(c *Config) { c.SiteMultiple = 65537 }},
 		{"request-burst-per-address", func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 100, 9 }},
 		{"", func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 100, 10 }},
 	} {

@@ -17,6 +17,7 @@ var (
 	errNoHello     = errors.New("the origin did not begin with hello")
 	errVersion     = errors.New("the origin speaks another version of the link protocol")
 	errNoSecret    = errors.New("the origin did not prove that it knows the secret")
+	errNotBelieved = errors.New("the origin does not take the edge's proof of the secret")
 	errOldOrigin   = fmt.Errorf("%w: its proof is that of an older version (see accept-old-proof)", errNoSecret)
 	errEarlyFrame  = errors.New("the origin sent a reply before welcome")
 	errSilent      = errors.New("the origin was silent for longer than ping-timeout")
@@ -85,7 +86,7 @@ func (w *worker) frame(n *node, f codec.Frame) error {
 // breakLink tells the origin why, before the link is closed with that reason.
 func (w *worker) breakLink(n *node, why error) error {
 	w.counters[LinkErrors]++
-	if errors.Is(why, errNoSecret) {
+	if errors.Is(why, errNoSecret) || errors.Is(why, errNotBelieved) {
 		w.counters[AuthFailures]++
 	}
 	w.control(n, "error "+why.Error()+"\n")
@@ -159,8 +160,11 @@ func (w *worker) pong(n *node, token []byte) {
 
 // refused is why the origin closes the link. One that asks for a mac is older than the proof.
 func (w *worker) refused(n *node, reason []byte) error {
-	if n.stage == stageProving && n.secret != nil && bytes.Contains(reason, []byte("the mac in hello")) {
-		return fmt.Errorf("the origin says: %.200q (if it is an older version: see accept-old-proof)", reason)
+	switch proves := n.stage == stageProving && n.secret != nil; {
+	case proves && bytes.Contains(reason, []byte("the mac in hello")):
+		return fmt.Errorf("%w: %.200q (if it is an older version: see accept-old-proof)", errNotBelieved, reason)
+	case proves && bytes.Contains(reason, []byte(" hello")):
+		return fmt.Errorf("%w: %.200q", errNotBelieved, reason)
 	}
 	return fmt.Errorf("the origin says: %.200q", reason)
 }
@@ -242,14 +246,23 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 	}
 	n.handshake = nil
 	n.stage, n.pingedAt, n.asked = stageUp, w.r.Now(), false
+	n.health.linkUp(w.micros())
 	n.link.Settled()
 	w.counters[LinksUp]++
-	w.log(slog.LevelInfo, "link up", about...)
+	w.log(slog.LevelInfo, "link up", append(about, "waiting", n.away)...)
+	w.returning(n)
 	return nil
 }
 
-// sendGone tells the origin that nobody waits for a reply any more. The hold is its node's no longer.
+// sendGone tells the origin that nobody waits for a reply any more. The hold is its node's no longer. A creation that
+// waits for an origin no longer does.
 func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
+	if waits(hold) {
+		w.forget(hold.Reply, hold)
+	}
+	if hold.Flags&holdOrphan != 0 {
+		return
+	}
 	n := w.byLink[hold.Link]
 	w.orphan(hold)
 	if n.stage != stageUp {
@@ -280,12 +293,14 @@ func (w *worker) keepAlive(n *node) {
 	}
 }
 
-// LinkDown answers everything that the node held: clients try again, and their requests are answered from the
-// session's cache when the node is back (XEP-0124 section 14.3).
+// LinkDown loses what the node held: clients get 503 and try again, and their requests are answered from the session's
+// cache when the node is back (XEP-0124 section 14.3).
 func (w *worker) LinkDown(l *loop.Link, why error) {
 	n := w.byLink[l.Index]
 	if n.stage == stageUp {
 		n.lostAt = w.r.Now()
+		n.health.linkDown()
+		w.loseCreations(n)
 	}
 	about := []any{"origin", n.cfg.Name, "reason", why.Error(), "held", n.held}
 	var foreign *foreignError
@@ -297,19 +312,7 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 	}
 	n.stage = stageDown
 	w.r.LogLimited(&w.lostLog, slog.LevelWarn, "link lost", about...)
-	for i := uint32(1); n.held > 0 && i <= uint32(w.holds.Cap()); i++ {
-		h, live := w.holds.HandleAt(i)
-		if !live {
-			continue
-		}
-		hold := w.holds.Resolve(h)
-		if int(hold.Link) != l.Index || hold.Flags&holdOrphan != 0 {
-			continue
-		}
-		w.counters[Retries]++
-		w.orphan(hold)
-		w.answerHold(h, hold, 503, nil)
-	}
+	w.lose(n)
 }
 
 func (w *worker) LinkFailed(l *loop.Link, why error) {

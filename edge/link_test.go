@@ -155,7 +155,7 @@ func TestOldOriginThatRefuses(t *testing.T) {
 	if got := string(m.readFrame().Contents); !strings.Contains(got, "accept-old-proof") {
 		t.Fatalf("no remedy in %q", got)
 	}
-	until(t, e, LinkErrors, 1)
+	until(t, e, AuthFailures, 1)
 }
 
 // TestLargeFramesBeforeTheWelcome: an end that has proved nothing is not buffered for.

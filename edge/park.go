@@ -1,8 +1,6 @@
 package edge
 
 import (
-	"github.com/valyala/bytebufferpool"
-
 	"megaphone/codec"
 	"megaphone/loop"
 	"megaphone/table"
@@ -14,41 +12,17 @@ const (
 	holdLegacy                     // of a creation: the client sent no `ver`
 	holdClose                      // the connection closes after the reply
 	holdKeep                       // an HTTP/1.0 client that asked for keep-alive
-	holdReady                      // the whole response is in early.at(Reply); it waits for its turn
+	holdReady                      // the whole response is stowed as Reply (loop.Reactor.Stow); it waits for its turn
 	holdOrphan                     // no origin has it, or none has it any more
 	holdReleased                   // the origin has been asked to release it
 	holdSampled                    // its answer goes to the access log
+
+	// holdAway: no origin has it, and it is answered at tick Reply unless its node is back before. Nothing is released
+	// that no origin has, so the bit is free.
+	holdAway = holdOrphan | holdReleased
+	// holdQueued: of one that is away, its bytes are in its node's queue. Creations are in none.
+	holdQueued = holdLegacy
 )
-
-// early keeps responses that are ready before those of earlier requests on the same connection.
-type early struct {
-	bufs  []*bytebufferpool.ByteBuffer
-	free  []uint32
-	bytes int
-}
-
-func (e *early) keep(p []byte) uint32 {
-	b := bytebufferpool.Get()
-	b.B = append(b.B[:0], p...)
-	e.bytes += len(p)
-	if n := len(e.free); n > 0 {
-		i := e.free[n-1]
-		e.free = e.free[:n-1]
-		e.bufs[i] = b
-		return i
-	}
-	e.bufs = append(e.bufs, b)
-	return uint32(len(e.bufs) - 1)
-}
-
-func (e *early) at(i uint32) []byte { return e.bufs[i].B }
-
-func (e *early) drop(i uint32) {
-	e.bytes -= len(e.bufs[i].B)
-	bytebufferpool.Put(e.bufs[i])
-	e.bufs[i] = nil
-	e.free = append(e.free, i)
-}
 
 // connFlags are the hold flags that the request's head decides.
 func (w *worker) connFlags() uint8 {
@@ -62,17 +36,12 @@ func (w *worker) connFlags() uint8 {
 }
 
 // park holds the request whose head and body tag have just been parsed, and puts its frame into the batch of n's link.
-// The last suffixBytes of the sid stay behind. content is the session's content type as in the sid.
-func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte, flags uint8) {
-	style, unlearnt := w.styles.of(w.head.Origin, content)
+// The last suffixBytes of the sid stay behind. content is the session's content type as in the sid. The hold is nil if
+// the request has been refused.
+func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte, flags uint8) (
+	table.Handle, *table.Hold) {
 	w.addr = w.client(c).AppendTo(w.addr[:0])
-	b := &w.body
-	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
-	cut := b.Start
-	if suffixBytes > 0 {
-		cut = b.SIDEnd
-	}
-	before, after := body[b.Start:cut-suffixBytes], body[cut:]
+	before, after := w.contents(body, suffixBytes)
 	var query []byte
 	if n.takesQuery {
 		query = w.head.Query
@@ -80,16 +49,54 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	size := codec.PrefixBytes(w.addr, query) + len(before) + len(after)
 	if size > n.max {
 		w.counters[TooLarge]++
-		w.refuse(c, s, w.styles.at(style).head(413), nil)
-		return
+		w.refuse(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(413), nil)
+		return 0, nil
 	}
+	h, hold := w.hold(c, s, uint8(n.link.Index), content, flags)
+	if hold == nil {
+		return 0, nil
+	}
+	w.handOver(h, hold, n, size, w.addr, query, before, after)
+	if s.Held == 1 {
+		w.arm(c, s)
+	}
+	return h, hold
+}
+
+// handOver puts the frame of a held request into the batch of n's link; its contents are of the given size. It borrows
+// the rest.
+func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, addr, query, before, after []byte) {
+	hold.Link = uint8(n.link.Index)
+	n.held++
+	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), addr, query)
+	n.link.Batch = append(append(q, before...), after...)
+	n.link.Dirty()
+	hold.Reply = w.r.Micros()
+	w.counters[FramesOut]++
+	w.counters[Parked]++
+}
+
+// contents is what goes to the origin of the body whose tag has just been parsed, in two pieces.
+func (w *worker) contents(body []byte, suffixBytes int) (before, after []byte) {
+	b := &w.body
+	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
+	cut := b.Start
+	if suffixBytes > 0 {
+		cut = b.SIDEnd
+	}
+	return body[b.Start : cut-suffixBytes], body[cut:]
+}
+
+// hold takes a hold for the request whose head has just been parsed. If none is free, it refuses the request.
+func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags uint8) (table.Handle, *table.Hold) {
+	style, unlearnt := w.styles.of(w.head.Origin, content)
 	h, hold, ok := w.holds.Park(s, c, w.r.Now())
 	if !ok {
 		w.counters[TableFull]++
-		w.refuse(c, s, w.styles.at(style).head(503), nil)
-		return
+		w.refuse(c, s, w.styles.at(style).head(503), nil, w.retryAfter())
+		return 0, nil
 	}
-	hold.Link, hold.Style, hold.Flags = uint8(n.link.Index), style, flags|w.connFlags()
+	hold.Link, hold.Style, hold.Flags = link, style, flags|w.connFlags()
 	w.styles.use(style, w.r.Now())
 	if unlearnt != "" {
 		if w.unlearnt == nil {
@@ -97,23 +104,16 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 		}
 		w.unlearnt[h] = unlearnt
 	}
-	n.held++
 	w.keepNote(h, hold)
-	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), w.addr, query)
-	n.link.Batch = append(append(q, before...), after...)
-	n.link.Dirty()
-	hold.Reply = w.r.Micros()
-	w.counters[FramesOut]++
-	w.counters[Parked]++
-	if s.Held == 1 {
-		w.arm(c, s)
-	}
+	return h, hold
 }
 
 // unpark frees the connection's first hold.
 func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
-	if hold.Flags&holdOrphan == 0 {
-		w.byLink[hold.Link].held--
+	if away(hold.Flags) {
+		w.awaited(hold)
+	} else {
+		w.orphan(hold)
 	}
 	if hold.Flags&holdSampled != 0 {
 		h, _ := w.holds.First(s)
@@ -129,9 +129,13 @@ func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 
 // orphan takes a hold away from its node: its reply will not come, or has come.
 func (w *worker) orphan(hold *table.Hold) {
-	if hold.Flags&holdOrphan == 0 {
-		hold.Flags |= holdOrphan
-		w.byLink[hold.Link].held--
+	if hold.Flags&holdOrphan != 0 {
+		return
+	}
+	hold.Flags = hold.Flags&^holdReleased | holdOrphan
+	w.byLink[hold.Link].held--
+	if w.opening(hold) != nil {
+		w.endCreation(hold.Reply, hold, false)
 	}
 }
 
@@ -144,30 +148,34 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 		return
 	}
 	w.counters[Released]++
-	w.measure(n, hold)
-	w.orphan(hold)
-	w.answerHold(h, hold, status, body)
-}
-
-// measure notes how long a hold has been held, now that its reply is there.
-func (w *worker) measure(n *node, hold *table.Hold) {
 	took := w.heldMicros(hold, w.heardAt)
 	w.holdTimes.observe(took)
-	if hold.Flags&holdCreation != 0 {
-		n.latency.observe(took)
+	creation := hold.Flags&holdCreation != 0
+	if creation {
+		w.created(n, hold, took, status, body)
+	}
+	w.orphan(hold)
+	w.answerHold(h, hold, status, body)
+	if creation {
+		w.admitWaiting() // there is room for one more
 	}
 }
 
 // heldMicros is how long a hold that is not answered yet has been held.
 func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
 	if ticks := w.r.Now() - hold.Since; ticks > maxMicrosTicks {
-		return uint64(ticks) * loop.TickMillis * 1000
+		return uint64(ticks) * tickMicros
+	}
+	if c := w.opening(hold); c != nil {
+		return uint64(now - c.micros)
 	}
 	return uint64(now - hold.Reply)
 }
 
 // maxMicrosTicks is half of the time after which loop.Reactor.Micros wraps: what is longer is measured in ticks.
-const maxMicrosTicks = 1 << 31 / (loop.TickMillis * 1000)
+const maxMicrosTicks = 1 << 31 / tickMicros
+
+const tickMicros = loop.TickMillis * 1000
 
 // answerHold gives a hold its response: at once if it is the first of its connection, else when its turn comes. It
 // borrows body.
@@ -186,7 +194,7 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 		body = w.creationReply(h, hold, body)
 	}
 	size := len(body)
-	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date)
+	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date, w.retryLine(status))
 	w.scratch = head
 	if hold.Flags&holdSampled != 0 {
 		w.logHeld(h, hold, status, size)
@@ -199,11 +207,7 @@ func (w *worker) deliver(h table.Handle, hold *table.Hold, c uint32, s *table.Co
 	if first, _ := w.holds.First(s); first != h {
 		head = append(head, body...)
 		w.scratch = head[:0]
-		if w.early.bytes+len(head) > w.cfg.MaxBufferedBytes {
-			w.r.Close(c)
-			return
-		}
-		hold.Reply = w.early.keep(head)
+		hold.Reply = w.r.Stow(c, head)
 		hold.Flags |= holdReady
 		return
 	}
@@ -215,9 +219,9 @@ func (w *worker) deliver(h table.Handle, hold *table.Hold, c uint32, s *table.Co
 		if next.Flags&holdReady == 0 {
 			break
 		}
-		w.r.Write(c, w.early.at(next.Reply), nil)
+		w.r.Write(c, w.r.Stowed(next.Reply), nil)
 		last = next.Flags&holdClose != 0
-		w.early.drop(next.Reply)
+		w.r.Unstow(next.Reply)
 		w.unpark(s, next)
 	}
 	w.afterReply(c, s, last)

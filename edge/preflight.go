@@ -137,7 +137,8 @@ func (c *Config) Warnings() (all []error) {
 func (c *Config) limitWarnings() []error {
 	tables, err := loop.ParseTables(c.DescriptorTables)
 	if err == nil {
-		err = loop.Config{MaxConnections: c.MaxConnections, Reactors: c.Reactors, Tables: tables}.Check()
+		err = loop.Config{Listen: make([]loop.Listener, len(c.listeners())), MaxConnections: c.MaxConnections,
+			Links: linksFor(c.Origins), Reactors: c.Reactors, Tables: tables}.Check()
 	}
 	if err != nil {
 		return []error{bad("max-connections", c.MaxConnections, err.Error())}

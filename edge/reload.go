@@ -31,6 +31,10 @@ func (e *Edge) Reload(cfg Config) (restart []string, err error) {
 	if err := cfg.Validate(); err != nil { // it may not go with the values that stay
 		return restart, fmt.Errorf("%w (%s needs a restart)", err, strings.Join(restart, ", "))
 	}
+	if room := e.group.LinkRoom(); linksFor(cfg.Origins) > room {
+		return restart, bad("origins", len(cfg.Origins), fmt.Sprintf("this process keeps descriptors for links to %d: "+
+			"restart it, with a higher RLIMIT_NOFILE (LimitNOFILE=) or fewer max-connections", room/2))
+	}
 	places, waiting := e.directory.find(e.ending, cfg.Origins)
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -8,7 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"megaphone/codec"
+	"megaphone/loop"
 )
 
 // configOf is the configuration of a test's edge with changes.
@@ -234,5 +238,49 @@ func TestReloadUnderLoad(t *testing.T) {
 			return
 		default:
 		}
+	}
+}
+
+// TestReloadHasDescriptorsForLinks: origins for whose links no descriptors are kept are refused, and nothing changes.
+func TestReloadHasDescriptorsForLinks(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	low := limit
+	low.Cur = min(2000, limit.Cur)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) })
+	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
+	with := func(connections int) func(c *Config) {
+		return func(c *Config) {
+			c.Reactors, c.DescriptorTables, c.MaxConnections, c.Tags = 1, "off", connections, "on"
+		}
+	}
+	most := int(low.Cur)
+	for (loop.Config{Reactors: 1, Tables: loop.TablesOff, MaxConnections: most, Links: 2}).Check() != nil {
+		most--
+	}
+	for connections, wanted := range map[int]string{most: "links to 1", most - 2: ""} {
+		e := startEdge(t, with(connections), a)
+		a.link()
+		cfg := e.settings().cfg
+		cfg.Origins = append(cfg.Origins, Origin{Name: "b", Address: b.addr()})
+		_, err := e.Reload(cfg)
+		var wrong *KeyError
+		switch {
+		case wanted == "":
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.link()
+		case !errors.As(err, &wrong) || wrong.Key != "origins" || !strings.Contains(err.Error(), wanted):
+			t.Errorf("the error is %v", err)
+		case len(e.settings().cfg.Origins) != 1:
+			t.Error("the origins are others now")
+		}
+		e.Stop()
 	}
 }

@@ -27,10 +27,14 @@ func (w *worker) reconcile() {
 		} else {
 			n.take(p)
 		}
+		if n != nil {
+			n.bit = 1 << i
+		}
 		if i == 0 {
 			w.sole = n
 		}
 	}
+	w.relane()
 }
 
 // join makes a node and its link. While there is no link to be had, because too many are still being closed, it is
@@ -77,7 +81,7 @@ func (w *worker) named(name string) *node {
 // dropLeft drops the nodes that have left, and makes those that had to wait.
 func (w *worker) dropLeft() {
 	w.nodes = slices.DeleteFunc(w.nodes, func(n *node) bool {
-		if !n.leaving || w.verdict(n) != nodeGone {
+		if !n.leaving || n.away > 0 || w.verdict(n) != nodeGone {
 			return false
 		}
 		n.link.Remove()

@@ -69,8 +69,12 @@ func TestReloadTakesAnOriginOut(t *testing.T) {
 	al.next()
 	a.l.Close()
 	al.Close()
+	awaiting(t, e, 1)
+	e.Advance(1)
 	c.get().want(t, 503, "") // the link is lost: as for any origin
 	c.post(empty(tagged("s", "a"), 3))
+	awaiting(t, e, 1)
+	e.Advance(100)
 	c.get().want(t, 503, "")
 	nodes := 2
 	for ticks := 0; nodes == 2; ticks++ {
@@ -133,6 +137,8 @@ func TestReloadMovesAnOrigin(t *testing.T) {
 	l.next()
 	o := newFakeOrigin(t, "a")
 	reload(t, e, func(c *Config) { c.Origins[0].Address = o.addr() })
+	awaiting(t, e, 1)
+	e.Advance(1)
 	c.get().want(t, 503, "")
 	e.Advance(10)
 	moved := o.link()

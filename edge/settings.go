@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"slices"
 	"time"
@@ -20,25 +21,32 @@ type settings struct {
 	admission *admission
 	leastGain int // bytes of a body that must come in times.body
 	places    []place
-	waiting   bool   // a name among the origins has not been found yet
-	tags      bool   // session IDs end with the tag of their node
-	plain     string // the node of the sessions that began before they did, if there may be any
+	creationBounds
+	common  *common // of all reactors and settings
+	waiting bool    // a name among the origins has not been found yet
+	tags    bool    // session IDs end with the tag of their node
+	plain   string  // the node of the sessions that began before they did, if there may be any
 }
 
 // times is the configured durations in ticks.
-type times struct{ head, body, idle, hold, write, grace, ping uint32 }
+type times struct{ head, body, idle, hold, write, grace, ping, lostJitter, create, createWait uint32 }
 
 // place is where a node is, and what the configuration says of it.
 type place struct {
 	Origin
 	addr     netip.AddrPort // not valid: its name has not been found yet
+	health   *health        // of all reactors
 	priority uint16         // new sessions go to the lowest one of those that are healthy (RFC 2782)
 }
 
 // newSettings makes settings of a configuration with its defaults that Validate has seen, and of the nodes that were
 // found for it.
 func newSettings(cfg Config, places []place, waiting bool) *settings {
+	for i := range places {
+		places[i].health = new(health)
+	}
 	return &settings{
+		creationBounds: newCreationBounds(&cfg), common: &common{served: served{seed: maphash.MakeSeed()}},
 		cfg: cfg, fixed: newFixed(&cfg), admission: newAdmission(&cfg),
 		leastGain: cfg.BodyRate * int(cfg.BodyTimeout/time.Millisecond) / 1000,
 		places:    places, waiting: waiting, tags: wantsTags(&cfg),
@@ -46,7 +54,8 @@ func newSettings(cfg Config, places []place, waiting bool) *settings {
 			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
 		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
 			loop.Ticks(cfg.HoldTimeout), loop.Ticks(cfg.WriteTimeout), loop.Ticks(cfg.Grace),
-			loop.Ticks(cfg.PingTimeout)},
+			loop.Ticks(cfg.PingTimeout), loop.Ticks(cfg.LostJitter), loop.Ticks(cfg.CreateTimeout),
+			loop.Ticks(cfg.CreateWait)},
 	}
 }
 
@@ -60,6 +69,14 @@ func wantsTags(cfg *Config) bool {
 // back, as a marked session would lose its node.
 func (s *settings) after(old *settings) {
 	s.admission.after(old.admission)
+	s.common = old.common
+	for i := range s.places {
+		for j := range old.places {
+			if s.places[i].Name == old.places[j].Name {
+				s.places[i].health = old.places[j].health
+			}
+		}
+	}
 	alone := len(old.places) == 1 && len(s.places) == 1 && old.places[0].Name == s.places[0].Name
 	switch {
 	case s.cfg.Tags == "off":

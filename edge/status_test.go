@@ -88,7 +88,8 @@ func TestStatusTable(t *testing.T) {
 		}
 	}
 	f := newFixed(&Config{Path: "/p"})
-	for _, d := range []document{f.about, f.notFound, f.method, f.readOnly, f.encoding, f.lengthRequired, f.late} {
+	for _, d := range []document{f.about, f.notFound, f.method, f.readOnly, f.encoding, f.lengthRequired, f.late,
+		f.busy} {
 		status := strings.Fields(string(d.head.Append(nil, 0, codec.ConnectionDefault, nil)))[1]
 		if !listed[status] {
 			t.Errorf("%s is in no row", status)
@@ -200,14 +201,48 @@ var statusTests = map[string]func(t *testing.T) []string{
 		c.post(creation("ver='1.6'"))
 		return []string{c.outcome()}
 	},
+	"creation-not-answered": func(t *testing.T) []string {
+		e, l := one(t, func(c *Config) { patient(c); c.CreateTimeout = 2 * time.Second })
+		c := connect(t, e)
+		c.post(creation("ver='1.6'"))
+		l.next()
+		e.Advance(20)
+		return []string{c.outcome()}
+	},
+	"no-room": func(t *testing.T) []string {
+		e, l := few(t, func(c *Config) { c.CreateWait, c.MaxWaitingCreations = time.Second, 1 })
+		for range 2 {
+			connect(t, e).post(creation("ver='1.6'"))
+			l.next()
+		}
+		c := connect(t, e)
+		c.post(creation("ver='1.6'"))
+		waitingNow(t, e, 1)
+		busy := connect(t, e)
+		busy.post(creation("ver='1.6'"))
+		atOnce := busy.outcome()
+		e.Advance(10)
+		if late := c.outcome(); late != atOnce {
+			return []string{atOnce, late}
+		}
+		return []string{atOnce}
+	},
 	"origin-away": func(t *testing.T) []string {
-		e, l := one(t, nil)
+		o := newFakeOrigin(t, "a")
+		e := startEdge(t, nil, o)
+		l := o.link()
+		until(t, e, LinksUp, 1)
 		c := connect(t, e)
 		c.post(empty("s1", 1))
 		l.next()
+		o.l.Close()
 		l.Close()
+		awaiting(t, e, 1)
+		e.Advance(1)
 		held := c.outcome()
 		c.post(empty("s1", 2))
+		awaiting(t, e, 1)
+		e.Advance(100)
 		if again := c.outcome(); again != held {
 			return []string{held, again}
 		}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"encoding/base64"
+	"fmt"
 	"mime"
 	"strings"
 
@@ -13,7 +14,6 @@ const (
 	maxCORS         = 250
 	maxContentTypes = 200 // distinct ones a reactor remembers; the heads of others are built for each reply
 	usualContent    = "text/xml; charset=utf-8"
-	retryAfter      = "Retry-After: 2"
 )
 
 // style is how replies to one kind of client look: which Content-Type it asked for, and which web origin it came from.
@@ -218,6 +218,26 @@ func (s *styles) at(n uint16) *style {
 // contentOf is the content type of a style as it stands in sids.
 func (s *styles) contentOf(n uint16) string { return s.contents[int(n)/s.origins()].encoded }
 
+// retryLines are the Retry-After headers of the edge: clients that were refused together do not come back together.
+var retryLines = func() (lines [][]byte) {
+	const most = 8 // seconds
+	for n := range most {
+		lines = append(lines, fmt.Appendf(nil, "Retry-After: %d\r\n", n+1))
+	}
+	return lines
+}()
+
+// retryAfter returns the Retry-After header line of one answer. Every answer of the edge that has one has it from here.
+func (w *worker) retryAfter() []byte { return retryLines[w.r.Rand().IntN(len(retryLines))] }
+
+// retryLine returns the Retry-After header line of a reply with the given status, if it has one.
+func (w *worker) retryLine(status int) []byte {
+	if status == 503 || status == 429 {
+		return w.retryAfter()
+	}
+	return nil
+}
+
 // head is the response head for a BOSH reply with the given status.
 func (st *style) head(status int) *codec.ResponseHead {
 	if status == 200 && st.bosh != nil {
@@ -225,11 +245,7 @@ func (st *style) head(status int) *codec.ResponseHead {
 	}
 	h := st.heads[status]
 	if h == nil {
-		lines := st.lines
-		if status == 503 || status == 429 {
-			lines = append(lines[:len(lines):len(lines)], retryAfter)
-		}
-		made := codec.NewResponseHead(status, lines...)
+		made := codec.NewResponseHead(status, st.lines...)
 		h = &made
 		st.heads[status] = h
 		if status == 200 {

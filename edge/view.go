@@ -22,6 +22,8 @@ type View struct {
 	Origins  []OriginView
 	Holds    Histogram // from parking to the origin's reply: for a long poll mostly the wait of its session
 	Limits   Limits
+	// AccessFailed counts records of the access log that could not be written.
+	AccessFailed uint64
 	// ConfigHash is a number that changes with the configuration in force.
 	ConfigHash uint64
 }
@@ -50,6 +52,7 @@ type OriginView struct {
 	Latency Histogram
 	// RoundTrip is from a ping to its pong over the same link as the requests, behind whatever is queued there.
 	RoundTrip Histogram
+	Creations Creations
 }
 
 // LinkView is one reactor's link.
@@ -60,12 +63,28 @@ type LinkView struct {
 	Unsent   uint64 // bytes
 }
 
+// Creations is what the reactors together know of an origin's session creations.
+type Creations struct {
+	UnderWay  uint64  // now
+	Most      uint64  // that may be
+	Ejected   bool    // it gets none, or one as a trial
+	Share     float64 // the part of its weight that counts: less than 1 after it came up
+	Failed    uint64  // so far
+	Ejections uint64  // so far
+}
+
 // Cells of a node's board.
 const (
 	cellUp = iota
 	cellDraining
 	cellHeld
 	cellUnsent
+	cellCreating
+	cellMost
+	cellEjected
+	cellShare
+	cellFailed
+	cellEjections
 	numCells
 )
 
@@ -102,8 +121,15 @@ func (c *Config) hash() uint64 {
 }
 
 // post publishes a node as its link is now.
-func (n *node) post() {
-	cells := [numCells]uint64{cellHeld: uint64(n.held), cellUnsent: uint64(n.link.Unsent())}
+func (n *node) post(w *worker) {
+	h := n.health
+	cells := [numCells]uint64{cellHeld: uint64(n.held), cellUnsent: uint64(n.link.Unsent()),
+		cellCreating: uint64(h.underWay.Load()), cellMost: uint64(h.bound(&w.creationBounds)),
+		cellShare: uint64(h.share(w.micros(), &w.creationBounds)), cellFailed: h.failures.Load(),
+		cellEjections: h.ejections.Load()}
+	if w.ejects && h.is() != standingWell {
+		cells[cellEjected] = 1
+	}
 	if n.stage == stageUp {
 		cells[cellUp] = 1
 	}
@@ -120,6 +146,12 @@ func (n *node) view() LinkView {
 		Held: n.board.Get(cellHeld), Unsent: n.board.Get(cellUnsent)}
 }
 
+func (n *node) creations() Creations {
+	return Creations{UnderWay: n.board.Get(cellCreating), Most: n.board.Get(cellMost),
+		Ejected: n.board.Get(cellEjected) != 0, Share: float64(n.board.Get(cellShare)) / fullShare,
+		Failed: n.board.Get(cellFailed), Ejections: n.board.Get(cellEjections)}
+}
+
 // View is the edge as of the last ticks of its reactors.
 func (e *Edge) View() *View {
 	first := e.workers[0].shown.Load()
@@ -129,6 +161,9 @@ func (e *Edge) View() *View {
 		Limits: Limits{MaxConnections: cfg.MaxConnections, MaxBufferedBytes: cfg.MaxBufferedBytes,
 			LinkHighWater: cfg.LinkHighWater},
 		ConfigHash: first.hash,
+	}
+	if e.access != nil {
+		v.AccessFailed = e.access.failed.Load()
 	}
 	for i, w := range e.workers {
 		r := &v.Reactors[i]
@@ -144,6 +179,7 @@ func (e *Edge) View() *View {
 		for j, n := range seen.nodes {
 			o := v.origin(&seen.places[j].Origin)
 			o.Links[i] = n.view()
+			o.Creations = n.creations() // any reactor's, all have the same
 			o.Latency.add(&n.latency)
 			o.RoundTrip.add(&n.roundTrip)
 		}

@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/rand"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -39,18 +40,19 @@ type worker struct {
 	r *loop.Reactor
 	*settings
 
-	gate     *gate // nil: nothing is asked of who the client is
-	holds    *table.Holds
-	early    early
-	nodes    []*node
-	byLink   []*node // by the index of the node's link
-	sole     *node   // the one that all sessions belong to, when they have no tags
-	behind   bool    // a place has no node yet
-	styles   *styles
-	unlearnt map[table.Handle]string // content types of holds, as in their sids, that have not been learnt
-	leaving  leaving
-	counters [numCounters]uint64
-	board    *loop.Board
+	gate      *gate // nil: nothing is asked of who the client is
+	holds     *table.Holds
+	nodes     []*node
+	byLink    []*node // by the index of the node's link
+	sole      *node   // the one that all sessions belong to, when they have no tags
+	behind    bool    // a place has no node yet
+	styles    *styles
+	unlearnt  map[table.Handle]string // content types of holds, as in their sids, that have not been learnt
+	creations creations
+	leaving   leaving
+	waits     struct{ holds, bytes int } // for nodes that are away; see waitQueue
+	counters  [numCounters]uint64
+	board     *loop.Board
 
 	access    sampler
 	sampled   sampling              // the request being looked at
@@ -86,6 +88,7 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 	}
 	w.setDate(time.Now())
 	w.ticked = uint64(time.Since(born) / time.Microsecond)
+	w.creations = newCreations()
 	w.styles = newStyles(s.cfg.CORS)
 	w.setAdmission(s.admission)
 	w.reconcile()
@@ -169,15 +172,37 @@ func (w *worker) arm(c uint32, s *table.Conn) {
 	case w.r.Sending(c):
 		w.r.Arm(c, w.times.write)
 	case s.Held > 0:
-		_, h := w.holds.First(s)
-		w.r.Arm(c, remaining(h.Since+w.times.hold, w.r.Now()))
-	case phase(s.Phase) == phaseHead || phase(s.Phase) == phaseProxy:
-		w.r.Arm(c, w.times.head)
-	case phase(s.Phase) == phaseBody:
-		w.r.Arm(c, w.times.body)
-	default:
+		w.r.Arm(c, min(w.holdLeft(s), w.partLeft(s)))
+	case phase(s.Phase) == phaseIdle || phase(s.Phase) == phaseLast:
 		w.r.Arm(c, w.times.idle)
+	default:
+		w.r.Arm(c, w.partLeft(s))
 	}
+}
+
+// deadline is the tick at which a hold is answered by the edge.
+func (w *worker) deadline(h *table.Hold) uint32 {
+	if away(h.Flags) {
+		return h.Reply
+	}
+	return h.Since + w.times.hold
+}
+
+// holdLeft is the time that the first held request of a connection has left.
+func (w *worker) holdLeft(s *table.Conn) uint32 {
+	_, h := w.holds.First(s)
+	return remaining(w.deadline(h), w.r.Now())
+}
+
+// partLeft is the time for the rest of what has come in part, if anything has.
+func (w *worker) partLeft(s *table.Conn) uint32 {
+	switch phase(s.Phase) {
+	case phaseHead, phaseProxy:
+		return w.times.head
+	case phaseBody:
+		return w.times.body
+	}
+	return math.MaxUint32
 }
 
 func remaining(deadline, now uint32) uint32 {
@@ -198,37 +223,67 @@ func (w *worker) Expired(c uint32) {
 	case w.r.Sending(c):
 		w.counters[WriteStalls]++
 		w.r.Close(c)
-	case s.Held > 0:
+	case s.Held > 0 && w.holdDue(s):
 		w.expireHold(c, s)
 	case phase(s.Phase) == phaseHead:
 		w.counters[HeadTimeouts]++
-		w.tooLate(c, s)
+		w.refusePart(c, s, &w.fixed.late)
 	case phase(s.Phase) == phaseBody && w.r.Gained(c) >= w.leastGain:
-		w.r.Arm(c, w.times.body)
+		w.arm(c, s)
 	case phase(s.Phase) == phaseBody:
 		w.counters[BodyTimeouts]++
-		w.tooLate(c, s)
+		w.refusePart(c, s, &w.fixed.late)
 	case phase(s.Phase) == phaseProxy:
 		w.counters[ProxyMalformed]++
 		w.r.Close(c)
+	case s.Held > 0:
+		w.arm(c, s)
 	default:
 		w.counters[IdleTimeouts]++
 		w.r.Close(c)
 	}
 }
 
+// holdDue reports whether the time of a connection's first held request is over.
+func (w *worker) holdDue(s *table.Conn) bool {
+	_, h := w.holds.First(s)
+	return w.r.Now() >= w.deadline(h)
+}
+
 // expireHold answers 504 for a request that its origin has not answered, and closes. The origin is told that it is
 // gone, so it will not take what it had to say for delivered.
 func (w *worker) expireHold(c uint32, s *table.Conn) {
 	h, hold := w.holds.First(s)
-	if w.r.Now() < hold.Since+w.times.hold {
-		w.arm(c, s)
+	if away(hold.Flags) {
+		w.giveUp(h, hold)
 		return
 	}
 	w.counters[Expired]++
 	w.sendGone(h, hold)
 	hold.Flags |= holdOrphan | holdClose
 	w.answerHold(h, hold, 504, nil)
+}
+
+// Client is the client whose input is kept for connection c: behind a trusted proxy the one that its head names.
+func (w *worker) Client(c uint32) [16]byte {
+	s := w.r.Conn(c)
+	if w.gate == nil || s.In == 0 {
+		return s.Peer
+	}
+	p := w.r.Kept(c)
+	if ok, err := codec.ParseHead(&w.head, p, 0, &w.limits); err != nil || !ok {
+		return s.Peer
+	}
+	_ = w.findClient(c, p[:w.head.Bytes])
+	return w.gate.from
+}
+
+// Shed refuses what has come of a request, if that can be said in its turn.
+func (w *worker) Shed(c uint32) {
+	s := w.r.Conn(c)
+	if phase(s.Phase) != phaseProxy && !w.r.Sending(c) {
+		w.refusePart(c, s, &w.fixed.busy)
+	}
 }
 
 // Closed: nobody is there any more to take the replies of what is held.
@@ -245,8 +300,8 @@ func (w *worker) abandon(s *table.Conn) {
 		h, hold := w.holds.First(s)
 		switch {
 		case hold.Flags&holdReady != 0:
-			w.early.drop(hold.Reply)
-		case hold.Flags&holdOrphan == 0:
+			w.r.Unstow(hold.Reply)
+		case hold.Flags&holdOrphan == 0, waits(hold):
 			w.counters[Gone]++
 			w.sendGone(h, hold)
 		}
@@ -258,9 +313,11 @@ func (w *worker) Tick() {
 	now := time.Now()
 	w.setDate(now)
 	w.ticked = uint64(now.Sub(born) / time.Microsecond)
+	w.creationTick()
 	for _, n := range w.nodes {
 		w.keepAlive(n)
-		n.post()
+		w.goOn(n)
+		n.post(w)
 	}
 	w.holdTimes.post()
 	w.dropLeft()
@@ -269,6 +326,7 @@ func (w *worker) Tick() {
 	}
 	w.show()
 	w.counters[HeldNow] = uint64(w.holds.Len())
+	w.counters[WaitingNow] = uint64(w.waits.holds)
 	w.board.Post(w.counters[:])
 }
 

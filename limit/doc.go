@@ -15,7 +15,8 @@
 //
 // An address is the hash of it, with a seed of the process: nobody can choose addresses that meet in a set. Two
 // of a set are taken for one with a probability of 2^-40. Of IPv6 the first 64 bits count: who has an IPv6
-// address has 2^64 of them.
+// address has 2^64 of them. And many have a /48, a site, with 65,536 such networks: so the site has an entry of its
+// own, with limits of its own, and what it refuses is not held against the address.
 //
 // # Entries
 //
@@ -24,9 +25,9 @@
 // would not say: it is taken for another address without loss. When a set has neither room nor such an entry, the
 // idlest of those without connections is taken, and its address has its rates back a little sooner. When all
 // eight have connections, the newcomer is let pass and not counted (Uncounted). The other choice would be to
-// share an entry, which would punish the innocent for their neighbours' hash. With twice as many entries as
-// connections, the table is at most half full, and less than one address in a hundred meets a full set, and only
-// when all connections have different addresses, and then a limit for each has nothing to do.
+// share an entry, which would punish the innocent for their neighbours' hash. With four times as many entries as
+// connections, the table is at most half full, also if all have different sites, and one or two connections in a
+// hundred meet a full set then; and a limit for each has nothing to do.
 //
 // # Rates
 //
@@ -42,6 +43,7 @@
 //
 // # Costs
 //
-// 24 bytes an entry, 2 entries a connection, no allocation after New. In nanoseconds on the 2-core build machine:
-// 60 to open and close, 4 a request of a connection, 55 one of an address that must be looked for.
+// 24 bytes an entry, 4 entries a connection, no allocation after New. In nanoseconds on the 2-core build machine:
+// 60 to open and close, 4 a request of a connection, 55 one of an address that must be looked for; twice as much with a
+// site.
 package limit

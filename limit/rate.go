@@ -2,18 +2,21 @@ package limit
 
 import "sync/atomic"
 
-// Limits are what one address may do.
-type Limits struct {
+// Limits are what one address may do, and what all addresses of an IPv6 /48, a site, may do together.
+type Limits struct{ Address, Site Allowance }
+
+// Allowance is so many connections and requests.
+type Allowance struct {
 	Connections int // at once; 0: any number
 	Opens       Rate
 	Requests    Rate
 }
 
-func (l *Limits) connections() int {
-	if l.Connections == 0 {
+func (a *Allowance) connections() uint64 {
+	if a.Connections == 0 {
 		return MaxCount
 	}
-	return l.Connections
+	return uint64(a.Connections)
 }
 
 // Rate is so many a second, and so many at once after a rest. The zero Rate is no limit.
@@ -37,8 +40,13 @@ func NewRate(perSecond, burst int) Rate {
 // Limited says whether there is a limit.
 func (r *Rate) Limited() bool { return r.interval != 0 }
 
-// take takes one at the time now, if there is one.
-func (r *Rate) take(full *atomic.Uint64, now uint64) bool {
+// Has reports whether there is one at the time now.
+func (r *Rate) Has(full *atomic.Uint64, now uint64) bool {
+	return r.interval == 0 || max(full.Load(), now)-now <= r.slack
+}
+
+// Take takes one at the time now, if there is one. full is the bucket: the time at which it is full again.
+func (r *Rate) Take(full *atomic.Uint64, now uint64) bool {
 	if r.interval == 0 {
 		return true
 	}
@@ -50,6 +58,16 @@ func (r *Rate) take(full *atomic.Uint64, now uint64) bool {
 		}
 		if full.CompareAndSwap(at, from+r.interval) {
 			return true
+		}
+	}
+}
+
+// giveBack undoes one take, for what is refused for another reason.
+func (r *Rate) giveBack(full *atomic.Uint64) {
+	for {
+		at := full.Load()
+		if at < r.interval || full.CompareAndSwap(at, at-r.interval) { // less: it has been forgotten meanwhile
+			return
 		}
 	}
 }

@@ -16,7 +16,7 @@ const (
 
 	// EntryBytes is what one entry costs; New makes EntriesPerConnection of them for each connection.
 	EntryBytes           = 8 + 16
-	EntriesPerConnection = 2
+	EntriesPerConnection = 4
 )
 
 // All of these fail to compile when the sizes change.
@@ -46,57 +46,88 @@ func New(connections int) *Table {
 	return &Table{seed: maphash.MakeSeed(), who: make([]set, sets), rates: make([]rates, sets*ways)}
 }
 
-// Entry names an entry that has connections. 0 names none.
-type Entry uint32
+// Entry names the entries of a connection: in its low half that of the address, in the high one that of the site, if it
+// has one. 0 names none.
+type Entry uint64
 
-// Key is an address, hashed.
-type Key uint64
+func (e Entry) address() uint32 { return uint32(e) }
+func (e Entry) site() uint32    { return uint32(e >> 32) }
+
+// Key is an address, hashed, and its site; 0: it has none.
+type Key struct{ address, site hash }
+
+type hash uint64
 
 // Key hashes an address: IPv6, or IPv4 mapped into it.
 func (t *Table) Key(a [16]byte) Key {
 	if [12]byte(a[:12]) == [12]byte{10: 0xFF, 11: 0xFF} {
-		return Key(maphash.Bytes(t.seed, a[:]))
+		return Key{address: hash(maphash.Bytes(t.seed, a[:]))}
 	}
-	return Key(maphash.Bytes(t.seed, a[:8]))
+	return Key{hash(maphash.Bytes(t.seed, a[:8])), max(hash(maphash.Bytes(t.seed, a[:6])), 1)}
 }
 
 // tag is the part of the key that an entry remembers, never 0.
-func (k Key) tag() uint64 { return max(uint64(k)>>countBits, 1) }
+func (k hash) tag() uint64 { return max(uint64(k)>>countBits, 1) }
 
 // set is where the key belongs.
-func (t *Table) set(k Key) uint32 { return uint32(uint64(uint32(k)) * uint64(len(t.who)) >> 32) }
+func (t *Table) set(k hash) uint32 { return uint32(uint64(uint32(k)) * uint64(len(t.who)) >> 32) }
 
-// Verdict is what is said to a newcomer.
+// Verdict is what is said to a newcomer, or to a request.
 type Verdict uint8
 
-// What Open says.
+// What Open, Request and RequestOf say.
 const (
 	Admitted  Verdict = iota
-	Uncounted         // admitted, but all entries of its set are taken
-	TooMany           // as many connections as may be
-	TooFast           // more new connections than may be
+	Uncounted         // admitted, but all entries of its set are taken, or those of its site's
+	TooMany           // as many connections of the address as may be
+	TooFast           // more new connections, or requests, of the address than may be
+	SiteLimit         // any of these of its site
 )
 
 // Open counts a new connection of an address at a time in microseconds. The entry is for Close, unless it is 0.
 func (t *Table) Open(k Key, now uint64, lim *Limits) (Entry, Verdict) {
-	i, was, ok := t.claim(k, now, 1, uint64(lim.connections()))
+	a, v := t.open(k.address, now, &lim.Address)
+	if v != Admitted || k.site == 0 {
+		return Entry(a), v
+	}
+	s, v := t.open(k.site, now, &lim.Site)
+	if v == Admitted {
+		return Entry(s)<<32 | Entry(a), v
+	}
+	t.close(a)
+	lim.Address.Opens.giveBack(&t.rates[a-1].opens)
+	if v != Uncounted {
+		v = SiteLimit
+	}
+	return 0, v
+}
+
+// open counts in one entry, and returns its number, from 1 on.
+func (t *Table) open(k hash, now uint64, allowed *Allowance) (uint32, Verdict) {
+	i, was, ok := t.claim(k, now, 1, allowed.connections())
 	switch {
 	case !ok:
 		return 0, Uncounted
-	case was >= uint64(lim.connections()):
+	case was >= allowed.connections():
 		return 0, TooMany
 	}
-	e := Entry(i + 1)
-	if !lim.Opens.take(&t.rates[i].opens, now) {
-		t.Close(e)
+	if !allowed.Opens.Take(&t.rates[i].opens, now) {
+		t.close(i + 1)
 		return 0, TooFast
 	}
-	return e, Admitted
+	return i + 1, Admitted
 }
 
 // Close takes back what Open has counted.
 func (t *Table) Close(e Entry) {
-	i := uint32(e - 1)
+	t.close(e.address())
+	if s := e.site(); s != 0 {
+		t.close(s)
+	}
+}
+
+func (t *Table) close(n uint32) {
+	i := n - 1
 	if t.who[i/ways][i%ways].Add(^uint64(0))&countMask == countMask {
 		panic("limit: a connection was closed that had not been counted")
 	}
@@ -112,19 +143,40 @@ func (t *Table) Forget() {
 }
 
 // Request says whether one more request may be made now by the address whose entry a connection has.
-func (t *Table) Request(e Entry, now uint64, lim *Limits) bool {
-	return lim.Requests.take(&t.rates[e-1].requests, now)
+func (t *Table) Request(e Entry, now uint64, lim *Limits) Verdict {
+	a := &t.rates[e.address()-1].requests
+	if !lim.Address.Requests.Take(a, now) {
+		return TooFast
+	}
+	if s := e.site(); s != 0 && !lim.Site.Requests.Take(&t.rates[s-1].requests, now) {
+		lim.Address.Requests.giveBack(a)
+		return SiteLimit
+	}
+	return Admitted
 }
 
 // RequestOf is Request for an address whose connection, if it has one, is not known. What cannot be counted may.
-func (t *Table) RequestOf(k Key, now uint64, lim *Limits) bool {
-	i, _, ok := t.claim(k, now, 0, countMask)
-	return !ok || lim.Requests.take(&t.rates[i].requests, now)
+func (t *Table) RequestOf(k Key, now uint64, lim *Limits) Verdict {
+	i, _, counted := t.claim(k.address, now, 0, countMask)
+	if counted && !lim.Address.Requests.Take(&t.rates[i].requests, now) {
+		return TooFast
+	}
+	if k.site == 0 {
+		return Admitted
+	}
+	j, _, ok := t.claim(k.site, now, 0, countMask)
+	if !ok || lim.Site.Requests.Take(&t.rates[j].requests, now) {
+		return Admitted
+	}
+	if counted {
+		lim.Address.Requests.giveBack(&t.rates[i].requests)
+	}
+	return SiteLimit
 }
 
 // claim finds or makes the entry of k, and adds n to its connections if they were fewer than most. was is how many
 // it had. Not ok: there is no entry, and none to be made.
-func (t *Table) claim(k Key, now uint64, n, most uint64) (i uint32, was uint64, ok bool) {
+func (t *Table) claim(k hash, now uint64, n, most uint64) (i uint32, was uint64, ok bool) {
 	s, tag := t.set(k), k.tag()
 	for {
 		w, old, found := t.look(s, tag, now)

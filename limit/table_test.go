@@ -41,7 +41,7 @@ func TestKeys(t *testing.T) {
 }
 
 func TestConnections(t *testing.T) {
-	tab, lim := New(100), Limits{Connections: 3}
+	tab, lim := New(100), Limits{Address: Allowance{Connections: 3}}
 	k := tab.Key(v4(1))
 	var open []Entry
 	for range 3 {
@@ -73,7 +73,7 @@ func TestConnections(t *testing.T) {
 }
 
 func TestRates(t *testing.T) {
-	tab, lim := New(100), Limits{Opens: NewRate(10, 5), Requests: NewRate(2, 3)}
+	tab, lim := New(100), Limits{Address: Allowance{Opens: NewRate(10, 5), Requests: NewRate(2, 3)}}
 	k, now := tab.Key(v4(1)), uint64(77*second)
 	opens := func() (n int) {
 		for range 100 {
@@ -88,7 +88,7 @@ func TestRates(t *testing.T) {
 	}
 	requests := func() (n int) {
 		for range 100 {
-			if tab.RequestOf(k, now, &lim) {
+			if tab.RequestOf(k, now, &lim) == Admitted {
 				n++
 			}
 		}
@@ -108,35 +108,99 @@ func TestRates(t *testing.T) {
 		}
 	}
 	e, v := tab.Open(tab.Key(v4(2)), now, &lim)
-	if v != Admitted || !tab.Request(e, now, &lim) || !tab.RequestOf(tab.Key(v4(2)), now, &lim) ||
-		!tab.Request(e, now, &lim) || tab.Request(e, now, &lim) {
+	request := func() bool { return tab.Request(e, now, &lim) == Admitted }
+	if v != Admitted || !request() || tab.RequestOf(tab.Key(v4(2)), now, &lim) != Admitted || !request() || request() {
 		t.Error("a connection and its address have not the same bucket")
 	}
-	if none := (Limits{}); none.Opens.Limited() || none.Requests.Limited() || !tab.Request(e, now, &none) {
+	none := Limits{}
+	if none.Address.Opens.Limited() || none.Site.Requests.Limited() || tab.Request(e, now, &none) != Admitted {
 		t.Error("no limit is one")
 	}
 }
 
-// model is the same with a map, and no bound on memory.
+// model is the same with a map, and no bound on memory. Addresses and sites have different hashes.
 type model struct {
-	conns           map[Key]int
-	at              map[Key]*rates
+	conns           map[hash]int
+	at              map[hash]*rates
 	opens, requests history
 }
 
-func (m *model) of(k Key) *rates {
+func (m *model) of(k hash) *rates {
 	if m.at[k] == nil {
 		m.at[k] = new(rates)
 	}
 	return m.at[k]
 }
 
-// history is when each address was let pass.
-type history map[Key][]uint64
+// count notes a connection, or its end, for an address and its site.
+func (m *model) count(k Key, n int) {
+	m.conns[k.address] += n
+	if k.site != 0 {
+		m.conns[k.site] += n
+	}
+}
+
+// open is what Table.Open must say if it forgets nothing.
+func (m *model) open(k Key, now uint64, lim *Limits) Verdict {
+	a := m.of(k.address)
+	switch {
+	case m.conns[k.address] >= lim.Address.Connections:
+		return TooMany
+	case !lim.Address.Opens.Take(&a.opens, now):
+		return TooFast
+	case k.site == 0:
+		return Admitted
+	}
+	if m.conns[k.site] >= lim.Site.Connections || !lim.Site.Opens.Take(&m.of(k.site).opens, now) {
+		lim.Address.Opens.giveBack(&a.opens)
+		return SiteLimit
+	}
+	return Admitted
+}
+
+// request is what Table.Request must say if it forgets nothing.
+func (m *model) request(k Key, now uint64, lim *Limits) Verdict {
+	a := m.of(k.address)
+	switch {
+	case !lim.Address.Requests.Take(&a.requests, now):
+		return TooFast
+	case k.site == 0 || lim.Site.Requests.Take(&m.of(k.site).requests, now):
+		return Admitted
+	}
+	lim.Address.Requests.giveBack(&a.requests)
+	return SiteLimit
+}
+
+// grounds reports whether there is a ground for a verdict, whatever has been forgotten.
+func (m *model) grounds(v Verdict, k Key, now uint64, lim *Limits, opens bool) bool {
+	h, burst, a, s := m.requests, requestsBurst, lim.Address.Requests, lim.Site.Requests
+	if opens {
+		h, burst, a, s = m.opens, opensBurst, lim.Address.Opens, lim.Site.Opens
+	}
+	switch v {
+	case TooMany:
+		return m.conns[k.address] >= lim.Address.Connections
+	case TooFast:
+		return h.full(k.address, now, burst, a)
+	case SiteLimit:
+		return k.site != 0 && (opens && m.conns[k.site] >= lim.Site.Connections || h.full(k.site, now, 2*burst, s))
+	}
+	return true
+}
+
+// history is when each address, or site, was let pass.
+type history map[hash][]uint64
+
+func (h history) pass(k Key, now uint64) {
+	h[k.address] = append(h[k.address], now)
+	if k.site != 0 {
+		h[k.site] = append(h[k.site], now)
+	}
+}
 
 // full says whether an address has used up a burst within the time that one takes to come back: the only ground to
 // refuse it, whatever has been forgotten.
-func (h history) full(k Key, now uint64, burst int, r Rate) bool {
+func (h history) full(k hash, now uint64, burst int, r Rate) bool {
 	n := 0
 	for _, at := range h[k] {
 		if at+r.slack+r.interval > now {
@@ -157,65 +221,75 @@ func TestModel(t *testing.T) {
 	}
 }
 
+// Of the model test: a site may do twice as much as an address.
+const opensBurst, requestsBurst = 8, 10
+
+// someone is an address of one of both kinds; those of IPv6 are in three sites.
+func someone(r *rand.Rand, addresses int) [16]byte {
+	n := r.Uint64N(uint64(addresses))
+	if n%2 == 0 {
+		return v4(uint32(n))
+	}
+	return v6(n%3<<16|n, r.Uint64())
+}
+
 func runModel(t *testing.T, connections, addresses int, exact bool) {
-	const most, opensBurst, requestsBurst = 4, 8, 10
+	const most = 2
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
 	tab := New(connections)
-	lim := Limits{most, NewRate(5, opensBurst), NewRate(20, requestsBurst)}
-	m := model{map[Key]int{}, map[Key]*rates{}, history{}, history{}}
+	lim := Limits{Allowance{most, NewRate(5, opensBurst), NewRate(20, requestsBurst)},
+		Allowance{2 * most, NewRate(10, 2*opensBurst), NewRate(40, 2*requestsBurst)}}
+	m := model{map[hash]int{}, map[hash]*rates{}, history{}, history{}}
 	type conn struct {
 		k Key
 		e Entry
 	}
 	var open []conn
-	now, uncounted, refused := uint64(1), 0, 0
-	request := func(k Key, got bool) {
-		switch {
-		case exact && got != lim.Requests.take(&m.of(k).requests, now):
-			t.Fatalf("seed %d: a request: %v", seed, got)
-		case got:
-			m.requests[k] = append(m.requests[k], now)
-		case !m.requests.full(k, now, requestsBurst, lim.Requests):
-			t.Fatalf("seed %d: a request is refused without a ground", seed)
-		default:
-			refused++
+	now, said := uint64(1), map[Verdict]int{}
+	request := func(k Key, got Verdict) {
+		if exact {
+			if want := m.request(k, now, &lim); got != want {
+				t.Fatalf("seed %d: a request: %v, not %v", seed, got, want)
+			}
+		} else if !m.grounds(got, k, now, &lim, false) {
+			t.Fatalf("seed %d: a request: %v without a ground", seed, got)
 		}
+		if got == Admitted {
+			m.requests.pass(k, now)
+		}
+		said[got]++
 	}
 	for range 50_000 {
-		k := tab.Key(v4(r.Uint32N(uint32(addresses))))
+		k := tab.Key(someone(r, addresses))
 		switch r.IntN(8) {
 		case 0, 1:
-			want := Admitted
-			if m.conns[k] >= most {
-				want = TooMany
-			} else if exact && !lim.Opens.take(&m.of(k).opens, now) {
-				want = TooFast
-			}
 			e, got := tab.Open(k, now, &lim)
-			switch {
-			case exact && got != want, got == TooMany && want != TooMany,
-				got == TooFast && !m.opens.full(k, now, opensBurst, lim.Opens):
-				t.Fatalf("seed %d: %v, not %v", seed, got, want)
-			case got == Uncounted:
-				uncounted++
-			case got != Admitted:
-				refused++
+			if exact {
+				if want := m.open(k, now, &lim); got != want {
+					t.Fatalf("seed %d: %v, not %v", seed, got, want)
+				}
+			} else if !m.grounds(got, k, now, &lim, true) {
+				t.Fatalf("seed %d: %v without a ground", seed, got)
+			}
+			said[got]++
+			if (e != 0) != (got == Admitted) {
+				t.Fatalf("seed %d: %v, entry %d", seed, got, e)
 			}
 			if e != 0 {
-				m.conns[k]++
-				m.opens[k] = append(m.opens[k], now)
+				m.count(k, 1)
+				m.opens.pass(k, now)
 				open = append(open, conn{k, e})
 			}
-		case 2, 3:
-			if n := len(open); n > 0 {
+		case 2:
+			if n := len(open); n > 0 && (r.IntN(4) == 0 || n > 2*addresses) {
 				i := r.IntN(n)
 				c := open[i]
 				open[i], open = open[n-1], open[:n-1]
-				m.conns[c.k]--
+				m.count(c.k, -1)
 				tab.Close(c.e)
 			}
-		case 4, 5:
+		case 3, 4, 5:
 			request(k, tab.RequestOf(k, now, &lim))
 		case 6:
 			if n := len(open); n > 0 {
@@ -226,11 +300,18 @@ func runModel(t *testing.T, connections, addresses int, exact bool) {
 			now += r.Uint64N(second / 100)
 		}
 	}
-	if sum := counted(tab); sum != len(open) {
-		t.Errorf("seed %d: %d connections are counted of %d", seed, sum, len(open))
+	sum := 0
+	for _, c := range open {
+		if sum++; c.k.site != 0 {
+			sum++
+		}
 	}
-	if exact && (refused == 0 || uncounted > 0) || connections < 10 && uncounted == 0 {
-		t.Errorf("seed %d: %d refused, %d uncounted: the test does not reach all it is for", seed, refused, uncounted)
+	if got := counted(tab); got != sum {
+		t.Errorf("seed %d: %d connections are counted, of %d addresses and sites", seed, got, sum)
+	}
+	if exact && (said[TooMany]*said[TooFast]*said[SiteLimit] == 0 || said[Uncounted] > 0) ||
+		connections < 10 && said[Uncounted] == 0 {
+		t.Errorf("seed %d: the verdicts were %v: the test does not reach all it is for", seed, said)
 	}
 }
 
@@ -247,7 +328,7 @@ func counted(t *Table) (sum int) {
 // TestThreads: the limits are the same however many reactors an address's connections are spread over.
 func TestThreads(t *testing.T) {
 	const threads, rounds, most, addresses = 8, 20_000, 5, 6
-	tab, lim := New(64), Limits{Connections: most, Requests: NewRate(1000, 50)}
+	tab, lim := New(64), Limits{Address: Allowance{Connections: most, Requests: NewRate(1000, 50)}}
 	var now [addresses]atomic.Int64
 	var taken atomic.Int64
 	var all sync.WaitGroup
@@ -266,7 +347,7 @@ func TestThreads(t *testing.T) {
 				if n := now[a].Add(1); n > most {
 					t.Errorf("%d connections at once", n)
 				}
-				if a == 0 && tab.Request(e, 1, &lim) {
+				if a == 0 && tab.Request(e, 1, &lim) == Admitted {
 					taken.Add(1)
 				}
 				now[a].Add(-1)
@@ -283,24 +364,79 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// TestHalfFull: with as many addresses as connections, one in a hundred at most is not counted.
-func TestHalfFull(t *testing.T) {
+// TestAsManyAddressesAsConnections: one in a hundred at most is not counted; two, if each has a site of its own.
+func TestAsManyAddressesAsConnections(t *testing.T) {
 	const n = 50_000
-	tab, uncounted := New(n), 0
-	for i := range uint32(n) {
-		if _, v := tab.Open(tab.Key(v4(i)), 0, &Limits{Connections: 1}); v == Uncounted {
-			uncounted++
+	for _, test := range []struct {
+		address func(i uint32) [16]byte
+		most    int
+	}{{v4, n / 100}, {func(i uint32) [16]byte { return v6(uint64(i)<<16, 1) }, n / 50}} {
+		tab, uncounted := New(n), 0
+		for i := range uint32(n) {
+			if _, v := tab.Open(tab.Key(test.address(i)), 0, &Limits{}); v == Uncounted {
+				uncounted++
+			}
+		}
+		t.Logf("%d of %d addresses are not counted", uncounted, n)
+		if uncounted > test.most {
+			t.Errorf("%d of %d addresses are not counted", uncounted, n)
 		}
 	}
-	t.Logf("%d of %d addresses are not counted", uncounted, n)
-	if uncounted > n/100 {
-		t.Errorf("%d of %d addresses are not counted", uncounted, n)
+}
+
+// TestSite: the networks of an IPv6 /48 have limits together, and what those refuse is not held against an address.
+func TestSite(t *testing.T) {
+	one := Allowance{Connections: 2, Opens: NewRate(1, 10), Requests: NewRate(1, 2)}
+	tab, lim := New(1000), Limits{one, Allowance{Connections: 5, Opens: NewRate(1, 30), Requests: NewRate(1, 5)}}
+	const now = second
+	var open []Entry
+	verdicts := map[Verdict]int{}
+	for n := range uint64(4) {
+		for range 3 {
+			e, v := tab.Open(tab.Key(v6(7<<16|n, 1)), now, &lim)
+			if verdicts[v]++; e != 0 {
+				open = append(open, e)
+			}
+		}
+	}
+	if verdicts[Admitted] != 5 || verdicts[TooMany] != 2 || verdicts[SiteLimit] != 5 {
+		t.Errorf("connections: %v", verdicts)
+	}
+	if _, v := tab.Open(tab.Key(v6(8<<16, 1)), now, &lim); v != Admitted {
+		t.Errorf("another site: %v", v)
+	}
+	clear(verdicts)
+	for range 3 {
+		for _, e := range open {
+			verdicts[tab.Request(e, now, &lim)]++
+		}
+		verdicts[tab.RequestOf(tab.Key(v6(7<<16|9, 1)), now, &lim)]++
+	}
+	if verdicts[Admitted] != 5 || verdicts[SiteLimit] == 0 {
+		t.Errorf("requests: %v", verdicts)
+	}
+	for _, e := range open {
+		tab.Close(e)
+	}
+	last := tab.Key(v6(7<<16|3, 1)) // it was refused three times for its site, so its own burst is whole
+	for i := range 10 {
+		e, v := tab.Open(last, now, &lim)
+		if v != Admitted {
+			t.Fatalf("opening %d: %v", i, v)
+		}
+		tab.Close(e)
+	}
+	if _, v := tab.Open(last, now, &lim); v != TooFast {
+		t.Errorf("beyond its burst: %v", v)
+	}
+	if n := counted(tab); n != 2 { // that of the other site
+		t.Errorf("%d connections are left", n)
 	}
 }
 
 // TestFlood: a million addresses that come and go do not push out who has a connection, and who is refused stays so.
 func TestFlood(t *testing.T) {
-	tab, lim := New(1000), Limits{Connections: 1}
+	tab, lim := New(1000), Limits{Address: Allowance{Connections: 1}}
 	k := tab.Key(v4(0))
 	e, _ := tab.Open(k, 0, &lim)
 	for i := range uint32(1_000_000) {
@@ -315,7 +451,8 @@ func TestFlood(t *testing.T) {
 }
 
 func TestAllocatesNothing(t *testing.T) {
-	tab, lim := New(1000), Limits{Connections: 2, Opens: NewRate(10, 10), Requests: NewRate(10, 10)}
+	allowed := Allowance{Connections: 2, Opens: NewRate(10, 10), Requests: NewRate(10, 10)}
+	tab, lim := New(1000), Limits{allowed, allowed}
 	i := uint32(0)
 	if n := testing.AllocsPerRun(1000, func() {
 		i++
@@ -324,14 +461,19 @@ func TestAllocatesNothing(t *testing.T) {
 			tab.Request(e, uint64(i), &lim)
 			tab.Close(e)
 		}
-		tab.RequestOf(tab.Key(v6(uint64(i), 1)), uint64(i), &lim)
+		k = tab.Key(v6(uint64(i), 1))
+		if e, _ := tab.Open(k, uint64(i), &lim); e != 0 {
+			tab.Request(e, uint64(i), &lim)
+			tab.Close(e)
+		}
+		tab.RequestOf(k, uint64(i), &lim)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 func BenchmarkOpenClose(b *testing.B) {
-	tab, lim := New(100_000), Limits{Connections: 100, Opens: NewRate(MaxRate, 1000)}
+	tab, lim := New(100_000), Limits{Address: Allowance{Connections: 100, Opens: NewRate(MaxRate, 1000)}}
 	for i := uint32(0); b.Loop(); i++ {
 		if e, _ := tab.Open(tab.Key(v4(i*2654435761)), uint64(i), &lim); e != 0 {
 			tab.Close(e)
@@ -339,8 +481,18 @@ func BenchmarkOpenClose(b *testing.B) {
 	}
 }
 
+func BenchmarkOpenCloseOfSite(b *testing.B) {
+	allowed := Allowance{Connections: MaxCount, Opens: NewRate(MaxRate, 1<<40)}
+	tab, lim := New(100_000), Limits{allowed, allowed}
+	for i := uint32(0); b.Loop(); i++ {
+		if e, _ := tab.Open(tab.Key(v6(uint64(i*2654435761), 1)), uint64(i), &lim); e != 0 {
+			tab.Close(e)
+		}
+	}
+}
+
 func BenchmarkRequest(b *testing.B) {
-	tab, lim := New(100_000), Limits{Connections: 100, Requests: NewRate(MaxRate, 1000)}
+	tab, lim := New(100_000), Limits{Address: Allowance{Connections: 100, Requests: NewRate(MaxRate, 1000)}}
 	e, _ := tab.Open(tab.Key(v4(1)), 0, &lim)
 	for i := uint64(0); b.Loop(); i++ {
 		tab.Request(e, i, &lim)
@@ -348,7 +500,7 @@ func BenchmarkRequest(b *testing.B) {
 }
 
 func BenchmarkRequestOf(b *testing.B) {
-	tab, lim := New(100_000), Limits{Requests: NewRate(MaxRate, 1000)}
+	tab, lim := New(100_000), Limits{Address: Allowance{Requests: NewRate(MaxRate, 1000)}}
 	for i := uint32(0); b.Loop(); i++ {
 		tab.RequestOf(tab.Key(v4(i*2654435761)), uint64(i), &lim)
 	}

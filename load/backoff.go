@@ -3,9 +3,9 @@ package load
 import "math/rand/v2"
 
 const (
-	backoffTicks    = 256 // 25.6 seconds: more than the longest back-off
-	minBackoffTicks = 2   // the first try again comes after 0.1 to 0.2 s
-	maxBackoffTicks = 100 // and a later one after 10 s at most, unless the server asks for more
+	backoffTicks    = 1024 // 102 seconds: more than the longest wait of any client
+	minBackoffTicks = 2    // the first try again comes after 0.1 to 0.2 s
+	maxBackoffTicks = 100  // and a later one after 10 s at most, unless the server asks for more
 	maxAskedTicks   = 250
 )
 

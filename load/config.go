@@ -70,7 +70,8 @@ type Config struct {
 	Duration    time.Duration // of what follows the opening; in broadcast and storm the most that it may take
 	Settle      time.Duration // messages under way are lost when none has arrived for so long; default wait + 10 s
 	Patience    time.Duration // an answer may be late by so much, beyond the wait
-	Tries       int           // how often a request is sent before its session is given up
+	Tries       int           // how often a request is sent before its session is given up, with RetryLoad
+	Retry       string        // what sessions do after a failure; several with commas: sessions in turn
 	Login       Login         // default none
 	Domain      string        // default the target's host; localhost for a loopback address
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
@@ -80,7 +81,7 @@ type Config struct {
 	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
 	Reactors    int           // 0: one a core, or as many as descriptor tables need
 	Abandon     bool          // do not end the sessions at the end: the server will find out that they are gone
-	Trigger     string        // storm: a shell command that restarts the edge, run when all sessions are held
+	Trigger     string        // storm: a shell command that restarts edge or origin, run when all sessions are held
 	Processes   []Process     // whose memory and CPU time to watch, besides this one
 	AllowPublic bool          // load targets that are neither loopback nor private
 	Version     string        // of the program, for the report
@@ -106,6 +107,7 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Settle, time.Duration(c.Wait)*time.Second+DefaultSettle)
 	setDefault(&c.Patience, DefaultPatience)
 	setDefault(&c.Tries, DefaultTries)
+	setDefault(&c.Retry, string(RetryLoad))
 	setDefault(&c.UserPrefix, DefaultUserPrefix)
 	setDefault(&c.Password, "secret")
 	setDefault(&c.Connecting, DefaultConnecting)
@@ -150,6 +152,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("domain, user-prefix: %s, %s: leave out spaces and '\"<>&@/", c.Domain, c.UserPrefix)
 	case strings.ContainsRune(c.Password, 0):
 		return fmt.Errorf("password: has a zero byte")
+	}
+	if _, err := parseRetries(c.Retry); err != nil {
+		return err
 	}
 	for _, f := range []struct {
 		key           string

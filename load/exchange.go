@@ -94,6 +94,9 @@ func (w *worker) transmit(c, i uint32, q int) {
 	conn.Phase, conn.Decoded, conn.Scanned = uint8(connBusy), i, uint32(q)
 	s.req[q].at = w.now()
 	w.counters[cRequests]++
+	if w.stormy {
+		w.arrivals.count(s.req[q].at, s.kinds[q] == kindCreate || s.tries[q] > 0)
+	}
 	if s.kinds[q] == kindPoll {
 		w.counters[cPolls]++
 	}
@@ -144,7 +147,7 @@ func (w *worker) resume(i uint32) {
 	w.pump(i)
 }
 
-// failed has a request sent again after a back-off: with the same rid, so that the server recognises it if it has had
+// failed has a request sent again after a wait: with the same rid, so that the server recognises it if it has had
 // it already (XEP-0124 section 14.3). asked is what the server asked for, in ticks.
 func (w *worker) failed(i uint32, q int, asked uint32) {
 	s := &w.sessions[i]
@@ -155,18 +158,31 @@ func (w *worker) failed(i uint32, q int, asked uint32) {
 		w.pump(i)
 		return
 	}
-	if s.tries[q]++; int(s.tries[q]) >= w.cfg.Tries {
+	if w.retryOf(i) == RetryLibpurple && s.stage == stageUp {
+		s.req[q] = request{} // its rid does not come again
+		w.backoffs.put(w.sessions, i, purpleQuiet)
+		return
+	}
+	s.tries[q]++
+	wait, ok := w.retryOf(i).again(w.r.Rand(), s.tries[q], asked, w.cfg.Tries)
+	if !ok || w.retryOf(i) == RetryLibpurple {
 		w.end(i, s.stage != stageUp)
 		return
 	}
-	w.backoffs.put(w.sessions, i, backoff(w.r.Rand(), s.tries[q], asked))
+	w.backoffs.put(w.sessions, i, wait)
 }
 
 // end gives up session i: it has failed to come up, or was lost.
 func (w *worker) end(i uint32, failed bool) {
 	s := &w.sessions[i]
+	if s.flags&flagBack != 0 {
+		s.flags &^= flagBack
+		w.arrivals.up--
+	}
 	if s.stage == stageUp {
 		w.counters[cUpNow]--
+	} else if s.fails < 255 {
+		s.fails++
 	}
 	switch {
 	case failed && s.flags&flagReached == 0:
@@ -261,6 +277,9 @@ func (w *worker) accept(i uint32, q int, payload []byte) {
 	s.req[q] = request{}
 	if o := s.other(q); o != nil && o.rid > done.rid && o.conn != noConn && w.onTheWay(o.conn) {
 		w.meters.record(mRelease, now.since(o.at))
+		if w.stormy && s.flags&flagBack != 0 {
+			w.meters.record(mBack, now.since(o.at))
+		}
 	} else if wait := time.Duration(s.wait) * time.Second; o == nil && s.stage == stageUp && w.body.Empty &&
 		held > wait-wait/8 { // a server may count in whole seconds; what is early by less counts as in time
 		w.meters.record(mRelease, held-wait)
@@ -317,8 +336,8 @@ func (w *worker) pump(i uint32) {
 		w.over(i)
 	case s.stage == stageOver && open == 0 && w.revive:
 		kept := s.flags & (flagWaiting | flagReached)
-		*s = session{partner: s.partner, author: s.author, next: s.next, flags: kept}
-		w.backoffs.put(w.sessions, i, backoff(w.r.Rand(), 1, 0))
+		*s = session{partner: s.partner, author: s.author, next: s.next, flags: kept, fails: s.fails}
+		w.backoffs.put(w.sessions, i, w.retryOf(i).anew(w.r.Rand(), s.fails))
 	case s.stage != stageUp:
 	case s.flags&flagLeaving != 0 && s.free() >= 0:
 		w.bye(i)

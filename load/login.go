@@ -79,8 +79,12 @@ func (w *worker) bound(i uint32, payload []byte) {
 // up makes session i one of those that hold a request and may send.
 func (w *worker) up(i uint32) {
 	s := &w.sessions[i]
-	s.stage = stageUp
+	s.stage, s.fails = stageUp, 0
 	w.counters[cUpNow]++
+	if w.stormy {
+		s.flags |= flagBack
+		w.arrivals.up++
+	}
 	if s.flags&flagReached == 0 {
 		s.flags |= flagReached
 		w.counters[cReached]++

@@ -23,11 +23,13 @@ const (
 	mDelivery
 	// From the beginning of a broadcast to a session's receipt of it.
 	mBroadcast
+	// In a storm: from a ping of a session that is back to the answer.
+	mBack
 	numMeters
 )
 
 // meterNames are the names in the report.
-var meterNames = [numMeters]string{"connect", "creation", "login", "release", "delivery", "broadcast"}
+var meterNames = [numMeters]string{"connect", "creation", "login", "release", "delivery", "broadcast", "back"}
 
 // A histogram covers what a run can last, in steps of one percent: 26 KiB.
 const (

@@ -34,6 +34,9 @@ func (r *Report) Plot(dir string) (files []string, err error) {
 		{"latency.svg", "Latency by percentile", "percentile", "milliseconds", r.percentileLines(), true, true},
 		{"latency-time.svg", "Latency over time, p99", "seconds", "milliseconds", r.latencyLines(), false, true},
 		{"memory.svg", "Resident memory", "seconds", "MiB", r.memoryLines(), false, false},
+		{"arrivals.svg", "Arrivals in each tenth of a second", "seconds since the storm began", "count",
+			r.arrivalLines(), false, false},
+		{"back.svg", "Sessions that are back", "seconds since the storm began", "count", r.backLines(), false, false},
 		{"cpu.svg", "CPU", "seconds", "percent of one core", r.cpuLines(), false, false},
 	} {
 		if len(d.lines) == 0 {
@@ -61,6 +64,32 @@ func (r *Report) Plot(dir string) (files []string, err error) {
 		files = append(files, file)
 	}
 	return files, nil
+}
+
+func (r *Report) arrivalLines() []series {
+	if r.Storm == nil {
+		return nil
+	}
+	return append(tenths("clients that come back", r.Storm.Clients), tenths("all requests", r.Storm.Requests)...)
+}
+
+func (r *Report) backLines() []series {
+	if r.Storm == nil {
+		return nil
+	}
+	return tenths("sessions", r.Storm.Back)
+}
+
+// tenths makes a line of a number in each tenth of a second.
+func tenths(name string, n []uint32) []series {
+	if len(n) == 0 {
+		return nil
+	}
+	s := series{name: name}
+	for i, v := range n {
+		s.points = append(s.points, plotter.XY{X: float64(i) / 10, Y: float64(v)})
+	}
+	return []series{s}
 }
 
 // series is one line of a plot.

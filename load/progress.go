@@ -15,8 +15,13 @@ import (
 	"megaphone/text"
 )
 
-// Progress shows a run while it is under way: bars on a terminal, a line now and then elsewhere.
+// Progress shows a run while it is under way: bars on a terminal, a line now and then elsewhere. It writes on a
+// goroutine of its own, because a terminal may be stopped (Ctrl-S), and a pipe not be read: the run goes on then.
 type Progress struct {
+	next  chan Status
+	shown chan struct{} // closed when all is shown
+
+	// of the goroutine
 	out   io.Writer
 	bars  *mpb.Progress // nil: lines
 	bar   *mpb.Bar
@@ -31,13 +36,45 @@ const barColumns = 16
 // lineInterval is how often there is a line where there is no terminal.
 const lineInterval = 5 * time.Second
 
+const (
+	progressQueue = 64          // statuses that wait to be shown
+	closePatience = time.Second // at the end, for an output that takes nothing
+)
+
 // NewProgress shows on out. Close it when the run has ended.
 func NewProgress(out io.Writer) *Progress {
-	p := &Progress{out: out}
+	p := &Progress{out: out, next: make(chan Status, progressQueue), shown: make(chan struct{})}
 	if f, ok := out.(*os.File); ok && isTerminal(f) {
 		p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(barColumns), mpb.WithRefreshRate(200*time.Millisecond))
 	}
+	go func() {
+		defer close(p.shown)
+		for s := range p.next {
+			p.show(s)
+		}
+		p.endBar()
+		if p.bars != nil {
+			p.bars.Wait()
+		}
+	}()
 	return p
+}
+
+// Show is what a run calls with its status. It does not block, and must not be called after Close.
+func (p *Progress) Show(s Status) {
+	select {
+	case p.next <- s:
+	default: // what is to be shown is not taken, and there will be a later one
+	}
+}
+
+// Close shows the last status and ends the showing, within a second.
+func (p *Progress) Close() {
+	close(p.next)
+	select {
+	case <-p.shown:
+	case <-time.After(closePatience):
+	}
 }
 
 func isTerminal(f *os.File) bool {
@@ -45,8 +82,7 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// Show is what a run calls with its status.
-func (p *Progress) Show(s Status) {
+func (p *Progress) show(s Status) {
 	fresh := s.Phase != p.phase
 	p.phase = s.Phase
 	if p.bars == nil {
@@ -75,14 +111,6 @@ func (p *Progress) endBar() {
 	if p.bar != nil {
 		p.bar.Abort(false)
 		p.bar.Wait()
-	}
-}
-
-// Close ends the showing.
-func (p *Progress) Close() {
-	p.endBar()
-	if p.bars != nil {
-		p.bars.Wait()
 	}
 }
 

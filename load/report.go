@@ -41,6 +41,7 @@ type Options struct {
 	Then              Scenario `json:"then,omitempty"`
 	Login             Login    `json:"login"`
 	Domain            string   `json:"domain"`
+	Retry             string   `json:"retry"`
 	Sessions          int      `json:"sessions"`
 	RatePerSecond     float64  `json:"rate_per_second"`
 	WaitSeconds       int      `json:"wait_seconds"`
@@ -111,9 +112,18 @@ type Phase struct {
 // StormReport is how the sessions came back.
 type StormReport struct {
 	Connections     uint64  `json:"connections_lost"`
-	RecoverySeconds float64 `json:"recovery_seconds"` // from the first lost connection until all sessions were back
+	RecoverySeconds float64 `json:"recovery_seconds"` // from the first failure until all sessions were back
 	Recovered       bool    `json:"recovered"`
 	Renewed         uint64  `json:"sessions_renewed"` // that the server no longer knew, and that began anew
+
+	// What came in each tenth of a second, from At on: clients that tried again or logged in, and all requests. The
+	// share is that of the sessions that came in the tenth with most.
+	At       float64  `json:"at_seconds"`
+	Clients  []uint32 `json:"clients_per_tenth"`
+	Requests []uint32 `json:"requests_per_tenth"`
+	Back     []uint32 `json:"back_per_tenth"` // sessions that were back
+	Most     uint32   `json:"most_clients_in_a_tenth"`
+	Share    float64  `json:"most_share"`
 }
 
 // ProcessReport is what a process has used.

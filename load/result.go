@@ -12,7 +12,8 @@ func (r *run) report(interrupted bool) *Report {
 		Interrupted: interrupted,
 		Options: Options{
 			Target: cfg.Target, Scenario: cfg.Scenario, Then: cfg.Then, Login: cfg.Login,
-			Domain: cfg.Domain, Sessions: cfg.Sessions, RatePerSecond: cfg.Rate, WaitSeconds: cfg.Wait,
+			Domain: cfg.Domain, Retry: cfg.Retry,
+			Sessions: cfg.Sessions, RatePerSecond: cfg.Rate, WaitSeconds: cfg.Wait,
 			DurationSeconds: cfg.Duration.Seconds(), Reactors: r.group.Reactors(), PrivateTables: r.group.Private(),
 		},
 		Sessions: Sessions{

@@ -99,6 +99,10 @@ func (r *run) launch() (err error) {
 	runID := rand.Uint32()
 	r.started = time.Now()
 	var plan []sources
+	retries, err := parseRetries(cfg.Retry)
+	if err != nil {
+		return err
+	}
 	r.group, err = loop.Start(loop.Config{
 		MaxConnections: sockets(cfg.Sessions), Reactors: cfg.Reactors, Log: cfg.Log,
 		MaxBufferedBytes: 1 << 30,
@@ -111,7 +115,8 @@ func (r *run) launch() (err error) {
 		w := &worker{
 			r: rr, cfg: cfg, to: r.target.at, from: plan[k], start: r.started, first: uint32(first),
 			sessions: make([]session, end-first), write: newWriter(&r.target, cfg, runID),
-			most: max(4, cfg.Connecting/n), board: loop.NewBoard(int(numCounters)), meters: newMeters(),
+			retries: retries,
+			most:    max(4, cfg.Connecting/n), board: loop.NewBoard(int(numCounters)), meters: newMeters(),
 		}
 		w.spare = max(4, (rr.Slots()-len(w.sessions))/2)
 		w.backoffs.now = rr.Now()

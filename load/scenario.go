@@ -154,10 +154,14 @@ func (r *run) churn(ctx context.Context) error {
 	return err
 }
 
-// weather waits for the edge's restart and until all sessions are back.
+// weather waits for the restart of the edge or of its origin, and until all sessions are back.
 func (r *run) weather(ctx context.Context) error {
-	r.each(func(w *worker) { w.revive, w.stormy = true, true })
-	r.storm = &StormReport{}
+	n := float64(len(r.workers))
+	r.storm = &StormReport{At: round(r.elapsed().Seconds())}
+	r.each(func(w *worker) {
+		w.revive, w.stormy, w.arrivals = true, true, arrivals{since: w.now()}
+		w.asks = newPace(r.cfg.Messages/n, w.now())
+	})
 	if r.cfg.Trigger != "" {
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", r.cfg.Trigger)
 		if err := cmd.Start(); err != nil {
@@ -170,24 +174,29 @@ func (r *run) weather(ctx context.Context) error {
 			}
 		}()
 	} else {
-		r.cfg.Log.Info("all sessions are held: restart the edge now", "within", r.cfg.Duration)
+		r.cfg.Log.Info("all sessions are held: restart the edge or its origin now", "within", r.cfg.Duration)
 	}
 	all := uint64(r.cfg.Sessions)
 	began, lost := time.Now(), time.Time{}
 	err := r.phase(ctx, string(Storm), all, false, func(c, b *[numCounters]uint64) (uint64, bool) {
 		down := c[cReset] - b[cReset]
 		r.storm.Connections, r.storm.Renewed = down, c[cRenewed]
-		if lost.IsZero() && down > 0 {
+		if lost.IsZero() && down+c[cRenewed]+c[cUnavailable]-b[cUnavailable] > 0 {
 			lost = time.Now()
 		}
 		back := c[cUpNow] - min(c[cUpNow], c[cWaiting]+c[cOpening])
-		if down >= all/2 && back >= all {
+		// A restart of the edge takes the connections, one of its origin takes the sessions.
+		if (down >= all/2 || c[cRenewed] >= all) && back >= all {
 			r.storm.Recovered, r.storm.RecoverySeconds = true, round(time.Since(lost).Seconds())
 			return back, true
 		}
 		return back, time.Since(began) > r.cfg.Duration
 	})
-	r.each(func(w *worker) { w.revive, w.stormy = false, false })
+	r.each(func(w *worker) {
+		w.revive, w.stormy, w.asks = false, false, pace{}
+		r.storm.add(&w.arrivals)
+	})
+	r.storm.sum(r.cfg.Sessions)
 	return err
 }
 

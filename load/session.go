@@ -58,6 +58,7 @@ const (
 	kindMessage        // message number seq to the partner, first sent at stamp
 	kindBatch          // a broadcast's messages to the sessions from seq on, of a burst that began at stamp
 	kindTerminate      //
+	kindPing           // what a server answers at once
 )
 
 // noConn, as request.conn, says that it is to be sent, or sent again.
@@ -95,6 +96,7 @@ type session struct {
 	tries [2]uint8
 	stage stage
 	flags uint8
+	fails uint8 // logins that came to nothing since it was up
 
 	sidLen uint8
 	sid    [MaxSIDBytes]byte
@@ -106,6 +108,7 @@ const (
 	flagGot                       // has the broadcast's message
 	flagReached                   // has been up once
 	flagLeaving                   // is to end as soon as a request may say so
+	flagBack                      // has come back in a storm
 )
 
 // SID is the session's ID as the server gave it.

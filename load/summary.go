@@ -26,6 +26,7 @@ func (r *Report) Summary(out io.Writer) error {
 	if st := r.Storm; st != nil {
 		say("storm: %d connections lost, %d sessions renewed, back after %.1f s: %v", st.Connections, st.Renewed,
 			st.RecoverySeconds, st.Recovered)
+		say("clients that came in one tenth of a second: %d at most, %.1f%% of all", st.Most, 100*st.Share)
 	}
 	if errors := nonZero(r.Errors); errors != "" {
 		say("on the way: %s", errors)

@@ -57,6 +57,9 @@ type worker struct {
 	revive    bool // who ends begins anew
 	stormy    bool // who ends unasked is not lost, as the server may have been restarted with the edge
 	quit      bool // nothing is begun or sent again any more
+	retries   []Retry
+	arrivals  arrivals
+	asks      pace // storm: of those that are back
 
 	ending int // sessions that have said that they end
 	spare  int // of them at most at once, as each needs a second connection
@@ -120,12 +123,16 @@ func (w *worker) Pulse() {
 	w.talk(now)
 	w.churn(now)
 	w.leave(now)
+	w.inquire(now)
 }
 
 // Tick wakes the sessions whose back-off is over.
 func (w *worker) Tick() {
 	for w.backoffs.now != w.r.Now() {
 		w.backoffs.due(w.sessions, w.resume)
+	}
+	if w.stormy {
+		w.arrivals.tick(w.now())
 	}
 	w.counters[cWaiting] = uint64(w.backoffs.n + w.queue.n)
 	w.counters[cOpening] = uint64(w.opening)
@@ -189,6 +196,10 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 // Progress and Flushed: a request has left, and its deadline stands.
 func (w *worker) Progress(uint32) {}
 func (w *worker) Flushed(uint32)  {}
+
+// Client and Shed: all input is the server's, and a session whose input does not fit ends as with a closed connection.
+func (w *worker) Client(uint32) (a [16]byte) { return a }
+func (w *worker) Shed(uint32)                {}
 
 // Expired ends a connection that nobody has needed, or whose answer does not come.
 func (w *worker) Expired(c uint32) {

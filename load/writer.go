@@ -73,6 +73,8 @@ func (w *writer) finish(b []byte) []byte {
 	return b[from:]
 }
 
+const ping = "<iq xmlns='jabber:client' type='get' id='ping'><ping xmlns='urn:xmpp:ping'/></iq></body>"
+
 // plain makes a request of a kind that has neither messages nor a user name.
 func (w *writer) plain(s *session, rid uint64, k kind) []byte {
 	b := w.open(s, rid)
@@ -87,6 +89,8 @@ func (w *writer) plain(s *session, rid uint64, k kind) []byte {
 		b = append(append(b, boshNS...), "><presence xmlns='jabber:client'/></body>"...)
 	case kindPoll:
 		b = append(append(b, boshNS...), "/>"...)
+	case kindPing:
+		b = append(append(append(b, boshNS...), '>'), ping...)
 	case kindTerminate:
 		b = append(append(append(b, " type='terminate'"...), boshNS...), w.farewell...)
 	default:

@@ -55,7 +55,7 @@ func (r *Reactor) acceptFrom(listener int) {
 		fd, errno := a.accept4(listener)
 		switch errno {
 		case 0:
-			if fd >= len(r.byFD) {
+			if fd >= r.plan.acceptBelow {
 				r.turnAway(fd, fewAway)
 				r.pauseAccept(unix.EMFILE)
 				return
@@ -141,13 +141,22 @@ func (r *Reactor) admit(fd int, listener uint8) bool {
 		a.clients++
 	}
 	if full {
-		r.Write(c, r.plan.Refusal, nil)
+		r.Write(c, r.refusal(), nil)
 		r.CloseGracefully(c)
 		return true
 	}
 	r.handler.Open(c)
 	r.settle(c)
 	return true
+}
+
+// refusal returns one of the refusals, by chance; nil if there are none.
+func (r *Reactor) refusal() []byte {
+	all := r.plan.Refusals
+	if len(all) == 0 {
+		return nil
+	}
+	return all[r.rand.IntN(len(all))]
 }
 
 func (r *Reactor) pauseAccept(why unix.Errno) {

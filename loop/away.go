@@ -4,6 +4,8 @@ import (
 	"log/slog"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/tuning"
 )
 
 // away is a connection that was refused and has no slot, because the slots are taken: the one with which accepting is
@@ -18,7 +20,7 @@ type away struct {
 // What bounds those of a reactor. Beyond, the oldest is closed: what it had sent has been read by then.
 const (
 	maxAway = 1024 // when the listeners close, and descriptors are for nothing else any more
-	fewAway = 8    // before
+	fewAway = tuning.AwayDescriptors
 )
 
 // emptyQueue takes the connections that wait in a listener's queue, which would be reset when it closes: as long as
@@ -34,7 +36,7 @@ func (r *Reactor) emptyQueue(l listenerFD) {
 		fd, errno := a.accept4(l.fd)
 		switch errno {
 		case 0:
-			if fd < len(r.byFD) && (room || a.refusing < refusalSlots) {
+			if fd < r.plan.acceptBelow && (room || a.refusing < refusalSlots) {
 				r.admit(fd, l.index)
 			} else {
 				r.turnAway(fd, maxAway)
@@ -61,7 +63,7 @@ func (r *Reactor) turnAway(fd, most int) {
 	r.counters[Refused]++
 	r.LogLimited(&r.accept.full, slog.LevelWarn, "connections refused: the table is full", "max_connections",
 		r.plan.MaxConnections)
-	_, _ = unix.Write(fd, r.plan.Refusal)
+	_, _ = unix.Write(fd, r.refusal())
 	_ = unix.Shutdown(fd, unix.SHUT_WR)
 	if r.throwInput(fd) {
 		_ = unix.Close(fd)

@@ -8,8 +8,11 @@ type buffers struct {
 	slots []buffer
 	free  []uint32
 	bytes int // capacity handed out to clients, against the budget
-	pool  bytebufferpool.Pool
-	links bytebufferpool.Pool // those of links apart: they are large, and a client would be charged for its size
+	large int // of these, what is beyond the first firstBytes of a buffer
+
+	// Pools by size, because a client is charged for the size of what it gets: up to firstBytes, up to maxPooledBytes,
+	// and those of links.
+	small, middle, links bytebufferpool.Pool
 }
 
 // maxPooledBytes is the largest buffer of a client that another gets.
@@ -22,10 +25,12 @@ type buffer struct {
 	sent   int // output: bytes of it that have left
 	billed int // what of it counts in bytes
 	link   bool
+	stowed bool // neither input nor output; see Stow
+	conn   uint32
 }
 
-// get takes a buffer for a link or for a client; 0 is never a valid index.
-func (b *buffers) get(link bool) uint32 {
+// get takes a buffer for n bytes of connection c, a link's or a client's; 0 is never a valid index.
+func (b *buffers) get(c uint32, link bool, n int) uint32 {
 	if len(b.free) == 0 {
 		b.slots = append(b.slots, buffer{})
 		if len(b.slots) == 1 {
@@ -35,17 +40,26 @@ func (b *buffers) get(link bool) uint32 {
 	}
 	i := b.free[len(b.free)-1]
 	b.free = b.free[:len(b.free)-1]
-	pool, _ := b.poolOf(link)
-	b.slots[i] = buffer{ByteBuffer: pool.Get(), link: link}
+	b.slots[i] = buffer{link: link, conn: c}
+	if pool := b.poolOf(link, n); pool != nil {
+		b.slots[i].ByteBuffer = pool.Get()
+	} else {
+		b.slots[i].ByteBuffer = new(bytebufferpool.ByteBuffer)
+	}
 	return i
 }
 
-// poolOf is the pool of links or of clients, and the largest buffer that goes back into it.
-func (b *buffers) poolOf(link bool) (pool *bytebufferpool.Pool, most int) {
-	if link {
-		return &b.links, keepBatchBytes
+// poolOf returns the pool of buffers of n bytes; nil if they are too large for any.
+func (b *buffers) poolOf(link bool, n int) *bytebufferpool.Pool {
+	switch {
+	case link && n <= keepBatchBytes:
+		return &b.links
+	case link || n > maxPooledBytes:
+		return nil
+	case n > firstBytes:
+		return &b.middle
 	}
-	return &b.pool, maxPooledBytes
+	return &b.small
 }
 
 func (b *buffers) at(i uint32) *buffer { return &b.slots[i] }
@@ -53,26 +67,51 @@ func (b *buffers) at(i uint32) *buffer { return &b.slots[i] }
 // bill brings the budget up to date after the buffer may have grown.
 func (b *buffers) bill(i uint32) {
 	s := &b.slots[i]
-	b.bytes += cap(s.B) - s.billed
-	s.billed = cap(s.B)
+	b.charge(s, cap(s.B))
+}
+
+func (b *buffers) charge(s *buffer, bytes int) {
+	b.bytes += bytes - s.billed
+	b.large += max(bytes-firstBytes, 0) - max(s.billed-firstBytes, 0)
+	s.billed = bytes
 }
 
 func (b *buffers) put(i uint32) {
 	s := &b.slots[i]
-	b.bytes -= s.billed
-	if pool, most := b.poolOf(s.link); cap(s.B) <= most {
-		pool.Put(s.ByteBuffer)
-	}
+	b.charge(s, 0)
+	b.giveBack(s)
 	*s = buffer{}
 	b.free = append(b.free, i)
 }
 
-// room makes at least n bytes of free capacity at the end of s and returns them.
-func (s *buffer) room(n int) []byte {
+func (b *buffers) giveBack(s *buffer) {
+	if pool := b.poolOf(s.link, cap(s.B)); pool != nil {
+		pool.Put(s.ByteBuffer)
+	}
+}
+
+// room makes at least n bytes of free capacity at the end of buffer i and returns them.
+func (b *buffers) room(i uint32, n int) []byte {
+	s := &b.slots[i]
 	if free := cap(s.B) - len(s.B); free < n {
-		grown := make([]byte, len(s.B), max(2*cap(s.B), len(s.B)+n))
+		b.grow(s, max(2*cap(s.B), len(s.B)+n))
+	}
+	return s.B[len(s.B):cap(s.B)]
+}
+
+// grow makes room for n bytes in all: in a buffer of a larger pool if that is for so many, else in this one.
+func (b *buffers) grow(s *buffer, n int) {
+	old := s.ByteBuffer
+	pool := b.poolOf(s.link, n)
+	if pool != nil && pool != b.poolOf(s.link, cap(old.B)) {
+		larger := pool.Get()
+		larger.B = append(larger.B[:0], old.B...)
+		b.giveBack(s)
+		s.ByteBuffer = larger
+	}
+	if cap(s.B) < n {
+		grown := make([]byte, len(s.B), n)
 		copy(grown, s.B)
 		s.B = grown
 	}
-	return s.B[len(s.B):cap(s.B)]
 }

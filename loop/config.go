@@ -51,7 +51,7 @@ const (
 	DefaultKeepAlive = 2 * time.Minute
 
 	// refusalSlots are connection slots beyond the maximum, in which a refused client is told so and drained.
-	refusalSlots = 64
+	refusalSlots = tuning.RefusalSlots
 
 	drainTicks     = 30_000 / TickMillis // a closing connection's output makes no progress for so long
 	lingerTicks    = 2_000 / TickMillis  // and then its peer does not close for so long
@@ -64,23 +64,26 @@ type Config struct {
 	AcceptLater      bool          // accept nobody before Group.Accept
 	Reactors         int           // 0: one a core, or as many private tables as MaxConnections needs
 	MaxConnections   int           // over all reactors
+	Links            int           // of each reactor at once, for which descriptors are kept; see Group.LinkRoom
 	Tables           Tables        //
 	MaxOutputBytes   int           // unsent bytes of one connection; what would come on top cuts the slow reader off
-	MaxBufferedBytes int           // kept for all connections of one reactor; above it the asker is cut off
+	MaxBufferedBytes int           // kept for all connections of one reactor; above it the heaviest are shed
 	AcceptPerTurn    int           //
 	Backlog          int           // of listen(2); the kernel lowers it to net.core.somaxconn
-	Refusal          []byte        // written to a client that is one too many, before it is closed
+	Refusals         [][]byte      // one of them is written to a client that is one too many, before it is closed
 	KeepAlive        time.Duration // TCP keep-alive: idle time before the first probe, default DefaultKeepAlive
-	Log              *slog.Logger  // default slog.Default(); written to by a goroutine of its own only
+	Log              *slog.Logger  // default slog.Default(); written to by the goroutine of a logqueue only
 	ManualTicks      bool          // no clock: time moves by Group.Advance (tests)
 }
 
 // plan is a validated configuration with its defaults filled in and its sizes worked out.
 type plan struct {
 	Config
-	private bool
-	slots   int // connections a reactor may have
-	fds     int // size of the index from descriptor to slot
+	private     bool
+	slots       int // connections a reactor may have
+	fds         int // size of the index from descriptor to slot
+	links       int // links of a reactor for which there are descriptors, whatever the clients do
+	acceptBelow int // from here on descriptors are not for clients
 }
 
 // limitNoFile is RLIMIT_NOFILE's soft limit: the size of one descriptor table.
@@ -110,31 +113,56 @@ func (c Config) resolve(limit int) (plan, error) {
 	if p.MaxConnections < 0 || p.Reactors < 0 {
 		return p, fmt.Errorf("max-connections %d and reactors %d must be positive", p.MaxConnections, p.Reactors)
 	}
-	table := limit - tuning.ReservedDescriptors
-	if table < 1 {
-		return p, fmt.Errorf("RLIMIT_NOFILE is %d: at least %d are needed; raise it with `ulimit -n` or LimitNOFILE=",
-			limit, tuning.ReservedDescriptors+1)
-	}
-	cores := runtime.GOMAXPROCS(0)
-	p.private = p.Tables == TablesOn || p.Tables == TablesAuto && p.MaxConnections > table
-	if p.Reactors == 0 {
-		p.Reactors = cores
-		if p.private {
-			p.Reactors = max(cores, tuning.MinTables(p.MaxConnections, table))
-		}
-	}
-	p.slots = tuning.Share(p.MaxConnections, p.Reactors)
-	switch {
-	case !p.private && p.MaxConnections > table:
-		return p, fmt.Errorf("max-connections is %d but RLIMIT_NOFILE lets one descriptor table hold %d: raise "+
-			"it with `ulimit -n`, lower max-connections, or set descriptor-tables to auto", p.MaxConnections, table)
-	case p.private && p.slots > table:
-		return p, fmt.Errorf("max-connections is %d: %d reactors with a descriptor table of %d each are too few, "+
-			"%d are needed", p.MaxConnections, p.Reactors, table, tuning.MinTables(p.MaxConnections, table))
+	if err := p.lay(limit); err != nil {
+		return p, err
 	}
 	// Descriptors are handed out lowest first, so a number is never above the count of those that are open.
-	p.fds = min(limit, 2*p.MaxConnections+4096)
+	p.fds = min(limit, 2*p.MaxConnections+p.layout(maxLinks).Shared()+4096)
+	p.acceptBelow = min(p.fds, p.layout(p.links).AcceptBelow(limit, p.private))
 	return p, nil
+}
+
+func (p *plan) layout(links int) tuning.Layout {
+	return tuning.Layout{Reactors: p.Reactors, Listeners: max(1, len(p.Listen)), Links: links}
+}
+
+// lay decides who has which descriptor table of limit descriptors. Descriptors are kept for Links links of each reactor
+// at least, and for as many more as there is room for.
+func (p *plan) lay(limit int) error {
+	if need := p.layout(p.Links).Private() + 1; limit < need {
+		return fmt.Errorf("RLIMIT_NOFILE is %d: at least %d are needed; raise it with `ulimit -n` or LimitNOFILE=",
+			limit, need)
+	}
+	asked := p.Reactors
+	if asked == 0 {
+		p.Reactors = runtime.GOMAXPROCS(0)
+	}
+	room := limit - p.layout(p.Links).Shared()
+	p.private = p.Tables == TablesOn || p.Tables == TablesAuto && p.MaxConnections > room
+	if !p.private {
+		if p.MaxConnections > room {
+			return fmt.Errorf("max-connections is %d but RLIMIT_NOFILE lets one descriptor table hold %d: raise "+
+				"it with `ulimit -n`, lower max-connections, or set descriptor-tables to auto", p.MaxConnections, room)
+		}
+		p.slots = tuning.Share(p.MaxConnections, p.Reactors)
+		p.links = min(p.Links+(room-p.MaxConnections)/p.Reactors, max(maxLinks, p.Links))
+		return nil
+	}
+	if asked == 0 {
+		p.Reactors = max(p.Reactors, p.layout(p.Links).Tables(p.MaxConnections, limit))
+	}
+	p.slots = tuning.Share(p.MaxConnections, p.Reactors)
+	room = limit - p.layout(p.Links).Private()
+	switch {
+	case p.slots > room:
+		return fmt.Errorf("max-connections is %d: %d reactors with a descriptor table of %d each are too few, "+
+			"%d are needed", p.MaxConnections, p.Reactors, room, tuning.MinTables(p.MaxConnections, room))
+	case p.layout(0).Ordinary() > limit:
+		return fmt.Errorf("RLIMIT_NOFILE is %d: %d reactors need %d for their listeners; raise it with `ulimit -n` or "+
+			"LimitNOFILE=, or lower max-connections", limit, p.Reactors, p.layout(0).Ordinary())
+	}
+	p.links = min(p.Links+room-p.slots, max(maxLinks, p.Links))
+	return nil
 }
 
 // Check returns the error with which Start would fail because of the descriptors that this process may have.

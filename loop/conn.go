@@ -45,7 +45,7 @@ const (
 	CausePeer                 // the peer closed it
 	CauseReset                // the peer reset it, or the network did
 	CauseSlow                 // more than MaxOutputBytes were waiting for a slow reader
-	CauseBudget               // no more buffers for it: MaxBufferedBytes
+	CauseBudget               // it had the largest buffer when MaxBufferedBytes was reached
 	CauseTimeout              // the other end was not reached in time
 	CauseRefused              // nobody listens at the other end
 	CauseError                // an unexpected error of the kernel
@@ -215,16 +215,24 @@ func (r *Reactor) finish(e closing) {
 		r.accept.clients--
 		r.handler.Closed(e.conn, e.why)
 	}
-	r.dropInput(s)
-	if s.Out != 0 {
-		r.bufs.put(s.Out)
-	}
+	r.dropBuffers(s)
 	r.byFD[s.FD] = 0
 	_ = unix.Close(int(s.FD))
 	s.State, s.FD = uint8(stateFree), 0
 	r.wheel.Disarm(e.conn)
 	r.conns.Free(e.conn)
 	r.counters[Closed]++
+}
+
+// DropInput throws away the input of connection c that was kept. Data must not have it.
+func (r *Reactor) DropInput(c uint32) { r.dropInput(r.conns.At(c)) }
+
+func (r *Reactor) dropBuffers(s *table.Conn) {
+	r.dropInput(s)
+	if s.Out != 0 {
+		r.bufs.put(s.Out)
+		s.Out = 0
+	}
 }
 
 func (r *Reactor) dropInput(s *table.Conn) {

@@ -25,9 +25,8 @@ const (
 	LinkConnects                  // links that came up
 	LinkFailures                  // links lost or not reached
 	SlowReaders                   // connections closed for MaxOutputBytes
-	OverBudget                    // connections closed for MaxBufferedBytes
+	OverBudget                    // connections that lost a buffer to MaxBufferedBytes
 	StrayEvents                   // events of descriptors without a connection
-	LogDropped                    // log records dropped because the queue was full
 	OpenNow                       // gauge: clients connected
 	BufferedNow                   // gauge: bytes kept for connections
 	numCounters
@@ -40,8 +39,7 @@ const NumCounters = int(numCounters)
 var CounterNames = [numCounters]string{
 	"accepted", "dialled", "closed", "refused", "accept_failures", "accept_pauses", "turns", "reads", "writes",
 	"short_writes", "bytes_in", "bytes_out", "link_reads", "link_writes", "link_bytes_in", "link_bytes_out",
-	"link_connects", "link_failures", "slow_readers", "over_budget", "stray_events", "log_dropped", "open_now",
-	"buffered_now",
+	"link_connects", "link_failures", "slow_readers", "over_budget", "stray_events", "open_now", "buffered_now",
 }
 
 // Board publishes the plain counters of one writer to readers on other threads. The writer counts without atomics and

@@ -44,7 +44,9 @@
 // A connection costs a slot of 64 bytes and 4 bytes in the index from descriptor to slot; both are allocated at the
 // start and hold no pointers. Only a connection with unfinished input or output has a buffer, from a pool. The
 // buffers of one reactor have a budget (MaxBufferedBytes), and the output of one connection a bound
-// (MaxOutputBytes); who asks for more is cut off and counted. A round trip allocates nothing.
+// (MaxOutputBytes). A connection over its bound is closed and counted. Over the budget the largest buffer of the client
+// that has most is given up, and the first 4 KiB of each buffer have a part of it for themselves (shed.go). A round
+// trip allocates nothing.
 //
 // # Private descriptor tables
 //
@@ -53,11 +55,12 @@
 // only when the limit is too low for MaxConnections. The room has rules, each with a guard and a test:
 //   - Go's own poller is opened before the first unshare (initRuntimePoller); its descriptors stay open under the same
 //     numbers in every table, because the runtime may wake it from any thread.
-//   - Nothing on a reactor's goroutine uses os, net or log: a number means another file there. Records go through a
-//     bounded queue to a goroutine on an ordinary thread (Log). The one exception is the reactor's own epoll
-//     descriptor, an os.File that is opened, waited for and closed by the reactor alone: Go's poller watches files, not
-//     numbers, and the kernel adds the file that the number means on the thread that adds it.
+//   - Nothing on a reactor's goroutine uses os, net or log: a number means another file there. Records go over a
+//     bounded queue to a goroutine on an ordinary thread (Log, package logqueue). The one exception is the reactor's
+//     own epoll descriptor, an os.File that is opened, waited for and closed by the reactor alone: Go's poller
+//     watches files, not numbers, and the kernel adds the file that the number means on the thread that adds it.
 //   - What was open before unshare would live on in the copy: unshareTable closes all of it but what is named.
+//   - A link finds a descriptor whatever clients do: the highest numbers of a table are not for them (acceptBelow).
 //   - Listening sockets are opened or inherited before unshare, in the table that all threads share, and stay open
 //     there too: from a reactor's own table nothing could be handed to another process but by the reactor itself. A
 //     reactor keeps those that it serves.

@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,22 +31,18 @@ func initRuntimePoller() error {
 // unshareTable gives the calling thread, which must be locked to its goroutine for good, a descriptor table of its own:
 // a copy, in which every descriptor but those of keep is then closed. A socket that lived on in the copy would
 // never send its FIN when its owner closes it. Kept besides: the standard streams, and the epoll and event descriptors,
-// among which are those of Go's runtime: any thread may have to write to them.
-func unshareTable(keep ...int) error {
+// among which are those of Go's runtime: any thread may have to write to them. Those of others, which wake other
+// reactors, are closed as well.
+func unshareTable(others []int, keep ...int) error {
 	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
 		return fmt.Errorf("unshare(CLONE_FILES): %w", err)
 	}
 	var doomed []int
 	err := eachDescriptor(func(fd int, target string) {
-		if fd <= 2 || target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]" {
-			return
+		event := target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]"
+		if fd > 2 && !slices.Contains(keep, fd) && (!event || slices.Contains(others, fd)) {
+			doomed = append(doomed, fd)
 		}
-		for _, k := range keep {
-			if fd == k {
-				return
-			}
-		}
-		doomed = append(doomed, fd)
 	})
 	for _, fd := range doomed {
 		_ = unix.Close(fd)

@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	gneterr "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
+	"megaphone/logqueue"
 	"megaphone/table"
 )
 
@@ -19,7 +21,8 @@ type Group struct {
 	plan     plan
 	listens  []*listening
 	reactors []*Reactor
-	logs     *logQueue
+	logs     *slog.Logger // never blocks
+	endLogs  func()       // when no reactor runs any more
 	running  sync.WaitGroup
 	stopping sync.Once
 	doing    sync.Mutex // held while tasks are posted, so that Stop closes no wake eventfd under them
@@ -50,7 +53,8 @@ func startGroup(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Grou
 	if err := initRuntimePoller(); err != nil {
 		return nil, err
 	}
-	g := &Group{plan: p, logs: newLogQueue(p.Log), failed: make(chan error, p.Reactors)}
+	g := &Group{plan: p, failed: make(chan error, p.Reactors)}
+	g.logs, g.endLogs = logqueue.Of(p.Log)
 	if err := g.listen(cfg.Listen); err != nil {
 		g.Stop()
 		return nil, err
@@ -82,12 +86,16 @@ func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)
 	if err != nil {
 		return err
 	}
+	others := make([]int, 0, i)
+	for _, other := range g.reactors {
+		others = append(others, other.wake)
+	}
 	serving := make(chan error, 1)
 	g.running.Add(1)
 	go func() {
 		defer g.running.Done()
 		defer close(r.ended)
-		err := r.open(g.listens)
+		err := r.open(g.listens, others)
 		if err == nil {
 			r.handler, err = newHandler(r)
 		}
@@ -112,7 +120,7 @@ func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)
 	return nil
 }
 
-func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
+func newReactor(p *plan, i int, logs *slog.Logger) (*Reactor, error) {
 	wake, err := unix.Eventfd(0, eventfdFlag)
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
@@ -122,14 +130,15 @@ func newReactor(p *plan, i int, logs *logQueue) (*Reactor, error) {
 	if len(p.Listen) > 1 {
 		from = make([]uint8, conns.Cap()+1)
 	}
-	return &Reactor{
+	r := &Reactor{
 		plan: p, from: from, index: i, logs: logs, board: NewBoard(int(numCounters)),
 		wake: wake, ended: make(chan struct{}), conns: conns, wheel: table.NewWheel(conns, firstTick),
 		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
-		maxOutput: p.MaxOutputBytes, maxBuffered: p.MaxBufferedBytes,
 		now: firstTick, started: time.Now(), timer: -1,
 		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-	}, nil
+	}
+	r.SetLimits(p.MaxOutputBytes, p.MaxBufferedBytes)
+	return r, nil
 }
 
 // Addrs are the addresses listened on, in the order of Config.Listen, with the ports that were chosen for port 0. That
@@ -146,6 +155,9 @@ func (g *Group) Reactors() int { return len(g.reactors) }
 
 // Private says whether each reactor has a descriptor table of its own.
 func (g *Group) Private() bool { return g.plan.private }
+
+// LinkRoom is how many links each reactor can have at once, whatever its clients do: Config.Links at least.
+func (g *Group) LinkRoom() int { return g.plan.links }
 
 // Slots is how many client connections one reactor may have.
 func (g *Group) Slots() int { return g.plan.slots }
@@ -211,6 +223,6 @@ func (g *Group) Stop() {
 			l.close()
 			l.remove()
 		}
-		g.logs.stop()
+		g.endLogs()
 	})
 }

@@ -163,7 +163,7 @@ func TestStopAcceptingRefusesWhoWaits(t *testing.T) {
 		t.Run(fmt.Sprint("tables ", tables), func(t *testing.T) {
 			sock := "unix:" + filepath.Join(t.TempDir(), "s")
 			opened := make(chan uint32, 8)
-			g := start(t, Config{Reactors: 2, Tables: tables, MaxConnections: 8, Refusal: []byte("full"),
+			g := start(t, Config{Reactors: 2, Tables: tables, MaxConnections: 8, Refusals: [][]byte{[]byte("full")},
 				ManualTicks: true, Listen: []Listener{{Address: "127.0.0.1:0"}, {Address: sock}}},
 				func(_ *Reactor, h *testHandler) { h.open = func(c uint32) { opened <- c } })
 			at := g.Addrs()[0].String()

@@ -16,6 +16,8 @@ type testHandler struct {
 	expired  func(c uint32)
 	closed   func(c uint32, why Cause)
 	flushed  func(c uint32)
+	client   func(c uint32) [16]byte
+	shed     func(c uint32)
 	linkUp   func(l *Link)
 	linkData func(l *Link, p []byte) (int, int, error)
 	linkDown func(l *Link, why error)
@@ -43,6 +45,19 @@ func (h *testHandler) Flushed(c uint32) {
 }
 
 func (h *testHandler) Progress(uint32) {}
+
+func (h *testHandler) Client(c uint32) [16]byte {
+	if h.client != nil {
+		return h.client(c)
+	}
+	return h.r.Conn(c).Peer
+}
+
+func (h *testHandler) Shed(c uint32) {
+	if h.shed != nil {
+		h.shed(c)
+	}
+}
 
 func (h *testHandler) Expired(c uint32) {
 	if h.expired != nil {

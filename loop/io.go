@@ -33,7 +33,7 @@ func (r *Reactor) readable(c uint32) {
 		if s.Flags&flagLink != 0 {
 			want = max(ReadBufferBytes, kept.need-len(kept.B))
 		}
-		buf = kept.room(want)
+		buf = r.bufs.room(s.In, want)
 	}
 	n, err := unix.Read(int(s.FD), buf)
 	if s.Flags&flagLink != 0 {
@@ -53,36 +53,19 @@ func (r *Reactor) readable(c uint32) {
 		r.deliver(c, r.read[:n])
 	default:
 		kept.B = kept.B[:len(kept.B)+n]
-		if !r.bill(c, s.In) {
-			return
-		}
+		r.bill(s, s.In)
 		if len(kept.B) >= kept.need {
 			r.deliver(c, kept.B)
 		}
 	}
 }
 
-// bill counts a buffer's growth against the budget. Over it, the connection that asked is closed: a bound on memory
-// that no number of slow clients can break.
-func (r *Reactor) bill(c uint32, b uint32) bool {
-	if r.conns.At(c).Flags&flagLink != 0 {
-		return true // links are few and bounded by the largest frame and the high-water mark
+// bill counts a buffer's growth against the budget; see relieve. Links are few, and bounded by the largest frame and
+// the high-water mark.
+func (r *Reactor) bill(s *table.Conn, b uint32) {
+	if s.Flags&flagLink == 0 {
+		r.bufs.bill(b)
 	}
-	r.bufs.bill(b)
-	if r.bufs.bytes <= r.maxBuffered {
-		return true
-	}
-	r.counters[OverBudget]++
-	r.end(c, CauseBudget)
-	// Given back now and not with the connection: a thousand may ask in one turn, and who asks for what is there must
-	// not be cut off for them.
-	if s := r.conns.At(c); s.In == b {
-		r.dropInput(s)
-	} else {
-		r.bufs.put(s.Out)
-		s.Out = 0
-	}
-	return false
 }
 
 // discard throws away what a lingering connection still sends.
@@ -143,7 +126,7 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 		r.dropInput(s)
 		return
 	case s.In == 0:
-		s.In = r.bufs.get(s.Flags&flagLink != 0)
+		s.In = r.bufs.get(c, s.Flags&flagLink != 0, len(rest))
 		b := r.bufs.at(s.In)
 		b.B = append(b.B[:0], rest...)
 	default:
@@ -156,7 +139,8 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 		need = 0
 	}
 	r.bufs.at(s.In).need = need
-	if r.bill(c, s.In) && again {
+	r.bill(s, s.In)
+	if again {
 		r.makeReady(c)
 	}
 }
@@ -225,7 +209,7 @@ func (r *Reactor) send(fd int, head, body []byte) (int, error) {
 // queue keeps output for later.
 func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 	if s.Out == 0 {
-		s.Out = r.bufs.get(false)
+		s.Out = r.bufs.get(c, false, len(head)+len(body))
 		r.settle(c)
 	}
 	b := r.bufs.at(s.Out)
@@ -235,8 +219,24 @@ func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 		return
 	}
 	b.B = append(append(b.B, head...), body...)
-	r.bill(c, s.Out)
+	r.bill(s, s.Out)
 }
+
+// Stow keeps p for connection c until Unstow, which must come before c is gone. It counts against MaxBufferedBytes, and
+// when it is the largest of the client that has most, c is closed. It borrows p until return.
+func (r *Reactor) Stow(c uint32, p []byte) (i uint32) {
+	i = r.bufs.get(c, false, len(p))
+	b := r.bufs.at(i)
+	b.B, b.stowed = append(b.B[:0], p...), true
+	r.bufs.bill(i)
+	return i
+}
+
+// Stowed returns what Stow has kept. It is valid until Unstow.
+func (r *Reactor) Stowed(i uint32) []byte { return r.bufs.at(i).B }
+
+// Unstow lets go of what Stow has kept.
+func (r *Reactor) Unstow(i uint32) { r.bufs.put(i) }
 
 // writable sends what waits.
 func (r *Reactor) writable(c uint32) {

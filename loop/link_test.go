@@ -217,3 +217,33 @@ func TestLinkToItselfIsNone(t *testing.T) {
 		t.Fatalf("a connection to itself: %v", err)
 	}
 }
+
+// An eager link is dialled every 0.2 to 0.5 s, whatever its back-off has come to.
+func TestEagerLinkIsDialledOften(t *testing.T) {
+	p := newPeer(t)
+	p.Close()
+	g, l := linked(t, p, func(*Reactor, *testHandler) {})
+	tries := func(ticks int) (n uint64) {
+		before := g.Counter(LinkFailures)
+		for range ticks {
+			g.Advance(1)
+		}
+		return g.Counter(LinkFailures) - before
+	}
+	tries(300) // the back-off is 2.5 to 5 s by now
+	if n := tries(200); n < 4 || n > 9 {
+		t.Fatalf("%d tries in 20 s by back-off, want 4 to 8", n)
+	}
+	g.Do(func(*Reactor, Handler) { l.SetEager(true) })
+	if n := tries(6); n == 0 {
+		t.Error("no try within 0.6 s of being eager")
+	}
+	if n := tries(200); n < 38 || n > 100 {
+		t.Errorf("%d eager tries in 20 s, want 40 to 100", n)
+	}
+	g.Do(func(*Reactor, Handler) { l.SetEager(false) })
+	tries(6)
+	if n := tries(200); n < 4 || n > 9 {
+		t.Errorf("%d tries in 20 s afterwards, want 4 to 8", n)
+	}
+}

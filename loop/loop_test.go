@@ -266,7 +266,8 @@ func TestLingeringEnds(t *testing.T) {
 
 func TestOneTooManyIsRefused(t *testing.T) {
 	opened := make(chan uint32, 4)
-	g := start(t, Config{Reactors: 1, MaxConnections: 2, Refusal: []byte("full")}, func(_ *Reactor, h *testHandler) {
+	full := [][]byte{[]byte("full")}
+	g := start(t, Config{Reactors: 1, MaxConnections: 2, Refusals: full}, func(_ *Reactor, h *testHandler) {
 		h.open = func(c uint32) { opened <- c }
 	})
 	a, b := dial(t, g), dial(t, g)

@@ -31,6 +31,11 @@ type Handler interface {
 	Flushed(c uint32)
 	// Expired: the deadline set by Arm has passed.
 	Expired(c uint32)
+	// Client: whose use of memory is that of c, as IPv6 or v4-mapped. It is asked when memory is short only.
+	Client(c uint32) [16]byte
+	// Shed: the input of c that is kept must go, because too much is kept in all. An owner that has answered c calls
+	// DropInput; otherwise c is closed.
+	Shed(c uint32)
 	// Closed: c is gone, once for each Open and for each Dial that came to nothing. Its slot can be read until return.
 	Closed(c uint32, why Cause)
 	// LinkUp, LinkData, LinkDown: the same for a link. An error of LinkData closes the link with it as the reason.
@@ -54,7 +59,7 @@ type Reactor struct {
 	plan    *plan
 	index   int
 	handler Handler
-	logs    *logQueue
+	logs    *slog.Logger
 	board   *Board
 
 	poller *poller
@@ -74,9 +79,11 @@ type Reactor struct {
 	iov   [2][]byte
 
 	maxOutput, maxBuffered int // see Config; SetLimits
+	maxLarge               int // what of maxBuffered is not reserved for the first bytes of buffers
 
 	accept    acceptor
 	away      []away
+	pressure  Interval
 	links     []*Link
 	now       uint32
 	started   time.Time     // never changed: other threads read it
@@ -124,8 +131,8 @@ func (r *Reactor) post(f func(r *Reactor) error) {
 	_, _ = unix.Write(r.wake, one[:])
 }
 
-// open makes everything that lives in the reactor's own descriptor table.
-func (r *Reactor) open(at []*listening) (err error) {
+// open makes everything that lives in the reactor's own descriptor table. others wake the reactors before it.
+func (r *Reactor) open(at []*listening, others []int) (err error) {
 	var own []listenerFD
 	for i, l := range at {
 		for _, fd := range l.of(r.index, r.plan.Reactors) {
@@ -138,7 +145,7 @@ func (r *Reactor) open(at []*listening) (err error) {
 		for _, l := range own {
 			keep = append(keep, l.fd)
 		}
-		if err := unshareTable(keep...); err != nil {
+		if err := unshareTable(others, keep...); err != nil {
 			return fmt.Errorf("private descriptor table: %w", err)
 		}
 		r.accept.listeners = own // the same numbers, in a table of our own
@@ -236,6 +243,7 @@ func (r *Reactor) endTurn() {
 	r.ready, r.nextReady = r.nextReady[:0], r.ready
 	for _, c := range r.nextReady {
 		r.redeliver(c)
+		r.relieve()
 	}
 	for i := 0; i < len(r.ending); i++ { // Closed may end more
 		r.finish(r.ending[i])
@@ -361,9 +369,10 @@ func (r *Reactor) Conn(c uint32) *table.Conn { return r.conns.At(c) }
 // BufferedBytes is what is kept for connections, against MaxBufferedBytes.
 func (r *Reactor) BufferedBytes() int { return r.bufs.bytes }
 
-// SetLimits replaces Config's MaxOutputBytes and MaxBufferedBytes. What is there already stays.
+// SetLimits replaces Config's MaxOutputBytes and MaxBufferedBytes. Output that waits already may be longer.
 func (r *Reactor) SetLimits(maxOutputBytes, maxBufferedBytes int) {
 	r.maxOutput, r.maxBuffered = maxOutputBytes, maxBufferedBytes
+	r.maxLarge = maxBufferedBytes - reserve(r.plan.slots, maxBufferedBytes)
 }
 
 // Peer is the address of connection c's other end; 127.0.0.1 for a client on a unix socket.

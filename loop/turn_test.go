@@ -47,9 +47,9 @@ func TestAgainLetsOthersHaveTheirTurn(t *testing.T) {
 	}
 }
 
-// TestOverTheBudgetTheAskerAloneIsCutOff: of many connections that ask for buffers in one turn, as many get one as the
-// budget has room for, and at no time is more allocated than one buffer beyond it.
-func TestOverTheBudgetTheAskerAloneIsCutOff(t *testing.T) {
+// TestTheBudgetHoldsWithinATurn: of many connections that ask for buffers in one turn, as many get one as the budget
+// has room for, and at no time is more allocated than one buffer beyond it.
+func TestTheBudgetHoldsWithinATurn(t *testing.T) {
 	const clients, bytes, budget = 300, 8 << 10, 64 * 8 << 10
 	most := 0
 	delivered := make(chan int, clients)

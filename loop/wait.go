@@ -120,6 +120,7 @@ func (r *Reactor) run() error {
 			if err := r.event(&events[i]); err != nil {
 				return err
 			}
+			r.relieve()
 		}
 		block = len(events) == 0 && !r.rung
 		if r.rung {

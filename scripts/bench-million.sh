@@ -4,6 +4,7 @@
 #
 #   scripts/bench-million.sh [--sessions 1000000] [--duration 2m] [--out bench-million] [--force]
 #   scripts/bench-million.sh --sessions 1000,10000,100000,1000000    how the cost grows
+#   scripts/bench-million.sh --sessions 100000 --storm 6s    kill the origin for six seconds, and see how all come back
 #   scripts/bench-million.sh --login none --sessions 200000 --duration 5s    what connecting costs
 #
 # --help explains the flags. It changes nothing on the host, and says what scripts/tune.sh would have to.

@@ -189,9 +189,13 @@ knobs() {
 	backlog=$(clamp $((n / 16)) 4096 65535)
 	open_class=should limit_class=should
 	[ "$tables" != off ] || open_class=must limit_class=must
-	# Private tables of at most 4096 reactors, with 96 descriptors for other things in each, must do.
+	# Private tables of at most 4096 reactors, with 105 descriptors for other things in each, must do: 72 for refusals,
+	# 16 links, a listener, and 16 of the reactor's own. The table of the other threads has 2 for each reactor, and 64.
 	hard=$(open_files 2>/dev/null)
-	[ -z "$hard" ] || [ $(((hard - 96) * 4096)) -ge "$n" ] || limit_class=must
+	if [ -n "$hard" ]; then
+		most=$(clamp $(((hard - 64) / 2)) 0 4096)
+		[ $((most * $(clamp $((hard - 105)) 0 999999999))) -ge "$n" ] || limit_class=must
+	fi
 	knob must MemAvailable ">=$(((n * 8199 + 67108864) / 1024))"
 	knob should vm.min_free_kbytes ">=$(clamp $((n * 4 / 50)) 0 $((total / 64)))"
 	knob should vm.max_map_count '>=65530'

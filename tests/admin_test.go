@@ -179,7 +179,7 @@ func TestAdminThroughUpgradeAndDrain(t *testing.T) {
 		return status == 503 && strings.Contains(body, "drain")
 	})
 	for _, e := range []*rig.Process{old, p.edge} {
-		e.Signal(syscall.SIGTERM) // at once
+		e.Signal(os.Interrupt) // at once
 		if code := e.Wait(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}

@@ -15,8 +15,8 @@ const (
 	attackHighWater = 1 * rig.MiB // --link-high-water, a link
 
 	// attackBound is what an edge may grow by, at the worst moment, when its clients attack. A reactor keeps at most
-	// attackBuffered of input and output, and as much again of replies that wait for their turn. Go's collector lets
-	// garbage grow to what is alive. The rest is attackRest.
+	// attackBuffered of input, output and replies that wait for their turn, and as much again may be what was given up
+	// and is not collected yet. Go's collector lets garbage grow to what is alive. The rest is attackRest.
 	attackBound = 2*attackReactors*2*attackBuffered + attackRest
 
 	// linkBound is the same for an origin that attacks. A reactor keeps a batch of attackHighWater and what a turn adds

@@ -64,8 +64,10 @@ func TestAttackEndlessRequests(t *testing.T) {
 					_, _ = io.WriteString(conn, text)
 				}()
 				r, err := http.ReadResponse((&member{conn: conn}).reader(), nil)
-				// The answer may be lost with the reset that follows when a client goes on; it is never another.
-				if err == nil && r.StatusCode != c.status && (c.status != 0 || r.StatusCode/100 != 4) {
+				// The answer may be lost with the reset that follows when a client goes on. It is another only when
+				// there is no memory for the largest requests.
+				if err == nil && r.StatusCode != c.status && r.StatusCode != 503 &&
+					(c.status != 0 || r.StatusCode/100 != 4) {
 					t.Errorf("client %d: %s", i, r.Status)
 				}
 				conn.Close()

@@ -39,8 +39,10 @@ type loadReport struct {
 		Count uint64 `json:"count"`
 	} `json:"latencies"`
 	Storm *struct {
-		Recovered bool   `json:"recovered"`
-		Lost      uint64 `json:"connections_lost"`
+		Recovered bool    `json:"recovered"`
+		Lost      uint64  `json:"connections_lost"`
+		Renewed   uint64  `json:"sessions_renewed"`
+		Share     float64 `json:"most_share"`
 	} `json:"storm"`
 	Processes []struct {
 		Name string `json:"name"`
@@ -135,7 +137,7 @@ func TestLoadWeathersAStorm(t *testing.T) {
 	edge, origin := edgeAndOrigin(t)
 	p, file := startLoad(t, edge.Addr, "--scenario", "storm", "--sessions", "2000", "--rate", "2000", "--duration",
 		"30s")
-	p.Line(0, "restart the edge now")
+	p.Line(0, "restart the edge or its origin now")
 	edge.Kill()
 	rig.Serve(t, "edge", "--listen", edge.Addr, "--origin", "a="+origin.Addr)
 	code := p.Wait()

@@ -88,7 +88,7 @@ func TestEveryEdgeServesEverySession(t *testing.T) {
 	}
 }
 
-// TestOriginKilled: the sessions of a killed origin are told to try again for the grace, and then that it is gone.
+// TestOriginKilled: the sessions of a killed origin wait, or are told to try again, for the grace; then it is gone.
 // Those of the other origin notice nothing. When it comes back, so do new sessions.
 func TestOriginKilled(t *testing.T) {
 	k := newCluster(t)
@@ -107,7 +107,6 @@ func TestOriginKilled(t *testing.T) {
 	for edge, c := range []*rig.Client{c, other} {
 		since := time.Now()
 		tick := time.NewTicker(100 * time.Millisecond)
-		tries := 0
 		for {
 			c.Send(lost.Again(""))
 			r := c.Get()
@@ -116,7 +115,6 @@ func TestOriginKilled(t *testing.T) {
 				break
 			}
 			r.Want(t, 503, "")
-			tries++
 			if time.Since(since) > rig.Patience {
 				t.Fatalf("edge %d still expects the origin back", edge)
 			}
@@ -125,9 +123,6 @@ func TestOriginKilled(t *testing.T) {
 			<-tick.C
 		}
 		tick.Stop()
-		if edge == 0 && tries == 0 {
-			t.Error("the origin was not expected back at all")
-		}
 	}
 	for range 20 {
 		if s := rig.Create(t, other); !strings.HasSuffix(s.SID, tag("b")) {

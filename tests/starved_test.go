@@ -38,7 +38,12 @@ func TestAttackOriginOutOfMemory(t *testing.T) {
 	for ; status == 200 && filled < victims*messages; filled++ {
 		c.Send(writer.Request("<message xmlns='jabber:client' type='chat' to='"+to[filled/messages]+"'><body>"+
 			strings.Repeat("x", bytes)+"</body></message>") + writer.Ping())
-		status = c.Get().StatusCode
+		if filled > 0 { // the message has released the ping before it
+			status = c.Get().StatusCode
+		}
+		if status == 200 { // and its ping has released the message
+			status = c.Get().StatusCode
+		}
 	}
 	if status != 503 {
 		t.Errorf("the last answer is %d", status)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,20 +35,34 @@ func newManager(t *testing.T) *manager {
 // hears waits for a message; those of the watchdog are skipped unless that is what is waited for.
 func (m *manager) hears(want string) {
 	m.t.Helper()
+	if got := m.next(want); got != want {
+		m.t.Fatalf("heard %q, wanted %q", got, want)
+	}
+}
+
+// next is the next message but the watchdog's, unless that is wanted.
+func (m *manager) next(wanted ...string) string {
+	m.t.Helper()
 	buf := make([]byte, 4096)
 	for {
 		_ = m.conn.SetReadDeadline(time.Now().Add(rig.Patience))
 		n, err := m.conn.Read(buf)
 		if err != nil {
-			m.t.Fatalf("waited in vain for %q: %v", want, err)
+			m.t.Fatalf("waited in vain for %q: %v", wanted, err)
 		}
-		switch got := string(buf[:n]); {
-		case got == want:
-			return
-		case got != "WATCHDOG=1":
-			m.t.Fatalf("heard %q, wanted %q", got, want)
+		if got := string(buf[:n]); got != "WATCHDOG=1" || slices.Contains(wanted, got) {
+			return got
 		}
 	}
+}
+
+// reloads waits until the service has read its configuration again.
+func (m *manager) reloads() {
+	m.t.Helper()
+	if got := m.next(); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
+		m.t.Fatalf("heard %q of a reload", got)
+	}
+	m.hears("READY=1")
 }
 
 // run starts the binary as systemd would, with the sockets.
@@ -138,4 +153,24 @@ func TestWatchdogAndMainPID(t *testing.T) {
 	if code := old.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// TestLongDrain: an edge that takes longer to drain than TimeoutStopSec has the service manager wait.
+func TestLongDrain(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	e := m.run("", nil, nil, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--admin", "off",
+		"--head-timeout", "1m")
+	m.hears("READY=1")
+	e.Listening()
+	c := rig.Connect(t, e.Addr)
+	c.Send("POST /http-bind HTTP/1.1\r\n") // it is not idle for a minute
+	e.Until("the connection", func(c map[string]int) bool { return c["open_now"] == 1 })
+	e.Signal(syscall.SIGTERM)
+	m.hears("STOPPING=1")
+	for range 2 {
+		m.hears("EXTEND_TIMEOUT_USEC=15000000")
+	}
+	c.Close()
+	ends(t, e, 0)
 }

@@ -45,7 +45,7 @@ func TestBudgetAddsUp(t *testing.T) {
 		t.Errorf("the budget has a page a socket, tcp_mem %d", pressure)
 	}
 	// The read buffers are enough for the reactors that a million takes under a limit of 20,000.
-	if tables := MinTables(n, 20_000-ReservedDescriptors); tables > BudgetReactors {
+	if tables := MinTables(n, 20_000-UsualLayout.Private()); tables > BudgetReactors {
 		t.Errorf("%d reactors, the budget has %d", tables, BudgetReactors)
 	}
 	// A machine of 24 GiB holds a million with both ends of each connection.

@@ -7,7 +7,7 @@ import (
 
 // What the formulas add to N.
 const (
-	SpareDescriptors = 4096  // of one table: more than ReservedDescriptors, and round in every report
+	SpareDescriptors = 4096  // of one table: as a rule more than Layout.Shared, and round in every report
 	SpareFiles       = 16384 // of the host: a desktop has so many open, a server fewer
 )
 
@@ -22,7 +22,13 @@ const MaxTables = 4096
 
 // tooLow reports whether private tables of that limit cannot hold n sockets either.
 func tooLow(limit, n uint64) bool {
-	return limit > 0 && (limit <= ReservedDescriptors || (min(limit, MaxSockets)-ReservedDescriptors)*MaxTables < n)
+	if limit == 0 {
+		return false // not known
+	}
+	one := int(min(limit, MaxSockets))
+	tables := min(MaxTables, (one-processDescriptors)/(UsualLayout.Listeners+1))
+	room := one - UsualLayout.Private()
+	return tables < 1 || room < 1 || uint64(tables)*uint64(room) < n
 }
 
 // descriptorKnobs bound how many files there can be.
@@ -69,7 +75,9 @@ func descriptorKnobs(h *Host) []Knob {
 // limitWhy says what N needs under the limit as it is. The limit is that of this process: a service has its unit's.
 func limitWhy(h *Host) string {
 	const what = "It bounds one descriptor table: beyond it accept fails with EMFILE. "
-	room := int(min(h.descriptorLimit, MaxSockets)) - ReservedDescriptors
+	one := UsualLayout
+	one.Reactors = h.cpus
+	room := int(min(h.descriptorLimit, MaxSockets)) - one.Shared()
 	switch {
 	case h.need.OneTable:
 		return what + "With descriptor-tables off all sockets are in one."
@@ -79,7 +87,7 @@ func limitWhy(h *Host) string {
 		return what + "With descriptor-tables auto each reactor gets a table of its own where the limit is too low."
 	}
 	cost := "no more than there are cores"
-	tables := MinTables(h.need.Sockets, room)
+	tables := UsualLayout.Tables(h.need.Sockets, int(min(h.descriptorLimit, MaxSockets)))
 	if tables > h.cpus {
 		cost = "and more reactors than cores cost throughput"
 	}

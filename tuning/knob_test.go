@@ -86,7 +86,7 @@ func TestFormulasKeepTheirRelations(t *testing.T) {
 		if !(low <= pressure && pressure <= high) {
 			t.Errorf("tcp_mem for %d: %d %d %d", n, low, pressure, high)
 		}
-		if descriptorsFor(n) < n+ReservedDescriptors || filesFor(n) < descriptorsFor(n) {
+		if descriptorsFor(n) < n+uint64(Layout{100, 1, 16}.Shared()) || filesFor(n) < descriptorsFor(n) {
 			t.Errorf("%d sockets: %d descriptors, %d files", n, descriptorsFor(n), filesFor(n))
 		}
 		if backlogFor(n) > maxBacklog || minFreeFor(n, 32<<20) > 32<<20/64 {
@@ -111,10 +111,11 @@ func TestDescriptorLimit(t *testing.T) {
 		{20_000, 1_000_000, true, Must, Low, "all sockets are in one"},
 		{20_000, 15_000, false, Should, Good, "gets a table of its own where the limit is too low"},
 		{20_000, 15_000, true, Must, Good, "all sockets are in one"},
-		{1024, 1_000_000, false, Should, Low, "the edge starts 1270 reactors for N, with a table of 1024 each"},
+		{4096, 1_000_000, false, Should, Low, "the edge starts 280 reactors for N, with a table of 4096 each"},
+		{1024, 1_000_000, false, Must, Low, "too low even with a table for each"},
 		{339, 1_000_000, false, Must, Low, "too low even with a table for each"},
-		{96, 1_000_000, false, Must, Low, "too low even with a table for each"},
-		{96, 1_000_000, true, Must, Low, "EMFILE"},
+		{64, 1_000_000, false, Must, Low, "too low even with a table for each"},
+		{64, 1_000_000, true, Must, Low, "EMFILE"},
 	} {
 		r := Examine(fakeHost(tree(c.limit)), Need{Sockets: c.sockets, OneTable: c.oneTable})
 		f := find(t, r, "RLIMIT_NOFILE")

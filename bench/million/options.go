@@ -19,6 +19,8 @@ type options struct {
 	Duration time.Duration `json:"duration_ns"`
 	Login    string        `json:"login"`
 	GOGC     int           `json:"origin_gogc"`
+	Storm    time.Duration `json:"storm_ns"` // 0: no storm
+	Retry    string        `json:"retry"`
 	force    bool
 	with     string
 	out      string
@@ -37,6 +39,9 @@ func parseOptions(args []string) (*options, error) {
 		"anonymous, plain, or none: bare BOSH sessions, which only poll, to see what connecting costs")
 	fs.Var(typed.IntOr(&o.GOGC, 30), "origin-gogc",
 		"`percent` of garbage that the origin collects at: less is less memory and more work (Go's default is 100)")
+	fs.DurationVar(&o.Storm, "storm", 0,
+		"in place of talk, kill the origin, start it again after this `time`, and see how all sessions come back")
+	fs.StringVar(&o.Retry, "retry", "strophe,stanza", "storm: what sessions do after a failure; see megaphone load")
 	fs.BoolVar(&o.force, "force", false, "run though the host is not made ready for it")
 	fs.StringVar(&o.out, "out", "bench-million", "`directory` for what was measured; it is made")
 	fs.StringVar(&o.with, "with", "", "trials.json `files` of earlier runs to show beside this one, comma-separated")
@@ -61,6 +66,10 @@ func parseOptions(args []string) (*options, error) {
 		return nil, fmt.Errorf("duration: %s: use 1s or more", o.Duration)
 	case o.Wait < 1 || o.Wait > 3600:
 		return nil, fmt.Errorf("wait: %d: use 1 to 3600", o.Wait)
+	case o.Storm < 0:
+		return nil, fmt.Errorf("storm: %s: use 0 or more", o.Storm)
+	case o.Storm > 0 && o.Login == "none":
+		return nil, errors.New("storm: sessions have to log in: use --login anonymous or plain")
 	case o.GOGC < 1:
 		return nil, fmt.Errorf("origin-gogc: %d: use 1 or more", o.GOGC)
 	}
@@ -86,6 +95,9 @@ const (
 // expect is about how long a trial takes.
 func (o *options) expect(n int) time.Duration {
 	seconds := float64(n)/min(o.Rate, slowOpening) + float64(n)/slowBroadcast
+	if o.Storm > 0 {
+		seconds = 2*float64(n)/min(o.Rate, slowOpening) + o.Storm.Seconds()
+	}
 	return 10*time.Second + o.Duration + time.Duration(seconds*float64(time.Second))
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -91,10 +92,21 @@ func listening(log []byte) string {
 	return ""
 }
 
+func originArgs(o *options, n int, listen string) []string {
+	return []string{"--listen", listen, "--max-sessions", strconv.Itoa(n + 1000), "--max-wait", strconv.Itoa(o.Wait),
+		"--inactivity", "120"}
+}
+
+// restart is a shell command that kills the origin and starts it again after a while.
+func (o *options) restart(dir string, n int, origin *process, at string) string {
+	return fmt.Sprintf("kill -9 %d; sleep %g; GOGC=%d exec '%s' origin %s >'%s' 2>&1", origin.pid(), o.Storm.Seconds(),
+		o.GOGC, filepath.Join(o.root, "bin", "megaphone"), strings.Join(originArgs(o, n, at), " "),
+		filepath.Join(dir, "origin-again.log"))
+}
+
 // startOrigin returns when the embedded origin listens.
 func startOrigin(ctx context.Context, o *options, dir string, n int) (p *process, at string, err error) {
-	p, err = start(o, dir, "origin", []string{"GOGC=" + strconv.Itoa(o.GOGC)}, "--listen", "127.0.0.1:0",
-		"--max-sessions", strconv.Itoa(n+1000), "--max-wait", strconv.Itoa(o.Wait), "--inactivity", "120")
+	p, err = start(o, dir, "origin", []string{"GOGC=" + strconv.Itoa(o.GOGC)}, originArgs(o, n, "127.0.0.1:0")...)
 	if err != nil {
 		return nil, "", err
 	}

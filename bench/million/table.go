@@ -20,14 +20,22 @@ type figure struct {
 // table is Markdown: a column for each trial.
 func table(o *options, done []*trial) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\nLog-in: %s. Wait: %d s. Talk: %s. The origin's GOGC: %d.\n\n",
-		machine.This(o.root), o.Login, o.Wait, o.Duration, o.GOGC)
+	what := "Talk: " + o.Duration.String()
+	if o.Storm > 0 {
+		what = fmt.Sprintf("The origin is killed, and back after %s. Retries: %s", o.Storm, o.Retry)
+	}
+	fmt.Fprintf(&b, "%s.\nLog-in: %s. Wait: %d s. %s. The origin's GOGC: %d.\n\n",
+		machine.This(o.root), o.Login, o.Wait, what, o.GOGC)
 	b.WriteString("| sessions |")
 	for _, t := range done {
 		fmt.Fprintf(&b, " %s |", count(uint64(t.Sessions)))
 	}
 	fmt.Fprintf(&b, " target |\n|---|%s---|\n", strings.Repeat("---|", len(done)))
-	for _, f := range figures {
+	list := figures
+	if o.Storm > 0 {
+		list = stormFigures
+	}
+	for _, f := range list {
 		fmt.Fprintf(&b, "| %s |", f.name)
 		for _, t := range done {
 			fmt.Fprintf(&b, " %s |", f.of(t))

@@ -43,7 +43,7 @@ func makeTrial(ctx context.Context, o *options, n int) (*trial, error) {
 	}
 	t := &trial{Sessions: n, Messages: o.messages(n), Available: available()}
 	looks := watch(edge)
-	t.Load, err = runLoad(ctx, o, dir, t, target, edge, origin)
+	t.Load, err = runLoad(ctx, o, dir, t, target, edge, origin, at)
 	memory := looks.finish()
 	if err != nil {
 		return nil, err
@@ -58,17 +58,21 @@ func makeTrial(ctx context.Context, o *options, n int) (*trial, error) {
 }
 
 // runLoad runs the load generator to its end. It shows its progress itself.
-func runLoad(ctx context.Context, o *options, dir string, t *trial, target string, edge, origin *process) (
-	*load.Report, error) {
+func runLoad(ctx context.Context, o *options, dir string, t *trial, target string, edge, origin *process,
+	originAt string) (*load.Report, error) {
 	report := filepath.Join(dir, "load.json")
 	_ = os.Remove(report) // an earlier run's
 	args := []string{"--target", "http://" + target + "/http-bind", "--sessions", strconv.Itoa(t.Sessions),
 		"--login", o.Login, "--rate", fmt.Sprint(o.Rate), "--wait", strconv.Itoa(o.Wait),
 		"--duration", o.Duration.String(), "--report", report, "--plot", dir, "--abandon",
 		"--pid", fmt.Sprintf("edge=%d", edge.pid()), "--pid", fmt.Sprintf("origin=%d", origin.pid())}
-	if o.Login == string(load.LoginNone) {
+	switch {
+	case o.Storm > 0:
+		args = append(args, "--scenario", "storm", "--retry", o.Retry, "--duration", o.deadline(t.Sessions).String(),
+			"--messages", fmt.Sprint(t.Messages), "--trigger", o.restart(dir, t.Sessions, origin, originAt))
+	case o.Login == string(load.LoginNone):
 		args = append(args, "--scenario", "hold")
-	} else {
+	default:
 		args = append(args, "--scenario", "chat", "--messages", fmt.Sprint(t.Messages), "--then", "broadcast")
 	}
 	p, err := start(o, dir, "load", nil, args...)

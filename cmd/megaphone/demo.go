@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,7 @@ With --origin the chat page is in front of another server, and the embedded one 
 			if err := o.validate(cmd.Flags()); err != nil {
 				return usageError{err}
 			}
-			return runDemo(cmd.Context(), o, cmd.OutOrStdout())
+			return runDemo(cmd.Context(), o, serviceOutput())
 		},
 	}
 	fs := cmd.Flags()
@@ -102,8 +103,7 @@ func (o *demoOptions) behind() (origins []edge.Origin, secret []byte, stop func(
 }
 
 func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
-	domain := o.embedded.domain
-	pages, err := demoPages(domain)
+	pages, err := demoPages(o.embedded.domain)
 	if err != nil {
 		return err
 	}
@@ -141,19 +141,26 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 		return err
 	}
 	announce(out, "demo", e.Addr().String())
-	if jsonLog {
-		out = io.Discard // what follows is for people at a terminal
+	if !jsonLog {
+		_, _ = io.WriteString(out, o.invitation(e.Addr(), shown.Address(), cfg.Path))
 	}
-	fmt.Fprintf(out, "\n  Open http://%s/ in two browser tabs and chat.\n", e.Addr())
-	if o.embedded.accounts == "" && len(o.origins) == 0 {
-		fmt.Fprintf(out, "  Any name and any password will do: this is a demo.\n")
-	}
-	if at := shown.Address(); at != "" {
-		fmt.Fprintf(out, "  What the edge does is on http://%s/, or in a terminal:\n    %s\n", at, topCommand(at))
-	}
-	fmt.Fprintf(out, "  BOSH clients connect to http://%s%s\n  with the domain %s. Ctrl-C ends it.\n\n",
-		e.Addr(), cfg.Path, domain)
 	return waitEdge(ctx, e, usr1)
+}
+
+// invitation is for people at a terminal.
+func (o *demoOptions) invitation(at netip.AddrPort, shownAt, path string) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "\n  Open http://%s/ in two browser tabs and chat.\n", at)
+	if o.embedded.accounts == "" && len(o.origins) == 0 {
+		s.WriteString("  Any name and any password will do: this is a demo.\n")
+	}
+	if shownAt != "" {
+		fmt.Fprintf(&s, "  What the edge does is on http://%s/, or in a terminal:\n    %s\n", shownAt,
+			topCommand(shownAt))
+	}
+	fmt.Fprintf(&s, "  BOSH clients connect to http://%s%s\n  with the domain %s. Ctrl-C ends it.\n\n", at, path,
+		o.embedded.domain)
+	return s.String()
 }
 
 // demoURLs are the URLs of an edge that listens at an address. One that listens on all of them has one for each address

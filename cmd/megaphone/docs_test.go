@@ -162,8 +162,8 @@ func TestDocsKeys(t *testing.T) {
 
 // TestDocsMessages: what the documentation says that the log says is in the source.
 func TestDocsMessages(t *testing.T) {
-	source := sources(t, "edge", "loop", "cmd/megaphone", "admin", "takeover", "origin/link", "origin/gateway",
-		"origin/bosh", "ejabberd/mod_megaphone/src")
+	source := sources(t, "edge", "loop", "logqueue", "cmd/megaphone", "admin", "takeover", "origin/link",
+		"origin/gateway", "origin/bosh", "ejabberd/mod_megaphone/src")
 	has := func(p page, text string) {
 		if !strings.Contains(source, `"`+text) {
 			t.Errorf("%s: nothing says %q", p.name, text)

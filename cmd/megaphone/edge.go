@@ -65,7 +65,7 @@ nginx, hitch).`,
 				cfg, _, err := readEdgeConfig(o.file, cmd.Flags())
 				return cfg, err
 			}
-			return runEdge(cmd.Context(), cfg, load, o.takeover, cmd.OutOrStdout())
+			return runEdge(cmd.Context(), cfg, load, o.takeover, serviceOutput())
 		},
 	}
 	fs := cmd.Flags()
@@ -182,7 +182,7 @@ func preflight(cfg *edge.Config, file *edge.File, checking bool) error {
 	for _, w := range cfg.Warnings() {
 		var key *edge.KeyError
 		if errors.As(w, &key); checking && cfg.LogFormat != "json" {
-			fmt.Fprintf(os.Stderr, "warning: %v\n", file.Explain(w))
+			fmt.Fprintf(standardError, "warning: %v\n", file.Explain(w))
 		} else {
 			slog.Warn("doubtful configuration", "key", key.Key, "value", fmt.Sprint(key.Value), "remedy", key.Remedy)
 		}

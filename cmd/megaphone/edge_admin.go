@@ -1,11 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"sync"
+	"sync/atomic"
 
 	"megaphone/admin"
 	"megaphone/edge"
@@ -14,20 +15,25 @@ import (
 // startAdmin shows e at the addresses that cfg names. A successor waits for those that its predecessor still has.
 func startAdmin(cfg *edge.Config, e *edge.Edge, successor bool) (*admin.Server, error) {
 	return admin.Start(admin.Config{Address: cfg.Admin, Socket: cfg.AdminSocket, Edge: e, Version: version,
-		Draining: e.Draining, DrainNode: e.SetDraining, Wait: successor, Log: slog.Default()})
+		Draining: e.Draining, DrainNode: e.SetDraining, Wait: successor, Log: slog.Default(),
+		LogDropped: toStderr.Dropped})
 }
 
 // accessFile is an access log's file, which what rotates logs may move away.
 type accessFile struct {
 	path string
-	mu   sync.Mutex // guards file
-	file *os.File
+	file atomic.Pointer[os.File] // written to by the log's own goroutine, for as long as that takes
 }
 
+// Write writes to the file that the path has now. The end of one that is being written to has the record written to the
+// next one.
 func (a *accessFile) Write(p []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.file.Write(p)
+	for {
+		f := a.file.Load()
+		if n, err := f.Write(p); !errors.Is(err, os.ErrClosed) || f == a.file.Load() {
+			return n, err
+		}
+	}
 }
 
 // reopen goes on in the file that has the path now. If there can be none, it goes on in the old one.
@@ -40,15 +46,12 @@ func (a *accessFile) reopen() {
 		slog.Error("access log not reopened", "path", a.path, "error", err)
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	_ = a.file.Close()
-	a.file = f
+	_ = a.file.Swap(f).Close() // it waits for no write
 }
 
 func (a *accessFile) close() {
 	if a != nil {
-		_ = a.file.Close()
+		_ = a.file.Load().Close()
 	}
 }
 
@@ -60,13 +63,14 @@ func openAccessLog(cfg *edge.Config) (f *accessFile, err error) {
 	case "off", "":
 		return nil, nil
 	case "stderr":
-		out = os.Stderr
+		out = standardError
 	default:
 		file, err := edge.OpenAccessLog(cfg.AccessLog)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("access-log: %w", err)}
 		}
-		f = &accessFile{path: cfg.AccessLog, file: file}
+		f = &accessFile{path: cfg.AccessLog}
+		f.file.Store(file)
 		out = f
 	}
 	if cfg.LogFormat == "json" {

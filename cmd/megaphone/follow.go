@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"megaphone/edge"
 	"megaphone/loop"
@@ -72,6 +75,7 @@ func (s *service) takeOver(p *takeover.Predecessor) error {
 				s.signalled(sig)
 				continue
 			}
+			s.asked = true
 			e, why = takeover.Ended, errors.New("stopped before it was done")
 		case err := <-s.edge.Failed():
 			return err
@@ -137,6 +141,40 @@ func (s *service) succeed(p *takeover.Predecessor, e takeover.Event, why error) 
 		}
 	}
 	return false, fmt.Errorf("takeover: %w; the predecessor goes on", why)
+}
+
+// predecessor is the process that we have followed. It may drain still when we are to end.
+type predecessor struct{ pid, fd int }
+
+// newPredecessor returns nil if the process has ended already.
+func newPredecessor(pid int) *predecessor {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil
+	}
+	return &predecessor{pid, fd}
+}
+
+// wait waits for the end of the process, as long as ctx lasts and for a time at most. A service manager kills what is
+// left of a service when its main process ends, so a predecessor that drains would be cut short.
+func (p *predecessor) wait(ctx context.Context, most time.Duration) {
+	const step = 50 * time.Millisecond
+	late := time.Now().Add(most)
+	for told := false; p != nil && ctx.Err() == nil && time.Now().Before(late); told = true {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, int(step.Milliseconds()))
+		if n > 0 || err != nil && err != unix.EINTR {
+			return
+		}
+		if !told {
+			slog.Info("edge waits for its predecessor, which drains", "pid", p.pid)
+		}
+	}
+}
+
+func (p *predecessor) close() {
+	if p != nil {
+		_ = unix.Close(p.fd)
+	}
 }
 
 // startSuccessor runs the binary, which may be another one by now, with our own arguments and --takeover. It is told

@@ -41,8 +41,8 @@ them), lets them poll, and has them do what the scenario says:
              number and time, so that loss, duplicates, order and delivery time are known exactly
   broadcast  open them, and send one message to every session at once, within --duration
   churn      open them, and for --duration end and open --rate sessions a second
-  storm      open them, and wait for a restart of the edge (by --trigger, or by hand) within --duration; all sessions
-             come back
+  storm      open them, and wait for a restart of the edge or of its origin (by --trigger, or by hand) within
+             --duration; all sessions come back, and those that have logged in anew ping --messages times a second
 
 With --then broadcast the sessions of a hold or a chat are sent a broadcast afterwards.
 
@@ -99,6 +99,8 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 		"messages under way are lost when none has arrived for so long (default the wait and 10s)")
 	fs.DurationVar(&cfg.Patience, "patience", d.Patience, "an answer may be late by so much, beyond the wait")
 	fs.Var(typed.IntOr(&cfg.Tries, d.Tries), "tries", "how often a request is sent before its session is given up")
+	fs.StringVar(&cfg.Retry, "retry", d.Retry, "what sessions do after a failure: load (a jittered back-off), or as "+
+		"strophe, stanza, libpurple do; several with commas: sessions in turn")
 	fs.Var(&word[load.Login]{&cfg.Login}, "login",
 		"none (bare BOSH sessions that only poll), anonymous or plain (default none)")
 	fs.StringVar(&cfg.Domain, "domain", "", "XMPP domain (default the target's host, localhost for a loopback address)")
@@ -111,7 +113,7 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 		"local `addresses` to connect from (default many for a loopback target, else one: 28,000 sockets)")
 	fs.Var(typed.IntOr(&cfg.Reactors, 0), "reactors",
 		"event loops; 0: one a core, or as many as descriptor tables need")
-	fs.StringVar(&cfg.Trigger, "trigger", "", "storm: shell `command` that restarts the edge")
+	fs.StringVar(&cfg.Trigger, "trigger", "", "storm: shell `command` that restarts the edge or its origin")
 	fs.Var(&processesFlag{&cfg.Processes}, "pid", "`NAME=PID` of a process whose memory and CPU to report; repeatable")
 	fs.BoolVar(&cfg.Abandon, "abandon", false, "do not end the sessions at the end, but vanish")
 	fs.BoolVar(&cfg.AllowPublic, "allow-public", false, "load a target that is neither loopback nor private")
@@ -193,7 +195,11 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	if err != nil {
 		return err
 	}
-	if err := present(report, o, out); err != nil {
+	err = present(report, o, &patient{ctx, out}, &patient{ctx, standardError})
+	switch {
+	case errors.Is(err, errUnread): // as whoever has stopped the run knows
+		slog.Warn("report not written", "error", err)
+	case err != nil:
 		return err
 	}
 	if report.Verdict.Status != load.StatusFine {
@@ -231,8 +237,8 @@ func logProgress() func(load.Status) {
 	}
 }
 
-// present writes the summary, the report and the plots.
-func present(r *load.Report, o loadOptions, out io.Writer) error {
+// present writes the report, the summary and the plots.
+func present(r *load.Report, o loadOptions, out, stderr io.Writer) error {
 	if err := writeReport(r, o.report, out); err != nil {
 		return err
 	}
@@ -241,20 +247,23 @@ func present(r *load.Report, o loadOptions, out io.Writer) error {
 	case o.report == "-" && jsonLog:
 		said = io.Discard // the report says it all
 	case o.report == "-":
-		said = os.Stderr // the report is to be read by a program
+		said = stderr // the report is to be read by a program
 	}
-	if !o.quiet {
-		if err := r.Summary(said); err != nil {
+	var plots string
+	if o.plots != "" {
+		files, err := r.Plot(o.plots) // before the summary, which may wait for a reader
+		if err != nil {
 			return err
 		}
+		plots = fmt.Sprintf("plots: %s\n", strings.Join(files, " "))
 	}
-	if o.plots == "" {
+	if o.quiet {
 		return nil
 	}
-	files, err := r.Plot(o.plots)
-	if err == nil && !o.quiet {
-		fmt.Fprintf(said, "plots: %s\n", strings.Join(files, " "))
+	if err := r.Summary(said); err != nil {
+		return err
 	}
+	_, err := io.WriteString(said, plots)
 	return err
 }
 

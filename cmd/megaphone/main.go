@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"megaphone/hangup"
 )
 
 // Exit codes.
@@ -22,25 +24,28 @@ const (
 	exitUsage   = 2 // a flag, an argument or the configuration is wrong
 )
 
-// hangUps delivers SIGHUP to the edge, for which it is no reason to end.
-var hangUps = make(chan os.Signal, 1)
-
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	code := run(os.Args[1:])
+	flush()
+	os.Exit(code)
+}
 
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := newRoot()
 	root.SetArgs(args)
-	if cmd, _, err := root.Find(args); err == nil && cmd == root {
+	cmd, _, err := root.Find(args)
+	if err != nil || cmd.Name() != "edge" {
+		hangup.Leave()
+	}
+	if err == nil && cmd == root {
 		if err := misplaced(root, args); err != nil {
 			complain(root, err)
 			return exitUsage
 		}
-	} else if err == nil && cmd.Name() == "edge" {
-		signal.Notify(hangUps, syscall.SIGHUP) // first of all: one that comes while it starts is for it too
 	}
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err = root.ExecuteContextC(ctx)
 	var usage usageError
 	var status statusError
 	jsonLog = jsonLog || asksForJSON(args)
@@ -70,10 +75,10 @@ func asksForJSON(args []string) bool {
 // report says why the program ends.
 func report(err error, hint string) {
 	if !jsonLog {
-		fmt.Fprintf(os.Stderr, "megaphone: %v\n%s", err, hint)
+		fmt.Fprintf(toStderr, "megaphone: %v\n%s", err, hint)
 		return
 	}
-	slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("megaphone ends", "error", err)
+	slog.New(toStderr.Handler(slog.NewJSONHandler(standardError, nil))).Error("megaphone ends", "error", err)
 }
 
 // announce says where a process listens: on standard output, or in a log that is JSON. Programs that start it wait for
@@ -153,13 +158,15 @@ func setLog(level, format string) error {
 	}
 	options := &slog.HandlerOptions{Level: &logLevel}
 	jsonLog = format == "json"
+	var to slog.Handler
 	switch format {
 	case "text":
-		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, options)))
+		to = slog.NewTextHandler(standardError, options)
 	case "json":
-		slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, options)))
+		to = slog.NewJSONHandler(standardError, options)
 	default:
 		return usageError{fmt.Errorf("log-format: %s: use text or json", format)}
 	}
+	slog.SetDefault(slog.New(toStderr.Handler(to)))
 	return nil
 }

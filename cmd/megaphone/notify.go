@@ -14,11 +14,16 @@ import (
 	"megaphone/loop"
 )
 
-// notify tells the service manager how we are, if there is one (sd_notify(3)).
+// notify tells the service manager how we are, if there is one (sd_notify(3)). One that does not read blocks only the
+// goroutine of the queue.
 func notify(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		slog.Warn("cannot notify the service manager", "error", err)
-	}
+	toManager.Do(func() error {
+		_, err := daemon.SdNotify(false, state)
+		if err != nil {
+			slog.Warn("cannot notify the service manager", "error", err)
+		}
+		return err
+	})
 }
 
 // notifyReloading says that the configuration is being read again; READY=1 follows. systemd wants to know when, so that
@@ -59,6 +64,33 @@ func (w *watchdog) retire() {
 	w.stop()
 	w.hungry = nil
 }
+
+// The service manager gives a service TimeoutStopSec to end, and more if it says again and again that it is at it.
+const (
+	extendEvery = 5 * time.Second
+	extendBy    = 15 * time.Second
+)
+
+// extension keeps the service manager from killing an edge that takes longer than TimeoutStopSec to drain. nil is none.
+type extension struct{ tick *time.Ticker }
+
+func newExtension() *extension {
+	x := &extension{time.NewTicker(extendEvery)}
+	x.extend()
+	return x
+}
+
+// due tells when to extend.
+func (x *extension) due() <-chan time.Time {
+	if x == nil {
+		return nil
+	}
+	return x.tick.C
+}
+
+func (x *extension) extend() { notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extendBy.Microseconds())) }
+
+func (x *extension) stop() { x.tick.Stop() }
 
 // activated are the sockets that the service manager has opened for us (sd_listen_fds(3)). Each must be a listener of
 // the configuration: it would take connections that nobody serves.

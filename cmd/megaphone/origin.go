@@ -108,9 +108,9 @@ Without --bosh it is the embedded origin: a complete BOSH session manager with a
 				return usageError{err}
 			}
 			if gw.on {
-				return runGateway(cmd.Context(), o, gw, cmd.OutOrStdout())
+				return runGateway(cmd.Context(), o, gw, serviceOutput())
 			}
-			return runOrigin(cmd.Context(), o, cmd.OutOrStdout())
+			return runOrigin(cmd.Context(), o, serviceOutput())
 		},
 	}
 	cmd.Flags().StringVar(&o.listen, "listen", link.DefaultListen, "address `host:port` for the links of edges")

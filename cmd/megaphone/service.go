@@ -14,6 +14,7 @@ import (
 
 	"megaphone/admin"
 	"megaphone/edge"
+	"megaphone/hangup"
 	"megaphone/takeover"
 )
 
@@ -31,6 +32,9 @@ type service struct {
 	silent    <-chan time.Time    // it has not confirmed that we may
 	retry     <-chan time.Time    // open could not be done when it had to; nil: it could
 	successor chan error          // a successor that we have started has ended
+	asked     bool                // to end, by a first SIGTERM
+	stopping  *extension          // nil: the service manager does not wait for our end
+	before    *predecessor        // nil: none
 }
 
 // runEdge serves until it is told to end, or a successor serves in its place.
@@ -75,6 +79,8 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	defer s.shown.Stop()
 	defer s.end()
 	if p != nil {
+		s.before = newPredecessor(p.PID)
+		defer s.before.close()
 		err = s.takeOver(p)
 	} else {
 		err = s.open()
@@ -161,6 +167,8 @@ func (s *service) serve() error {
 			switch sig {
 			case syscall.SIGTERM:
 				notify(daemon.SdNotifyStopping)
+				s.asked, s.stopping = true, newExtension()
+				defer s.stopping.stop()
 				return s.drain(s.stays())
 			case os.Interrupt:
 				notify(daemon.SdNotifyStopping)
@@ -170,7 +178,7 @@ func (s *service) serve() error {
 			s.signalled(sig)
 		case err := <-s.successor:
 			slog.Warn("takeover: the successor has ended; we go on", "error", err)
-		case <-hangUps:
+		case <-hangup.C:
 			notifyReloading()
 			s.access.reopen()
 			reloadEdge(s.edge, s.load)
@@ -257,14 +265,21 @@ func (s *service) end() {
 	s.close()
 }
 
-// drain takes leave of the clients. Another signal to end does so at once.
+// drain takes leave of the clients. A second SIGTERM ends that at once, as does a SIGINT. After a takeover the first
+// SIGTERM changes nothing: its sender wants the service to end, with no more haste than an edge that serves makes.
 func (s *service) drain(keeps []string) error {
 	s.close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	slog.Info("edge drains", "drain_timeout_s", s.cfg.DrainTimeout.Seconds(), "counters", nonZero(s.edge.Stats()))
 	drained := make(chan uint64, 1)
-	go func() { drained <- s.edge.Drain(ctx, s.edge.Keeps(keeps)) }()
+	go func() {
+		cut := s.edge.Drain(ctx, s.edge.Keeps(keeps))
+		if s.stopping != nil {
+			s.before.wait(ctx, s.cfg.DrainTimeout)
+		}
+		drained <- cut
+	}()
+	slog.Info("edge drains", "drain_timeout_s", s.cfg.DrainTimeout.Seconds(), "counters", nonZero(s.edge.Stats()))
 	for {
 		select {
 		case cut := <-drained:
@@ -277,12 +292,18 @@ func (s *service) drain(keeps []string) error {
 			return nil
 		case err := <-s.edge.Failed():
 			return err
-		case <-hangUps:
+		case <-hangup.C:
 			s.access.reopen() // what it reads anew otherwise matters no longer
+		case <-s.stopping.due():
+			s.stopping.extend()
 		case sig := <-s.signals:
-			if sig == syscall.SIGTERM || sig == os.Interrupt {
+			switch {
+			case sig == syscall.SIGTERM && !s.asked:
+				s.asked = true
+				slog.Info("edge drains already", "drain_timeout_s", s.cfg.DrainTimeout.Seconds())
+			case sig == syscall.SIGTERM, sig == os.Interrupt:
 				cancel()
-			} else if sig == syscall.SIGUSR1 {
+			case sig == syscall.SIGUSR1:
 				s.signalled(sig)
 			}
 		case <-s.watchdog.hungry:

@@ -87,18 +87,27 @@ func refusedOf(s *admin.Status) (sum uint64) {
 }
 
 func originsText(s *admin.Status, columns int) string {
-	t := text.Table{Right: []bool{false, false, true, true, true, true, true}}
-	t.Add("ORIGIN", "ADDRESS", "LINKS", "HELD", "UNSENT", "CREATE P99", "PING P50")
+	t := text.Table{Right: []bool{false, false, true, true, true, true, true, true}}
+	t.Add("ORIGIN", "ADDRESS", "LINKS", "HELD", "CREATING", "UNSENT", "CREATE P99", "PING P50")
 	for i := range s.Origins {
 		o := &s.Origins[i]
 		links := fmt.Sprintf("%d/%d", o.LinksUp, o.Links)
-		if o.Draining {
+		switch {
+		case o.Draining:
 			links += " draining"
+		case o.Ejected:
+			links += " ejected"
+		case o.LinksUp > 0 && o.Share < 1:
+			links += fmt.Sprintf(" at %.0f%%", 100*o.Share)
 		}
-		t.Add(o.Name, o.Address, links, count(float64(o.Held)), size(float64(o.Unsent)),
+		t.Add(o.Name, o.Address, links, count(float64(o.Held)),
+			fmt.Sprintf("%d/%d", o.Creations, o.Most), size(float64(o.Unsent)),
 			quantile(&o.Latency, nil, 0.99), quantile(&o.RoundTrip, nil, 0.5))
 	}
-	t.Drop(columns, 4, 1, 6, 5)
+	t.Drop(columns, 5, 4, 1, 7, 6)
+	if s.Waiting > 0 {
+		return t.String() + fmt.Sprintf("%s session creations wait\n", count(float64(s.Waiting)))
+	}
 	return t.String()
 }
 

@@ -22,8 +22,9 @@ const (
 	// MaxEndpoints bounds the URLs of one gateway.
 	MaxEndpoints = 60
 	// ReservedDescriptors is what is kept of RLIMIT_NOFILE for everything but the sockets to endpoints: up to MaxLinks
-	// links, a probe for each endpoint, standard streams, the listener, the resolver.
-	ReservedDescriptors = 256
+	// links, the connections that have not become one yet, a probe for each endpoint, standard streams, the listener,
+	// the resolver.
+	ReservedDescriptors = 320
 	// MaxLinks is how many links may be open, so that they fit in there.
 	MaxLinks = 160
 )

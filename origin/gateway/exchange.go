@@ -136,7 +136,7 @@ func (g *Gateway) receive(c *call, s *socket) {
 		return
 	}
 	if err == nil {
-		if !g.replies.take(c, g.roomFor(resp)) {
+		if !g.replies.take(c, g.roomFor(resp, r)) {
 			fasthttp.ReleaseResponse(resp)
 			g.fail(c, s, fateAborted)
 			return
@@ -197,14 +197,19 @@ func bodyless(resp *fasthttp.Response) bool {
 	return s < 200 || s == fasthttp.StatusNoContent || s == fasthttp.StatusNotModified
 }
 
-// roomFor is how long the body of a reply may be, as far as its head tells.
-func (g *Gateway) roomFor(resp *fasthttp.Response) int {
+// lastChunk ends a reply in chunks that has no trailers.
+var lastChunk = []byte("\r\n0\r\n\r\n")
+
+// roomFor is how long the body of a reply may be, as far as its head tells, or as is there already.
+func (g *Gateway) roomFor(resp *fasthttp.Response, r *bufio.Reader) int {
 	n := resp.Header.ContentLength()
-	switch {
+	switch there, _ := r.Peek(r.Buffered()); {
 	case bodyless(resp), n > g.cfg.MaxReplyBytes: // not read
 		return 0
 	case n >= 0:
 		return n
+	case n == -1 && bytes.HasSuffix(there, lastChunk): // in chunks, all of which are there
+		return len(there)
 	}
 	return g.cfg.MaxReplyBytes
 }

@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"bufio"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // TestRepliesAreWithinTheBudget: what endpoints answer at once is read as far as there is room for it, and the rest
@@ -224,5 +227,35 @@ func TestReplyBudgetWaits(t *testing.T) {
 	}
 	if b.used != 0 {
 		t.Errorf("%d bytes are left over", b.used)
+	}
+}
+
+// TestRoomFor: a reply that says how long it is, or is there already, takes no more room than that.
+func TestRoomFor(t *testing.T) {
+	g := &Gateway{cfg: Config{MaxReplyBytes: 1_000_000}}
+	for name, c := range map[string]struct {
+		reply string
+		room  int
+	}{
+		"a length":          {"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n<body", 300},
+		"too long a length": {"HTTP/1.1 200 OK\r\nContent-Length: 1000001\r\n\r\n<body", 0},
+		"no content":        {"HTTP/1.1 204 OK\r\n\r\n", 0},
+		"all chunks":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n<body/>\r\n0\r\n\r\n", 17},
+		"some chunks":       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n<body/>\r\n", 1_000_000},
+		"up to the end":     {"HTTP/1.0 200 OK\r\n\r\n<body/>", 1_000_000},
+		"behind interim":    {"HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n<body/>", 7},
+	} {
+		r := bufio.NewReader(strings.NewReader(c.reply))
+		resp := fasthttp.AcquireResponse()
+		if err := readHead(resp, r); err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if room := g.roomFor(resp, r); room != c.room {
+			t.Errorf("%s: room for %d bytes, not %d", name, room, c.room)
+		}
+		fasthttp.ReleaseResponse(resp)
+	}
+	r := bufio.NewReader(strings.NewReader(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 100)))
+	if err := readHead(fasthttp.AcquireResponse(), r); err != errInterim {
+		t.Errorf("a hundred interim responses: %v", err)
 	}
 }

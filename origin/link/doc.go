@@ -16,8 +16,8 @@
 //
 // A connection is a stranger's until it has sent a hello, with the proof of the secret if there is one. It has one
 // goroutine, MaxUnproved places and ProofTimeout for that, and frames of codec.MaxHandshakeBytes; when all places are
-// taken, the oldest stranger goes of the address that has most of them. The engine hears of strangers only that they
-// have been refused, and logs one of each kind in ten seconds. Only then is a connection one of MaxLinks links.
+// taken, the oldest stranger goes of the address that has most of them. The engine hears nothing of strangers, and
+// the log of one of each kind in ten seconds. Only then is a connection one of MaxLinks links.
 //
 // # Bounds
 //

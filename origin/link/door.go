@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"sync"
@@ -20,6 +21,9 @@ type door struct {
 	from     map[netip.Addr]int
 	links    int
 	closed   bool
+
+	refused [faults]int64   // connections that have not become links, by the reason
+	records [faults]limiter // about them
 }
 
 func newDoor(cfg *Config) door {
@@ -99,6 +103,25 @@ func (d *door) close() []*Link {
 	return append([]*Link(nil), d.waiting...)
 }
 
+// refuse counts a connection that has not become a link, and reports whether it may be in the log, with how many of its
+// kind there have been since the last record.
+func (d *door) refuse(f Fault, now int64) (since int, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused[f]++
+	if f == FaultNone || d.closed { // a health check, most likely; or ours was the end
+		return 0, false
+	}
+	return d.records[f].due(now)
+}
+
+// refusals are the connections that have not become links, by the reason.
+func (d *door) refusals() [faults]int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.refused
+}
+
 // find takes l out of the list, which has it.
 func (d *door) find(l *Link) {
 	for i, w := range d.waiting {
@@ -139,3 +162,17 @@ func (l *Link) sendAway() {
 
 // wakeReader ends what the reader waits for.
 func (l *Link) wakeReader() { l.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// refused counts a connection that has not become a link, and logs it now and then. It is called on its reader's
+// goroutine.
+func (s *Server) refused(l *Link, f Fault) {
+	since, ok := s.door.refuse(f, s.clock.now())
+	switch {
+	case !ok:
+	case l.found != "" || l.name == "" && f != FaultEarly && f != FaultPeer:
+		s.log.Warn("no hello from edge", "address", l.conn.RemoteAddr(), "fault", f, "what", cmp.Or(l.found, "nothing"),
+			"first_bytes", l.first, "since_last", since)
+	default:
+		s.log.Warn("edge refused", "edge", l.name, "address", l.conn.RemoteAddr(), "fault", f, "since_last", since)
+	}
+}

@@ -186,8 +186,8 @@ func (r *rig) waiting() int {
 // from linking, and they take no more than their places.
 func TestStrangersLeaveRoomForEdges(t *testing.T) {
 	secret := []byte("open sesame")
-	r := newRig(t, Config{Secret: secret, MaxLinks: 100})
-	const strangers = 1000
+	r := newRig(t, Config{Secret: secret})
+	const strangers = DefaultMaxLinks + 100
 	for range strangers {
 		r.dialQuietly()
 	}

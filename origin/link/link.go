@@ -1,7 +1,6 @@
 package link
 
 import (
-	"cmp"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -160,23 +159,4 @@ func (l *Link) end(f Fault) {
 	}
 	l.live = nil
 	l.takePending()
-}
-
-// refused counts a connection that has not become a link, and logs it now and then.
-func (s *Server) refused(l *Link, f Fault) {
-	s.stats.Ended[f]++
-	if f == FaultNone || s.stopping { // a health check, most likely
-		s.log.Debug("connection closed before hello", "address", l.conn.RemoteAddr())
-		return
-	}
-	since, ok := s.refusals[f].due(s.clock.now())
-	if !ok {
-		return
-	}
-	if l.found != "" || l.name == "" && f != FaultEarly && f != FaultPeer {
-		s.log.Warn("no hello from edge", "address", l.conn.RemoteAddr(), "fault", f, "what", cmp.Or(l.found, "nothing"),
-			"first_bytes", l.first, "since_last", since)
-		return
-	}
-	s.log.Warn("edge refused", "edge", l.name, "address", l.conn.RemoteAddr(), "fault", f, "since_last", since)
 }

@@ -18,7 +18,7 @@ const (
 )
 
 // read is the reader's goroutine: hello and welcome, then batches until the connection ends. There is no writer, and
-// the engine does not know of the connection, before it has been welcomed.
+// the engine does not know of the connection, before it has been welcomed: a flood of strangers costs it nothing.
 func (l *Link) read() {
 	s := l.server
 	defer s.readers.Done()
@@ -29,7 +29,7 @@ func (l *Link) read() {
 		if away := Fault(l.sentAway.Load()); away != FaultNone {
 			fault = away
 		}
-		s.send(event{kind: eventRefused, link: l, fault: fault})
+		s.refused(l, fault)
 		l.lastWord(fault, cur)
 		return
 	}

@@ -44,8 +44,8 @@ func (h *handler) note(format string, args ...any) {
 func requestPrefix(r codec.Request) []byte { return codec.AppendPrefix(nil, r.Address, r.Query) }
 
 func (h *handler) Request(l *Link, id uint64, r codec.Request) {
+	h.last = l // before the note, which a test waits for
 	h.note("request %x %s%s", id, requestPrefix(r), r.Body)
-	h.last = l
 	if h.onRequest != nil {
 		h.onRequest(l, id, r.Body)
 	}

@@ -38,10 +38,7 @@ type Server struct {
 	links    map[*Link]struct{}
 	dirty    []*Link // links with a batch
 	draining bool
-	stopping bool
 	stats    Stats
-
-	refusals [faults]limiter // of records about connections that were refused
 
 	door                                     door
 	accepted, bytesOut, writes, acceptErrors atomic.Int64
@@ -60,13 +57,12 @@ type event struct {
 type eventKind uint8
 
 const (
-	eventNone    eventKind = iota // a turn all the same: somebody asked for it
-	eventRefused                  // a connection has not become a link
-	eventOpened                   // a link has been welcomed
-	eventBatch                    // it brought frames
-	eventRoom                     // it is not full any more
-	eventClosed                   // nothing more will come from it
-	eventCall                     // call is to be called
+	eventNone   eventKind = iota // a turn all the same: somebody asked for it
+	eventOpened                  // a link has been welcomed
+	eventBatch                   // it brought frames
+	eventRoom                    // it is not full any more
+	eventClosed                  // nothing more will come from it
+	eventCall                    // call is to be called
 )
 
 // Listen opens the listening socket; Run serves it. The port is not shared: SO_REUSEPORT is not set, so that a second
@@ -221,8 +217,6 @@ func (s *Server) turn(ev event) {
 
 func (s *Server) handle(ev event) {
 	switch l := ev.link; ev.kind {
-	case eventRefused:
-		s.refused(l, ev.fault)
 	case eventOpened:
 		l.opened()
 		s.writers.Add(1)
@@ -268,7 +262,6 @@ func (s *Server) tick() {
 
 // stop sends what there is and closes all links.
 func (s *Server) stop() {
-	s.stopping = true
 	s.listener.Close()
 	for _, l := range s.door.close() {
 		l.sendAway()

@@ -44,6 +44,9 @@ func (s *Server) Stats() Stats {
 func (s *Server) publish() {
 	st := s.stats
 	st.BytesOut, st.Writes = s.bytesOut.Load(), s.writes.Load()
+	for f, n := range s.door.refusals() {
+		st.Ended[f] += n
+	}
 	st.Accepted, st.AcceptErrors = s.accepted.Load(), s.acceptErrors.Load()
 	s.published.mu.Lock()
 	s.published.stats = st

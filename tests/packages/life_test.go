@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -53,6 +54,9 @@ func TestLife(t *testing.T) {
 		}},
 		{"sandbox", sandboxed},
 		{"reload", reloads},
+		{"orders", takesOrders},
+		{"long drain", drainsLong},
+		{"early SIGHUP", survivesSIGHUP},
 		{"upgrade under a chat", func(g *guest) { upgrades(g, next, newer) }},
 		{"watchdog and crash", restarts},
 		{"upgrade that cannot be", refusesUpgrade},
@@ -144,6 +148,54 @@ func reloads(g *guest) {
 	g.wants(g.run("journalctl", "--no-pager", "-u", edge, "-n", "20"), "graze")
 	g.sh("cp /root/edge.yml /etc/megaphone/edge.yml; systemctl start " + edge)
 	g.serves()
+}
+
+// takesOrders over the socket in the directory that systemd has made, and not over TCP.
+func takesOrders(g *guest) {
+	const order = `'http://localhost:5281/drain?origin=a&on=false'`
+	g.wants(g.sh("stat -c '%a %U %G' /run/megaphone/admin.sock"), "660 megaphone megaphone")
+	g.wants(g.sh("curl -sS --unix-socket /run/megaphone/admin.sock -X POST "+order), "a: drain false")
+	g.wants(g.sh("curl -sS -X POST "+order), "curl --unix-socket /run/megaphone/admin.sock")
+	g.wants(g.run("megaphone", "health", "--admin", "/run/megaphone/admin.sock"), "alive")
+	g.wants(g.run("megaphone", "health"), "alive")
+}
+
+// dropIn writes a part of the edge's unit that is forgotten with the step.
+func (g *guest) dropIn(text string) (remove func()) {
+	g.t.Helper()
+	const dir = "/run/systemd/system/megaphone-edge.service.d"
+	g.sh("mkdir -p " + dir + "; printf '" + text + "' >" + dir + "/step.conf; systemctl daemon-reload")
+	return func() {
+		g.t.Helper()
+		g.sh("rm -r " + dir + "; systemctl daemon-reload; systemctl restart " + edge + "; systemctl reset-failed")
+		g.serves()
+	}
+}
+
+// drainsLong: systemd waits for an edge that takes longer than TimeoutStopSec to drain, as it says so.
+func drainsLong(g *guest) {
+	defer g.dropIn(`[Service]\nTimeoutStopSec=2s\n`)()
+	g.run("systemctl", "restart", edge)
+	began := time.Now()
+	// The connection ends with head-timeout.
+	g.run("bash", "-ec", `exec 3<>/dev/tcp/127.0.0.1/5280; printf 'POST /http-bind HTTP/1.1\r\n' >&3
+		systemctl stop `+edge)
+	if took := time.Since(began); took < 5*time.Second {
+		g.t.Fatalf("the drain took %v: the test shows nothing", took)
+	}
+	if result := g.property("Result"); result != "success" {
+		g.t.Errorf("the stop ended with %s", result)
+	}
+}
+
+// survivesSIGHUP: what the signal ends before it runs is started again.
+func survivesSIGHUP(g *guest) {
+	defer g.dropIn(`[Service]\nType=exec\nWatchdogSec=0\nExecStart=\nExecStart=/usr/bin/sleep 1000\n`)()
+	g.run("systemctl", "restart", edge)
+	g.run("systemctl", "kill", "--signal=HUP", "--kill-whom=main", edge)
+	g.until("a restart", func() bool {
+		return g.property("NRestarts") == "1" && g.property("ActiveState") == "active"
+	})
 }
 
 // upgrades to another package in place; what the administrator has written stays.

@@ -64,6 +64,9 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 	speaks.Send(speaker.Request(fmt.Sprintf("<message xmlns='jabber:client' type='groupchat' to='%s'><body>%s"+
 		"</body></message>", room, strings.Repeat("x", size))))
 	for j.number("lists:sum([element(5, L) || L <- mod_megaphone:links()])") < backlog {
+		if n := j.stats(); n["links_opened"] != before["links_opened"] {
+			t.Fatalf("the link has ended: %v", n)
+		}
 		if time.Now().After(late) {
 			t.Fatal("too little waits")
 		}

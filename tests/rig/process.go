@@ -45,7 +45,7 @@ func Serve(t testing.TB, args ...string) *Process {
 	return p
 }
 
-// Launch starts any program as a Process.
+// Launch starts any program as a Process. A standard stream that cmd has already is not read.
 func Launch(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{T: t, Cmd: cmd, more: make(chan struct{}), exited: make(chan struct{})}
@@ -53,7 +53,12 @@ func Launch(t testing.TB, cmd *exec.Cmd) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdout, cmd.Stderr = w, w
+	if cmd.Stdout == nil {
+		cmd.Stdout = w
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = w
+	}
 	if p.In, err = cmd.StdinPipe(); err == nil {
 		err = cmd.Start()
 	}

@@ -18,11 +18,15 @@ follow_test_() ->
 
 with_table(Test) ->
     {ok, Owner} = mod_megaphone_order:start_link(),
-    ?MODULE:Test(),
-    gen_server:stop(Owner).
+    try ?MODULE:Test()
+    after gen_server:stop(Owner)
+    end.
+
+%% An edge that is not asked whether it is alive while a test runs.
+up() -> test_edge:up([{ping_timeout, 600000}]).
 
 on_one_link_the_later_waits() ->
-    Edge = test_edge:up([]),
+    Edge = up(),
     {P1, P2} = pair(Edge, Edge),
     answer(P2, ?PAYLOAD),
     waiting(P2),
@@ -32,7 +36,7 @@ on_one_link_the_later_waits() ->
     test_edge:close(Last).
 
 over_two_links_the_edge_says_when() ->
-    {A, B} = {test_edge:up([]), test_edge:up([])},
+    {A, B} = {up(), up()},
     {P1, P2} = pair(A, B),
     answer(P2, ?PAYLOAD),
     waiting(P2),
@@ -47,7 +51,7 @@ over_two_links_the_edge_says_when() ->
     test_edge:close(B).
 
 an_empty_reply_may_be_overtaken() ->
-    {A, B} = {test_edge:up([]), test_edge:up([])},
+    {A, B} = {up(), up()},
     {P1, P2} = pair(A, B),
     answer(P2, ?PAYLOAD),
     waiting(P2),
@@ -60,7 +64,7 @@ an_empty_reply_may_be_overtaken() ->
     test_edge:close(B).
 
 one_that_left_before() ->
-    {A, B} = {test_edge:up([]), test_edge:up([])},
+    {A, B} = {up(), up()},
     {P1, P2} = pair(A, B),
     answer(P1, ?PAYLOAD),
     {1, _, Next} = test_edge:recv(A),
@@ -72,7 +76,7 @@ one_that_left_before() ->
     test_edge:close(B).
 
 a_link_that_ends() ->
-    {A, B} = {test_edge:up([]), test_edge:up([])},
+    {A, B} = {up(), up()},
     {_, P2} = pair(A, B),
     answer(P2, ?PAYLOAD),
     waiting(P2),
@@ -81,7 +85,7 @@ a_link_that_ends() ->
     test_edge:close(B).
 
 a_client_that_is_gone() ->
-    {A, B} = {test_edge:up([]), test_edge:up([])},
+    {A, B} = {up(), up()},
     {_, P2} = pair(A, B),
     answer(P2, ?PAYLOAD),
     waiting(P2),
@@ -92,7 +96,7 @@ a_client_that_is_gone() ->
 
 an_edge_that_stands_still() ->
     Before = overtaken(),
-    {A, B} = {test_edge:up([]), test_edge:up([])},
+    {A, B} = {up(), up()},
     {P1, P2} = pair(A, B),
     answer(P1, ?PAYLOAD),
     answer(P2, ?PAYLOAD),
@@ -102,8 +106,7 @@ an_edge_that_stands_still() ->
     test_edge:close(B).
 
 one_that_was_held_for_long() ->
-    Patient = [{ping_timeout, 60000}],
-    {A, B} = {test_edge:up(Patient), test_edge:up(Patient)},
+    {A, B} = {up(), up()},
     {P1, P2} = pair(A, B),
     answer(P1, ?PAYLOAD),
     {1, _, Next} = test_edge:recv(A),
@@ -117,7 +120,7 @@ one_that_was_held_for_long() ->
 
 %% Of many that wait for one link the first has a ping of its own, and all others share the next.
 fences_are_shared() ->
-    {A, B} = {test_edge:up([]), test_edge:up([])},
+    {A, B} = {up(), up()},
     N = 20,
     Seconds = [begin
                    {P1, P2} = pair(A, B, integer_to_binary(I), 2 * I + 1, 2 * I + 2),
@@ -138,7 +141,7 @@ fences_are_shared() ->
 
 %% An edge that answers one ping too late, or never, holds up those that wait for it and none that come later.
 a_pong_that_is_lost() ->
-    {A, B} = {test_edge:up([{ping_timeout, 60000}]), test_edge:up([{ping_timeout, 60000}])},
+    {A, B} = {up(), up()},
     {P1, P2} = pair(A, B),
     answer(P1, ?PAYLOAD),
     {1, _, A1} = test_edge:recv(A),
@@ -163,7 +166,7 @@ a_pong_that_is_lost() ->
 %% A client that lost both connections asks again for two replies, over two links: the second waits until the edge of
 %% the first has handled it.
 what_is_asked_for_again() ->
-    {Lost, A, B} = {test_edge:up([]), test_edge:up([]), test_edge:up([])},
+    {Lost, A, B} = {up(), up(), up()},
     {P1, P2} = pair(Lost, Lost),
     answer(P1, ?PAYLOAD),
     answer(P2, ?PAYLOAD),
@@ -181,7 +184,7 @@ what_is_asked_for_again() ->
 
 %% Nothing leaves over a link that is closing, so nothing waits for it, although its process lives on for a second.
 a_link_that_is_closing() ->
-    {A, B} = {test_edge:up([]), test_edge:up([])},
+    {A, B} = {up(), up()},
     {P1, P2} = pair(A, B),
     answer(P1, ?PAYLOAD),
     {1, _, A1} = test_edge:recv(A),
@@ -198,7 +201,7 @@ a_link_that_is_closing() ->
 in_any_weather() ->
     Seed = erlang:phash2(make_ref()),
     rand:seed(exsss, Seed),
-    Edges = maps:from_list([{I, test_edge:up([])} || I <- [1, 2, 3]]),
+    Edges = maps:from_list([{I, up()} || I <- [1, 2, 3]]),
     Got = weather(Edges, 1, []),
     ?assertEqual({Seed, lists:seq(1, 200)}, {Seed, lists:reverse(Got)}),
     [test_edge:close(Edge) || Edge <- maps:values(Edges)].

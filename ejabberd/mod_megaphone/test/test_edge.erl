@@ -7,7 +7,7 @@
 
 -record(edge, {socket, pid, buffer = <<>>}).
 
--define(PATIENCE, 10000).
+-define(PATIENCE, 30000).
 
 %% A link process and an edge that has not said anything. Options are those of the listener.
 dial(Options) -> dial_from({127, 0, 0, 1}, Options).

@@ -1,0 +1,577 @@
+package edge
+
+import (
+	"log/slog"
+	"math"
+	"sync/atomic"
+	"unsafe"
+
+	"megaphone/codec"
+	"megaphone/table"
+	"megaphone/tuning"
+)
+
+// opening is a session creation that an origin has, or that waits for one which has room. It is there as long as that:
+// hold.Reply is its number. Those under way and each lane form a circle through next and prev, in the order of since.
+type opening struct {
+	hold           table.Handle
+	domain         uint64  // hash of the domain that it asks for, see served
+	health         *health // whose throttle counts it; nil: it waits
+	node           *node   // nil: it waits
+	next, prev     uint32
+	since          uint32 // tick at which it was handed over; if it waits: at which it came
+	micros         uint32 // the same in loop.Reactor.Micros
+	kept           uint32 // if it waits: where its address, query and body are stowed
+	address, query uint16 // lengths of these
+	trial          bool
+	settled        bool // its outcome has been counted
+}
+
+// openingBytes is what one costs, beside the bytes that are kept of it.
+const openingBytes = 64
+
+const _ = uint(openingBytes - unsafe.Sizeof(opening{}))
+
+// creations is a reactor's list of them. It grows to what has been needed at once, which is bounded by max-creations
+// for each origin, and max-waiting-creations.
+type creations struct {
+	all     []opening // those at underWay and departed are heads of circles
+	free    []uint32
+	lanes   []lane
+	waiting int
+	active  int // reactors that have waiting ones, this one included
+	rank    int // of this reactor among them, another one each tick
+}
+
+// Indexes of the heads of two circles.
+const (
+	underWay = iota // of those that a node has
+	departed        // of those whose client has left: the node works on them for as long as it works on others
+	numHeads
+)
+
+// lane is a queue for all creations that the same nodes can serve: behind one that waits for its domain's only node,
+// those of other domains go on.
+type lane struct {
+	nodes uint64 // bits of these nodes
+	head  uint32 // index in creations.all of the head of its circle
+}
+
+// common is what all reactors share of creations.
+type common struct {
+	served  served
+	waiting [tuning.MaxTables]atomic.Uint32 // creations that wait, by the index of the reactor
+}
+
+const (
+	maxKeptCreation = 4 << 10 // bytes of a creation that may wait; those of known clients have less than 500
+	fewExpired      = 16      // creations may be refused in a tick,
+	expiredPart     = 32      // and this part of those that wait
+	linkNone        = 255     // hold.Link of a creation that no origin got
+	linkQueue       = 254     // and of one that waits
+)
+
+func newCreations() creations {
+	q := creations{all: make([]opening, numHeads)}
+	q.all[departed].next, q.all[departed].prev = departed, departed
+	return q
+}
+
+// add takes a slot and puts it at the end of the circle of head.
+func (q *creations) add(c opening, head uint32) (i uint32) {
+	if n := len(q.free); n > 0 {
+		i, q.free = q.free[n-1], q.free[:n-1]
+	} else {
+		i = uint32(len(q.all))
+		q.all = append(q.all, opening{})
+	}
+	q.all[i] = c
+	q.link(i, head)
+	return i
+}
+
+func (q *creations) link(i, head uint32) {
+	last := q.all[head].prev
+	q.all[i].prev, q.all[i].next = last, head
+	q.all[last].next, q.all[head].prev = i, i
+}
+
+func (q *creations) unlink(i uint32) {
+	c := &q.all[i]
+	q.all[c.prev].next, q.all[c.next].prev = c.next, c.prev
+}
+
+// remove frees a slot.
+func (q *creations) remove(i uint32) {
+	q.unlink(i)
+	q.all[i] = opening{}
+	q.free = append(q.free, i)
+}
+
+// laneOf returns the lane of some nodes, nil if there is none.
+func (q *creations) laneOf(nodes uint64) *lane {
+	for i := range q.lanes {
+		if q.lanes[i].nodes == nodes {
+			return &q.lanes[i]
+		}
+	}
+	return nil
+}
+
+// queued reports whether a creation waits for some nodes.
+func (q *creations) queued(nodes uint64) bool {
+	l := q.laneOf(nodes)
+	return l != nil && q.all[l.head].next != l.head
+}
+
+// queue returns the head of the lane of some nodes, and makes that if need be.
+func (q *creations) queue(nodes uint64) (head uint32) {
+	if l := q.laneOf(nodes); l != nil {
+		return l.head
+	}
+	head = q.add(opening{}, underWay)
+	q.unlink(head)
+	q.all[head].next, q.all[head].prev = head, head
+	q.lanes = append(q.lanes, lane{nodes, head})
+	return head
+}
+
+// dropEmpty drops the lanes in which nothing waits.
+func (q *creations) dropEmpty() {
+	left := q.lanes[:0]
+	for _, l := range q.lanes {
+		if q.all[l.head].next != l.head {
+			left = append(left, l)
+			continue
+		}
+		q.all[l.head] = opening{}
+		q.free = append(q.free, l.head)
+	}
+	q.lanes = left
+}
+
+// create opens a session on a node of the edge's choice. If none has room the creation waits for its turn.
+func (w *worker) create(c uint32, s *table.Conn, body []byte) {
+	b := &w.body
+	legacy := b.Ver == nil
+	content := []byte(encodeContent(b.Content))
+	nodes := w.serving(b.To)
+	n, verdict := w.pick(nodes)
+	if verdict > nodeBusy {
+		w.unavailable(c, s, verdict, legacy)
+		return
+	}
+	flags := uint8(holdCreation)
+	if legacy {
+		flags |= holdLegacy
+	}
+	domain := w.common.served.hash(b.To)
+	trial, ok := false, verdict == nodeReady && !w.creations.queued(nodes)
+	if ok {
+		trial, ok = w.reserve(n)
+	}
+	if !ok {
+		w.await(c, s, body, nodes, opening{domain: domain}, content, flags)
+		return
+	}
+	h, hold := w.park(c, s, n, body, 0, content, flags)
+	if hold == nil {
+		w.unreserve(n, trial)
+		return
+	}
+	n.creating++
+	hold.Reply = w.creations.add(opening{hold: h, domain: domain, health: n.health, node: n, since: w.r.Now(),
+		micros: hold.Reply, trial: trial}, underWay)
+}
+
+// reserve counts a creation at a node that was picked. trial: it decides whether the node is well again.
+func (w *worker) reserve(n *node) (trial, ok bool) {
+	now := w.micros()
+	trial = w.ejects && n.health.try(now)
+	if !n.health.take(now, &w.creationBounds) {
+		if trial {
+			n.health.untried()
+		}
+		return false, false
+	}
+	if trial {
+		w.r.LogLimited(&n.trialLog, slog.LevelInfo, "origin on trial", "origin", n.cfg.Name)
+	}
+	return trial, true
+}
+
+func (w *worker) unreserve(n *node, trial bool) {
+	n.health.give()
+	if trial {
+		n.health.untried()
+	}
+}
+
+// fair is how many creations this reactor may have under way at a node: where creations wait in several reactors, each
+// has a part of the bound. What cannot be divided goes round by ticks.
+func (w *worker) fair(n *node) int {
+	q := &w.creations
+	active, rank := q.active, q.rank
+	if q.waiting == 0 && active > 0 {
+		active, rank = active+1, active
+	}
+	if active <= 1 {
+		return math.MaxInt
+	}
+	most := int(n.health.bound(&w.creationBounds))
+	part := most / active
+	if (rank+int(w.r.Now()))%active < most%active {
+		part++
+	}
+	return part
+}
+
+// await has a creation wait for its turn, if there is room for it.
+func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, content []byte,
+	flags uint8) {
+	q := &w.creations
+	w.addr = w.client(c).AppendTo(w.addr[:0])
+	query, body := w.head.Query, body[w.body.Start:]
+	size := len(w.addr) + len(query) + len(body)
+	if q.waiting >= w.maxWaiting() || size > maxKeptCreation {
+		w.unavailable(c, s, nodeBusy, flags&holdLegacy != 0)
+		return
+	}
+	h, hold := w.hold(c, s, linkQueue, content, flags|holdOrphan)
+	if hold == nil {
+		return
+	}
+	w.scratch = append(append(append(w.scratch[:0], w.addr...), query...), body...)
+	cr.hold, cr.since, cr.micros, cr.kept = h, w.r.Now(), w.r.Micros(), w.r.Stow(c, w.scratch)
+	cr.address, cr.query = uint16(len(w.addr)), uint16(len(query))
+	hold.Reply = q.add(cr, q.queue(nodes))
+	q.waiting++
+	w.counters[CreationsWaited]++
+	if s.Held == 1 {
+		w.arm(c, s)
+	}
+}
+
+// maxWaiting is how many creations may wait in this reactor.
+func (w *worker) maxWaiting() int {
+	n := w.r.Siblings()
+	return (w.cfg.MaxWaitingCreations + n - 1) / n
+}
+
+// admitWaiting hands creations over that wait, in their order, as far as nodes have room.
+func (w *worker) admitWaiting() {
+	q := &w.creations
+	if len(q.lanes) == 0 {
+		return
+	}
+	for i := range q.lanes {
+		l := q.lanes[i]
+		for q.all[l.head].next != l.head {
+			n, verdict := w.pick(l.nodes)
+			if verdict != nodeReady {
+				break
+			}
+			trial, ok := w.reserve(n)
+			if !ok {
+				break
+			}
+			w.begin(q.all[l.head].next, n, trial)
+		}
+	}
+	q.dropEmpty()
+}
+
+// begin hands over a creation that has waited.
+func (w *worker) begin(i uint32, n *node, trial bool) {
+	c := &w.creations.all[i]
+	h := c.hold
+	hold := w.holds.Resolve(h)
+	kept := w.r.Stowed(c.kept)
+	address, query, body := kept[:c.address], kept[c.address:c.address+c.query], kept[c.address+c.query:]
+	if !n.takesQuery {
+		query = nil
+	}
+	size := codec.PrefixBytes(address, query) + len(body)
+	if size > n.max {
+		w.unreserve(n, trial)
+		w.counters[TooLarge]++
+		w.turnAway(i, 413)
+		return
+	}
+	hold.Flags &^= holdOrphan
+	w.handOver(h, hold, n, size, address, query, nil, body)
+	w.stopWaiting(i)
+	c.health, c.node, c.trial, c.since, c.micros = n.health, n, trial, w.r.Now(), w.r.Micros()
+	n.creating++
+	w.creations.link(i, underWay)
+	hold.Reply = i
+}
+
+// stopWaiting takes a creation out of its lane. Its slot stays.
+func (w *worker) stopWaiting(i uint32) {
+	w.creations.unlink(i)
+	w.creations.waiting--
+	w.r.Unstow(w.creations.all[i].kept)
+}
+
+// forget ends a creation that waits, and leaves its hold as that of a request that no origin got.
+func (w *worker) forget(i uint32, hold *table.Hold) {
+	hold.Link, hold.Reply = linkNone, w.creations.all[i].micros
+	w.stopWaiting(i)
+	w.creations.link(i, underWay)
+	w.creations.remove(i)
+}
+
+// turnAway answers a creation that waits in an origin's place.
+func (w *worker) turnAway(i uint32, status int) {
+	h := w.creations.all[i].hold
+	hold := w.holds.Resolve(h)
+	w.forget(i, hold)
+	w.answerHold(h, hold, status, nil)
+}
+
+// waits reports whether a hold is that of a creation that waits.
+func waits(hold *table.Hold) bool { return hold.Link == linkQueue && hold.Flags&holdReady == 0 }
+
+// creationTick ends what took too long, and goes on with what waits.
+func (w *worker) creationTick() {
+	now, q := w.r.Now(), &w.creations
+	for q.all[underWay].next != underWay && now-q.all[q.all[underWay].next].since >= w.times.create {
+		i := q.all[underWay].next
+		h := q.all[i].hold
+		hold := w.holds.Resolve(h)
+		w.counters[CreateTimeouts]++
+		q.all[i].health.observe(uint64(w.times.create)*tickMicros, w.micros())
+		w.settle(&q.all[i], outcomeFailed)
+		w.sendGone(h, hold)
+		w.answerHold(h, hold, 503, nil)
+	}
+	w.expireWaiting()
+	for _, n := range w.nodes {
+		n.health.adapt(w.micros(), &w.creationBounds)
+	}
+	w.releaseDeparted()
+	w.countActive()
+	w.admitWaiting()
+	w.counters[CreationsWaiting] = uint64(q.waiting)
+}
+
+// expireWaiting refuses those that have waited too long. Those that came in one tick are not all refused in one: they
+// would come back in one.
+func (w *worker) expireWaiting() {
+	now, q := w.r.Now(), &w.creations
+	most := fewExpired + q.waiting/expiredPart
+	for _, l := range q.lanes {
+		i := q.all[l.head].next
+		for ; i != l.head && most > 0 && now-q.all[i].since >= w.times.createWait; i = q.all[l.head].next {
+			w.counters[CreateWaits]++
+			w.turnAway(i, 503)
+			most--
+		}
+	}
+}
+
+// countActive finds out among how many reactors the bounds are to be divided.
+func (w *worker) countActive() {
+	q := &w.creations
+	w.common.waiting[w.r.Index()].Store(uint32(q.waiting))
+	q.active, q.rank = 0, 0
+	for i := range w.r.Siblings() {
+		if w.common.waiting[i].Load() == 0 {
+			continue
+		}
+		if i < w.r.Index() {
+			q.rank++
+		}
+		q.active++
+	}
+}
+
+// relane sorts the creations that wait anew, after the nodes have changed.
+func (w *worker) relane() {
+	q := &w.creations
+	if q.waiting == 0 {
+		return
+	}
+	old := append([]lane(nil), q.lanes...)
+	q.lanes = q.lanes[:0]
+	for _, l := range old {
+		for i := q.all[l.head].next; i != l.head; i = q.all[l.head].next {
+			c := &q.all[i]
+			q.unlink(i)
+			_ = codec.ParseBody(&w.body, w.r.Stowed(c.kept)[c.address+c.query:]) // create has seen it
+			head := q.queue(w.serving(w.body.To))
+			q.link(i, head)
+		}
+		q.all[l.head] = opening{}
+		q.free = append(q.free, l.head)
+	}
+}
+
+// outcome is what became of a creation.
+type outcome uint8
+
+const (
+	outcomeNone   outcome = iota // it says nothing of the origin
+	outcomeGood                  // there is a session
+	outcomeFailed                // it was the origin's fault that there is none
+)
+
+// creationOutcome judges the reply to a creation.
+func (w *worker) creationOutcome(status int, body []byte) outcome {
+	switch {
+	case status >= 500:
+		return outcomeFailed
+	case status != 200 || codec.ParseReplyBody(&w.body, body) != nil:
+		return outcomeNone
+	case string(w.body.Type) == "terminate" && serversFault(w.body.Condition):
+		return outcomeFailed
+	case string(w.body.Type) == "terminate" || w.body.SID == nil:
+		return outcomeNone
+	}
+	return outcomeGood
+}
+
+// serversFault reports whether a terminal condition (XEP-0124 section 17.2) is the fault of a server whatever the
+// client asked for.
+func serversFault(condition []byte) bool {
+	switch string(condition) {
+	case "internal-server-error", "system-shutdown", "remote-connection-failed", "undefined-condition":
+		return true
+	}
+	return false
+}
+
+// created notes the reply to a creation.
+func (w *worker) created(n *node, hold *table.Hold, took uint64, status int, body []byte) {
+	c := w.opening(hold)
+	n.latency.observe(took)
+	what := w.creationOutcome(status, body)
+	if what == outcomeFailed {
+		c.health.progress.Store(w.micros()) // how fast it fails says nothing of how much it can do
+	} else {
+		c.health.answered(took, w.micros())
+	}
+	w.settle(c, what)
+}
+
+// settle counts the outcome of a creation, and ejects its node, or takes it back.
+func (w *worker) settle(c *opening, what outcome) {
+	h, now, n := c.health, w.micros(), c.node
+	c.settled = true
+	if what == outcomeGood {
+		w.common.served.note(c.domain, now)
+	} else if what == outcomeFailed && !w.common.served.lately(c.domain, now) {
+		what = outcomeNone
+	}
+	failed := what == outcomeFailed
+	switch {
+	case what == outcomeNone:
+		if c.trial {
+			h.untried()
+		}
+		return
+	case c.trial:
+		well, took := h.verdictOf(failed, now, &w.creationBounds, w.r.Rand())
+		if failed {
+			h.failures.Add(1)
+			w.r.LogLimited(&n.trialLog, slog.LevelWarn, "origin failed its trial", "origin", n.cfg.Name,
+				"ejected_ms", took/1000)
+		} else if well {
+			w.log(slog.LevelInfo, "origin well again", "origin", n.cfg.Name)
+		}
+		return
+	}
+	h.judge(failed, now)
+	if !failed || !w.ejects || !h.ill() || !w.mayEject() {
+		return
+	}
+	row, bad, judged := h.row.Load(), h.failed.Load(), h.judged.Load()
+	if took, ok := h.eject(now, &w.creationBounds, w.r.Rand()); ok {
+		w.log(slog.LevelWarn, "origin ejected: no new sessions to it", "origin", n.cfg.Name, "failed_in_a_row", row,
+			"failed", bad, "of", judged, "ejected_ms", took/1000)
+	}
+}
+
+// mayEject reports whether one node more may be ejected: never more than half of those that could have new sessions.
+func (w *worker) mayEject() bool {
+	all, out := 0, 0
+	for _, n := range w.nodes {
+		if n.leaving || !n.takesNew() || n.stage != stageUp {
+			continue
+		}
+		all++
+		if n.health.is() != standingWell {
+			out++
+		}
+	}
+	return 2*(out+1) <= all
+}
+
+// opening returns the creation that a node has, or that waits, of which the hold is; nil if there is none.
+func (w *worker) opening(hold *table.Hold) *opening {
+	if hold.Flags&holdCreation != 0 && int(hold.Reply) < len(w.creations.all) {
+		if c := &w.creations.all[hold.Reply]; w.holds.Resolve(c.hold) == hold {
+			return c
+		}
+	}
+	return nil
+}
+
+// endCreation ends a creation that a node has, as its hold is taken away from the node; lost: with its link.
+func (w *worker) endCreation(i uint32, hold *table.Hold, lost bool) {
+	c := &w.creations.all[i]
+	if !c.settled && w.r.Now()-c.since >= max(w.times.create/2, 1) {
+		w.settle(c, outcomeFailed) // its client has lost patience
+	} else if c.trial && !c.settled {
+		c.health.untried() // it left, or the link was lost
+	}
+	hold.Reply = c.micros
+	if c.settled || lost {
+		w.releaseCreation(i)
+		return
+	}
+	c.hold, c.since = 0, w.r.Now()
+	w.creations.unlink(i)
+	w.creations.link(i, departed)
+}
+
+// releaseCreation makes room for another one.
+func (w *worker) releaseCreation(i uint32) {
+	c := &w.creations.all[i]
+	c.health.give()
+	c.node.creating--
+	w.creations.remove(i)
+}
+
+// releaseDeparted makes room for others when the nodes will have done with the creations whose clients left.
+func (w *worker) releaseDeparted() {
+	q := &w.creations
+	for i := q.all[departed].next; i != departed; {
+		c := &q.all[i]
+		next := c.next
+		if uint64(w.r.Now()-c.since)*tickMicros > min(c.health.long.Load(), maxQuiet) {
+			w.releaseCreation(i)
+		}
+		i = next
+	}
+}
+
+// loseCreations ends the creations that a node has, as its link is lost. Their holds stay.
+func (w *worker) loseCreations(n *node) {
+	all := w.creations.all
+	for i := all[underWay].next; i != underWay; {
+		next := all[i].next
+		if all[i].node == n {
+			w.endCreation(i, w.holds.Resolve(all[i].hold), true)
+		}
+		i = next
+	}
+	for i := all[departed].next; i != departed; {
+		next := all[i].next
+		if all[i].node == n {
+			w.releaseCreation(i)
+		}
+		i = next
+	}
+}

@@ -1,0 +1,274 @@
+package edge
+
+import (
+	"runtime"
+
+	"megaphone/codec"
+	"megaphone/loop"
+	"megaphone/table"
+)
+
+// When an origin is lost, all its clients would come at once: with the 503 for what it held, with their next try, whose
+// delays have no jitter in most clients, and with their log-ins. So each is answered at a time of its own:
+//
+//	held, and the link is lost -> 503 at a time of its own within lost-jitter; the client repeats the same rid
+//	a session's request comes  -> waits, its bytes in the node's queue
+//	    the link is up within 5 to 10 s  -> the request is sent, in the order of the queue, a share a tick
+//	    otherwise                        -> 503; remote-connection-failed if the grace is over
+//
+// A lost hold is not continued when the link is back: the origin counts its ID as gone (PROTOCOL.md), and only the
+// client has the request. Both kinds are holds that no origin has, with holdAway set and their deadline in Reply, and
+// count in node.away.
+//
+// Bounds: a waiting request is at most maxWaitingBytes long, all of a reactor's together max-buffered-bytes; others get
+// 503 at once. Each takes a hold, of which there are as many as configured.
+const (
+	// maxWaitTicks is the longest that a request waits for a link, and mostWaitTicks for its turn as well. Proxies
+	// before the edge give up after 60 s, clients later.
+	maxWaitTicks  = 10_000 / loop.TickMillis
+	mostWaitTicks = 20_000 / loop.TickMillis
+	second        = 1_000 / loop.TickMillis
+	// maxWaitingBytes is what nearly all requests are shorter than.
+	maxWaitingBytes = 8 << 10
+	// waitChunkBytes is the unit in which a queue takes memory. It has room for a waiting request.
+	waitChunkBytes = 64 << 10
+	// returnTicks is the time over which the clients of a node go on. Origins wait for a request's predecessor for 5 s,
+	// and that may be in the queue while the request finds the link up.
+	returnTicks = 5_000 / loop.TickMillis
+	// mostReturns is how many clients come back in one tick, for each processor: a twentieth of what one can do.
+	mostReturns = 350
+	// leastReturns spares few clients the wait.
+	leastReturns = 8
+	// maxLooks bounds the look at requests whose clients have left, in one tick.
+	maxLooks = 20_000
+)
+
+// waitQueue has the requests that wait for a node, as frames in the order in which they came. There are no pointers in
+// it but those to its chunks, and a frame whose hold has ended is skipped when its turn comes.
+type waitQueue struct {
+	chunks [][]byte
+	read   int // of the first chunk
+}
+
+// needs returns how many bytes the queue has to grow by for a frame of the given size.
+func (q *waitQueue) needs(size int) int {
+	last := len(q.chunks) - 1
+	if last < 0 || len(q.chunks[last])+size > waitChunkBytes {
+		return waitChunkBytes
+	}
+	return 0
+}
+
+// room returns the chunk that a frame of the given size is to be appended to.
+func (q *waitQueue) room(size int) *[]byte {
+	if q.needs(size) > 0 {
+		q.chunks = append(q.chunks, make([]byte, 0, waitChunkBytes))
+	}
+	return &q.chunks[len(q.chunks)-1]
+}
+
+// front returns the frame that has waited for longest; ok is false if there is none. It is valid until drop.
+func (q *waitQueue) front() (f codec.Frame, size int, ok bool) {
+	if len(q.chunks) == 0 {
+		return f, 0, false
+	}
+	f, size, ok, err := codec.ParseFrame(q.chunks[0][q.read:], codec.MaxContentsBytes)
+	if !ok || err != nil {
+		panic("edge: a queue of waiting requests is not made of frames")
+	}
+	return f, size, true
+}
+
+// drop removes the first frame, and returns how many bytes the queue has shrunk by.
+func (q *waitQueue) drop(size int) (shrunk int) {
+	if q.read += size; q.read < len(q.chunks[0]) {
+		return 0
+	}
+	q.chunks[0], q.chunks, q.read = nil, q.chunks[1:], 0
+	if len(q.chunks) == 0 {
+		q.chunks = nil
+	}
+	return waitChunkBytes
+}
+
+// away reports whether a hold waits for its node, or for its 503.
+func away(flags uint8) bool { return flags&(holdAway|holdReady) == holdAway }
+
+// returns is how many clients of a node may come back to this reactor in one tick, at least and at most.
+func (w *worker) returns() (least, most int) {
+	n := w.r.Siblings()
+	return leastReturns, max(leastReturns, mostReturns*min(runtime.GOMAXPROCS(0), n)/n)
+}
+
+// spread is the time, in ticks, over which so many lost holds are answered.
+func (w *worker) spread(lost int) uint32 {
+	least, most := w.returns()
+	return max(min(w.times.lostJitter, uint32(lost/least)), uint32(lost/most), 1)
+}
+
+// mayWait reports whether a request of a session waits in place of an answer: its node is away, or earlier requests on
+// its connection wait for it.
+func (w *worker) mayWait(s *table.Conn, n *node, v verdict) bool {
+	switch {
+	case v == nodeAway:
+		return true
+	case n.away == 0 || v == nodeGone:
+		return false
+	}
+	for h, hold := w.holds.First(s); hold != nil; h, hold = w.holds.Next(h) {
+		if away(hold.Flags) && int(hold.Link) == n.link.Index {
+			return true
+		}
+	}
+	return false
+}
+
+// wait puts the request whose head and body tag have just been parsed into the queue of n, which is away. It is false
+// if there is no room for it.
+func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte) bool {
+	w.addr = w.client(c).AppendTo(w.addr[:0])
+	before, after := w.contents(body, suffixBytes)
+	// Whether the origin takes the query is not known before it is back.
+	size := codec.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
+	whole := codec.FrameHeaderBytes + size
+	grows := n.queue.needs(whole)
+	if size > maxWaitingBytes || grows > 0 && w.waits.bytes+grows > w.cfg.MaxBufferedBytes {
+		return false
+	}
+	h, hold := w.hold(c, s, uint8(n.link.Index), content, holdAway|holdQueued)
+	if hold == nil {
+		return true // it has been answered
+	}
+	longest := min(w.times.grace, maxWaitTicks)
+	w.awaits(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
+	to := n.queue.room(whole)
+	w.waits.bytes += grows
+	*to = codec.AppendPrefix(codec.AppendFrameHeader(*to, uint64(h), size), w.addr, w.head.Query)
+	*to = append(append(*to, before...), after...)
+	w.counters[Waited]++
+	if s.Held == 1 {
+		w.arm(c, s)
+	}
+	return true
+}
+
+// awaits sets the time at which a hold that no origin has is answered, unless it is sent before.
+func (w *worker) awaits(n *node, hold *table.Hold, ticks uint32) {
+	hold.Flags |= holdAway
+	hold.Reply = w.r.Now() + max(ticks, 1)
+	n.away++
+	w.waits.holds++
+	n.link.SetEager(true)
+}
+
+// awaited undoes awaits.
+func (w *worker) awaited(hold *table.Hold) {
+	n := w.byLink[hold.Link]
+	hold.Flags &^= holdReleased
+	hold.Reply = w.r.Micros() - (w.r.Now()-hold.Since)*loop.TickMillis*1000 // when it was parked, again
+	n.away--
+	w.waits.holds--
+	if n.away == 0 {
+		n.link.SetEager(false)
+	}
+}
+
+// lose sets a time for each request that a node held, at which it is answered with 503.
+func (w *worker) lose(n *node) {
+	over := w.spread(n.held)
+	for i := uint32(1); n.held > 0 && i <= uint32(w.holds.Cap()); i++ {
+		h, live := w.holds.HandleAt(i)
+		if !live {
+			continue
+		}
+		hold := w.holds.Resolve(h)
+		if int(hold.Link) != n.link.Index || hold.Flags&holdOrphan != 0 {
+			continue
+		}
+		w.orphan(hold)
+		hold.Flags &^= holdQueued
+		w.awaits(n, hold, 1+w.r.Rand().Uint32N(over))
+		s := w.r.Conn(hold.Conn)
+		if first, _ := w.holds.First(s); first == h {
+			w.arm(hold.Conn, s)
+		}
+	}
+}
+
+// giveUp answers a hold that has waited for long enough. A request whose turn is about to come waits on.
+func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
+	n := w.byLink[hold.Link]
+	if hold.Flags&holdQueued != 0 && n.stage == stageUp && w.r.Now()-hold.Since < mostWaitTicks {
+		hold.Reply = w.r.Now() + second
+		w.arm(hold.Conn, w.r.Conn(hold.Conn))
+		return
+	}
+	w.awaited(hold)
+	n.returned++
+	if w.verdict(n) == nodeGone {
+		w.counters[NodeGone]++
+		w.answerHold(h, hold, 200, conditionConnectionFailed.body)
+		return
+	}
+	w.counters[Retries]++
+	w.answerHold(h, hold, 503, nil)
+}
+
+// goOn sends a share of the requests that wait for n, if its link is up, and forgets those whose clients have left.
+func (w *worker) goOn(n *node) {
+	if n.queue.chunks == nil {
+		n.returned = 0
+		return
+	}
+	share := 0
+	if n.stage == stageUp {
+		share = max(n.share-n.returned, n.share/4, 1)
+	}
+	n.returned = 0
+	for range maxLooks {
+		f, size, ok := n.queue.front()
+		if !ok {
+			break
+		}
+		if hold := w.holds.Resolve(table.Handle(f.ID)); hold != nil && away(hold.Flags) {
+			if share == 0 || n.link.Unsent() > w.cfg.LinkHighWater {
+				break
+			}
+			share--
+			w.send(n, table.Handle(f.ID), hold, f.Contents)
+		}
+		w.waits.bytes -= n.queue.drop(size)
+	}
+}
+
+// returning sets the share of requests that are sent with each tick, now that the link is up, and sends the first.
+func (w *worker) returning(n *node) {
+	least, most := w.returns()
+	n.share = min(max(n.away/returnTicks, least), most)
+	w.goOn(n)
+}
+
+// send hands a request that has waited to its node. It borrows contents.
+func (w *worker) send(n *node, h table.Handle, hold *table.Hold, contents []byte) {
+	r, err := codec.ParseRequest(contents)
+	if err != nil {
+		panic("edge: a request that waited is malformed: " + err.Reason)
+	}
+	if !n.takesQuery {
+		r.Query = nil
+	}
+	w.awaited(hold)
+	size := codec.PrefixBytes(r.Address, r.Query) + len(r.Body)
+	if size > n.max {
+		w.counters[TooLarge]++
+		w.answerHold(h, hold, 413, nil)
+		return
+	}
+	hold.Flags &^= holdOrphan | holdQueued
+	hold.Since = w.r.Now()
+	w.handOver(h, hold, n, size, r.Address, r.Query, nil, r.Body)
+	s := w.r.Conn(hold.Conn)
+	if first, _ := w.holds.First(s); first == h {
+		w.arm(hold.Conn, s)
+	}
+}

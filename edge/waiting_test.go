@@ -1,0 +1,379 @@
+package edge
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"megaphone/codec"
+)
+
+// awaiting waits until n holds are for a node that is away.
+func awaiting(t testing.TB, e *Edge, n int) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for got := -1; got != n; {
+		e.group.Do(func(_ reactor, h handler) { got = h.(*worker).waits.holds })
+		if time.Now().After(deadline) {
+			t.Fatalf("%d requests wait for an origin, want %d", got, n)
+		}
+	}
+}
+
+// lost is an edge whose only origin has gone.
+func lost(t testing.TB, set func(c *Config)) (*Edge, *fakeOrigin) {
+	t.Helper()
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, set, o)
+	l := o.link()
+	until(t, e, LinksUp, 1)
+	lose(t, e, o, l)
+	return e, o
+}
+
+func lose(t testing.TB, e *Edge, o *fakeOrigin, l *fakeLink) {
+	t.Helper()
+	o.l.Close()
+	l.Close()
+	linked(t, e, 0)
+}
+
+// linked waits until so many links are up, without a tick.
+func linked(t testing.TB, e *Edge, n int) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for up := -1; up != n; _, up = e.Links() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d links are up, want %d", up, n)
+		}
+	}
+}
+
+// returns has an origin come back that clients wait for, and gives its link.
+func returns(t testing.TB, e *Edge, o *fakeOrigin) *fakeLink {
+	t.Helper()
+	o = listenFake(t, o.name, o.addr())
+	e.Advance(6) // it is dialled every 0.2 to 0.5 s
+	l := o.link()
+	linked(t, e, 1)
+	return l
+}
+
+// A request for an origin that is away goes to it when it is back, and those of one connection in their order.
+func TestWaitingRequestsGoOn(t *testing.T) {
+	e, o := lost(t, nil)
+	c, other := connect(t, e), connect(t, e)
+	for rid := 1; rid <= 3; rid++ {
+		c.post(empty("s1", rid)) // pipelined
+	}
+	other.post(empty("s2", 1))
+	awaiting(t, e, 4)
+	e.Advance(20)
+	l := returns(t, e, o)
+	var rids []string
+	for range 4 {
+		r := l.next()
+		if strings.Contains(r.body, "s1") {
+			rids = append(rids, r.body)
+		}
+		l.reply(r.id, strings.Replace(r.body, "sid", "was", 1))
+	}
+	for rid := 1; rid <= 3; rid++ {
+		if want := empty("s1", rid); rids[rid-1] != want {
+			t.Errorf("the origin got %q, want %q", rids[rid-1], want)
+		}
+		c.get().want(t, 200, fmt.Sprintf("was='s1' rid='%d'", rid))
+	}
+	other.get().want(t, 200, "was='s2'")
+	c.post(empty("s1", 4))
+	l.reply(l.next().id, "<body last='1'/>")
+	c.get().want(t, 200, "last")
+	if n := e.Counter(Retries); n != 0 {
+		t.Errorf("%d answers of 503", n)
+	}
+}
+
+// The clients of a lost link get their 503 over lost-jitter, and never many in a tenth of a second.
+func TestLostHoldsAreSpread(t *testing.T) {
+	const clients = 500
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, nil, o)
+	l := o.link()
+	until(t, e, LinksUp, 1)
+	for i := range clients {
+		connect(t, e).post(empty(fmt.Sprintf("s%d", i), 1))
+		l.next()
+	}
+	lose(t, e, o, l)
+	awaiting(t, e, clients)
+	ticks, most := spreadOf(e, clients, func() { e.Advance(1) })
+	// By chance a tick has more than its fiftieth: 10, with a deviation of 3.1.
+	if ticks < 45 || ticks > 50 || most > 26 {
+		t.Errorf("503 within %d ticks, and to %d clients in one: want 50, and about 10", ticks, most)
+	}
+}
+
+// spreadOf says how many ticks it takes until so many more 503 have been sent, and how many there were in one at most.
+func spreadOf(e *Edge, n uint64, tick func()) (ticks int, most uint64) {
+	for before, end := e.Counter(Retries), e.Counter(Retries)+n; before < end && ticks < 1000; ticks++ {
+		tick()
+		now := e.Counter(Retries)
+		most, before = max(most, now-before), now
+	}
+	return ticks, most
+}
+
+// Few clients do not wait for many others.
+func TestFewLostHoldsAreAnsweredSoon(t *testing.T) {
+	e, l := one(t, nil)
+	for i := range 3 {
+		connect(t, e).post(empty(fmt.Sprintf("s%d", i), 1))
+		l.next()
+	}
+	l.Close()
+	awaiting(t, e, 3)
+	e.Advance(1)
+	until(t, e, Retries, 3)
+}
+
+// Who waits in vain is answered after a time of its own, between 5 and 10 s.
+func TestWaitingInVain(t *testing.T) {
+	const clients = 300
+	e, _ := lost(t, nil)
+	for i := range clients {
+		connect(t, e).post(empty(fmt.Sprintf("s%d", i), 1))
+	}
+	awaiting(t, e, clients)
+	e.Advance(49)
+	if n := e.Counter(Retries); n != 0 {
+		t.Errorf("%d clients are answered within 4.9 s", n)
+	}
+	ticks, most := spreadOf(e, clients, func() { e.Advance(1) })
+	if ticks < 45 || ticks > 52 || most > 20 {
+		t.Errorf("503 within %d ticks, and to %d clients in one: want 51, and about 6", ticks, most)
+	}
+	e.group.Do(func(_ reactor, h handler) {
+		if w := h.(*worker); w.waits.bytes != 0 {
+			t.Errorf("%d bytes are kept of requests that wait no longer", w.waits.bytes)
+		}
+	})
+}
+
+// Those that wait go on a share a tick, so that they do not meet the origin all at once; who comes meanwhile is not
+// behind them.
+func TestWaitingRequestsGoOnInShares(t *testing.T) {
+	const clients, share = 800, 800 / returnTicks
+	e, o := lost(t, nil)
+	for i := range clients {
+		connect(t, e).post(empty(fmt.Sprintf("s%d", i), 1))
+	}
+	awaiting(t, e, clients)
+	l := returns(t, e, o)
+	for range share {
+		l.next()
+	}
+	late := connect(t, e)
+	late.post(empty("late", 1))
+	if r := l.next(); r.body != empty("late", 1) {
+		t.Errorf("a request that found the link up went behind others: the origin got %q", r.body)
+	}
+	for ticks := 1; ticks < returnTicks; ticks++ {
+		if len(l.frames) > 0 {
+			t.Fatalf("%d more than a share of %d in tick %d", len(l.frames), share, ticks)
+		}
+		e.Advance(1)
+		for range share {
+			l.next()
+		}
+	}
+	awaiting(t, e, 0)
+}
+
+// A request that waits costs what it has of bytes; beyond the bounds the answer is 503 at once.
+func TestWaitingIsBounded(t *testing.T) {
+	e, _ := lost(t, func(c *Config) { c.MaxBufferedBytes, c.MaxPipelined = 64<<10, 200 })
+	large := connect(t, e)
+	large.post("<body sid='s' rid='1' " + ns + ">" + strings.Repeat("x", maxWaitingBytes) + "</body>")
+	large.get().want(t, 503, "")
+	text := strings.Repeat("x", 4000)
+	for i := range 15 { // nearly a chunk
+		connect(t, e).post(fmt.Sprintf("<body sid='s%d' rid='1' %s>%s</body>", i, ns, text))
+	}
+	awaiting(t, e, 15)
+	over := connect(t, e)
+	over.post("<body sid='s' rid='1' " + ns + ">" + text + "</body>")
+	if r := over.get().want(t, 503, ""); r.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	e.Advance(100) // their time is over, and there is room again
+	until(t, e, Retries, 17)
+	over.post("<body sid='s' rid='1' " + ns + ">" + text + "</body>")
+	awaiting(t, e, 1)
+}
+
+// Of who leaves while it waits nothing goes to the origin.
+func TestWaitingClientLeaves(t *testing.T) {
+	e, o := lost(t, nil)
+	gone, stays := connect(t, e), connect(t, e)
+	gone.post(empty("gone", 1))
+	awaiting(t, e, 1)
+	stays.post(empty("stays", 1))
+	awaiting(t, e, 2)
+	gone.Close()
+	awaiting(t, e, 1)
+	l := returns(t, e, o)
+	if r := l.next(); r.body != empty("stays", 1) {
+		t.Errorf("the origin got %q", r.body)
+	}
+}
+
+// A link that is lost again loses what has gone on, and keeps what has not.
+func TestWaitingOverALinkThatIsLostAgain(t *testing.T) {
+	const clients = 2 * leastReturns
+	e, o := lost(t, nil)
+	all := make([]*client, clients)
+	for i := range all {
+		all[i] = connect(t, e)
+		all[i].post(empty(fmt.Sprintf("s%d", i), 1))
+		awaiting(t, e, i+1)
+	}
+	o = listenFake(t, o.name, o.addr())
+	e.Advance(6)
+	l := o.link()
+	for range leastReturns {
+		l.next() // with the first share
+	}
+	lose(t, e, o, l)
+	awaiting(t, e, clients)
+	e.Advance(2)
+	for i := range leastReturns {
+		all[i].get().want(t, 503, "")
+	}
+	l = returns(t, e, o)
+	for i := leastReturns; i < clients; i++ {
+		r := l.next()
+		if want := empty(fmt.Sprintf("s%d", i), 1); r.body != want {
+			t.Errorf("the origin got %q, want %q", r.body, want)
+		}
+		l.reply(r.id, "<body/>")
+		all[i].get().want(t, 200, "<body/>")
+	}
+}
+
+// Who waits for an origin that does not come back within the grace is told so when its own time is over.
+func TestWaitingForANodeThatIsGone(t *testing.T) {
+	e, _ := lost(t, nil)
+	e.Advance(280)
+	c := connect(t, e)
+	c.post(empty("s1", 1))
+	awaiting(t, e, 1)
+	e.Advance(100)
+	c.get().want(t, 200, "condition='remote-connection-failed'")
+}
+
+// The query goes to an origin that takes it, whatever the one before took.
+func TestWaitingRequestHasItsQuery(t *testing.T) {
+	for _, takes := range []bool{true, false} {
+		e, o := lost(t, nil)
+		c := connect(t, e)
+		c.send(strings.Replace(postText(empty("s1", 1)), "/http-bind", "/http-bind?room=1", 1))
+		awaiting(t, e, 1)
+		o = listenFake(t, o.name, o.addr())
+		e.Advance(6)
+		l := o.raw()
+		hello, want := helloLine("a", 0), ""
+		if takes {
+			hello, want = strings.TrimSuffix(hello, "\n")+" take=query\n", "room=1"
+		}
+		l.say(hello)
+		l.readFrame()
+		l.say("welcome\n")
+		go l.pump()
+		if r := l.next(); r.query != want || r.body != empty("s1", 1) {
+			t.Errorf("takes=query %v: the origin got query %q, body %q", takes, r.query, r.body)
+		}
+	}
+}
+
+// A request that waits and is larger than its origin takes by now is answered, and others go on.
+func TestWaitingRequestIsTooLargeByNow(t *testing.T) {
+	e, o := lost(t, nil)
+	large, small := connect(t, e), connect(t, e)
+	large.post("<body sid='s' rid='1' " + ns + ">" + strings.Repeat("x", 4000) + "</body>")
+	awaiting(t, e, 1)
+	small.post(empty("s2", 1))
+	awaiting(t, e, 2)
+	o = listenFake(t, o.name, o.addr())
+	e.Advance(6)
+	l := o.raw()
+	l.say(helloLine("a", 2000))
+	l.readFrame()
+	l.say("welcome\n")
+	go l.pump()
+	large.get().want(t, 413, "")
+	if r := l.next(); r.body != empty("s2", 1) {
+		t.Errorf("the origin got %q", r.body)
+	}
+}
+
+// An edge that drains sends those that wait away soon: the next edge may have a link.
+func TestDrainDoesNotWaitForAnOrigin(t *testing.T) {
+	e, _ := lost(t, shortDrain)
+	c := connect(t, e)
+	c.post(empty("s1", 1))
+	awaiting(t, e, 1)
+	drain(t, e, t.Context())
+	e.Advance(12)
+	c.get().want(t, 503, "")
+	c.closed()
+}
+
+// Clients that are refused together are told different times.
+func TestRetryAfterIsJittered(t *testing.T) {
+	o := newFakeOrigin(t, "a")
+	e := startEdge(t, nil, o)
+	c := connect(t, e)
+	told := map[string]int{}
+	for range 200 {
+		c.post(creation(""))
+		told[c.get().want(t, 503, "").Header.Get("Retry-After")]++
+	}
+	if len(told) != len(retryLines) || told[""] > 0 {
+		t.Errorf("Retry-After: %v, want 1 to %d", told, len(retryLines))
+	}
+}
+
+// A queue gives its frames back in their order, and as many bytes as it has taken.
+func TestWaitQueue(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	var q waitQueue
+	first, next, taken := uint64(1), uint64(1), 0
+	for range 20_000 {
+		if rnd.IntN(5) < 3 {
+			size := rnd.IntN(maxWaitingBytes + 1)
+			taken += q.needs(codec.FrameHeaderBytes + size)
+			to := q.room(codec.FrameHeaderBytes + size)
+			*to = append(codec.AppendFrameHeader(*to, next, size), make([]byte, size)...)
+			if cap(*to) != waitChunkBytes {
+				t.Fatalf("a chunk has grown to %d bytes", cap(*to))
+			}
+			next++
+			continue
+		}
+		f, size, ok := q.front()
+		if ok != (first < next) || ok && f.ID != first {
+			t.Fatalf("frame %d, %v; want %d of those below %d", f.ID, ok, first, next)
+		}
+		if ok {
+			taken -= q.drop(size)
+			first++
+		}
+		if first == next && taken != 0 {
+			t.Fatalf("an empty queue has %d bytes", taken)
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package load
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"megaphone/loop"
+)
+
+// Retry is what a client does after a failure. Storms are made of it: what has no jitter comes back in step.
+type Retry string
+
+// The retries of known clients are by their sources: strophe.js 5.0.0 (src/transports/bosh.ts) with Converse.js 14
+// (src/headless/shared/connection), stanza 12.22 (transports/bosh.js, Client.js), and libpurple 2
+// (protocols/jabber/bosh.c) with Pidgin (gtkconn.c).
+const (
+	RetryLoad      Retry = "load"      // a jittered back-off of 0.2 to 10 s, or what the server asks for
+	RetryStrophe   Retry = "strophe"   // at once, then after 8, 27 and 64 s; logs in anew at once, then every 3 s
+	RetryStanza    Retry = "stanza"    // at once, then after 4, 9 and 16 s; logs in anew after 2, 4, ... 32 s
+	RetryLibpurple Retry = "libpurple" // never; polls with a new rid after a while; logs in anew after 8 to 60 s
+)
+
+// Retries are all of them.
+var Retries = []Retry{RetryLoad, RetryStrophe, RetryStanza, RetryLibpurple}
+
+const second = 1000 / loop.TickMillis // ticks
+
+const (
+	knownTries      = 5           // Strophe.js and stanza.js give a request up with the fifth failure in a row
+	stropheAnew     = 3 * second  // Converse.js
+	stanzaMostAnew  = 32 * second // maxReconnectBackoff
+	purpleQuiet     = 55 * second // libpurple notices no empty answer; it polls 5 s before the usual inactivity is over
+	purpleLeastAnew = 8 * second
+	purpleMostAnew  = 60 * second
+	mostAnew        = 100 * second // what backoffs has room for
+)
+
+// parseRetries reads a list of retries: sessions take one of them in turn.
+func parseRetries(s string) (list []Retry, err error) {
+	for part := range strings.SplitSeq(s, ",") {
+		r := Retry(strings.TrimSpace(part))
+		if !slices.Contains(Retries, r) {
+			return nil, fmt.Errorf("retry: %s: use one of %s, or several of them with commas", part, join(Retries))
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// of is the retry of session i.
+func (w *worker) retryOf(i uint32) Retry { return w.retries[int(i)%len(w.retries)] }
+
+// again is how many ticks to wait before a request is sent once more that has failed tries times; ok is false when the
+// client gives it up. asked is what the server asked for, most how often load's own sessions send a request.
+func (r Retry) again(rnd *rand.Rand, tries uint8, asked uint32, most int) (ticks uint32, ok bool) {
+	n := uint32(tries)
+	switch r {
+	case RetryStrophe:
+		if n == 1 {
+			return 0, true
+		}
+		return n * n * n * second, n < knownTries
+	case RetryStanza:
+		if n == 1 {
+			return 0, true
+		}
+		return n*n*second + rnd.Uint32N(second+1), n < knownTries
+	}
+	return backoff(rnd, tries, asked), int(tries) < most
+}
+
+// anew is how many ticks after its end a session begins anew, when that has come to nothing fails times before.
+func (r Retry) anew(rnd *rand.Rand, fails uint8) uint32 {
+	doubled := uint32(1) << min(fails, 10)
+	switch r {
+	case RetryStrophe:
+		return min(uint32(fails), 1) * stropheAnew
+	case RetryStanza:
+		return min(2*doubled*second+rnd.Uint32N(second+1), stanzaMostAnew)
+	case RetryLibpurple:
+		first := purpleLeastAnew + rnd.Uint32N(purpleMostAnew-purpleLeastAnew+1)
+		return min(first*doubled, mostAnew)
+	}
+	return backoff(rnd, min(fails, 10)+1, 0)
+}

@@ -1,0 +1,90 @@
+package load
+
+import "time"
+
+// arrivals counts what a worker's sessions send in each tenth of a second of a storm.
+type arrivals struct {
+	since                   stamp
+	clients, requests, back []uint32
+	up                      uint32 // sessions that are back
+}
+
+// tenth is the index of a time.
+func (a *arrivals) tenth(now stamp) int {
+	at := int(now.since(a.since) / (100 * time.Millisecond))
+	for len(a.requests) <= at {
+		a.requests, a.clients, a.back = append(a.requests, 0), append(a.clients, 0), append(a.back, a.up)
+	}
+	return at
+}
+
+// count notes a request that is sent; again: its client tries once more, or logs in.
+func (a *arrivals) count(now stamp, again bool) {
+	at := a.tenth(now)
+	a.requests[at]++
+	if again {
+		a.clients[at]++
+	}
+}
+
+// tick notes how many sessions are back by now.
+func (a *arrivals) tick(now stamp) { a.back[a.tenth(now)] = a.up }
+
+// add sums up the arrivals of a worker.
+func (s *StormReport) add(a *arrivals) {
+	s.Requests, s.Clients, s.Back = addTo(s.Requests, a.requests), addTo(s.Clients, a.clients), addLevel(s.Back, a.back)
+}
+
+func addTo(sum, part []uint32) []uint32 {
+	for len(sum) < len(part) {
+		sum = append(sum, 0)
+	}
+	for i, n := range part {
+		sum[i] += n
+	}
+	return sum
+}
+
+// addLevel is addTo for what stays as it is where a list ends.
+func addLevel(sum, part []uint32) []uint32 {
+	both := make([]uint32, max(len(sum), len(part)))
+	for i := range both {
+		for _, list := range [][]uint32{sum, part} {
+			if len(list) > 0 {
+				both[i] += list[min(i, len(list)-1)]
+			}
+		}
+	}
+	return both
+}
+
+// sum finds the tenth of a second in which most clients came.
+func (s *StormReport) sum(sessions int) {
+	for _, n := range s.Clients {
+		s.Most = max(s.Most, n)
+	}
+	s.Share = round(float64(s.Most) / float64(sessions))
+}
+
+// inquire has sessions that are back ask their server for a sign of life (XEP-0199), which comes with the answer to
+// their older request: how long that takes is what their users feel of the storm.
+func (w *worker) inquire(now stamp) {
+	if w.cfg.Login == LoginNone {
+		return // a server takes nothing from who has not logged in
+	}
+	for n := w.asks.due(now); n > 0; n-- {
+		w.asks.done++
+		for range maxPicks {
+			i := w.r.Rand().Uint32N(uint32(len(w.sessions)))
+			s := &w.sessions[i]
+			const may, mayNot = flagBack, flagWaiting | flagLeaving
+			if s.stage != stageUp || s.flags&(may|mayNot) != may || s.open() != 1 {
+				continue
+			}
+			if o := s.other(s.free()); o.conn != noConn && w.onTheWay(o.conn) && now.since(o.at) >= gap {
+				w.ask(i, kindPing, 0, 0)
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package loop
+
+import (
+	"cmp"
+	"container/heap"
+	"encoding/binary"
+	"log/slog"
+	"net/netip"
+	"slices"
+)
+
+const (
+	// firstBytes is the part of each buffer that large ones cannot take from it: more than most requests need.
+	firstBytes = 4 << 10
+
+	// shedShare is the part of a bound that is made free at once. A client has to send as much again before the buffers
+	// are looked through again, so what that costs stays small beside what it has sent.
+	shedShare = 16
+)
+
+// reserve is the part of MaxBufferedBytes that only the first bytes of buffers may use: those of all connections, and a
+// quarter at most.
+func reserve(slots, maxBuffered int) int { return min(slots*firstBytes, maxBuffered/4) }
+
+// relieve keeps the buffers within their bounds. It is called when no buffer is borrowed.
+func (r *Reactor) relieve() {
+	b := &r.bufs
+	if b.large > r.maxLarge {
+		r.shed(firstBytes, &b.large, r.maxLarge)
+	}
+	if b.bytes > r.maxBuffered {
+		r.shed(0, &b.bytes, r.maxBuffered)
+	}
+}
+
+// weight is a buffer with the bytes of it that count.
+type weight struct {
+	client       uint64
+	bytes        int
+	buffer, conn uint32
+}
+
+// account is a client's buffers, from next on in a list of weights, the heaviest first, and their sum.
+type account struct{ next, bytes int }
+
+// accounts is a heap of them, with the heaviest on top.
+type accounts []account
+
+func (a accounts) Len() int           { return len(a) }
+func (a accounts) Less(i, j int) bool { return a[i].bytes > a[j].bytes }
+func (a accounts) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+
+// Push and Pop are never called.
+func (a accounts) Push(any) {}
+func (a accounts) Pop() any { return nil }
+
+// shed gives up buffers until *used is well below most: again and again the largest one of the client that has most.
+// Bytes up to free of each buffer do not count.
+func (r *Reactor) shed(free int, used *int, most int) {
+	before := *used
+	list := r.weigh(free)
+	all := accountsOf(list)
+	heap.Init(all)
+	var first netip.Addr
+	shed := 0
+	for *used > most-most/shedShare && len(all) > 0 && all[0].bytes > 0 {
+		top := &all[0]
+		w := list[top.next]
+		if shed == 0 {
+			first = netip.AddrFrom16(r.handler.Client(w.conn)).Unmap()
+		}
+		r.giveUp(w.conn, w.buffer)
+		shed++
+		top.next, top.bytes = top.next+1, top.bytes-w.bytes
+		heap.Fix(all, 0)
+	}
+	if shed > 0 {
+		r.LogLimited(&r.pressure, slog.LevelWarn, "largest requests refused: max-buffered-bytes", "connections", shed,
+			"freed_bytes", before-*used, "heaviest", first.String())
+	}
+}
+
+// weigh lists the buffers of clients with more than free bytes, those of one client together. Buffers of connections
+// that have been ended in this turn are freed now.
+func (r *Reactor) weigh(free int) (list []weight) {
+	for i := range r.bufs.slots {
+		b := &r.bufs.slots[i]
+		if b.billed == 0 {
+			continue
+		}
+		if s := r.conns.At(b.conn); state(s.State) == stateEnding {
+			r.dropBuffers(s)
+			r.bufs.charge(b, 0) // if it is stowed, it goes at the end of the turn
+			continue
+		}
+		if b.billed > free {
+			client := clientKey(r.handler.Client(b.conn))
+			list = append(list, weight{client, b.billed - free, uint32(i), b.conn})
+		}
+	}
+	slices.SortFunc(list, func(a, b weight) int {
+		return cmp.Or(cmp.Compare(a.client, b.client), cmp.Compare(b.bytes, a.bytes))
+	})
+	return list
+}
+
+func accountsOf(list []weight) (all accounts) {
+	for i, w := range list {
+		if i == 0 || w.client != list[i-1].client {
+			all = append(all, account{next: i})
+		}
+		all[len(all)-1].bytes += w.bytes
+	}
+	return all
+}
+
+// clientKey tells clients apart: by their IPv4 address, or by the first 48 bits of their IPv6 address, as one site has
+// those.
+func clientKey(a [16]byte) uint64 {
+	if [12]byte(a[:12]) == [12]byte{10: 0xFF, 11: 0xFF} {
+		return 1<<63 | uint64(binary.BigEndian.Uint32(a[12:]))
+	}
+	return binary.BigEndian.Uint64(a[:8]) >> 16
+}
+
+// giveUp frees a buffer of connection c, or has it freed at the end of the turn. The owner may answer the connection;
+// if that does not let go of the buffer, the connection is closed.
+func (r *Reactor) giveUp(c, buffer uint32) {
+	s, b := r.conns.At(c), r.bufs.at(buffer)
+	if b.billed == 0 || b.conn != c || s.In != buffer && s.Out != buffer && !b.stowed {
+		return // freed with the connection's other ones
+	}
+	switch {
+	case state(s.State) == stateLingering && s.In == buffer:
+		r.dropInput(s) // it has its answer already
+		return
+	case state(s.State) == stateOpen && s.In == buffer:
+		r.handler.Shed(c)
+	}
+	r.counters[OverBudget]++
+	if s.In == buffer || s.Out == buffer || b.stowed {
+		r.end(c, CauseBudget)
+		r.dropBuffers(s)
+		r.bufs.charge(r.bufs.at(buffer), 0)
+	}
+}
