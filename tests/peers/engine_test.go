@@ -35,10 +35,17 @@ func TestUsersOfTheEngine(t *testing.T) {
 		does func(t *testing.T, j *ejabberd, at endpoint)
 	}{
 		{"one that goes away gets its messages later", func(t *testing.T, j *ejabberd, at endpoint) {
-			offline(t, j, at, 3, "late")
+			offline(t, j, at, 3, "late", func() {})
 		}},
 		{"one that does not fetch gets its messages later", func(t *testing.T, j *ejabberd, at endpoint) {
-			offline(t, j, at, 15, strings.Repeat("x", 100_000))
+			offline(t, j, at, 15, strings.Repeat("x", 100_000), func() {})
+		}},
+		{"a module that stops leaves nothing unsaid", func(t *testing.T, j *ejabberd, at endpoint) {
+			offline(t, j, at, 3, "kept", func() {
+				if n := j.number("mod_megaphone_engine:stop(), mod_megaphone_engine:start(), 0"); n != 0 {
+					t.Error(n)
+				}
+			})
 		}},
 		{"kick", kicked},
 		{"connected_users_info", listed},
@@ -65,8 +72,8 @@ func (c *chatter) must(t *testing.T, payload string) string {
 	return body
 }
 
-// offline has bob miss n messages until his session ends, and fetch them in a new one.
-func offline(t *testing.T, j *ejabberd, at endpoint, n int, filling string) {
+// offline has bob miss n messages until his session ends, and fetch them in a new one. Something may happen meanwhile.
+func offline(t *testing.T, j *ejabberd, at endpoint, n int, filling string, happens func()) {
 	alice, bob := logIn(t, at, "alice"), logIn(t, at, "bob")
 	bob.must(t, available+ping)
 	want := []string{}
@@ -75,6 +82,8 @@ func offline(t *testing.T, j *ejabberd, at endpoint, n int, filling string) {
 		alice.must(t, fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>%s</body></message>",
 			bob.jid, want[i])+ping)
 	}
+	alice.leave(t)
+	happens()
 	until(t, j, `length(ejabberd_sm:get_user_resources(<<"bob">>, <<"localhost">>))`, 0)
 	until(t, j, `mod_offline:count_offline_messages(<<"bob">>, <<"localhost">>)`, n)
 	again := logIn(t, at, "bob")
@@ -87,7 +96,6 @@ func offline(t *testing.T, j *ejabberd, at endpoint, n int, filling string) {
 	if !slices.Equal(again.messages, want) {
 		t.Errorf("%d messages have come, not %d", len(again.messages), n)
 	}
-	alice.leave(t)
 	again.leave(t)
 }
 

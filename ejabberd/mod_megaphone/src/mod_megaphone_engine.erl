@@ -152,9 +152,11 @@ creations() -> atomics:get(persistent_term:get({?MODULE, creations}), 1).
 %% Opens a session, in a process of its own: starting a stream waits for it, and a shard must not.
 -spec opened(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok.
 opened({Link, Id, N} = Place, Body, Address) ->
-    try read(Body) of
-        {ok, Request, Wanted, Host} -> open(Request, Wanted, Host, byte_size(Body), Address, Place);
-        {refused, Status, Reply} -> Link ! {answer, Id, N, Status, Reply}, ok
+    try
+        case read(Body) of
+            {ok, Request, Wanted, Host} -> open(Request, Wanted, Host, byte_size(Body), Address, Place);
+            {refused, Status, Reply} -> Link ! {answer, Id, N, Status, Reply}, ok
+        end
     catch
         Class:Reason:Stack ->
             mod_megaphone_stats:add(crashed, 1),

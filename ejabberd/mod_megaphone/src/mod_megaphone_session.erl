@@ -14,7 +14,8 @@
 -module(mod_megaphone_session).
 
 -export([new/2, sid/1, c2s/1, row_key/0, wake/1, woken/1, armed/2, acts/1]).
--export([request/5, poll/4, output/4, closed/2, gone/3, release/3, passed/3, due/2, shaper/2, unshaped/2, broken/2]).
+-export([request/5, poll/4, output/4, closed/2, gone/3, release/3, passed/3, due/2, shaper/2, unshaped/2]).
+-export([broken/2, shutdown/1]).
 
 -export_type([session/0, place/0, act/0, env/0]).
 
@@ -620,6 +621,12 @@ answer_all(First, Others, #session{held = [#held{place = Place} | Rest]} = S) ->
 %% The session ends because of a defect of ours, with what came last. Place is none if that was no request.
 -spec broken(place() | none, session()) -> session().
 broken(Place, S) -> fail('internal-server-error', Place, S).
+
+%% The session ends with its node.
+-spec shutdown(session()) -> session().
+shutdown(#session{legacy = Legacy} = S) ->
+    {200, Body} = mod_megaphone_wrapper:terminal('system-shutdown', Legacy),
+    finish(answer_all(Body, Body, S)).
 
 %% The session ends with a condition, because of the request at Place; all others are told that it was not they. A
 %% client that has hung up is told nothing.

@@ -13,7 +13,7 @@
 -export([start_link/1, name/1, info/1, now/0]).
 -compile({no_auto_import, [now/0]}).
 -export([poll/4, request/5, create/5, gone/3, release/3, output/3, closed/2, shaper/3]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -export_type([shard/0]).
 
@@ -80,6 +80,7 @@ send(Shard, Message) ->
 %%% gen_server
 
 init([]) ->
+    process_flag(trap_exit, true),
     tick_later(),
     {ok, #state{table = ets:new(?MODULE, [{keypos, mod_megaphone_session:row_key()}]),
                 wheel = ets:new(?MODULE, [duplicate_bag]), ticked = now()}}.
@@ -126,6 +127,20 @@ take({'DOWN', _, process, Link, _}, #state{up = Up, asked = Asked} = State) ->
     Waiting = maps:get(Link, Asked, #{}),
     maps:fold(fun passed/3, State#state{up = maps:remove(Link, Up), asked = maps:remove(Link, Asked)}, Waiting);
 take(_, State) -> State.
+
+%% The node stops, or the module: clients are told, and what they have not had is routed again, while there is a router.
+%% The shard may wait for that now.
+terminate(_, #state{table = Table} = State) ->
+    ets:foldl(fun(S, ok) ->
+                      {Acts, _} = mod_megaphone_session:acts(mod_megaphone_session:shutdown(S)),
+                      lists:foreach(fun(Act) -> last(Act, State) end, Acts)
+              end, ok, Table).
+
+last({bounce, Stanzas}, _) ->
+    try mod_megaphone_engine:route_again(Stanzas)
+    catch Class:Reason:Stack -> crashed(Class, Reason, Stack)
+    end;
+last(Act, State) -> act(Act, none, State).
 
 %% What cannot be read is nothing that the session did. ejabberd's own engine has the same statuses.
 request_of(_, Body, Max, Place, State) when byte_size(Body) > Max ->

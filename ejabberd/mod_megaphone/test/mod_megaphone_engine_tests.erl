@@ -12,7 +12,7 @@ engine_test_() ->
      || Name <- [a_session_over_a_link, a_domain_that_is_not_ours, what_cannot_be_read, a_shard_dies,
                  a_shard_dies_while_a_session_opens, a_link_dies, a_client_that_goes, one_that_goes_as_it_comes,
                  release, release_all, payload_waits_for_another_link, sessions_of_others, a_defect,
-                 too_many_at_once, a_client_that_does_not_fetch, a_stream_ends, nothing_is_left]].
+                 too_many_at_once, a_client_that_does_not_fetch, a_stream_ends, the_module_stops, nothing_is_left]].
 
 with_shards(Test) ->
     register(engine, self()),
@@ -222,6 +222,19 @@ a_stream_ends() ->
     {200, Body} = reply(Edge, 2),
     ?assertNotEqual(nomatch, binary:match(Body, <<"type='terminate'">>)),
     ?assertEqual(0, map_get(sessions, mod_megaphone_engine:info())).
+
+the_module_stops() ->
+    Edge = edge(),
+    [S, Between] = [open(Edge), open(Edge)],
+    ask(Edge, 2, S, 2, <<>>),
+    synced(Edge),
+    mod_megaphone_engine:stop(),
+    ?assertEqual({200, terminal(<<"system-shutdown">>)}, reply(Edge, 2)),
+    [ended(Session, closed) || Session <- [S, Between]],
+    test_edge:request(Edge, 3, creation(<<"to='one.example'">>)),
+    ?assertEqual({500, <<>>}, reply(Edge, 3)),
+    mod_megaphone_engine:start(),
+    serves(Edge, open(Edge)).
 
 nothing_is_left() ->
     Edge = edge(),
