@@ -37,7 +37,7 @@ func TestUsersOfTheEngine(t *testing.T) {
 		{"one that goes away gets its messages later", func(t *testing.T, j *ejabberd, at endpoint) {
 			offline(t, j, at, 3, "late", func() {})
 		}},
-		{"one that does not fetch gets its messages later", func(t *testing.T, j *ejabberd, at endpoint) {
+		{"a megabyte and a half is fetched as well", func(t *testing.T, j *ejabberd, at endpoint) {
 			offline(t, j, at, 15, strings.Repeat("x", 100_000), func() {})
 		}},
 		{"a module that stops leaves nothing unsaid", func(t *testing.T, j *ejabberd, at endpoint) {
@@ -118,7 +118,7 @@ func kicked(t *testing.T, j *ejabberd, at endpoint) {
 	c.Send(alice.session.Request(""))
 	j.ctl("kick_session", "alice", "localhost", resource, "enough")
 	said := c.Get().Want(t, 200, "type='terminate'").Text
-	for _, part := range []string{"condition='remote-stream-error'", "<policy-violation", "enough"} {
+	for _, part := range []string{"condition='remote-stream-error'", "<conflict", "enough"} {
 		if !strings.Contains(said, part) {
 			t.Errorf("it is told %s", said)
 		}

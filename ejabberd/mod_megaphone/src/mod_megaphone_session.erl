@@ -94,6 +94,11 @@
 %% The shortest time between two empty requests of a session that is never held, less what they may come closer to each
 %% other on the way.
 -define(POLLING, (2 * ?TICKS_PER_S - 3)).
+%% How much more than otherwise may wait for a client that is not away, and when one is.
+-define(BURST, 16).
+-define(AWAY, (5 * ?TICKS_PER_S)).
+%% Payloads of one reply, unless the first has more: edges take 16 MiB.
+-define(MAX_REPLY_BYTES, 1048576).
 -define(RESOURCE_CONSTRAINT,
         <<"<stream:error><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>">>).
 %% How long a creation waits for the features of its stream, if it does not want to wait at all.
@@ -343,17 +348,22 @@ release(Place, S, Env) ->
 
 %%% What comes from the stream
 
-%% Item, which is Bytes long, is for the client. A client that leaves more than MaxQueued bytes waiting is let go.
+%% Item is for the client. One that has been away for a while and leaves more than MaxQueued bytes waiting is let go.
+%% Others may have a burst on their way, as when they fetch what was kept for them: 16 times as much.
 -spec output(item(), MaxQueued :: pos_integer(), session(), env()) -> session().
 output({stanza, Stanza}, _, #session{c2s = none} = S, _) -> act({bounce, [Stanza]}, S);
 output(_, _, #session{c2s = none} = S, _) -> S;
 output(Item, MaxQueued, #session{queue = Queue, queued = Queued, c2s = C2S} = S, Env) ->
-    case Queued + bytes(Item) of
-        Bytes when Bytes > MaxQueued ->
+    Bytes = Queued + bytes(Item),
+    case Bytes > MaxQueued andalso (Bytes > ?BURST * MaxQueued orelse is_away(S, Env)) of
+        true ->
             Over = S#session{queue = [{error, ?RESOURCE_CONSTRAINT}, Item | Queue], queued = Bytes},
             closed(act({c2s, C2S, closed}, Over), Env);
-        Bytes -> settle(S#session{queue = [Item | Queue], queued = Bytes}, Env)
+        false -> settle(S#session{queue = [Item | Queue], queued = Bytes}, Env)
     end.
+
+is_away(#session{held = Held, idle_since = Idle}, #{now := Now} = Env) ->
+    Now >= Idle + ?AWAY andalso not lists:any(fun(#held{place = Place}) -> is_live(Place, Env) end, Held).
 
 bytes({_, Bytes}) -> byte_size(Bytes);
 bytes(_) -> 0.
@@ -544,12 +554,20 @@ payload_for(Place, S, Env) ->
             end
     end.
 
-%% As many payloads as max_concat allows, oldest first.
-take_queue(#session{queue = Queue, max_concat = Max} = S) when Max =:= unlimited; length(Queue) =< Max ->
+%% As many payloads as max_concat and a reply's bytes allow, oldest first.
+take_queue(#session{queue = Queue, queued = Bytes, max_concat = Max} = S)
+  when Bytes =< ?MAX_REPLY_BYTES, Max =:= unlimited; Bytes =< ?MAX_REPLY_BYTES, length(Queue) =< Max ->
     {lists:reverse(Queue), S#session{queue = [], queued = 0}};
 take_queue(#session{queue = Queue, max_concat = Max, queued = Queued} = S) ->
-    {Later, Now} = lists:split(length(Queue) - Max, Queue),
-    {lists:reverse(Now), S#session{queue = Later, queued = Queued - lists:sum([bytes(Item) || Item <- Now])}}.
+    {Now, Later, Bytes} = fitting(lists:reverse(Queue), Max, 0, []),
+    {Now, S#session{queue = lists:reverse(Later), queued = Queued - Bytes}}.
+
+fitting([Item | Rest] = Items, Max, Bytes, Now) ->
+    case bytes(Item) + Bytes of
+        More when Now =/= [], More > ?MAX_REPLY_BYTES; length(Now) >= Max -> {lists:reverse(Now), Items, Bytes};
+        More -> fitting(Rest, Max, More, [Item | Now])
+    end;
+fitting([], _, Bytes, Now) -> {lists:reverse(Now), [], Bytes}.
 
 attributes_for(Rid, #session{rare = Rare, received = Received} = S, #{now := _}) ->
     Creation = maps:get(creation, Rare, []),

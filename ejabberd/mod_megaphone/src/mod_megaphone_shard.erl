@@ -27,7 +27,7 @@
          up = #{} :: #{pid() => reference()},       % links
          asked = #{} :: #{pid() => #{sid() => N :: non_neg_integer()}}}).   % to pass, by sessions
 
-%% What may wait for a client that does not fetch it.
+%% What may wait for a client that is away.
 -define(MAX_QUEUED_BYTES, 1048576).
 -define(TICK_MS, 100).
 

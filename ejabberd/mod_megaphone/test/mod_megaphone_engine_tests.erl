@@ -201,14 +201,14 @@ too_many_at_once() ->
     atomics:put(Busy, 1, 0),
     serves(Edge, S).
 
-%% A mebibyte waits for it, then it has lost its session.
+%% Sixteen mebibytes wait for it, then it has lost its session.
 a_client_that_does_not_fetch() ->
     Edge = edge(),
     S = open(Edge),
-    [ejabberd_c2s:say(stream(S), binary:copy(<<"a">>, 100000)) || _ <- lists:seq(1, 10)],
+    [ejabberd_c2s:say(stream(S), binary:copy(<<"a">>, 1000000)) || _ <- lists:seq(1, 16)],
     serves(Edge, open(Edge)),
     ?assert(is_process_alive(stream(S))),
-    ejabberd_c2s:say(stream(S), binary:copy(<<"a">>, 100000)),
+    ejabberd_c2s:say(stream(S), binary:copy(<<"a">>, 1000000)),
     ended(S, closed),
     ask(Edge, 2, S, 2, <<>>),
     {200, Body} = reply(Edge, 2),

@@ -77,7 +77,7 @@ some(List) -> lists:nth(rand:uniform(length(List)), List).
 %%% Sequences, in the world of mod_megaphone_session_tests, which refuses two replies to one place.
 
 -define(MAX_QUEUED, 300).
--define(MAX_BYTES, 20000).
+-define(MAX_BYTES, 40000).
 
 %% Whatever happens: the session ends when its client stays away; each request is answered once, unless its client or
 %% its link has gone; and what the session keeps is bounded.

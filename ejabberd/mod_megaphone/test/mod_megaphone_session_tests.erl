@@ -168,12 +168,29 @@ a_fault_that_nobody_hears_of_test() ->
     ?assertNot(is_map_key(2, W#world.replies)).
 
 what_waits_is_bounded_test() ->
-    Stanza = <<"<m>", (binary:copy(<<"a">>, 100000))/binary, "</m>">>,
-    W = lists:foldl(fun(_, W) -> stanza(Stanza, W) end, open(), lists:seq(1, 20)),
+    W = many(20, pass(5, open())),
     ?assertEqual(20, length(W#world.bounced)),        % the stream went on before it heard of the end
     ?assertEqual(closed, lists:last(W#world.stream)),
     {200, Body} = reply(2, poll(2, W)),
     ?assertNotEqual(nomatch, binary:match(Body, <<"resource-constraint">>)).
+
+%% A client that comes to fetch a lot gets it, in replies of a mebibyte.
+a_burst_test() ->
+    W1 = poll(4, poll(3, poll(2, many(20, pass(4, open()))))),
+    ?assertEqual([], W1#world.bounced),
+    ?assertEqual([10, 10, none], [case reply(Id, W1) of
+                                      {200, Body} -> byte_size(Body) div 100000;
+                                      none -> none
+                                  end || Id <- [2, 3, 4]]),
+    ?assertEqual([], (many(20, pass(20, W1)))#world.bounced),       % one is held
+    W2 = many(200, open()),
+    ?assertEqual(200, length(W2#world.bounced)),
+    {200, Large} = reply(2, poll(2, stanza(binary:copy(<<"a">>, 3000000), open()))),
+    ?assert(byte_size(Large) > 3000000).
+
+many(N, W) ->
+    Stanza = <<"<m>", (binary:copy(<<"a">>, 100000))/binary, "</m>">>,
+    lists:foldl(fun(_, Acc) -> stanza(Stanza, Acc) end, W, lists:seq(1, N)).
 
 %% What comes back to the stream must find that it ends.
 the_stream_hears_of_the_end_before_its_stanzas_come_back_test() ->
