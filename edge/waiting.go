@@ -20,8 +20,9 @@ import (
 // client has the request. Both kinds are holds that no origin has, with holdAway set and their deadline in Reply, and
 // count in node.away.
 //
-// Bounds: a waiting request is at most maxWaitingBytes long, all of a reactor's together max-buffered-bytes; others get
-// 503 at once. Each takes a hold, of which there are as many as configured.
+// Bounds: a waiting request is at most maxWaitingBytes long, all of a reactor's together a quarter of
+// max-buffered-bytes, beside what that bounds; others get 503 at once. Each takes a hold, of which there are as many as
+// configured.
 const (
 	// maxWaitTicks is the longest that a request waits for a link, and mostWaitTicks for its turn as well. Proxies
 	// before the edge give up after 60 s, clients later.
@@ -30,6 +31,8 @@ const (
 	second        = 1_000 / loop.TickMillis
 	// maxWaitingBytes is what nearly all requests are shorter than.
 	maxWaitingBytes = 8 << 10
+	// waitingPart is the part of max-buffered-bytes that requests may take which wait for a node.
+	waitingPart = 4
 	// waitChunkBytes is the unit in which a queue takes memory. It has room for a waiting request.
 	waitChunkBytes = 64 << 10
 	// returnTicks is the time over which the clients of a node go on. Origins wait for a request's predecessor for 5 s,
@@ -132,7 +135,7 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	size := codec.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
 	whole := codec.FrameHeaderBytes + size
 	grows := n.queue.needs(whole)
-	if size > maxWaitingBytes || grows > 0 && w.waits.bytes+grows > w.cfg.MaxBufferedBytes {
+	if size > maxWaitingBytes || grows > 0 && w.waits.bytes+grows > w.cfg.MaxBufferedBytes/waitingPart {
 		return false
 	}
 	h, hold := w.hold(c, s, uint8(n.link.Index), content, holdAway|holdQueued)

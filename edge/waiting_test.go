@@ -193,7 +193,7 @@ func TestWaitingRequestsGoOnInShares(t *testing.T) {
 
 // A request that waits costs what it has of bytes; beyond the bounds the answer is 503 at once.
 func TestWaitingIsBounded(t *testing.T) {
-	e, _ := lost(t, func(c *Config) { c.MaxBufferedBytes, c.MaxPipelined = 64<<10, 200 })
+	e, _ := lost(t, func(c *Config) { c.MaxBufferedBytes, c.MaxPipelined = waitingPart*waitChunkBytes, 200 })
 	large := connect(t, e)
 	large.post("<body sid='s' rid='1' " + ns + ">" + strings.Repeat("x", maxWaitingBytes) + "</body>")
 	large.get().want(t, 503, "")

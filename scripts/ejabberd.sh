@@ -18,6 +18,7 @@
 #   --secret TEXT                  shared with edges; none without it
 #   --join DIR2                    become a node of the cluster of the one that runs in DIR2
 #   --max-inactivity S             seconds without a request after which a BOSH session ends (default 30)
+#   --module-options YAML          mod_megaphone's options, for example '{sleep_after: 1 second}'
 #   --owner PID                    stop when that process has ended, however it ended
 #   --patience S                   how long the start may take (default 90)
 #
@@ -202,8 +203,9 @@ write_config() {
 	local without=''
 	[ -n "$module" ] || without='/# with mod_megaphone/,/# end/d;'
 	sed -e "$without" \
-		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/; s/@engine@/$(free_port)/; s/@c2s@/$(free_port)/" \
-		-e "s/@inactivity@/$inactivity/; s|@secret@|${secret:+secret: \"$secret\"}|" \
+		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/" \
+		-e "s/@engine@/$(free_port)/; s/@c2s@/$(free_port)/" \
+		-e "s/@inactivity@/$inactivity/; s|@module-options@|$module_options|; s|@secret@|${secret:+secret: \"$secret\"}|" \
 		"$here/ejabberd.yml" >"$dir/ejabberd.yml"
 }
 
@@ -249,6 +251,7 @@ await_ready() {
 
 start() {
 	local bosh_port='' link_port='' node=ejabberd@localhost secret='' join='' inactivity=30 owner='' patience=90
+	local module_options='{}'
 	while [ $# -gt 0 ]; do
 		[ $# -ge 2 ] || usage
 		case $1 in
@@ -258,6 +261,7 @@ start() {
 		--secret) secret=$2 ;;
 		--join) join=$(readlink -f "$2") ;;
 		--max-inactivity) inactivity=$2 ;;
+		--module-options) module_options=$2 ;;
 		--owner) owner=$2 ;;
 		--patience) patience=$2 ;;
 		*) usage ;;

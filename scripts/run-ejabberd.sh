@@ -29,7 +29,8 @@ trap 'end TERM' TERM
 at_end 'scripts/ejabberd.sh stop "$node"'
 
 echo 'starting ejabberd...'
-started=$(scripts/ejabberd.sh start "$node" --secret "$(cat "$dir/secret")" --owner $$)
+started=$(scripts/ejabberd.sh start "$node" --secret "$(cat "$dir/secret")" --owner $$ \
+	--module-options "{sleep_after: 2 seconds}")
 link=$(sed -n 's/^link //p' <<<"$started")
 [ -n "$link" ] || { echo "run-ejabberd: ejabberd has no mod_megaphone: $started" >&2; exit 1; }
 cat <<END

@@ -24,6 +24,7 @@ type options struct {
 	Chat       time.Duration `json:"chat_nanoseconds"`
 	NoBusyWait bool          `json:"no_busy_wait"`
 	Ways       []way         `json:"ways"`
+	Module     string        `json:"module_options"`
 
 	root, json string
 }
@@ -53,6 +54,8 @@ func parseOptions(args []string) (*options, error) {
 	chosen := fs.String("ways", "direct,megaphone,engine", "how the clients reach ejabberd, comma-separated: direct: "+
 		"by mod_bosh; megaphone: through an edge; engine: the same, with mod_megaphone's own engine")
 	fs.BoolVar(&o.NoBusyWait, "no-busy-wait", false, "have Erlang's schedulers sleep as soon as they can")
+	fs.StringVar(&o.Module, "module-options", "{}",
+		"mod_megaphone's options as `YAML`, for example '{sleep_after: 1 second}'")
 	fs.StringVar(&o.json, "json", "", "write all that was measured to `file`")
 	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
 	_ = fs.Parse(args) // it exits

@@ -40,7 +40,7 @@ func startServer(o *options) (s *server, err error) {
 	if o.NoBusyWait {
 		flags = append(flags, "ERL_FLAGS="+strings.TrimSpace(os.Getenv("ERL_FLAGS")+" "+noBusyWait))
 	}
-	said, err := s.do(flags, "start", "--owner", strconv.Itoa(os.Getpid()))
+	said, err := s.do(flags, "start", "--owner", strconv.Itoa(os.Getpid()), "--module-options", o.Module)
 	if err != nil {
 		return nil, err
 	}

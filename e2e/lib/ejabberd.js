@@ -15,8 +15,8 @@ const run = promisify(execFile);
 
 export class Ejabberd {
   /**
-   * Starts one with mod_megaphone, whose sessions $MEGAPHONE_ENGINE keeps: ejabberd, as long as nothing is said, or
-   * megaphone. options: of the script's start.
+   * Starts one with mod_megaphone, whose sessions sleep, and are kept by $MEGAPHONE_ENGINE: ejabberd, as long as nothing
+   * is said, or megaphone. options: of the script's start.
    */
   static async start(...options) {
     const ejabberd = new Ejabberd();
@@ -24,7 +24,7 @@ export class Ejabberd {
     ejabberd.dir = join(ejabberd.parent, 'node');
     ejabberd.secret = await secretFile(ejabberd.parent);
     const { stdout } = await run(script, ['start', ejabberd.dir, '--owner', process.pid,
-      '--secret', ejabberd.secret.text, ...options]);
+      '--secret', ejabberd.secret.text, '--module-options', '{sleep_after: 100 ms}', ...options]);
     const key = process.env.MEGAPHONE_ENGINE === 'megaphone' ? 'engine' : 'link';
     ejabberd.link = stdout.match(new RegExp(`^${key} (\\S+)$`, 'm'))[1];
     return ejabberd;

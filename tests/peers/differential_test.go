@@ -8,11 +8,11 @@ import (
 )
 
 // TestDialogues plays the dialogues against ejabberd's own mod_bosh, and in front of it through an edge with
-// mod_megaphone and through an edge with the gateway.
+// mod_megaphone and through an edge with the gateway. The sessions of mod_megaphone sleep whenever they can.
 func TestDialogues(t *testing.T) {
 	t.Parallel()
 	file, secret := secretFile(t)
-	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "6")
+	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "6", "--module-options", "{sleep_after: 1 ms}")
 	twice := j.url() + "," + strings.Replace(j.url(), "127.0.0.1", "localhost", 1)
 	base := j.census()
 	t.Run("all", func(t *testing.T) {
@@ -27,6 +27,9 @@ func TestDialogues(t *testing.T) {
 		})
 	})
 	j.back(base)
+	if n := j.stats(); n["slept"] == 0 || n["slept"] != n["woken"] {
+		t.Errorf("%d times a session fell asleep, %d times it woke", n["slept"], n["woken"])
+	}
 }
 
 // TestProsodyDialogues does the same with Prosody's BOSH endpoint and the gateway.

@@ -8,7 +8,7 @@
 -behaviour(ejabberd_listener).
 
 %% gen_mod
--export([start/2, stop/1, reload/3, depends/2, mod_options/1, mod_doc/0]).
+-export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
 %% ejabberd_listener
 -export([start/3, start_link/3, accept/1, listen_opt_type/1, listen_options/0]).
 %% ejabberd commands and hooks
@@ -26,10 +26,13 @@
 -define(BACKLOG, 1024).
 %% Processes that all links of the node share.
 -define(HELPERS, [mod_megaphone_order, mod_megaphone_lobby]).
+%% Sessions that wait for their turn to wake have it before ejabberd stops.
+-define(STOP_SLEEP_MS, 65000).
 
 %%% gen_mod: the commands are there as soon as one host has the module.
 
-start(Host, _Opts) ->
+start(Host, Opts) ->
+    sleep_with(Host, Opts),
     case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
         true -> ok;                     % ejabberd 25.03 and later complain of a command that is there already
         false ->
@@ -43,37 +46,85 @@ start(Host, _Opts) ->
     end.
 
 stop(Host) ->
+    %% After pre_uninstall the module is not there any more.
+    _ = erlang:module_loaded(mod_megaphone_sleep) andalso mod_megaphone_sleep:stop(Host),
     case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
         true -> ok;
         false ->
             ejabberd_hooks:delete(ejabberd_stopping, ?MODULE, drain, 50),
             stop_helpers(),
+            stop_sleep(),
             ejabberd_commands:unregister_commands(commands())
     end.
 
 stop_helpers() ->
-    mod_megaphone_engine:stop(),
-    lists:foreach(fun(M) ->
-                          _ = supervisor:terminate_child(ejabberd_gen_mod_sup, M),
-                          supervisor:delete_child(ejabberd_gen_mod_sup, M)
-                  end, ?HELPERS).
+    _ = erlang:module_loaded(mod_megaphone_engine) andalso mod_megaphone_engine:stop(),
+    lists:foreach(fun stop_child/1, ?HELPERS).
 
-reload(_Host, _NewOpts, _OldOpts) ->
+stop_child(Id) ->
+    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, Id),
+    supervisor:delete_child(ejabberd_gen_mod_sup, Id).
+
+reload(Host, NewOpts, _OldOpts) ->
+    sleep_with(Host, NewOpts).
+
+%%% Sleep: what all hosts share is there as soon as one of them asks for it.
+
+sleep_with(Host, Opts) ->
+    case gen_mod:get_opt(sleep_after, Opts) of
+        infinity -> mod_megaphone_sleep:stop(Host);
+        _ ->
+            start_sleep(gen_mod:get_opt(max_awake, Opts)),
+            mod_megaphone_sleep:start(Host),
+            mod_megaphone_sleep:options_changed()
+    end.
+
+start_sleep(MaxAwake) ->
+    Child = #{id => mod_megaphone_awake, start => {mod_megaphone_awake, start_link, [MaxAwake]},
+              shutdown => ?STOP_SLEEP_MS},
+    case supervisor:start_child(ejabberd_gen_mod_sup, Child) of
+        {ok, _} -> mod_megaphone_sleep:start_node();
+        {error, {already_started, _}} -> mod_megaphone_awake:set_max(MaxAwake)
+    end.
+
+stop_sleep() ->
+    stop_child(mod_megaphone_awake),
+    _ = erlang:module_loaded(mod_megaphone_sleep) andalso mod_megaphone_sleep:stop_node(),
     ok.
 
 %% module_uninstall and module_upgrade unload this module and leave all others: they would go on as they were, and those
 %% of two versions together. The links end with them; edges dial again, and clients send again.
+%% Sessions that are asleep go on sleeping without it.
 pre_uninstall() ->
+    lists:foreach(fun mod_megaphone_sleep:stop/1, ejabberd_option:hosts()),
     stop_helpers(),
+    stop_sleep(),
     lists:foreach(fun(Pid) -> supervisor:terminate_child(mod_megaphone_sup, Pid) end, link_pids()),
+    Stay = case mod_megaphone_sleep:leave() of
+               ok -> [];
+               {error, N} ->
+                   ?ERROR_MSG("Megaphone: ~B sessions do not leave the code of their sleep, which stays loaded", [N]),
+                   [mod_megaphone_sleep, mod_megaphone_pack]
+           end,
     lists:foreach(fun(Module) -> code:purge(Module), code:delete(Module) end,
-                  [M || {M, _} <- code:all_loaded(), lists:prefix("mod_megaphone_", atom_to_list(M))]).
+                  [M || {M, _} <- code:all_loaded(), lists:prefix("mod_megaphone_", atom_to_list(M)),
+                        not lists:member(M, Stay)]).
 
 depends(_Host, _Opts) ->
     [{mod_bosh, hard}].
 
+mod_opt_type(sleep_after) ->
+    %% A bare number is seconds, and what is shorter needs its unit.
+    econf:either(econf:timeout(second, infinity), econf:timeout(millisecond));
+mod_opt_type(sleep_sessions) ->
+    econf:enum([megaphone, all]);
+mod_opt_type(max_awake) ->
+    econf:pos_int().
+
 mod_options(_Host) ->
-    [].
+    [{sleep_after, infinity},
+     {sleep_sessions, megaphone},
+     {max_awake, 50000}].
 
 %%% ejabberd_listener
 
@@ -153,8 +204,10 @@ described_commands() ->
      #ejabberd_commands{
         name = megaphone_stats,
         desc = "Show what all links to this node have done since it was started",
-        longdesc = "links and live are as of now; everything else only grows. ended_X counts the links that ended for "
-            "the reason X.",
+        longdesc = "links, live, asleep, awake and waiting_to_wake are as of now; everything else only grows. ended_X "
+            "counts the links that ended for the reason X. sleep_works is 0 if sessions do not sleep, or if this "
+            "ejabberd or Erlang lacks something for it and they only collect their garbage (counted in collected). "
+            "slept_with_more counts the times that something had to stay on the heap beside the packed state.",
         function = stats,
         result_desc = "Counters with their values",
         result_example = [{"links", 2}, {"live", 10024}],
@@ -178,10 +231,16 @@ links() ->
 stats() ->
     Infos = infos(),
     Engine = mod_megaphone_engine:info(),
+    #{asleep := Asleep, mode := Mode} = mod_megaphone_sleep:figures(),
+    {Awake, Waiting} = mod_megaphone_awake:count(),
     [{"links", length([up || #{stage := up} <- Infos])},
      {"live", lists:sum([Live || #{live := Live} <- Infos])},
      {"sessions", map_get(sessions, Engine)},
-     {"session_bytes", map_get(bytes, Engine) + map_get(wheel_bytes, Engine)}
+     {"session_bytes", map_get(bytes, Engine) + map_get(wheel_bytes, Engine)},
+     {"sleep_works", case Mode of sleep -> 1; _ -> 0 end},
+     {"asleep", Asleep},
+     {"awake", Awake},
+     {"waiting_to_wake", Waiting}
      | [{name_of(Counter), Value} || {Counter, Value} <- mod_megaphone_stats:all()]].
 
 name_of({ended, Fault}) -> "ended_" ++ atom_to_list(Fault);
@@ -220,6 +279,20 @@ mod_doc() ->
            <<"- `ping_timeout: Time`: a link that says and takes nothing for so long is closed. The default is '15' "
              "seconds.">>,
            <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>],
+      opts =>
+          [{sleep_after,
+            #{value => <<"timeout() | infinity">>,
+              desc => <<"An idle session hibernates with its state packed when it has been awake for so long: "
+                        "1 KB instead of 8 to 30. '2 seconds' is a good value. The default is 'infinity': sessions "
+                        "do not sleep.">>}},
+           {sleep_sessions,
+            #{value => <<"megaphone | all">>,
+              desc => <<"Which sessions sleep: those that came over a link, or all. The default is 'megaphone'.">>}},
+           {max_awake,
+            #{value => <<"pos_integer()">>,
+              desc => <<"Of the sessions that sleep on this node, so many may be awake at once; more wait for their "
+                        "turn, with what was sent to them. It is the same for all hosts. The default is '50000', "
+                        "about 500 MB.">>}}],
       example =>
           ["listen:",
            "  -",
@@ -230,4 +303,5 @@ mod_doc() ->
            "",
            "modules:",
            "  mod_bosh: {}",
-           "  mod_megaphone: {}"]}.
+           "  mod_megaphone:",
+           "    sleep_after: 2 seconds"]}.

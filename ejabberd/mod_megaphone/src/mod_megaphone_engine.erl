@@ -12,7 +12,7 @@
 -module(mod_megaphone_engine).
 
 -export([start/0, stop/0, is_running/0, info/0]).
--export([owner/2, find/1, request/4, create/3, creations/0, route_again/1]).
+-export([owner/2, find/1, request/4, create/3, creations/0, route_again/2]).
 %% In processes of their own
 -export([opened/3]).
 %% xmpp_socket
@@ -30,6 +30,8 @@
 -define(POLLING_S, 2).
 %% Sessions that may be opened at once. More would only wait for each other.
 -define(MAX_CREATIONS, 1000).
+%% How long a stream may take to end. One that is asleep may have to wait for its turn.
+-define(END_MS, 60000).
 
 -type socket() :: {mod_megaphone, Shard :: atom(), Sid :: binary(), {inet:ip_address(), inet:port_number()}}.
 
@@ -249,8 +251,11 @@ lower(Ver) ->
 
 %% Routes stanzas that a client has not had as if they had just come: they are kept for later, or go back. A process of
 %% its own does this.
--spec route_again([binary()]) -> ok.
-route_again(Stanzas) ->
+%% It waits until their stream has ended: what comes to a stream that ends may be lost.
+-spec route_again(pid(), [binary()]) -> ok.
+route_again(C2S, Stanzas) ->
+    Monitor = monitor(process, C2S),
+    receive {'DOWN', Monitor, process, C2S, _} -> ok after ?END_MS -> ok end,
     Options = ejabberd_config:codec_options(),
     lists:foreach(fun(Stanza) -> route_one(fxml_stream:parse_element(Stanza), Options) end, Stanzas).
 

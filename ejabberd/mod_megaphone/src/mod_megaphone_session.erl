@@ -29,7 +29,7 @@
 
 -type act() :: {answer, place(), Status :: 200..599, Body :: iodata() | empty}
              | {c2s, pid(), Event :: term()}            % for the stream
-             | {bounce, [binary()]}                   % stanzas that the client has not had
+             | {bounce, pid(), [binary()]}            % stanzas that the client of that stream has not had
              | {follow, pid(), N :: pos_integer()}      % passed(N) is to be called when that link has passed
              | {unshape, Milliseconds :: pos_integer()} % unshaped is to be called then
              | ended.                                   % the session is no more
@@ -83,6 +83,7 @@
                   pause => pos_integer(),               % seconds; until the next request
                   polled => integer(),                  % tick: a polling session's last request
                   restarted => boolean(),
+                  ended => pid(),                       % the stream
                   shaped => true,                       % the client sends too fast: its requests wait
                   resends => pos_integer()}.
 
@@ -351,7 +352,7 @@ release(Place, S, Env) ->
 %% Item is for the client. One that has been away for a while and leaves more than MaxQueued bytes waiting is let go.
 %% Others may have a burst on their way, as when they fetch what was kept for them: 16 times as much.
 -spec output(item(), MaxQueued :: pos_integer(), session(), env()) -> session().
-output({stanza, Stanza}, _, #session{c2s = none} = S, _) -> act({bounce, [Stanza]}, S);
+output({stanza, Stanza}, _, #session{c2s = none} = S, _) -> act({bounce, stream(S), [Stanza]}, S);
 output(_, _, #session{c2s = none} = S, _) -> S;
 output(Item, MaxQueued, #session{queue = Queue, queued = Queued, c2s = C2S} = S, Env) ->
     Bytes = Queued + bytes(Item),
@@ -372,12 +373,12 @@ bytes(_) -> 0.
 %% so that it may be kept for later.
 -spec closed(session(), env()) -> session().
 closed(#session{c2s = none} = S, _) -> S;
-closed(#session{queue = Queue} = S, Env) ->
+closed(#session{queue = Queue, c2s = C2S} = S, Env) ->
     case settle(S, Env) of
         #session{acts = [ended | _]} = Ended -> Ended;
         Open ->
             Last = [Item || Item <- Queue, Item =:= stream_end orelse element(1, Item) =:= error],
-            Closing = bounce(nothing_to_come(Open#session{c2s = none})),
+            Closing = bounce(nothing_to_come(Open#session{c2s = none, rare = (Open#session.rare)#{ended => C2S}})),
             settle(Closing#session{queue = Last ++ [stream_end || Last =:= []]}, Env)
     end.
 
@@ -386,10 +387,14 @@ nothing_to_come(#session{held = Held} = S) ->
     Any = [case H of #held{step = early} -> H#held{step = processed}; _ -> H end || H <- Held],
     without(early, S#session{held = Any}).
 
+%% The stream, whether it has ended or not.
+stream(#session{c2s = none, rare = #{ended := C2S}}) -> C2S;
+stream(#session{c2s = C2S}) -> C2S.
+
 bounce(#session{queue = Queue} = S) ->
     case [Stanza || {stanza, Stanza} <- lists:reverse(Queue)] of
         [] -> S;
-        Stanzas -> act({bounce, Stanzas}, S#session{queue = [], queued = 0})
+        Stanzas -> act({bounce, stream(S), Stanzas}, S#session{queue = [], queued = 0})
     end.
 
 %%% Time

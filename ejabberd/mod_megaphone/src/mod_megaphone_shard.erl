@@ -30,6 +30,8 @@
 %% What may wait for a client that is away.
 -define(MAX_QUEUED_BYTES, 1048576).
 -define(TICK_MS, 100).
+%% Less than a supervisor waits.
+-define(LAST_WORDS_MS, 4000).
 
 -spec name(non_neg_integer()) -> atom().
 name(N) -> list_to_atom("mod_megaphone_shard_" ++ integer_to_list(N)).
@@ -64,7 +66,7 @@ release(Shard, Place, Sid) -> send(Shard, {release, Place, Sid}).
 create(Shard, Session, Request, Size, Place) -> send(Shard, {create, Session, Request, Size, Place}).
 
 -spec output(shard(), sid(), mod_megaphone_wrapper:item()) -> ok.
-output(Shard, Sid, Item) -> send(Shard, {output, Sid, Item}).
+output(Shard, Sid, Item) -> send(Shard, {output, self(), Sid, Item}).
 
 -spec closed(shard(), sid()) -> ok.
 closed(Shard, Sid) -> send(Shard, {closed, Sid}).
@@ -103,9 +105,9 @@ take({create, Session, Request, Size, Place}, State0) ->
     State = met(Place, State0),
     commit(happens(fun(S, Env) -> mod_megaphone_session:request(Request, Size, Place, S, Env) end, Place, Session,
                    State), State);
-take({output, Sid, Item}, #state{table = Table} = State) ->
+take({output, C2S, Sid, Item}, #state{table = Table} = State) ->
     case {Item, ets:member(Table, Sid)} of
-        {{stanza, Stanza}, false} -> act({bounce, [Stanza]}, Sid, State);   % said as the session ended
+        {{stanza, Stanza}, false} -> act({bounce, C2S, [Stanza]}, Sid, State);   % said as the session ended
         _ -> with_session(Sid, fun(S, Env) -> mod_megaphone_session:output(Item, ?MAX_QUEUED_BYTES, S, Env) end, State)
     end;
 take({gone, Place, Sid}, State) ->
@@ -131,16 +133,24 @@ take(_, State) -> State.
 %% The node stops, or the module: clients are told, and what they have not had is routed again, while there is a router.
 %% The shard may wait for that now.
 terminate(_, #state{table = Table} = State) ->
-    ets:foldl(fun(S, ok) ->
-                      {Acts, _} = mod_megaphone_session:acts(mod_megaphone_session:shutdown(S)),
-                      lists:foreach(fun(Act) -> last(Act, State) end, Acts)
-              end, ok, Table).
+    Routing = ets:foldl(fun(S, Acc) ->
+                                {Acts, _} = mod_megaphone_session:acts(mod_megaphone_session:shutdown(S)),
+                                lists:foldl(fun(Act, Pids) -> last(Act, Pids, State) end, Acc, Acts)
+                        end, [], Table),
+    Late = erlang:send_after(?LAST_WORDS_MS, self(), late),
+    _ = lists:all(fun({Pid, Monitor}) ->
+                          receive
+                              {'DOWN', Monitor, process, Pid, _} -> true;
+                              late -> false
+                          end
+                  end, Routing),
+    erlang:cancel_timer(Late).
 
-last({bounce, Stanzas}, _) ->
-    try mod_megaphone_engine:route_again(Stanzas)
-    catch Class:Reason:Stack -> crashed(Class, Reason, Stack)
-    end;
-last(Act, State) -> act(Act, none, State).
+last({bounce, C2S, Stanzas}, Routing, _) ->
+    [spawn_monitor(mod_megaphone_engine, route_again, [C2S, Stanzas]) | Routing];
+last(Act, Routing, State) ->
+    act(Act, none, State),
+    Routing.
 
 %% What cannot be read is nothing that the session did. ejabberd's own engine has the same statuses.
 request_of(_, Body, Max, Place, State) when byte_size(Body) > Max ->
@@ -213,8 +223,8 @@ act({answer, Place, Status, Body}, _, State) ->
 act({c2s, Pid, Event}, _, State) ->
     Pid ! {'$gen_event', Event},
     State;
-act({bounce, Stanzas}, _, State) ->
-    try spawn(mod_megaphone_engine, route_again, [Stanzas])
+act({bounce, C2S, Stanzas}, _, State) ->
+    try spawn(mod_megaphone_engine, route_again, [C2S, Stanzas])
     catch error:system_limit -> mod_megaphone_stats:add(crashed, 1)
     end,
     State;

@@ -198,7 +198,7 @@ the_stream_hears_of_the_end_before_its_stanzas_come_back_test() ->
     Env = env(W#world{now = W#world.now + 1000}),
     {Acts, _} = mod_megaphone_session:acts(
                   mod_megaphone_session:due((stanza(<<"<m/>">>, W))#world.s, Env)),
-    ?assertMatch([{c2s, _, closed}, {bounce, [<<"<m/>">>]}, ended], Acts).
+    ?assertMatch([{c2s, _, closed}, {bounce, _, [<<"<m/>">>]}, ended], Acts).
 
 %% What a stream says after its end is no client's any more.
 stanzas_after_the_end_test() ->
@@ -424,7 +424,7 @@ act({answer, {_, Id, _}, Status, Body}, #world{replies = Replies} = W) ->
     ?assertNot(is_map_key(Id, Replies)),
     W#world{replies = Replies#{Id => {Status, case Body of empty -> ?EMPTY; _ -> Body end}}};
 act({c2s, _, Event}, #world{stream = Stream} = W) -> W#world{stream = Stream ++ [Event]};
-act({bounce, Stanzas}, #world{bounced = Bounced} = W) -> W#world{bounced = Bounced ++ Stanzas};
+act({bounce, _, Stanzas}, #world{bounced = Bounced} = W) -> W#world{bounced = Bounced ++ Stanzas};
 act({follow, Link, N}, #world{asked = Asked} = W) -> W#world{asked = Asked ++ [{Link, N}]};
 act({unshape, Pause}, #world{pauses = Pauses} = W) -> W#world{pauses = [Pause | Pauses]};
 act(ended, W) -> W#world{ended = true}.

@@ -1,0 +1,169 @@
+%%% Bounds how many sessions are awake at once. A session that sleeps takes 1 KB, one that is awake up to 10: a
+%%% broadcast to a million sleepers would take gigabytes for a moment.
+%%%
+%%% A table has the sessions that are awake. While it has fewer than `max_awake`, sessions wake as they please. Beyond
+%%% it they queue, still packed, with what was sent to them in their mailboxes. The owner of the table lets one go for
+%%% each that falls asleep, in the order in which they came. All that are awake then sleep as soon as they have nothing
+%%% to do. Where there is no table, sessions wake as they please.
+-module(mod_megaphone_awake).
+-behaviour(gen_server).
+
+-export([start_link/1, set_max/1, enter/0, add/0, leave/0, count/0]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-record(state,
+        {queue = queue:new() :: queue:queue({pid(), reference()}),
+         tick = undefined :: undefined | reference()}).
+
+%% Places in the array that other processes read.
+-define(MAX, 1).
+-define(WAITING, 2).
+
+%% How often those that are awake are told to sleep while others wait, and the dead are struck off.
+-define(TICK_MS, 500).
+%% So long the sessions that wait may take when ejabberd stops, for their last words.
+-define(STOP_MS, 60000).
+
+%% max: how many may be awake.
+-spec start_link(Max :: pos_integer()) -> {ok, pid()} | {error, term()}.
+start_link(Max) ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, Max, []).
+
+-spec set_max(pos_integer()) -> ok.
+set_max(Max) ->
+    atomics:put(numbers(), ?MAX, Max).
+
+%% The caller wakes, when it is its turn. haste: it is to sleep again as soon as it has nothing to do.
+-spec enter() -> ease | haste.
+enter() ->
+    try ets:info(?MODULE, size) of
+        undefined -> ease;
+        Size ->
+            Max = atomics:get(numbers(), ?MAX),
+            case Size >= Max orelse atomics:get(numbers(), ?WAITING) > 0 of
+                true -> wait(), haste;
+                false when Size > Max div 2 -> add(), haste;
+                false -> add(), ease
+            end
+    catch error:badarg -> ease
+    end.
+
+wait() ->
+    Ref = erlang:monitor(process, ?MODULE),
+    gen_server:cast(?MODULE, {turn, self(), Ref}),
+    receive
+        {Ref, go} -> erlang:demonitor(Ref, [flush]), ok;
+        {'DOWN', Ref, process, _, _} -> ok
+    end.
+
+%% The caller is awake.
+-spec add() -> ok.
+add() ->
+    try ets:insert(?MODULE, {self()}), ok
+    catch error:badarg -> ok
+    end.
+
+%% The caller is not awake any more.
+-spec leave() -> ok.
+leave() ->
+    try ets:delete(?MODULE, self()) of
+        true ->
+            case atomics:get(numbers(), ?WAITING) of
+                0 -> ok;
+                _ -> gen_server:cast(?MODULE, left)
+            end
+    catch error:badarg -> ok
+    end.
+
+%% How many are awake, and how many wait for their turn.
+-spec count() -> {Awake :: non_neg_integer(), Waiting :: non_neg_integer()}.
+count() ->
+    case ets:info(?MODULE, size) of
+        undefined -> {0, 0};
+        Size -> {Size, atomics:get(numbers(), ?WAITING)}
+    end.
+
+numbers() ->
+    persistent_term:get(?MODULE).
+
+%%% gen_server
+
+init(Max) ->
+    process_flag(trap_exit, true),
+    case persistent_term:get(?MODULE, undefined) of
+        undefined -> persistent_term:put(?MODULE, atomics:new(?WAITING, []));
+        _ -> ok
+    end,
+    set_max(Max),
+    atomics:put(numbers(), ?WAITING, 0),
+    ets:new(?MODULE, [named_table, public, {write_concurrency, true}]),
+    {ok, #state{}}.
+
+handle_call(_, _, State) ->
+    {reply, ok, State}.
+
+handle_cast({turn, Pid, Ref}, #state{queue = Queue} = State) ->
+    atomics:add(numbers(), ?WAITING, 1),
+    {noreply, ticking(let_go(State#state{queue = queue:in({Pid, Ref}, Queue)}))};
+handle_cast(left, State) ->
+    {noreply, let_go(State)};
+handle_cast(_, State) ->
+    {noreply, State}.
+
+handle_info(tick, #state{queue = Queue} = State) ->
+    case queue:is_empty(Queue) of
+        true -> {noreply, State#state{tick = undefined}};
+        false ->
+            ets:foldl(fun({Pid}, _) -> urge(Pid) end, ok, ?MODULE),
+            {noreply, ticking(let_go(State#state{tick = undefined}))}
+    end;
+handle_info(_, State) ->
+    {noreply, State}.
+
+%% Waits for those that wait: they have been told to end.
+terminate(_, #state{queue = Queue} = State) ->
+    case queue:is_empty(Queue) of
+        true -> ok;
+        false -> last_turns(State, erlang:monotonic_time(millisecond) + ?STOP_MS)
+    end.
+
+last_turns(#state{queue = Queue} = State, Until) ->
+    Left = Until - erlang:monotonic_time(millisecond),
+    case queue:is_empty(Queue) orelse Left =< 0 of
+        true -> ok;
+        false ->
+            receive
+                {'$gen_cast', Cast} ->
+                    {noreply, Next} = handle_cast(Cast, State),
+                    last_turns(Next, Until);
+                tick ->
+                    {noreply, Next} = handle_info(tick, State),
+                    last_turns(Next, Until)
+            after Left -> ok
+            end
+    end.
+
+let_go(#state{queue = Queue} = State) ->
+    Room = atomics:get(numbers(), ?MAX) - ets:info(?MODULE, size),
+    case Room > 0 andalso queue:out(Queue) of
+        {{value, {Pid, Ref}}, Rest} ->
+            atomics:sub(numbers(), ?WAITING, 1),
+            _ = is_process_alive(Pid) andalso ets:insert(?MODULE, {Pid}),
+            Pid ! {Ref, go},
+            let_go(State#state{queue = Rest});
+        _ -> State
+    end.
+
+ticking(#state{tick = undefined, queue = Queue} = State) ->
+    case queue:is_empty(Queue) of
+        true -> State;
+        false -> State#state{tick = erlang:send_after(?TICK_MS, self(), tick)}
+    end;
+ticking(State) ->
+    State.
+
+urge(Pid) ->
+    case is_process_alive(Pid) of
+        true -> mod_megaphone_sleep:urge(Pid);
+        false -> ets:delete(?MODULE, Pid)
+    end.
