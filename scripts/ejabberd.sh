@@ -199,7 +199,15 @@ compile_module() {
 		fail "mod_megaphone does not compile"
 }
 
+# write_config: of ports that it may choose no two are the same.
 write_config() {
+	for _ in $(seq 10); do
+		write_config_once
+		[ -n "$(ports | sort | uniq -d)" ] || return 0
+	done
+}
+
+write_config_once() {
 	local without=''
 	[ -n "$module" ] || without='/# with mod_megaphone/,/# end/d;'
 	sed -e "$without" \

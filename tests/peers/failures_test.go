@@ -55,7 +55,7 @@ func TestLinkCut(t *testing.T) { withEngines(t, linkCut) }
 
 func linkCut(t *testing.T, engine string) {
 	file, secret := secretFile(t)
-	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity).with(engine)
+	j := startEjabberd(t, "--secret", secret).with(engine) // sessions outlive the seconds over which clients are told
 	wire := newRelay(t, j.link)
 	edge := serveEdge(t, 1, "a="+wire.addr, file)
 	at := through("edge", edge)
