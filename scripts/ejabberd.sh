@@ -242,7 +242,7 @@ await_ready() {
 	local end=$((SECONDS + patience))
 	local call_seconds=5 why=''
 	until ready; do
-		running || why='ended as it started'
+		running || alive "$(state pid)" || why='ended as it started' # while it execs, it has no command line
 		[ "$SECONDS" -lt "$end" ] || why="did not start within $patience s"
 		if [ -n "${1:-}" ] && taken; then
 			end_node now
