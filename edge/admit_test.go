@@ -214,3 +214,26 @@ func TestReactorsShareTheRate(t *testing.T) {
 		t.Errorf("it took %d ticks, not 23", ticks)
 	}
 }
+
+// A creation that others cannot overtake, because they wait for an origin of a lower priority, does not wait for them.
+func TestNoCreationWaitsForThoseThatWantAnotherOrigin(t *testing.T) {
+	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
+	e := startEdge(t, func(c *Config) {
+		c.MinCreations, c.MaxCreations, c.MaxWaitingCreations, c.PingTimeout = 1, 1, 3, time.Hour
+		c.CreateTimeout, c.CreateWait = time.Hour, time.Hour
+		c.Origins[0].Domains = []string{"both.example"}
+	}, a, b)
+	a.link()
+	l := b.link()
+	until(t, e, LinksUp, 2)
+	e.worker0(func(w *worker) { w.nodes[1].cfg.priority = 1 })
+	for i := range 4 {
+		connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", "both.example", 1))
+		waitingNow(t, e, i)
+	}
+	c := connect(t, e)
+	c.post(strings.Replace(creation("ver='1.6'"), "example.org", "one.example", 1))
+	l.reply(l.next().id, "<body sid='s' "+ns+"/>")
+	c.get().want(t, 200, "sid='s")
+	waitingNow(t, e, 3)
+}

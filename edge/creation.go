@@ -118,10 +118,18 @@ func (q *creations) laneOf(nodes uint64) *lane {
 	return nil
 }
 
-// queued reports whether a creation waits for one of some nodes.
-func (q *creations) queued(nodes uint64) bool {
+// overtakes reports whether a creation for some nodes would go before those that wait in its lane, or that n could have
+// as well. Those of another lane may have no room there, as a node of theirs with a lower priority is full.
+func (w *worker) overtakes(n *node, nodes uint64) bool {
+	q := &w.creations
 	for _, l := range q.lanes {
-		if l.nodes&nodes != 0 && q.all[l.head].next != l.head {
+		if q.all[l.head].next == l.head || l.nodes&n.bit == 0 {
+			continue
+		}
+		if l.nodes == nodes {
+			return true
+		}
+		if _, verdict := w.pick(l.nodes); verdict == nodeReady {
 			return true
 		}
 	}
@@ -187,7 +195,7 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		flags |= holdLegacy
 	}
 	domain := w.common.served.hash(b.To)
-	trial, ok := false, verdict == nodeReady && !w.creations.queued(n.bit)
+	trial, ok := false, verdict == nodeReady && !w.overtakes(n, nodes)
 	if ok {
 		trial, ok = w.reserve(n)
 	}
