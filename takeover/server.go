@@ -66,8 +66,8 @@ func Listen(path string, patience time.Duration, log *slog.Logger, offer func() 
 // Found delivers a successor that serves. It waits for Handle(Served).
 func (s *Server) Found() <-chan *Successor { return s.found }
 
-// Close stops waiting, frees the path, and hangs up on a successor that Found has not delivered. It reports whether that
-// one has copies of all listeners: it goes on with them.
+// Close stops waiting, frees the path, and hangs up on a successor that Found has not delivered. It reports whether
+// that one has copies of all listeners: it goes on with them.
 func (s *Server) Close() (offered bool) {
 	s.close()
 	s.listener.Close()
