@@ -189,5 +189,6 @@ test('a connection that is cut under a held request: the same rid again, nothing
 
 test('nothing is left in ejabberd when all have gone', async () => {
   await until(20, 'no live id', async () => /^live\t0$/m.test(await ejabberd.ctl('megaphone_stats')));
+  await until(20, 'no session', async () => /^sessions\t0$/m.test(await ejabberd.ctl('megaphone_stats')));
   assert.match(await ejabberd.ctl('megaphone_stats'), /^crashed\t0$/m);
 });

@@ -98,6 +98,9 @@ func (e *Edge) settings() *settings {
 	return e.current
 }
 
+// DrainTimeout is the one that is in force.
+func (e *Edge) DrainTimeout() time.Duration { return e.settings().cfg.DrainTimeout }
+
 func (c *Config) setLevel() {
 	if c.Level != nil {
 		_ = c.Level.UnmarshalText([]byte(c.LogLevel)) // Validate has seen it

@@ -64,7 +64,8 @@ func TestNothingStaysOfWhatWaited(t *testing.T) {
 			origins: []*fakeOrigin{newFakeOrigin(t, "a"), newFakeOrigin(t, "b")}}
 		m.e = startEdge(t, func(c *Config) {
 			c.MinCreations, c.MaxCreations, c.MaxWaitingCreations, c.PingTimeout = 3, 6, 8, time.Hour
-			c.CreateTimeout, c.CreateWait, c.EjectTime, c.Grace = 3*time.Second, 2*time.Second, time.Second, 40*time.Second
+			c.CreateTimeout, c.CreateWait, c.EjectTime = 3*time.Second, 2*time.Second, time.Second
+			c.Grace = 40 * time.Second
 			c.IdleTimeout, c.MaxBufferedBytes, c.MaxPipelined = time.Hour, 16*waitChunkBytes, 5
 		}, m.origins...)
 		m.e.worker0(func(w *worker) { w.inquiries = nil }) // who is away has connections, and says nothing

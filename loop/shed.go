@@ -69,8 +69,9 @@ func (r *Reactor) shed(free int, used *int, most int) {
 		if shed == 0 {
 			first = netip.AddrFrom16(r.handler.Client(w.conn)).Unmap()
 		}
-		r.giveUp(w.conn, w.buffer)
-		shed++
+		if r.giveUp(w.conn, w.buffer) {
+			shed++
+		}
 		top.next, top.bytes = top.next+1, top.bytes-w.bytes
 		heap.Fix(all, 0)
 	}
@@ -124,16 +125,19 @@ func clientKey(a [16]byte) uint64 {
 }
 
 // giveUp frees a buffer of connection c, or has it freed at the end of the turn. The owner may answer the connection;
-// if that does not let go of the buffer, the connection is closed.
-func (r *Reactor) giveUp(c, buffer uint32) {
+// if that does not let go of the buffer, the connection is closed. It reports whether one of both has come of it.
+func (r *Reactor) giveUp(c, buffer uint32) bool {
 	s, b := r.conns.At(c), r.bufs.at(buffer)
 	if b.billed == 0 || b.conn != c || s.In != buffer && s.Out != buffer && !b.stowed {
-		return // freed with the connection's other ones
+		return false // freed with the connection's other ones
 	}
 	switch {
+	case state(s.State) == stateEnding:
+		r.bufs.charge(b, 0) // it is stowed
+		return false
 	case state(s.State) == stateLingering && s.In == buffer:
 		r.dropInput(s) // it has its answer already
-		return
+		return false
 	case state(s.State) == stateOpen && s.In == buffer:
 		r.handler.Shed(c)
 	}
@@ -143,4 +147,5 @@ func (r *Reactor) giveUp(c, buffer uint32) {
 		r.dropBuffers(s)
 		r.bufs.charge(r.bufs.at(buffer), 0)
 	}
+	return true
 }

@@ -69,7 +69,7 @@ func TestTheHeaviestIsShed(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	var shed, small atomic.Int64
-	cfg := Config{Reactors: 1, MaxConnections: clients, MaxBufferedBytes: budget}
+	cfg := Config{Reactors: 1, MaxConnections: clients, MaxBufferedBytes: budget, ManualTicks: true}
 	g := start(t, cfg, func(r *Reactor, h *testHandler) {
 		h.data = func(c uint32, _ []byte) (int, int) {
 			own := 0 // it has grown in this event
@@ -175,4 +175,33 @@ func TestClientKey(t *testing.T) {
 			t.Errorf("%s and %s are the same: %v", c.a, c.b, !c.same)
 		}
 	}
+}
+
+// TestAConnectionIsShedOnce, however many of its buffers are given up.
+func TestAConnectionIsShedOnce(t *testing.T) {
+	g := start(t, Config{MaxBufferedBytes: 100 << 10}, func(r *Reactor, h *testHandler) {
+		var stowed []uint32
+		h.data = func(c uint32, p []byte) (int, int) {
+			for range 60 {
+				stowed = append(stowed, r.Stow(c, make([]byte, 2<<10)))
+			}
+			return len(p), 0
+		}
+		h.closed = func(uint32, Cause) {
+			for _, i := range stowed {
+				r.Unstow(i)
+			}
+			stowed = nil
+		}
+	})
+	c := dial(t, g)
+	send(t, c, "x")
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Fatal("it is not closed")
+	}
+	g.Do(func(r *Reactor, _ Handler) {
+		if n := r.counters[OverBudget]; n != 1 || r.bufs.bytes != 0 {
+			t.Errorf("%d connections are shed, %d bytes are left", n, r.bufs.bytes)
+		}
+	})
 }

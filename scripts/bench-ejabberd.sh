@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures a real ejabberd with and without a Megaphone edge before it: sockets, processes, memory, CPU, delivery.
-# Prints Markdown tables; takes about 45 minutes as it is, says so, and ends by itself.
+# Prints Markdown tables; takes about an hour as it is, says so, and ends by itself.
 #
 #   scripts/bench-ejabberd.sh [--rounds 3] [--sessions 2000,5000,8000] [--wait 20] [--messages 500] [--chat 20s]
 #                             [--no-busy-wait] [--module-options YAML] [--json FILE]

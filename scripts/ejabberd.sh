@@ -199,11 +199,20 @@ compile_module() {
 		fail "mod_megaphone does not compile"
 }
 
+# write_config: of ports that it may choose no two are the same.
 write_config() {
+	for _ in $(seq 10); do
+		write_config_once
+		[ -n "$(ports | sort | uniq -d)" ] || return 0
+	done
+}
+
+write_config_once() {
 	local without=''
 	[ -n "$module" ] || without='/# with mod_megaphone/,/# end/d;'
 	sed -e "$without" \
-		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/; s/@c2s@/$(free_port)/" \
+		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/" \
+		-e "s/@engine@/$(free_port)/; s/@c2s@/$(free_port)/" \
 		-e "s/@inactivity@/$inactivity/; s|@module-options@|$module_options|; s|@secret@|${secret:+secret: \"$secret\"}|" \
 		"$here/ejabberd.yml" >"$dir/ejabberd.yml"
 }
@@ -310,8 +319,10 @@ start() {
 	local port
 	port=$(sed -n '/module: ejabberd_http/q;s/^ *port: //p' "$dir/ejabberd.yml" | tail -n 1)
 	echo "bosh http://127.0.0.1:$port/bosh"
-	port=$(sed -n '/^ *port: /{N;N;/module: mod_megaphone/s/^ *port: \([0-9]*\).*/\1/p}' "$dir/ejabberd.yml")
+	port=$(sed -n '/^ *port: /{N;N;/module: mod_megaphone/s/^ *port: \([0-9]*\).*/\1/p}' "$dir/ejabberd.yml" | head -n 1)
 	[ -z "$port" ] || echo "link 127.0.0.1:$port"
+	port=$(sed -n '/^ *port: /{N;N;N;/engine: megaphone/s/^ *port: \([0-9]*\).*/\1/p}' "$dir/ejabberd.yml")
+	[ -z "$port" ] || echo "engine 127.0.0.1:$port"
 	echo "node $node"
 	echo "pid $(state pid)"
 	trap - EXIT

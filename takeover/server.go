@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"megaphone/loop"
@@ -31,7 +30,7 @@ type Server struct {
 	open     context.Context
 	close    context.CancelFunc
 	done     sync.WaitGroup
-	offering atomic.Bool
+	offered  bool // the successor that is served has all listeners; accept's own until done
 }
 
 // Successor is a process that asks for our listeners, and then serves beside us until we leave.
@@ -67,14 +66,13 @@ func Listen(path string, patience time.Duration, log *slog.Logger, offer func() 
 // Found delivers a successor that serves. It waits for Handle(Served).
 func (s *Server) Found() <-chan *Successor { return s.found }
 
-// Offering reports whether a successor has copies of the listeners, and has not been given up.
-func (s *Server) Offering() bool { return s.offering.Load() }
-
-// Close stops waiting, frees the path, and hangs up on a successor that Found has not delivered.
-func (s *Server) Close() {
+// Close stops waiting, frees the path, and hangs up on a successor that Found has not delivered. It reports whether
+// that one has copies of all listeners: it goes on with them.
+func (s *Server) Close() (offered bool) {
 	s.close()
 	s.listener.Close()
 	s.done.Wait()
+	return s.offered
 }
 
 func (s *Server) accept() {
@@ -107,15 +105,13 @@ func (s *Server) serve(c *net.UnixConn) {
 	defer interrupt()
 	err := s.asked(next)
 	if err == nil {
-		next.Handle(Asked, func(Action) {
-			s.offering.Store(true)
-			err = s.offerTo(next)
-		})
+		next.Handle(Asked, func(Action) { err = s.offerTo(next) })
 	}
 	if err == nil {
 		interrupt()
 		select {
 		case s.found <- next:
+			s.offered = false
 			return
 		case <-s.open.Done():
 		}
@@ -126,7 +122,7 @@ func (s *Server) serve(c *net.UnixConn) {
 		return
 	}
 	s.log.Warn("takeover: it came to nothing; we go on", "pid", next.PID, "reason", err)
-	s.offering.Store(false)
+	s.offered = false
 	if next.state == Available {
 		_ = send(c, packet{Error: err.Error()})
 		c.Close()
@@ -175,6 +171,7 @@ func (s *Server) offerTo(next *Successor) error {
 	if err := send(next.conn, packet{Offer: &offer{o.Links, o.Up}}); err != nil {
 		return err
 	}
+	s.offered = true
 	answer, _, err := receive(next.conn, s.patience)
 	switch {
 	case err != nil:

@@ -287,3 +287,50 @@ func TestPath(t *testing.T) {
 		t.Fatalf("the file now holds %q", text)
 	}
 }
+
+// A server that is closed knows whether the successor that it hangs up on has the listeners, whatever it was doing: the
+// caller may take away what a successor does not have, and nothing else.
+func TestCloseKnowsWhoHasTheListeners(t *testing.T) {
+	path, s := offering(t, 1, DefaultPatience, nil)
+	if s.Close() {
+		t.Error("nobody has asked")
+	}
+	path, s = offering(t, 1, DefaultPatience, nil)
+	p, err := Ask(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.Close() {
+		t.Error("the successor has them")
+	}
+	step(t, p, await(t, p.Events()), Alone)
+
+	for range 20 { // the offer is being made when the server is closed, and may come or not
+		path := filepath.Join(t.TempDir(), "s")
+		asked, goOn := make(chan struct{}), make(chan struct{})
+		s, err := Listen(path, DefaultPatience, slog.New(slog.DiscardHandler), func() (Offer, error) {
+			close(asked)
+			<-goOn
+			return Offer{}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		came := make(chan *Predecessor)
+		go func() {
+			p, _ := Ask(path)
+			came <- p
+		}()
+		<-asked
+		offered := make(chan bool)
+		go func() { offered <- s.Close() }()
+		close(goOn)
+		said, p := <-offered, <-came
+		if said != (p != nil) {
+			t.Fatalf("the successor has the listeners: %v, the server says %v", p != nil, said)
+		}
+		if p != nil {
+			p.Close()
+		}
+	}
+}

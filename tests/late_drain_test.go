@@ -67,3 +67,19 @@ func TestASuccessorEndsAfterItsPredecessor(t *testing.T) {
 	p.edge.Signal(syscall.SIGTERM)
 	ends(t, p.edge, 0)
 }
+
+// TestReloadedDrainTimeout: a drain has the time that the file says by then, and the log says so.
+func TestReloadedDrainTimeout(t *testing.T) {
+	t.Parallel()
+	text := "listen: 127.0.0.1:0\nadmin: off\norigins: [{name: a, address: '127.0.0.1:1'}]\ndrain-timeout: "
+	file := configFile(t, text+"1m\n")
+	e := rig.Serve(t, "edge", "--config", file)
+	rewrite(t, file, text+"33s\n")
+	e.Signal(syscall.SIGHUP)
+	e.Line(0, "msg=reloaded")
+	e.Signal(syscall.SIGTERM)
+	if line := e.Line(0, "edge drains"); !strings.Contains(line, "drain_timeout_s=33") {
+		t.Errorf("said %s", line)
+	}
+	ends(t, e, 0)
+}

@@ -28,9 +28,9 @@ const linkTime = 20 * time.Second
 var reactorsPattern = regexp.MustCompile(` reactors=(\d+) `)
 
 // startEdge returns when each of the edge's reactors has its link.
-func startEdge(ctx context.Context, o *options, to *server, sessions int) (e *edge, err error) {
+func startEdge(ctx context.Context, o *options, link string, sessions int) (e *edge, err error) {
 	cmd := exec.Command(filepath.Join(o.root, "bin", "megaphone"), "edge", "--listen", "127.0.0.1:0",
-		"--origin", "ejabberd="+to.link, "--descriptor-tables", "off",
+		"--origin", "ejabberd="+link, "--descriptor-tables", "off",
 		"--max-connections", strconv.Itoa(sessions+spareDescriptors))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := cmd.StdoutPipe()

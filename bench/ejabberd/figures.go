@@ -20,6 +20,9 @@ var figures = []figure{
 	{"ejabberd: VmRSS, MiB", 1, rss(ejabberdName), false},
 	{"ejabberd: bytes a session (RssAnon)", 0, anonGrowth(ejabberdName), false},
 	{"ejabberd: bytes a session (VmRSS)", 0, rssGrowth(ejabberdName), false},
+	{"ejabberd: bytes a session (erlang:memory)", 0, memoryGrowth, false},
+	{"ejabberd: CPU a log-in, ms", 3, loginCPU, false},
+	{"ejabberd: CPU a poll, ms", 3, pollCPU, false},
 	{"ejabberd: CPU while holding, s", 2, holdCPU(ejabberdName), false},
 	{"ejabberd: of that work, without spinning, s", 2, holdWork, false},
 	{"ejabberd: CPU a delivered message, ms", 3, messageCPU(ejabberdName), false},
@@ -31,9 +34,7 @@ var figures = []figure{
 	{"both: bytes a session (RssAnon)", 0, both(anonGrowth), false},
 	{"both: CPU while holding, s", 2, both(holdCPU), false},
 	{"both: CPU a delivered message, ms", 3, both(messageCPU), false},
-	{"polls answered while holding", 0, func(t *trial) float64 {
-		return float64(phaseCount(t.Hold, string(load.Hold), "responses"))
-	}, false},
+	{"polls answered while holding", 0, polls, false},
 	{"delivery p50, ms", 2, delivery(func(l load.Latency) int64 { return l.P50Micros }), false},
 	{"delivery p99, ms", 2, delivery(func(l load.Latency) int64 { return l.P99Micros }), false},
 	{"delivery, longest, ms", 2, delivery(func(l load.Latency) int64 { return l.LongestMicro }), false},
@@ -108,6 +109,19 @@ func growth(now, before uint64, t *trial) float64 {
 func holdCPU(name string) func(t *trial) float64 {
 	return func(t *trial) float64 { return cpu(t.Hold, name, string(load.Hold)) }
 }
+
+// memoryGrowth is what Erlang has allocated since before the first session, over the sessions held.
+func memoryGrowth(t *trial) float64 { return growth(t.Held.Memory, t.Idle.Memory, t) }
+
+// loginCPU is that of the opening, with the polls of those that are open.
+func loginCPU(t *trial) float64 {
+	return 1e3 * cpu(t.Hold, ejabberdName, "opening") / float64(max(t.Hold.Sessions.Held, 1))
+}
+
+// pollCPU is that of all that ejabberd does while it holds.
+func pollCPU(t *trial) float64 { return 1e3 * holdCPU(ejabberdName)(t) / max(polls(t), 1) }
+
+func polls(t *trial) float64 { return float64(phaseCount(t.Hold, string(load.Hold), "responses")) }
 
 // holdWork brings the work from the time it was accounted for to the whole hold.
 func holdWork(t *trial) float64 {

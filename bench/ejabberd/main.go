@@ -1,12 +1,13 @@
 // Command ejabberd measures what a Megaphone edge before a real ejabberd costs and saves: each round holds the same
-// BOSH sessions directly at ejabberd's own mod_bosh, and then through an edge and mod_megaphone.
+// BOSH sessions directly at ejabberd's own mod_bosh, and then through an edge and mod_megaphone, with either engine.
 //
 //	direct:     load --HTTP--> ejabberd (mod_bosh)
-//	megaphone:  load --HTTP--> edge --links--> ejabberd (mod_megaphone)
+//	megaphone:  load --HTTP--> edge --links--> ejabberd (mod_megaphone, engine: ejabberd)
+//	engine:     load --HTTP--> edge --links--> ejabberd (mod_megaphone, engine: megaphone)
 //
-// A trial is one of the two with one number of sessions, on an ejabberd that was started for it and that nobody has
+// A trial is one of them with one number of sessions, on an ejabberd that was started for it and that nobody has
 // used: first all sessions are only held, for two waits, and then as many talk. Rounds go through all trials in turn,
-// so that what else the machine does hits both ways alike. scripts/bench-ejabberd.sh builds and runs it.
+// so that what else the machine does hits all ways alike. scripts/bench-ejabberd.sh builds and runs it.
 package main
 
 import (

@@ -23,6 +23,7 @@ type options struct {
 	Messages   float64       `json:"messages_per_second"`
 	Chat       time.Duration `json:"chat_nanoseconds"`
 	NoBusyWait bool          `json:"no_busy_wait"`
+	Ways       []way         `json:"ways"`
 	Module     string        `json:"module_options"`
 
 	root, json string
@@ -50,6 +51,8 @@ func parseOptions(args []string) (*options, error) {
 		"`seconds` that ejabberd is asked to hold a request; all are held for twice that")
 	fs.Var(typed.RateOr(&o.Messages, 500), "messages", "messages a second, over all sessions, while they talk")
 	fs.DurationVar(&o.Chat, "chat", 20*time.Second, "how long they talk")
+	chosen := fs.String("ways", "direct,megaphone,engine", "how the clients reach ejabberd, comma-separated: direct: "+
+		"by mod_bosh; megaphone: through an edge; engine: the same, with mod_megaphone's own engine")
 	fs.BoolVar(&o.NoBusyWait, "no-busy-wait", false, "have Erlang's schedulers sleep as soon as they can")
 	fs.StringVar(&o.Module, "module-options", "{}",
 		"mod_megaphone's options as `YAML`, for example '{sleep_after: 1 second}'")
@@ -65,6 +68,13 @@ func parseOptions(args []string) (*options, error) {
 			return nil, fmt.Errorf("sessions: %q: give numbers, for example 2000,5k", *sessions)
 		}
 		o.Sessions = append(o.Sessions, n)
+	}
+	for part := range strings.SplitSeq(*chosen, ",") {
+		w := way(strings.TrimSpace(part))
+		if !slices.Contains(ways, w) {
+			return nil, fmt.Errorf("ways: %q: use some of %v", *chosen, ways)
+		}
+		o.Ways = append(o.Ways, w)
 	}
 	return o, o.validate()
 }
@@ -103,7 +113,7 @@ func (o *options) validate() error {
 func (o *options) plan() (plan []*trial) {
 	for round := range o.Rounds {
 		for _, n := range o.Sessions {
-			for _, w := range ways {
+			for _, w := range o.Ways {
 				plan = append(plan, &trial{Round: round + 1, Sessions: n, Way: w})
 			}
 		}

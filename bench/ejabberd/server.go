@@ -16,7 +16,8 @@ import (
 // server is an ejabberd of our own, in a directory of its own. It ends with us, however we end.
 type server struct {
 	script, dir string
-	bosh, link  string // a URL, an address
+	bosh        string // a URL
+	link        map[way]string
 	pid         int
 }
 
@@ -29,7 +30,7 @@ func startServer(o *options) (s *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &server{script: filepath.Join(o.root, "scripts", "ejabberd.sh"), dir: dir}
+	s = &server{script: filepath.Join(o.root, "scripts", "ejabberd.sh"), dir: dir, link: map[way]string{}}
 	defer func() {
 		if err != nil {
 			s.stop()
@@ -49,12 +50,14 @@ func startServer(o *options) (s *server, err error) {
 		case "bosh":
 			s.bosh = value
 		case "link":
-			s.link = value
+			s.link[megaphone] = value
+		case "engine":
+			s.link[engine] = value
 		case "pid":
 			s.pid, _ = strconv.Atoi(value)
 		}
 	}
-	if s.bosh == "" || s.link == "" || s.pid == 0 {
+	if s.bosh == "" || len(s.link) != 2 || s.pid == 0 {
 		return nil, fmt.Errorf("scripts/ejabberd.sh does not say how to reach ejabberd: %q", said)
 	}
 	return s, nil
@@ -89,6 +92,11 @@ func (s *server) eval(expressions, format string, into ...any) error {
 // processes is how many Erlang has, at this moment.
 func (s *server) processes() (n int, err error) {
 	return n, s.eval("erlang:system_info(process_count)", "%d", &n)
+}
+
+// memory is what Erlang has allocated, in bytes.
+func (s *server) memory() (n uint64, err error) {
+	return n, s.eval("erlang:memory(total)", "%d", &n)
 }
 
 // sockets counts those that the operating system has for it.

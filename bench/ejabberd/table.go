@@ -12,7 +12,7 @@ import (
 func printTables(out io.Writer, o *options, done []*trial) (unwell bool) {
 	fmt.Fprintf(out, "%s.\n%s\n", machine.This(o.root), o)
 	for _, n := range o.Sessions {
-		printTable(out, n, done)
+		printTable(out, o.Ways, n, done)
 	}
 	for _, t := range done {
 		for _, what := range t.Wrong {
@@ -35,8 +35,16 @@ func (o *options) String() string {
 		o.Rounds, o.Wait, o.hold(), o.Chat, o.Messages, busy)
 }
 
-// printTable has the whole trials of one number of sessions; there may be none after an interruption.
-func printTable(out io.Writer, sessions int, done []*trial) {
+// headings are the names of the ways in the tables.
+var headings = map[way]string{
+	direct:    "direct",
+	megaphone: "through Megaphone",
+	engine:    "with its engine",
+}
+
+// printTable has the whole trials of one number of sessions; there may be none after an interruption. The ratios are to
+// the first way.
+func printTable(out io.Writer, ways []way, sessions int, done []*trial) {
 	by := map[way][]*trial{}
 	for _, t := range done {
 		if t.Sessions == sessions && t.whole() {
@@ -44,25 +52,43 @@ func printTable(out io.Writer, sessions int, done []*trial) {
 		}
 	}
 	fmt.Fprintf(out, "\n%d sessions, median (min..max):\n\n", sessions)
-	if len(by[direct]) == 0 || len(by[megaphone]) == 0 {
-		fmt.Fprintf(out, "(%d direct trials and %d through Megaphone are whole: nothing to compare)\n",
-			len(by[direct]), len(by[megaphone]))
-		return
+	head, rule := "| |", "|---|"
+	for i, w := range ways {
+		if len(by[w]) == 0 {
+			fmt.Fprintf(out, "(no %s trial is whole: nothing to compare)\n", w)
+			return
+		}
+		head, rule = head+" "+headings[w]+" |", rule+"---|"
+		if i > 0 {
+			head, rule = head+" ratio |", rule+"---|"
+		}
 	}
-	fmt.Fprintf(out, "| | direct | through Megaphone | ratio |\n|---|---|---|---|\n")
+	fmt.Fprintln(out, head)
+	fmt.Fprintln(out, rule)
 	for _, f := range figures {
-		through := f.spread(by[megaphone])
-		if f.through {
-			fmt.Fprintf(out, "| %s | | %s | |\n", f.name, through.Text(f.decimals))
-			continue
-		}
-		straight := f.spread(by[direct])
-		ratio := ""
-		if straight.Median > 0 {
-			ratio = fmt.Sprintf("%.2f", through.Median/straight.Median)
-		}
-		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", f.name, straight.Text(f.decimals), through.Text(f.decimals), ratio)
+		fmt.Fprintln(out, f.row(ways, by))
 	}
+}
+
+// row has the figure of each way, and its ratio to that of the first.
+func (f *figure) row(ways []way, by map[way][]*trial) string {
+	row := "| " + f.name + " |"
+	first := f.spread(by[ways[0]])
+	for i, w := range ways {
+		value, ratio := f.spread(by[w]), ""
+		if f.through && w == direct {
+			row += " |"
+		} else {
+			row += " " + value.Text(f.decimals) + " |"
+		}
+		if first.Median > 0 && !f.through {
+			ratio = fmt.Sprintf("%.2f", value.Median/first.Median)
+		}
+		if i > 0 {
+			row += " " + ratio + " |"
+		}
+	}
+	return row
 }
 
 func (f *figure) spread(trials []*trial) spread.Spread {

@@ -15,10 +15,11 @@ type way string
 
 const (
 	direct    way = "direct"
-	megaphone way = "megaphone"
+	megaphone way = "megaphone" // sessions are ejabberd's
+	engine    way = "engine"    // sessions are mod_megaphone's
 )
 
-var ways = []way{direct, megaphone}
+var ways = []way{direct, megaphone, engine}
 
 // Names of the processes in the reports of load.
 const (
@@ -41,8 +42,9 @@ type trial struct {
 
 // look is a glance at ejabberd.
 type look struct {
-	Sockets   int `json:"sockets"`
-	Processes int `json:"processes"`
+	Sockets   int    `json:"sockets"`
+	Processes int    `json:"processes"`
+	Memory    uint64 `json:"memory"` // erlang:memory(total)
 }
 
 // whole says whether all was measured.
@@ -66,8 +68,8 @@ func (t *trial) make(ctx context.Context, o *options, n int) {
 		Target: s.bosh, Sessions: t.Sessions, Wait: o.Wait, Login: load.LoginAnonymous, Domain: "anon.localhost",
 		Processes: []load.Process{{Name: ejabberdName, PID: s.pid}},
 	}
-	if t.Way == megaphone {
-		e, err := startEdge(ctx, o, s, t.Sessions)
+	if t.Way != direct {
+		e, err := startEdge(ctx, o, s.link[t.Way], t.Sessions)
 		if err != nil {
 			t.fault("start", err)
 			return
@@ -176,6 +178,9 @@ func sleepUntil(ctx context.Context, at time.Time) error {
 func glance(s *server) (l look, err error) {
 	if l.Sockets, err = s.sockets(); err == nil {
 		l.Processes, err = s.processes()
+	}
+	if err == nil {
+		l.Memory, err = s.memory()
 	}
 	return l, err
 }

@@ -107,11 +107,13 @@ func (s *service) open() (err error) {
 	return err
 }
 
-func (s *service) close() {
+// close reports whether a successor goes on with all listeners.
+func (s *service) close() (offered bool) {
 	if s.handover != nil {
-		s.handover.Close()
+		offered = s.handover.Close()
 		s.handover = nil
 	}
+	return offered
 }
 
 // pathRetry is how often takeover-socket is tried again. A process that is killed closes its sockets one after the
@@ -243,13 +245,13 @@ func (s *service) gaveWay() error {
 }
 
 // stays returns the listeners that live on when this edge is told to end: a successor may have them, and goes on with
-// what it has.
+// what it has. None can ask for them from here on.
 func (s *service) stays() []string {
-	switch {
-	case s.next != nil:
+	if s.next != nil {
 		s.leave(takeover.Ended)
 		return s.next.Keeps
-	case s.handover != nil && s.handover.Offering():
+	}
+	if s.close() {
 		return s.edge.Addrs()
 	}
 	return nil
@@ -271,15 +273,16 @@ func (s *service) drain(keeps []string) error {
 	s.close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	most := s.edge.DrainTimeout()
 	drained := make(chan uint64, 1)
 	go func() {
 		cut := s.edge.Drain(ctx, s.edge.Keeps(keeps))
 		if s.stopping != nil {
-			s.before.wait(ctx, s.cfg.DrainTimeout)
+			s.before.wait(ctx, most)
 		}
 		drained <- cut
 	}()
-	slog.Info("edge drains", "drain_timeout_s", s.cfg.DrainTimeout.Seconds(), "counters", nonZero(s.edge.Stats()))
+	slog.Info("edge drains", "drain_timeout_s", most.Seconds(), "counters", nonZero(s.edge.Stats()))
 	for {
 		select {
 		case cut := <-drained:
@@ -300,7 +303,7 @@ func (s *service) drain(keeps []string) error {
 			switch {
 			case sig == syscall.SIGTERM && !s.asked:
 				s.asked = true
-				slog.Info("edge drains already", "drain_timeout_s", s.cfg.DrainTimeout.Seconds())
+				slog.Info("edge drains already", "drain_timeout_s", most.Seconds())
 			case sig == syscall.SIGTERM, sig == os.Interrupt:
 				cancel()
 			case sig == syscall.SIGUSR1:

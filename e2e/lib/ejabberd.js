@@ -14,7 +14,10 @@ const script = fileURLToPath(new URL('../../scripts/ejabberd.sh', import.meta.ur
 const run = promisify(execFile);
 
 export class Ejabberd {
-  /** Starts one with mod_megaphone, whose sessions sleep. options: of the script's start. */
+  /**
+   * Starts one with mod_megaphone, whose sessions sleep, and are kept by $MEGAPHONE_ENGINE: ejabberd, as long as nothing
+   * is said, or megaphone. options: of the script's start.
+   */
   static async start(...options) {
     const ejabberd = new Ejabberd();
     ejabberd.parent = await mkdtemp(join(tmpdir(), 'megaphone-ejabberd-'));
@@ -22,7 +25,8 @@ export class Ejabberd {
     ejabberd.secret = await secretFile(ejabberd.parent);
     const { stdout } = await run(script, ['start', ejabberd.dir, '--owner', process.pid,
       '--secret', ejabberd.secret.text, '--module-options', '{sleep_after: 100 ms}', ...options]);
-    ejabberd.link = stdout.match(/^link (\S+)$/m)[1];
+    const key = process.env.MEGAPHONE_ENGINE === 'megaphone' ? 'engine' : 'link';
+    ejabberd.link = stdout.match(new RegExp(`^${key} (\\S+)$`, 'm'))[1];
     return ejabberd;
   }
 

@@ -1,5 +1,7 @@
 package bosh
 
+import "slices"
+
 // carried is the last reply of a session that brought its client payloads. A client reads replies in the order of
 // their arrival, so the next payloads must not reach it first. On the same link they cannot. On another link, which
 // leads to another reactor of the edge or to another edge, they wait until this reply has reached its connection.
@@ -33,8 +35,8 @@ func (s *Session) inOrder(p *peer) bool {
 			s.waited = true
 			e.stats.Waited++
 		}
-		if s.waitsOn != c.peer {
-			s.waitsOn = c.peer
+		if s.waitsOn != c.peer || s.crowded {
+			s.waitsOn, s.crowded = c.peer, false
 			c.peer.waiting = append(c.peer.waiting, s)
 		}
 		c.peer.replier.Fence(c.mark)
@@ -53,10 +55,43 @@ func (s *Session) mayCarry(p *peer) bool {
 	if !p.replier.Full() {
 		return true
 	}
-	if !s.crowded {
-		s.crowded = true
+	if !s.isCrowded(p) {
+		s.waitsOn, s.crowded = p, true
+		p.tidyCrowd()
 		p.crowd = append(p.crowd, s)
 		s.engine.stats.Crowded++
 	}
 	return false
+}
+
+// isCrowded reports whether the session waits for room on p. It may have an entry in a crowd that it left.
+func (s *Session) isCrowded(p *peer) bool { return s.crowded && s.waitsOn == p }
+
+// crowdSlack is how many entries of sessions that wait no longer, or twice, a crowd may have in any case.
+const crowdSlack = 16
+
+// tidyCrowd drops the entries of sessions that wait elsewhere, or are there twice, once they are half of the crowd: a
+// session that waits has a live request on p.
+func (p *peer) tidyCrowd() {
+	if len(p.crowd) < 2*len(p.live)+crowdSlack {
+		return
+	}
+	p.crowd = slices.DeleteFunc(p.crowd, func(s *Session) bool {
+		waits := s.isCrowded(p)
+		if waits {
+			s.crowded = false // its next entry is one too many
+		}
+		return !waits
+	})
+	for _, s := range p.crowd {
+		s.crowded = true
+	}
+}
+
+// leaveCrowd has a session that waits for room on p look again.
+func (e *Engine) leaveCrowd(p *peer, s *Session) {
+	if s.isCrowded(p) {
+		s.waitsOn, s.crowded = nil, false
+		e.touch(s)
+	}
 }

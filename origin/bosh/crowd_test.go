@@ -92,3 +92,113 @@ func TestPayloadsWaitForRoom(t *testing.T) {
 		t.Errorf("%d times payloads have waited for room, not 7", n)
 	}
 }
+
+// narrowClient is a session with a held request on each of two links with bounded room.
+type narrowClient struct {
+	*rig
+	c            *client
+	first, other *narrow
+}
+
+func newNarrowClient(t *testing.T) *narrowClient {
+	r := newRig(t, Config{})
+	link := func() *narrow { return &narrow{wire: wire{t: t, replies: map[uint64]reply{}}, room: 1} }
+	n := &narrowClient{rig: r, c: r.open(""), first: link(), other: link()}
+	n.pass(3000)
+	return n
+}
+
+// request sends the session's next request over l.
+func (n *narrowClient) request(l *narrow) (id uint64) {
+	n.c.rid++
+	return n.again(l)
+}
+
+// again sends the session's last request once more, over l.
+func (n *narrowClient) again(l *narrow) (id uint64) {
+	n.id++
+	n.e.Request(l, n.id, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>", n.c.rid,
+		n.c.sid, bodyNamespace))
+	return n.id
+}
+
+// TestPayloadsTakeAnotherLink: what waits for room on one link leaves at once with a request on another one.
+func TestPayloadsTakeAnotherLink(t *testing.T) {
+	n := newNarrowClient(t)
+	full := n.request(n.first)
+	n.first.room = 0
+	n.c.push(1)
+	id := n.request(n.other)
+	if got := n.first.replies[full].body; got != empty {
+		t.Errorf("the request on the full link got %q", got)
+	}
+	if got := n.other.replies[id].body; got != with(msg(1)) {
+		t.Errorf("the request on the other link got %q", got)
+	}
+}
+
+// TestWaitsForTheRoomOfItsLink: a session whose request has moved to another link waits for room there, whatever it
+// waited for before, and wherever else its request has been.
+func TestWaitsForTheRoomOfItsLink(t *testing.T) {
+	n := newNarrowClient(t)
+	n.request(n.first)
+	n.first.room = 0
+	n.c.push(1)
+	n.request(n.other) // takes what waited, and the room
+	id := n.request(n.other)
+	n.c.push(2)
+	if n.other.replies[id].body != "" {
+		t.Fatal("there is no room on the second link")
+	}
+	n.other.room = 1
+	n.e.Room(n.other)
+	if got := n.other.replies[id].body; got != with(msg(2)) {
+		t.Errorf("got %q, although its link has room", got)
+	}
+}
+
+// TestCrowdIsBounded: a session that goes to and fro between full links is not kept in their crowds for each time.
+func TestCrowdIsBounded(t *testing.T) {
+	n := newNarrowClient(t)
+	n.first.room, n.other.room = 0, 0
+	n.request(n.first)
+	n.c.push(1)
+	for i := range maxResends - 1 {
+		n.again([]*narrow{n.other, n.first}[i%2])
+	}
+	for _, l := range []*narrow{n.first, n.other} {
+		p := n.e.peerOf(l)
+		if most := 2*len(p.live) + crowdSlack; len(p.crowd) > most {
+			t.Errorf("%d entries in the crowd of a link with %d requests", len(p.crowd), len(p.live))
+		}
+		l.room = 1
+		n.e.Room(l)
+	}
+	if n.e.stats.Carried != 2 { // with the creation's
+		t.Errorf("%d replies with payloads", n.e.stats.Carried-1)
+	}
+}
+
+// TestRepeatIsARequest: a client whose repeated request waits for room is neither away nor inactive, and may be without
+// a request for as long as ever once it is answered.
+func TestRepeatIsARequest(t *testing.T) {
+	r, v := newAbsentRig(t)
+	c := r.open("")
+	n := &narrowClient{rig: r, c: c, first: &narrow{wire: wire{t: t, replies: map[uint64]reply{}}, room: 1}}
+	n.pass(3000)
+	n.request(n.first)
+	c.push(1) // is lost, and there is no room for it to come again
+	id := n.again(n.first)
+	n.pass(2 * DefaultInactivitySeconds * 1000)
+	v.want(t)
+	n.first.room = 1
+	n.e.Room(n.first)
+	if got := n.first.replies[id].body; got != with(msg(1)) {
+		t.Fatalf("got %q", got)
+	}
+	n.pass(9_000)
+	v.want(t)
+	n.pass(DefaultInactivitySeconds*1000 - 10_000)
+	v.want(t, "away")
+	r.wantHeld(c.send(""))
+}

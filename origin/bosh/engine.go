@@ -127,8 +127,7 @@ func (e *Engine) Closed(r Replier) {
 	p.closed = true
 	e.awake(p)
 	for _, s := range p.crowd {
-		s.crowded = false
-		e.touch(s)
+		e.leaveCrowd(p, s)
 	}
 	*p = peer{closed: true} // sessions may still remember it
 	delete(e.peers, r)
@@ -148,9 +147,7 @@ func (e *Engine) Room(r Replier) {
 	p := e.peerOf(r)
 	n := 0
 	for ; n < len(p.crowd) && !r.Full(); n++ {
-		s := p.crowd[n]
-		s.crowded = false
-		e.touch(s)
+		e.leaveCrowd(p, p.crowd[n])
 		e.settle()
 	}
 	p.crowd = slices.Delete(p.crowd, 0, n)
@@ -160,7 +157,7 @@ func (e *Engine) Room(r Replier) {
 func (e *Engine) awake(p *peer) {
 	for i, s := range p.waiting {
 		p.waiting[i] = nil
-		if s.waitsOn == p {
+		if s.waitsOn == p && !s.crowded {
 			s.waitsOn = nil
 		}
 		e.touch(s)

@@ -15,9 +15,9 @@ type repeat struct {
 func (s *Session) giveAgain(p *peer, id, rid uint64, k *kept) {
 	e := s.engine
 	e.stats.Repeated++
-	s.idleSince = e.now
 	if len(k.body) == 0 {
 		e.stats.Replies++
+		s.idleSince = e.now
 		p.reply(id, statusOK, emptyReply)
 		return
 	}
@@ -68,6 +68,7 @@ func (s *Session) findRepeat(matches func(*repeat) bool) int {
 func (s *Session) answerRepeat(i int, body []byte) {
 	r := s.takeRepeat(i)
 	s.engine.stats.Replies++
+	s.idleSince = s.engine.now
 	r.peer.reply(r.id, statusOK, body)
 }
 

@@ -55,7 +55,7 @@ type Session struct {
 	rare      *rare  // what few sessions need; nil as long as it can be
 
 	carried carried // the last reply with payloads
-	waitsOn *peer   // on whose list of waiting sessions this one is
+	waitsOn *peer   // on whose list of waiting sessions, or in whose crowd, this one is
 
 	idleSince int64 // ms; the last reply, or the last time that a held request's client went away
 	lastAt    int64 // ms; arrival of the newest request that was processed
@@ -74,7 +74,7 @@ type Session struct {
 	dirty      bool // on the engine's list of sessions to settle
 	told       bool // the service's Closed has been called
 	waited     bool // what follows the last reply with payloads has had to wait
-	crowded    bool // in the crowd of a peer
+	crowded    bool // it waits for room on waitsOn
 	absence    absence
 
 	sid [sidBytes]byte

@@ -29,8 +29,18 @@ func (s *Session) settle() {
 	}
 }
 
-// deliver answers held requests: as long as there is something to say, and then those beyond hold.
+// deliver answers held requests: as long as there is something to say, and then those beyond hold. Once one is answered
+// that had to wait for its link, the next one may be on another link.
 func (s *Session) deliver() {
+	s.say()
+	for s.received-s.answered > uint64(s.hold) || s.isReleased() {
+		s.answerOldest()
+		s.say()
+	}
+}
+
+// say answers held requests as long as there is something to say, and it may be said to the oldest one.
+func (s *Session) say() {
 	for !s.queue.empty() || s.rare != nil && s.rare.report != 0 {
 		i := s.oldestLive(false)
 		if i < 0 || s.repeatsWait() || !s.mayCarry(s.held[i].peer) {
@@ -39,9 +49,6 @@ func (s *Session) deliver() {
 		for ; i >= 0; i-- {
 			s.answerOldest()
 		}
-	}
-	for s.received-s.answered > uint64(s.hold) || s.isReleased() {
-		s.answerOldest()
 	}
 }
 
@@ -57,8 +64,11 @@ func (s *Session) isReleased() bool {
 
 // arm sets the time at which there is something to do when nothing happens before.
 func (s *Session) arm() {
-	live := false
+	live := s.repeatsWait()
 	next := s.idleSince + s.patience()
+	if live { // it is answered as soon as it may be, whatever the time
+		next = s.engine.now + s.patience()
+	}
 	for i := range s.held {
 		if h := &s.held[i]; h.peer != nil {
 			if due := s.due(h); !live || due < next {
@@ -90,7 +100,7 @@ func (s *Session) patience() int64 {
 // expire does what is due now.
 func (e *Engine) expire(s *Session) {
 	var through uint64 // the newest request whose time is over; all older ones are answered before it
-	live := false
+	live := s.repeatsWait()
 	for i := range s.held {
 		h := &s.held[i]
 		switch {

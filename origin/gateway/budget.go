@@ -69,8 +69,12 @@ func newReplyBudget(bytes int) *replyBudget {
 
 func fits(used, bytes, max int) bool { return used == 0 || used+bytes <= max }
 
-// take waits until there is room for bytes of c's reply; false when nobody waits for it any more.
+// take waits until there is room for bytes of c's reply; false when nobody waits for it any more. Those without a body
+// take none.
 func (b *replyBudget) take(c *call, bytes int) bool {
+	if bytes == 0 {
+		return true
+	}
 	w := b.enter(c.link, bytes)
 	if w != nil {
 		b.waited.Add(1)

@@ -197,6 +197,23 @@ func TestReplyBudget(t *testing.T) {
 	}
 }
 
+// TestNothingTakesNoRoom: replies without a body leave nothing behind of their links, and wait for nothing.
+func TestNothingTakesNoRoom(t *testing.T) {
+	b := newReplyBudget(1600)
+	full := &call{link: &orderLink{}}
+	b.take(full, 10_000)
+	for _, c := range []*call{{link: full.link}, {link: &orderLink{}}} {
+		c.aborted = true // if it has to wait, it is told that there is no room
+		if !b.take(c, 0) {
+			t.Error("a reply without a body waits for room")
+		}
+		b.give(c, c.reserved)
+	}
+	if b.waited.Load() != 0 || len(b.shares) != 1 {
+		t.Errorf("%d have waited; %d links are kept, and not one", b.waited.Load(), len(b.shares))
+	}
+}
+
 // TestReplyBudgetWaits: a goroutine that waits goes on when there is room, or when its call is aborted.
 func TestReplyBudgetWaits(t *testing.T) {
 	b := newReplyBudget(1600)

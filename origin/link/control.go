@@ -38,9 +38,20 @@ func (l *Link) takePending() {
 	}
 }
 
-// resume goes on with a link that is not full any more.
+// resume goes on with a link that is not full any more. The Handler, for what it has kept, and the frames that wait
+// come first by turns, as either may fill the link again.
 func (l *Link) resume() {
+	l.roomFirst = !l.roomFirst
+	if l.roomFirst {
+		l.giveRoom()
+	}
 	l.takePending()
+	if !l.roomFirst {
+		l.giveRoom()
+	}
+}
+
+func (l *Link) giveRoom() {
 	if l.present && !l.Full() {
 		l.server.handler.Room(l)
 	}

@@ -32,15 +32,16 @@ type Link struct {
 	sentAway atomic.Uint32 // Fault: why the reader is to end, before the welcome
 
 	// The engine's.
-	live    map[uint64]struct{}
-	batch   []byte // frames of this turn
-	frames  int64  // how many
-	dirty   bool   // on the server's list of links with a batch
-	ended   bool
-	pending []*batch // what has not been taken, as the link is full; at most batchesPerLink
-	taking  bool     // takePending is at work
-	pinged  bool     // since something came
-	present bool     // welcomed, and the engine knows
+	live      map[uint64]struct{}
+	batch     []byte // frames of this turn
+	frames    int64  // how many
+	dirty     bool   // on the server's list of links with a batch
+	ended     bool
+	pending   []*batch // what has not been taken, as the link is full; at most batchesPerLink
+	taking    bool     // takePending is at work
+	roomFirst bool     // the Handler had the first turn of the last room
+	pinged    bool     // since something came
+	present   bool     // welcomed, and the engine knows
 
 	fences   uint32 // pings sent as fences
 	passed   uint32 // the last of them that was answered

@@ -3,6 +3,8 @@ package link
 import (
 	"bytes"
 	"io"
+	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -191,6 +193,71 @@ func TestFullLinkIsNotTakenFrom(t *testing.T) {
 	r.pass(DefaultPingTimeout.Milliseconds() - 1)
 	e.request(1, "<a/>")
 	e.readUntilReply(1)
+}
+
+// TestRoomIsShared: what a Handler has kept for a link that was full has its turn, also when requests of that link wait
+// whose replies fill it each time.
+func TestRoomIsShared(t *testing.T) {
+	const requests = 1000
+	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 500_000})
+	big := bytes.Repeat([]byte("<"), 100_000)
+	taken, first := 0, 0
+	r.h.onRequest = func(l *Link, id uint64, _ []byte) {
+		taken++
+		l.Reply(id, 200, big)
+	}
+	r.h.onRoom = func(*Link) {
+		if first == 0 {
+			first = taken
+		}
+	}
+	e := r.open()
+	var frames []byte
+	for id := range uint64(requests) {
+		frames = codec.AppendRequest(frames, id+1, codec.Request{Body: []byte("<a/>")})
+	}
+	e.write(frames)
+	r.until("the link to be full", func() (full bool) {
+		r.s.Do(func() { full = r.h.last != nil && r.h.last.Full() })
+		return full
+	})
+	for id := range uint64(requests) {
+		e.wantReply(id+1, 200, string(big))
+	}
+	r.s.Do(func() {
+		if first == 0 || first > requests/4 {
+			t.Errorf("the Handler had its turn when %d of %d requests had been answered", first, taken)
+		}
+	})
+}
+
+// TestFullLinkBreaks: the end of a link is seen at once, also when the engine has all of its batches as it is full.
+func TestFullLinkBreaks(t *testing.T) {
+	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 500_000})
+	big := bytes.Repeat([]byte("<"), 100_000)
+	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, big) }
+	e := r.open()
+	var frames []byte
+	for id := range uint64(20_000) {
+		frames = codec.AppendRequest(frames, id+1, codec.Request{Body: []byte("<a/>")})
+	}
+	r.s.Do(func() { // the reader goes on while the engine is busy
+		go e.conn.Write(frames)
+		end := time.Now().Add(patience)
+		for len(r.s.events) < batchesPerLink-1 && time.Now().Before(end) {
+			runtime.Gosched()
+		}
+	})
+	r.until("the link to be full", func() (full bool) {
+		r.s.Do(func() { full = r.h.last.Full() && len(r.h.last.pending) == batchesPerLink-1 })
+		return full
+	})
+	e.conn.(*net.TCPConn).SetLinger(0)
+	e.conn.Close()
+	r.until("the end of the link", func() bool { return r.stats().Links == 0 })
+	if live := r.stats().Live; live != 0 {
+		t.Errorf("%d requests are live", live)
+	}
 }
 
 // readUntilReply reads until the reply to id.

@@ -29,8 +29,10 @@ func (l *Link) write() {
 				s.send(event{kind: eventRoom, link: l})
 			}
 			if err != nil {
-				l.conn.Close() // the reader notices
+				l.conn.Close()
 				l.out.drop(len(rest) - n)
+				// The reader notices as well, unless it waits for its batches, which the engine keeps for want of room.
+				s.send(event{kind: eventClosed, link: l, fault: FaultIO})
 				return
 			}
 			rest = rest[n:]

@@ -16,17 +16,19 @@ func tag(name string) string { return fmt.Sprintf(".%08x", xxhash.Sum64String(na
 
 // own is how many BOSH sessions a node of a cluster has itself.
 func (j *ejabberd) own() int {
-	return j.number("length([x || {bosh, _, _, Pid} <- ets:tab2list(bosh), node(Pid) =:= node()])")
+	return j.number("length([x || {bosh, _, _, Pid} <- ets:tab2list(bosh), node(Pid) =:= node()])") +
+		j.stats()["sessions"]
 }
 
 // TestCluster: two nodes of one ejabberd behind one edge. Sessions spread over both, requests go to their own node, and
 // users talk across. When one node stops, its users are told and those of the other notice nothing.
-func TestCluster(t *testing.T) {
-	t.Parallel()
+func TestCluster(t *testing.T) { withEngines(t, cluster) }
+
+func cluster(t *testing.T, engine string) {
 	file, secret := secretFile(t)
 	nodes := map[string]*ejabberd{}
-	nodes["a"] = startEjabberd(t, "--secret", secret, "--node", "a")
-	nodes["b"] = startNode(t, "--secret", secret, "--node", "b", "--join", nodes["a"].dir)
+	nodes["a"] = startEjabberd(t, "--secret", secret, "--node", "a").with(engine)
+	nodes["b"] = startNode(t, "--secret", secret, "--node", "b", "--join", nodes["a"].dir).with(engine)
 	if list := nodes["a"].ctl("list_cluster"); !strings.Contains(list, "b@localhost") {
 		t.Fatalf("the cluster is %s", list)
 	}
@@ -46,6 +48,8 @@ func TestCluster(t *testing.T) {
 	}
 
 	alice, bob := logInAt(t, at, "alice", tag("a")), logInAt(t, at, "bob", tag("b"))
+	nodes["a"].knows(bob)
+	nodes["b"].knows(alice)
 	if a, b := nodes["a"].own(), nodes["b"].own(); a != 1 || b != 1 {
 		t.Errorf("%d sessions on a, %d on b", a, b)
 	}
@@ -87,7 +91,22 @@ func TestCluster(t *testing.T) {
 
 	nodes["b"].start()
 	edge.Linked(3 * edgeReactors) // those of b once more
-	talk(t, alice, logInAt(t, at, "bob", tag("b")))
+	bob = logInAt(t, at, "bob", tag("b"))
+	nodes["a"].knows(bob)
+	talk(t, alice, bob)
+}
+
+// knows waits until the node has heard of a user: nodes tell each other in their own time.
+func (j *ejabberd) knows(user *chatter) {
+	j.t.Helper()
+	_, resource, _ := strings.Cut(user.jid, "/")
+	online := fmt.Sprintf(`length([R || R <- ejabberd_sm:get_user_resources(<<"%s">>, <<"localhost">>),
+		R =:= <<"%s">>])`, user.name, resource)
+	for late := time.Now().Add(rig.Patience); j.number(online) == 0; {
+		if time.Now().After(late) {
+			j.t.Fatalf("%s is not known", user.jid)
+		}
+	}
 }
 
 // logInAt logs a user in with a session ID that ends with a tag: where a session goes is drawn by chance.
@@ -114,7 +133,7 @@ func talk(t *testing.T, a, b *chatter) {
 	go func() { done <- b.chat(a, n) }()
 	for range 2 {
 		if err := <-done; err != nil {
-			t.Fatal(err)
+			t.Fatalf("%v; they have %q and %q", err, a.messages, b.messages)
 		}
 	}
 	a.check(t, n)

@@ -14,7 +14,29 @@ import (
 // ejabberd is a private one.
 type ejabberd struct {
 	*peer
-	link string // address of mod_megaphone's listener
+	engine string // keeps its BOSH sessions: ejabberd or megaphone
+	link   string // address of mod_megaphone's listener with that engine
+}
+
+// engines can keep the sessions of mod_megaphone: ejabberd's own, and the module's.
+var engines = []string{"ejabberd", "megaphone"}
+
+// withEngines runs a test with each engine, beside each other and other tests.
+func withEngines(t *testing.T, test func(t *testing.T, engine string)) {
+	t.Parallel()
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			test(t, engine)
+		})
+	}
+}
+
+// with chooses the engine.
+func (j *ejabberd) with(engine string) *ejabberd {
+	j.engine = engine
+	j.link = j.said[map[string]string{"ejabberd": "link", "megaphone": "engine"}[engine]]
+	return j
 }
 
 // startEjabberd starts one with the given options of the script, and with accounts.
@@ -41,7 +63,7 @@ func startNode(t testing.TB, options ...string) *ejabberd {
 // newNode is one that has not been started.
 func newNode(t testing.TB, options ...string) *ejabberd {
 	t.Helper()
-	return &ejabberd{peer: newPeer(t, "ejabberd", "log/ejabberd.log", options)}
+	return &ejabberd{peer: newPeer(t, "ejabberd", "log/ejabberd.log", options), engine: "ejabberd"}
 }
 
 // without mod_megaphone: an ejabberd as it comes.
@@ -51,7 +73,7 @@ const without = "MEGAPHONE_MODULE="
 func (j *ejabberd) start() {
 	j.t.Helper()
 	j.peer.start()
-	j.link = j.said["link"]
+	j.with(j.engine)
 	if j.link == "" && !slices.Contains(j.env, without) {
 		j.t.Fatalf("ejabberd.sh said: %v", j.said)
 	}
@@ -97,11 +119,12 @@ type census struct{ processes, sessions, users, live int }
 
 func (j *ejabberd) census() census {
 	j.t.Helper()
+	stats := j.stats()
 	return census{
 		processes: j.number("erlang:system_info(process_count)"),
-		sessions:  j.number("mnesia:table_info(bosh, size)"),
+		sessions:  j.number("mnesia:table_info(bosh, size)") + stats["sessions"],
 		users:     j.number("mnesia:table_info(session, size)"),
-		live:      j.stats()["live"],
+		live:      stats["live"],
 	}
 }
 

@@ -13,10 +13,11 @@ const inactivity = "5"
 
 // TestEjabberdKilled: while ejabberd is away, clients are told to come again; when it is back, that it does not know
 // their sessions, and they log in anew.
-func TestEjabberdKilled(t *testing.T) {
-	t.Parallel()
+func TestEjabberdKilled(t *testing.T) { withEngines(t, ejabberdKilled) }
+
+func ejabberdKilled(t *testing.T, engine string) {
 	file, secret := secretFile(t)
-	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity)
+	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity).with(engine)
 	edge := serveEdge(t, 1, "a="+j.link, file)
 	at := through("edge", edge)
 	holder, c := rig.Connect(t, at.addr), rig.Connect(t, at.addr)
@@ -50,10 +51,11 @@ func TestEjabberdKilled(t *testing.T) {
 
 // TestLinkCut: the links break twice while two people talk. The edge answers what it holds with 503, the clients send
 // it again over new links, and the sessions go on.
-func TestLinkCut(t *testing.T) {
-	t.Parallel()
+func TestLinkCut(t *testing.T) { withEngines(t, linkCut) }
+
+func linkCut(t *testing.T, engine string) {
 	file, secret := secretFile(t)
-	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity)
+	j := startEjabberd(t, "--secret", secret).with(engine) // sessions outlive the seconds over which clients are told
 	wire := newRelay(t, j.link)
 	edge := serveEdge(t, 1, "a="+wire.addr, file)
 	at := through("edge", edge)
@@ -83,10 +85,11 @@ func TestLinkCut(t *testing.T) {
 
 // TestEdgeKilled: the edge is killed twice while two people talk, and another takes its place. ejabberd gets rid of the
 // dead one's links, and the sessions go on.
-func TestEdgeKilled(t *testing.T) {
-	t.Parallel()
+func TestEdgeKilled(t *testing.T) { withEngines(t, edgeKilled) }
+
+func edgeKilled(t *testing.T, engine string) {
 	file, secret := secretFile(t)
-	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity)
+	j := startEjabberd(t, "--secret", secret, "--max-inactivity", inactivity).with(engine)
 	edge := serveEdge(t, 1, "a="+j.link, file)
 	base := j.census()
 	at := through("edge", edge)
@@ -102,11 +105,12 @@ func TestEdgeKilled(t *testing.T) {
 
 // TestClientsVanish: clients that go away while their requests are held leave no id and no process behind, and their
 // sessions end by themselves.
-func TestClientsVanish(t *testing.T) {
-	t.Parallel()
+func TestClientsVanish(t *testing.T) { withEngines(t, clientsVanish) }
+
+func clientsVanish(t *testing.T, engine string) {
 	const clients = 30
 	file, secret := secretFile(t)
-	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "2")
+	j := startEjabberd(t, "--secret", secret, "--max-inactivity", "2").with(engine)
 	edge := serveEdge(t, 1, "a="+j.link, file)
 	base := j.census()
 	var holding []*rig.Client

@@ -17,9 +17,15 @@ import (
 // TestHostileEdges: whatever comes to mod_megaphone's port, the sender is told why and cut off, the log says it once,
 // and ejabberd serves its users as before.
 func TestHostileEdges(t *testing.T) {
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) { hostileEdges(t, engine) })
+	}
+}
+
+func hostileEdges(t *testing.T, engine string) {
 	file, secret := secretFile(t)
-	j := startEjabberd(t, "--secret", secret)
-	open := startEjabberd(t) // of an edge that asks for no secret, so that more can be said
+	j := startEjabberd(t, "--secret", secret).with(engine)
+	open := startEjabberd(t).with(engine) // of an edge that asks for no secret, so that more can be said
 	at := through("edge", serveEdge(t, 1, "a="+j.link, file))
 	alice := logIn(t, at, "alice")
 	base := j.census()

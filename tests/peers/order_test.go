@@ -15,10 +15,11 @@ import (
 // TestTwoRequestsAtOnce: a client sends a poll and a stanza at once, on two sockets. The edge has two reactors, so that
 // they come over two links to ejabberd half of the time, and the stanza's request, which has the higher rid, may be the
 // first there. ejabberd's BOSH engine would keep it, and forget it.
-func TestTwoRequestsAtOnce(t *testing.T) {
-	t.Parallel()
+func TestTwoRequestsAtOnce(t *testing.T) { withEngines(t, twoRequestsAtOnce) }
+
+func twoRequestsAtOnce(t *testing.T, engine string) {
 	const sessions, pairs = 8, 100
-	j := startEjabberd(t)
+	j := startEjabberd(t).with(engine)
 	at := through("edge", serveEdge(t, 1, "a="+j.link, ""))
 	for range sessions {
 		a, b := rig.Connect(t, at.addr), rig.Connect(t, at.addr)
@@ -36,17 +37,18 @@ func TestTwoRequestsAtOnce(t *testing.T) {
 		a.Get().Want(t, 200, "type='terminate'")
 	}
 	// Sessions that have ended leave nothing behind.
-	if n := j.number("ets:info(mod_megaphone_order, size)"); n != 0 {
+	if n := j.number("ets:info(mod_megaphone_order, size)") + j.stats()["sessions"]; n != 0 {
 		t.Errorf("%d sessions are remembered", n)
 	}
 }
 
 // TestFirstTwoRequestsAtOnce is the same with the first two requests after the creation, which nothing but the creation
 // itself can put in order.
-func TestFirstTwoRequestsAtOnce(t *testing.T) {
-	t.Parallel()
+func TestFirstTwoRequestsAtOnce(t *testing.T) { withEngines(t, firstTwoRequestsAtOnce) }
+
+func firstTwoRequestsAtOnce(t *testing.T, engine string) {
 	const sessions = 200
-	j := startEjabberd(t)
+	j := startEjabberd(t).with(engine)
 	at := through("edge", serveEdge(t, 1, "a="+j.link, ""))
 	for range sessions {
 		a, b := rig.Connect(t, at.addr), rig.Connect(t, at.addr)
@@ -61,7 +63,7 @@ func TestFirstTwoRequestsAtOnce(t *testing.T) {
 		a.Get().Want(t, 200, "type='terminate'")
 		_, _ = a.Close(), b.Close()
 	}
-	if n := j.number("ets:info(mod_megaphone_order, size)"); n != 0 {
+	if n := j.number("ets:info(mod_megaphone_order, size)") + j.stats()["sessions"]; n != 0 {
 		t.Errorf("%d sessions are remembered", n)
 	}
 }
@@ -213,9 +215,11 @@ func TestMessagesComeInOrder(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	}
-	t.Run("ejabberd", func(t *testing.T) {
-		talk(t, serveEdgeOf(t, 4, "a="+startEjabberd(t).link, ""))
-	})
+	for _, engine := range engines {
+		t.Run("engine "+engine, func(t *testing.T) {
+			talk(t, serveEdgeOf(t, 4, "a="+startEjabberd(t).with(engine).link, ""))
+		})
+	}
 	for name, start := range map[string]func(t *testing.T) server{
 		"gateway to ejabberd": func(t *testing.T) server { return startEjabberd(t) },
 		"gateway to prosody":  func(t *testing.T) server { return startProsody(t) },

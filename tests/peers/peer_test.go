@@ -23,7 +23,7 @@ const (
 )
 
 // accounts are there in every server, at localhost.
-var accounts = []string{"alice", "bob", "carol", "dave", "erin"}
+var accounts = []string{"alice", "bob", "carol", "dave", "erin", "frank", "grace"}
 
 // server is an XMPP server with a BOSH endpoint of its own.
 type server interface {

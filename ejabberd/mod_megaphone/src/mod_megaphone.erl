@@ -39,6 +39,7 @@ start(Host, Opts) ->
             %% ejabberd may stop and start again within one Erlang node; it does so when it joins a cluster.
             mod_megaphone_stats:set_draining(false),
             [supervisor:start_child(ejabberd_gen_mod_sup, #{id => M, start => {M, start_link, []}}) || M <- ?HELPERS],
+            mod_megaphone_engine:start(),
             ejabberd_commands:register_commands(?MODULE, commands()),
             %% Before the listeners close: edges that hear of it in time send new users to another node.
             ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, 50)
@@ -57,6 +58,7 @@ stop(Host) ->
     end.
 
 stop_helpers() ->
+    _ = erlang:module_loaded(mod_megaphone_engine) andalso mod_megaphone_engine:stop(),
     lists:foreach(fun stop_child/1, ?HELPERS).
 
 stop_child(Id) ->
@@ -145,6 +147,8 @@ listen_opt_type(name) ->
     econf:binary("^[A-Za-z0-9._-]{1,64}$");
 listen_opt_type(max_contents) ->
     econf:int(1024, ?MAX_CONTENTS);
+listen_opt_type(engine) ->
+    econf:enum([megaphone, ejabberd]);
 listen_opt_type(max_held) ->
     econf:pos_int();
 listen_opt_type(ping_timeout) ->
@@ -165,6 +169,7 @@ listen_options() ->
      {secret, undefined},
      {name, node_name()},
      {max_contents, 1048576},
+     {engine, ejabberd},
      {max_held, 250000},
      {ping_timeout, 15000},
      {high_water, 1048576},
@@ -225,10 +230,13 @@ links() ->
 
 stats() ->
     Infos = infos(),
+    Engine = mod_megaphone_engine:info(),
     #{asleep := Asleep, mode := Mode} = mod_megaphone_sleep:figures(),
     {Awake, Waiting} = mod_megaphone_awake:count(),
     [{"links", length([up || #{stage := up} <- Infos])},
      {"live", lists:sum([Live || #{live := Live} <- Infos])},
+     {"sessions", map_get(sessions, Engine)},
+     {"session_bytes", map_get(bytes, Engine) + map_get(wheel_bytes, Engine)},
      {"sleep_works", case Mode of sleep -> 1; _ -> 0 end},
      {"asleep", Asleep},
      {"awake", Awake},
@@ -263,6 +271,9 @@ mod_doc() ->
            <<"- `secret: Secret`: what an edge must know. Without it every edge is welcome.">>,
            <<"- `name: Name`: how this node calls itself to edges. The default is the name of the Erlang node.">>,
            <<"- `max_contents: Bytes`: the largest request, 1024 to 16777216. The default is '1048576'.">>,
+           <<"- `engine: ejabberd | megaphone`: who keeps the sessions that are opened over this listener. 'ejabberd' "
+             "is its own engine, with a process for each session and one for each request; 'megaphone' needs "
+             "neither. The default is 'ejabberd'.">>,
            <<"- `max_held: Number`: requests that one link may have under way, those whose clients have gone included; "
              "the client of one more is asked to try again (status 503). The default is '250000'.">>,
            <<"- `ping_timeout: Time`: a link that says and takes nothing for so long is closed. The default is '15' "

@@ -2,7 +2,7 @@
 %%% The engine reads the rest, and says what is wrong with it.
 -module(mod_megaphone_body).
 
--export([session/1, sid/1, is_terminate/1]).
+-export([session/1, sid/1, poll/1, is_terminate/1]).
 
 %% Of 2^53 - 1 (XEP-0124 section 14.1).
 -define(MAX_RID_DIGITS, 16).
@@ -23,6 +23,38 @@ session(Rest, Sid, Rid) ->
         {_, _, More} -> session(More, Sid, Rid);
         none -> {Sid, Rid}
     end.
+
+%% Session and rid of a request that says nothing else; none: it does, or the tag is odd.
+-spec poll(binary()) -> {Sid :: binary(), Rid :: non_neg_integer()} | none.
+poll(Body) ->
+    poll(attributes(Body), none, none, none).
+
+poll(Rest, Sid, Rid, Namespace) ->
+    case attribute(Rest) of
+        {<<"sid">>, Value, More} when Sid =:= none -> poll(More, Value, Rid, Namespace);
+        {<<"rid">>, Value, More} when Rid =:= none, byte_size(Value) =< ?MAX_RID_DIGITS ->
+            try binary_to_integer(Value) of
+                N when N >= 0, N < 1 bsl 53 -> poll(More, Sid, N, Namespace);
+                _ -> none
+            catch error:badarg -> none
+            end;
+        {<<"xmlns">>, <<"http://jabber.org/protocol/httpbind">> = Value, More} when Namespace =:= none ->
+            poll(More, Sid, Rid, Value);
+        none when is_binary(Sid), is_integer(Rid) ->
+            case is_end(Rest) of
+                true -> {Sid, Rid};
+                false -> none
+            end;
+        _ -> none
+    end.
+
+is_end(<<C, Rest/binary>>) when C =:= $\s; C =:= $\n; C =:= $\t; C =:= $\r -> is_end(Rest);
+is_end(<<"/>", Rest/binary>>) -> is_blank(Rest);
+is_end(<<"></body>", Rest/binary>>) -> is_blank(Rest);
+is_end(_) -> false.
+
+is_blank(<<C, Rest/binary>>) when C =:= $\s; C =:= $\n; C =:= $\t; C =:= $\r -> is_blank(Rest);
+is_blank(Rest) -> Rest =:= <<>>.
 
 %% The id of the session that a reply has opened.
 -spec sid(binary()) -> binary() | none.
@@ -46,9 +78,13 @@ terminates(Rest) ->
 attributes(<<"<body", Rest/binary>>) -> Rest;
 attributes(_) -> <<>>.
 
-%% The next attribute, and what follows it.
-attribute(<<C, Rest/binary>>) when C =:= $\s; C =:= $\n; C =:= $\t; C =:= $\r -> attribute(Rest);
-attribute(Tag) -> name(Tag, 0).
+%% The next attribute, which white space sets off, and what follows it.
+attribute(<<C, Rest/binary>>) when C =:= $\s; C =:= $\n; C =:= $\t; C =:= $\r ->
+    case Rest of
+        <<Next, _/binary>> when Next =:= $\s; Next =:= $\n; Next =:= $\t; Next =:= $\r -> attribute(Rest);
+        _ -> name(Rest, 0)
+    end;
+attribute(_) -> none.
 
 name(Tag, N) ->
     case Tag of

@@ -37,6 +37,7 @@
          rest = <<>> :: binary(),               % the beginning of a frame
          need = 1 :: pos_integer(),             % as many bytes of it make more possible
          live = mod_megaphone_live:new() :: mod_megaphone_live:live(),
+         shards = #{} :: #{mod_megaphone_shard:shard() => reference()},
          outbox :: mod_megaphone_outbox:outbox(),
          fence = mod_megaphone_fence:new() :: mod_megaphone_fence:fence(),
          reading = false :: boolean(),          % the socket is armed
@@ -162,6 +163,12 @@ take_message({tcp, Socket, Bytes}, #state{socket = Socket, outbox = Outbox} = St
                                   bytes_in = State#state.bytes_in + N, outbox = mod_megaphone_outbox:flush(Outbox)});
 take_message({'EXIT', Pid, {reply, Id, Status, Body}}, State) ->
     next(reply_to(Id, Pid, Status, Body, State));
+take_message({answer, Id, N, Status, Body}, State) ->
+    next(reply_to(Id, N, Status, Body, State));
+take_message({opening, Id, N, Shard, Sid}, State) ->
+    next(opening(Id, {N, Shard, Sid}, State));
+take_message({'DOWN', Monitor, process, _, _}, State) ->
+    next(shard_ended(Monitor, State));
 take_message({follow, _, _, {Pid, Ref}, _}, #state{stage = closing} = State) ->
     Pid ! {Ref, passed},        % nothing leaves here any more
     next(State);
@@ -265,15 +272,59 @@ take_request(Id, Address, Query, Body, #state{peer = Peer, live = Live, opts = #
     mod_megaphone_stats:add(requests, 1),
     Held = mod_megaphone_live:held(Live),
     Room = Held < Max,
-    case Room andalso mod_megaphone_request:start(Id, Body, Query, mod_megaphone_address:client(Address, Peer)) of
-        {ok, Pid} ->
-            State#state{live = mod_megaphone_live:add(Id, Pid, Live)};
+    case Room andalso hand_over(Id, Query, Body, mod_megaphone_address:client(Address, Peer), State) of
+        {ok, Holder} ->
+            watch(Holder, State#state{live = mod_megaphone_live:add(Id, Holder, Live)});
         _ ->
             %% The client sends the same request again.
             mod_megaphone_stats:add(refused, 1),
-            mod_megaphone_fault:log(refused, "requests of the edge ~ts get 503: ~B are held, there is no room for more",
-                                    [State#state.name, Held]),
+            mod_megaphone_fault:log(refused, "requests of the edge ~ts get 503: ~B are held, there is no room for ~ts",
+                                    [State#state.name, Held,
+                                     case Room of true -> "this one"; false -> "more" end]),
             append(mod_megaphone_codec:reply(Id, 503, <<>>), State)
+    end.
+
+%% Gives the request to the engine that its session belongs to; a creation, to the listener's.
+hand_over(Id, Query, Body, Client, #state{frames_in = N, opts = #{engine := Engine}}) ->
+    case mod_megaphone_engine:owner(Body, Engine) of
+        {poll, Shard, Sid, Rid} ->
+            mod_megaphone_request:show(Body, Query, Client),
+            mod_megaphone_shard:poll(Shard, {self(), Id, N}, Sid, Rid),
+            {ok, {N, Shard, Sid}};
+        {request, Shard, Sid} ->
+            mod_megaphone_request:show(Body, Query, Client),
+            mod_megaphone_engine:request(Shard, {self(), Id, N}, Sid, binary:copy(Body)),
+            {ok, {N, Shard, Sid}};
+        creation ->
+            mod_megaphone_request:show(Body, Query, Client),
+            case mod_megaphone_engine:create({self(), Id, N}, binary:copy(Body), Client) of
+                ok -> {ok, {N, none, <<>>}};
+                error -> error
+            end;
+        ejabberd ->
+            mod_megaphone_request:start(Id, Body, Query, Client)
+    end.
+
+%% The link hears of a shard's end from its first request to it.
+watch({_, Shard, _}, #state{shards = Shards} = State) when Shard =/= none, not is_map_key(Shard, Shards) ->
+    State#state{shards = Shards#{Shard => monitor(process, Shard)}};
+watch(_, State) -> State.
+
+%% The session that request Id opens has its shard.
+opening(Id, {N, Shard, Sid} = Holder, #state{live = Live} = State) ->
+    case mod_megaphone_live:holder(Id, Live) of
+        {N, none, _} -> watch(Holder, State#state{live = mod_megaphone_live:add(Id, Holder, Live)});
+        _ -> mod_megaphone_shard:gone(Shard, {self(), Id, N}, Sid), State
+    end.
+
+%% A shard is not there, and its sessions with it.
+shard_ended(Monitor, #state{shards = Shards, live = Live} = State) ->
+    case [Shard || {Shard, M} <- maps:to_list(Shards), M =:= Monitor] of
+        [Shard] ->
+            {Status, Body} = mod_megaphone_wrapper:terminal('item-not-found', false),
+            lists:foldl(fun({Id, N}, Acc) -> reply_to(Id, N, Status, Body, Acc) end,
+                        State#state{shards = maps:remove(Shard, Shards)}, mod_megaphone_live:of_shard(Shard, Live));
+        [] -> State
     end.
 
 %% Before welcome there is the hello, alone in its frame, or an error.
@@ -292,7 +343,8 @@ take_lines([], State) ->
     {ok, State}.
 
 take_line({gone, Ids}, State) -> lists:foldl(fun gone/2, State, Ids);
-take_line({release, all}, State) -> State;
+take_line({release, all}, #state{live = Live} = State) ->
+    lists:foldl(fun release/2, State, mod_megaphone_live:ids(Live));
 take_line({release, Ids}, State) -> lists:foldl(fun release/2, State, Ids);
 take_line({ping, Token}, State) -> control([<<"pong ">>, Token, $\n], State);
 take_line({pong, Token}, #state{fence = Fence} = State) -> fenced(mod_megaphone_fence:pong(Token, Fence), State);
@@ -329,11 +381,15 @@ gone(Id, #state{live = Live} = State) ->
             stale_id(State)
     end.
 
-%% A session of ejabberd answers when it has something to say or when `wait` is over, and cannot be asked to before.
+%% A session of ejabberd's own engine answers when it has something to say or when `wait` is over, and cannot be asked
+%% to before.
 release(Id, #state{live = Live} = State) ->
-    case mod_megaphone_live:is_live(Id, Live) of
-        true -> State;
-        false -> stale_id(State)
+    case mod_megaphone_live:holder(Id, Live) of
+        none -> stale_id(State);
+        {N, Shard, Sid} when Shard =/= none ->
+            mod_megaphone_shard:release(Shard, {self(), Id, N}, Sid),
+            State;
+        _ -> State
     end.
 
 stale_id(State) ->

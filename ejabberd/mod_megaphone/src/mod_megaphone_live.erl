@@ -1,18 +1,23 @@
-%%% The live ids of a link, and the processes that hold their requests. A process whose id is gone goes on to its
-%%% answer, which nobody takes; it counts as held until it has ended, because it costs as much as before.
+%%% The live ids of a link, and what holds their requests: a process of ours with ejabberd's own engine, a shard with
+%%% mod_megaphone's. A process whose id is gone goes on to its answer, which nobody takes; it counts as held until it
+%%% has ended, because it costs as much as before.
 %%%
 %%% A request that is still held a tick after it came is swept: its process is garbage-collected, once. What it needed
 %%% to read the request is most of what it would otherwise keep for all the time that it waits.
 -module(mod_megaphone_live).
 
 -export([new/0, size/1, held/1, is_live/2, add/3, take/3, has/3, find/2, gone/2, ended/2, kill_all/1, sweep/1]).
+-export([ids/1, holder/2, of_shard/2]).
 
--export_type([live/0]).
+-export_type([live/0, holder/0]).
 
 -type id() :: mod_megaphone_codec:id().
 
+%% N is the link's own number for the request, for an id may be used again. A creation is with no shard yet.
+-type holder() :: pid() | {N :: non_neg_integer(), mod_megaphone_shard:shard() | none, Sid :: binary()}.
+
 -record(live,
-        {pids = #{} :: #{id() => pid()},
+        {pids = #{} :: #{id() => holder()},
          gone = #{} :: #{pid() => []},    % processes without an id that have not ended
          fresh = [] :: [id()],            % came since the last tick
          aging = [] :: [id()]}).          % came in the tick before
@@ -37,17 +42,35 @@ held(#live{pids = Pids, gone = Gone}) ->
 is_live(Id, #live{pids = Pids}) ->
     is_map_key(Id, Pids).
 
--spec add(id(), pid(), live()) -> live().
-add(Id, Pid, #live{pids = Pids, fresh = Fresh} = Live) ->
-    Live#live{pids = Pids#{Id => Pid}, fresh = [Id | Fresh]}.
+-spec add(id(), holder(), live()) -> live().
+add(Id, Pid, #live{pids = Pids, fresh = Fresh} = Live) when is_pid(Pid) ->
+    Live#live{pids = Pids#{Id => Pid}, fresh = [Id | Fresh]};
+add(Id, Holder, #live{pids = Pids} = Live) ->
+    Live#live{pids = Pids#{Id => Holder}}.
 
-%% Ends id Id, which Pid must have: an id may have been used again since it was another process's.
--spec take(id(), pid(), live()) -> {ok, live()} | error.
-take(Id, Pid, #live{pids = Pids} = Live) ->
+%% Ends id Id, which process Pid or request N must have: an id may have been used again since it was another's.
+-spec take(id(), pid() | non_neg_integer(), live()) -> {ok, live()} | error.
+take(Id, Who, #live{pids = Pids} = Live) ->
     case Pids of
-        #{Id := Pid} -> {ok, Live#live{pids = maps:remove(Id, Pids)}};
+        #{Id := Who} -> {ok, Live#live{pids = maps:remove(Id, Pids)}};
+        #{Id := {Who, _, _}} -> {ok, Live#live{pids = maps:remove(Id, Pids)}};
         _ -> error
     end.
+
+%% All of them.
+-spec ids(live()) -> [id()].
+ids(#live{pids = Pids}) ->
+    maps:keys(Pids).
+
+%% What holds id Id.
+-spec holder(id(), live()) -> holder() | none.
+holder(Id, #live{pids = Pids}) ->
+    maps:get(Id, Pids, none).
+
+%% The ids that a shard holds, and their numbers. It looks at all of them: for accidents only.
+-spec of_shard(mod_megaphone_shard:shard(), live()) -> [{id(), N :: non_neg_integer()}].
+of_shard(Shard, #live{pids = Pids}) ->
+    [{Id, N} || {Id, {N, S, _}} <- maps:to_list(Pids), S =:= Shard].
 
 %% Whether id Id is Pid's.
 -spec has(id(), pid(), live()) -> boolean().
@@ -65,13 +88,18 @@ find(Pid, #live{pids = Pids}) ->
         [] -> error
     end.
 
-%% Ends id Id. Its process goes on to its answer, which nobody takes: what the client sent is to reach its session.
+%% Ends id Id. Its process goes on to its answer, which nobody takes: what the client sent is to reach its session. A
+%% shard is told.
 -spec gone(id(), live()) -> {ok, live()} | error.
 gone(Id, #live{pids = Pids, gone = Gone} = Live) ->
     case maps:take(Id, Pids) of
-        {Pid, Rest} -> {ok, Live#live{pids = Rest, gone = Gone#{Pid => []}}};
+        {Pid, Rest} when is_pid(Pid) -> {ok, Live#live{pids = Rest, gone = Gone#{Pid => []}}};
+        {Holder, Rest} -> tell_gone(Id, Holder), {ok, Live#live{pids = Rest}};
         error -> error
     end.
+
+tell_gone(_, {_, none, _}) -> ok;
+tell_gone(Id, {N, Shard, Sid}) -> mod_megaphone_shard:gone(Shard, {self(), Id, N}, Sid).
 
 %% Forgets Pid, whose id is gone: it has ended.
 -spec ended(pid(), live()) -> live().
@@ -81,15 +109,17 @@ ended(Pid, #live{gone = Gone} = Live) ->
 %% Those whose ids are gone go on.
 -spec kill_all(live()) -> live().
 kill_all(#live{pids = Pids, gone = Gone}) ->
-    lists:foreach(fun kill/1, maps:values(Pids)),
+    maps:foreach(fun kill/2, Pids),
     #live{gone = Gone}.
 
-kill(Pid) ->
+kill(_, Pid) when is_pid(Pid) ->
     unlink(Pid),
-    exit(Pid, kill).
+    exit(Pid, kill);
+kill(Id, Holder) ->
+    tell_gone(Id, Holder).
 
 %% Is to be called at each tick. {garbage_collect, swept, _} comes back for each process.
 -spec sweep(live()) -> live().
 sweep(#live{pids = Pids, fresh = Fresh, aging = Aging} = Live) ->
-    _ = [erlang:garbage_collect(maps:get(Id, Pids), [{async, swept}]) || Id <- Aging, is_map_key(Id, Pids)],
+    _ = [erlang:garbage_collect(map_get(Id, Pids), [{async, swept}]) || Id <- Aging, is_pid(maps:get(Id, Pids, none))],
     Live#live{aging = Fresh, fresh = []}.

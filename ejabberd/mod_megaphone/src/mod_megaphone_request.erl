@@ -5,7 +5,7 @@
 %%% when the link ends it ends as well.
 -module(mod_megaphone_request).
 
--export([start/4, handle/5]).
+-export([start/4, show/3, handle/5]).
 
 -include("ejabberd_http.hrl").
 
@@ -48,6 +48,7 @@ answer(Body, Address) ->
 
 %% Shows a request with a query to the hook that ejabberd's own web server runs for each request. The path belongs to
 %% the edge and is not known here.
+-spec show(binary(), binary(), inet:ip_address()) -> ok.
 show(_, <<>>, _) ->
     ok;
 show(Body, Query, Address) ->

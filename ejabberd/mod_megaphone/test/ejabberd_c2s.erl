@@ -1,0 +1,37 @@
+%%% In place of ejabberd's streams: one greets whoever begins it, says what comes as <echo/> again, and tells the
+%%% registered process `engine` of its start, its end and all else.
+-module(ejabberd_c2s).
+-export([start/3, accept/1, say/2]).
+
+-record(xmlel, {name = <<>>, attrs = [], children = []}).
+
+start(SockMod, Socket, _Options) ->
+    {ok, spawn(fun() -> init(SockMod, Socket) end)}.
+
+accept(_) -> ok.
+
+say(Pid, Text) -> Pid ! {say, Text}, ok.
+
+init(SockMod, Socket) ->
+    monitor(process, SockMod:get_owner(Socket)),
+    engine ! {stream, self(), element(3, Socket), element(2, Socket)},
+    loop(SockMod, Socket).
+
+loop(SockMod, Socket) ->
+    receive
+        {'$gen_event', {xmlstreamstart, _, Attributes}} ->
+            [SockMod:send_xml(Socket, El)
+             || El <- [{xmlstreamstart, <<"stream:stream">>, [{<<"id">>, <<"s">>}, {<<"version">>, <<"1.0">>}]},
+                       {xmlstreamelement, #xmlel{name = <<"stream:features">>}}],
+                proplists:get_value(<<"to">>, Attributes) =/= <<"mute.example">>],
+            loop(SockMod, Socket);
+        {'$gen_event', {xmlstreamelement, #xmlel{name = <<"echo">>} = El}} ->
+            SockMod:send_xml(Socket, {xmlstreamelement, El}),
+            loop(SockMod, Socket);
+        {'$gen_event', closed} -> engine ! {ended, self(), closed};
+        {'$gen_event', Event} -> engine ! {event, self(), Event}, loop(SockMod, Socket);
+        {say, Text} ->
+            SockMod:send_xml(Socket, {xmlstreamelement, #xmlel{name = <<"m">>, children = [{xmlcdata, Text}]}}),
+            loop(SockMod, Socket);
+        {'DOWN', _, _, _, _} -> engine ! {ended, self(), shard}
+    end.

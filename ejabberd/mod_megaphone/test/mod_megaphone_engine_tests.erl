@@ -1,0 +1,309 @@
+%%% The module's own engine from edge to stream: links, shards, and every way in which one of them ends.
+-module(mod_megaphone_engine_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+-compile([export_all, nowarn_export_all]).
+
+-define(EMPTY, <<"<body xmlns='http://jabber.org/protocol/httpbind'/>">>).
+
+%% The process of each test is where streams tell of what happens, and the supervisor's parent.
+engine_test_() ->
+    [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> with_shards(Name) end}}}
+     || Name <- [a_session_over_a_link, a_domain_that_is_not_ours, what_cannot_be_read, a_shard_dies,
+                 a_shard_dies_while_a_session_opens, a_link_dies, a_client_that_goes, one_that_goes_as_it_comes,
+                 release, release_all, payload_waits_for_another_link, sessions_of_others, a_defect,
+                 too_many_at_once, a_client_that_does_not_fetch, a_stream_ends, the_module_stops, nothing_is_left]].
+
+with_shards(Test) ->
+    register(engine, self()),
+    {ok, _} = application:ensure_all_started(stringprep),
+    {ok, _} = application:ensure_all_started(p1_utils),
+    process_flag(trap_exit, true),
+    {ok, Supervisor} = supervisor:start_link({local, ejabberd_gen_mod_sup}, ?MODULE, []),
+    mod_megaphone_engine:start(),
+    try ?MODULE:Test()
+    after
+        mod_megaphone_engine:stop(),
+        exit(Supervisor, shutdown),
+        receive {'EXIT', Supervisor, _} -> ok end
+    end.
+
+%% supervisor: shards that die are started again, however often.
+init([]) -> {ok, {#{intensity => 100}, []}}.
+
+a_session_over_a_link() ->
+    Edge = edge(),
+    S = open(Edge),
+    ask(Edge, 2, S, 2, <<>>),
+    ejabberd_c2s:say(stream(S), <<"hello">>),
+    ?assertEqual({200, with(<<"<m>hello</m>">>)}, reply(Edge, 2)),
+    ask(Edge, 3, S, 3, <<"<echo/>">>),
+    ?assertEqual({200, with(<<"<echo/>">>)}, reply(Edge, 3)),
+    ask(Edge, 4, S, 4, <<"type='terminate'">>, <<>>),
+    {200, Bye} = reply(Edge, 4),
+    ?assertNotEqual(nomatch, binary:match(Bye, <<"type='terminate'">>)),
+    ended(S, closed).
+
+a_domain_that_is_not_ours() ->
+    [begin
+         Edge = edge(),
+         test_edge:request(Edge, 1, creation(To)),
+         ?assertEqual({200, terminal(Condition)}, reply(Edge, 1))
+     end || {To, Condition} <- [{<<"to='elsewhere.org'">>, <<"host-unknown">>}, {<<>>, <<"improper-addressing">>}]].
+
+%% It is nothing that the session did.
+what_cannot_be_read() ->
+    Edge = edge(),
+    S = open(Edge),
+    [begin
+         test_edge:request(Edge, 1, iolist_to_binary(["<body rid='2' sid='", sid(S), "'>", Rest])),
+         ?assertEqual({Status, <<>>}, reply(Edge, 1))
+     end || {Rest, Status} <- [{<<"<a></b></body>">>, 400}, {<<>>, 400}, {<<"<a>&#0;</a></body>">>, 400},
+                               {[binary:copy(<<"<a/>">>, 65536), <<"</body>">>], 403}]],
+    test_edge:request(Edge, 1, <<"<body rid='x' to='one.example' xmlns='http://jabber.org/protocol/httpbind'/>">>),
+    ?assertEqual({400, <<>>}, reply(Edge, 1)),
+    serves(Edge, S).
+
+%% Its sessions end, and their clients are told; others go on.
+a_shard_dies() ->
+    Edge = edge(),
+    {S, Other} = on_two_shards(Edge),
+    ask(Edge, 2, S, 2, <<>>),
+    synced(Edge),
+    exit(whereis(shard(S)), kill),
+    ?assertEqual({200, terminal(<<"item-not-found">>)}, reply(Edge, 2)),
+    ended(S, shard),
+    serves(Edge, Other),
+    test_edge:await(fun() -> whereis(shard(S)) =/= undefined end),
+    ask(Edge, 3, S, 3, <<>>),
+    ?assertEqual({200, terminal(<<"item-not-found">>)}, reply(Edge, 3)),
+    serves(Edge, open(Edge)).
+
+a_shard_dies_while_a_session_opens() ->
+    Edge = edge(),
+    test_edge:request(Edge, 1, creation(<<"to='mute.example'">>)),
+    {Sid, Stream, Shard} = started(),
+    test_edge:await(fun() -> sessions(Shard) =:= 1 end),
+    exit(whereis(Shard), kill),
+    ?assertEqual({200, terminal(<<"item-not-found">>)}, reply(Edge, 1)),
+    ended({Sid, Stream, Shard}, shard).
+
+%% As if all its clients had hung up: they send again, over another.
+a_link_dies() ->
+    [A, B] = [edge(), edge()],
+    S = open(A),
+    ask(A, 2, S, 2, <<>>),
+    synced(A),
+    test_edge:close(A),
+    test_edge:await(fun() -> not is_process_alive(test_edge:pid(A)) end),
+    ejabberd_c2s:say(stream(S), <<"kept">>),
+    ask(B, 1, S, 2, <<>>),
+    ?assertEqual({200, with(<<"<m>kept</m>">>)}, reply(B, 1)).
+
+a_client_that_goes() ->
+    Edge = edge(),
+    S = open(Edge),
+    ask(Edge, 2, S, 2, <<>>),
+    test_edge:control(Edge, <<"gone 0000000000000002\n">>),
+    synced(Edge),
+    ejabberd_c2s:say(stream(S), <<"kept">>),
+    ask(Edge, 3, S, 2, <<>>),
+    ?assertEqual({200, with(<<"<m>kept</m>">>)}, reply(Edge, 3)),
+    ?assertMatch(#{live := 0}, test_edge:info(Edge)).
+
+%% The session does not take it for answered.
+one_that_goes_as_it_comes() ->
+    Edge = edge(),
+    test_edge:send(Edge, [test_edge:frame(1, creation(<<"to='one.example'">>)),
+                          test_edge:frame(0, <<"gone 0000000000000001\n">>)]),
+    {_, _, Shard} = S = started(),
+    test_edge:await(fun() -> sessions(Shard) =:= 1 end),
+    ask(Edge, 2, S, 1, <<>>),
+    {200, Body} = reply(Edge, 2),
+    ?assertNotEqual(nomatch, binary:match(Body, <<"<stream:features/>">>)),
+    serves(Edge, S).
+
+release() ->
+    Edge = edge(),
+    S = open(Edge),
+    ask(Edge, 2, S, 2, <<>>),
+    test_edge:control(Edge, <<"release 0000000000000002\n">>),
+    ?assertEqual({200, ?EMPTY}, reply(Edge, 2)),
+    ask(Edge, 3, S, 3, <<"<echo/>">>),
+    ?assertEqual({200, with(<<"<echo/>">>)}, reply(Edge, 3)).
+
+release_all() ->
+    Edge = edge(),
+    Sessions = [open(Edge) || _ <- lists:seq(1, 5)],
+    [ask(Edge, Id, S, 2, <<>>) || {Id, S} <- lists:enumerate(11, Sessions)],
+    test_edge:control(Edge, <<"release all\n">>),
+    Left = lists:foldl(fun(_, {E, Ids}) ->
+                               {Id, Contents, Next} = test_edge:recv(E),
+                               ?assertEqual(?EMPTY, Contents),
+                               {Next, [Id | Ids]}
+                       end, {Edge, []}, Sessions),
+    ?assertEqual(lists:seq(11, 15), lists:sort(element(2, Left))).
+
+%% The client's connection over A has the first payload before B's link sends the next.
+payload_waits_for_another_link() ->
+    [A0, B] = [edge(), edge()],
+    S = open(A0),
+    ask(A0, 2, S, 2, <<>>),
+    ejabberd_c2s:say(stream(S), <<"1">>),
+    {2, _, A} = test_edge:recv(A0),
+    ask(B, 1, S, 3, <<>>),
+    ejabberd_c2s:say(stream(S), <<"2">>),
+    {<<"ping ", Token/binary>>, _} = test_edge:recv_control(A),
+    ?assertEqual(none, test_edge:poll(B)),
+    test_edge:control(A, [<<"pong ">>, Token]),
+    ?assertEqual({200, with(<<"<m>2</m>">>)}, reply(B, 1)).
+
+%% Ids of another form are of ejabberd's own engine, and those of nodes that are not there are unknown to it.
+sessions_of_others() ->
+    Edge = edge(),
+    {<<C, Tag:4/binary, Rest/binary>>, Stream, Shard} = open(Edge),
+    [begin
+         ask(Edge, 1, {Sid, Stream, Shard}, 2, <<>>),
+         receive {request, Pid, _, _} -> Pid ! {answer, {404, <<"Not found">>, [], <<>>}} end,
+         ?assertEqual({404, <<>>}, reply(Edge, 1))
+     end || Sid <- [<<"1234">>, <<C, "____", Rest/binary>>, <<"!", Tag/binary, Rest/binary>>]],
+    ask(Edge, 1, {<<C, Tag/binary, "aaaaaaaaaaaaaaaaaaaa">>, Stream, Shard}, 2, <<>>),
+    ?assertEqual({200, terminal(<<"item-not-found">>)}, reply(Edge, 1)),
+    ?assertEqual(none, mod_megaphone_engine:find(<<>>)).
+
+%% An error in the code ends the session in which it shows.
+a_defect() ->
+    Edge = edge(),
+    {Sid, Stream, Shard} = S = open(Edge),
+    Others = [open(Edge) || _ <- lists:seq(1, 20)],
+    Before = proplists:get_value(crashed, mod_megaphone_stats:all()),
+    Pid = whereis(Shard),
+    Shard ! {poll, {self(), 1, 1}, Sid, not_a_rid},
+    receive {answer, 1, 1, 200, Body} -> ?assertEqual(terminal(<<"internal-server-error">>), Body) end,
+    ended({Sid, Stream, Shard}, closed),
+    ?assertEqual(Before + 1, proplists:get_value(crashed, mod_megaphone_stats:all())),
+    ?assertEqual(Pid, whereis(Shard)),
+    [serves(Edge, Other) || Other <- Others],
+    ask(Edge, 3, S, 3, <<>>),
+    ?assertEqual({200, terminal(<<"item-not-found">>)}, reply(Edge, 3)).
+
+%% Clients beyond the bound are asked to come again.
+too_many_at_once() ->
+    Edge = edge(),
+    Busy = persistent_term:get({mod_megaphone_engine, creations}),
+    ?assertEqual(0, mod_megaphone_engine:creations()),
+    atomics:put(Busy, 1, 1000),
+    test_edge:request(Edge, 1, creation(<<"to='one.example'">>)),
+    ?assertEqual({503, <<>>}, reply(Edge, 1)),
+    atomics:put(Busy, 1, 999),
+    S = open(Edge),
+    test_edge:await(fun() -> mod_megaphone_engine:creations() =:= 999 end),
+    atomics:put(Busy, 1, 0),
+    serves(Edge, S).
+
+%% Sixteen mebibytes wait for it, then it has lost its session.
+a_client_that_does_not_fetch() ->
+    Edge = edge(),
+    S = open(Edge),
+    [ejabberd_c2s:say(stream(S), binary:copy(<<"a">>, 1000000)) || _ <- lists:seq(1, 16)],
+    serves(Edge, open(Edge)),
+    ?assert(is_process_alive(stream(S))),
+    ejabberd_c2s:say(stream(S), binary:copy(<<"a">>, 1000000)),
+    ended(S, closed),
+    ask(Edge, 2, S, 2, <<>>),
+    {200, Body} = reply(Edge, 2),
+    ?assertNotEqual(nomatch, binary:match(Body, <<"resource-constraint">>)).
+
+a_stream_ends() ->
+    Edge = edge(),
+    S = open(Edge),
+    ask(Edge, 2, S, 2, <<>>),
+    mod_megaphone_engine:close({mod_megaphone, shard(S), sid(S), {{127, 0, 0, 1}, 0}}),
+    {200, Body} = reply(Edge, 2),
+    ?assertNotEqual(nomatch, binary:match(Body, <<"type='terminate'">>)),
+    ?assertEqual(0, map_get(sessions, mod_megaphone_engine:info())).
+
+the_module_stops() ->
+    Edge = edge(),
+    [S, Between] = [open(Edge), open(Edge)],
+    ask(Edge, 2, S, 2, <<>>),
+    synced(Edge),
+    mod_megaphone_engine:stop(),
+    ?assertEqual({200, terminal(<<"system-shutdown">>)}, reply(Edge, 2)),
+    [ended(Session, closed) || Session <- [S, Between]],
+    test_edge:request(Edge, 3, creation(<<"to='one.example'">>)),
+    ?assertEqual({500, <<>>}, reply(Edge, 3)),
+    mod_megaphone_engine:start(),
+    serves(Edge, open(Edge)).
+
+nothing_is_left() ->
+    Edge = edge(),
+    Sessions = [open(Edge) || _ <- lists:seq(1, 50)],
+    ?assertEqual(50, map_get(sessions, mod_megaphone_engine:info())),
+    [begin ask(Edge, 2, S, 2, <<"type='terminate'">>, <<>>), {200, _} = reply(Edge, 2) end || S <- Sessions],
+    ?assertEqual(0, map_get(sessions, mod_megaphone_engine:info())),
+    ?assertEqual(0, mod_megaphone_engine:creations()),
+    [ended(S, closed) || S <- Sessions].
+
+%%% Helpers. A session is {Sid, Stream, Shard}.
+
+edge() -> test_edge:up([{engine, megaphone}]).
+
+creation(To) ->
+    <<"<body rid='1' ", To/binary, " ver='1.11' wait='60' hold='1' xmpp:version='1.0' xmlns:xmpp='urn:xmpp:xbosh' "
+      "xmlns='http://jabber.org/protocol/httpbind'/>">>.
+
+open(Edge) ->
+    test_edge:request(Edge, 1, creation(<<"to='one.example'">>)),
+    {Sid, _, _} = S = started(),
+    {200, Body} = reply(Edge, 1),
+    ?assertEqual(Sid, mod_megaphone_body:sid(Body)),
+    S.
+
+started() -> receive {stream, Pid, Sid, Shard} -> {Sid, Pid, Shard} end.
+
+on_two_shards(Edge) -> on_two_shards(Edge, open(Edge)).
+on_two_shards(Edge, S) ->
+    Other = open(Edge),
+    case shard(Other) =:= shard(S) of
+        true -> on_two_shards(Edge, S);
+        false -> {S, Other}
+    end.
+
+sid({Sid, _, _}) -> Sid.
+stream({_, Pid, _}) -> Pid.
+shard({_, _, Shard}) -> Shard.
+
+sessions(Shard) -> map_get(sessions, mod_megaphone_shard:info(Shard)).
+
+ask(Edge, Id, S, Rid, Payload) -> ask(Edge, Id, S, Rid, <<>>, Payload).
+ask(Edge, Id, S, Rid, Attributes, Payload) ->
+    test_edge:request(Edge, Id, iolist_to_binary(
+                                  ["<body rid='", integer_to_list(Rid), "' sid='", sid(S), "' ", Attributes,
+                                   " xmlns='http://jabber.org/protocol/httpbind'>", Payload, "</body>"])).
+
+%% The reply to Id, which is the next frame.
+reply(Edge, Id) ->
+    case test_edge:recv(Edge) of
+        {Id, <<$<, _/binary>> = Body, _} -> {200, Body};
+        {Id, <<Status:3/binary, _, Body/binary>>, _} -> {binary_to_integer(Status), Body}
+    end.
+
+%% The session answers an echo with rid 2.
+serves(Edge, S) ->
+    ask(Edge, 99, S, 2, <<"<echo/>">>),
+    ?assertEqual({200, with(<<"<echo/>">>)}, reply(Edge, 99)).
+
+%% The link and the shards have taken what came before.
+synced(Edge) ->
+    test_edge:info(Edge),
+    test_edge:control(Edge, <<"ping here\n">>),
+    {<<"pong here\n">>, _} = test_edge:recv_control(Edge),
+    mod_megaphone_engine:info().
+
+ended({_, Pid, _}, Why) -> receive {ended, Pid, Why} -> ok after 10000 -> error({alive, Pid}) end.
+
+with(Payload) -> <<"<body xmlns='http://jabber.org/protocol/httpbind'>", Payload/binary, "</body>">>.
+
+terminal(Condition) ->
+    <<"<body xmlns='http://jabber.org/protocol/httpbind' type='terminate' condition='", Condition/binary, "'/>">>.
