@@ -194,7 +194,31 @@ func (r *rig) open() *edge {
 	e := r.dial()
 	e.sayHello("edge-1", nil, 0)
 	e.wantControl("welcome\n")
+	r.until("the engine to know the link", func() (known bool) {
+		r.s.Do(func() {
+			for l := range r.s.links {
+				known = known || l.RemoteAddr().String() == e.conn.LocalAddr().String()
+			}
+		})
+		return known
+	})
+	r.written()
 	return e
+}
+
+// written waits until the writers know that what they wrote is on its way: a link with something unsent is alive for
+// another reason than what it has heard.
+func (r *rig) written() {
+	r.t.Helper()
+	r.until("all to be written", func() bool {
+		waits := false
+		r.s.Do(func() {
+			for l := range r.s.links {
+				waits = waits || l.out.waits()
+			}
+		})
+		return !waits
+	})
 }
 
 // sayHello says hello, with the proof of a secret if there is one.

@@ -159,6 +159,7 @@ func TestLiveness(t *testing.T) {
 	if !ok {
 		t.Fatal("no ping")
 	}
+	r.written()
 	r.pass(3_000) // once is enough
 	if st := r.stats(); st.FramesOut != 1 {
 		t.Fatalf("asked twice: %+v", st)
@@ -169,6 +170,7 @@ func TestLiveness(t *testing.T) {
 	if !strings.HasPrefix(e.readControl(), "ping ") {
 		t.Fatal("no second ping")
 	}
+	r.written()
 	e.write([]byte("0000")) // not even a frame
 	r.until("some bytes to come", func() bool {
 		var heard int64
