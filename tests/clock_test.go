@@ -65,8 +65,11 @@ func TestAttackStandstill(t *testing.T) {
 	idle.Send(s.Ping())
 	e.Signal(syscall.SIGCONT)
 
-	half.Get().Want(t, 200, s.Pong()) // the older request has the answer
-	half.Send(s.Ping())
+	// The older request has the answer, unless what was said before went through the other reactor and has to be seen to
+	// have left first: then it is empty, and the newer one has it.
+	if older := half.Get().Want(t, 200, "<body"); strings.Contains(older.Text, s.Pong()) {
+		half.Send(s.Ping())
+	}
 	idle.Get().Want(t, 200, s.Pong())
 	again := rig.Connect(t, e.Addr)
 	again.Send(other.Ping())
