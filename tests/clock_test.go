@@ -65,8 +65,8 @@ func TestAttackStandstill(t *testing.T) {
 	idle.Send(s.Ping())
 	e.Signal(syscall.SIGCONT)
 
-	// The older request has the answer, unless what was said before went through the other reactor and has to be seen to
-	// have left first: then it is empty, and the newer one has it.
+	// The older request has the answer, unless what was said before went through the other reactor and has to be seen
+	// to have left first: then it is empty, and the newer one has it.
 	if older := half.Get().Want(t, 200, "<body"); strings.Contains(older.Text, s.Pong()) {
 		half.Send(s.Ping())
 	}
