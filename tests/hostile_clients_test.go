@@ -110,7 +110,8 @@ func TestAttackResets(t *testing.T) {
 	}
 	c := a.survived(waves*clients, 0, attackRest)
 	if c["gone"] < waves*clients/5 || c["gone"]+c["released"]+c["held_now"] != c["parked"] {
-		t.Errorf("%d requests parked, %d released, %d gone, %d held", c["parked"], c["released"], c["gone"], c["held_now"])
+		t.Errorf("%d requests parked, %d released, %d gone, %d held",
+			c["parked"], c["released"], c["gone"], c["held_now"])
 	}
 }
 
