@@ -14,8 +14,9 @@ const (
 	// patienceMillis is how long a request waits for its predecessor. One on its way comes in a few milliseconds; on a
 	// starved machine it takes seconds. The endpoint would have to wait for it as well.
 	patienceMillis = 5_000
-	// replyPatienceMillis is how long a reply waits for its predecessor's, which may never come.
-	replyPatienceMillis = 1_000
+	// replyPatienceMillis is how long a reply waits for its predecessor's, which may never come. Endpoints answer in
+	// order; on a starved machine what left first comes seconds later.
+	replyPatienceMillis = 5_000
 	// strangerMillis is how long a request waits for older ones when its predecessor is not known, or cannot be any
 	// that is still on its way: it is the first one seen of its session, or beyond the session's window.
 	strangerMillis = 10
