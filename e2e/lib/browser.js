@@ -138,8 +138,10 @@ export async function closing(t, browser, url) {
   await carol.open('dave');
   const state = carol.page.locator('#peer-state');
   await state.filter({ hasText: 'online' }).waitFor();
+  const poll = dave.page.waitForRequest(/http-bind/); // that which follows the message: a page that goes cancels it
   await carol.write('Still there?');
   await dave.row('carol').filter({ hasText: '1 unread' }).waitFor();
+  await poll;
   const start = Date.now();
   await dave.page.close();
   await state.filter({ hasText: 'offline' }).waitFor({ timeout: 20_000 });
