@@ -22,7 +22,7 @@ import (
 const linkPatience = 10 * time.Second
 
 // inherit finds the sockets that cfg's listeners are to adopt: those of the process that we follow, or of the service
-// manager. p is nil if we follow nobody; exited means that the process that was there has ended meanwhile.
+// manager. p is nil without a predecessor; exited means that the process that was there has ended meanwhile.
 func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, exited bool, err error) {
 	if follow {
 		p, err = takeover.Ask(cfg.TakeoverSocket)

@@ -197,7 +197,7 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	}
 	err = present(report, o, &patient{ctx, out}, &patient{ctx, standardError})
 	switch {
-	case errors.Is(err, errUnread): // as whoever has stopped the run knows
+	case errors.Is(err, errUnread): // no failure of the run
 		slog.Warn("report not written", "error", err)
 	case err != nil:
 		return err

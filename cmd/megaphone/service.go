@@ -257,7 +257,7 @@ func (s *service) stays() []string {
 	return nil
 }
 
-// end gives up what is left. Unix sockets that a successor serves keep their files.
+// end closes what is left. Unix sockets that a successor serves keep their files.
 func (s *service) end() {
 	if keeps := s.stays(); keeps != nil && !s.edge.Draining() {
 		ended, end := context.WithCancel(context.Background())
@@ -268,7 +268,7 @@ func (s *service) end() {
 }
 
 // drain takes leave of the clients. A second SIGTERM ends that at once, as does a SIGINT. After a takeover the first
-// SIGTERM changes nothing: its sender wants the service to end, with no more haste than an edge that serves makes.
+// SIGTERM changes nothing: it asks the service to end, and a drain is how an edge ends.
 func (s *service) drain(keeps []string) error {
 	s.close()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -25,7 +25,7 @@ var (
 
 var standardError = &stream{fd: 2}
 
-// flush writes out what is queued, if that takes logqueue.Patience at most.
+// flush writes the queued records. It stops after logqueue.Patience.
 func flush() {
 	var done sync.WaitGroup
 	for _, q := range []*logqueue.Queue{toStderr, toStdout, toManager} {
