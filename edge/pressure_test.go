@@ -99,20 +99,26 @@ func TestMemoryPressureShedsTheHeaviest(t *testing.T) {
 	small.get().want(t, 400, "bad-request")
 }
 
-// TestSmallRequestsOfAHeavyClient: what one address sends is given up from its largest request on, so its small ones
-// succeed beside heads that fill the memory.
+// TestSmallRequestsOfAHeavyClient: what one address sends is given up from its largest request on, and small ones from
+// the oldest on. So its requests in two pieces succeed beside heads, or small bodies, that fill the memory.
 func TestSmallRequestsOfAHeavyClient(t *testing.T) {
-	e, l := one(t, tight)
-	for i := range 300 {
-		c := connectFrom(t, e, "127.0.0.1")
-		c.send("POST /http-bind HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 10_000))
-		if i%3 == 0 {
-			twoPieces(t, e, l)
-		}
-	}
-	overBudget(t, e, 100)
-	for range 20 {
-		twoPieces(t, e, l)
+	for name, half := range map[string]string{
+		"heads":  "POST /http-bind HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 10_000),
+		"bodies": "POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n" + strings.Repeat("x", 3000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, l := one(t, tight)
+			for i := range 600 {
+				connectFrom(t, e, "127.0.0.1").send(half)
+				if i%3 == 0 {
+					twoPieces(t, e, l)
+				}
+			}
+			overBudget(t, e, 100)
+			for range 20 {
+				twoPieces(t, e, l)
+			}
+		})
 	}
 }
 

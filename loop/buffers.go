@@ -7,8 +7,9 @@ import "github.com/valyala/bytebufferpool"
 type buffers struct {
 	slots []buffer
 	free  []uint32
-	bytes int // capacity handed out to clients, against the budget
-	large int // of these, what is beyond the first firstBytes of a buffer
+	bytes int    // capacity handed out to clients, against the budget
+	large int    // of these, what is beyond the first firstBytes of a buffer
+	taken uint64 // how many have been handed out so far
 
 	// Pools by size, because a client is charged for the size of what it gets: up to firstBytes, up to maxPooledBytes,
 	// and those of links.
@@ -27,6 +28,7 @@ type buffer struct {
 	link   bool
 	stowed bool // neither input nor output; see Stow
 	conn   uint32
+	serial uint64 // those that were handed out later have larger ones
 }
 
 // get takes a buffer for n bytes of connection c, a link's or a client's; 0 is never a valid index.
@@ -40,7 +42,8 @@ func (b *buffers) get(c uint32, link bool, n int) uint32 {
 	}
 	i := b.free[len(b.free)-1]
 	b.free = b.free[:len(b.free)-1]
-	b.slots[i] = buffer{link: link, conn: c}
+	b.taken++
+	b.slots[i] = buffer{link: link, conn: c, serial: b.taken}
 	if pool := b.poolOf(link, n); pool != nil {
 		b.slots[i].ByteBuffer = pool.Get()
 	} else {

@@ -36,11 +36,14 @@ func (r *Reactor) relieve() {
 // weight is a buffer with the bytes of it that count.
 type weight struct {
 	client       uint64
-	bytes        int
+	bytes        int // that count
+	size         int // of the buffer, or firstBytes: how much less it has is chance
+	serial       uint64
 	buffer, conn uint32
 }
 
-// account is a client's buffers, from next on in a list of weights, the heaviest first, and their sum.
+// account is a client's buffers, from next on in a list of weights, and their sum. The largest is the first; of small
+// ones it is the oldest, as what a request needs comes soon after its beginning.
 type account struct{ next, bytes int }
 
 // accounts is a heap of them, with the heaviest on top.
@@ -54,7 +57,7 @@ func (a accounts) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
 func (a accounts) Push(any) {}
 func (a accounts) Pop() any { return nil }
 
-// shed gives up buffers until *used is well below most: again and again the largest one of the client that has most.
+// shed gives up buffers until *used is well below most: again and again the first one of the client that has most.
 // Bytes up to free of each buffer do not count.
 func (r *Reactor) shed(free int, used *int, most int) {
 	before := *used
@@ -96,11 +99,11 @@ func (r *Reactor) weigh(free int) (list []weight) {
 		}
 		if b.billed > free {
 			client := clientKey(r.handler.Client(b.conn))
-			list = append(list, weight{client, b.billed - free, uint32(i), b.conn})
+			list = append(list, weight{client, b.billed - free, max(b.billed, firstBytes), b.serial, uint32(i), b.conn})
 		}
 	}
 	slices.SortFunc(list, func(a, b weight) int {
-		return cmp.Or(cmp.Compare(a.client, b.client), cmp.Compare(b.bytes, a.bytes))
+		return cmp.Or(cmp.Compare(a.client, b.client), cmp.Compare(b.size, a.size), cmp.Compare(a.serial, b.serial))
 	})
 	return list
 }
