@@ -40,6 +40,7 @@ start(Host, Opts) ->
             mod_megaphone_stats:set_draining(false),
             [supervisor:start_child(ejabberd_gen_mod_sup, #{id => M, start => {M, start_link, []}}) || M <- ?HELPERS],
             mod_megaphone_engine:start(),
+            log_ins(Opts),
             ejabberd_commands:register_commands(?MODULE, commands()),
             %% Before the listeners close: edges that hear of it in time send new users to another node.
             ejabberd_hooks:add(ejabberd_stopping, ?MODULE, drain, 50)
@@ -66,7 +67,11 @@ stop_child(Id) ->
     supervisor:delete_child(ejabberd_gen_mod_sup, Id).
 
 reload(Host, NewOpts, _OldOpts) ->
+    log_ins(NewOpts),
     sleep_with(Host, NewOpts).
+
+log_ins(Opts) ->
+    mod_megaphone_admission:max(gen_mod:get_opt(max_logins, Opts)).
 
 %%% Sleep: what all hosts share is there as soon as one of them asks for it.
 
@@ -119,12 +124,15 @@ mod_opt_type(sleep_after) ->
 mod_opt_type(sleep_sessions) ->
     econf:enum([megaphone, all]);
 mod_opt_type(max_awake) ->
+    econf:pos_int();
+mod_opt_type(max_logins) ->
     econf:pos_int().
 
 mod_options(_Host) ->
     [{sleep_after, infinity},
      {sleep_sessions, megaphone},
-     {max_awake, 50000}].
+     {max_awake, 50000},
+     {max_logins, 5000}].
 
 %%% ejabberd_listener
 
@@ -204,8 +212,10 @@ described_commands() ->
      #ejabberd_commands{
         name = megaphone_stats,
         desc = "Show what all links to this node have done since it was started",
-        longdesc = "links, live, asleep, awake and waiting_to_wake are as of now; everything else only grows. ended_X "
-            "counts the links that ended for the reason X. sleep_works is 0 if sessions do not sleep, or if this "
+        longdesc = "links, live, sessions, asleep, awake, waiting_to_wake, waiting_to_open, opening and logging_in are "
+            "as of now; everything else only grows. most_X is the largest number since sleep was turned on. ended_X "
+            "counts the links that ended for the reason X. cut counts sessions that were ended because their clients "
+            "had not logged in when others needed their places. sleep_works is 0 if sessions do not sleep, or if this "
             "ejabberd or Erlang lacks something for it and they only collect their garbage (counted in collected). "
             "slept_with_more counts the times that something had to stay on the heap beside the packed state.",
         function = stats,
@@ -233,6 +243,8 @@ stats() ->
     Engine = mod_megaphone_engine:info(),
     #{asleep := Asleep, mode := Mode} = mod_megaphone_sleep:figures(),
     {Awake, Waiting} = mod_megaphone_awake:count(),
+    {MostAwake, MostWaiting} = mod_megaphone_awake:most(),
+    #{waiting := ToOpen, opening := Opening, joining := LoggingIn} = mod_megaphone_admission:info(),
     [{"links", length([up || #{stage := up} <- Infos])},
      {"live", lists:sum([Live || #{live := Live} <- Infos])},
      {"sessions", map_get(sessions, Engine)},
@@ -240,7 +252,12 @@ stats() ->
      {"sleep_works", case Mode of sleep -> 1; _ -> 0 end},
      {"asleep", Asleep},
      {"awake", Awake},
-     {"waiting_to_wake", Waiting}
+     {"waiting_to_wake", Waiting},
+     {"most_awake", MostAwake},
+     {"most_waiting_to_wake", MostWaiting},
+     {"waiting_to_open", ToOpen},
+     {"opening", Opening},
+     {"logging_in", LoggingIn}
      | [{name_of(Counter), Value} || {Counter, Value} <- mod_megaphone_stats:all()]].
 
 name_of({ended, Fault}) -> "ended_" ++ atom_to_list(Fault);

@@ -1,5 +1,5 @@
-%%% Bounds how many sessions are awake at once. A session that sleeps takes 1 KB, one that is awake up to 10: a
-%%% broadcast to a million sleepers would take gigabytes for a moment.
+%%% Bounds how many sessions are awake at once. A session that sleeps takes 1 KB, one that is awake up to 17: a
+%%% broadcast to a million sleepers would take 13 GB for a moment.
 %%%
 %%% A table has the sessions that are awake. While it has fewer than `max_awake`, sessions wake as they please. Beyond
 %%% it they queue, still packed, with what was sent to them in their mailboxes. The owner of the table lets one go for
@@ -8,19 +8,26 @@
 -module(mod_megaphone_awake).
 -behaviour(gen_server).
 
--export([start_link/1, set_max/1, enter/0, add/0, leave/0, count/0]).
+-export([start_link/1, set_max/1, enter/0, add/0, leave/0, count/0, most/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -record(state,
         {queue = queue:new() :: queue:queue({pid(), reference()}),
+         still = 0 :: non_neg_integer(),                % ticks since one was let go
          tick = undefined :: undefined | reference()}).
 
 %% Places in the array that other processes read.
 -define(MAX, 1).
 -define(WAITING, 2).
+-define(MOST, 3).
+-define(MOST_WAITING, 4).
 
 %% How often those that are awake are told to sleep while others wait, and the dead are struck off.
 -define(TICK_MS, 500).
+%% When none has been let go for so many ticks, those that are awake may wait for one that is asleep, or cannot sleep.
+%% Then a part of `max_awake` more are let go with each tick.
+-define(STILL_TICKS, 4).
+-define(STILL_PART, 16).
 %% So long the sessions that wait may take when ejabberd stops, for their last words.
 -define(STOP_MS, 60000).
 
@@ -42,8 +49,7 @@ enter() ->
             Max = atomics:get(numbers(), ?MAX),
             case Size >= Max orelse atomics:get(numbers(), ?WAITING) > 0 of
                 true -> wait(), haste;
-                false when Size > Max div 2 -> add(), haste;
-                false -> add(), ease
+                false -> add()
             end
     catch error:badarg -> ease
     end.
@@ -56,11 +62,18 @@ wait() ->
         {'DOWN', Ref, process, _, _} -> ok
     end.
 
-%% The caller is awake.
--spec add() -> ok.
+%% The caller is awake, without having waited.
+-spec add() -> ease | haste.
 add() ->
-    try ets:insert(?MODULE, {self()}), ok
-    catch error:badarg -> ok
+    try
+        ets:insert(?MODULE, {self()}),
+        Size = ets:info(?MODULE, size),
+        at_least(?MOST, Size),
+        case 2 * Size > atomics:get(numbers(), ?MAX) of
+            true -> haste;
+            false -> ease
+        end
+    catch error:badarg -> ease
     end.
 
 %% The caller is not awake any more.
@@ -83,19 +96,33 @@ count() ->
         Size -> {Size, atomics:get(numbers(), ?WAITING)}
     end.
 
+%% The largest numbers of both since there is a table.
+-spec most() -> {Awake :: non_neg_integer(), Waiting :: non_neg_integer()}.
+most() ->
+    case ets:info(?MODULE, size) of
+        undefined -> {0, 0};
+        _ -> {atomics:get(numbers(), ?MOST), atomics:get(numbers(), ?MOST_WAITING)}
+    end.
+
 numbers() ->
     persistent_term:get(?MODULE).
+
+at_least(Place, N) ->
+    Ref = numbers(),
+    case atomics:get(Ref, Place) of
+        Most when Most < N -> _ = atomics:compare_exchange(Ref, Place, Most, N) =/= ok andalso at_least(Place, N), ok;
+        _ -> ok
+    end.
 
 %%% gen_server
 
 init(Max) ->
     process_flag(trap_exit, true),
-    case persistent_term:get(?MODULE, undefined) of
-        undefined -> persistent_term:put(?MODULE, atomics:new(?WAITING, []));
-        _ -> ok
-    end,
+    Numbers = persistent_term:get(?MODULE, undefined),
+    _ = Numbers =/= undefined andalso map_get(size, atomics:info(Numbers)) =:= ?MOST_WAITING
+        orelse persistent_term:put(?MODULE, atomics:new(?MOST_WAITING, [])),
     set_max(Max),
-    atomics:put(numbers(), ?WAITING, 0),
+    lists:foreach(fun(Place) -> atomics:put(numbers(), Place, 0) end, [?WAITING, ?MOST, ?MOST_WAITING]),
     ets:new(?MODULE, [named_table, public, {write_concurrency, true}]),
     {ok, #state{}}.
 
@@ -103,7 +130,7 @@ handle_call(_, _, State) ->
     {reply, ok, State}.
 
 handle_cast({turn, Pid, Ref}, #state{queue = Queue} = State) ->
-    atomics:add(numbers(), ?WAITING, 1),
+    at_least(?MOST_WAITING, atomics:add_get(numbers(), ?WAITING, 1)),
     {noreply, ticking(let_go(State#state{queue = queue:in({Pid, Ref}, Queue)}))};
 handle_cast(left, State) ->
     {noreply, let_go(State)};
@@ -112,10 +139,10 @@ handle_cast(_, State) ->
 
 handle_info(tick, #state{queue = Queue} = State) ->
     case queue:is_empty(Queue) of
-        true -> {noreply, State#state{tick = undefined}};
+        true -> {noreply, State#state{tick = undefined, still = 0}};
         false ->
             ets:foldl(fun({Pid}, _) -> urge(Pid) end, ok, ?MODULE),
-            {noreply, ticking(let_go(State#state{tick = undefined}))}
+            {noreply, ticking(unblock(let_go(State#state{tick = undefined, still = State#state.still + 1})))}
     end;
 handle_info(_, State) ->
     {noreply, State}.
@@ -143,15 +170,32 @@ last_turns(#state{queue = Queue} = State, Until) ->
             end
     end.
 
-let_go(#state{queue = Queue} = State) ->
-    Room = atomics:get(numbers(), ?MAX) - ets:info(?MODULE, size),
-    case Room > 0 andalso queue:out(Queue) of
+%% Lets as many go as there is room for.
+let_go(State) ->
+    case atomics:get(numbers(), ?MAX) > ets:info(?MODULE, size) andalso let_one_go(State) of
+        #state{} = Next -> let_go(Next);
+        _ -> State
+    end.
+
+let_one_go(#state{queue = Queue} = State) ->
+    case queue:out(Queue) of
         {{value, {Pid, Ref}}, Rest} ->
             atomics:sub(numbers(), ?WAITING, 1),
             _ = is_process_alive(Pid) andalso ets:insert(?MODULE, {Pid}),
+            at_least(?MOST, ets:info(?MODULE, size)),
             Pid ! {Ref, go},
-            let_go(State#state{queue = Rest});
-        _ -> State
+            State#state{queue = Rest, still = 0};
+        {empty, _} -> none
+    end.
+
+unblock(#state{still = Still} = State) when Still < ?STILL_TICKS -> State;
+unblock(State) -> (unblock(1 + atomics:get(numbers(), ?MAX) div ?STILL_PART, State))#state{still = ?STILL_TICKS}.
+
+unblock(0, State) -> State;
+unblock(N, State) ->
+    case let_one_go(State) of
+        #state{} = Next -> unblock(N - 1, Next);
+        none -> State
     end.
 
 ticking(#state{tick = undefined, queue = Queue} = State) ->

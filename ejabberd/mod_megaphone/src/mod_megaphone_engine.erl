@@ -12,7 +12,7 @@
 -module(mod_megaphone_engine).
 
 -export([start/0, stop/0, is_running/0, info/0]).
--export([owner/2, find/1, request/4, create/3, creations/0, route_again/2]).
+-export([owner/2, find/1, request/4, route_again/2]).
 %% In processes of their own
 -export([opened/3]).
 %% xmpp_socket
@@ -28,8 +28,6 @@
 -define(RANDOM_BYTES, 15).
 -define(DEFAULT_WAIT_S, 300).
 -define(POLLING_S, 2).
-%% Sessions that may be opened at once. More would only wait for each other.
--define(MAX_CREATIONS, 1000).
 %% How long a stream may take to end. One that is asleep may have to wait for its turn.
 -define(END_MS, 60000).
 
@@ -45,12 +43,11 @@ start() ->
                           Child = #{id => Name, start => {mod_megaphone_shard, start_link, [Name]}},
                           {ok, _} = started(supervisor:start_child(?SUPERVISOR, Child))
                   end, Names),
-    persistent_term:put({?MODULE, creations}, creations_ref()),
+    Admission = #{id => mod_megaphone_admission, start => {mod_megaphone_admission, start_link, []}},
+    {ok, _} = started(supervisor:start_child(?SUPERVISOR, Admission)),
+    mod_megaphone_admission:start_hooks(),
     persistent_term:put({?MODULE, here}, node_tag(node())),
     persistent_term:put({?MODULE, shards}, list_to_tuple(Names)).
-
-%% Processes may have counted in it since the last start.
-creations_ref() -> persistent_term:get({?MODULE, creations}, atomics:new(1, [])).
 
 started({error, {already_started, Pid}}) -> {ok, Pid};
 started(Result) -> Result.
@@ -59,10 +56,11 @@ shards() -> min(?MAX_SHARDS, max(8, 4 * erlang:system_info(schedulers))).
 
 -spec stop() -> ok.
 stop() ->
+    mod_megaphone_admission:stop_hooks(),
     lists:foreach(fun(Name) ->
                           _ = supervisor:terminate_child(?SUPERVISOR, Name),
                           supervisor:delete_child(?SUPERVISOR, Name)
-                  end, names()),
+                  end, [mod_megaphone_admission | names()]),
     _ = persistent_term:erase({?MODULE, shards}),
     ok.
 
@@ -135,22 +133,6 @@ request(Shard, Place, Sid, Body) ->
 max_stanza_size() ->
     proplists:get_value(max_stanza_size, ejabberd_c2s_config:get_c2s_limits(), infinity).
 
-%% A request that opens a session. error: there are too many of them at once.
--spec create(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok | error.
-create(Place, Body, Address) ->
-    Creations = persistent_term:get({?MODULE, creations}),
-    case atomics:add_get(Creations, 1, 1) of
-        N when N =< ?MAX_CREATIONS ->
-            try spawn(?MODULE, opened, [Place, Body, Address]), ok
-            catch error:system_limit -> atomics:sub(Creations, 1, 1), error
-            end;
-        _ -> atomics:sub(Creations, 1, 1), error
-    end.
-
-%% How many sessions are being opened.
--spec creations() -> non_neg_integer().
-creations() -> atomics:get(persistent_term:get({?MODULE, creations}), 1).
-
 %% Opens a session, in a process of its own: starting a stream waits for it, and a shard must not.
 -spec opened(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok.
 opened({Link, Id, N} = Place, Body, Address) ->
@@ -166,8 +148,6 @@ opened({Link, Id, N} = Place, Body, Address) ->
                                     [Class, Reason, mod_megaphone_fault:without_values(Stack)]),
             Link ! {answer, Id, N, 500, <<>>},
             ok
-    after
-        atomics:sub(persistent_term:get({?MODULE, creations}), 1, 1)
     end.
 
 read(Body) ->
@@ -206,6 +186,7 @@ open(Request, Wanted, Host, Size, Address, {Link, Id, N} = Place) ->
     Options = [{receiver, self()}, {xml_socket, true} | Prebind ++ ejabberd_c2s_config:get_c2s_limits()],
     case ejabberd_c2s:start(?MODULE, {mod_megaphone, Shard, Sid, {Address, 0}}, Options) of
         {ok, C2S} ->
+            mod_megaphone_admission:joins(C2S),         % before it can log in
             ejabberd_c2s:accept(C2S),
             Hold = at_most(AskedHold, 1),
             Wait = at_most(AskedWait, ?DEFAULT_WAIT_S),

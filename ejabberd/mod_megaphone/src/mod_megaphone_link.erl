@@ -297,7 +297,7 @@ hand_over(Id, Query, Body, Client, #state{frames_in = N, opts = #{engine := Engi
             {ok, {N, Shard, Sid}};
         creation ->
             mod_megaphone_request:show(Body, Query, Client),
-            case mod_megaphone_engine:create({self(), Id, N}, binary:copy(Body), Client) of
+            case mod_megaphone_admission:ask({self(), Id, N}, binary:copy(Body), Client) of
                 ok -> {ok, {N, none, <<>>}};
                 error -> error
             end;

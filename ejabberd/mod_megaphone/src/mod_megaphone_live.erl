@@ -98,7 +98,7 @@ gone(Id, #live{pids = Pids, gone = Gone} = Live) ->
         error -> error
     end.
 
-tell_gone(_, {_, none, _}) -> ok;
+tell_gone(Id, {N, none, _}) -> mod_megaphone_admission:gone({self(), Id, N});
 tell_gone(Id, {N, Shard, Sid}) -> mod_megaphone_shard:gone(Shard, {self(), Id, N}, Sid).
 
 %% Forgets Pid, whose id is gone: it has ended.

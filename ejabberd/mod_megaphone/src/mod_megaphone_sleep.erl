@@ -205,7 +205,11 @@ init_process(Result, Opts) ->
 opened(State) ->
     case delay(State) of
         infinity -> ok;
-        Delay -> mod_megaphone_awake:add(), arm(Delay, 0)
+        Delay ->
+            case mod_megaphone_awake:add() of
+                ease -> arm(Delay, 0);
+                haste -> arm_at_once(0)
+            end
     end,
     State.
 

@@ -18,14 +18,15 @@
 
 -type counter() :: links_opened | requests | replies | gone | refused | crashed | stale_replies | stale_ids |
                    too_large | unknown_verbs | fences | overtaken | frames_in | frames_out | bytes_in | bytes_out |
-                   reads | writes | slept | slept_with_more | woken | collected | {ended, fault()}.
+                   reads | writes | slept | slept_with_more | woken | collected | logged_in | cut |
+                   {ended, fault()}.
 
 %% What is logged at most once in a while.
 -type class() :: crashed | unknown_verbs | refused | stranger | fault().
 
 -define(COUNTERS, [links_opened, requests, replies, gone, refused, crashed, stale_replies, stale_ids,
                    too_large, unknown_verbs, fences, overtaken, frames_in, frames_out, bytes_in, bytes_out, reads,
-                   writes, slept, slept_with_more, woken, collected]).
+                   writes, slept, slept_with_more, woken, collected, logged_in, cut]).
 -define(FAULTS, [none, io, grammar, early, version, secret, old_proof, crowded, duplicate, timeout, overflow, peer]).
 %% A class is logged at most once in this time.
 -define(LOG_INTERVAL_MS, 10000).

@@ -1,7 +1,7 @@
 %%% In place of ejabberd's streams: one greets whoever begins it, says what comes as <echo/> again, and tells the
 %%% registered process `engine` of its start, its end and all else.
 -module(ejabberd_c2s).
--export([start/3, accept/1, say/2]).
+-export([start/3, accept/1, say/2, log_in/1, send/2, stop_async/1]).
 
 -record(xmlel, {name = <<>>, attrs = [], children = []}).
 
@@ -11,6 +11,12 @@ start(SockMod, Socket, _Options) ->
 accept(_) -> ok.
 
 say(Pid, Text) -> Pid ! {say, Text}, ok.
+
+log_in(Pid) -> Pid ! log_in, ok.
+
+send(Pid, {stream_error, Reason, _}) -> engine ! {told, Pid, Reason}, ok.
+
+stop_async(Pid) -> Pid ! {'$gen_event', closed}, ok.
 
 init(SockMod, Socket) ->
     monitor(process, SockMod:get_owner(Socket)),
@@ -30,6 +36,9 @@ loop(SockMod, Socket) ->
             loop(SockMod, Socket);
         {'$gen_event', closed} -> engine ! {ended, self(), closed};
         {'$gen_event', Event} -> engine ! {event, self(), Event}, loop(SockMod, Socket);
+        log_in ->
+            mod_megaphone_admission:logged_in(#{socket => {socket_state, SockMod}}),
+            loop(SockMod, Socket);
         {say, Text} ->
             SockMod:send_xml(Socket, {xmlstreamelement, #xmlel{name = <<"m">>, children = [{xmlcdata, Text}]}}),
             loop(SockMod, Socket);

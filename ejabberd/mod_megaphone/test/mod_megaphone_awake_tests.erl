@@ -9,7 +9,7 @@
 awake_test_() ->
     [{atom_to_list(Name), {timeout, 60, fun() -> with_owner(fun ?MODULE:Name/0) end}}
      || Name <- [there_is_room, the_rest_waits_in_order, the_dead_make_room, the_dead_do_not_wait,
-                 without_an_owner_all_go_on, at_the_end_all_have_their_turn, those_awake_are_urged]].
+                 without_an_owner_all_go_on, when_none_sleeps_some_go_on, the_most_are_kept, at_the_end_all_have_their_turn, those_awake_are_urged]].
 
 with_owner(Test) ->
     {ok, Owner} = mod_megaphone_awake:start_link(?MAX),
@@ -23,7 +23,7 @@ with_owner(Test) ->
 
 %% Up to half of the room nobody hurries.
 there_is_room() ->
-    ?assertEqual([ease, ease, ease, haste], [How || _ <- lists:seq(1, ?MAX), {_, How} <- [entered(session())]]),
+    ?assertEqual([ease, ease, haste, haste], [How || _ <- lists:seq(1, ?MAX), {_, How} <- [entered(session())]]),
     ?assertEqual({?MAX, 0}, mod_megaphone_awake:count()).
 
 the_rest_waits_in_order() ->
@@ -71,6 +71,33 @@ without_an_owner_all_go_on() ->
     unlink(Again),
     killed(Again).
 
+%% Those that are awake may wait for one that is asleep. So that one has its turn in any case, after two seconds.
+when_none_sleeps_some_go_on() ->
+    First = [entered(session()) || _ <- lists:seq(1, ?MAX)],
+    [Next, Other] = [waiting(session(), N) || N <- [1, 2]],
+    ticks(3),
+    ?assertEqual({?MAX, 2}, mod_megaphone_awake:count()),
+    ticks(1),
+    ?assertEqual({Next, haste}, entered(any)),
+    ?assertEqual({?MAX + 1, 1}, mod_megaphone_awake:count()),
+    %% It is not one more for each that sleeps.
+    {Pid, _} = hd(First),
+    Pid ! sleep,
+    ticks(0),
+    ?assertEqual({?MAX, 1}, await_awake(?MAX)),
+    ticks(1),
+    ?assertEqual({Other, haste}, entered(any)),
+    ?assertEqual({?MAX + 1, 0}, mod_megaphone_awake:count()).
+
+the_most_are_kept() ->
+    First = [Pid || _ <- lists:seq(1, ?MAX), {Pid, _} <- [entered(session())]],
+    Later = [waiting(session(), N) || N <- [1, 2]],
+    [Pid ! sleep || Pid <- First],
+    [?assertEqual({Pid, haste}, entered(any)) || Pid <- Later],
+    [Pid ! sleep || Pid <- Later],
+    ?assertEqual({0, 0}, await_awake(0)),
+    ?assertEqual({?MAX, 2}, mod_megaphone_awake:most()).
+
 %% The owner ends when all that wait have had their turn.
 at_the_end_all_have_their_turn() ->
     First = [entered(session()) || _ <- lists:seq(1, ?MAX)],
@@ -92,6 +119,19 @@ those_awake_are_urged() ->
     Pid ! {tell, self()},
     mod_megaphone_awake ! tick,
     receive {urged, Pid} -> ok after ?PATIENCE_MS -> error(not_urged) end.
+
+%%% Helpers
+
+%% The owner has taken N ticks, and what came before.
+ticks(N) ->
+    [mod_megaphone_awake ! tick || _ <- lists:seq(1, N)],
+    ok = gen_server:call(mod_megaphone_awake, any).
+
+await_awake(N) ->
+    case mod_megaphone_awake:count() of
+        {N, _} = Count -> Count;
+        _ -> receive after 1 -> ok end, await_awake(N)
+    end.
 
 %%% Sessions
 

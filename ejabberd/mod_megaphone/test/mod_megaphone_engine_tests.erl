@@ -12,7 +12,8 @@ engine_test_() ->
      || Name <- [a_session_over_a_link, a_domain_that_is_not_ours, what_cannot_be_read, a_shard_dies,
                  a_shard_dies_while_a_session_opens, a_link_dies, a_client_that_goes, one_that_goes_as_it_comes,
                  release, release_all, payload_waits_for_another_link, sessions_of_others, a_defect,
-                 too_many_at_once, a_client_that_does_not_fetch, a_stream_ends, the_module_stops, nothing_is_left]].
+                 too_many_at_once, one_that_goes_as_it_waits, a_link_dies_while_some_wait,
+                 one_that_never_logs_in, a_client_that_does_not_fetch, a_stream_ends, the_module_stops, nothing_is_left]].
 
 with_shards(Test) ->
     register(engine, self()),
@@ -21,6 +22,7 @@ with_shards(Test) ->
     process_flag(trap_exit, true),
     {ok, Supervisor} = supervisor:start_link({local, ejabberd_gen_mod_sup}, ?MODULE, []),
     mod_megaphone_engine:start(),
+    mod_megaphone_admission:max(1000),
     try ?MODULE:Test()
     after
         mod_megaphone_engine:stop(),
@@ -187,19 +189,86 @@ a_defect() ->
     ask(Edge, 3, S, 3, <<>>),
     ?assertEqual({200, terminal(<<"item-not-found">>)}, reply(Edge, 3)).
 
-%% Clients beyond the bound are asked to come again.
+%% Those beyond the bound wait until others have logged in, or ended, in the order in which they came.
 too_many_at_once() ->
     Edge = edge(),
-    Busy = persistent_term:get({mod_megaphone_engine, creations}),
-    ?assertEqual(0, mod_megaphone_engine:creations()),
-    atomics:put(Busy, 1, 1000),
-    test_edge:request(Edge, 1, creation(<<"to='one.example'">>)),
+    mod_megaphone_admission:max(2),
+    [S1, S2] = [open(Edge), open(Edge)],
+    [waits(Edge, Id, Id) || Id <- [1, 2]],
+    ejabberd_c2s:log_in(stream(S1)),
+    S3 = started(),
+    {200, _} = reply(Edge, 1),
+    counted(#{waiting => 1, opening => 0, joining => 2}),
+    exit(stream(S2), kill),
+    S4 = started(),
+    {200, _} = reply(Edge, 2),
+    counted(#{waiting => 0, opening => 0, joining => 2}),
+    [serves(Edge, S) || S <- [S1, S3, S4]],
+    %% A large one has its turn at once, or not at all.
+    Large = creation([<<"to='one.example' large='">>, binary:copy(<<"a">>, 5000), $']),
+    test_edge:request(Edge, 1, Large),
     ?assertEqual({503, <<>>}, reply(Edge, 1)),
-    atomics:put(Busy, 1, 999),
+    ejabberd_c2s:log_in(stream(S3)),
+    counted(#{waiting => 0, opening => 0, joining => 1}),
+    test_edge:request(Edge, 1, Large),
+    S5 = started(),
+    {200, _} = reply(Edge, 1),
+    serves(Edge, S5),
+    %% The bound holds for those that are there as well.
+    waits(Edge, 1, 1),
+    mod_megaphone_admission:max(3),
+    S6 = started(),
+    {200, _} = reply(Edge, 1),
+    serves(Edge, S6).
+
+%% There is no session that it would have.
+one_that_goes_as_it_waits() ->
+    Edge = edge(),
+    mod_megaphone_admission:max(1),
     S = open(Edge),
-    test_edge:await(fun() -> mod_megaphone_engine:creations() =:= 999 end),
-    atomics:put(Busy, 1, 0),
-    serves(Edge, S).
+    [waits(Edge, Id, Id) || Id <- [1, 2]],
+    test_edge:control(Edge, <<"gone 0000000000000001\n">>),
+    counted(#{waiting => 1, opening => 0, joining => 1}),
+    ejabberd_c2s:log_in(stream(S)),
+    Other = started(),
+    {200, _} = reply(Edge, 2),
+    serves(Edge, Other),
+    ejabberd_c2s:log_in(stream(Other)),
+    counted(#{waiting => 0, opening => 0, joining => 0}).
+
+a_link_dies_while_some_wait() ->
+    [Edge, Other] = [edge(), edge()],
+    mod_megaphone_admission:max(1),
+    S = open(Edge),
+    [waits(Other, N, N) || N <- [1, 2]],
+    waits(Edge, 1, 3),
+    test_edge:close(Other),
+    test_edge:await(fun() -> not is_process_alive(test_edge:pid(Other)) end),
+    ejabberd_c2s:log_in(stream(S)),
+    %% The only one that is opened.
+    serves(Edge, begin Next = started(), {200, _} = reply(Edge, 1), Next end),
+    counted(#{waiting => 0, opening => 0, joining => 1}).
+
+%% It ends when another client needs its place, and its own client is told why.
+one_that_never_logs_in() ->
+    Edge = edge(),
+    mod_megaphone_admission:max(2),
+    S = open(Edge),
+    %% As if it had been there for a minute.
+    Now = erlang:monotonic_time(millisecond),
+    sys:replace_state(mod_megaphone_admission,
+                      fun(State) ->
+                              Left = mod_megaphone_logins:left(stream(S), element(2, State)),
+                              setelement(2, State, mod_megaphone_logins:joins(stream(S), Now - 60000, Left))
+                      end),
+    Young = open(Edge),
+    test_edge:request(Edge, 1, creation(<<"to='one.example'">>)),
+    receive {told, Pid, Why} -> ?assertEqual({stream(S), 'resource-constraint'}, {Pid, Why}) end,
+    ended(S, closed),
+    Other = started(),
+    {200, _} = reply(Edge, 1),
+    [serves(Edge, Session) || Session <- [Young, Other]],
+    ?assertEqual(1, proplists:get_value(cut, mod_megaphone_stats:all())).
 
 %% Sixteen mebibytes wait for it, then it has lost its session.
 a_client_that_does_not_fetch() ->
@@ -232,7 +301,7 @@ the_module_stops() ->
     ?assertEqual({200, terminal(<<"system-shutdown">>)}, reply(Edge, 2)),
     [ended(Session, closed) || Session <- [S, Between]],
     test_edge:request(Edge, 3, creation(<<"to='one.example'">>)),
-    ?assertEqual({500, <<>>}, reply(Edge, 3)),
+    ?assertEqual({503, <<>>}, reply(Edge, 3)),
     mod_megaphone_engine:start(),
     serves(Edge, open(Edge)).
 
@@ -242,16 +311,23 @@ nothing_is_left() ->
     ?assertEqual(50, map_get(sessions, mod_megaphone_engine:info())),
     [begin ask(Edge, 2, S, 2, <<"type='terminate'">>, <<>>), {200, _} = reply(Edge, 2) end || S <- Sessions],
     ?assertEqual(0, map_get(sessions, mod_megaphone_engine:info())),
-    ?assertEqual(0, mod_megaphone_engine:creations()),
-    [ended(S, closed) || S <- Sessions].
+    [ended(S, closed) || S <- Sessions],
+    counted(#{waiting => 0, opening => 0, joining => 0}).
 
 %%% Helpers. A session is {Sid, Stream, Shard}.
 
 edge() -> test_edge:up([{engine, megaphone}]).
 
 creation(To) ->
-    <<"<body rid='1' ", To/binary, " ver='1.11' wait='60' hold='1' xmpp:version='1.0' xmlns:xmpp='urn:xmpp:xbosh' "
-      "xmlns='http://jabber.org/protocol/httpbind'/>">>.
+    iolist_to_binary(["<body rid='1' ", To, " ver='1.11' wait='60' hold='1' xmpp:version='1.0' "
+                      "xmlns:xmpp='urn:xmpp:xbosh' xmlns='http://jabber.org/protocol/httpbind'/>"]).
+
+%% A creation that has not its turn; N wait.
+waits(Edge, Id, N) ->
+    test_edge:request(Edge, Id, creation(<<"to='one.example'">>)),
+    test_edge:await(fun() -> map_get(waiting, mod_megaphone_admission:info()) =:= N end).
+
+counted(Counts) -> test_edge:await(fun() -> mod_megaphone_admission:info() =:= Counts end).
 
 open(Edge) ->
     test_edge:request(Edge, 1, creation(<<"to='one.example'">>)),

@@ -1,0 +1,5 @@
+%%% In place of ejabberd's options.
+-module(ejabberd_option).
+-export([hosts/0]).
+
+hosts() -> [<<"one.example">>].
