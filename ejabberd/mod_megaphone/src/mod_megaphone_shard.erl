@@ -131,26 +131,23 @@ take({'DOWN', _, process, Link, _}, #state{up = Up, asked = Asked} = State) ->
 take(_, State) -> State.
 
 %% The node stops, or the module: clients are told, and what they have not had is routed again, while there is a router.
-%% The shard may wait for that now.
+%% The shard may wait for that now, for one process: with each it would look at all that its streams say as they end.
 terminate(_, #state{table = Table} = State) ->
-    Routing = ets:foldl(fun(S, Acc) ->
+    Bounces = ets:foldl(fun(S, Acc) ->
                                 {Acts, _} = mod_megaphone_session:acts(mod_megaphone_session:shutdown(S)),
-                                lists:foldl(fun(Act, Pids) -> last(Act, Pids, State) end, Acc, Acts)
+                                lists:foldl(fun(Act, Rest) -> last(Act, Rest, State) end, Acc, Acts)
                         end, [], Table),
-    Late = erlang:send_after(?LAST_WORDS_MS, self(), late),
-    _ = lists:all(fun({Pid, Monitor}) ->
-                          receive
-                              {'DOWN', Monitor, process, Pid, _} -> true;
-                              late -> false
-                          end
-                  end, Routing),
-    erlang:cancel_timer(Late).
+    {_, Monitor} = spawn_monitor(fun() -> route_all(Bounces) end),
+    receive {'DOWN', Monitor, process, _, _} -> ok after ?LAST_WORDS_MS -> ok end.
 
-last({bounce, C2S, Stanzas}, Routing, _) ->
-    [spawn_monitor(mod_megaphone_engine, route_again, [C2S, Stanzas]) | Routing];
-last(Act, Routing, State) ->
+last({bounce, C2S, Stanzas}, Bounces, _) -> [[C2S, Stanzas] | Bounces];
+last(Act, Bounces, State) ->
     act(Act, none, State),
-    Routing.
+    Bounces.
+
+route_all(Bounces) ->
+    Monitors = [element(2, spawn_monitor(mod_megaphone_engine, route_again, Bounce)) || Bounce <- Bounces],
+    lists:foreach(fun(Monitor) -> receive {'DOWN', Monitor, process, _, _} -> ok end end, Monitors).
 
 %% What cannot be read is nothing that the session did. ejabberd's own engine has the same statuses.
 request_of(_, Body, Max, Place, State) when byte_size(Body) > Max ->
