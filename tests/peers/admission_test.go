@@ -168,8 +168,8 @@ func TestLogInStorm(t *testing.T) {
 		}
 		all = at.Seconds
 	}
-	t.Logf("asked %d a second for %d s, a core burnt for %d s: %.0f a second logged in meanwhile, %.0f a second until "+
-		"all were in after %.1f s; log-in p50 %d ms, p99 %d ms; 503 of the edge %d, of the node %d", rate, seconds, burn,
-		float64(inTime)/float64(seconds), float64(n)/all, all, r.Latencies["login"].P50/1000,
+	t.Logf("asked %d a second for %d s, a core burnt for %d s: %.0f a second logged in meanwhile, %.0f a second "+
+		"until all were in after %.1f s; log-in p50 %d ms, p99 %d ms; answers of 503 %d, of the node's %d",
+		rate, seconds, burn, float64(inTime)/float64(seconds), float64(n)/all, all, r.Latencies["login"].P50/1000,
 		r.Latencies["login"].P99/1000, r.Errors["status_5xx"], stats["refused"])
 }

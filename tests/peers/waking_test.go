@@ -71,21 +71,20 @@ func TestAnnouncement(t *testing.T) {
 	})
 }
 
-// residentAnon is a process's RssAnon, in bytes.
-func residentAnon(t *testing.T, pid string) int {
-	t.Helper()
-	for line := range strings.Lines(read(t, "/proc/"+pid+"/status")) {
+// residentAnon is a process's RssAnon, in bytes; 0: it has ended.
+func residentAnon(pid string) int {
+	text, _ := os.ReadFile("/proc/" + pid + "/status")
+	for line := range strings.Lines(string(text)) {
 		if f := strings.Fields(line); f[0] == "RssAnon:" {
 			n, _ := strconv.Atoi(f[1])
 			return n << 10
 		}
 	}
-	t.Fatalf("process %s has no RssAnon", pid)
 	return 0
 }
 
-// TestAnnouncementMemory: all sessions that are asleep get a message at once, and no more are awake than may be. It logs
-// what this takes. MEGAPHONE_SLEEPERS makes it larger: sessions and max_awake, as in 20000,1000.
+// TestAnnouncementMemory: all sessions that are asleep get a message at once, and no more are awake than may be. It
+// logs what this takes. MEGAPHONE_SLEEPERS makes it larger: sessions and max_awake, as in 20000,1000.
 func TestAnnouncementMemory(t *testing.T) {
 	t.Parallel()
 	var n, most int
@@ -111,7 +110,7 @@ func TestAnnouncementMemory(t *testing.T) {
 	// What cannot be paced: the messages, in the mailboxes of sessions that have no turn yet. No session has one while
 	// the process that gives turns is suspended, and one has the only place.
 	const processes = "erlang:memory(processes)"
-	asleep, resting := j.number(processes), residentAnon(t, j.said["pid"])
+	asleep, resting := j.number(processes), residentAnon(j.said["pid"])
 	j.number(`begin mod_megaphone_awake:set_max(1), ets:insert(mod_megaphone_awake, {self()}),
 		sys:suspend(mod_megaphone_awake), 1 end`)
 	j.announce("anon.localhost", 1)
@@ -125,7 +124,7 @@ func TestAnnouncementMemory(t *testing.T) {
 	waits := j.number(processes) - asleep
 	replies := j.stats()["replies"]
 
-	peak := residentAnon(t, j.said["pid"])
+	peak := residentAnon(j.said["pid"])
 	wait := peak - resting
 	began := time.Now()
 	// Those that have just logged in are counted as well.
@@ -141,7 +140,7 @@ func TestAnnouncementMemory(t *testing.T) {
 	}()
 	var took time.Duration
 	for took == 0 {
-		peak = max(peak, residentAnon(t, j.said["pid"]))
+		peak = max(peak, residentAnon(j.said["pid"]))
 		select {
 		case took = <-done:
 		case <-time.After(20 * time.Millisecond):
@@ -155,7 +154,32 @@ func TestAnnouncementMemory(t *testing.T) {
 	if most += j.number("erlang:system_info(schedulers)"); stats["most_awake"] > most+1 {
 		t.Errorf("%d sessions were awake, not %d", stats["most_awake"], most)
 	}
-	t.Logf("%d sessions asleep, %d may be awake: one that waits for its turn takes %d bytes more than asleep, by RssAnon "+
-		"%d; at the peak, with %d awake at most, RssAnon was %d bytes a session more; all had the message after %.2f s",
+	t.Logf("%d sessions asleep, %d may be awake: one that waits for its turn takes %d bytes more than asleep, by "+
+		"RssAnon %d; at the peak, with %d awake at most, RssAnon was %d bytes a session more; all had the message "+
+		"after %.2f s",
 		n, most, waits/n, wait/n, stats["most_awake"], (peak-resting)/n, took.Seconds())
+
+	// When the node stops, all of them wake once more, in turn.
+	for stats := j.stats(); stats["asleep"] != n; stats = j.stats() {
+		if time.Now().After(late) {
+			t.Fatalf("%d sessions are not asleep again: %v", n, stats)
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	resting, peak, began = residentAnon(j.said["pid"]), 0, time.Now()
+	stopped := make(chan struct{})
+	go func() {
+		j.stop()
+		close(stopped)
+	}()
+	for isOver := false; !isOver; {
+		peak = max(peak, residentAnon(j.said["pid"]))
+		select {
+		case <-stopped:
+			isOver = true
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	t.Logf("it stopped within %.1f s; RssAnon was %d bytes a session more at the peak", time.Since(began).Seconds(),
+		(peak-resting)/n)
 }

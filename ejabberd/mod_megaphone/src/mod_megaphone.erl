@@ -309,7 +309,12 @@ mod_doc() ->
             #{value => <<"pos_integer()">>,
               desc => <<"Of the sessions that sleep on this node, so many may be awake at once; more wait for their "
                         "turn, with what was sent to them. It is the same for all hosts. The default is '50000', "
-                        "about 500 MB.">>}}],
+                        "about 700 MB.">>}},
+           {max_logins,
+            #{value => <<"pos_integer()">>,
+              desc => <<"With 'engine: megaphone', so many sessions may be there whose clients have not logged in; "
+                        "requests for more wait. It is the same for all hosts. The default is '5000', about "
+                        "150 MB.">>}}],
       example =>
           ["listen:",
            "  -",

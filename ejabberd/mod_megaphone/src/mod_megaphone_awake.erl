@@ -4,11 +4,11 @@
 %%% A table has the sessions that are awake. While it has fewer than `max_awake`, sessions wake as they please. Beyond
 %%% it they queue, still packed, with what was sent to them in their mailboxes. The owner of the table lets one go for
 %%% each that falls asleep, in the order in which they came. All that are awake then sleep as soon as they have nothing
-%%% to do. Where there is no table, sessions wake as they please.
+%%% to do. Where there is no table, sessions wake as they please, unless the node stops.
 -module(mod_megaphone_awake).
 -behaviour(gen_server).
 
--export([start_link/1, set_max/1, enter/0, add/0, leave/0, count/0, most/0]).
+-export([start_link/1, set_max/1, enter/0, add/0, leave/0, count/0, most/0, node_stops/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -record(state,
@@ -21,6 +21,7 @@
 -define(WAITING, 2).
 -define(MOST, 3).
 -define(MOST_WAITING, 4).
+-define(STOPS, 5).
 
 %% How often those that are awake are told to sleep while others wait, and the dead are struck off.
 -define(TICK_MS, 500).
@@ -44,14 +45,14 @@ set_max(Max) ->
 -spec enter() -> ease | haste.
 enter() ->
     try ets:info(?MODULE, size) of
-        undefined -> ease;
+        undefined -> without_owner();
         Size ->
             Max = atomics:get(numbers(), ?MAX),
             case Size >= Max orelse atomics:get(numbers(), ?WAITING) > 0 of
                 true -> wait(), haste;
                 false -> add()
             end
-    catch error:badarg -> ease
+    catch error:badarg -> without_owner()
     end.
 
 wait() ->
@@ -59,8 +60,20 @@ wait() ->
     gen_server:cast(?MODULE, {turn, self(), Ref}),
     receive
         {Ref, go} -> erlang:demonitor(Ref, [flush]), ok;
-        {'DOWN', Ref, process, _, _} -> ok
+        {'DOWN', Ref, process, _, _} -> without_owner(), ok
     end.
+
+%% All that are left would wake at once.
+without_owner() ->
+    case atomics:get(numbers(), ?STOPS) of
+        0 -> ease;
+        1 -> exit(shutdown)
+    end.
+
+%% From now on a session that has had no turn when the table goes ends without one: its node ends as well.
+-spec node_stops() -> ok.
+node_stops() ->
+    atomics:put(numbers(), ?STOPS, 1).
 
 %% The caller is awake, without having waited.
 -spec add() -> ease | haste.
@@ -119,10 +132,10 @@ at_least(Place, N) ->
 init(Max) ->
     process_flag(trap_exit, true),
     Numbers = persistent_term:get(?MODULE, undefined),
-    _ = Numbers =/= undefined andalso map_get(size, atomics:info(Numbers)) =:= ?MOST_WAITING
-        orelse persistent_term:put(?MODULE, atomics:new(?MOST_WAITING, [])),
+    _ = Numbers =/= undefined andalso map_get(size, atomics:info(Numbers)) =:= ?STOPS
+        orelse persistent_term:put(?MODULE, atomics:new(?STOPS, [])),
     set_max(Max),
-    lists:foreach(fun(Place) -> atomics:put(numbers(), Place, 0) end, [?WAITING, ?MOST, ?MOST_WAITING]),
+    lists:foreach(fun(Place) -> atomics:put(numbers(), Place, 0) end, [?WAITING, ?MOST, ?MOST_WAITING, ?STOPS]),
     ets:new(?MODULE, [named_table, public, {write_concurrency, true}]),
     {ok, #state{}}.
 

@@ -156,9 +156,11 @@ tell(Pids, What) ->
     tell(Others, What).
 
 %% ejabberd stops: the sessions that are asleep end, some at a time, while all that they need to end is still there.
-%% ejabberd itself would wake them all at once, and stop without waiting for them.
+%% ejabberd itself would wake them all at once, and stop without waiting for them. Those that have not ended by
+%% ?STOP_MS have another minute when their module stops, and then end as they are.
 -spec stopping() -> ok.
 stopping() ->
+    mod_megaphone_awake:node_stops(),
     Error = case ejabberd_cluster:get_nodes() of
                 [_] -> xmpp:serr_system_shutdown();
                 _ -> xmpp:serr_reset()

@@ -9,7 +9,8 @@
 awake_test_() ->
     [{atom_to_list(Name), {timeout, 60, fun() -> with_owner(fun ?MODULE:Name/0) end}}
      || Name <- [there_is_room, the_rest_waits_in_order, the_dead_make_room, the_dead_do_not_wait,
-                 without_an_owner_all_go_on, when_none_sleeps_some_go_on, the_most_are_kept, at_the_end_all_have_their_turn, those_awake_are_urged]].
+                 without_an_owner_all_go_on, when_none_sleeps_some_go_on, the_most_are_kept,
+                 at_the_end_all_have_their_turn, as_the_node_stops_those_left_end, those_awake_are_urged]].
 
 with_owner(Test) ->
     {ok, Owner} = mod_megaphone_awake:start_link(?MAX),
@@ -112,6 +113,24 @@ at_the_end_all_have_their_turn() ->
                             Others ++ [Next]
                     end, [Pid || {Pid, _} <- First], Waiting),
     receive {'DOWN', Ref, _, _, _} -> ok after ?PATIENCE_MS -> error(the_owner_does_not_end) end.
+
+%% They do not wake all at once.
+as_the_node_stops_those_left_end() ->
+    _ = [entered(session()) || _ <- lists:seq(1, ?MAX)],
+    process_flag(trap_exit, true),
+    Waiting = [waiting(session(), N) || N <- [1, 2]],
+    mod_megaphone_awake:node_stops(),
+    Owner = whereis(mod_megaphone_awake),
+    unlink(Owner),
+    killed(Owner),
+    [receive {'EXIT', Pid, Why} -> ?assertEqual(shutdown, Why) end || Pid <- [session() | Waiting]],
+    process_flag(trap_exit, false),
+    receive {entered, _, _} -> error(one_wakes) after 0 -> ok end,
+    %% ejabberd may start again within the same Erlang node.
+    {ok, Again} = mod_megaphone_awake:start_link(?MAX),
+    ?assertMatch({_, ease}, entered(session())),
+    unlink(Again),
+    killed(Again).
 
 those_awake_are_urged() ->
     [{Pid, _} | _] = [entered(session()) || _ <- lists:seq(1, ?MAX)],

@@ -13,7 +13,8 @@ engine_test_() ->
                  a_shard_dies_while_a_session_opens, a_link_dies, a_client_that_goes, one_that_goes_as_it_comes,
                  release, release_all, payload_waits_for_another_link, sessions_of_others, a_defect,
                  too_many_at_once, one_that_goes_as_it_waits, a_link_dies_while_some_wait,
-                 one_that_never_logs_in, a_client_that_does_not_fetch, a_stream_ends, the_module_stops, nothing_is_left]].
+                 one_that_never_logs_in, a_client_that_does_not_fetch, a_stream_ends, the_module_stops,
+                 nothing_is_left]].
 
 with_shards(Test) ->
     register(engine, self()),

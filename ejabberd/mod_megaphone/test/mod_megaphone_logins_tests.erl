@@ -111,7 +111,8 @@ step(What, #world{now = Now, next = N, asked = Asked} = W, L, R) when What =< 4 
 step(5, #world{asked = Asked, next = N, outcomes = Outcomes} = W, L, R0) ->
     {Some, R} = uniform(N, R0),
     Gone = length([Some || is_map_key(Some, Asked)]),
-    {W#world{asked = maps:remove(Some, Asked), outcomes = Outcomes + Gone}, mod_megaphone_logins:gone(place(Some), L), R};
+    Next = mod_megaphone_logins:gone(place(Some), L),
+    {W#world{asked = maps:remove(Some, Asked), outcomes = Outcomes + Gone}, Next, R};
 step(What, #world{opening = Opening, joining = Joining, now = Now} = W, L, R) when What =< 8, Opening > 0 ->
     %% One in three opens no session.
     case What of
@@ -156,7 +157,10 @@ place(N) -> {link, N, N}.
 creation(Bytes) -> {binary:copy(<<"a">>, Bytes), ?ADDRESS}.
 
 asked(Ns, Now, L) ->
-    lists:foldl(fun(N, Acc) -> {ok, Next} = mod_megaphone_logins:ask(place(N), creation(300), Now, Acc), Next end, L, Ns).
+    lists:foldl(fun(N, Acc) ->
+                        {ok, Next} = mod_megaphone_logins:ask(place(N), creation(300), Now, Acc),
+                        Next
+                end, L, Ns).
 
 opens(Acts) -> [N || {open, {_, N, _}, _} <- Acts].
 
