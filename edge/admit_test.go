@@ -237,7 +237,7 @@ func TestAReactorAtItsPartWantsMore(t *testing.T) {
 	}
 	waitingNow(t, e, clients-most)
 	e.group.Do(func(_ reactor, h handler) { h.(*worker).nodes[0].creating = most / reactors }) // its part
-	e.Advance(1)                                                                               // they know of each other
+	e.Advance(1)                                                                               // all know of all
 	e.worker0(func(w *worker) { w.nodes[0].health.refused.Store(false) })
 	e.Advance(1)
 	e.worker0(func(w *worker) {
