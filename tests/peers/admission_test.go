@@ -148,7 +148,9 @@ type storm struct{ rate, seconds, burn int }
 func (s storm) blow(t *testing.T, j *ejabberd, what string, flags ...string) {
 	t.Helper()
 	n := s.rate * s.seconds
-	edge := serveEdge(t, 1, "a="+j.link, "", append(flags, "--max-connections", strconv.Itoa(2*n+1000))...)
+	// A reactor has room for 19,000 descriptors where there are 20,000.
+	edge := serveEdgeOf(t, edgeReactors+n/12_000, "a="+j.link, "",
+		append(flags, "--max-connections", strconv.Itoa(n+n/4+1000))...)
 	file := filepath.Join(t.TempDir(), "report.json")
 	if s.burn > 0 {
 		other := exec.Command("timeout", strconv.Itoa(s.burn), "sh", "-c", "while :; do :; done")
@@ -157,6 +159,14 @@ func (s storm) blow(t *testing.T, j *ejabberd, what string, flags ...string) {
 	p := rig.Start(t, "load", "--target", "http://"+edge.Addr+"/http-bind", "--domain", "anon.localhost", "--login",
 		"anonymous", "--sessions", strconv.Itoa(n), "--rate", strconv.Itoa(s.rate), "--scenario", "ramp", "--wait",
 		"120", "--report", file, "--quiet")
+	// It writes its report at the end.
+	late := time.Now().Add(rig.Patience + time.Duration(n)*10*time.Millisecond)
+	for {
+		if text, _ := os.ReadFile(file); len(text) > 0 || time.Now().After(late) {
+			break
+		}
+		<-time.After(50 * time.Millisecond)
+	}
 	if code := p.Wait(); code != 0 {
 		t.Fatalf("exit %d\n%s", code, p.Text())
 	}
