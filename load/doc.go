@@ -41,8 +41,8 @@
 // author, reader, number and time. The reader keeps a window of the last 64 numbers (inbox.go), and its author sends no
 // message that would not fit into it, so that what is lost, twice or out of order is known exactly, not sampled. Author
 // and reader share a reactor and so a clock, and nothing is shared between reactors; where a server puts their
-// connections has nothing to do with it. In a broadcast one session in each reactor sends every other a message,
-// as many in a request as fit into 16 KiB.
+// connections has nothing to do with it. In a broadcast one session in each reactor sends every other a
+// message, or a part of them, as many in a request as fit into 16 KiB.
 //
 // # Measuring
 //

@@ -17,6 +17,7 @@ const maxFirstRID = 1 << 40
 // begin opens session i.
 func (w *worker) begin(i uint32) {
 	s := &w.sessions[i]
+	delete(w.proofs, i)
 	s.stage, s.rid, s.sidLen = stageCreating, 1+w.r.Rand().Uint64N(maxFirstRID), 0
 	s.wait = uint16(w.cfg.Wait)
 	s.began = w.now()
@@ -110,7 +111,9 @@ func (w *worker) text(i uint32, q int) []byte {
 	r := &s.req[q]
 	switch s.kinds[q] {
 	case kindAuth:
-		return w.write.auth(s, r.rid, w.number(i)+1)
+		return w.write.auth(s, r.rid, w.number(i))
+	case kindProof:
+		return w.write.proof(s, r.rid, w.proofs[i].final)
 	case kindMessage:
 		b := w.write.openMessages(s, r.rid)
 		b = w.write.appendTo(b, w.addresses.at(s.partner), message{kind: kindChat, author: w.number(i),
@@ -197,6 +200,7 @@ func (w *worker) end(i uint32, failed bool) {
 
 // over ends session i. Requests that are on a connection keep it until they are answered.
 func (w *worker) over(i uint32) {
+	delete(w.proofs, i)
 	s := &w.sessions[i]
 	s.stage = stageOver
 	for q := range s.req {

@@ -41,6 +41,9 @@ func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
 	}
 	setDefault(&cfg.Domain, to.domain())
 	r := &run{cfg: cfg, doing: cfg.Scenario, target: to, show: show, totals: newMeters(), second: newMeters()}
+	if r.steps, err = cfg.steps(); err != nil {
+		return nil, err
+	}
 	r.watch = newWatcher(cfg.Processes)
 	if err := r.watch.check(); err != nil {
 		return nil, err
@@ -68,6 +71,7 @@ type run struct {
 	second meters
 	points []Point
 	phases []Phase
+	steps  []step
 	doing  Scenario // which of the scenarios is under way; opening is for the first
 	storm  *StormReport
 	held   uint64 // at the end of the scenario
@@ -157,8 +161,8 @@ func (r *run) counts() (sum [numCounters]uint64) {
 // elapsed is the time since the first session could begin.
 func (r *run) elapsed() time.Duration { return time.Since(r.started) }
 
-// step is how often a run looks at itself.
-const step = 100 * time.Millisecond
+// glance is how often a run looks at itself.
+const glance = 100 * time.Millisecond
 
 // errStopped ends the scenario: it was told to stop, or a reactor has failed.
 var errStopped = errors.New("stopped")
@@ -168,7 +172,7 @@ func (r *run) phase(ctx context.Context, name string, all uint64, timed bool,
 	done func(c, began *[numCounters]uint64) (uint64, bool)) error {
 	r.enter(name)
 	defer r.leave()
-	tick := time.NewTicker(step)
+	tick := time.NewTicker(glance)
 	defer tick.Stop()
 	for {
 		select {

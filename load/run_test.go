@@ -181,7 +181,7 @@ func TestInterruptedRunReports(t *testing.T) {
 func TestBroadcastAfterAChat(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Chat, Then: Broadcast, Wait: 20, Rate: 3000,
+	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Chat, Then: "broadcast", Wait: 20, Rate: 3000,
 		Messages: 400, Reactors: 2, Duration: 2 * time.Second})
 	chat, all := uint64(r.Latencies["delivery"].Count), uint64(r.Latencies["broadcast"].Count)
 	if r.Verdict.Status != StatusFine || chat == 0 || all != 300 || r.Messages.Delivered != chat+all {
@@ -189,5 +189,23 @@ func TestBroadcastAfterAChat(t *testing.T) {
 	}
 	if last := r.Phases[len(r.Phases)-2]; last.Name != "broadcast" || last.Counts["delivered"] != 300 {
 		t.Errorf("%+v", last)
+	}
+}
+
+// TestScenariosFollowEachOther: each has a phase of its own, and a broadcast to a part reaches that part.
+func TestScenariosFollowEachOther(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Hold, Then: "chat=2s,broadcast=20s", Wait: 20,
+		Rate: 3000, Messages: 400, Reactors: 2, Duration: time.Second, Part: 0.1})
+	if all := r.Latencies["broadcast"].Count; r.Verdict.Status != StatusFine || all != 30 {
+		t.Fatalf("%+v %+v: %d of the broadcast", r.Verdict, r.Messages, all)
+	}
+	names := ""
+	for _, p := range r.Phases {
+		names += p.Name + " "
+	}
+	if names != "opening hold chat settling broadcast leaving " {
+		t.Errorf("phases: %s", names)
 	}
 }

@@ -51,6 +51,7 @@ const (
 	kindNone      kind = iota
 	kindCreate         //
 	kindAuth           //
+	kindProof          // the answer to a challenge
 	kindRestart        //
 	kindBind           //
 	kindPresence       //

@@ -70,6 +70,7 @@ type worker struct {
 	voice   uint32
 	aloud   uint32 // the session that the broadcast's next batch begins with
 	calling bool
+	proofs  map[uint32]proof // by sessions whose log-in is at it
 	called  stamp
 	opens   pace
 	talks   pace
@@ -137,6 +138,10 @@ func (w *worker) Tick() {
 	w.counters[cWaiting] = uint64(w.backoffs.n + w.queue.n)
 	w.counters[cOpening] = uint64(w.opening)
 	w.counters[cIdle] = uint64(len(w.idle))
+	w.counters[cCalling] = 0
+	if w.calling {
+		w.counters[cCalling] = 1
+	}
 	w.board.Post(w.counters[:])
 }
 
