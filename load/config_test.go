@@ -64,7 +64,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		"two":        func(c *Config) { c.Scenario, c.Login, c.Sessions = Chat, LoginPlain, 1 },
 		"trigger":    func(c *Config) { c.Trigger = "true" },
 		"then":       func(c *Config) { c.Then, c.Login = "churn", LoginPlain },
-		"twice":      func(c *Config) { c.Then, c.Login = "chat,hold", LoginPlain },
+		"twice":      func(c *Config) { c.Then, c.Login = "chat,broadcast,broadcast", LoginPlain },
 		"chat=0":     func(c *Config) { c.Then, c.Login = "chat=0", LoginPlain },
 		"can follow": func(c *Config) { c.Scenario, c.Then, c.Login = Storm, "chat", LoginPlain },
 		"part":       func(c *Config) { c.Part = 1.5 },

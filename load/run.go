@@ -72,6 +72,7 @@ type run struct {
 	points []Point
 	phases []Phase
 	steps  []step
+	stage  string   // the phase of the step that is under way
 	doing  Scenario // which of the scenarios is under way; opening is for the first
 	storm  *StormReport
 	held   uint64 // at the end of the scenario

@@ -196,7 +196,7 @@ func TestBroadcastAfterAChat(t *testing.T) {
 func TestScenariosFollowEachOther(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Hold, Then: "chat=2s,broadcast=20s", Wait: 20,
+	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Hold, Then: "chat=2s,broadcast=20s,hold", Wait: 20,
 		Rate: 3000, Messages: 400, Reactors: 2, Duration: time.Second, Part: 0.1})
 	if all := r.Latencies["broadcast"].Count; r.Verdict.Status != StatusFine || all != 30 {
 		t.Fatalf("%+v %+v: %d of the broadcast", r.Verdict, r.Messages, all)
@@ -205,7 +205,7 @@ func TestScenariosFollowEachOther(t *testing.T) {
 	for _, p := range r.Phases {
 		names += p.Name + " "
 	}
-	if names != "opening hold chat settling broadcast leaving " {
+	if names != "opening hold chat settling broadcast hold 2 leaving " {
 		t.Errorf("phases: %s", names)
 	}
 }

@@ -69,7 +69,7 @@ func (r *run) open(ctx context.Context) error {
 // act is the scenario itself, and those after it.
 func (r *run) act(ctx context.Context) error {
 	for _, s := range r.steps {
-		r.doing, r.cfg.Duration = s.scenario, s.duration
+		r.doing, r.cfg.Duration, r.stage = s.scenario, s.duration, s.phase
 		if err := r.play(ctx); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (r *run) play(ctx context.Context) error {
 func (r *run) pass(ctx context.Context) error {
 	all := uint64(r.cfg.Duration.Milliseconds())
 	began := time.Now()
-	return r.phase(ctx, string(r.doing), all, true, func(_, _ *[numCounters]uint64) (uint64, bool) {
+	return r.phase(ctx, r.stage, all, true, func(_, _ *[numCounters]uint64) (uint64, bool) {
 		d := time.Since(began)
 		return uint64(d.Milliseconds()), d >= r.cfg.Duration
 	})

@@ -10,24 +10,34 @@ import (
 // step is a scenario of a run, and how long it takes.
 type step struct {
 	scenario Scenario
+	phase    string // its name, and for the second time with " 2" behind it
 	duration time.Duration
 }
 
 // steps are the scenario, and those of Then: "chat,broadcast", or with a time of their own "chat=2m,broadcast=30s".
 func (c *Config) steps() ([]step, error) {
-	list := []step{{c.Scenario, c.Duration}}
+	list := []step{{c.Scenario, string(c.Scenario), c.Duration}}
 	if c.Then == "" {
 		return list, nil
 	}
 	may := []Scenario{Hold, Chat, Broadcast}
 	for part := range strings.SplitSeq(c.Then, ",") {
 		name, text, timed := strings.Cut(strings.TrimSpace(part), "=")
-		s := step{Scenario(name), c.Duration}
+		s := step{Scenario(name), name, c.Duration}
 		if !slices.Contains(may, c.Scenario) || !slices.Contains(may, s.scenario) {
 			return nil, fmt.Errorf("then: %s: one or more of %s can follow one of these", c.Then, join(may))
 		}
-		if slices.ContainsFunc(list, func(o step) bool { return o.scenario == s.scenario }) {
-			return nil, fmt.Errorf("then: %s: %s would come twice", c.Then, s.scenario)
+		times := 1
+		for _, o := range list {
+			if o.scenario == s.scenario {
+				times++
+			}
+		}
+		switch {
+		case times == 2 && s.scenario != Broadcast:
+			s.phase += " 2"
+		case times > 1:
+			return nil, fmt.Errorf("then: %s: broadcast can come once, hold and chat twice", c.Then)
 		}
 		if timed {
 			var err error

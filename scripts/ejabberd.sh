@@ -19,6 +19,9 @@
 #   --join DIR2                    become a node of the cluster of the one that runs in DIR2
 #   --max-inactivity S             seconds without a request after which a BOSH session ends (default 30)
 #   --module-options YAML          mod_megaphone's options, for example '{sleep_after: 1 second}'
+#   --modules YAML                 further modules with their options, one a line: mod_last: {}
+#   --loglevel WORD                (default info)
+#   --passwords plain|scram        how they are stored (default plain)
 #   --owner PID                    stop when that process has ended, however it ended
 #   --patience S                   how long the start may take (default 90)
 #
@@ -216,12 +219,15 @@ write_config() {
 
 write_config_once() {
 	local without=''
+	printf '%s\n' "$modules" | sed '/./s/^/  /' >"$dir/modules.yml"
 	[ -n "$module" ] || without='/# with mod_megaphone/,/# end/d;'
 	sed -e "$without" \
 		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/" \
 		-e "s/@engine@/$(free_port)/; s/@c2s@/$(free_port)/" \
 		-e "s/@inactivity@/$inactivity/; s|@module-options@|$module_options|; s|@secret@|${secret:+secret: \"$secret\"}|" \
+		-e "s/@loglevel@/$loglevel/; s/@passwords@/$passwords/" -e "/@modules@/{r $dir/modules.yml" -e "d;}" \
 		"$here/ejabberd.yml" >"$dir/ejabberd.yml"
+	rm "$dir/modules.yml"
 }
 
 # launch: erl in the background, in a session of its own and with nothing of ours open but its log.
@@ -266,7 +272,7 @@ await_ready() {
 
 start() {
 	local bosh_port='' link_port='' node=ejabberd@localhost secret='' join='' inactivity=30 owner='' patience=90
-	local module_options='{}'
+	local module_options='{}' modules='' loglevel=info passwords=plain
 	while [ $# -gt 0 ]; do
 		[ $# -ge 2 ] || usage
 		case $1 in
@@ -277,6 +283,9 @@ start() {
 		--join) join=$(readlink -f "$2") ;;
 		--max-inactivity) inactivity=$2 ;;
 		--module-options) module_options=$2 ;;
+		--modules) modules=$2 ;;
+		--loglevel) loglevel=$2 ;;
+		--passwords) passwords=$2 ;;
 		--owner) owner=$2 ;;
 		--patience) patience=$2 ;;
 		*) usage ;;

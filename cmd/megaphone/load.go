@@ -44,8 +44,8 @@ them), lets them poll, and has them do what the scenario says:
   storm      open them, and wait for a restart of the edge or of its origin (by --trigger, or by hand) within
              --duration; all sessions come back, and those that have logged in anew ping --messages times a second
 
-With --then the sessions of a hold or a chat do more afterwards: hold, chat, broadcast, each once, with a time of its
-own or --duration.
+With --then the sessions of a hold or a chat do more afterwards: hold, chat, broadcast, each with a time of its own or
+--duration.
 
 A session never pipelines, has at most two requests and sockets at a time, and one only when that suffices. On a
 closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
