@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"megaphone/bench/node"
 
 	"megaphone/bench/machine"
+	"megaphone/bench/node"
 	"megaphone/bench/spread"
 )
 
