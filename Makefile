@@ -5,10 +5,10 @@ FUZZTIME ?= 20s
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test check bench bench-million bench-storm bench-peers bench-takeover fuzz package image qemu-tune clean format vet lint race invariants setup-run setup-test
+.PHONY: help run run-ejabberd build test check bench bench-million bench-million-ejabberd bench-storm bench-peers bench-takeover fuzz package image qemu-tune clean format vet lint race invariants setup-run setup-test
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, and chat on http://127.0.0.1:5280/
 	bin/megaphone demo
@@ -35,6 +35,9 @@ bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a
 
 bench-million: ## hold a million sessions on this machine, and measure; ten minutes (ARGS=--help)
 	scripts/bench-million.sh $(ARGS)
+
+bench-million-ejabberd: setup-test ## hold a million sessions in one ejabberd on this machine; 25 minutes (ARGS=--help)
+	scripts/bench-million-ejabberd.sh $(ARGS)
 
 bench-storm: ## kill the origin of 100,000 sessions, and see how all come back; 2 minutes (ARGS=--help)
 	scripts/bench-million.sh --sessions 100000 --storm 6s --out bench-storm $(ARGS)

@@ -196,8 +196,8 @@ func TestBroadcastAfterAChat(t *testing.T) {
 func TestScenariosFollowEachOther(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Hold, Then: "chat=2s,broadcast=20s,hold", Wait: 20,
-		Rate: 3000, Messages: 400, Reactors: 2, Duration: time.Second, Part: 0.1})
+	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Hold, Wait: 20, Rate: 3000,
+		Then: "chat=2s,broadcast=20s,hold", Messages: 400, Reactors: 2, Duration: time.Second, Part: 0.1})
 	if all := r.Latencies["broadcast"].Count; r.Verdict.Status != StatusFine || all != 30 {
 		t.Fatalf("%+v %+v: %d of the broadcast", r.Verdict, r.Messages, all)
 	}

@@ -157,8 +157,8 @@ func (p *point) note(s *state) {
 // writePoints writes all points, with seconds since the first session.
 func writePoints(file string, began time.Time, points []point) error {
 	var b strings.Builder
-	b.WriteString("seconds,phase,available_kib,ejabberd_anon,edge_anon,load_anon,memory,memory_processes,memory_binary," +
-		"memory_ets,processes,sessions,asleep\n")
+	b.WriteString("seconds,phase,available_kib,ejabberd_anon,edge_anon,load_anon,memory,memory_processes," +
+		"memory_binary,memory_ets,processes,sessions,asleep\n")
 	for i := range points {
 		p := &points[i]
 		fmt.Fprintf(&b, "%.2f,%s,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d\n", p.at.Sub(began).Seconds(), p.phase, p.available,

@@ -67,12 +67,14 @@ func parseOptions(args []string) (*options, error) {
 	fs.Float64Var(&o.Burst, "burst", 0.1, "the `part` of the sessions that are sent a broadcast")
 	fs.Var(typed.IntOr(&o.Settle, 20), "settle-seconds",
 		"how long ejabberd is left alone before the first session, after the burst, and after the last session")
-	fs.StringVar(&o.Login, "login", loginAnonymous, "anonymous, or scram: accounts with SCRAM-SHA-1 and rosters of 5 contacts")
+	fs.StringVar(&o.Login, "login", loginAnonymous,
+		"anonymous, or scram: accounts with SCRAM-SHA-1 and rosters of 5 contacts")
 	fs.BoolVar(&o.Presence, "presence", true, "each session sends presence; =false: it is bound only")
 	fs.BoolVar(&o.Modules, "modules", false, "with mod_mam, mod_push, mod_caps, mod_carboncopy, mod_last, mod_vcard, "+
 		"mod_private, mod_pubsub and PEP, as operators have them")
 	fs.StringVar(&o.ModuleOpt, "module-options", "{sleep_after: 2 seconds}", "mod_megaphone's options as `YAML`")
-	fs.StringVar(&o.ErlFlags, "erl-flags", allocators, "erl's `flags` besides +P and +Q; ''  leaves the allocators as they are")
+	fs.StringVar(&o.ErlFlags, "erl-flags", allocators,
+		"erl's `flags` besides +P and +Q; '' leaves the allocators as they are")
 	fs.BoolVar(&o.BusyWait, "busy-wait", false, "let Erlang's schedulers spin before they sleep, as they do by default")
 	fs.BoolVar(&o.force, "force", false, "run though the host is not made ready for it")
 	fs.StringVar(&o.out, "out", "bench-million-ejabberd", "`directory` for what was measured; it is made")
@@ -85,7 +87,8 @@ func parseOptions(args []string) (*options, error) {
 	for part := range strings.SplitSeq(*sessions, ",") {
 		n, err := typed.ParseInt(strings.TrimSpace(part))
 		if err != nil || n < 2 || n > maxSessions {
-			return nil, fmt.Errorf("sessions: %q: give numbers from 2 to %d, for example 1000,100k", *sessions, maxSessions)
+			return nil, fmt.Errorf("sessions: %q: give numbers from 2 to %d, for example 1000,100k", *sessions,
+				maxSessions)
 		}
 		o.Sessions = append(o.Sessions, n)
 	}

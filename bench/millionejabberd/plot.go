@@ -25,6 +25,10 @@ type curve struct {
 }
 
 func (t *trial) plot(dir string, points []point) error {
+	began := t.Load.Started
+	draw := func(file, title, unit string, points []point, curves []curve) error {
+		return draw(filepath.Join(dir, file), title, unit, began, points, curves)
+	}
 	memory := []curve{
 		{"RssAnon", func(s *state) float64 { return float64(s.Anon[ejabberdName]) / mib }},
 		{"erlang:memory", func(s *state) float64 { return float64(s.Memory) / mib }},
@@ -36,11 +40,10 @@ func (t *trial) plot(dir string, points []point) error {
 		{"sessions", func(s *state) float64 { return float64(s.Sessions) }},
 		{"asleep", func(s *state) float64 { return float64(s.Asleep) }},
 	}
-	began := t.Load.Started
-	if err := draw(filepath.Join(dir, "ejabberd-memory.svg"), "ejabberd's memory", "MiB", began, points, memory); err != nil {
+	if err := draw("ejabberd-memory.svg", "ejabberd's memory", "MiB", points, memory); err != nil {
 		return err
 	}
-	if err := draw(filepath.Join(dir, "asleep.svg"), "Sessions in ejabberd", "count", began, points, sleep); err != nil {
+	if err := draw("asleep.svg", "Sessions in ejabberd", "count", points, sleep); err != nil {
 		return err
 	}
 	burst := t.phase(phaseBurst)
@@ -55,11 +58,10 @@ func (t *trial) plot(dir string, points []point) error {
 			around = append(around, p)
 		}
 	}
-	if err := draw(filepath.Join(dir, "burst-memory.svg"), "ejabberd's memory around the burst", "MiB", began, around,
-		memory[:3]); err != nil {
+	if err := draw("burst-memory.svg", "ejabberd's memory around the burst", "MiB", around, memory[:3]); err != nil {
 		return err
 	}
-	return draw(filepath.Join(dir, "burst-awake.svg"), "Sessions awake around the burst", "count", began, around,
+	return draw("burst-awake.svg", "Sessions awake around the burst", "count", around,
 		[]curve{{"awake", func(s *state) float64 { return float64(s.Awake) }}})
 }
 

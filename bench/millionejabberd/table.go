@@ -18,9 +18,9 @@ type figure struct {
 // table is Markdown: a column for each trial.
 func table(o *options, done []*trial) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\nLog-ins: %v/s asked for. Wait: %d s. Held: %d s. Talk: %d s, %v messages/s. Burst: %v of the "+
-		"sessions. mod_megaphone: `%s`. erl: `%s`.\n\n", machine.This(o.root), o.Rate, o.Wait, o.Hold, o.Chat, o.Messages,
-		o.Burst, o.ModuleOpt, o.flags(o.Sessions[len(o.Sessions)-1]))
+	fmt.Fprintf(&b, "%s.\nLog-ins: %v/s asked for. Wait: %d s. Held: %d s. Talk: %d s, %v messages/s. "+
+		"Burst: %v of the sessions.\nmod_megaphone: `%s`.\nerl: `%s`.\n\n", machine.This(o.root), o.Rate, o.Wait,
+		o.Hold, o.Chat, o.Messages, o.Burst, o.ModuleOpt, o.flags(o.Sessions[len(o.Sessions)-1]))
 	row := func(name string, of func(t *trial) string) {
 		fmt.Fprintf(&b, "| %s |", name)
 		for _, t := range done {
@@ -101,10 +101,11 @@ var figures = []figure{
 	{"all have it after, s", func(t *trial) string { return t.seconds(phaseBurst) }},
 	{"its delivery, ms: p50, p99, most", func(t *trial) string { return t.latency("broadcast") }},
 	{"awake at once, at most", func(t *trial) string {
-		if m := t.Most[phaseBurst]; m != nil {
-			return count(max(m.Awake, t.Most[phaseBurst].Awake))
+		burst, after := t.Most[phaseBurst], t.Most[phaseAfter]
+		if burst == nil || after == nil {
+			return "-"
 		}
-		return "-"
+		return count(max(burst.Awake, after.Awake)) // the burst may be over before it is looked at
 	}},
 	{"ejabberd's RssAnon, MiB: before, most, after", func(t *trial) string {
 		before, most, after := t.States[phaseChat], t.Most[phaseBurst], t.States[phaseAfter]

@@ -1,5 +1,5 @@
-%%% What a benchmark does within the ejabberd that it measures: fills it with accounts, and notes its memory. Nothing here
-%%% lists sessions or wakes one.
+%%% What a benchmark does within the ejabberd that it measures: it fills it with accounts, and notes its memory. Nothing
+%%% here lists sessions or wakes one.
 -module(megaphone_bench).
 
 -export([fill/1, filled/0, contacts/2, watch/2]).
@@ -77,8 +77,8 @@ contact(N, Other, Contact) ->
     Address = {user(Other), ?HOST, <<>>},
     setelement(4, setelement(3, setelement(2, Contact, {user(N), ?HOST, Address}), {user(N), ?HOST}), Address).
 
-%% The two before it and the two behind it, in a circle, and the one that is farthest away. It is mutual if the number of
-%% accounts is even.
+%% The two before it and the two behind it, in a circle, and the one that is farthest away. All are mutual if the number
+%% of accounts is even.
 -spec contacts(N :: pos_integer(), All :: pos_integer()) -> [pos_integer()].
 contacts(N, All) ->
     lists:usort([(N - 1 + D + All) rem All + 1 || D <- [-2, -1, 1, 2, All div 2]]) -- [N].

@@ -1,5 +1,5 @@
-// Package programs starts bin/megaphone for benchmarks, as processes whose logs are files: nobody reads them while there
-// is work to do.
+// Package programs starts bin/megaphone for benchmarks, as processes whose logs are files; these are not read while
+// there is work to do.
 package programs
 
 import (
