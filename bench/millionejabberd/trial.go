@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -113,6 +114,9 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		say("given up after %s: what was measured by then follows", o.deadline(n).Round(time.Second))
+	}
 	_ = pause(ctx, o.Settle) // an interrupt ends it
 	points, err := watched.finish()
 	if err != nil {
@@ -121,6 +125,11 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 	t.remember(points)
 	return t, t.write(dir, points)
 }
+
+// storedAccounts asks how many there are, and how many of its contacts the last one does not have.
+const storedAccounts = `N = %d, Last = <<"load", (integer_to_binary(N))/binary>>,
+	{mnesia:table_info(passwd, size),
+		length(megaphone_bench:contacts(N, N)) - length(mod_roster:get_roster(Last, <<"localhost">>))}`
 
 // fill has ejabberd store accounts, if there are to be any.
 func (t *trial) fill(ctx context.Context, n *node.Node, accounts int) error {
@@ -146,12 +155,13 @@ func (t *trial) fill(ctx context.Context, n *node.Node, accounts int) error {
 		}
 	}
 	t.Filling = time.Since(began).Seconds()
-	var stored int
-	if err := n.Eval("ejabberd_auth:count_users(<<\"localhost\">>)", "%d", &stored); err != nil {
+	var stored, missing int
+	if err := n.Eval(fmt.Sprintf(storedAccounts, accounts), "{%d,%d}", &stored, &missing); err != nil {
 		return err
 	}
-	if stored != accounts {
-		return fmt.Errorf("%d accounts were stored of %d: see %s/log", stored, accounts, n.Dir)
+	if stored != accounts || missing != 0 {
+		return fmt.Errorf("%d accounts were stored of %d, and the last one's roster lacks %d contacts", stored, accounts,
+			missing)
 	}
 	after, err := n.Memory()
 	t.Filled = after - min(after, before)
