@@ -160,8 +160,8 @@ func (t *trial) fill(ctx context.Context, n *node.Node, accounts int) error {
 		return err
 	}
 	if stored != accounts || missing != 0 {
-		return fmt.Errorf("%d accounts were stored of %d, and the last one's roster lacks %d contacts", stored, accounts,
-			missing)
+		return fmt.Errorf("%d accounts were stored of %d, and the last one's roster lacks %d contacts", stored,
+			accounts, missing)
 	}
 	after, err := n.Memory()
 	t.Filled = after - min(after, before)
