@@ -62,7 +62,7 @@ const (
 type Config struct {
 	Target      string        // http://host:port/path
 	Scenario    Scenario      // default hold
-	Then        string        // what the same sessions do after hold or chat: scenarios with commas, see ParseThen
+	Then        string        // what the same sessions do after hold or chat, with commas: chat=2m,broadcast
 	Sessions    int           //
 	Rate        float64       // sessions opened a second, and in churn ended and opened anew
 	Wait        int           // seconds that the server is asked to hold a request
