@@ -79,6 +79,7 @@ type Config struct {
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
 	Password    string        // default "secret"
 	Presence    bool          // send presence after binding
+	Opening     int           // sessions at once that have begun and are not up yet, over all reactors; 0: any number
 	Connecting  int           // connection attempts under way at once, over all reactors
 	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
 	Reactors    int           // 0: one a core, or as many as descriptor tables need
@@ -171,6 +172,7 @@ func (c Config) Validate() error {
 		{"size", float64(c.Size), float64(MinSize), MaxSize},
 		{"part", c.Part, 1e-6, 1},
 		{"tries", float64(c.Tries), 1, 255},
+		{"opening", float64(c.Opening), 0, MaxSessions},
 		{"connecting", float64(c.Connecting), 1, 1 << 20},
 		{"reactors", float64(c.Reactors), 0, 4096},
 	} {

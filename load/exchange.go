@@ -21,6 +21,7 @@ func (w *worker) begin(i uint32) {
 	s.stage, s.rid, s.sidLen = stageCreating, 1+w.r.Rand().Uint64N(maxFirstRID), 0
 	s.wait = uint16(w.cfg.Wait)
 	s.began = w.now()
+	w.coming++
 	w.counters[cStarted]++
 	w.ask(i, kindCreate, 0, 0)
 }
@@ -202,6 +203,9 @@ func (w *worker) end(i uint32, failed bool) {
 func (w *worker) over(i uint32) {
 	delete(w.proofs, i)
 	s := &w.sessions[i]
+	if s.stage > stageNew && s.stage < stageUp {
+		w.coming--
+	}
 	s.stage = stageOver
 	for q := range s.req {
 		if s.req[q].conn == noConn {

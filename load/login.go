@@ -87,6 +87,7 @@ func (w *worker) bound(i uint32, payload []byte) {
 func (w *worker) up(i uint32) {
 	s := &w.sessions[i]
 	s.stage, s.fails = stageUp, 0
+	w.coming--
 	w.counters[cUpNow]++
 	if w.stormy {
 		s.flags |= flagBack

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -121,7 +122,7 @@ func (r *run) launch() (err error) {
 			r: rr, cfg: cfg, to: r.target.at, from: plan[k], start: r.started, first: uint32(first),
 			sessions: make([]session, end-first), write: newWriter(&r.target, cfg, runID),
 			retries: retries,
-			most:    max(4, cfg.Connecting/n), board: loop.NewBoard(int(numCounters)), meters: newMeters(),
+			most:    max(4, cfg.Connecting/n), allowed: share(cfg.Opening, n), board: loop.NewBoard(int(numCounters)), meters: newMeters(),
 		}
 		w.spare = max(4, (rr.Slots()-len(w.sessions))/2)
 		w.backoffs.now = rr.Now()
@@ -136,6 +137,14 @@ func (r *run) launch() (err error) {
 		return fmt.Errorf("reactors: %w", err)
 	}
 	return nil
+}
+
+// share is what each of n reactors may have of a number; 0: any number.
+func share(number, n int) int {
+	if number == 0 {
+		return math.MaxInt
+	}
+	return max(1, number/n)
 }
 
 // pulse is how often each of n reactors looks for what is due: some 200 times a second all together, so that work comes

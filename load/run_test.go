@@ -3,6 +3,8 @@ package load
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -207,5 +209,29 @@ func TestScenariosFollowEachOther(t *testing.T) {
 	}
 	if names != "opening hold chat settling broadcast hold 2 leaving " {
 		t.Errorf("phases: %s", names)
+	}
+}
+
+// TestOpeningIsBounded: where a server is slow, no more sessions than may be on their way are.
+func TestOpeningIsBounded(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	most, now := 0, map[string]bool{} // sessions without an address, as the server sees them
+	f.script = func(q *fakeRequest) *fakeAnswer {
+		switch {
+		case q.sid == "":
+			now[q.rid] = true
+		case strings.Contains(q.raw, "<bind "):
+			n, _ := strconv.Atoi(q.rid)
+			delete(now, strconv.Itoa(n-3)) // the rid of its creation
+		}
+		most = max(most, len(now))
+		return nil
+	}
+	f.late = func() time.Duration { return 5 * time.Millisecond }
+	r := try(t, f, Config{Sessions: 60, Login: LoginAnonymous, Rate: 10_000, Opening: 4, Reactors: 2, Wait: 5,
+		Duration: time.Second})
+	if r.Verdict.Status != StatusFine || r.Sessions.Reached != 60 || most > 4 {
+		t.Errorf("%+v: %d at once", r.Verdict, most)
 	}
 }

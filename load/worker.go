@@ -54,6 +54,8 @@ type worker struct {
 	queue     queue // sessions that wait until fewer connections are being opened
 	opening   int
 	most      int  // of them
+	coming    int  // sessions that have begun and are not up yet
+	allowed   int  // of them; beyond, none begins for the first time
 	revive    bool // who ends begins anew
 	stormy    bool // who ends unasked is not lost, as the server may have been restarted with the edge
 	quit      bool // nothing is begun or sent again any more
@@ -115,7 +117,7 @@ func (w *worker) Pulse() {
 		return
 	}
 	now := w.now()
-	for n := w.opens.due(now); n > 0 && w.begun < len(w.sessions) && w.opening < w.most; n-- {
+	for n := w.opens.due(now); n > 0 && w.begun < len(w.sessions) && w.opening < w.most && w.coming < w.allowed; n-- {
 		w.opens.done++
 		w.begin(uint32(w.begun))
 		w.begun++

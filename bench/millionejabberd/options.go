@@ -16,6 +16,7 @@ import (
 type options struct {
 	Sessions  []int   `json:"sessions"`
 	Rate      float64 `json:"rate_per_second"`
+	Opening   int     `json:"opening"`
 	Wait      int     `json:"wait_seconds"`
 	Hold      int     `json:"hold_seconds"` // 0: one wait
 	Chat      int     `json:"chat_seconds"`
@@ -60,6 +61,8 @@ func parseOptions(args []string) (*options, error) {
 	fs := flag.NewFlagSet("bench-million-ejabberd.sh", flag.ExitOnError)
 	sessions := fs.String("sessions", "1000000", "numbers of sessions, comma-separated: a trial for each")
 	fs.Var(typed.RateOr(&o.Rate, 2000), "rate", "log-ins a second, and sessions that leave a second")
+	fs.Var(typed.IntOr(&o.Opening, 500), "opening",
+		"log-ins under way at once, at most; so no more begin than ejabberd can do. 0: any number")
 	fs.Var(typed.IntOr(&o.Wait, 60), "wait", "`seconds` that ejabberd is asked to hold a request")
 	fs.Var(typed.IntOr(&o.Hold, 0), "hold-seconds", "how long they only poll; 0: one wait")
 	fs.Var(typed.IntOr(&o.Chat, 120), "chat-seconds", "how long they talk")
@@ -105,6 +108,8 @@ func (o *options) validate() error {
 	switch {
 	case o.Rate <= 0:
 		return errors.New("rate: use more than 0")
+	case o.Opening < 0:
+		return fmt.Errorf("opening: %d: use 0 or more", o.Opening)
 	case o.Messages <= 0:
 		return errors.New("messages: use more than 0")
 	case o.Wait < 4 || o.Wait > 300:

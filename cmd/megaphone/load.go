@@ -70,7 +70,7 @@ Exit status: 0    all sessions were reached, and nothing was lost, duplicated or
       --report out.json --plot plots --pid edge=4711`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := refuseZeros(cmd.Flags(), "reactors"); err != nil {
+			if err := refuseZeros(cmd.Flags(), "reactors", "opening"); err != nil {
 				return usageError{err}
 			}
 			return runLoad(cmd.Context(), cfg, o, cmd.OutOrStdout())
@@ -93,6 +93,8 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 		"`scenarios` for the same sessions after a hold or a chat, for example chat=2m,broadcast=30s")
 	fs.Var(typed.IntOr(&cfg.Sessions, d.Sessions), "sessions", "BOSH sessions")
 	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened a second")
+	fs.Var(typed.IntOr(&cfg.Opening, 0), "opening",
+		"sessions at once that log in: further ones begin when these are up; 0: any number, however slow the server")
 	fs.Var(typed.IntOr(&cfg.Wait, d.Wait), "wait", "`seconds` that the server is asked to hold a request")
 	fs.Var(typed.RateOr(&cfg.Messages, d.Messages), "messages", "chat: messages a second, over all sessions")
 	fs.Var(typed.IntOr(&cfg.Size, d.Size), "size", "`bytes` of a message's text")
