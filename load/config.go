@@ -79,7 +79,7 @@ type Config struct {
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
 	Password    string        // default "secret"
 	Presence    bool          // send presence after binding
-	Opening     int           // sessions at once that have begun and are not up yet, over all reactors; 0: any number
+	Opening     int           // log-ins under way at once, over all reactors, presence included; 0: any number
 	Connecting  int           // connection attempts under way at once, over all reactors
 	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
 	Reactors    int           // 0: one a core, or as many as descriptor tables need

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"time"
@@ -21,9 +22,26 @@ func (w *worker) begin(i uint32) {
 	s.stage, s.rid, s.sidLen = stageCreating, 1+w.r.Rand().Uint64N(maxFirstRID), 0
 	s.wait = uint16(w.cfg.Wait)
 	s.began = w.now()
-	w.coming++
+	w.comes(s)
 	w.counters[cStarted]++
 	w.ask(i, kindCreate, 0, 0)
+}
+
+// comes counts a session that begins; hasCome counts it no longer. It has come when its log-in has ended in one way or
+// another: with Presence, when the server has sent its presence back to it (RFC 6121, section 4.4.2), because much of a
+// server's work for a log-in follows the presence.
+func (w *worker) comes(s *session) {
+	if s.flags&flagComing == 0 {
+		s.flags |= flagComing
+		w.coming++
+	}
+}
+
+func (w *worker) hasCome(s *session) {
+	if s.flags&flagComing != 0 {
+		s.flags &^= flagComing
+		w.coming--
+	}
 }
 
 // ask makes session i's next request. There must be a place for it.
@@ -203,9 +221,7 @@ func (w *worker) end(i uint32, failed bool) {
 func (w *worker) over(i uint32) {
 	delete(w.proofs, i)
 	s := &w.sessions[i]
-	if s.stage > stageNew && s.stage < stageUp {
-		w.coming--
-	}
+	w.hasCome(s)
 	s.stage = stageOver
 	for q := range s.req {
 		if s.req[q].conn == noConn {
@@ -245,6 +261,9 @@ func (w *worker) answered(i uint32, q int, res *response) {
 	}
 	payload := body[w.body.TagEnd:]
 	if s.stage >= stageUp && !w.body.Empty {
+		if s.flags&flagComing != 0 && bytes.Contains(payload, wordPresence) {
+			w.hasCome(s)
+		}
 		w.receive(i, payload)
 	}
 	switch {

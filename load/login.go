@@ -32,6 +32,7 @@ var (
 	wordBind      = []byte("urn:ietf:params:xml:ns:xmpp-bind")
 	wordSuccess   = []byte("<success")
 	wordChallenge = []byte("<challenge")
+	wordPresence  = []byte("<presence")
 	wordFailure   = []byte("<failure")
 	wordJID       = []byte("<jid>")
 	wordEndJID    = []byte("</jid>")
@@ -87,7 +88,9 @@ func (w *worker) bound(i uint32, payload []byte) {
 func (w *worker) up(i uint32) {
 	s := &w.sessions[i]
 	s.stage, s.fails = stageUp, 0
-	w.coming--
+	if !w.cfg.Presence || w.cfg.Login == LoginNone {
+		w.hasCome(s)
+	}
 	w.counters[cUpNow]++
 	if w.stormy {
 		s.flags |= flagBack

@@ -122,7 +122,8 @@ func (r *run) launch() (err error) {
 			r: rr, cfg: cfg, to: r.target.at, from: plan[k], start: r.started, first: uint32(first),
 			sessions: make([]session, end-first), write: newWriter(&r.target, cfg, runID),
 			retries: retries,
-			most:    max(4, cfg.Connecting/n), allowed: share(cfg.Opening, n), board: loop.NewBoard(int(numCounters)), meters: newMeters(),
+			most:    max(4, cfg.Connecting/n), allowed: share(cfg.Opening, n),
+			board: loop.NewBoard(int(numCounters)), meters: newMeters(),
 		}
 		w.spare = max(4, (rr.Slots()-len(w.sessions))/2)
 		w.backoffs.now = rr.Now()

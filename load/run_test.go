@@ -221,16 +221,16 @@ func TestOpeningIsBounded(t *testing.T) {
 		switch {
 		case q.sid == "":
 			now[q.rid] = true
-		case strings.Contains(q.raw, "<bind "):
+		case strings.Contains(q.raw, "<presence xmlns='jabber:client'/>"):
 			n, _ := strconv.Atoi(q.rid)
-			delete(now, strconv.Itoa(n-3)) // the rid of its creation
+			delete(now, strconv.Itoa(n-4)) // the rid of its creation
 		}
 		most = max(most, len(now))
 		return nil
 	}
 	f.late = func() time.Duration { return 5 * time.Millisecond }
-	r := try(t, f, Config{Sessions: 60, Login: LoginAnonymous, Rate: 10_000, Opening: 4, Reactors: 2, Wait: 5,
-		Duration: time.Second})
+	r := try(t, f, Config{Sessions: 60, Login: LoginAnonymous, Rate: 10_000, Presence: true, Opening: 4, Reactors: 2,
+		Wait: 5, Duration: time.Second})
 	if r.Verdict.Status != StatusFine || r.Sessions.Reached != 60 || most > 4 {
 		t.Errorf("%+v: %d at once", r.Verdict, most)
 	}

@@ -54,7 +54,7 @@ type worker struct {
 	queue     queue // sessions that wait until fewer connections are being opened
 	opening   int
 	most      int  // of them
-	coming    int  // sessions that have begun and are not up yet
+	coming    int  // see comes
 	allowed   int  // of them; beyond, none begins for the first time
 	revive    bool // who ends begins anew
 	stormy    bool // who ends unasked is not lost, as the server may have been restarted with the edge

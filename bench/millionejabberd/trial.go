@@ -101,7 +101,8 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 	}
 	defer watched.finish()
 	cfg := load.Config{
-		Target: "http://" + at + "/http-bind", Sessions: n, Rate: o.Rate, Opening: o.Opening, Wait: o.Wait, Login: load.Login(o.Login),
+		Target: "http://" + at + "/http-bind", Sessions: n, Rate: o.Rate, Opening: o.Opening, Wait: o.Wait,
+		Login:  load.Login(o.Login),
 		Domain: o.domain(), Presence: o.Presence, Messages: o.Messages, Part: o.Burst, Scenario: load.Hold,
 		Duration: time.Duration(o.Hold) * time.Second,
 		Then:     fmt.Sprintf("chat=%ds,broadcast=5m,hold=%ds", o.Chat, o.Settle),

@@ -94,7 +94,7 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.Var(typed.IntOr(&cfg.Sessions, d.Sessions), "sessions", "BOSH sessions")
 	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened a second")
 	fs.Var(typed.IntOr(&cfg.Opening, 0), "opening",
-		"sessions at once that log in: further ones begin when these are up; 0: any number, however slow the server")
+		"log-ins under way at once, presence included; 0: any number, however slow the server is")
 	fs.Var(typed.IntOr(&cfg.Wait, d.Wait), "wait", "`seconds` that the server is asked to hold a request")
 	fs.Var(typed.RateOr(&cfg.Messages, d.Messages), "messages", "chat: messages a second, over all sessions")
 	fs.Var(typed.IntOr(&cfg.Size, d.Size), "size", "`bytes` of a message's text")
