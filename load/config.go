@@ -79,6 +79,7 @@ type Config struct {
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
 	Password    string        // default "secret"
 	Presence    bool          // send presence after binding
+	LeaveRate   float64       // sessions ended a second when all is over; default Rate
 	Opening     int           // log-ins under way at once, over all reactors, presence included; 0: any number
 	Connecting  int           // connection attempts under way at once, over all reactors
 	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
@@ -103,6 +104,7 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Login, LoginNone)
 	setDefault(&c.Sessions, DefaultSessions)
 	setDefault(&c.Rate, DefaultRate)
+	setDefault(&c.LeaveRate, c.Rate)
 	setDefault(&c.Wait, DefaultWait)
 	setDefault(&c.Messages, DefaultMessages)
 	setDefault(&c.Size, DefaultSize)
@@ -167,6 +169,7 @@ func (c Config) Validate() error {
 	}{
 		{"sessions", float64(c.Sessions), 1, MaxSessions},
 		{"rate", c.Rate, 0.01, 1e6},
+		{"leave-rate", c.LeaveRate, 0.01, 1e6},
 		{"wait", float64(c.Wait), 1, maxWait},
 		{"messages", c.Messages, 0.01, 1e6},
 		{"size", float64(c.Size), float64(MinSize), MaxSize},

@@ -32,6 +32,9 @@
 // Source addresses and ports are given explicitly (source.go), and beyond RLIMIT_NOFILE each reactor has a descriptor
 // table of its own (package loop).
 //
+// Sessions open at a rate, however slow the server is: what it refuses comes again. With Opening they do so only while
+// few enough log-ins are under way, so that the server is given what it can do.
+//
 // In the storm nothing but their back-offs and --connecting limits how often sessions try to come back. In churn, and
 // when the sessions leave, each closes its connections, as browsers do.
 //

@@ -208,7 +208,7 @@ func (r *run) weather(ctx context.Context) error {
 // part has all sessions end in order.
 func (r *run) part(ctx context.Context) error {
 	n := float64(len(r.workers))
-	r.each(func(w *worker) { w.leaves = newPace(r.cfg.Rate/n, w.now()) })
+	r.each(func(w *worker) { w.leaves = newPace(r.cfg.LeaveRate/n, w.now()) })
 	var stall stalled
 	all := r.held
 	return r.phase(ctx, phaseLeaving, all, false, func(c, b *[numCounters]uint64) (uint64, bool) {

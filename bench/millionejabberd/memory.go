@@ -69,8 +69,11 @@ type watcher struct {
 	err    error
 }
 
-// watch looks on until finish.
-func watch(n *node.Node, edge *programs.Program, dir string) (*watcher, error) {
+// leastAvailable is when a trial ends before the kernel ends processes, in KiB.
+const leastAvailable = 512 << 10
+
+// watch looks on until finish. It calls low when there is next to no memory left.
+func watch(n *node.Node, edge *programs.Program, dir string, low func()) (*watcher, error) {
 	w := &watcher{node: n, file: filepath.Join(dir, "ejabberd.memory"), quit: make(chan struct{}),
 		pids: map[string]int{ejabberdName: n.PID, edgeName: edge.PID(), loadName: os.Getpid()}}
 	_ = os.Remove(w.file) // an earlier run's
@@ -87,6 +90,10 @@ func watch(n *node.Node, edge *programs.Program, dir string) (*watcher, error) {
 				p.Anon[name] = anon(pid)
 			}
 			w.points = append(w.points, p)
+			if p.available < leastAvailable && low != nil {
+				low()
+				low = nil
+			}
 			select {
 			case <-tick.C:
 			case <-w.quit:

@@ -16,6 +16,7 @@ import (
 type options struct {
 	Sessions  []int   `json:"sessions"`
 	Rate      float64 `json:"rate_per_second"`
+	LeaveRate float64 `json:"leave_rate_per_second"`
 	Opening   int     `json:"opening"`
 	Wait      int     `json:"wait_seconds"`
 	Hold      int     `json:"hold_seconds"` // 0: one wait
@@ -60,7 +61,9 @@ func parseOptions(args []string) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("bench-million-ejabberd.sh", flag.ExitOnError)
 	sessions := fs.String("sessions", "1000000", "numbers of sessions, comma-separated: a trial for each")
-	fs.Var(typed.RateOr(&o.Rate, 2000), "rate", "log-ins a second, and sessions that leave a second")
+	fs.Var(typed.RateOr(&o.Rate, 2000), "rate", "log-ins a second, if ejabberd can")
+	fs.Var(typed.RateOr(&o.LeaveRate, 500), "leave-rate", "sessions that leave a second; an anonymous one is removed "+
+		"from ejabberd's tables on disk, and those that wait for that are awake")
 	fs.Var(typed.IntOr(&o.Opening, 500), "opening",
 		"log-ins under way at once, at most; so no more begin than ejabberd can do. 0: any number")
 	fs.Var(typed.IntOr(&o.Wait, 60), "wait", "`seconds` that ejabberd is asked to hold a request")
@@ -108,6 +111,8 @@ func (o *options) validate() error {
 	switch {
 	case o.Rate <= 0:
 		return errors.New("rate: use more than 0")
+	case o.LeaveRate <= 0:
+		return errors.New("leave-rate: use more than 0")
 	case o.Opening < 0:
 		return fmt.Errorf("opening: %d: use 0 or more", o.Opening)
 	case o.Messages <= 0:
@@ -185,8 +190,8 @@ const (
 
 // expect is about how long a trial takes.
 func (o *options) expect(n int) time.Duration {
-	turns := float64(n) / min(o.Rate, 2*slowOpening)
-	seconds := 2*turns + float64(o.accounts(n))/slowFilling + o.Burst*float64(n)/slowBurst +
+	turns := float64(n)/min(o.Rate, slowOpening) + float64(n)/o.LeaveRate
+	seconds := turns + float64(o.accounts(n))/slowFilling + o.Burst*float64(n)/slowBurst +
 		float64(o.Hold+o.Chat+3*o.Settle)
 	return 20*time.Second + time.Duration(seconds*float64(time.Second))
 }

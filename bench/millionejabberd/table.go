@@ -117,6 +117,13 @@ var figures = []figure{
 	}},
 	{"**leaving**: s", func(t *trial) string { return t.seconds(phaseLeaving) }},
 	{"CPU of leaving, us: ejabberd, edge, load", func(t *trial) string { return t.each(phaseLeaving, "ended") }},
+	{"ejabberd has ended the last, s later", func(t *trial) string { return fmt.Sprintf("%.0f", t.Drained) }},
+	{"awake at once meanwhile, at most", func(t *trial) string {
+		if m := t.Most[phaseLeaving]; m != nil {
+			return count(m.Awake)
+		}
+		return "-"
+	}},
 	{"left in ejabberd", func(t *trial) string { return count(t.Left.Sessions) }},
 	{"ejabberd's memory, MiB: before all, after all: erlang:memory", func(t *trial) string {
 		return fmt.Sprintf("%d, %d", t.Idle.Memory>>20, t.Left.Memory>>20)

@@ -41,6 +41,7 @@ type trial struct {
 	States    map[string]*state `json:"states"`          // at the end of each phase
 	Most      map[string]*state `json:"most"`            // the most of each figure in each phase
 	Left      state             `json:"left"`            // when all sessions had left, and some time had passed
+	Drained   float64           `json:"drained_seconds"` // from the last answer until ejabberd had no session
 	Filling   float64           `json:"filling_seconds"` // of accounts
 	Filled    uint64            `json:"filled_bytes"`    // what that has left of ejabberd's memory
 	Available int               `json:"available_before"`
@@ -95,19 +96,22 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 	if err := pause(ctx, o.Settle); err != nil {
 		return nil, err
 	}
-	watched, err := watch(ejabberd, edge, dir)
+	watched, err := watch(ejabberd, edge, dir, func() {
+		say("only %d MiB of memory are left: what was measured by now follows", machine.Available()>>10)
+		cancel()
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer watched.finish()
 	cfg := load.Config{
-		Target: "http://" + at + "/http-bind", Sessions: n, Rate: o.Rate, Opening: o.Opening, Wait: o.Wait,
-		Login:  load.Login(o.Login),
-		Domain: o.domain(), Presence: o.Presence, Messages: o.Messages, Part: o.Burst, Scenario: load.Hold,
-		Duration: time.Duration(o.Hold) * time.Second,
+		Target:   "http://" + at + "/http-bind",
+		Sessions: n, Rate: o.Rate, LeaveRate: o.LeaveRate, Opening: o.Opening, Wait: o.Wait,
+		Login: load.Login(o.Login), Domain: o.domain(), Presence: o.Presence,
+		Scenario: load.Hold, Duration: time.Duration(o.Hold) * time.Second,
 		Then:     fmt.Sprintf("chat=%ds,broadcast=5m,hold=%ds", o.Chat, o.Settle),
-		Processes: []load.Process{{Name: ejabberdName, PID: ejabberd.PID},
-			{Name: edgeName, PID: edge.PID()}},
+		Messages: o.Messages, Part: o.Burst,
+		Processes: []load.Process{{Name: ejabberdName, PID: ejabberd.PID}, {Name: edgeName, PID: edge.PID()}},
 	}
 	progress := load.NewProgress(os.Stderr)
 	t.Load, err = load.Run(ctx, cfg, progress.Show)
@@ -117,6 +121,9 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		say("given up after %s: what was measured by then follows", o.deadline(n).Round(time.Second))
+	}
+	if err := t.drain(ctx, ejabberd); err != nil && ctx.Err() == nil {
+		return nil, err
 	}
 	_ = pause(ctx, o.Settle) // an interrupt ends it
 	points, err := watched.finish()
@@ -168,6 +175,30 @@ func (t *trial) fill(ctx context.Context, n *node.Node, accounts int) error {
 	t.Filled = after - min(after, before)
 	say("they were stored in %.0f s", t.Filling)
 	return err
+}
+
+// drainStall is how long no session may end in ejabberd before it is not waited for any longer.
+const drainStall = 30
+
+// drain waits until ejabberd has no session: it answers a client that leaves before it has done all that this takes.
+func (t *trial) drain(ctx context.Context, n *node.Node) error {
+	began := time.Now()
+	for left, last, still := 1, -1, 0; left > 0 && still < drainStall && t.phase(phaseLeaving) != nil; {
+		if err := n.Eval("ets:info(session, size)", "%d", &left); err != nil {
+			return err
+		}
+		t.Drained = time.Since(began).Seconds()
+		if still++; left != last {
+			last, still = left, 0
+		}
+		if left == 0 {
+			return nil
+		}
+		if err := pause(ctx, 1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func pause(ctx context.Context, seconds int) error {

@@ -70,7 +70,7 @@ Exit status: 0    all sessions were reached, and nothing was lost, duplicated or
       --report out.json --plot plots --pid edge=4711`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := refuseZeros(cmd.Flags(), "reactors", "opening"); err != nil {
+			if err := refuseZeros(cmd.Flags(), "reactors", "opening", "leave-rate"); err != nil {
 				return usageError{err}
 			}
 			return runLoad(cmd.Context(), cfg, o, cmd.OutOrStdout())
@@ -93,6 +93,7 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 		"`scenarios` for the same sessions after a hold or a chat, for example chat=2m,broadcast=30s")
 	fs.Var(typed.IntOr(&cfg.Sessions, d.Sessions), "sessions", "BOSH sessions")
 	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened a second")
+	fs.Var(typed.RateOr(&cfg.LeaveRate, 0), "leave-rate", "sessions ended a second at the end; 0: as many as --rate")
 	fs.Var(typed.IntOr(&cfg.Opening, 0), "opening",
 		"log-ins under way at once, presence included; 0: any number, however slow the server is")
 	fs.Var(typed.IntOr(&cfg.Wait, d.Wait), "wait", "`seconds` that the server is asked to hold a request")
