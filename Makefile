@@ -36,7 +36,7 @@ bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a
 bench-million: ## hold a million sessions on this machine, and measure; ten minutes (ARGS=--help)
 	scripts/bench-million.sh $(ARGS)
 
-bench-million-ejabberd: setup-test ## hold a million sessions in one ejabberd on this machine; 25 minutes (ARGS=--help)
+bench-million-ejabberd: setup-test ## hold a million sessions in one ejabberd on this machine; 40 minutes (ARGS=--help)
 	scripts/bench-million-ejabberd.sh $(ARGS)
 
 bench-storm: ## kill the origin of 100,000 sessions, and see how all come back; 2 minutes (ARGS=--help)

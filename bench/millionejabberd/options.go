@@ -62,9 +62,9 @@ func parseOptions(args []string) (*options, error) {
 	fs := flag.NewFlagSet("bench-million-ejabberd.sh", flag.ExitOnError)
 	sessions := fs.String("sessions", "1000000", "numbers of sessions, comma-separated: a trial for each")
 	fs.Var(typed.RateOr(&o.Rate, 2000), "rate", "log-ins a second, if ejabberd can")
-	fs.Var(typed.RateOr(&o.LeaveRate, 500), "leave-rate", "sessions that leave a second; an anonymous one is removed "+
+	fs.Var(typed.RateOr(&o.LeaveRate, 1000), "leave-rate", "sessions that leave a second; an anonymous one is removed "+
 		"from ejabberd's tables on disk, and those that wait for that are awake")
-	fs.Var(typed.IntOr(&o.Opening, 500), "opening",
+	fs.Var(typed.IntOr(&o.Opening, 1000), "opening",
 		"log-ins under way at once, at most; so no more begin than ejabberd can do. 0: any number")
 	fs.Var(typed.IntOr(&o.Wait, 60), "wait", "`seconds` that ejabberd is asked to hold a request")
 	fs.Var(typed.IntOr(&o.Hold, 0), "hold-seconds", "how long they only poll; 0: one wait")
