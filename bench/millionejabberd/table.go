@@ -36,7 +36,7 @@ func table(o *options, done []*trial) string {
 	}
 	for _, t := range done {
 		fmt.Fprintf(&b, "\n%s sessions, %s: %s.\n", count(uint64(t.Sessions)), t.Kind, t.Load.Verdict.Text)
-		if t.Left.Sessions > 0 {
+		if t.Left.Sessions > 0 && !t.Load.Interrupted {
 			fmt.Fprintf(&b, "%d sessions were left in ejabberd when all had ended.\n", t.Left.Sessions)
 		}
 	}
