@@ -6,7 +6,8 @@
 #
 #   scripts/bench-million-ejabberd.sh [--sessions 1000000] [--rate 2000] [--opening 1000] [--leave-rate 1000]
 #                                     [--wait 60] [--chat-seconds 120] [--burst 0.1]
-#                                     [--login anonymous|scram] [--presence=false] [--modules] [--out DIR] [--force]
+#                                     [--login anonymous|scram] [--presence=false] [--modules] [--tables memory|disk]
+#                                     [--out DIR] [--force]
 #   scripts/bench-million-ejabberd.sh --sessions 2000,20000,100000    how the cost grows
 #   scripts/bench-million-ejabberd.sh --login scram --modules --with bench-million-ejabberd/trials.json --out DIR
 #                                     accounts, rosters and all modules beside an earlier run

@@ -30,6 +30,7 @@ type options struct {
 	ModuleOpt string  `json:"module_options"`
 	ErlFlags  string  `json:"erl_flags"`
 	BusyWait  bool    `json:"busy_wait"`
+	Tables    string  `json:"tables"`
 
 	force bool
 	with  string
@@ -40,6 +41,8 @@ type options struct {
 const (
 	loginAnonymous = string(load.LoginAnonymous)
 	loginScram     = string(load.LoginScram)
+	tablesMemory   = "memory"
+	tablesDisk     = "disk"
 )
 
 // allocators keep what logging in takes for a moment from holding on to large pieces of memory.
@@ -82,6 +85,8 @@ func parseOptions(args []string) (*options, error) {
 	fs.StringVar(&o.ErlFlags, "erl-flags", allocators,
 		"erl's `flags` besides +P and +Q; '' leaves the allocators as they are")
 	fs.BoolVar(&o.BusyWait, "busy-wait", false, "let Erlang's schedulers spin before they sleep, as they do by default")
+	fs.StringVar(&o.Tables, "tables", tablesMemory, "memory: mnesia's tables that are on disk only are kept in memory "+
+		"as well, but for accounts and rosters; disk: they stay as ejabberd makes them")
 	fs.BoolVar(&o.force, "force", false, "run though the host is not made ready for it")
 	fs.StringVar(&o.out, "out", "bench-million-ejabberd", "`directory` for what was measured; it is made")
 	fs.StringVar(&o.with, "with", "", "trials.json `files` of earlier runs to show beside this one, comma-separated")
@@ -129,6 +134,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("burst: %v: use a part between 0 and 1, for example 0.1", o.Burst)
 	case o.Login != loginAnonymous && o.Login != loginScram:
 		return fmt.Errorf("login: %q: use anonymous or scram", o.Login)
+	case o.Tables != tablesMemory && o.Tables != tablesDisk:
+		return fmt.Errorf("tables: %q: use memory or disk", o.Tables)
 	}
 	return nil
 }

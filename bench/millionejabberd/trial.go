@@ -37,13 +37,14 @@ type trial struct {
 	Sessions  int               `json:"sessions"`
 	Kind      string            `json:"kind"`
 	Load      *load.Report      `json:"load"`
-	Idle      state             `json:"idle"`            // before the first session
-	States    map[string]*state `json:"states"`          // at the end of each phase
-	Most      map[string]*state `json:"most"`            // the most of each figure in each phase
-	Left      state             `json:"left"`            // when all sessions had left, and some time had passed
-	Drained   float64           `json:"drained_seconds"` // from the last answer until ejabberd had no session
-	Filling   float64           `json:"filling_seconds"` // of accounts
-	Filled    uint64            `json:"filled_bytes"`    // what that has left of ejabberd's memory
+	Idle      state             `json:"idle"`             // before the first session
+	States    map[string]*state `json:"states"`           // at the end of each phase
+	Most      map[string]*state `json:"most"`             // the most of each figure in each phase
+	Left      state             `json:"left"`             // when all sessions had left, and some time had passed
+	Drained   float64           `json:"drained_seconds"`  // from the last answer until ejabberd had no session
+	Filling   float64           `json:"filling_seconds"`  // of accounts
+	Filled    uint64            `json:"filled_bytes"`     // what that has left of ejabberd's memory
+	InMemory  int               `json:"tables_in_memory"` // tables on disk that were taken into memory as well
 	Available int               `json:"available_before"`
 	Least     int               `json:"available_least"` // KiB of memory, before and at least
 }
@@ -82,6 +83,15 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 			say("%v", err)
 		}
 	}()
+	if o.Tables == tablesMemory {
+		but := ""
+		if o.accounts(n) > 0 {
+			but = "passwd, roster" // they would not fit into memory beside the sessions
+		}
+		if err := ejabberd.Eval("megaphone_bench:in_memory(["+but+"])", "%d", &t.InMemory); err != nil {
+			return nil, err
+		}
+	}
 	if err := t.fill(ctx, ejabberd, o.accounts(n)); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,7 @@
 %%% here lists sessions or wakes one.
 -module(megaphone_bench).
 
--export([fill/1, filled/0, contacts/2, watch/2]).
+-export([in_memory/1, fill/1, filled/0, contacts/2, watch/2]).
 
 %% Accounts at a time.
 -define(CHUNK, 500).
@@ -13,6 +13,14 @@
 -define(SALT_BYTES, 16).
 -define(HOST, <<"localhost">>).
 -define(PASSWORD, <<"secret">>).
+
+%% Keeps mnesia's tables that are on disk only in memory as well, but for some. Each table on disk is one process: all
+%% log-ins and log-outs queue for it, even for an empty one.
+-spec in_memory(But :: [atom()]) -> Changed :: non_neg_integer().
+in_memory(But) ->
+    Tables = [T || T <- mnesia:system_info(tables) -- But, mnesia:table_info(T, storage_type) =:= disc_only_copies],
+    [{atomic, ok} = mnesia:change_table_copy_type(T, node(), disc_copies) || T <- Tables],
+    length(Tables).
 
 %% Begins to store the accounts load1 to load<N> with their rosters, in place of all that is stored: rows as ejabberd's
 %% own, for which an account and a contact that it has stored itself are the pattern. The tables are built anew as a
