@@ -68,7 +68,10 @@ while [ $# -gt 0 ]; do
 		--port) port=$2 ;;
 		--root) root=$2 ;;
 		--secret-file) secret_file=$2 ;;
-		--sessions) sessions=$2 ;;
+		--sessions)
+			[ -n "$2" ] || wrong "$1: its value is missing"
+			sessions=$2
+			;;
 		esac
 		shift
 		;;
@@ -140,14 +143,15 @@ makes_file=', in a file of its own'
 
 # without_blocks FILE: its text as it was before the blocks were written.
 without_blocks() {
+	grep -qF "$begin_mark" "$1" || { cat "$1"; return; }
 	awk -v begin="$begin_mark" -v end="$end_mark" -v replaces="$replaces" -v adds="$adds_newline" '
-		function put(line) { if (held) printf "%s\n", last; last = line; held = 1 }
+		function put(line) { if (held) printf "%s\n", last; last = line; held = 1; open = 0 }
 		inside { if (index($0, end)) inside = 0; next }
 		index($0, begin) {
 			inside = 1
-			if (index($0, adds)) open = 1
 			at = index($0, replaces)
 			if (at) put(substr($0, at + length(replaces)))
+			else if (index($0, adds)) open = 1
 			next
 		}
 		{ put($0) }
@@ -176,7 +180,7 @@ real() {
 
 # replace FILE: with standard input, in one step, the mode and owner kept. Says whether anything has changed.
 replace() {
-	target=$(real "$1")
+	target=$(real "$1") || exit 1
 	new=$target.megaphone-new
 	[ ! -e "$target" ] || cp -p "$target" "$new"
 	cat >"$new"
@@ -187,11 +191,14 @@ replace() {
 	mv "$new" "$target"
 }
 
+# ours_alone FILE: this script has made it, and there is nothing else in it.
+ours_alone() { grep -qF "$begin_mark" "$1" && grep -qF "$makes_file" "$1" && [ -z "$(without_blocks "$1")" ]; }
+
 # restore FILE: takes its blocks back.
 restore() {
 	[ -e "$1" ] && grep -qF "$begin_mark" "$1" || return 0
 	check_blocks "$1"
-	if grep -qF "$makes_file" "$1" && [ -z "$(without_blocks "$1")" ]; then
+	if ours_alone "$1"; then
 		rm "$(real "$1")"
 	else
 		without_blocks "$1" | replace "$1" || true
@@ -211,9 +218,12 @@ if [ -n "$uninstall" ]; then
 	exit 0
 fi
 
-# Marks are looked at before anything is changed.
+# What would keep us from writing is found before anything is changed.
 for file in "$ctl_config" "$config"; do
-	if [ -n "$sessions" ] && [ -e "$file" ]; then check_blocks "$file"; fi
+	if [ -n "$sessions" ] && [ -e "$file" ]; then
+		real "$file" >/dev/null
+		check_blocks "$file"
+	fi
 done
 
 [ -d "$source" ] || fail "$source is missing: the module belongs beside this script, as in a checkout or in the packages"
@@ -349,7 +359,7 @@ ctl_block() {
 			remark "ERL_PROCESSES: $is stays, because you have set it; $sessions sessions need $processes: change your line"
 		;;
 	esac
-	wants_flags "Heaps in small carriers, the lowest first: those that log-ins filled are empty again afterwards." \
+	wants_flags "Heaps in small carriers, filled from the lowest address up: those that log-ins take can be given back." \
 		+MHas aoffcaobf +MHsmbcs 256 +MHlmbcs 512
 	wants_flags "The same for binaries, which packed sessions are." \
 		+MBas aoffcaobf +MBsmbcs 256 +MBlmbcs 512
@@ -370,7 +380,7 @@ ctl_block() {
 write_ctl() {
 	text=$(ctl_block) # its remarks come before the file
 	note=''
-	if [ ! -e "$ctl_config" ]; then
+	if [ ! -e "$ctl_config" ] || ours_alone "$ctl_config"; then
 		note=$makes_file
 	elif [ -n "$(without_blocks "$ctl_config" | tail -c 1)" ]; then
 		note=$adds_newline
@@ -422,7 +432,7 @@ write_yaml() {
 			if (block != "") printf "%*s%s%s\n%s%*s%s\n", depth, "", begin, note, block, depth, "", end
 			block = ""
 		}
-		function listener(i, depth) {
+		function listener(i,   depth) {
 			depth = indent(lines[i])
 			if (!has(i, depth, "engine"))
 				option(depth, "A session is a row here, with one Erlang process instead of three.", "engine: megaphone")
@@ -431,7 +441,7 @@ write_yaml() {
 					"max_held: " max_held)
 			put(depth, "")
 		}
-		function module(i, depth, rest, at) {
+		function module(i,   depth, rest, at, first) {
 			depth = indent(lines[i])
 			rest = lines[i]
 			sub(/^ *mod_megaphone: */, "", rest)
@@ -444,7 +454,8 @@ write_yaml() {
 				return
 			}
 			at = depth + 2
-			if (rest == "" && i < n && !blank(lines[i + 1]) && indent(lines[i + 1]) > depth) at = indent(lines[i + 1])
+			for (first = i + 1; first < n && blank(lines[first]); first++);
+			if (rest == "" && first <= n && indent(lines[first]) > depth) at = indent(lines[first])
 			if (rest != "" || !has(i + 1, at, "sleep_after"))
 				option(at, "An idle session sleeps packed, in a quarter of the memory.", "sleep_after: 2 seconds")
 			if (rest != "" || !has(i + 1, at, "max_awake"))
@@ -491,9 +502,11 @@ look_at_yaml() {
 	level=$(sed -n 's/^loglevel: *\([a-z0-9]*\).*/\1/p' "$yaml" | tail -n 1)
 	case $level in
 	'')
-		if ! grep -q '^ *include_config_file' "$yaml" && ! cat "$(dirname "$config")"/*.yml | grep -q '^loglevel:'; then
-			loglevel=yes
-		fi
+		! grep -q '^ *include_config_file' "$yaml" || return 0 # it may be in one of those
+		loglevel=yes
+		for file in "$(dirname "$config")"/*.y*ml; do
+			! own "$file" | grep -q '^loglevel:' || loglevel=''
+		done
 		;;
 	none | emergency | alert | critical | error | warning | 0 | 1 | 2 | 3) ;;
 	*) remark "$yaml: loglevel: $level is three lines for each session: make it   loglevel: warning" ;;
@@ -505,13 +518,12 @@ look_at_yaml() {
 
 # numbers: those for the engine that the listener will have.
 numbers() {
-	case $(own "$config" | sed -n 's/^ *\(- *\)\{0,1\}engine: *\([a-z]*\).*/\2/p') in
-	*ejabberd*)
+	if own "$config" | grep -Eq '^ *(- *)?engine: *"?ejabberd"? *(#.*)?$'; then
 		per_session='Three Erlang processes' processes=$((3 * sessions + sessions / 2))
 		remark "$config: engine: ejabberd stays; engine: megaphone takes a third of the processes"
-		;;
-	*) per_session='One Erlang process' processes=$((sessions + sessions / 2)) ;;
-	esac
+	else
+		per_session='One Erlang process' processes=$((sessions + sessions / 2))
+	fi
 	max_held=$((sessions + sessions / 4))
 	[ "$max_held" -gt 250000 ] || max_held='' # the default
 	max_awake=$((sessions / 4))
@@ -522,7 +534,6 @@ numbers() {
 if [ -n "$sessions" ]; then
 	numbers
 	write_ctl
-	without_blocks "$config" >"$work/own.yml"
 	look_at_yaml
 	write_yaml
 fi

@@ -226,8 +226,8 @@ described_commands() ->
      #ejabberd_commands{
         name = megaphone_doctor,
         desc = "Check whether this node fits a number of sessions",
-        longdesc = "One line for each check: ok, warn (the sessions fit, and take more than they need) or fail (they do "
-            "not fit), the value, what is wanted, and the remedy. Nothing is changed. megaphone-ejabberd-install "
+        longdesc = "One line for each check: ok, warn (the sessions fit, and take more than they need) or fail (they "
+            "do not fit), the value, what is wanted, and the remedy. Nothing is changed. megaphone-ejabberd-install "
             "--sessions N writes what can be written.",
         function = doctor,
         args = [{sessions, string}],
