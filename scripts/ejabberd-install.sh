@@ -409,19 +409,19 @@ said() {
 write_yaml() {
 	without_blocks "$config" >"$work/before"
 	awk -v begin="$begin_mark --sessions $sessions" -v end="$end_mark" -v replaces="$replaces" \
-		-v max_held="$max_held" -v max_awake="$max_awake" -v loglevel="$loglevel" -v remarks="$work/remarks" '
+		-v held="$held" -v max_awake="$max_awake" -v loglevel="$loglevel" -v remarks="$work/remarks" '
 		function indent(line) { match(line, /^[ -]*/); return RLENGTH }
 		function key(line) { sub(/^[ -]*/, "", line); return match(line, /^[a-z_]+:/) ? substr(line, 1, RLENGTH - 1) : "" }
 		function blank(line) { return line ~ /^ *(#.*)?$/ }
-		# has(at, depth, name): the mapping that line at is part of, its keys at that depth, has the key.
+		# has(at, depth, name): the line of a key in the mapping that line at is part of, its keys at that depth; or 0.
 		function has(at, depth, name,   i) {
 			for (i = at; i > 0 && (blank(lines[i]) || indent(lines[i]) >= depth); i--) {
-				if (indent(lines[i]) == depth && key(lines[i]) == name) return 1
+				if (indent(lines[i]) == depth && key(lines[i]) == name) return i
 				if (indent(lines[i]) == depth && lines[i] ~ /^ *-/) break # the first line of the item
 			}
 			for (i = at + 1; i <= n && (blank(lines[i]) || indent(lines[i]) >= depth); i++) {
 				if (indent(lines[i]) == depth && lines[i] ~ /^ *-/) break # the next item
-				if (indent(lines[i]) == depth && key(lines[i]) == name) return 1
+				if (indent(lines[i]) == depth && key(lines[i]) == name) return i
 			}
 			return 0
 		}
@@ -432,16 +432,22 @@ write_yaml() {
 			if (block != "") printf "%*s%s%s\n%s%*s%s\n", depth, "", begin, note, block, depth, "", end
 			block = ""
 		}
-		function listener(i,   depth) {
+		function value(line) { sub(/^[^:]*: */, "", line); sub(/ *(#.*)?$/, "", line); return line }
+		# stays(line, better): an option of the operator that does not do.
+		function stays(line, better) { print key(line) ": " value(line) " stays; " better >remarks }
+		function listener(i,   depth, mine) {
 			depth = indent(lines[i])
 			if (!has(i, depth, "engine"))
 				option(depth, "A session is a row here, with one Erlang process instead of three.", "engine: megaphone")
-			if (max_held && !has(i, depth, "max_held"))
+			mine = has(i, depth, "max_held")
+			if (!mine && held > 250000) # the default
 				option(depth, "One link may hold the requests of all sessions, and a quarter more of clients that have gone.",
-					"max_held: " max_held)
+					"max_held: " held)
+			if (mine && value(lines[mine]) + 0 < held)
+				stays(lines[mine], "one link may have to hold the requests of all sessions: make it " held)
 			put(depth, "")
 		}
-		function module(i,   depth, rest, at, first) {
+		function module(i,   depth, rest, at, first, mine) {
 			depth = indent(lines[i])
 			rest = lines[i]
 			sub(/^ *mod_megaphone: */, "", rest)
@@ -456,7 +462,9 @@ write_yaml() {
 			at = depth + 2
 			for (first = i + 1; first < n && blank(lines[first]); first++);
 			if (rest == "" && first <= n && indent(lines[first]) > depth) at = indent(lines[first])
-			if (rest != "" || !has(i + 1, at, "sleep_after"))
+			mine = rest == "" ? has(i + 1, at, "sleep_after") : 0
+			if (mine && value(lines[mine]) == "infinity") stays(lines[mine], "a session that sleeps takes a quarter of the memory")
+			if (!mine)
 				option(at, "An idle session sleeps packed, in a quarter of the memory.", "sleep_after: 2 seconds")
 			if (rest != "" || !has(i + 1, at, "max_awake"))
 				option(at, "More would wait for their turn to wake: a broadcast takes no more memory than these.",
@@ -524,8 +532,7 @@ numbers() {
 	else
 		per_session='One Erlang process' processes=$((sessions + sessions / 2))
 	fi
-	max_held=$((sessions + sessions / 4))
-	[ "$max_held" -gt 250000 ] || max_held='' # the default
+	held=$((sessions + sessions / 4))
 	max_awake=$((sessions / 4))
 	[ "$max_awake" -ge 1000 ] || max_awake=1000
 	[ "$max_awake" -le 50000 ] || max_awake=50000
