@@ -254,6 +254,7 @@ if ! diff -rq "$work" "$dest" >/dev/null 2>&1; then
 	echo "installed: $dest"
 	changed=yes
 fi
+
 # first_line FILE: as edges read their secret: without a byte order mark, and the white space around it.
 first_line() {
 	case $(head -c 2 "$1" | od -An -tx1 | tr -d ' ') in
@@ -303,6 +304,7 @@ if [ -n "$secret_file" ] && [ ! -e "$secret_file" ]; then
 elif [ -n "$secret_file" ] && [ "$(first_line "$secret_file")" != "$(configured)" ]; then
 	fail "$secret_file is not the secret of $config, which is never overwritten: change one of them"
 fi
+
 # ---- --sessions ----
 
 # remark TEXT: what is left to the operator.
@@ -507,16 +509,17 @@ look_at_yaml() {
 	loglevel=''
 	yaml=$(main_config)
 	[ -r "$yaml" ] || { remark "$yaml is not there: loglevel should be warning in it"; return; }
-	level=$(sed -n 's/^loglevel: *\([a-z0-9]*\).*/\1/p' "$yaml" | tail -n 1)
+	key="[\"']\{0,1\}loglevel[\"']\{0,1\} *:"
+	level=$(sed -n "s/^ *$key *[\"']\{0,1\}\([A-Za-z0-9]*\).*/\1/p" "$yaml" | tail -n 1)
 	case $level in
 	'')
-		! grep -q '^ *include_config_file' "$yaml" || return 0 # it may be in one of those
 		loglevel=yes
-		for file in "$(dirname "$config")"/*.y*ml; do
-			! own "$file" | grep -q '^loglevel:' || loglevel=''
+		for file in "$yaml" "$(dirname "$config")"/*.y*ml; do
+			# It may be in a file that is included, too.
+			! own "$file" | grep -q -e "^ *$key" -e '^ *include_config_file' || loglevel=''
 		done
 		;;
-	none | emergency | alert | critical | error | warning | 0 | 1 | 2 | 3) ;;
+	none | emergency | alert | critical | error | warning | 0 | 1 | 2 | 3 | [A-Z]*) ;; # or a macro
 	*) remark "$yaml: loglevel: $level is three lines for each session: make it   loglevel: warning" ;;
 	esac
 	if grep -Eq '^[^#]*send_pings: *(true|yes|on)' "$yaml"; then
