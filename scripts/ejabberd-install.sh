@@ -307,7 +307,7 @@ fi
 
 # ---- --sessions ----
 
-# remark TEXT: what is left to the operator.
+# remark TEXT: tells the operator of a change that this script leaves to them.
 remark() { echo "$name: $*" >&2; }
 
 # own FILE: its lines that are in force and not ours.

@@ -13,7 +13,7 @@
 -export([sessions/1, judge/2, lines/2, memory_needed/2, spinning/1]).
 
 -type level() :: ok | warn | fail.
-%% What is, what is wanted, and what to do about it.
+%% The value, the value wanted, and the remedy.
 -type check() :: {level(), Name :: atom(), Is :: iodata(), Wanted :: iodata(), Remedy :: iodata()}.
 -type facts() :: #{atom() => term()}.
 
@@ -31,7 +31,7 @@
 -define(COLLECTED_BYTES, 7600).
 %% More for one that is awake, where others sleep.
 -define(AWAKE_BYTES, 11000).
-%% Of what is available, in per cent: the rest is for storms of log-ins, caches and the kernel.
+%% Per cent of the available memory: the rest is for storms of log-ins, caches and the kernel.
 -define(COMFORT, 80).
 
 %% Erlang processes of a session; and those that the node has without sessions, and for log-ins under way.
@@ -124,7 +124,7 @@ host(Host) ->
 sends_pings(Host) ->
     gen_mod:is_loaded(Host, mod_ping) andalso gen_mod:get_module_opt(Host, mod_ping, send_pings).
 
-%% Where no host asks for sleep nobody has tried yet.
+%% Where no host asks for sleep, the probe has not run yet.
 sleep() ->
     case mod_megaphone_sleep:figures() of
         #{mode := sleep} -> ok;
@@ -151,7 +151,7 @@ value(Flag, [Flag, Value | Rest], _) -> value(Flag, Rest, binary_to_list(Value))
 value(Flag, [_ | Rest], Value) -> value(Flag, Rest, Value);
 value(_, [], Value) -> Value.
 
-%% What the host has for this node, in bytes: what is free, and what the node has already; a control group may allow
+%% Bytes that this node may have: the free memory of the host and that of the node itself. A control group may allow
 %% less.
 available() ->
     Host = 1024 * (kib("MemAvailable", read("/proc/meminfo")) + kib("RssAnon", read("/proc/self/status"))),
