@@ -63,6 +63,7 @@ type stage struct {
 	ledger  *ledger
 	domains []string
 	gap     time.Duration // between two messages of a user, at most
+	calm    int           // of the wires to clients, see relay
 	nodes   []node        // each is the origin of one domain
 	edges   []*edge
 	front   []*relay   // to each edge
@@ -80,7 +81,7 @@ type node interface {
 // run has people chat on a stage while it is disturbed, and accounts for every message.
 func run(t *testing.T, seed uint64, duration time.Duration, set func(s *stage)) {
 	s := &stage{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), journal: &journal{began: time.Now()},
-		ledger: &ledger{}, gap: 40 * time.Millisecond}
+		ledger: &ledger{}, gap: 40 * time.Millisecond, calm: 40}
 	set(s)
 	quiet, done := make(chan struct{}), make(chan struct{})
 	users := s.users(quiet, done)
@@ -99,8 +100,8 @@ func run(t *testing.T, seed uint64, duration time.Duration, set func(s *stage)) 
 	for _, u := range users {
 		resent += u.resent.Load()
 	}
-	t.Logf("seed %d: %+v; %d requests sent again, %d faults, %d sessions ended", seed, a, resent,
-		len(s.journal.lines), len(s.ledger.over))
+	t.Logf("seed %d: %+v; %d requests sent again, %d faults, %d sessions ended, %d may forget", seed, a, resent,
+		len(s.journal.lines), len(s.ledger.over), s.ledger.forgetful())
 	if !reached {
 		t.Errorf("there is no peace: %+v; open are %v", a, s.ledger.open())
 	}
@@ -129,7 +130,7 @@ func (s *stage) connect() {
 		e.start()
 		e.Linked(edgeReactors * len(s.nodes))
 		s.edges = append(s.edges, e)
-		s.front = append(s.front, newRelay(s.t, fmt.Sprint("clients to edge ", i), e.Addr, 40, s.rng.Uint64(),
+		s.front = append(s.front, newRelay(s.t, fmt.Sprint("clients to edge ", i), e.Addr, s.calm, s.rng.Uint64(),
 			s.journal))
 	}
 }

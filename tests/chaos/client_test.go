@@ -108,11 +108,14 @@ func (u *user) logIn() (*session, error) {
 			s.read(text) // what was kept for the user
 			text, err = s.line.insist(s.body("", ""))
 		}
+		if s.line.copies > 1 {
+			s.ledger.resent(s.party)
+		}
 		if err == nil && !strings.Contains(text, step.answer) {
 			err = fmt.Errorf("no %s in %s", step.answer, text)
 		}
 		if err != nil {
-			s.unsure = s.line.repeated
+			s.unsure = s.line.copies > 1
 			return s, err
 		}
 		s.read(text)
@@ -140,10 +143,10 @@ func (s *session) body(attributes, payload string) string {
 
 // answer is what became of a request.
 type answer struct {
-	rid      int
-	text     string
-	err      error
-	repeated bool // it was asked for more than once
+	rid    int
+	text   string
+	err    error
+	copies int // how often it was asked for
 }
 
 // chat sends a message now and then, and polls when nothing else is to be sent. It ends with the session.
@@ -164,7 +167,7 @@ func (s *session) chat() error {
 		for a, ok := early[next]; ok; a, ok = early[next] {
 			delete(early, next)
 			if a.err != nil {
-				s.unsure = s.unsure || a.repeated
+				s.unsure = s.unsure || a.copies > 1
 				return a.err
 			}
 			for _, name := range carrying[next] {
@@ -183,7 +186,7 @@ func (s *session) chat() error {
 		}
 		_ = take()
 		for _, a := range early { // there is a gap before it
-			s.unsure = s.unsure || a.repeated || a.err == nil
+			s.unsure = s.unsure || a.copies > 1 || a.err == nil
 		}
 		for i := range lines {
 			lines[i].hangUp()
@@ -213,7 +216,7 @@ func (s *session) chat() error {
 			using[rid], carrying[rid] = l, names
 			go func() {
 				text, err := l.insist(text)
-				answers <- answer{rid, text, err, l.repeated}
+				answers <- answer{rid, text, err, l.copies}
 			}()
 		}
 		select {
@@ -262,6 +265,9 @@ func (s *session) write() (payload string, names []string) {
 
 // read enters what an answer brings.
 func (s *session) read(text string) {
+	if s.ledger.forgets && strings.Contains(text, " sid='"+s.sid+"'") && strings.Contains(text, " rid='") {
+		return // the request itself
+	}
 	for _, tag := range messagePattern.FindAllString(text, -1) {
 		m := namePattern.FindStringSubmatch(tag)
 		switch {
@@ -277,15 +283,15 @@ func (s *session) read(text string) {
 // line is a connection for one request at a time; when it breaks, there is another.
 type line struct {
 	*user
-	conn     net.Conn
-	r        *bufio.Reader
-	edge     int
-	repeated bool // the last request was sent more than once
+	conn   net.Conn
+	r      *bufio.Reader
+	edge   int
+	copies int // of the last request
 }
 
 // insist sends a request until it is answered.
 func (l *line) insist(text string) (string, error) {
-	for l.repeated = false; ; l.repeated = true {
+	for l.copies = 1; ; l.copies++ {
 		status, body, err := l.try(text)
 		switch {
 		case err == nil && status == 200 && strings.Contains(body, "type='terminate'"):
@@ -297,6 +303,9 @@ func (l *line) insist(text string) (string, error) {
 			return "", fmt.Errorf("%w: %d %s", errOver, status, body)
 		}
 		l.resent.Add(1)
+		if p := l.user.current.Load(); p != nil {
+			l.ledger.resent(p)
+		}
 		if err := l.again(); err != nil {
 			return "", err
 		}

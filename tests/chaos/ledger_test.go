@@ -30,6 +30,9 @@ func (j *journal) String() string {
 // ledger is the account of all messages; the package documentation says what it demands.
 type ledger struct {
 	keeps bool // the origin keeps what a session has not had when it ends, and gives it to a later one of the same user
+	// The origin may forget what a session says or is to be told when a request of it comes again. ejabberd's own engine
+	// takes the newer copy for one that was answered already: by the older one, with nothing or with the request itself.
+	forgets bool
 
 	mu      sync.Mutex
 	flows   []*flow
@@ -44,6 +47,7 @@ type party struct {
 	born                   time.Time // before its creation was asked for
 	ended                  bool
 	robbed                 bool             // what it had not read may be lost
+	torn                   bool             // it has sent a request again
 	flows                  map[*party]*flow // as an author, by reader
 }
 
@@ -127,10 +131,10 @@ func (l *ledger) delivered(reader *party, name string) {
 			}
 		}
 	default:
-		if n != f.next {
+		if n != f.next && !l.mayForget(f) {
 			l.fault("%s was delivered before %d.%d", name, f.number, f.next)
 		}
-		f.messages[n].had, f.next = true, n+1
+		f.messages[n].had, f.next = true, max(f.next, n+1)
 	}
 }
 
@@ -148,6 +152,13 @@ func (l *ledger) returned(author *party, name string) {
 	default:
 		f.messages[n].returned = true
 	}
+}
+
+// resent: a session has sent a request again.
+func (l *ledger) resent(p *party) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.torn = true
 }
 
 // ended: a session has ended, which it may when something in its time ended it. Unsure: the last answers to it were lost
@@ -183,6 +194,20 @@ func (l *ledger) ends(of func(*party) bool, robs bool, do func()) {
 	e.at = time.Now()
 	l.mu.Unlock()
 }
+
+// forgetful is between how many pairs of sessions messages may be forgotten.
+func (l *ledger) forgetful() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.flows {
+		if l.mayForget(f) {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *ledger) mayForget(f *flow) bool { return l.forgets && (f.reader.torn || f.author.torn) }
 
 // mayBeLost: the reader, or a later session of the same user to which what was kept may have gone, was robbed.
 func (l *ledger) mayBeLost(reader *party) bool {
@@ -226,6 +251,8 @@ func (l *ledger) entry(a *account, f *flow, m message) *int {
 		return &a.returned
 	case !m.acked && f.author.ended:
 		return &a.failed
+	case l.mayForget(f):
+		return &a.died
 	case m.acked && f.reader.ended && (!l.keeps || l.mayBeLost(f.reader)):
 		return &a.died
 	}
@@ -328,6 +355,11 @@ func TestLedger(t *testing.T) {
 			l.keeps = true
 			l.ends(of("x"), false, func() { l.ended(a, false, "") })
 		}, account{sent: 3, failed: 3}, "without a condition"},
+		{"sent again to an origin that forgets", func(l *ledger, a, b *party, m []string) {
+			l.forgets = true
+			l.resent(b)
+			l.delivered(b, m[1])
+		}, account{sent: 3, delivered: 1, died: 2}, ""},
 		{"kept, and twice", func(l *ledger, a, b *party, m []string) {
 			l.keeps = true
 			l.ends(of("x"), false, func() { l.ended(b, false, said) })
