@@ -83,9 +83,13 @@ func TestTimesOfOtherReactorsAreNotAgesAgo(t *testing.T) {
 	if n := th.bound(b); n != 50 {
 		t.Errorf("the bound falls from 50 to %d", n)
 	}
-	th.spanAt, th.floors = later, [2]uint64{0, 7000}
-	if n := th.floor(9000, now); n != 7000 || th.spanAt != later {
-		t.Errorf("floor %d, span from %d", n, th.spanAt)
+	th.floor, th.floorAt = 7000, later
+	for range fewReplies {
+		th.observe(9000, now)
+	}
+	th.refused.Store(true)
+	if th.adapt(now, b); th.floor != 7000 || th.probing != 0 {
+		t.Errorf("floor %d, probing %d", th.floor, th.probing)
 	}
 	h := new(health)
 	h.judgedAt.Store(later)
@@ -213,6 +217,34 @@ func TestReactorsShareTheRate(t *testing.T) {
 	if ticks < 20 || ticks > 30 {
 		t.Errorf("it took %d ticks, not 23", ticks)
 	}
+}
+
+// A reactor that has used up its part wants more, as one that meets the bound itself: else the bound would fall while
+// creations wait.
+func TestAReactorAtItsPartWantsMore(t *testing.T) {
+	const reactors, most, clients = 4, 8, 40
+	a := newActor(t, "a", stuckManner)
+	e := startEdge(t, func(c *Config) {
+		c.Reactors, c.MinCreations, c.MaxCreations, c.PingTimeout = reactors, most, most, time.Hour
+		c.CreateTimeout, c.CreateWait = time.Hour, time.Hour
+	}, a.fakeOrigin)
+	for range reactors {
+		a.link()
+	}
+	until(t, e, LinksUp, reactors)
+	for range clients {
+		connect(t, e).post(creation("ver='1.6'"))
+	}
+	waitingNow(t, e, clients-most)
+	e.group.Do(func(_ reactor, h handler) { h.(*worker).nodes[0].creating = most / reactors }) // its part
+	e.Advance(1)                                                                               // all know of all
+	e.worker0(func(w *worker) { w.nodes[0].health.refused.Store(false) })
+	e.Advance(1)
+	e.worker0(func(w *worker) {
+		if !w.nodes[0].health.refused.Load() {
+			t.Error("creations wait, and it is not noted that the bound is met")
+		}
+	})
 }
 
 // A creation that others cannot overtake, because they wait for an origin of a lower priority, does not wait for them.

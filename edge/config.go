@@ -142,9 +142,9 @@ const (
 
 	DefaultMinCreations        = 8
 	DefaultMaxCreations        = 1000
-	DefaultMaxWaitingCreations = 50_000
+	DefaultMaxWaitingCreations = 1_000_000
 	DefaultCreateTimeout       = 10 * time.Second // people reload a page that does not connect for longer
-	DefaultCreateWait          = 15 * time.Second // and browsers, which wait for up to a minute, come again at once
+	DefaultCreateWait          = 45 * time.Second // browsers wait for a minute; to come again costs more than to wait
 	DefaultSlowStart           = time.Minute
 	DefaultEjectTime           = 10 * time.Second
 

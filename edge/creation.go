@@ -265,9 +265,13 @@ func (w *worker) fair(n *node, now uint64) bool {
 	if (rank+int(w.r.Now()))%active < most%active {
 		part++
 	}
+	if n.creating >= part {
+		n.health.refused.Store(true)
+		return false
+	}
 	ahead := now + tickMicros // time moves in ticks
 	n.nextFair = min(n.nextFair, ahead+w.interval*uint64(active))
-	return n.creating < part && (w.interval == 0 || n.nextFair < ahead)
+	return w.interval == 0 || n.nextFair < ahead
 }
 
 // began notes that this reactor has used its part of the rate for a creation.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,11 +11,12 @@ import (
 
 // throttle bounds the session creations that are under way at one origin, over all reactors. How many fit, it measures.
 // As long as creations are answered about as fast as at their fastest, the bound grows. When more than half of them
-// take more than twice as long, and slackMicros, it is cut to what the origin works on by Little's law, and a little
-// less, so that the next replies show anew how fast it is without a queue. If they take as long as before it was not
-// their number, and this is the new measure. So an origin is kept busy and has a queue of about its own length, or of
-// slackMicros. A bound that is not reached falls, so that an origin which suddenly answers nothing gets few. (See
-// Brakmo, TCP Vegas; Cardwell, BBR; Netflix's concurrency-limits.)
+// take more than twice as long, and slackMicros, the bound is cut by Little's law to what the origin works on, a little
+// less, or to half a queue of slackMicros if that is more. If fewer of them take as long as before it was not their
+// number, and this is the new measure. So an origin has a queue of about its own length, or of slackMicros, and runs
+// dry neither at a cut nor when the machine stands still for a moment. From time to time a few creations show anew how
+// fast they are without a queue. A bound that is not reached falls, so that an origin which suddenly answers nothing
+// gets few. (See Brakmo, TCP Vegas; Cardwell, BBR; Netflix's concurrency-limits.)
 //
 // It is words that reactors change without waiting for each other: a reactor that the kernel takes off its core must
 // not hold up the others. Only adapt has a lock, and a reactor that does not get it goes on.
@@ -34,21 +36,23 @@ type throttle struct {
 	adapting sync.Mutex
 	steady   bool          // it has been too much once: from now on the bound grows slowly
 	cut      uint64        // microseconds: the mean for which the bound has just been cut; 0: it has not
-	floors   [2]uint64     // microseconds: the shortest mean of the last span, and of this one; 0: none
-	spanAt   uint64        // when this span began
+	probing  int32         // the bound from before a probe of the floor that is being made; 0: none is
+	floor    uint64        // microseconds: the shortest mean
+	floorAt  uint64        // when it was measured
 	usedAt   atomic.Uint64 // microseconds: when a bound above firstCreations was last of use
 }
 
 const (
-	firstCreations = 8    // under way at an origin of which nothing is known
-	fewReplies     = 8    // less say nothing
-	slackMicros    = 50e3 // what a busy machine adds, and users do not notice
-	floorSpan      = 30e6 // microseconds; a floor is forgotten after one to two of them
-	maxQuiet       = 5e6  // microseconds
-	loginMicros    = 1e6  // microseconds that a log-in takes behind its creation, more or less
-	growShare      = 16   // a steady bound grows by this part
-	stallMicros    = 2e6  // a creation that waits for longer, with no other answered meanwhile, is a bad sign
-	burstPart      = 5    // of a second's creations may come at once: time moves in ticks
+	firstCreations = 8     // under way at an origin of which nothing is known
+	fewReplies     = 8     // less say nothing
+	slackMicros    = 50e3  // what a busy machine adds, and users do not notice
+	floorSpan      = 30e6  // microseconds; a floor is measured anew when it is older
+	maxQuiet       = 5e6   // microseconds
+	loginMicros    = 1e6   // microseconds that a log-in takes behind its creation, more or less
+	probeMicros    = 200e3 // that a probe of the floor takes
+	growShare      = 16    // a steady bound grows by this part
+	stallMicros    = 2e6   // a creation that waits for longer, with no other answered meanwhile, is a bad sign
+	burstPart      = 5     // of a second's creations may come at once: time moves in ticks
 )
 
 // since returns the time from at to now, in microseconds. Reactors tick one after the other, so what one has noted may
@@ -161,25 +165,30 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 	n, slow := uint64(t.replies.Swap(0)), uint64(t.slow.Swap(0))
 	mean := max(t.sum.Swap(0)/max(n, 1), 1)
 	if t.fresh.Swap(false) {
-		t.steady, t.cut, t.floors = false, 0, [2]uint64{}
+		t.steady, t.cut, t.probing, t.floor = false, 0, 0, 0
 	}
-	floor := t.floor(mean, now)
 	t.usedAt.Store(now)
 	most, quiet, cut := t.bound(b), 2*mean, t.cut
+	wanted := t.refused.Swap(false)
+	t.lower(mean, now)
 	t.cut = 0
-	switch wanted := t.refused.Swap(false); {
-	case 2*slow > n && cut > 0 && 4*mean > 3*cut:
-		t.steady, t.floors = false, [2]uint64{0, mean} // fewer of them take as long: it is not their number
-		t.floor(mean, now)
-		return
+	switch stale := since(t.floorAt, now) >= floorSpan; {
+	case t.probing != 0:
+		most, t.probing, t.floor = t.probing, 0, 0
+		t.lower(mean, now)
+	case 2*slow > n && cut > 0 && 4*mean > 3*cut: // fewer of them take as long: it is not their number
+		t.steady, t.floor = false, 0
+		t.lower(mean, now)
 	case 2*slow > n:
-		// It answers most in mean. So it works on as many as it would answer in floor, and has a queue of the others.
 		t.steady, t.cut, quiet = true, mean, max(quiet, loginMicros)
-		most = min(most/2, int32(uint64(most)*floor*7/(8*mean)))
+		most = min(most/2, part(most, max(t.floor*7/8, (t.floor+slackMicros)/2), mean))
 	case !wanted:
 		if most -= max(1, most/growShare); most <= firstCreations {
 			t.steady, most = false, firstCreations
 		}
+	case stale && mean > t.floor:
+		t.probing, quiet = most, max(quiet, probeMicros)
+		most = part(most, t.floor*7/8, mean)
 	case t.steady:
 		most += max(1, most/growShare)
 	default:
@@ -189,18 +198,16 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 	t.quiet.Store(now + min(quiet, maxQuiet))
 }
 
-// floor notes a mean, returns the shortest one, and works out what takes long.
-func (t *throttle) floor(mean, now uint64) uint64 {
-	if since(t.spanAt, now) >= floorSpan {
-		t.spanAt, t.floors = now, [2]uint64{t.floors[1], 0}
+// part is the number of creations that take wanted microseconds if most of them take mean (Little's law), at the same
+// rate.
+func part(most int32, wanted, mean uint64) int32 {
+	return int32(min(uint64(most)*wanted/mean, math.MaxInt32))
+}
+
+// lower takes a mean for the floor if it is shorter, and works out what takes long.
+func (t *throttle) lower(mean, now uint64) {
+	if t.floor == 0 || mean <= t.floor {
+		t.floor, t.floorAt = mean, now
 	}
-	if t.floors[1] == 0 || mean < t.floors[1] {
-		t.floors[1] = mean
-	}
-	floor := t.floors[1]
-	if t.floors[0] != 0 {
-		floor = min(floor, t.floors[0])
-	}
-	t.long.Store(2*floor + slackMicros)
-	return floor
+	t.long.Store(2*t.floor + slackMicros)
 }

@@ -13,6 +13,7 @@ type simOrigin struct {
 	takes   uint64   // microseconds
 	idle    []uint64 // when each worker is
 	under   []simCreation
+	stall   func(now uint64) bool // nothing is answered, and nothing is worked on
 }
 
 type simCreation struct{ began, ends uint64 }
@@ -37,6 +38,15 @@ func (o *simOrigin) begin(now uint64, r *rand.Rand) {
 // the second half, at most.
 func (o *simOrigin) run(t *throttle, b *creationBounds, from, to uint64, r *rand.Rand) (answered int, most int32) {
 	for now := from; now < to; now += 2000 {
+		if o.stall != nil && o.stall(now) {
+			for i := range o.under {
+				o.under[i].ends += 2000
+			}
+			for i := range o.idle {
+				o.idle[i] += 2000
+			}
+			continue
+		}
 		o.under = slices.DeleteFunc(o.under, func(c simCreation) bool {
 			if c.ends > now {
 				return false
@@ -81,6 +91,32 @@ func TestThrottleFindsWhatFits(t *testing.T) {
 		}
 		if float64(most) > bound {
 			t.Errorf("%d workers: %d under way, more than %.0f", o.workers, most, bound)
+		}
+	}
+}
+
+// TestThrottleOnABusyMachine: an origin that now and again gets no processor, as other programs have it, is kept busy
+// for the rest of the time.
+func TestThrottleOnABusyMachine(t *testing.T) {
+	for seed := range uint64(10) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		th, b := new(throttle), testBounds()
+		var until, away uint64
+		o := simOrigin{workers: 14, takes: 2000, stall: func(now uint64) bool {
+			if now >= until && r.IntN(500) == 0 { // once a second
+				until = now + r.Uint64N(400_000)
+			}
+			if now < until {
+				away += 2000
+			}
+			return now < until
+		}}
+		const minutes = 3
+		answered, _ := o.run(th, b, 0, minutes*60e6, r)
+		able := (minutes*60e6 - float64(away)) / float64(o.takes) * float64(o.workers)
+		t.Logf("seed %d: %.0f %%", seed, 100*float64(answered)/able)
+		if share := float64(answered) / able; share < 0.9 {
+			t.Errorf("seed %d: %.0f %% of what it can do", seed, 100*share)
 		}
 	}
 }
