@@ -29,9 +29,10 @@ func (j *journal) String() string {
 
 // ledger is the account of all messages; the package documentation says what it demands.
 type ledger struct {
-	keeps bool // the origin keeps what a session has not had when it ends, and gives it to a later one of the same user
-	// The origin may forget what a session says or is to be told when a request of it comes again. ejabberd's own engine
-	// takes the newer copy for one that was answered already: by the older one, with nothing or with the request itself.
+	// The origin keeps what a session has not had when it ends, and gives it to a later one of the same user.
+	keeps bool
+	// The origin may forget what a session says or is to be told when a request of it comes again. ejabberd's own
+	// engine answers the older copy, with nothing or with the request itself, and a third one with the same.
 	forgets bool
 
 	mu      sync.Mutex
@@ -161,8 +162,8 @@ func (l *ledger) resent(p *party) {
 	p.torn = true
 }
 
-// ended: a session has ended, which it may when something in its time ended it. Unsure: the last answers to it were lost
-// on the way, and what was in them with them.
+// ended: a session has ended, which it may when something in its time ended it. Unsure: the last answers to it were
+// lost on the way, and what was in them with them.
 func (l *ledger) ended(p *party, unsure bool, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -106,10 +106,11 @@ func underWay(t *testing.T, j *ejabberd, at endpoint) {
 	bob.must(t, available+ping)
 	_, resource, _ := strings.Cut(bob.jid, "/")
 	j.number(fmt.Sprintf(`begin Pid = ejabberd_sm:get_session_pid(<<"bob">>, <<"localhost">>, <<"%s">>), Me = self(),
-		spawn(fun() -> register(holder, self()), true = erlang:suspend_process(Pid), Me ! held, receive go -> ok end end),
+		spawn(fun() -> register(holder, self()), true = erlang:suspend_process(Pid), Me ! held,
+			receive go -> ok end end),
 		receive held -> 1 end end`, resource))
-	alice.must(t, fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>late</body></message>", bob.jid)+
-		ping)
+	alice.must(t, fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>late</body></message>",
+		bob.jid)+ping)
 	j.number("begin mod_megaphone_engine:stop(), holder ! go, mod_megaphone_engine:start(), 1 end")
 	until(t, j, `length(ejabberd_sm:get_user_resources(<<"bob">>, <<"localhost">>))`, 0)
 	again := logIn(t, at, "bob")

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Script runs scripts/NAME.sh of this checkout, with more in its environment, and gives what it prints. It is for tests in
-// packages two directories below the root.
+// Script runs scripts/NAME.sh of this checkout, with more in its environment, and gives what it prints. It is for tests
+// in packages two directories below the root.
 func Script(limit time.Duration, env []string, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
