@@ -65,7 +65,6 @@ type ejabberd struct {
 	link   string // address of the listener
 	pid    int
 	calm   string // its configuration at the start
-	slept  int    // sessions, before the module was started again
 }
 
 func startEjabberd(s *stage, engine string) *ejabberd {
