@@ -9,6 +9,7 @@ enter_root() {
 	[ -n "${EJABBERD_ROOT:-}" ] && [ -z "${EJABBERD_ENTERED:-}" ] || return 0
 	[ -x "$EJABBERD_ROOT/usr/bin/erl" ] ||
 		fail "EJABBERD_ROOT is $EJABBERD_ROOT, and there is no Erlang in it: make it by scripts/ejabberd-root.sh"
+	EJABBERD_ROOT=$(readlink -f "$EJABBERD_ROOT")
 	local namespace=(unshare --mount)
 	[ "$(id -u)" -eq 0 ] || namespace=(unshare --mount --map-root-user)
 	# shellcheck disable=SC2016
