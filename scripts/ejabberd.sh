@@ -33,11 +33,14 @@
 # DIR/ejabberd.yml is written by the first start and left alone by later ones, ports and options of the first included.
 # MEGAPHONE_MODULE names another directory than ejabberd/mod_megaphone; where it is empty, there is no such module.
 # EJABBERD_EBIN names another ejabberd's ebin directory than that of Debian's package; ERL_FLAGS are erl's own.
+# EJABBERD_ROOT names a directory with the ejabberd and the Erlang of another Debian release; see scripts/ejabberd-root.sh.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/ports.sh
 . "$here/ports.sh"
+# shellcheck source=scripts/root.sh
+. "$here/root.sh"
 module=${MEGAPHONE_MODULE-$here/../ejabberd/mod_megaphone}
 
 fail() {
@@ -386,6 +389,7 @@ end_node() {
 }
 
 [ $# -ge 2 ] || usage
+enter_root "$here/ejabberd.sh" "$@"
 verb=$1
 case $verb in start) mkdir -p "$2" ;; esac
 dir=$(readlink -f "$2")
