@@ -8,13 +8,13 @@ import (
 	"megaphone/loop"
 )
 
-// Refusal is a class of requests or connections that were not served as their clients wished.
+// Refusal is a class of requests or connections that were refused.
 type Refusal struct {
 	Reason string               // a word for metrics and the log
-	What   string               // in words
-	Ours   bool                 // for want of something on our side, not for a mistake of the client
+	What   string               // a description
+	Ours   bool                 // the edge or an origin lacked something; otherwise the client made a mistake
 	Count  func(v *View) uint64 // so far
-	Logged bool                 // where it happens, with more than its count
+	Logged bool                 // already logged where it happens, with more than its count
 }
 
 func ofEdge(c Counter) func(v *View) uint64 { return func(v *View) uint64 { return v.Edge(c) } }
@@ -66,18 +66,18 @@ const (
 	refusalInterval = 10 * time.Second // between two records of one class
 )
 
-// refusalLog tells of each class of refusals at most once an interval, with how many there were since. It looks at
-// what the reactors have posted, so that a flood of refusals costs them no log record each.
+// refusalLog logs each class of refusals at most once per interval, with the number since the last record. It reads
+// what the reactors have posted, so a flood of refusals costs them no log records.
 type refusalLog struct {
-	told []uint64    // the count that was told last
-	when []time.Time // and when
+	told []uint64    // the count that was last logged
+	when []time.Time // and the time
 }
 
 func newRefusalLog() *refusalLog {
 	return &refusalLog{make([]uint64, len(Refusals)), make([]time.Time, len(Refusals))}
 }
 
-// look logs what is new and due.
+// look logs the classes that have new refusals and are due.
 func (l *refusalLog) look(v *View, now time.Time, log *slog.Logger) {
 	for i, r := range Refusals {
 		n := r.Count(v)
@@ -93,7 +93,7 @@ func (l *refusalLog) look(v *View, now time.Time, log *slog.Logger) {
 	}
 }
 
-// watchRefusals logs refusals until ctx ends, the last ones too.
+// watchRefusals logs refusals until ctx ends, including the last ones.
 func (e *Edge) watchRefusals(ctx context.Context) {
 	l := newRefusalLog()
 	tick := time.NewTicker(refusalCheck)
