@@ -10,8 +10,8 @@ import (
 	"megaphone/codec"
 )
 
-// Where two kinds of creations wait for the same origin, the one that came first goes first, and neither waits until
-// nothing of the other is left.
+// If two kinds of creations wait for the same origin, the oldest goes first. Neither kind waits for the whole queue of
+// the other.
 func TestLanesOfOneOriginTakeTurns(t *testing.T) {
 	const before, behind = 10, 10
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
@@ -20,7 +20,7 @@ func TestLanesOfOneOriginTakeTurns(t *testing.T) {
 		c.CreateTimeout, c.CreateWait = time.Hour, time.Hour
 		c.Origins[1].Domains = []string{"both.example"}
 	}, a, b)
-	l, _ := a.link(), b.link() // b says nothing
+	l, _ := a.link(), b.link() // b never replies
 	until(t, e, LinksUp, 2)
 	waiting := 0
 	post := func(n int, to string) {
@@ -48,7 +48,7 @@ func TestLanesOfOneOriginTakeTurns(t *testing.T) {
 	}
 }
 
-// One that finds room does not go before those that wait for the same origin.
+// A new creation with room does not overtake those that wait for the same origin.
 func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) {
@@ -63,7 +63,7 @@ func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
 		waitingNow(t, e, max(i-1, 0))
 	}
 	l.next()
-	e.worker0(func(w *worker) { w.nodes[0].health.give(); w.nodes[0].creating-- }) // as by another reactor
+	e.worker0(func(w *worker) { w.nodes[0].health.give(); w.nodes[0].creating-- }) // as another reactor would
 	connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", "one.example", 1))
 	waitingNow(t, e, 2)
 	e.Advance(1)
@@ -73,7 +73,8 @@ func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
 	e.worker0(func(w *worker) { w.nodes[0].health.underWay.Add(1); w.nodes[0].creating++ })
 }
 
-// Reactors tick one after the other. What one has noted later than the other's last tick is not ages ago.
+// Reactors tick one after the other. A time noted by one may be later than the other's last tick, and must not be taken
+// for ages ago.
 func TestTimesOfOtherReactorsAreNotAgesAgo(t *testing.T) {
 	const now, later = uint64(100e6), uint64(100e6 + 90_000)
 	b, th := testBounds(), new(throttle)
@@ -109,7 +110,7 @@ func TestTimesOfOtherReactorsAreNotAgesAgo(t *testing.T) {
 	}
 }
 
-// How fast an origin refuses what it does not serve says nothing of how fast it can create sessions.
+// The speed at which an origin refuses unserved domains is no measure of how fast it creates sessions.
 func TestWrongDomainsAreNoMeasure(t *testing.T) {
 	a := newActor(t, "a", strictManner)
 	e := troupe(t, nil, a)
@@ -130,7 +131,7 @@ func TestWrongDomainsAreNoMeasure(t *testing.T) {
 	})
 }
 
-// An origin that comes back to the configuration before it was dropped is counted with the new place in all reactors.
+// An origin that returns to the configuration before it was dropped is counted at its new place by all reactors.
 func TestAnOriginThatComesBackIsCountedOnce(t *testing.T) {
 	a, b := newActor(t, "a", wellManner), newActor(t, "b", wellManner)
 	e := troupe(t, nil, a, b)
@@ -153,7 +154,7 @@ func TestAnOriginThatComesBackIsCountedOnce(t *testing.T) {
 	}
 }
 
-// Requests that nobody waits for any more are not counted when their origin is dropped.
+// Queued requests whose clients have closed are not counted after their origin is dropped.
 func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) { c.Grace, c.PingTimeout = time.Second, time.Hour }, a, b)
@@ -170,7 +171,7 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	linked(t, e, 1)
 	e.worker0(func(w *worker) {
 		n := w.named("b")
-		n.lostAt -= 100 // it is gone
+		n.lostAt -= 100 // past the grace
 		for i := range 5 * maxLooks {
 			size := codec.FrameHeaderBytes + 20
 			w.waits.bytes += n.queue.needs(size)
@@ -186,7 +187,7 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	})
 }
 
-// A rate is of all reactors together as well, and each of them that has creations waiting gets its part.
+// The rate is shared by all reactors, and each one with waiting creations gets its part.
 func TestReactorsShareTheRate(t *testing.T) {
 	const reactors, clients = 4, 200
 	a := newActor(t, "a", stuckManner)
@@ -219,8 +220,8 @@ func TestReactorsShareTheRate(t *testing.T) {
 	}
 }
 
-// A reactor that has used up its part wants more, as one that meets the bound itself: else the bound would fall while
-// creations wait.
+// A reactor that has used up its part reports demand, like one that meets the bound itself. Otherwise the bound would
+// fall while creations wait.
 func TestAReactorAtItsPartWantsMore(t *testing.T) {
 	const reactors, most, clients = 4, 8, 40
 	a := newActor(t, "a", stuckManner)
@@ -237,7 +238,7 @@ func TestAReactorAtItsPartWantsMore(t *testing.T) {
 	}
 	waitingNow(t, e, clients-most)
 	e.group.Do(func(_ reactor, h handler) { h.(*worker).nodes[0].creating = most / reactors }) // its part
-	e.Advance(1)                                                                               // all know of all
+	e.Advance(1)                                                                               // they exchange counts
 	e.worker0(func(w *worker) { w.nodes[0].health.refused.Store(false) })
 	e.Advance(1)
 	e.worker0(func(w *worker) {
@@ -247,7 +248,7 @@ func TestAReactorAtItsPartWantsMore(t *testing.T) {
 	})
 }
 
-// A creation that others cannot overtake, because they wait for an origin of a lower priority, does not wait for them.
+// A creation does not wait for others that it cannot overtake, because they wait for an origin of lower priority.
 func TestNoCreationWaitsForThoseThatWantAnotherOrigin(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) {
@@ -270,7 +271,7 @@ func TestNoCreationWaitsForThoseThatWantAnotherOrigin(t *testing.T) {
 	waitingNow(t, e, 3)
 }
 
-// A reload that has two queues become one keeps the order in which the creations came.
+// If a reload merges two queues, the creations keep their order of arrival.
 func TestReloadKeepsTheOrderOfCreations(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) {

@@ -29,7 +29,7 @@ const (
 }`
 )
 
-// readXRD is what a strict reader of XML finds: names with their namespaces, attributes and text, without white space
+// readXRD returns what a strict XML parser finds: names with their namespaces, attributes and text, without white space
 // between the elements.
 func readXRD(t *testing.T, text string) (all []string) {
 	t.Helper()
@@ -121,7 +121,7 @@ func TestHostMetaIsThatOfTheXEP(t *testing.T) {
 	}
 }
 
-// What docs/discovery.md shows for a file of another web server is what the edge writes.
+// The files that docs/discovery.md shows for another web server are what the edge serves.
 func TestHostMetaOfTheDocumentation(t *testing.T) {
 	text, err := os.ReadFile("../docs/discovery.md")
 	if err != nil {
@@ -135,7 +135,7 @@ func TestHostMetaOfTheDocumentation(t *testing.T) {
 	}
 }
 
-// replaced is v with the text old replaced by URL.
+// replaced returns v with the text old replaced by URL.
 func replaced(v any, old string) any {
 	switch v := v.(type) {
 	case string:
@@ -158,7 +158,7 @@ func replaced(v any, old string) any {
 	return v
 }
 
-// An entry without a domain is for every other; a reload changes all of it.
+// An entry without a domain is for all others. A reload changes all of it.
 func TestHostMetaOfOtherDomains(t *testing.T) {
 	e, _ := one(t, nil)
 	c := connect(t, e)

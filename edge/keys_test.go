@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestExampleFile: the file that is shipped, and what --print-defaults prints, are made of the tables of keys.
+// TestExampleFile: the shipped file and the output of --print-defaults match the tables of keys.
 func TestExampleFile(t *testing.T) {
 	shipped, err := os.ReadFile("../deploy/edge.yml")
 	if err != nil {
@@ -22,7 +22,7 @@ func TestExampleFile(t *testing.T) {
 	}
 }
 
-// TestExampleHasTheDefaults: who starts from the example changes nothing by it.
+// TestExampleHasTheDefaults: the example sets nothing but defaults.
 func TestExampleHasTheDefaults(t *testing.T) {
 	got, _, err := parseFile("example", Example())
 	if err != nil {
@@ -49,7 +49,7 @@ func TestExampleHasTheDefaults(t *testing.T) {
 	}
 }
 
-// TestExampleSamples: what is commented out can be commented in.
+// TestExampleSamples: commented keys are valid when uncommented.
 func TestExampleSamples(t *testing.T) {
 	all := regexp.MustCompile(`(?m)^( *)#((  )*(- )?[a-z-]+:( \S.*)?)$`).ReplaceAllString(Example(), "$1$2")
 	all = strings.Replace(all, "\nlisten: ", "\n#listen: ", 1)
@@ -66,7 +66,7 @@ func TestExampleSamples(t *testing.T) {
 	}
 }
 
-// TestEveryFieldHasAKey but for those that only a program can set.
+// TestEveryFieldHasAKey: except those that only a program can set.
 func TestEveryFieldHasAKey(t *testing.T) {
 	have := fieldsOf(configKeys, nil)
 	have = append(have, "Level", "Secret", "Pages", "Log", "Access", "Resolver", "ManualTicks", "Inherited",
@@ -141,7 +141,7 @@ name: |-
 	}
 }
 
-// TestFileMistakes: each has its line, its column, the line itself with a caret, and a remedy.
+// TestFileMistakes: each error has its line, its column, the line itself with a caret, and a remedy.
 func TestFileMistakes(t *testing.T) {
 	for _, c := range []struct{ text, says string }{
 		{"grce: 5s\n", "f:1:1: grce: unknown key: do you mean grace?\n  1 | grce: 5s\n    | ^"},
@@ -179,7 +179,7 @@ func TestFileMistakes(t *testing.T) {
 	}
 }
 
-// TestFileExplains: what only the whole configuration shows is shown in the file as well.
+// TestFileExplains: errors of the whole configuration have a position in the file as well.
 func TestFileExplains(t *testing.T) {
 	for _, c := range []struct{ text, override, says string }{
 		{"origins:\n- {name: a, address: b}\n", "", "f:2:22: origins[0].address: b: give host:port"},
@@ -209,7 +209,7 @@ func TestFileExplains(t *testing.T) {
 	}
 }
 
-// Numbers are written as people do.
+// Numbers may be written as people write them.
 func TestFileNumbers(t *testing.T) {
 	for _, c := range []struct {
 		text string
@@ -237,7 +237,7 @@ func TestFileNumbers(t *testing.T) {
 	}
 }
 
-// TestEditorsMarks: a byte order mark and CR LF change nothing, neither the values nor the places of mistakes.
+// TestEditorsMarks: a byte order mark and CR LF change neither the values nor the positions of errors.
 func TestEditorsMarks(t *testing.T) {
 	const text = "listen: 127.0.0.1:1\norigins:\n  - name: a\n    address: 127.0.0.1:2\ncors-origins: [a, b]\n"
 	write := func(text string) string {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checked is what --check-config finds in a file.
+// checked returns what --check-config finds in a file.
 func checked(t *testing.T, text string) (warnings []string, err error) {
 	t.Helper()
 	cfg, file, err := parseFile("edge.yml", text)
@@ -37,7 +37,7 @@ func checked(t *testing.T, text string) (warnings []string, err error) {
 
 const anOrigin = "origins: [{name: a, address: '127.0.0.1:5279'}]\n"
 
-// TestWhatCannotStartIsRefused: each with its line, its key, and a remedy.
+// TestWhatCannotStartIsRefused: each error has its line, its key, and a remedy.
 func TestWhatCannotStartIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	file, fifo := filepath.Join(dir, "file"), filepath.Join(dir, "fifo")
@@ -137,7 +137,7 @@ func TestWhatStartsIsTaken(t *testing.T) {
 	}
 }
 
-// TestRunningEdgeIsNoProblem: the sockets of the edge whose file is checked are there, and served.
+// TestRunningEdgeIsNoProblem: the sockets of a running edge do not fail the check of its file.
 func TestRunningEdgeIsNoProblem(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -47,7 +47,7 @@ func statusRows(t *testing.T) (rows []statusRow) {
 	return rows
 }
 
-// strophe is what Strophe.js 5 does with the request that a status answers (_onRequestStateChange in its bosh.ts).
+// strophe returns what Strophe.js 5 does with the request that a status answers (_onRequestStateChange in its bosh.ts).
 func strophe(status string) string {
 	n, err := strconv.Atoi(status)
 	switch {
@@ -61,7 +61,8 @@ func strophe(status string) string {
 	return "loses it"
 }
 
-// TestStatusTable holds the table to its own rule: what may pass is never answered with what ends a session.
+// TestStatusTable checks the table's own rule: a transient condition is never answered with a status that ends a
+// session.
 func TestStatusTable(t *testing.T) {
 	listed := map[string]bool{}
 	for _, r := range statusRows(t) {
@@ -97,7 +98,7 @@ func TestStatusTable(t *testing.T) {
 	}
 }
 
-// TestStatuses meets the rows that are the edge's, and compares the statuses.
+// TestStatuses runs the edge's rows, and compares the statuses.
 func TestStatuses(t *testing.T) {
 	rows := statusRows(t)
 	for name, meet := range statusTests {
@@ -124,7 +125,7 @@ func (c *client) outcome() string {
 	return strconv.Itoa(r.StatusCode)
 }
 
-// sends meets a row by a client that sends something to an edge with one origin, and lets time pass.
+// sends tests a row with clients that send texts to an edge with one origin, and lets time pass.
 func sends(set func(c *Config), ticks int, texts ...string) func(t *testing.T) []string {
 	return func(t *testing.T) (got []string) {
 		for _, text := range texts {
@@ -147,7 +148,7 @@ func markedSessions(c *Config) { c.Tags, c.PingTimeout = "on", time.Hour }
 
 func patient(c *Config) { c.PingTimeout = time.Hour }
 
-// postWith is a POST with other header lines, and without a length if they have none.
+// postWith returns a POST with other header lines, and without a length if they have none.
 func postWith(lines, body string) string {
 	return "POST /http-bind HTTP/1.1\r\nHost: h\r\n" + lines + "\r\n" + body
 }

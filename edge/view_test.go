@@ -51,7 +51,7 @@ func TestViewShowsWhatIsHeldAndForHowLong(t *testing.T) {
 func TestRoundTripOfAPingIsMeasuredOnABusyLink(t *testing.T) {
 	e, l := one(t, nil)
 	e.Advance(30)
-	l.say("pong 1\n") // not what was asked, but a sign of life: the origin is not silent
+	l.say("pong 1\n") // the wrong token, but a sign of life: the origin is not silent
 	until(t, e, FramesIn, 3)
 	e.Advance(30)
 	ping := l.hears("ping ")
