@@ -28,11 +28,11 @@ func splitAddress(address string, leastPort int) (host string, port int, remedy 
 	port, err = strconv.Atoi(service)
 	switch {
 	case strings.Contains(address, "$"):
-		return "", 0, "write the value, because variables of the environment are not looked up here"
+		return "", 0, "write the value, because environment variables are not expanded here"
 	case err != nil || service[0] == '+':
-		return "", 0, fmt.Sprintf("the port %q is no number: use %d to 65535", service, leastPort)
+		return "", 0, fmt.Sprintf("the port %q is not a number: use %d to 65535", service, leastPort)
 	case port < leastPort || port > 65535:
-		return "", 0, fmt.Sprintf("the port %d cannot be: use %d to 65535", port, leastPort)
+		return "", 0, fmt.Sprintf("the port %d is out of range: use %d to 65535", port, leastPort)
 	case host != "" && !validHost(host):
 		return "", 0, fmt.Sprintf("%q is neither an IP address nor a host name", host)
 	}

@@ -254,7 +254,7 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if c.Tags == "off" && (len(c.Origins) > 1 || c.Origins[0].discovered()) {
-		return bad("node-tags", c.Tags, "with more than one origin requests find their node by the tag: use auto or on")
+		return bad("node-tags", c.Tags, "requests are routed by the tag if there are several origins: use auto or on")
 	}
 	if err := c.validateAdmin(); err != nil {
 		return err
@@ -345,11 +345,11 @@ func (o *Origin) validate(at string) error {
 	case !isSRV && host == "":
 		return bad(at+"address", o.Address, "say which host, for example 127.0.0.1"+o.Address)
 	case o.discovered() && o.Name != "":
-		return bad(at+"name", o.Name, "leave it out: the nodes are named after their DNS records")
+		return bad(at+"name", o.Name, "leave it out: such origins are named after their DNS records")
 	case !o.discovered() && !codec.ValidName(o.Name):
 		return bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
 	case isSRV && o.Weight != 0:
-		return bad(at+"weight", o.Weight, "leave it out: SRV records have weights of their own")
+		return bad(at+"weight", o.Weight, "leave it out: SRV records have their own weights")
 	case isSRV:
 		return nil
 	}
@@ -375,7 +375,7 @@ func (c *Config) validatePath() error {
 	case !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?#"):
 		return bad("path", p, "give an absolute path without a query, "+example)
 	case !ok:
-		return bad("path", p, "a % has two hexadecimal digits behind it; itself it is %25")
+		return bad("path", p, "a % needs two hexadecimal digits after it: write %25 for a literal %")
 	case len(p) > maxPath:
 		return bad("path", p, fmt.Sprintf("give one of at most %d bytes, %s", maxPath, example))
 	case strings.ContainsFunc(p, func(c rune) bool { return c <= ' ' || c > '~' }):

@@ -540,7 +540,7 @@ func (w *worker) settle(c *opening, what outcome) {
 			w.r.LogLimited(&n.trialLog, slog.LevelWarn, "origin failed its trial", "origin", n.cfg.Name,
 				"ejected_ms", took/1000)
 		} else if well {
-			w.log(slog.LevelInfo, "origin well again", "origin", n.cfg.Name)
+			w.log(slog.LevelInfo, "origin recovered", "origin", n.cfg.Name)
 		}
 		return
 	}
@@ -550,7 +550,7 @@ func (w *worker) settle(c *opening, what outcome) {
 	}
 	row, bad, judged := h.row.Load(), h.failed.Load(), h.judged.Load()
 	if took, ok := h.eject(now, &w.creationBounds, w.r.Rand()); ok {
-		w.log(slog.LevelWarn, "origin ejected: no new sessions to it", "origin", n.cfg.Name, "failed_in_a_row", row,
+		w.log(slog.LevelWarn, "origin ejected", "origin", n.cfg.Name, "failed_in_a_row", row,
 			"failed", bad, "of", judged, "ejected_ms", took/1000)
 	}
 }

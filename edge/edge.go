@@ -158,9 +158,9 @@ func (e *Edge) SetDraining(origin string, on bool) error {
 		}
 	})
 	if !known {
-		return fmt.Errorf("no origin is called %q", origin)
+		return fmt.Errorf("no origin is named %q", origin)
 	}
-	e.cfg.Log.Info("origin set to drain, or no more", "origin", origin, "drain", on)
+	e.cfg.Log.Info("origin drain changed", "origin", origin, "drain", on)
 	return nil
 }
 

@@ -9,11 +9,11 @@ const exampleHead = `# The configuration of megaphone edge: every key with its d
 # Keep only what differs. Flags of the same names override the file. A number may be written 1000000, 1_000_000 or 1M
 # (k, M, G are powers of 1,000, Ki, Mi, Gi of 1,024), a rate with /s behind it, a time with its unit: 30s, 5m.
 #
-#   megaphone edge --config FILE --check-config    says whether a file is right, and changes nothing
+#   megaphone edge --config FILE --check-config    checks a file, and changes nothing
 #   megaphone edge --print-defaults                prints this text
-#   kill -HUP PID                                  has a running edge read the file again: all of it is put in force,
-#                                                  or, if anything in it is wrong, none of it. Keys marked "restart"
-#                                                  keep their old values until then; the log names them.
+#   kill -HUP PID                                  reloads the file into a running edge: all of it, or nothing if it
+#                                                  has an error. Keys marked "restart" keep their old values until a
+#                                                  restart, and the log names them.
 `
 
 // Example returns a configuration file with every key, its documentation and its default.

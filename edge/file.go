@@ -51,7 +51,7 @@ func parseFile(name, data string) (cfg Config, f *File, err error) {
 		if start := root.Docs[1].Start; start != nil {
 			at = start.Position
 		}
-		return cfg, f, f.errorAt(at, "a second document: one file has one")
+		return cfg, f, f.errorAt(at, "a second document: a file has only one")
 	}
 	return cfg, f, decodeKeys(f, configKeys, "", root.Docs[0].Body, &cfg)
 }
@@ -178,7 +178,7 @@ func kinds(v any) string {
 	case *fs.FileMode:
 		return "an octal mode, for example 0660"
 	}
-	return "a text"
+	return "a string"
 }
 
 // parseValue reads a scalar into what v points to.
@@ -216,7 +216,7 @@ func decodeStrings(f *File, path string, node ast.Node, list *[]string) error {
 	for i, item := range items.Values {
 		s, ok := scalar(item)
 		if !ok {
-			return f.errorAt(valuePosition(item), path+": give a list of texts, for example [a, b]")
+			return f.errorAt(valuePosition(item), path+": give a list of strings, for example [a, b]")
 		}
 		f.places[fmt.Sprintf("%s[%d]", path, i)] = valuePosition(item)
 		*list = append(*list, s)
@@ -270,5 +270,5 @@ func suggestion[T any](keys []Key[T], name string) string {
 	if best := typed.Nearest(name, names); best != "" {
 		return ": do you mean " + best + "?"
 	}
-	return "; `megaphone edge --print-defaults` has all of them"
+	return "; `megaphone edge --print-defaults` lists all of them"
 }

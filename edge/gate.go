@@ -121,7 +121,7 @@ func (l *Listener) validateClients(at string) error {
 		return bad(at+"trusted-proxies", wrong, "give addresses or networks, for example 10.0.0.0/8")
 	}
 	if l.ProxyProtocol != "off" && len(l.TrustedProxies) == 0 && !strings.HasPrefix(l.Address, "unix:") {
-		return bad(at+"proxy-protocol", l.ProxyProtocol, "say in trusted-proxies whose headers are to be believed")
+		return bad(at+"proxy-protocol", l.ProxyProtocol, "list the proxies whose headers to trust in trusted-proxies")
 	}
 	return nil
 }

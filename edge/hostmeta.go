@@ -168,7 +168,7 @@ func (c *Config) validatePublicURLs() error {
 		case p.Domain != "" && !isDomain:
 			return bad(at+"domain", p.Domain, "give an XMPP domain such as example.org, or leave it out for all others")
 		case taken[p.Domain]:
-			return bad(at+"domain", p.Domain, "it is there already: a domain has one entry")
+			return bad(at+"domain", p.Domain, "duplicate domain: give each domain one entry")
 		case err == nil && (u.Scheme == "ws" || u.Scheme == "wss"):
 			return bad(at+"bosh", p.BOSH, "WebSocket is not served here: give the URL of BOSH, "+example)
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":

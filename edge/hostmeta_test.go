@@ -206,8 +206,8 @@ func TestPublicURLMistakes(t *testing.T) {
 		"- bosh: 'https://h/?a b'\n":                       "white space",
 		"- {domain: 'a:1', bosh: 'https://h/'}\n":          "3:12: public-url[0].domain: a:1: give an XMPP domain",
 		"- {domain: 'a/b', bosh: 'https://h/'}\n":          "public-url[0].domain: a/b: give an XMPP domain",
-		"- {bosh: 'https://h/'}\n- {bosh: 'https://i/'}\n": "public-url[1].domain: : it is there already",
-		"- {domain: a, bosh: 'https://h/'}\n- {domain: A, bosh: 'https://i/'}\n": "domain: a: it is there already",
+		"- {bosh: 'https://h/'}\n- {bosh: 'https://i/'}\n": "public-url[1].domain: : duplicate domain",
+		"- {domain: a, bosh: 'https://h/'}\n- {domain: A, bosh: 'https://i/'}\n": "domain: a: duplicate domain",
 		"- {domain: a, websocket: 'wss://h/'}\n":                                 "unknown key",
 		"  a: b\n":                                                               "give a list of entries",
 	} {

@@ -82,7 +82,7 @@ func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
 	// An origin takes this for an edge that leaves. The empty lines end the head of an HTTP request.
 	const nonsense = "error this edge asks what listens here\n"
 	if _, err := c.Write(append(codec.AppendFrame(nil, 0, []byte(nonsense)), "\r\n\r\n"...)); err != nil {
-		return nil, "closed without a word"
+		return nil, "closed without an answer"
 	}
 	first = make([]byte, codec.FrameHeaderBytes+codec.MaxQuotedBytes)
 	n, err := io.ReadAtLeast(c, first, codec.MaxQuotedBytes)
@@ -90,11 +90,11 @@ func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
 	var late net.Error
 	switch frame, _, _, bad := codec.ParseFrame(first, 0); {
 	case n > 0 && bad == nil && frame.ID == 0:
-		return first, "a link listener that was late"
+		return first, "a slow link listener"
 	case n > 0:
 		return first, codec.Foreign(first)
 	case errors.As(err, &late) && late.Timeout():
 		return nil, "nothing in 2 s"
 	}
-	return nil, "closed without a word"
+	return nil, "closed without an answer"
 }

@@ -103,7 +103,7 @@ func TestWrongPortIsNamed(t *testing.T) {
 			`what="XMPP stream"`, "<?xml"},
 		{"a mute one", serveRaw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), `what="nothing in 2 s"`, ""},
 		{"one that hangs up", serveRaw(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }),
-			`what="closed without a word"`, ""},
+			`what="closed without an answer"`, ""},
 		{"nonsense", serveRaw(t, afterInput("\x00\x01\x02")), "what=unknown", `\\x00\\x01\\x02`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -147,7 +147,7 @@ func TestFileMistakes(t *testing.T) {
 		{"grce: 5s\n", "f:1:1: grce: unknown key: do you mean grace?\n  1 | grce: 5s\n    | ^"},
 		{"path: /a\nmax_connections: 5\n", "f:2:1: max_connections: unknown key: do you mean max-connections?\n" +
 			"  2 | max_connections: 5\n    | ^"},
-		{"frobnicate: 5\n", "f:1:1: frobnicate: unknown key; `megaphone edge --print-defaults` has all of them"},
+		{"frobnicate: 5\n", "f:1:1: frobnicate: unknown key; `megaphone edge --print-defaults` lists all of them"},
 		{"origins:\n  - name: a\n    adress: b:1\n", "f:3:5: origins[0].adress: unknown key: do you mean address?\n" +
 			"  3 |     adress: b:1\n    |     ^"},
 		{"origins: [{name: a, adress: 'b:1'}]\n", "f:1:21: origins[0].adress: unknown key: do you mean address?"},
@@ -163,11 +163,11 @@ func TestFileMistakes(t *testing.T) {
 		{"grace: 30\n", "f:1:8: grace: 30: use 1s to 24h"},
 		{"grace: 0s\n", "f:1:8: grace: 0s: use 1s to 24h"},
 		{"node-tags: maybe\n", "f:1:12: node-tags: maybe: use auto, on or off"},
-		{"path: [/a]\n", "f:1:7: path: [/a]: give a text"},
+		{"path: [/a]\n", "f:1:7: path: [/a]: give a string"},
 		{"origins: a\n", "f:1:10: origins: give a list of entries, each \"- name: ...\""},
 		{"origins: [a]\n", "f:1:11: give keys with their values"},
 		{"- listen\n", "f:1:1: give keys with their values"},
-		{"cors-origins: [[a]]\n", "f:1:16: cors-origins: give a list of texts"},
+		{"cors-origins: [[a]]\n", "f:1:16: cors-origins: give a list of strings"},
 		{"cors-origins: {a: b}\n", "f:1:15: cors-origins: give a list, for example [a, b]"},
 		{"path: [\n", "f:1:7: "},
 		{"path: /a\n---\npath: /b\n", "f:2:1: a second document"},

@@ -17,7 +17,7 @@ var (
 	errNoHello     = errors.New("the origin did not begin with hello")
 	errVersion     = errors.New("the origin speaks another version of the link protocol")
 	errNoSecret    = errors.New("the origin did not prove that it knows the secret")
-	errNotBelieved = errors.New("the origin does not take the edge's proof of the secret")
+	errNotBelieved = errors.New("the origin rejected the edge's proof of the secret")
 	errOldOrigin   = fmt.Errorf("%w: its proof is that of an older version (see accept-old-proof)", errNoSecret)
 	errEarlyFrame  = errors.New("the origin sent a reply before welcome")
 	errSilent      = errors.New("the origin was silent for longer than ping-timeout")
@@ -127,7 +127,7 @@ func (w *worker) controlLine(n *node, verb string, args, line []byte) error {
 		return w.welcome(n, args, line)
 	case "drain":
 		n.draining = true
-		w.log(slog.LevelInfo, "origin drains: no new sessions to it", "origin", n.cfg.Name)
+		w.log(slog.LevelInfo, "origin draining", "origin", n.cfg.Name)
 	case "ping":
 		w.pong(n, args)
 	case "pong":

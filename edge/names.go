@@ -58,7 +58,7 @@ func logPlaces(log *slog.Logger, old, now []place) {
 	}
 	for i := range old {
 		if named(now, old[i].Name) == nil {
-			log.Info("origin leaves: no new sessions to it, and it is dropped when its links are lost",
+			log.Info("origin leaving",
 				"origin", old[i].Name)
 		}
 	}

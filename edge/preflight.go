@@ -29,7 +29,7 @@ func (c *Config) Preflight(starting bool) error {
 		case starting && (!isUnix || strings.HasPrefix(b.key, "listen")):
 		case !isUnix:
 			if err := loop.CheckAddress(b.address); err != nil {
-				return bad(b.key, b.address, "it cannot be listened on: "+err.Error())
+				return bad(b.key, b.address, "cannot listen: "+err.Error())
 			}
 		case !starting && c.missingRun(path) != "":
 		default:
@@ -73,7 +73,7 @@ func checkLogFile(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		dir := filepath.Dir(path)
 		if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-			return fmt.Errorf("no file can be made in %s (%w): make the directory, or choose another", dir, err)
+			return fmt.Errorf("no file can be created in %s (%w): create the directory, or choose another", dir, err)
 		}
 		return nil
 	case err != nil:
@@ -86,7 +86,7 @@ func checkLogFile(path string) error {
 	case errors.Is(err, unix.ENXIO):
 		return errors.New("no process reads this FIFO: start the reader first")
 	case err != nil:
-		return fmt.Errorf("it cannot be written to (%s): change its owner, or choose another file", reasonOf(err))
+		return fmt.Errorf("it is not writable (%s): change its owner, or choose another file", reasonOf(err))
 	}
 	return f.Close()
 }
@@ -104,30 +104,30 @@ func (c *Config) Warnings() (all []error) {
 	for i, l := range c.Listeners {
 		if text := everything(l.TrustedProxies); text != "" {
 			warn(fmt.Sprintf("listeners[%d].trusted-proxies", i), text,
-				"every client could say that it is another one: give the proxies' own networks")
+				"every client could forge its address: give the proxies' own networks")
 		}
 	}
 	if text := everything(c.LimitExempt); text != "" {
-		warn("limit-exempt", text, "the limits for each address would hold for none: leave them out instead")
+		warn("limit-exempt", text, "no address would be limited: leave the limits out instead")
 	}
 	if c.SecretFile != "" && textfile.ReadableByAll(c.SecretFile) {
 		warn("secret-file", c.SecretFile, "every user may read the secret: chmod o-r it")
 	}
 	if c.OldProof == "on" {
-		warn("accept-old-proof", c.OldProof, "what an origin says in its hello is not protected: turn it off when all "+
+		warn("accept-old-proof", c.OldProof, "an origin's hello is not protected: turn it off once all "+
 			"origins have been upgraded")
 	}
 	addresses := map[string]string{}
 	for i, o := range c.Origins {
 		if other, twice := addresses[o.Address]; twice {
-			warn(fmt.Sprintf("origins[%d].address", i), o.Address, fmt.Sprintf("%q has it too, so the two are one: "+
+			warn(fmt.Sprintf("origins[%d].address", i), o.Address, fmt.Sprintf("%q has the same address: "+
 				"leave one out", other))
 		}
 		addresses[o.Address] = o.Name
 	}
 	for _, b := range c.bounds() {
 		if path, isUnix := strings.CutPrefix(b.address, "unix:"); isUnix && c.missingRun(path) != "" {
-			warn(b.key, path, c.missingRun(path)+" is not there: the service manager must make it (RuntimeDirectory=)")
+			warn(b.key, path, c.missingRun(path)+" is missing: the service manager must create it (RuntimeDirectory=)")
 		}
 	}
 	return append(all, c.limitWarnings()...)

@@ -33,8 +33,8 @@ func (e *Edge) Reload(cfg Config) (restart []string, err error) {
 		return restart, fmt.Errorf("%w (%s needs a restart)", err, strings.Join(restart, ", "))
 	}
 	if room := e.group.LinkRoom(); linksFor(cfg.Origins) > room {
-		return restart, bad("origins", len(cfg.Origins), fmt.Sprintf("this process keeps descriptors for links to %d: "+
-			"restart it, with a higher RLIMIT_NOFILE (LimitNOFILE=) or fewer max-connections", room/2))
+		return restart, bad("origins", len(cfg.Origins), fmt.Sprintf("this process has reserved descriptors for "+
+			"links to %d: restart it with a higher RLIMIT_NOFILE (LimitNOFILE=) or fewer max-connections", room/2))
 	}
 	places, waiting := e.directory.find(e.ending, cfg.Origins)
 	e.mu.Lock()

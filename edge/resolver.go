@@ -77,7 +77,7 @@ func (d *directory) find(ctx context.Context, origins []Origin) (places []place,
 		for _, p := range some {
 			tag := codec.NodeTag(p.Name)
 			if other, taken := tags[tag]; taken {
-				d.log.Warn("origin left out: another one has the same node tag", "origin", p.Name, "other", other)
+				d.log.Warn("origin ignored: duplicate node tag", "origin", p.Name, "other", other)
 				continue
 			}
 			tags[tag] = p.Name
@@ -85,7 +85,7 @@ func (d *directory) find(ctx context.Context, origins []Origin) (places []place,
 		}
 	}
 	if len(places) > MaxOrigins {
-		d.log.Warn("origins left out: there are too many", "origins", len(places), "max", MaxOrigins)
+		d.log.Warn("origins ignored: too many", "origins", len(places), "max", MaxOrigins)
 		places = places[:MaxOrigins]
 	}
 	return places, waiting
@@ -103,7 +103,7 @@ func (d *directory) findOne(ctx context.Context, o Origin) []place {
 		return some
 	}
 	if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		d.log.Warn("origin's address not found; trying again", "origin", o.Name, "address", o.Address, "error", err)
+		d.log.Warn("origin address not found", "origin", o.Name, "address", o.Address, "error", err)
 	}
 	if some = slices.Clone(d.last[o.Address]); some == nil && !o.discovered() {
 		return []place{{Origin: o}}
@@ -155,7 +155,7 @@ func (d *directory) services(ctx context.Context, o Origin, name string) (some [
 		if ips, err := d.resolver.LookupNetIP(ctx, "ip", host); err == nil && len(ips) > 0 {
 			at = netip.AddrPortFrom(preferred(ips), r.Port)
 		} else {
-			d.log.Warn("an SRV record's host is not found", "origin", name, "host", host, "error", err)
+			d.log.Warn("SRV host not found", "origin", name, "host", host, "error", err)
 		}
 		p := discovered(o, at, host, int(r.Port))
 		p.Weight, p.priority = max(1, int(r.Weight)), r.Priority

@@ -10,7 +10,7 @@ import (
 // sessions, and its existing sessions continue. Once it has been down for longer than the grace, it is dropped, and its
 // sessions with it. So remove an origin from the configuration first, and stop it when its users have gone.
 
-var errMoved = errors.New("the configuration gives it another address")
+var errMoved = errors.New("the configuration changed its address")
 
 // reconcile makes nodes for new places, marks those without a place as leaving, and updates the others.
 func (w *worker) reconcile() {
@@ -42,7 +42,7 @@ func (w *worker) join(p *place) *node {
 	l, err := w.r.NewLink(p.Name, p.addr)
 	if err != nil {
 		w.behind = true
-		w.r.LogLimited(&w.linkLog, slog.LevelWarn, "origin has to wait for a link", "origin", p.Name,
+		w.r.LogLimited(&w.linkLog, slog.LevelWarn, "origin waiting for a free link", "origin", p.Name,
 			"error", err.Error())
 		return nil
 	}

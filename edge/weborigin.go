@@ -63,7 +63,7 @@ func normalWeb(o, scheme, rest string) (normal, remedy string) {
 	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
 		host = "[" + a.WithZone("").String() + "]"
 	} else if host, err = asciiName(host); err != nil {
-		return o, fmt.Sprintf("no host name (%v): write it as the browser's console shows it", err)
+		return o, fmt.Sprintf("not a host name (%v): write it as the browser's console shows it", err)
 	}
 	if port != "" && !(scheme == "http" && port == "80" || scheme == "https" && port == "443") {
 		host += ":" + port

@@ -68,7 +68,7 @@ func TestWebOriginsThatAreNone(t *testing.T) {
 		"https://a,b":                 "without spaces",
 		"https://a%62":                "without spaces",
 		"https://[::1":                "host[:port]",
-		"https://xn--zzzzzz99999":     "no host name",
+		"https://xn--zzzzzz99999":     "not a host name",
 		"app://bücher":                "in ASCII",
 	} {
 		for _, list := range [][]string{{in}, {"https://b.example", in}} {

@@ -117,7 +117,7 @@ func TestDrainOfOneOrigin(t *testing.T) {
 	for range 10 {
 		create(1) // the configuration still drains it
 	}
-	if err := e.SetDraining("d", true); err == nil || fmt.Sprint(err) != `no origin is called "d"` {
+	if err := e.SetDraining("d", true); err == nil || fmt.Sprint(err) != `no origin is named "d"` {
 		t.Errorf("an origin that is not there: %v", err)
 	}
 }
