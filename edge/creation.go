@@ -209,7 +209,7 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		trial, ok = w.reserve(n)
 	}
 	if !ok {
-		w.await(c, s, body, nodes, opening{domain: domain}, content, flags)
+		w.queueCreation(c, s, body, nodes, opening{domain: domain}, content, flags)
 		return
 	}
 	h, hold := w.park(c, s, n, body, 0, content, flags)
@@ -228,7 +228,7 @@ func (w *worker) reserve(n *node) (trial, ok bool) {
 	trial = w.ejects && n.health.try(now)
 	if !n.health.take(now, &w.creationBounds) {
 		if trial {
-			n.health.untried()
+			n.health.abandonTrial()
 		}
 		return false, false
 	}
@@ -242,7 +242,7 @@ func (w *worker) reserve(n *node) (trial, ok bool) {
 func (w *worker) unreserve(n *node, trial bool) {
 	n.health.give()
 	if trial {
-		n.health.untried()
+		n.health.abandonTrial()
 	}
 }
 
@@ -283,8 +283,8 @@ func (w *worker) began(n *node, now uint64) {
 	}
 }
 
-// await queues a creation until an origin has room. If the queue has no room either, it refuses it.
-func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, content []byte,
+// queueCreation queues a creation until an origin has room. If the queue has no room either, it refuses it.
+func (w *worker) queueCreation(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, content []byte,
 	flags uint8) {
 	q := &w.creations
 	w.addr = w.client(c).AppendTo(w.addr[:0])
@@ -530,11 +530,11 @@ func (w *worker) settle(c *opening, what outcome) {
 	switch {
 	case what == outcomeNone:
 		if c.trial {
-			h.untried()
+			h.abandonTrial()
 		}
 		return
 	case c.trial:
-		well, took := h.verdictOf(failed, now, &w.creationBounds, w.r.Rand())
+		well, took := h.endTrial(failed, now, &w.creationBounds, w.r.Rand())
 		if failed {
 			h.failures.Add(1)
 			w.r.LogLimited(&n.trialLog, slog.LevelWarn, "origin failed its trial", "origin", n.cfg.Name,
@@ -586,7 +586,7 @@ func (w *worker) endCreation(i uint32, hold *table.Hold, lost bool) {
 	if !c.settled && w.r.Now()-c.since >= max(w.times.create/2, 1) {
 		w.settle(c, outcomeFailed) // its client has lost patience
 	} else if c.trial && !c.settled {
-		c.health.untried() // its client left, or the link was lost
+		c.health.abandonTrial() // its client left, or the link was lost
 	}
 	hold.Reply = c.micros
 	if c.settled || lost {

@@ -71,8 +71,8 @@ func (w *worker) idle(c uint32, s *table.Conn) bool {
 	return phase(s.Phase) == phaseIdle && s.In == 0 && !w.r.Sending(c)
 }
 
-// takeLeave marks the answer to a hold as its connection's last, if nothing is to follow it there.
-func (w *worker) takeLeave(h table.Handle, hold *table.Hold, s *table.Conn) {
+// markLast marks the answer to a hold as its connection's last, if nothing is to follow it there.
+func (w *worker) markLast(h table.Handle, hold *table.Hold, s *table.Conn) {
 	if w.leaving.draining && phase(s.Phase) == phaseIdle && s.In == 0 && s.Last == h.Index() {
 		hold.Flags |= holdClose
 		s.Phase = uint8(phaseLast)
@@ -96,7 +96,7 @@ func (w *worker) cutOff(c uint32) {
 	for s.Held > 0 && w.r.IsOpen(c) {
 		h, hold := w.holds.First(s)
 		if away(hold.Flags) {
-			w.awaited(hold)
+			w.clearAway(hold)
 		} else {
 			w.sendGone(h, hold)
 		}

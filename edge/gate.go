@@ -222,8 +222,8 @@ func (w *worker) enterGate(c uint32, s *table.Conn, l *proxied) {
 	w.r.Arm(c, w.times.head)
 }
 
-// leave releases the entry of a closed connection.
-func (g *gate) leave(c uint32) {
+// release frees the entry of a closed connection.
+func (g *gate) release(c uint32) {
 	if g.table == nil {
 		return
 	}

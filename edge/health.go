@@ -139,9 +139,9 @@ func (h *health) sentence(now uint64, b *creationBounds, r *rand.Rand) uint64 {
 	return took
 }
 
-// verdictOf ends a trial. It reports whether the origin is well again. took is the time of the next ejection if the
+// endTrial ends a trial. It reports whether the origin is well again. took is the time of the next ejection if the
 // trial failed.
-func (h *health) verdictOf(failed bool, now uint64, b *creationBounds, r *rand.Rand) (well bool, took uint64) {
+func (h *health) endTrial(failed bool, now uint64, b *creationBounds, r *rand.Rand) (well bool, took uint64) {
 	switch {
 	case failed:
 		took = h.sentence(now, b, r)
@@ -157,8 +157,8 @@ func (h *health) verdictOf(failed bool, now uint64, b *creationBounds, r *rand.R
 	return false, took
 }
 
-// untried ends a trial without an outcome, because its client left.
-func (h *health) untried() {
+// abandonTrial ends a trial without an outcome, because its client left.
+func (h *health) abandonTrial() {
 	h.standing.CompareAndSwap(uint32(standingTrial), uint32(standingEjected))
 }
 

@@ -250,7 +250,7 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 	n.link.Settled()
 	w.counters[LinksUp]++
 	w.log(slog.LevelInfo, "link up", append(about, "waiting", n.away)...)
-	w.returning(n)
+	w.beginReturn(n)
 	return nil
 }
 

@@ -111,7 +111,7 @@ func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags
 // unpark frees the connection's first hold.
 func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 	if away(hold.Flags) {
-		w.awaited(hold)
+		w.clearAway(hold)
 	} else {
 		w.orphan(hold)
 	}
@@ -182,7 +182,7 @@ const tickMicros = loop.TickMillis * 1000
 func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body []byte) {
 	c := hold.Conn
 	s := w.r.Conn(c)
-	w.takeLeave(h, hold, s)
+	w.markLast(h, hold, s)
 	style := w.styles.at(hold.Style)
 	if len(w.unlearnt) > 0 {
 		style = w.unlearntStyle(h, hold, status, body)

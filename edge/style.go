@@ -135,7 +135,7 @@ func (s *styles) learn(n uint16, encoded string) (style uint16, ok bool) {
 	at, known := s.learnt[encoded]
 	if !known {
 		text, valid := decodeContent(encoded)
-		if at = s.place(); !valid || at == 0 {
+		if at = s.allocate(); !valid || at == 0 {
 			return n, false
 		}
 		s.contents[at] = content{encoded: encoded, text: text}
@@ -144,8 +144,8 @@ func (s *styles) learn(n uint16, encoded string) (style uint16, ok bool) {
 	return uint16(at*s.origins() + int(n)%s.origins()), true
 }
 
-// place makes room for a content type and returns its number, or 0 if all are in use.
-func (s *styles) place() (at int) {
+// allocate makes room for a content type and returns its number, or 0 if all are in use.
+func (s *styles) allocate() (at int) {
 	if at = len(s.contents); at < maxContentTypes {
 		s.contents = append(s.contents, content{})
 		s.list = append(s.list, make([]style, s.origins())...)

@@ -88,25 +88,25 @@ const (
 	numCells
 )
 
-// shown is the part of a worker that other goroutines may read. It is immutable; the boards it points to are atomic. A
-// worker with a new configuration publishes a new one.
-type shown struct {
+// snapshot is the part of a worker that other goroutines may read. It is immutable; the boards it points to are atomic.
+// A worker with a new configuration publishes a new one.
+type snapshot struct {
 	settings *settings
 	hash     uint64
 	places   []*place
 	nodes    []*node // of these, in the same order
 }
 
-// show publishes the worker's nodes if they have changed.
-func (w *worker) show() {
-	if s := w.shown.Load(); s != nil && s.settings == w.settings && slices.Equal(s.nodes, w.nodes) {
+// publish posts a snapshot of the worker's nodes if they have changed.
+func (w *worker) publish() {
+	if s := w.snapshot.Load(); s != nil && s.settings == w.settings && slices.Equal(s.nodes, w.nodes) {
 		return
 	}
-	s := &shown{settings: w.settings, hash: w.cfg.hash(), nodes: slices.Clone(w.nodes)}
+	s := &snapshot{settings: w.settings, hash: w.cfg.hash(), nodes: slices.Clone(w.nodes)}
 	for _, n := range w.nodes {
 		s.places = append(s.places, n.cfg)
 	}
-	w.shown.Store(s)
+	w.snapshot.Store(s)
 }
 
 // hash covers all keys that a file may have, so edges with the same hash have the same configuration.
@@ -154,7 +154,7 @@ func (n *node) creations() Creations {
 
 // View returns the state of the edge as of the last ticks of its reactors.
 func (e *Edge) View() *View {
-	first := e.workers[0].shown.Load()
+	first := e.workers[0].snapshot.Load()
 	cfg := &first.settings.cfg
 	v := &View{At: time.Now(), Started: e.started, Name: cfg.Name, Private: e.group.Private(),
 		Reactors: make([]ReactorView, len(e.workers)), Holds: newView(holdBounds),
@@ -175,7 +175,7 @@ func (e *Edge) View() *View {
 		}
 		v.Limits.MaxHolds += w.holds.Cap()
 		v.Holds.add(&w.holdTimes)
-		seen := w.shown.Load()
+		seen := w.snapshot.Load()
 		for j, n := range seen.nodes {
 			o := v.origin(&seen.places[j].Origin)
 			o.Links[i] = n.view()

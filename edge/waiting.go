@@ -143,7 +143,7 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 		return true // the request has been refused
 	}
 	longest := min(w.times.grace, maxWaitTicks)
-	w.awaits(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
+	w.markAway(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
 	to := n.queue.room(whole)
 	w.waits.bytes += grows
 	*to = codec.AppendPrefix(codec.AppendFrameHeader(*to, uint64(h), size), w.addr, w.head.Query)
@@ -155,8 +155,8 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	return true
 }
 
-// awaits marks a hold that no origin has. It is answered after that many ticks, unless it is sent before.
-func (w *worker) awaits(n *node, hold *table.Hold, ticks uint32) {
+// markAway marks a hold that no origin has. It is answered after that many ticks, unless it is sent before.
+func (w *worker) markAway(n *node, hold *table.Hold, ticks uint32) {
 	hold.Flags |= holdAway
 	hold.Reply = w.r.Now() + max(ticks, 1)
 	n.away++
@@ -164,8 +164,8 @@ func (w *worker) awaits(n *node, hold *table.Hold, ticks uint32) {
 	n.link.SetEager(true)
 }
 
-// awaited undoes awaits.
-func (w *worker) awaited(hold *table.Hold) {
+// clearAway undoes markAway.
+func (w *worker) clearAway(hold *table.Hold) {
 	n := w.byLink[hold.Link]
 	hold.Flags &^= holdReleased
 	hold.Reply = w.r.Micros() - (w.r.Now()-hold.Since)*loop.TickMillis*1000 // restore the time of parking
@@ -190,7 +190,7 @@ func (w *worker) lose(n *node) {
 		}
 		w.orphan(hold)
 		hold.Flags &^= holdQueued
-		w.awaits(n, hold, 1+w.r.Rand().Uint32N(over))
+		w.markAway(n, hold, 1+w.r.Rand().Uint32N(over))
 		s := w.r.Conn(hold.Conn)
 		if first, _ := w.holds.First(s); first == h {
 			w.arm(hold.Conn, s)
@@ -206,7 +206,7 @@ func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 		w.arm(hold.Conn, w.r.Conn(hold.Conn))
 		return
 	}
-	w.awaited(hold)
+	w.clearAway(hold)
 	n.returned++
 	if w.verdict(n) == nodeGone {
 		w.counters[NodeGone]++
@@ -217,8 +217,8 @@ func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 	w.answerHold(h, hold, 503, nil)
 }
 
-// goOn sends a share of the requests that wait for n, if its link is up. It drops those whose clients have left.
-func (w *worker) goOn(n *node) {
+// sendWaiting sends a share of the requests that wait for n, if its link is up. It drops those whose clients have left.
+func (w *worker) sendWaiting(n *node) {
 	if n.queue.chunks == nil {
 		n.returned = 0
 		return
@@ -244,11 +244,11 @@ func (w *worker) goOn(n *node) {
 	}
 }
 
-// returning sets the share of requests that are sent per tick, now that the link is up, and sends the first.
-func (w *worker) returning(n *node) {
+// beginReturn sets the share of requests that are sent per tick, now that the link is up, and sends the first.
+func (w *worker) beginReturn(n *node) {
 	least, most := w.returns()
 	n.share = min(max(n.away/returnTicks, least), most)
-	w.goOn(n)
+	w.sendWaiting(n)
 }
 
 // send hands a request that has waited to its node. It borrows contents.
@@ -260,7 +260,7 @@ func (w *worker) send(n *node, h table.Handle, hold *table.Hold, contents []byte
 	if !n.takesQuery {
 		r.Query = nil
 	}
-	w.awaited(hold)
+	w.clearAway(hold)
 	size := codec.PrefixBytes(r.Address, r.Query) + len(r.Body)
 	if size > n.max {
 		w.counters[TooLarge]++

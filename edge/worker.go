@@ -60,7 +60,7 @@ type worker struct {
 	note      note                  // of that request, with sampleYes
 	notes     map[table.Handle]note // of sampled requests that are held
 	holdTimes histogram
-	shown     atomic.Pointer[shown]
+	snapshot  atomic.Pointer[snapshot]
 	heardAt   uint32 // when the current link input was read, in loop.Reactor.Micros
 
 	head     codec.Head // of the request being handled
@@ -93,7 +93,7 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 	w.styles = newStyles(s.cfg.CORS)
 	w.setAdmission(s.admission)
 	w.reconcile()
-	w.show()
+	w.publish()
 	return w
 }
 
@@ -292,7 +292,7 @@ func (w *worker) Shed(c uint32) {
 func (w *worker) Closed(c uint32, _ loop.Cause) {
 	w.abandon(w.r.Conn(c))
 	if w.gate != nil {
-		w.gate.leave(c)
+		w.gate.release(c)
 	}
 }
 
@@ -318,7 +318,7 @@ func (w *worker) Tick() {
 	w.creationTick()
 	for _, n := range w.nodes {
 		w.keepAlive(n)
-		w.goOn(n)
+		w.sendWaiting(n)
 		n.post(w)
 	}
 	w.holdTimes.post()
@@ -326,7 +326,7 @@ func (w *worker) Tick() {
 	if w.leaving.draining {
 		w.drainTick()
 	}
-	w.show()
+	w.publish()
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.counters[WaitingNow] = uint64(w.waits.holds)
 	w.board.Post(w.counters[:])
