@@ -94,7 +94,7 @@ func (n *note) add(r *slog.Record) {
 // accessPatience is for a log that accepts nothing, such as a pipe without a reader.
 const accessPatience = time.Second
 
-// stop writes the queued records. No reactor may be running any more.
+// stop writes the queued records. All reactors must have stopped.
 func (l *accessLog) stop() {
 	if l == nil {
 		return

@@ -42,13 +42,13 @@ type creations struct {
 	lanes   []lane
 	waiting int
 	active  int // reactors that have waiting ones, including this one
-	rank    int // of this reactor among them; it changes with each tick
+	rank    int // of this reactor among them
 }
 
 // Indexes of the heads of two circles.
 const (
 	underWay = iota // those that an origin has
-	departed        // those whose client has left: their origin works on them as long as on others
+	departed        // those whose client has left: the origin still works on them, for as long as on others
 	numHeads
 )
 
@@ -68,8 +68,8 @@ type common struct {
 
 const (
 	maxKeptCreation = 4 << 10 // bytes of a creation that may wait; known clients send less than 500
-	fewExpired      = 16      // creations that may be refused per tick,
-	expiredPart     = 32      // and this part of those that wait
+	fewExpired      = 16      // creations refused per tick at most,
+	expiredPart     = 32      // plus 1/expiredPart of those that wait
 	linkNone        = 255     // hold.Link of a creation that no origin got
 	linkQueue       = 254     // and of one that waits
 )

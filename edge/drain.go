@@ -13,7 +13,7 @@ import (
 //
 // The reactor visits its connections, one round per drain-jitter, while it has any. It closes the idle ones, and asks
 // the origins to release the holds of the others. Every answer ends its connection, so the client returns over a new
-// one, to the edge that listens by then. Before the limit the edge answers no hold instead of its origin.
+// one, to the edge that listens by then. Before the limit the edge does not answer a hold that an origin has.
 type leaving struct {
 	draining bool
 	jitter   uint32 // ticks of a round
@@ -108,8 +108,9 @@ func (w *worker) cutOff(c uint32) {
 }
 
 // Drain closes the listeners and drains the clients: holds are released, and every answer ends its connection. It
-// returns when all clients have left, or when DrainTimeout or ctx is over and the rest have been cut off. cut is their
-// number. kept marks listeners, by index, whose sockets live on because another process has copies.
+// returns when all clients have left, or when DrainTimeout or ctx ends. cut is the number of clients that were cut off,
+// or that are left when ctx ends. kept marks listeners, by index, whose sockets live on because another process has
+// copies.
 func (e *Edge) Drain(ctx context.Context, kept []bool) (cut uint64) {
 	e.draining.Store(true)
 	e.group.Do(func(_ *loop.Reactor, h loop.Handler) { h.(*worker).beginDrain() })

@@ -149,7 +149,7 @@ func (c *Config) validateLimits() error {
 var born = time.Now()
 
 // micros returns the time for the limits, as of the last tick. All reactors need the same clock. Their tick counts
-// differ, because each counts from its own start and omits its own standstills.
+// differ, because each counts from its own start and omits the time in which it stood still.
 func (w *worker) micros() uint64 {
 	if w.cfg.ManualTicks {
 		return uint64(w.r.Now()) * loop.TickMillis * 1000
@@ -191,8 +191,8 @@ func (w *worker) proxyHeader(c uint32, s *table.Conn, p []byte) (n, need int) {
 	return h.Bytes, 0
 }
 
-// enterGate counts a connection whose client is known. It exempts those of trusted proxies, because they carry requests
-// of many clients.
+// enterGate counts a connection whose client is known. It does not count those of trusted proxies, because they carry
+// other clients' requests.
 func (w *worker) enterGate(c uint32, s *table.Conn, l *proxied) {
 	g := w.gate
 	if g.table == nil || l.trusted.contains(s.Peer) || g.exempt.contains(s.Peer) {

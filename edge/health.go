@@ -38,10 +38,10 @@ type health struct {
 	judgedAt       atomic.Uint64 // microseconds: when they were last halved
 
 	standing atomic.Uint32
-	until    atomic.Uint64 // microseconds; with standingEjected
-	passed   atomic.Uint32 // trials
+	until    atomic.Uint64 // microseconds: when a trial may begin; with standingEjected
+	passed   atomic.Uint32 // successful trials in a row
 	times    atomic.Uint32 // consecutive ejections, each soon after the one before
-	links    atomic.Int32  // number that are up
+	links    atomic.Int32  // that are up
 	upAt     atomic.Uint64 // microseconds: start of slow-start; 0: it has its full share
 
 	failures, ejections atomic.Uint64 // in all
@@ -86,7 +86,7 @@ func (h *health) is() standing { return standing(h.standing.Load()) }
 // due reports whether a trial may begin.
 func (h *health) due(now uint64) bool { return h.is() == standingEjected && now >= h.until.Load() }
 
-// try takes the only trial, and reports whether it did.
+// try claims the one trial that may run, and reports whether it did.
 func (h *health) try(now uint64) bool {
 	return h.due(now) && h.standing.CompareAndSwap(uint32(standingEjected), uint32(standingTrial))
 }

@@ -62,7 +62,7 @@ type node struct {
 	returned   int    // clients that were answered in this tick because it was lost
 	queue      waitQueue
 	max        int        // the largest contents it takes
-	takesQuery bool       // in requests
+	takesQuery bool       // it takes the query of the URL
 	lostAt     uint32     // tick since which it is not up
 	heardAt    uint32     // tick of the last bytes from it
 	pinged     bool       // since then

@@ -76,7 +76,7 @@ func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, a
 	w.counters[Parked]++
 }
 
-// contents returns what goes to the origin of the body whose tag has just been parsed, in two pieces.
+// contents returns the part of a body that goes to the origin, in two pieces. The tag of the body has just been parsed.
 func (w *worker) contents(body []byte, suffixBytes int) (before, after []byte) {
 	b := &w.body
 	// The prolog is cut too, so contents begin with "<body" whatever the client put before it.

@@ -17,10 +17,11 @@ import (
 // slackMicros. It runs dry neither at a cut nor when the machine stalls for a moment.
 //
 // If fewer creations take as long as before the cut, their number was not the reason, and this is the new measure. Now
-// and then a few creations measure again how fast they are without a queue. A bound that is not reached falls, so an
-// origin that suddenly stops answering gets few. (See Brakmo, TCP Vegas; Cardwell, BBR; Netflix's concurrency-limits.)
+// and then it lets only a few begin, to measure again how fast they are without a queue. A bound that is not reached
+// falls, so an origin that suddenly stops answering gets few. (See Brakmo, TCP Vegas; Cardwell, BBR; Netflix's
+// concurrency-limits.)
 //
-// Reactors change its words without waiting for each other, because a reactor that the kernel takes off its core must
+// Reactors change its fields without waiting for each other, because a reactor that the kernel takes off its core must
 // not stall the others. Only adapt has a lock, and a reactor that does not get it moves on.
 type throttle struct {
 	underWay atomic.Int32
@@ -158,7 +159,7 @@ func (t *throttle) restart() {
 // adapt changes the bound if enough creations were answered since the last change.
 func (t *throttle) adapt(now uint64, b *creationBounds) {
 	if most := t.most.Load(); most > firstCreations && since(t.usedAt.Load(), now) > floorSpan {
-		t.most.CompareAndSwap(most, firstCreations) // too old to be relied on
+		t.most.CompareAndSwap(most, firstCreations) // too old to rely on
 	}
 	if t.replies.Load() < fewReplies || now < t.quiet.Load() || !t.adapting.TryLock() {
 		return
