@@ -119,7 +119,7 @@ func TestAccessNotesAreBounded(t *testing.T) {
 		d.get().want(t, 400, "")
 	})
 	if left != 0 {
-		t.Errorf("%d notes are left of a request whose client has gone", left)
+		t.Errorf("%d notes left of a request whose client has closed", left)
 	}
 	if len(lines) != 2 {
 		t.Fatalf("%q", lines)

@@ -103,7 +103,7 @@ func TestTimesOfOtherReactorsAreNotAgesAgo(t *testing.T) {
 	hash := s.hash([]byte("example.org"))
 	s.note(hash, 101e6)
 	if !s.lately(hash, 101e6-90_000) {
-		t.Error("a session that another reactor has just seen is none")
+		t.Error("a session that another reactor has just noted is unknown")
 	}
 	if s.lately(hash, 101e6+(servedSeconds+1)*1e6) {
 		t.Error("a session is remembered for too long")
@@ -182,7 +182,7 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	e.Advance(60)
 	e.worker0(func(w *worker) {
 		if w.named("b") != nil || w.waits.bytes != 0 {
-			t.Errorf("%d bytes are counted, %d origins are left", w.waits.bytes, len(w.nodes))
+			t.Errorf("%d bytes counted, %d origins left", w.waits.bytes, len(w.nodes))
 		}
 	})
 }
@@ -216,7 +216,7 @@ func TestReactorsShareTheRate(t *testing.T) {
 		t.Errorf("of the first 100 creations the reactors began %v", got)
 	}
 	if ticks < 20 || ticks > 30 {
-		t.Errorf("it took %d ticks, not 23", ticks)
+		t.Errorf("took %d ticks, want about 23", ticks)
 	}
 }
 
@@ -243,7 +243,7 @@ func TestAReactorAtItsPartWantsMore(t *testing.T) {
 	e.Advance(1)
 	e.worker0(func(w *worker) {
 		if !w.nodes[0].health.refused.Load() {
-			t.Error("creations wait, and it is not noted that the bound is met")
+			t.Error("creations wait, but no demand above the bound is noted")
 		}
 	})
 }
@@ -297,7 +297,7 @@ func TestReloadKeepsTheOrderOfCreations(t *testing.T) {
 	for _, to := range came[2:] {
 		l.reply(last.id, "<body sid='s' "+ns+"/>")
 		if last = l.next(); !strings.Contains(last.body, to) {
-			t.Errorf("in place of one for %s came %s", to, last.body)
+			t.Errorf("got %[2]s, want one for %[1]s", to, last.body)
 		}
 	}
 }

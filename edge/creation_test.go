@@ -126,7 +126,7 @@ func (a *actor) has(e *Edge, n int) {
 		got = int(a.creations.Load())
 		e.worker0(func(w *worker) { got += int(w.counters[Released]) }) // requests of sessions are held forever
 		if time.Now().After(deadline) {
-			a.t.Fatalf("%d creations came to an end, not %d", got, n)
+			a.t.Fatalf("%d creations ended, want %d", got, n)
 		}
 	}
 }
@@ -156,7 +156,7 @@ func TestABrokenOriginGetsHardlyAny(t *testing.T) {
 			e.Advance(1)
 		}
 		if n := bad.creations.Load(); n > 12 || n < ejectRow || failed != int(n) {
-			t.Errorf("manner %d: it got %d of 600, %d failed", m, n, failed)
+			t.Errorf("manner %d: the origin got %d of 600, %d failed", m, n, failed)
 		}
 		t.Logf("broken: %d of 600", bad.creations.Load())
 	}
@@ -193,7 +193,7 @@ func TestAStuckOriginGetsHardlyAny(t *testing.T) {
 	}
 	n := int(bad.creations.Load())
 	if n > all/50 || n < ejectRow || refused != n || served != all-n {
-		t.Errorf("it got %d of %d; %d were served, %d refused", n, all, served, refused)
+		t.Errorf("the origin got %d of %d; %d served, %d refused", n, all, served, refused)
 	}
 	until(t, e, CreateTimeouts, uint64(n))
 	deadline := time.Now().Add(patience)
@@ -201,7 +201,7 @@ func TestAStuckOriginGetsHardlyAny(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	if g := bad.gone.Load(); g != int64(n) {
-		t.Errorf("it was told of %d of %d that have gone", g, n)
+		t.Errorf("the origin got %d gone of %d", g, n)
 	}
 	t.Logf("stuck: %d of %d", n, all)
 	e.worker0(func(w *worker) { w.nodes[0].held -= 5000 })
@@ -236,7 +236,7 @@ func TestAColdOriginGetsAGrowingShare(t *testing.T) {
 	}
 	all := cold.creations.Load()
 	if got[0] > 25 || got[0] == 0 || got[5] < got[0] || all > 300 {
-		t.Errorf("of 100 each in ten seconds it got %v, %d of 600", got, all)
+		t.Errorf("of 100 in each ten seconds the origin got %v, in total %d of 600", got, all)
 	}
 	t.Logf("cold: %v, %d of 600", got, all)
 }
@@ -388,7 +388,7 @@ func TestEjectionOff(t *testing.T) {
 		open(t, e, "example.org")
 	}
 	if n := bad.creations.Load(); n < 50 {
-		t.Errorf("it got %d of 100", n)
+		t.Errorf("the origin got %d of 100", n)
 	}
 }
 
@@ -436,7 +436,7 @@ func TestCreationsWaitForTheirTurn(t *testing.T) {
 	}
 	for i := range 6 {
 		if want := fmt.Sprintf("n='%d'", i); !strings.Contains(held[0].body, want) {
-			t.Fatalf("in place of %s came %s", want, held[0].body)
+			t.Fatalf("got %[2]s, want %[1]s", want, held[0].body)
 		}
 		if held[0].addr != "127.0.0.1" {
 			t.Errorf("address %q", held[0].addr)
@@ -522,7 +522,7 @@ func TestCreationsAreNotRefusedTogether(t *testing.T) {
 		}
 	}
 	if ticks < 10 || ticks > 20 {
-		t.Errorf("it took %d ticks", ticks)
+		t.Errorf("took %d ticks", ticks)
 	}
 }
 
@@ -697,7 +697,7 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 				links[i].Close()
 				for up, deadline := false, time.Now().Add(patience); !up; { // no further tick, or it is late
 					if time.Now().After(deadline) {
-						t.Fatal("it is not dialled again")
+						t.Fatal("the origin is not dialled again")
 					}
 					e.Advance(1)
 					time.Sleep(time.Millisecond)
@@ -717,7 +717,7 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 		left = 0
 		e.group.Do(func(r reactor, _ handler) { left += r.Clients() })
 		if time.Now().After(deadline) {
-			t.Fatalf("%d clients are left", left)
+			t.Fatalf("%d clients left", left)
 		}
 	}
 	e.Advance(60)

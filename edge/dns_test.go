@@ -288,7 +288,7 @@ func TestNodeName(t *testing.T) {
 		}
 	}
 	if nodeName(long, 1) == nodeName(long, 2) || !strings.HasPrefix(nodeName(long, 1), "dns-") {
-		t.Error("long names are not told apart")
+		t.Error("long names are not distinguished")
 	}
 }
 

@@ -19,7 +19,7 @@ func drain(t *testing.T, e *Edge, ctx context.Context) <-chan uint64 {
 	for begun := false; !begun; {
 		e.group.Do(func(_ reactor, h handler) { begun = h.(*worker).leaving.draining })
 		if time.Now().After(deadline) {
-			t.Fatal("it does not begin")
+			t.Fatal("the drain does not begin")
 		}
 	}
 	return done
@@ -36,7 +36,7 @@ func drained(t *testing.T, e *Edge, done <-chan uint64) (cut uint64) {
 		default:
 			e.Advance(1)
 			if time.Now().After(deadline) {
-				t.Fatal("it does not end")
+				t.Fatal("the drain does not end")
 			}
 		}
 	}
@@ -72,7 +72,7 @@ func TestDrain(t *testing.T) {
 	}
 	ended := drain(t, e, context.Background())
 	if !e.Draining() {
-		t.Fatal("it does not say that it drains")
+		t.Fatal("Draining is false during a drain")
 	}
 	l.reply(r3.id, "<body n='3'/>") // answered before it is released
 	closing(t, done.get().want(t, 200, "n='3'"))

@@ -114,7 +114,7 @@ func TestNothingIsTakenBehindARefusal(t *testing.T) {
 			c.get().want(t, 400, "")
 			c.closed()
 			if n := requests(e) - before; n != 0 {
-				t.Fatalf("%d requests were taken", n)
+				t.Fatalf("%d requests accepted", n)
 			}
 		})
 	}
@@ -144,7 +144,7 @@ func TestHalfARequestBehindAHold(t *testing.T) {
 			buffered(t, e)
 			e.Advance(test.ticks - 2)
 			if n := e.Counter(test.counter); n != 0 {
-				t.Fatal("it is refused before its time")
+				t.Fatal("refused before its timeout")
 			}
 			e.Advance(2)
 			// Only the refusal is still buffered.
@@ -158,7 +158,7 @@ func TestHalfARequestBehindAHold(t *testing.T) {
 			c.get().want(t, 503, "did not come in time")
 			c.closed()
 			if n := e.Counter(Requests); n != 1 {
-				t.Fatalf("%d requests were taken", n)
+				t.Fatalf("%d requests accepted", n)
 			}
 		})
 	}

@@ -167,7 +167,7 @@ func TestFailureCreationNotAnswered(t *testing.T) {
 	held := l.next()
 	e.Advance(49)
 	if until(t, e, Parked, 2); e.Counter(CreateTimeouts) != 0 {
-		t.Fatal("given up early")
+		t.Fatal("expired early")
 	}
 	e.Advance(1)
 	if got := c.get().want(t, 503, ""); got.Header.Get("Retry-After") == "" || got.Close {

@@ -189,7 +189,7 @@ func receive[T any](t testing.TB, from <-chan T) T {
 	case v := <-from:
 		return v
 	case <-time.After(patience):
-		t.Fatal("waited in vain for an event")
+		t.Fatal("no event within patience")
 		panic("unreachable")
 	}
 }
@@ -299,7 +299,7 @@ func (c *client) get(method ...string) response {
 func (c *client) closed() {
 	c.t.Helper()
 	if rest, err := io.ReadAll(c.r); err != nil || len(rest) != 0 {
-		c.t.Fatalf("in place of the end: %q, %v", rest, err)
+		c.t.Fatalf("instead of the end: %q, %v", rest, err)
 	}
 }
 

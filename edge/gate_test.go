@@ -36,7 +36,7 @@ func trusting(protocol, header string) func(c *Config) {
 func (c *client) ended() {
 	c.t.Helper()
 	if rest, err := io.ReadAll(c.r); len(rest) != 0 || err != nil && !strings.Contains(err.Error(), "reset") {
-		c.t.Fatalf("in place of the end: %q, %v", rest, err)
+		c.t.Fatalf("instead of the end: %q, %v", rest, err)
 	}
 }
 
@@ -136,7 +136,7 @@ func TestForwardedHeaders(t *testing.T) {
 		c.post(empty("s1", 1), test.lines)
 		r := l.next()
 		if r.addr != test.want {
-			t.Errorf("%q from %s: the origin was told %q", test.lines, test.from, r.addr)
+			t.Errorf("%q from %s: the origin got %q", test.lines, test.from, r.addr)
 		}
 		l.reply(r.id, "<body/>")
 		c.get().want(t, 200, "<body/>")
@@ -330,7 +330,7 @@ func TestConnectionsBehindProxyHeader(t *testing.T) {
 		c := from("10.0.0.1")
 		c.post(empty("s3", 1), "X-Forwarded-For: 203.0.113.9\r\n")
 		if r := l.next(); r.addr != "203.0.113.9" {
-			t.Errorf("the origin was told %q", r.addr)
+			t.Errorf("the origin got %q", r.addr)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func TestExampleFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(shipped) != Example() {
-		t.Error("deploy/edge.yml is not what the keys say: " +
+		t.Error("deploy/edge.yml differs from the keys: " +
 			"`go run ./cmd/megaphone edge --print-defaults > deploy/edge.yml`")
 	}
 }
@@ -42,7 +42,7 @@ func TestExampleHasTheDefaults(t *testing.T) {
 	got = got.WithDefaults()
 	want := Config{Origins: []Origin{{Name: "a", Address: "127.0.0.1:5279"}}}.WithDefaults()
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("the example says\n%+v\nthe defaults are\n%+v", got, want)
+		t.Errorf("the example has\n%+v\nthe defaults are\n%+v", got, want)
 	}
 	if err := got.Validate(); err != nil {
 		t.Error(err)

@@ -87,7 +87,7 @@ func TestSecretIsProvenBothWays(t *testing.T) {
 	e := startEdge(t, func(c *Config) { c.Secret = secret }, o)
 	m := o.raw().meet(secret, helloLine("a", 0))
 	if !m.proves() || m.edge.HasMAC {
-		t.Fatalf("the edge proves nothing, or what an old one would: %q", m.line)
+		t.Fatalf("no proof, or that of an old edge: %q", m.line)
 	}
 	other := *m
 	other.secret = []byte("another secret of some length")
@@ -220,7 +220,7 @@ func TestSilentOriginIsPingedAndThenGivenUp(t *testing.T) {
 	}
 	e.Advance(140)
 	if n := e.Counter(PingTimeouts); n != 0 {
-		t.Fatal("given up although it answered")
+		t.Fatal("link closed although the origin answered")
 	}
 	e.Advance(20)
 	until(t, e, PingTimeouts, 1)

@@ -27,7 +27,7 @@ func TestNetworks(t *testing.T) {
 	for _, text := range []string{"", "10.0.0.1/8", "10.0.0.0/33", "localhost", "10.0.0.0/8 ", "::ffff:10.0.0.0/104",
 		"10.0.0", "2001:db8::1/32"} {
 		if _, wrong := parseNetworks([]string{"::1", text}); wrong != text {
-			t.Errorf("%q is taken", text)
+			t.Errorf("%q accepted", text)
 		}
 	}
 	if networks(nil).contains([16]byte{}) {

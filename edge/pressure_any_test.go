@@ -91,7 +91,7 @@ func (w *crowd) leave() {
 		w.e.Advance(1)
 		w.e.group.Do(func(r reactor, _ handler) { left = r.Clients() })
 		if time.Now().After(late) {
-			w.t.Fatalf("%d clients are left", left)
+			w.t.Fatalf("%d clients left", left)
 		}
 	}
 	w.e.Advance(1)

@@ -205,7 +205,7 @@ func TestHeaviestBehindAProxy(t *testing.T) {
 	l.reply(l.next().id, "<body/>")
 	honest.get().want(t, 200, "<body/>")
 	if n := e.Counter(ForwardedUnknown); n != 0 {
-		t.Errorf("%d requests are counted as nobody's", n)
+		t.Errorf("%d requests without a known client", n)
 	}
 }
 

@@ -183,7 +183,7 @@ func TestBadEmptyLinesAreRefused(t *testing.T) {
 			c.get().want(t, 400, "")
 			c.closed()
 			if n := requests(e); n != 0 {
-				t.Fatalf("%d requests were taken", n)
+				t.Fatalf("%d requests accepted", n)
 			}
 		})
 	}

@@ -172,7 +172,7 @@ func TestReloadOfTheSecret(t *testing.T) {
 		t.Helper()
 		m := o.raw().meet(secret, helloLine("a", 0))
 		if !m.proves() {
-			t.Fatal("the edge proves another secret")
+			t.Fatal("the edge proves a different secret")
 		}
 		if string(secret) == string(old) { // in the middle of the handshake
 			reload(t, e, func(c *Config) { c.Secret = fresh })
@@ -206,7 +206,7 @@ func waitFor(t testing.TB, e *Edge, ok func(w *worker) bool) {
 			return
 		}
 		if turns == 1_000_000 {
-			t.Fatal("waited in vain")
+			t.Fatal("condition not met")
 		}
 	}
 }

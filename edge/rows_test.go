@@ -156,7 +156,7 @@ func TestRow05CloseEndsThePipeline(t *testing.T) {
 	c.closed()
 	until(t, e, Requests, 1)
 	if n := e.Counter(Requests); n != 1 {
-		t.Fatalf("%d requests were taken", n)
+		t.Fatalf("%d requests accepted", n)
 	}
 }
 

@@ -76,7 +76,7 @@ func TestStatusTable(t *testing.T) {
 		case r.fault != "passing" && r.fault != "lasting" && r.fault != "none":
 			t.Errorf("%s: fault %q", r.name, r.fault)
 		case r.fault == "passing" && r.strophe != "again":
-			t.Errorf("%s: what may pass is answered with %s", r.name, r.statuses)
+			t.Errorf("%s: a transient condition is answered with %s", r.name, r.statuses)
 		}
 		if (r.test == "`TestStatuses`") != (statusTests[r.name] != nil) {
 			t.Errorf("%s: its test is said to be %s, and TestStatuses has it: %v", r.name, r.test,
@@ -105,7 +105,7 @@ func TestStatuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			i := slices.IndexFunc(rows, func(r statusRow) bool { return r.name == name })
 			if i < 0 {
-				t.Fatal("it is no row of BOSH.md")
+				t.Fatal("no row of BOSH.md")
 			}
 			if got := strings.Join(meet(t), ", "); got != rows[i].statuses {
 				t.Fatalf("got %s, BOSH.md says %s", got, rows[i].statuses)

@@ -87,7 +87,7 @@ func TestThrottleFindsWhatFits(t *testing.T) {
 		// twice what it works on, what the slack lets wait, and the steps until that is seen
 		bound := 2.5*float64(o.workers) + float64(o.workers)*slackMicros/float64(o.takes) + float64(b.least)
 		if share := float64(answered) / able; share < 0.9 {
-			t.Errorf("%d workers: %.0f %% of what it can do", o.workers, 100*share)
+			t.Errorf("%d workers: %.0f %% of capacity", o.workers, 100*share)
 		}
 		if float64(most) > bound {
 			t.Errorf("%d workers: %d under way, more than %.0f", o.workers, most, bound)
@@ -116,7 +116,7 @@ func TestThrottleOnABusyMachine(t *testing.T) {
 		able := (minutes*60e6 - float64(away)) / float64(o.takes) * float64(o.workers)
 		t.Logf("seed %d: %.0f %%", seed, 100*float64(answered)/able)
 		if share := float64(answered) / able; share < 0.9 {
-			t.Errorf("seed %d: %.0f %% of what it can do", seed, 100*share)
+			t.Errorf("seed %d: %.0f %% of capacity", seed, 100*share)
 		}
 	}
 }

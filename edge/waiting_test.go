@@ -177,7 +177,7 @@ func TestWaitingRequestsGoOnInShares(t *testing.T) {
 	late := connect(t, e)
 	late.post(empty("late", 1))
 	if r := l.next(); r.body != empty("late", 1) {
-		t.Errorf("a request that found the link up went behind others: the origin got %q", r.body)
+		t.Errorf("a request that found the link up queued behind others: the origin got %q", r.body)
 	}
 	for ticks := 1; ticks < returnTicks; ticks++ {
 		if len(l.frames) > 0 {

@@ -135,7 +135,7 @@ func (m *waitModel) step() {
 func (m *waitModel) comeBack(i int) {
 	for greets, deadline := false, time.Now().Add(patience); !greets; { // no further tick, or it is late
 		if time.Now().After(deadline) {
-			m.t.Fatal("it is not dialled again")
+			m.t.Fatal("the origin is not dialled again")
 		}
 		m.e.worker0(func(w *worker) { greets = w.nodes[i].link.Up() && w.nodes[i].stage == stageGreeting })
 		if !greets {
