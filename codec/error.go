@@ -1,17 +1,17 @@
 package codec
 
-// Error is a request that is refused for its HTTP alone. There is one value for each reason, so that the answer to
-// each can be built beforehand. After any of them the framing of the connection is lost or not to be trusted: it
-// closes after the answer.
+// Error is the refusal of a request because of its HTTP. There is one value for each reason, so the answer to each can
+// be built in advance. After any of them the framing of the connection is lost or untrusted, so the connection closes
+// after the answer.
 type Error struct {
-	Status int    // to answer with
-	Reason string // one sentence for the person who wrote the client
+	Status int    // of the answer
+	Reason string // one sentence for the author of the client
 }
 
-// Error is the reason.
+// Error returns the reason.
 func (e *Error) Error() string { return e.Reason }
 
-// What may be wrong with a request's head or its chunked body.
+// Faults of a request's head or its chunked body.
 var (
 	ErrNotHTTP            = refusal(400, "This is not HTTP: if it is TLS, the port speaks plain HTTP.")
 	ErrEmptyLines         = refusal(400, "Too many empty lines before the request line.")
@@ -45,7 +45,7 @@ var (
 	ErrTrailersTooLarge   = refusal(431, "The trailer section is too long.")
 )
 
-// Errors are all errors of this package that have a status, so that answers to them can be built beforehand.
+// Errors lists all errors of this package that have a status, so that answers to them can be built in advance.
 var Errors []*Error
 
 func refusal(status int, reason string) *Error {
