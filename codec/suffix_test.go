@@ -13,7 +13,7 @@ func TestSuffix(t *testing.T) {
 	for _, c := range []struct {
 		sid    string
 		tags   bool
-		want   Suffix // the expected tag is ignored if tags are off
+		want   Suffix // Tag is left out: it is digits if tags is set
 		wantOK bool
 	}{
 		{"s1." + digits, true, Suffix{Bytes: 9}, true},
