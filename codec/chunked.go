@@ -145,7 +145,7 @@ func DecodeChunks(p []byte) []byte {
 	for i := 0; ; {
 		size, from, err := parseChunkLine(p, i, len(p)-i)
 		if err != nil || from == 0 || from+size > len(p) {
-			panic("codec: DecodeChunks of what ScanChunks has not accepted")
+			panic("codec: DecodeChunks of input that ScanChunks has not accepted")
 		}
 		if size == 0 {
 			return p[:n]

@@ -32,7 +32,7 @@ func (e *FrameError) Error() string { return e.Reason }
 // Faults of a frame's header.
 var (
 	FrameErrLength    = &FrameError{"A frame's length is not 8 decimal digits."}
-	FrameErrTooLarge  = &FrameError{"A frame is larger than this side takes."}
+	FrameErrTooLarge  = &FrameError{"A frame is larger than this side accepts."}
 	FrameErrID        = &FrameError{"A frame's connection ID is not 16 lower-case hexadecimal digits."}
 	FrameErrSeparator = &FrameError{"A vertical bar is missing in a frame's header."}
 )

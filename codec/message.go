@@ -10,7 +10,7 @@ package codec
 // Faults of the contents of a request or a reply.
 var (
 	FrameErrAddress = &FrameError{"A request begins neither with '<' nor with an address and a space."}
-	FrameErrQuery   = &FrameError{"The query of a request is empty, too long, or has bytes that no URL has."}
+	FrameErrQuery   = &FrameError{"The query of a request is empty, too long, or has bytes that are invalid in a URL."}
 	FrameErrStatus  = &FrameError{"A reply begins neither with '<' nor with a status from 200 to 599 and a space."}
 )
 
@@ -101,7 +101,7 @@ func ParseReply(contents []byte) (status int, body []byte, err *FrameError) {
 // status is outside 200-599, because others do not end an HTTP exchange.
 func AppendReply(dst []byte, id uint64, status int, body []byte) []byte {
 	if !validStatus(status) {
-		panic("codec: a reply whose status is not from 200 to 599")
+		panic("codec: a reply with a status outside 200 to 599")
 	}
 	if status == 200 && (len(body) == 0 || body[0] == '<') {
 		return AppendFrame(dst, id, body)

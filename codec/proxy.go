@@ -50,13 +50,13 @@ func (e *ProxyError) Error() string { return e.Reason }
 
 // Faults of a PROXY header.
 var (
-	ProxyErrMissing  = &ProxyError{"A connection does not begin with a PROXY header of a version that is taken."}
+	ProxyErrMissing  = &ProxyError{"A connection does not begin with a PROXY header of an accepted version."}
 	ProxyErrLine     = &ProxyError{"A PROXY line is not: PROXY TCP4|TCP6 SOURCE DESTINATION PORT PORT."}
 	ProxyErrTooLong  = &ProxyError{"A PROXY header is too long."}
-	ProxyErrVersion  = &ProxyError{"A binary PROXY header has another version than 2, or an unknown command."}
-	ProxyErrFamily   = &ProxyError{"A binary PROXY header is of an unknown family or protocol."}
+	ProxyErrVersion  = &ProxyError{"A binary PROXY header has a version other than 2, or an unknown command."}
+	ProxyErrFamily   = &ProxyError{"A binary PROXY header has an unknown family or protocol."}
 	ProxyErrLength   = &ProxyError{"A binary PROXY header is too short for its addresses."}
-	ProxyErrTLV      = &ProxyError{"A binary PROXY header's additions do not fit their lengths."}
+	ProxyErrTLV      = &ProxyError{"The additions to a binary PROXY header do not match their lengths."}
 	ProxyErrChecksum = &ProxyError{"A binary PROXY header's checksum is wrong."}
 )
 

@@ -25,7 +25,7 @@ type ResponseHead struct {
 // section 6.2: the highest version that the server conforms to).
 func NewResponseHead(status int, headers ...string) ResponseHead {
 	if status < 100 || status > 599 {
-		panic("codec: a response with a status that is not from 100 to 599")
+		panic("codec: a response with a status outside 100 to 599")
 	}
 	p := append(make([]byte, 0, 256), "HTTP/1.1 "...)
 	p = strconv.AppendInt(p, int64(status), 10)
@@ -57,7 +57,7 @@ func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection, date 
 		dst = strconv.AppendInt(dst, int64(contentLength), 10)
 		dst = append(dst, "\r\n"...)
 	case contentLength != 0:
-		panic("codec: a body for a response that has none")
+		panic("codec: a body for a response without one")
 	}
 	switch c {
 	case ConnectionKeepAlive:
@@ -80,7 +80,7 @@ func mustHeader(line string) {
 	}
 	for _, name := range [...]string{"connection", "content-length", "transfer-encoding", "date"} {
 		if foldEqual(p[:n], name) {
-			panic("codec: a header that Append decides on: " + strconv.Quote(line))
+			panic("codec: a header that Append writes: " + strconv.Quote(line))
 		}
 	}
 }

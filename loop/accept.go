@@ -83,7 +83,7 @@ func (a *acceptor) find(fd int) listenerFD {
 			return l
 		}
 	}
-	panic("loop: an event of a listener that is not there")
+	panic("loop: event of an unknown listener")
 }
 
 // accept4 accepts one connection and leaves its peer in a.sa. It makes the raw system call because x/sys allocates an

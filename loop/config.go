@@ -31,7 +31,7 @@ func ParseTables(s string) (Tables, error) {
 	case "off":
 		return TablesOff, nil
 	}
-	return TablesAuto, fmt.Errorf("%q is none of auto, on, off", s)
+	return TablesAuto, fmt.Errorf("%q is not auto, on or off", s)
 }
 
 const (

@@ -107,7 +107,7 @@ func dialCause(err error) Cause {
 
 // errSelf: the port has no listener, but the kernel has chosen it as the source port, and TCP has connected the socket
 // to itself (RFC 9293 section 3.5). Such a connection would keep an origin from its port until the ping timeout.
-var errSelf = errors.New("connected to itself: nobody listens there")
+var errSelf = errors.New("connected to itself: the port has no listener")
 
 // peerOf returns an error if the socket has no peer, or is its own peer.
 func peerOf(fd int) error {

@@ -59,7 +59,7 @@ type Link struct {
 }
 
 // ErrUnresolved is the failure of a link whose host name has no address yet.
-var ErrUnresolved = errors.New("the host name has not been resolved")
+var ErrUnresolved = errors.New("host name not resolved")
 
 // NewLink makes a link to addr, which is dialled at the end of the turn. Without a valid address dialling fails until
 // SetAddr provides one. Its index is the lowest free one.
@@ -314,7 +314,7 @@ var causeErrors = [...]error{
 	CauseReset:   errors.New("connection reset"),
 	CauseSlow:    errors.New("the other end does not read"),
 	CauseBudget:  errors.New("out of buffers"),
-	CauseTimeout: errors.New("no connection in time"),
+	CauseTimeout: errors.New("connection timed out"),
 	CauseRefused: errors.New("connection refused"),
 	CauseError:   errors.New("unexpected kernel error"),
 }

@@ -125,7 +125,7 @@ func takeFile(f *os.File, closing bool) (fd int, err error) {
 	if cerr := raw.Control(func(old uintptr) {
 		var is int
 		if is, err = unix.GetsockoptInt(int(old), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && is == 0 {
-			err = errors.New("the inherited descriptor does not listen")
+			err = errors.New("the inherited descriptor is not listening")
 		}
 		if err == nil {
 			fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
@@ -204,7 +204,7 @@ func (l *listening) files() (files []*os.File, err error) {
 		}
 		if err != nil {
 			closeFiles(files)
-			return nil, fmt.Errorf("copy of a listener: %w", err)
+			return nil, fmt.Errorf("copy listener: %w", err)
 		}
 		files = append(files, os.NewFile(uintptr(fd), l.String()))
 	}

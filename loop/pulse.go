@@ -11,7 +11,7 @@ import (
 // most one such pulse. If a turn takes longer than d, f is called once for the whole time. It panics on a second call.
 func (r *Reactor) Every(d time.Duration, f func()) error {
 	if r.pulse != 0 {
-		panic("loop: a second pulse")
+		panic("loop: Every was called twice")
 	}
 	fd, err := openTimerFD(d)
 	if err != nil {

@@ -44,7 +44,7 @@ func openPoller() (*poller, error) {
 	}
 	fd := reflect.ValueOf(np).Elem().FieldByName("fd")
 	if !fd.IsValid() || !fd.CanInt() {
-		return nil, errors.New("this version of netpoll keeps its descriptor elsewhere: use the one in go.mod")
+		return nil, errors.New("unknown version of netpoll: use the version in go.mod")
 	}
 	p := &poller{Poller: np, fd: int(fd.Int())}
 	p.poll = func(uintptr) bool {

@@ -14,10 +14,10 @@ import (
 )
 
 // ErrNobody is returned if no process waits for a successor.
-var ErrNobody = errors.New("nobody to take over from")
+var ErrNobody = errors.New("no process to take over from")
 
 // ErrExited is an ErrNobody. The ports may still be in use for a moment, until the process has closed all of them.
-var ErrExited = fmt.Errorf("%w any more", ErrNobody)
+var ErrExited = fmt.Errorf("%w: it has exited", ErrNobody)
 
 // Predecessor is the process to be replaced.
 type Predecessor struct {

@@ -43,12 +43,14 @@ type offer struct {
 }
 
 // errGone is the reason if the other process has closed its end, or has exited.
-var errGone = errors.New("the other process has gone")
+var errGone = errors.New("the other process has hung up or exited")
 
 // refusal is the reason with which the other process ends the conversation.
 type refusal string
 
-func (r refusal) Error() string { return fmt.Sprintf("the other process says: %.200q", string(r)) }
+func (r refusal) Error() string {
+	return fmt.Sprintf("refused by the other process: %.200q", string(r))
+}
 
 // send writes one packet, with the descriptors of files.
 func send(c *net.UnixConn, p packet, files ...*os.File) error {
@@ -114,7 +116,7 @@ func receive(c *net.UnixConn, d time.Duration) (p packet, files []*os.File, err 
 	case n == 0:
 		err = errGone
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
-		err = errors.New("a packet is too large")
+		err = errors.New("packet too large")
 	default:
 		err = json.Unmarshal(text[:n], &p)
 	}
@@ -183,7 +185,7 @@ func peer(c *net.UnixConn) (pid int, err error) {
 		return 0, os.NewSyscallError("getsockopt SO_PEERCRED", err)
 	}
 	if uid := int(cred.Uid); uid != 0 && uid != os.Geteuid() {
-		return 0, fmt.Errorf("the other process is of user %d, we are of %d", uid, os.Geteuid())
+		return 0, fmt.Errorf("the other process runs as user %d, this one as %d", uid, os.Geteuid())
 	}
 	return int(cred.Pid), nil
 }

@@ -51,7 +51,7 @@ const socketMode = 0o600
 func Listen(path string, patience time.Duration, log *slog.Logger, offer func() (Offer, error)) (*Server, error) {
 	l, err := unixsocket.Listen("unixpacket", path, socketMode)
 	if errors.Is(err, unixsocket.ErrLive) {
-		err = fmt.Errorf("%w; if that process is an edge to be replaced, start with --takeover", err)
+		err = fmt.Errorf("%w, or start with --takeover if that process is the edge to replace", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("takeover-socket: %s: %w", path, err)
@@ -86,7 +86,7 @@ func (s *Server) accept() {
 			return
 		}
 		if err != nil {
-			s.log.Warn("takeover: cannot accept", "error", err)
+			s.log.Warn("takeover accept failed", "error", err)
 			select {
 			case <-s.open.Done():
 				return
@@ -121,7 +121,7 @@ func (s *Server) serve(c *net.UnixConn) {
 		c.Close()
 		return
 	}
-	s.log.Warn("takeover: it came to nothing; we go on", "pid", next.PID, "reason", err)
+	s.log.Warn("takeover failed, still serving", "pid", next.PID, "reason", err)
 	s.offered = false
 	if next.state == Available {
 		_ = send(c, packet{Error: err.Error()})
@@ -140,10 +140,10 @@ func (s *Server) asked(next *Successor) (err error) {
 	if next.PID, err = peer(next.conn); err != nil {
 		return err
 	}
-	s.log.Info("takeover: a successor asks for the listeners", "pid", next.PID)
+	s.log.Info("takeover requested", "pid", next.PID)
 	ask, _, err := receive(next.conn, stepTimeout)
 	if err == nil && ask.Version != Version {
-		err = fmt.Errorf("the successor speaks version %d, this one %d", ask.Version, Version)
+		err = fmt.Errorf("the successor speaks version %d, this process %d", ask.Version, Version)
 	}
 	return err
 }
@@ -177,7 +177,7 @@ func (s *Server) offerTo(next *Successor) error {
 	case err != nil:
 		return err
 	case !answer.Serving:
-		return errors.New("the successor said something else than that it serves")
+		return errors.New("unexpected packet from the successor, which should serve")
 	}
 	next.Keeps, next.confirms = answer.Keeps, answer.Confirm
 	return nil
