@@ -159,7 +159,7 @@ func TestPathsWithASlash(t *testing.T) {
 		{"GET", "/status/?x", 200, "{"},
 		{"GET", "/%72eadyz/", 200, "ready"},
 		{"POST", "/drain/?origin=a&on=true", 200, "drain true"},
-		{"GET", "/drain/", 405, "POST it"},
+		{"GET", "/drain/", 405, "use POST"},
 		{"GET", "/debug/pprof/", 200, "goroutine?debug=1"},
 		{"GET", "/debug/pprof", 200, "goroutine?debug=1"}, // by a redirection
 		{"GET", "/x/", 404, "/metrics"},

@@ -112,9 +112,9 @@ func TestDescriptorLimit(t *testing.T) {
 		{20_000, 15_000, false, Should, Good, "gets its own table if the limit is too low"},
 		{20_000, 15_000, true, Must, Good, "all sockets are in one"},
 		{4096, 1_000_000, false, Should, Low, "the edge starts 280 reactors for N, with a table of 4096 each"},
-		{1024, 1_000_000, false, Must, Low, "too low even with a table for each"},
-		{339, 1_000_000, false, Must, Low, "too low even with a table for each"},
-		{64, 1_000_000, false, Must, Low, "too low even with a table for each"},
+		{1024, 1_000_000, false, Must, Low, "too low even for the maximum number of reactors"},
+		{339, 1_000_000, false, Must, Low, "too low even for the maximum number of reactors"},
+		{64, 1_000_000, false, Must, Low, "too low even for the maximum number of reactors"},
 		{64, 1_000_000, true, Must, Low, "EMFILE"},
 	} {
 		r := Examine(fakeHost(tree(c.limit)), Need{Sockets: c.sockets, OneTable: c.oneTable})
