@@ -80,7 +80,7 @@ func TestWhatCannotStartIsRefused(t *testing.T) {
 		"admin-socket: " + dir:                          "there is a directory",
 		"admin-socket: " + dir + "/no/s":                "make the directory",
 		"takeover-socket: " + file:                      "takeover-socket: " + file + ": there is a file",
-		"takeover-socket: " + file + "/s":               "is no directory",
+		"takeover-socket: " + file + "/s":               "is not a directory",
 		"admin-socket: /run/s\ntakeover-socket: /run/s": "takeover-socket: /run/s: admin-socket has /run/s already",
 		"access-log: " + dir:                            "access-log: " + dir + ": this is a directory",
 		"access-log: " + dir + "/none/log":              "no file can be created in",
