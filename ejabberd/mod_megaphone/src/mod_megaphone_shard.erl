@@ -66,7 +66,18 @@ release(Shard, Place, Sid) -> send(Shard, {release, Place, Sid}).
 create(Shard, Session, Request, Size, Place) -> send(Shard, {create, Session, Request, Size, Place}).
 
 -spec output(shard(), sid(), mod_megaphone_wrapper:item()) -> ok.
-output(Shard, Sid, Item) -> send(Shard, {output, self(), Sid, Item}).
+output(Shard, Sid, Item) ->
+    try Shard ! {output, self(), Sid, Item}, ok
+    catch error:badarg -> not_taken(Item)       % the shard has ended, and the stream is about to
+    end.
+
+not_taken({stanza, Stanza}) -> bounce(self(), [Stanza]);
+not_taken(_) -> ok.
+
+bounce(C2S, Stanzas) ->
+    try spawn(mod_megaphone_engine, route_again, [C2S, Stanzas]), ok
+    catch error:system_limit -> mod_megaphone_stats:add(crashed, 1)
+    end.
 
 -spec closed(shard(), sid()) -> ok.
 closed(Shard, Sid) -> send(Shard, {closed, Sid}).
@@ -133,12 +144,23 @@ take(_, State) -> State.
 %% The node stops, or the module: clients are told, and what they have not had is routed again, while there is a router.
 %% The shard may wait for that now, for one process: with each it would look at all that its streams say as they end.
 terminate(_, #state{table = Table} = State) ->
-    Bounces = ets:foldl(fun(S, Acc) ->
+    %% What streams still say goes back to them from now on.
+    _ = [unregister(Name) || {registered_name, Name} <- [process_info(self(), registered_name)]],
+    Queued = ets:foldl(fun(S, Acc) ->
                                 {Acts, _} = mod_megaphone_session:acts(mod_megaphone_session:shutdown(S)),
                                 lists:foldl(fun(Act, Rest) -> last(Act, Rest, State) end, Acc, Acts)
                         end, [], Table),
+    Bounces = under_way(Queued, State),
     {_, Monitor} = spawn_monitor(fun() -> route_all(Bounces) end),
     receive {'DOWN', Monitor, process, _, _} -> ok after ?LAST_WORDS_MS -> ok end.
+
+%% All else that is in the mailbox has no meaning any more.
+under_way(Bounces, State) ->
+    receive
+        {output, C2S, _, {stanza, Stanza}} -> under_way(last({bounce, C2S, [Stanza]}, Bounces, State), State);
+        _ -> under_way(Bounces, State)
+    after 0 -> Bounces
+    end.
 
 last({bounce, C2S, Stanzas}, Bounces, _) -> [[C2S, Stanzas] | Bounces];
 last(Act, Bounces, State) ->
@@ -221,9 +243,7 @@ act({c2s, Pid, Event}, _, State) ->
     Pid ! {'$gen_event', Event},
     State;
 act({bounce, C2S, Stanzas}, _, State) ->
-    try spawn(mod_megaphone_engine, route_again, [C2S, Stanzas])
-    catch error:system_limit -> mod_megaphone_stats:add(crashed, 1)
-    end,
+    bounce(C2S, Stanzas),
     State;
 act({follow, Link, N}, Sid, #state{asked = Asked} = State) ->
     Link ! {follow, none, none, {self(), {Link, Sid, N}}, true},
