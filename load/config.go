@@ -32,10 +32,11 @@ const (
 	LoginNone      Login = "none"      // a bare BOSH session that only polls
 	LoginAnonymous Login = "anonymous" // SASL ANONYMOUS, restart, bind
 	LoginPlain     Login = "plain"     // SASL PLAIN as one of UserPrefix1, UserPrefix2, ...; restart, bind
+	LoginScram     Login = "scram"     // the same with SASL SCRAM-SHA-1, whose work is half the client's
 )
 
 // Logins are all of them.
-var Logins = []Login{LoginNone, LoginAnonymous, LoginPlain}
+var Logins = []Login{LoginNone, LoginAnonymous, LoginPlain, LoginScram}
 
 const (
 	DefaultSessions   = 1000
@@ -61,12 +62,13 @@ const (
 type Config struct {
 	Target      string        // http://host:port/path
 	Scenario    Scenario      // default hold
-	Then        Scenario      // broadcast: what the same sessions do after hold or chat; default nothing
+	Then        string        // what the same sessions do after hold or chat, with commas: chat=2m,broadcast
 	Sessions    int           //
 	Rate        float64       // sessions opened a second, and in churn ended and opened anew
 	Wait        int           // seconds that the server is asked to hold a request
 	Messages    float64       // a second, over all sessions
 	Size        int           // bytes of a message's text, at least MinSize
+	Part        float64       // of the sessions that are sent a broadcast; default 1: all
 	Duration    time.Duration // of what follows the opening; in broadcast and storm the most that it may take
 	Settle      time.Duration // messages under way are lost when none has arrived for so long; default wait + 10 s
 	Patience    time.Duration // an answer may be late by so much, beyond the wait
@@ -77,6 +79,8 @@ type Config struct {
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
 	Password    string        // default "secret"
 	Presence    bool          // send presence after binding
+	LeaveRate   float64       // sessions ended a second when all is over; default Rate
+	Opening     int           // log-ins under way at once, over all reactors, presence included; 0: any number
 	Connecting  int           // connection attempts under way at once, over all reactors
 	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
 	Reactors    int           // 0: one a core, or as many as descriptor tables need
@@ -100,9 +104,11 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Login, LoginNone)
 	setDefault(&c.Sessions, DefaultSessions)
 	setDefault(&c.Rate, DefaultRate)
+	setDefault(&c.LeaveRate, c.Rate)
 	setDefault(&c.Wait, DefaultWait)
 	setDefault(&c.Messages, DefaultMessages)
 	setDefault(&c.Size, DefaultSize)
+	setDefault(&c.Part, 1)
 	setDefault(&c.Duration, DefaultDuration)
 	setDefault(&c.Settle, time.Duration(c.Wait)*time.Second+DefaultSettle)
 	setDefault(&c.Patience, DefaultPatience)
@@ -133,12 +139,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("scenario: %s: use one of %s", c.Scenario, join(Scenarios))
 	case !slices.Contains(Logins, c.Login):
 		return fmt.Errorf("login: %s: use one of %s", c.Login, join(Logins))
-	case c.Then != "" && (c.Then != Broadcast || c.Scenario != Hold && c.Scenario != Chat):
-		return fmt.Errorf("then: %s: after hold or chat there can be a broadcast, and nothing else", c.Then)
 	case c.messaging() && c.Login == LoginNone:
-		return fmt.Errorf("scenario: %s: needs sessions that can be sent messages: use --login anonymous or plain",
+		return fmt.Errorf("scenario: %s: needs sessions that can be sent messages: use a login other than none",
 			c.Scenario)
-	case c.Scenario == Chat && c.Sessions < 2:
+	case c.messaging() && c.Scenario != Broadcast && c.Sessions < 2:
 		return fmt.Errorf("sessions: %d: a chat needs two or more", c.Sessions)
 	case c.Trigger != "" && c.Scenario != Storm:
 		return fmt.Errorf("trigger: is for the scenario storm only")
@@ -156,16 +160,22 @@ func (c Config) Validate() error {
 	if _, err := parseRetries(c.Retry); err != nil {
 		return err
 	}
+	if _, err := c.steps(); err != nil {
+		return err
+	}
 	for _, f := range []struct {
 		key           string
 		value, lo, hi float64
 	}{
 		{"sessions", float64(c.Sessions), 1, MaxSessions},
 		{"rate", c.Rate, 0.01, 1e6},
+		{"leave-rate", c.LeaveRate, 0.01, 1e6},
 		{"wait", float64(c.Wait), 1, maxWait},
 		{"messages", c.Messages, 0.01, 1e6},
 		{"size", float64(c.Size), float64(MinSize), MaxSize},
+		{"part", c.Part, 1e-6, 1},
 		{"tries", float64(c.Tries), 1, 255},
+		{"opening", float64(c.Opening), 0, MaxSessions},
 		{"connecting", float64(c.Connecting), 1, 1 << 20},
 		{"reactors", float64(c.Reactors), 0, 4096},
 	} {
@@ -184,7 +194,8 @@ func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // messaging says whether the scenario sends messages.
 func (c *Config) messaging() bool {
-	return c.Scenario == Chat || c.Scenario == Broadcast || c.Then == Broadcast
+	return c.Scenario == Chat || c.Scenario == Broadcast || strings.Contains(c.Then, string(Chat)) ||
+		strings.Contains(c.Then, string(Broadcast))
 }
 
 func join[T ~string](list []T) string {

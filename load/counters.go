@@ -14,6 +14,7 @@ const (
 	cWaiting                // gauge: sessions in a back-off
 	cOpening                // gauge: connection attempts under way
 	cIdle                   // gauge: connections without a request
+	cCalling                // gauge: reactors whose broadcast is not all sent yet
 	cSockets                // gauge: connections
 
 	cConnects  // connections made
@@ -32,7 +33,6 @@ const (
 	cBounced    // came back to their author
 	cForeign    // of another run
 	cUnsendable // not sent: no pair of sessions was found that could
-	cGot        // sessions that have the broadcast's message
 
 	cRefused      // connection attempts refused
 	cUnreached    // connection attempts without an answer in time

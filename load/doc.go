@@ -32,6 +32,9 @@
 // Source addresses and ports are given explicitly (source.go), and beyond RLIMIT_NOFILE each reactor has a descriptor
 // table of its own (package loop).
 //
+// Sessions open at a rate, however slow the server is: what it refuses comes again. With Opening they do so only while
+// few enough log-ins are under way, so that the server is given what it can do.
+//
 // In the storm nothing but their back-offs and --connecting limits how often sessions try to come back. In churn, and
 // when the sessions leave, each closes its connections, as browsers do.
 //
@@ -41,8 +44,8 @@
 // author, reader, number and time. The reader keeps a window of the last 64 numbers (inbox.go), and its author sends no
 // message that would not fit into it, so that what is lost, twice or out of order is known exactly, not sampled. Author
 // and reader share a reactor and so a clock, and nothing is shared between reactors; where a server puts their
-// connections has nothing to do with it. In a broadcast one session in each reactor sends every other a message,
-// as many in a request as fit into 16 KiB.
+// connections has nothing to do with it. In a broadcast one session in each reactor sends every other a
+// message, or a part of them, as many in a request as fit into 16 KiB.
 //
 // # Measuring
 //

@@ -51,6 +51,7 @@ const (
 	kindNone      kind = iota
 	kindCreate         //
 	kindAuth           //
+	kindProof          // the answer to a challenge
 	kindRestart        //
 	kindBind           //
 	kindPresence       //
@@ -109,6 +110,7 @@ const (
 	flagReached                   // has been up once
 	flagLeaving                   // is to end as soon as a request may say so
 	flagBack                      // has come back in a storm
+	flagComing                    // counts in worker.coming
 )
 
 // SID is the session's ID as the server gave it.

@@ -54,6 +54,8 @@ type worker struct {
 	queue     queue // sessions that wait until fewer connections are being opened
 	opening   int
 	most      int  // of them
+	coming    int  // see comes
+	allowed   int  // of them; beyond, none begins for the first time
 	revive    bool // who ends begins anew
 	stormy    bool // who ends unasked is not lost, as the server may have been restarted with the edge
 	quit      bool // nothing is begun or sent again any more
@@ -70,6 +72,7 @@ type worker struct {
 	voice   uint32
 	aloud   uint32 // the session that the broadcast's next batch begins with
 	calling bool
+	proofs  map[uint32]proof // by sessions whose log-in is at it
 	called  stamp
 	opens   pace
 	talks   pace
@@ -114,7 +117,7 @@ func (w *worker) Pulse() {
 		return
 	}
 	now := w.now()
-	for n := w.opens.due(now); n > 0 && w.begun < len(w.sessions) && w.opening < w.most; n-- {
+	for n := w.opens.due(now); n > 0 && w.begun < len(w.sessions) && w.opening < w.most && w.coming < w.allowed; n-- {
 		w.opens.done++
 		w.begin(uint32(w.begun))
 		w.begun++
@@ -137,6 +140,10 @@ func (w *worker) Tick() {
 	w.counters[cWaiting] = uint64(w.backoffs.n + w.queue.n)
 	w.counters[cOpening] = uint64(w.opening)
 	w.counters[cIdle] = uint64(len(w.idle))
+	w.counters[cCalling] = 0
+	if w.calling {
+		w.counters[cCalling] = 1
+	}
 	w.board.Post(w.counters[:])
 }
 
