@@ -81,7 +81,7 @@ func refuse(ctx *fasthttp.RequestCtx) string {
 }
 
 // named reports whether a Host header can only come from the user. The owner of a name can make it point to this host
-// while his page runs in a browser here (DNS rebinding).
+// while the owner's page runs in a browser here (DNS rebinding).
 func named(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h

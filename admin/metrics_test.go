@@ -211,7 +211,7 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	}
 	got, err := os.ReadFile(reference)
 	if err != nil || string(got) != want {
-		t.Errorf("%s is not what the table says: UPDATE=1 go test ./admin -run %s writes it (%v)", reference, t.Name(),
+		t.Errorf("%s differs from the table: UPDATE=1 go test ./admin -run %s writes it (%v)", reference, t.Name(),
 			err)
 	}
 }

@@ -47,9 +47,9 @@
 // They accept everything that real clients do and all readers understand alike: empty lines before a request, no space
 // after a colon, any case in names, HTTP/1.0 without Host.
 //
-// Of XML, they read only the start tag of the root element, and only enough to route by it safely: its name and
-// namespace, quoted and unique attributes, no comment, instruction or document type before it. The session manager
-// behind the link must parse the rest in any case, and checks whether it is well-formed.
+// Of XML, they read only the start tag of the root element, and only enough to route by it safely. They check its name
+// and namespace, that attributes are quoted and unique, and that no comment, instruction or document type precedes it.
+// The session manager behind the link must parse the rest in any case, and checks whether it is well-formed.
 //
 // # Costs
 //

@@ -56,9 +56,9 @@ var configKeys = []Key[Config]{
 	{Name: "admin", Doc: "address `host:port` of the admin endpoint: metrics, health, status; auto, off",
 		More:  "auto is 127.0.0.1:5281 once that is free. Any client that reaches another address may read all of it.",
 		Value: func(c *Config) any { return &c.Admin }},
-	{Name: "admin-socket", Doc: "`path` of a unix socket for the same; orders are accepted only there; auto, off",
+	{Name: "admin-socket", Doc: "`path` of a unix socket for the same; commands are accepted only there; auto, off",
 		More: "auto is admin.sock in the service's RuntimeDirectory=, such as /run/megaphone/admin.sock. Without " +
-			"such a directory it is off, and orders are accepted from loopback addresses.",
+			"such a directory it is off, and commands are accepted from loopback addresses.",
 		Value: func(c *Config) any { return &c.AdminSocket }},
 	{Name: "access-log", Doc: "where answered requests are logged: off, stderr, or a `file`",
 		More:  "SIGHUP reopens the file, for logrotate.",

@@ -1,5 +1,5 @@
 // Package limit counts the activity of each client address in a table of fixed size, and decides when it exceeds its
-// limits: connections at once, new connections a second, requests a second.
+// limits. Those are connections at once, new connections a second, and requests a second.
 //
 // # One table for all reactors
 //
@@ -45,6 +45,6 @@
 // # Costs
 //
 // 24 bytes an entry, 4 entries a connection, no allocation after New. In nanoseconds on the 2-core build machine: 60 to
-// open and close, 4 for a request of a connection, 55 for a request of an address that must be looked up; twice as much
-// with a site.
+// open and close, 4 for a request of a connection, and 55 for a request of an address that must be looked up. With a
+// site it is twice as much.
 package limit

@@ -129,7 +129,7 @@ func (t *Table) Close(e Entry) {
 func (t *Table) close(n uint32) {
 	i := n - 1
 	if t.who[i/ways][i%ways].Add(^uint64(0))&countMask == countMask {
-		panic("limit: a connection was closed that had not been counted")
+		panic("limit: Close of an uncounted connection")
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 // descriptors or memory run out, the listeners leave the poller for a back-off. Nothing is closed.
 type acceptor struct {
 	listeners []listenerFD
-	watching  bool // the listeners are on the poller, or paused
-	clients   int  // open connections, without those being refused
-	refusing  int  // connections being refused
-	paused    bool
+	watching  bool   // the listeners are on the poller, or paused
+	clients   int    // open connections, without those being refused
+	refusing  int    // connections being refused
+	paused    bool   // the listeners are off the poller for a back-off
 	retryAt   uint32 // tick of the next attempt
 	backoff   uint32 // ticks
 	complaint Interval

@@ -60,15 +60,15 @@ const (
 
 // Config describes the reactors of one process. The zero value of a field means the documented default.
 type Config struct {
-	Listen           []Listener
-	AcceptLater      bool // accept no connections before Group.Accept
-	Reactors         int  // 0: one per core, or as many private tables as MaxConnections needs
-	MaxConnections   int  // over all reactors
-	Links            int  // links per reactor for which descriptors are reserved; see Group.LinkRoom
-	Tables           Tables
-	MaxOutputBytes   int // unsent bytes of one connection; further output beyond it closes the connection
-	MaxBufferedBytes int // kept for all connections of one reactor; beyond it the heaviest are shed
-	AcceptPerTurn    int
+	Listen           []Listener    // at most MaxListeners
+	AcceptLater      bool          // accept no connections before Group.Accept
+	Reactors         int           // 0: one per core, or as many private tables as MaxConnections needs
+	MaxConnections   int           // over all reactors
+	Links            int           // links per reactor for which descriptors are reserved; see Group.LinkRoom
+	Tables           Tables        // private descriptor tables
+	MaxOutputBytes   int           // unsent bytes of one connection; further output beyond it closes the connection
+	MaxBufferedBytes int           // kept for all connections of one reactor; beyond it the heaviest are shed
+	AcceptPerTurn    int           // connections that one event accepts
 	Backlog          int           // of listen(2); the kernel lowers it to net.core.somaxconn
 	Refusals         [][]byte      // a refused client gets a random one of these
 	KeepAlive        time.Duration // TCP keep-alive: idle time before the first probe, default DefaultKeepAlive

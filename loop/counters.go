@@ -20,15 +20,15 @@ const (
 	BytesOut                      // to clients
 	LinkReads                     // read system calls on links
 	LinkWrites                    // write system calls to links: one a turn and dirty link
-	LinkBytesIn
-	LinkBytesOut
-	LinkConnects // links that came up
-	LinkFailures // links lost or not reached
-	SlowReaders  // connections closed because of MaxOutputBytes
-	OverBudget   // connections that lost a buffer to MaxBufferedBytes
-	StrayEvents  // events for descriptors without a connection
-	OpenNow      // gauge: clients connected
-	BufferedNow  // gauge: bytes kept for connections
+	LinkBytesIn                   // from links
+	LinkBytesOut                  // to links
+	LinkConnects                  // links that came up
+	LinkFailures                  // links lost or not reached
+	SlowReaders                   // connections closed because of MaxOutputBytes
+	OverBudget                    // connections that lost a buffer to MaxBufferedBytes
+	StrayEvents                   // events for descriptors without a connection
+	OpenNow                       // gauge: clients connected
+	BufferedNow                   // gauge: bytes kept for connections
 	numCounters
 )
 

@@ -13,8 +13,8 @@ import (
 )
 
 // initRuntimePoller makes Go's runtime open its own epoll and eventfd descriptors now, in the table that all ordinary
-// threads share. If a thread with a private table opened them first, every other thread would find a bad or wrong
-// descriptor under their numbers ("runtime: epollwait on fd N failed with 9"). A sleep is enough.
+// threads share. If a thread with a private table opened them first, every other thread would find a wrong descriptor
+// under their numbers, or none ("runtime: epollwait on fd N failed with 9"). A sleep is enough.
 func initRuntimePoller() error {
 	time.Sleep(time.Nanosecond) // a timer's channel would not do: it may fire without ever being in a heap
 	found := false

@@ -139,7 +139,7 @@ func TestAcceptSurvivesEMFILE(t *testing.T) {
 	}
 	send(t, first, "y")
 	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
-		t.Fatalf("the one who was there: %v", err)
+		t.Fatalf("the accepted client: %v", err)
 	}
 	for _, fd := range hoard {
 		_ = unix.Close(fd)
@@ -149,7 +149,7 @@ func TestAcceptSurvivesEMFILE(t *testing.T) {
 	}
 	g.Advance(maxAcceptBackoff + 1)
 	if n, err := unix.Read(waiting, make([]byte, 1)); n != 1 {
-		t.Fatalf("the one who waited: %d, %v", n, err)
+		t.Fatalf("the waiting client: %d, %v", n, err)
 	}
 }
 

@@ -125,7 +125,7 @@ func TestStopAcceptingTakesWhoWaits(t *testing.T) {
 			}
 			if c, err := net.Dial("tcp", at); err == nil {
 				c.Close()
-				t.Fatal("somebody still listens")
+				t.Fatal("the address still accepts connections")
 			}
 			if _, err := os.Stat(sock); err == nil {
 				t.Fatal("the unix socket is still there")

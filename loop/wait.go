@@ -105,8 +105,8 @@ func (p *poller) wait(block bool) ([]unix.EpollEvent, error) {
 
 // run is the loop. It returns when a posted task returns errors.ErrEngineShutdown.
 //
-// It yields before it sleeps. Goroutines that then run on this processor make more events ready, so turns are larger
-// when there are more reactors than processors (three times as many frames per write at a million connections).
+// It yields before it sleeps. Goroutines that then run on this processor make more events ready. With more reactors
+// than processors, turns are therefore larger (three times as many frames per write at a million connections).
 func (r *Reactor) run() error {
 	for block := !r.endTurnPending; ; {
 		if block {

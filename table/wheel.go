@@ -23,8 +23,8 @@ const MaxTicks = 1<<31 - 1
 // has one wheel.
 //
 // Invariant: an armed slot whose Deadline is ahead is in the bucket of its digit in some level, where that bucket will
-// be entered before any other deadline of the same digit; or in far, with a multiple of 1<<24 before it. A slot whose
-// Deadline is not ahead is in due, or in late if it was not ahead when it was armed.
+// be entered before any other deadline of the same digit. Or it is in far, with a multiple of 1<<24 before its
+// Deadline. A slot whose Deadline is not ahead is in due, or in late if it was not ahead when it was armed.
 // Invariant: a bit of occupied is set if and only if that bucket is not empty.
 type Wheel struct {
 	conns    *Conns
@@ -105,8 +105,8 @@ func (w *Wheel) Expired() (i uint32, ok bool) {
 	return i, true
 }
 
-// Advance moves time to tick now. However far the step, it looks once at each level and moves each connection in the
-// buckets entered once: a machine that slept for hours pays the same as one that slept for a second. Ticks that are not
+// Advance moves time to tick now. However far the step, it looks once at each level, and moves each connection in the
+// buckets entered once. A machine that slept for hours pays the same as one that slept for a second. Ticks that are not
 // ahead change nothing, because time does not go back.
 func (w *Wheel) Advance(now uint32) {
 	w.splice(bucketDue, bucketLate)

@@ -111,7 +111,7 @@ func (r *wheelRun) drain() {
 		}
 		i, ok := r.w.Expired()
 		if ok != (len(r.m.due) > 0) {
-			r.t.Fatalf("tick %d: Expired says %v, due are %v", r.m.now, ok, r.m.due)
+			r.t.Fatalf("tick %d: Expired returned %v, due are %v", r.m.now, ok, r.m.due)
 		}
 		if !ok {
 			return

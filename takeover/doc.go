@@ -4,7 +4,7 @@
 //	successor                                       predecessor
 //	   | --------------- connect, ask --------------> |  each checks the other's user (SO_PEERCRED)
 //	   | <-- sockets of listener 1, 2, ... (SCM_RIGHTS)|
-//	   | <--- offer: number of links up -------------- |
+//	   | <--- offer: how many links are up ----------- |
 //	   |  (starts, and links up to the origins)        |  (accepts)
 //	   |  (accepts)                                    |
 //	   | --------------- serving --------------------> |  which listeners it keeps

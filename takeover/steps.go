@@ -10,7 +10,7 @@ type Event uint8
 const (
 	Asked     Event = iota // to the predecessor: a successor asks for the listeners
 	Offered                // to the successor: all listeners have come
-	Linked                 // the successor has as many links up as its predecessor
+	Linked                 // the successor has at least its predecessor's fraction of links up
 	Served                 // to the predecessor: the successor accepts
 	Left                   // to the successor: the predecessor gives way
 	Confirmed              // to the predecessor: the successor knows, and continues alone
@@ -24,7 +24,7 @@ const (
 type Action uint8
 
 const (
-	SendOffer   Action = iota // the listeners, and the number of links up
+	SendOffer   Action = iota // the listeners, and how many of the links are up
 	SendRefusal               // the reason why the hand-over fails
 	SendLeaving
 	SendServing

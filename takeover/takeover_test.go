@@ -293,7 +293,7 @@ func TestPath(t *testing.T) {
 func TestCloseKnowsWhoHasTheListeners(t *testing.T) {
 	path, s := offering(t, 1, DefaultPatience, nil)
 	if s.Close() {
-		t.Error("nobody has asked")
+		t.Error("Close reported a successor although none had asked")
 	}
 	path, s = offering(t, 1, DefaultPatience, nil)
 	p, err := Ask(path)
@@ -327,7 +327,7 @@ func TestCloseKnowsWhoHasTheListeners(t *testing.T) {
 		close(goOn)
 		said, p := <-offered, <-came
 		if said != (p != nil) {
-			t.Fatalf("the successor has the listeners: %v, the server says %v", p != nil, said)
+			t.Fatalf("the successor has the listeners: %v, the server reported %v", p != nil, said)
 		}
 		if p != nil {
 			p.Close()

@@ -85,7 +85,7 @@ func TestNothingThere(t *testing.T) {
 			}
 		}
 		if !r.Fits {
-			t.Errorf("%s: does not fit for want of %v", name, r.Lacking(Must))
+			t.Errorf("%s: does not fit, lacking %v", name, r.Lacking(Must))
 		}
 	}
 }

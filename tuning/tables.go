@@ -52,8 +52,8 @@ func (l Layout) AcceptBelow(limit int, private bool) int {
 	return limit - l.Reactors*(l.Links+AwayDescriptors) - processDescriptors
 }
 
-// Tables returns how many private tables of limit descriptors an edge makes for max connections: enough that each has
-// room for MaxLinks, or for l.Links if that would take too many tables. It ignores l.Reactors.
+// Tables returns how many private tables of limit descriptors an edge makes for max connections. Each has room for
+// MaxLinks, or for l.Links if MaxLinks would require too many tables. It ignores l.Reactors.
 func (l Layout) Tables(max, limit int) int {
 	least := l.Links
 	for _, l.Links = range []int{MaxLinks, least} {

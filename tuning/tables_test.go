@@ -25,7 +25,7 @@ func TestShareHasHeadroom(t *testing.T) {
 			}
 			for _, k := range counts {
 				if k > s {
-					t.Errorf("%d connections on %d tables: %d on one, Share says %d", c.max, c.n, k, s)
+					t.Errorf("%d connections on %d tables: %d on one, Share returned %d", c.max, c.n, k, s)
 				}
 			}
 		}

@@ -1,8 +1,8 @@
 // Package unixsocket binds unix sockets to paths.
 //
 // A killed process leaves its socket's file behind, and bind(2) refuses a path that exists. So every start must be able
-// to replace such a file. It replaces nothing else: a regular file, a directory, a symbolic link and the socket of a
-// running process are errors, because a typing mistake in a path must not cost a file.
+// to replace such a file. It replaces nothing else, because a typing mistake in a path must not cost a file. A regular
+// file, a directory, a symbolic link and the socket of a running process are errors.
 package unixsocket
 
 import (
