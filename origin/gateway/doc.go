@@ -100,16 +100,16 @@
 //
 // # Bounds
 //
-//   - Sockets: MaxSockets, including idle and connecting ones. The default is RLIMIT_NOFILE less ReservedDescriptors. If
-//     all are in use, an idle one makes room, or else the request gets 503 at once.
-//   - Bytes of requests and replies: MaxBufferedBytes. Further requests get 503. The gateway reads a reply's head into 8
-//     KiB, and its body when there is room for it. Replies have half of the bytes, and those of one link an eighth of
+//   - Sockets: MaxSockets, including idle and connecting ones. The default is RLIMIT_NOFILE less ReservedDescriptors.
+//     If all are in use, an idle one makes room, or else the request gets 503 at once.
+//   - Bytes of requests and replies: MaxBufferedBytes. Further requests get 503. The gateway reads a reply's head into
+//     8 KiB, and its body when there is room for it. Replies have half of the bytes, and those of one link an eighth of
 //     that half, until they have reached their link. A reply that is alone, at most 4 MiB by default, always has room.
 //     Replies to a full link (link.Link.Full) wait for it, so the endpoints' sockets fill up and nothing is lost.
 //   - One reply: MaxReplyBytes. Its head: MaxHeadBytes.
 //   - Sessions kept in order: twice MaxSockets, but at least 1,024, of 135 bytes each. Beyond that the gateway forgets
-//     the session that has been idle for longest. It also forgets sessions that end and those without a request for five
-//     minutes. The next request of a forgotten session counts as its first.
+//     the session that has been idle for longest. It also forgets sessions that end and those without a request for
+//     five minutes. The next request of a forgotten session counts as its first.
 //   - Requests of a session that wait or are in progress: 16. Further ones are sent without order.
 //   - Time: ConnectTimeout, ResponseTimeout.
 //   - Probes: one at a time for each endpoint.

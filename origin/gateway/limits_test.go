@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestAllSocketsInUse: 503 at once, until one is free.
+// TestAllSocketsInUse: a request gets 503 at once unless a socket is free.
 func TestAllSocketsInUse(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -37,7 +37,7 @@ func TestAllSocketsInUse(t *testing.T) {
 	}
 }
 
-// TestIdleSocketsMakeRoom: also for another endpoint.
+// TestIdleSocketsMakeRoom: an idle socket also makes room for one to another endpoint.
 func TestIdleSocketsMakeRoom(t *testing.T) {
 	clean(t)
 	a, b := newEndpoint(t), newEndpoint(t)
@@ -55,7 +55,7 @@ func TestIdleSocketsMakeRoom(t *testing.T) {
 	}
 }
 
-// TestIdleSocketsAreClosed after a while.
+// TestIdleSocketsAreClosed: idle sockets are closed after IdleTimeout.
 func TestIdleSocketsAreClosed(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -70,7 +70,7 @@ func TestIdleSocketsAreClosed(t *testing.T) {
 	r.until("at the endpoint too", func(Stats) bool { return e.open() == 0 })
 }
 
-// TestTooManyBytes: requests under way have a bound together.
+// TestTooManyBytes: the bytes of all requests in progress are bounded.
 func TestTooManyBytes(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -92,14 +92,14 @@ func TestTooManyBytes(t *testing.T) {
 	}
 }
 
-// TestConfig names the key, the value and what would do.
+// TestConfig: an error names the key, the value and a remedy.
 func TestConfig(t *testing.T) {
 	const ok = "http://127.0.0.1:5280/http-bind"
 	limit := descriptors()
 	many := make([]string, MaxEndpoints+1)
 	for _, c := range []struct {
 		cfg   Config
-		wants string // comma-separated; none: it is fine
+		wants string // comma-separated; empty: valid
 	}{
 		{Config{Endpoints: []string{ok}}, ""},
 		{Config{Endpoints: []string{ok, "http://127.0.0.1:5281/http-bind"}}, ""},
