@@ -74,8 +74,8 @@ func TestAccountsFileErrors(t *testing.T) {
 	}
 }
 
-// TestScram logs in with the library's client, by each mechanism, with a password that was in the clear in the file and
-// one that was salted.
+// TestScram logs in with the library's client by each mechanism, for a password that was plain text in the file and for
+// a salted one.
 func TestScram(t *testing.T) {
 	salted, err := SaltedLine("dave", "pw2", DefaultIterations)
 	if err != nil {
@@ -141,7 +141,7 @@ func TestScram(t *testing.T) {
 	}
 }
 
-// TestUnknownNameLooksKnown: the salt of a name that does not exist does not change from try to try.
+// TestUnknownNameLooksKnown: the salt of a name that does not exist is the same at each try.
 func TestUnknownNameLooksKnown(t *testing.T) {
 	a, err := ReadAccounts(strings.NewReader("alice:pw"), "test")
 	if err != nil {
@@ -155,7 +155,7 @@ func TestUnknownNameLooksKnown(t *testing.T) {
 	}
 }
 
-// TestAccountsOfAnyEditor: a byte order mark belongs to no name, CR to no password.
+// TestAccountsOfAnyEditor: a byte order mark is not part of a name, nor CR of a password.
 func TestAccountsOfAnyEditor(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts")
 	if err := os.WriteFile(path, []byte("\xEF\xBB\xBFanna:secret\r\nbert:secret\r\n"), 0o600); err != nil {

@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// maxChecked bounds what is checked after every stanza.
+// maxChecked is the number of users above which the checks are skipped.
 const maxChecked = 4096
 
-// checkInvariants panics when the tables contradict each other.
+// checkInvariants panics if the tables contradict each other.
 func (s *Service) checkInvariants() {
 	if s.stats.Users > maxChecked {
 		return
@@ -47,7 +47,7 @@ func (s *Service) checkInvariants() {
 	assert(messages == s.mailboxes.messages && bytes == s.mailboxes.bytes, "mailboxes miscounted")
 }
 
-// checkRosters: bounds, sums, and that both sides of a subscription say the same.
+// checkRosters checks bounds and sums, and that both sides of a subscription agree.
 func (s *Service) checkRosters() {
 	bytes := 0
 	for name, b := range s.rosters.byName {
@@ -78,7 +78,7 @@ func (s *Service) checkRosters() {
 	assert(bytes == s.rosters.bytes && bytes <= s.cfg.AllRosterBytes, "rosters miscounted")
 }
 
-// checkRooms: bounds, and that rooms and clients know of each other.
+// checkRooms checks bounds, and that rooms and clients refer to each other.
 func (s *Service) checkRooms() {
 	occupants := 0
 	for name, r := range s.rooms.byName {
