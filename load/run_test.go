@@ -13,7 +13,7 @@ func try(t testing.TB, f *fake, cfg Config) *Report {
 	return watch(t, f, cfg, nil)
 }
 
-// watch is try with somebody who looks on.
+// watch is try with a show function.
 func watch(t testing.TB, f *fake, cfg Config, show func(Status)) *Report {
 	t.Helper()
 	cfg.Target = f.url()
@@ -72,14 +72,14 @@ func TestChatAccountsForEveryMessage(t *testing.T) {
 	}
 }
 
-// faults counts what a relay does to messages.
+// faults counts a relay's actions on messages.
 type faults struct {
 	lost, duplicated, swapped uint64
 	n                         int
-	back                      map[string]string // held back until the next one to the same reader
+	back                      map[string]string // withheld until the next one to the same reader
 }
 
-// relay loses every 11th message, doubles every 7th, and has every 5th come behind the next one to the same reader.
+// relay loses every 11th message, doubles every 7th, and delays every 5th behind the next one to the same reader.
 func (k *faults) relay(to, stanza string) []string {
 	k.n++
 	behind, any := k.back[to]

@@ -19,8 +19,8 @@ type target struct {
 	at   netip.AddrPort
 }
 
-// resolveTarget reads a URL and finds the address to connect to. Unless public is set it refuses every address but
-// loopback, private (RFC 1918, RFC 4193) and link-local ones: this program can take a server down.
+// resolveTarget parses a URL and resolves its address. Unless public is set it only accepts loopback, private (RFC
+// 1918, RFC 4193) and link-local addresses, because this program can take a server down.
 func resolveTarget(ctx context.Context, text string, public bool) (t target, err error) {
 	if !strings.Contains(text, "://") {
 		return t, fmt.Errorf("%s: give a URL: did you mean http://%s?", text, text)
@@ -57,7 +57,7 @@ func resolveTarget(ctx context.Context, text string, public bool) (t target, err
 	return t, nil
 }
 
-// domain is the likely XMPP domain: that of the URL, and localhost for an address of the loopback network.
+// domain returns the likely XMPP domain: that of the URL, or localhost for a loopback address.
 func (t *target) domain() string {
 	if a, err := netip.ParseAddr(t.name); err == nil && a.IsLoopback() {
 		return "localhost"
@@ -65,7 +65,7 @@ func (t *target) domain() string {
 	return t.name
 }
 
-// choose prefers IPv4, of whose loopback network there is more than one address to connect from.
+// choose prefers IPv4, because its loopback network has more than one source address.
 func choose(addrs []netip.Addr) netip.Addr {
 	for _, a := range addrs {
 		if a.Unmap().Is4() {
@@ -75,7 +75,7 @@ func choose(addrs []netip.Addr) netip.Addr {
 	return addrs[0]
 }
 
-// isNear says whether an address cannot be on the internet.
+// isNear reports whether an address cannot be on the internet.
 func isNear(a netip.Addr) bool {
 	a = a.Unmap()
 	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()
