@@ -134,9 +134,9 @@ func (c Config) Validate() error {
 	case !slices.Contains(Logins, c.Login):
 		return fmt.Errorf("login: %s: use one of %s", c.Login, join(Logins))
 	case c.Then != "" && (c.Then != Broadcast || c.Scenario != Hold && c.Scenario != Chat):
-		return fmt.Errorf("then: %s: after hold or chat there can be a broadcast, and nothing else", c.Then)
+		return fmt.Errorf("then: %s: use broadcast, after hold or chat", c.Then)
 	case c.messaging() && c.Login == LoginNone:
-		return fmt.Errorf("scenario: %s: needs sessions that can be sent messages: use --login anonymous or plain",
+		return fmt.Errorf("scenario: %s: needs sessions that can receive messages: use --login anonymous or plain",
 			c.Scenario)
 	case c.Scenario == Chat && c.Sessions < 2:
 		return fmt.Errorf("sessions: %d: a chat needs two or more", c.Sessions)

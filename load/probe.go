@@ -123,7 +123,7 @@ func (p *probe) connect(ctx context.Context) (net.Conn, error) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("connection refused: nothing listens on %s", where)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return nil, fmt.Errorf("no answer to a connection to %s within %s: is the host up, and no firewall between?",
+		return nil, fmt.Errorf("no answer to a connection to %s within %s: is the host up, and no firewall in between?",
 			where, probeConnect)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("--source %s: this host does not have that address", from)
@@ -160,7 +160,7 @@ func (p *probe) converse(ctx context.Context, conn net.Conn) error {
 		errors.Is(err, syscall.EPIPE):
 		return errors.New("connected, but the connection was closed without an answer: is this HTTP?")
 	case err != nil:
-		return errors.New("what answers does not speak HTTP")
+		return errors.New("the answer is not HTTP")
 	}
 	r, err := judgeReply(resp, body, p.cfg.Domain)
 	if err != nil {
@@ -212,7 +212,7 @@ func judgeReply(resp *http.Response, body []byte, domain string) (r reply, err e
 	}
 	if xml.NewDecoder(bytes.NewReader(body)).Decode(&r) != nil || r.XMLName.Local != "body" ||
 		r.XMLName.Space != codec.Namespace {
-		return r, fmt.Errorf("what answers is no BOSH endpoint (%s, %s): is the path wrong?",
+		return r, fmt.Errorf("no BOSH endpoint (%s, %s): is the path wrong?",
 			or(resp.Header.Get("Content-Type"), "no type"), what)
 	}
 	switch {

@@ -27,13 +27,13 @@ func resolveTarget(ctx context.Context, text string, public bool) (t target, err
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return t, fmt.Errorf("%s: this is no URL; one is http://127.0.0.1:5280/http-bind", text)
+		return t, fmt.Errorf("%s: not a URL, for example http://127.0.0.1:5280/http-bind", text)
 	}
 	switch {
 	case u.Scheme != "http":
-		return t, fmt.Errorf("%s: only http:// is spoken here; connect behind what ends TLS", text)
+		return t, fmt.Errorf("%s: only http:// is supported: connect behind the TLS proxy", text)
 	case u.Hostname() == "":
-		return t, fmt.Errorf("%s: has no host; for example http://127.0.0.1:5280/http-bind", text)
+		return t, fmt.Errorf("%s: has no host, for example http://127.0.0.1:5280/http-bind", text)
 	case u.User != nil || u.Fragment != "":
 		return t, fmt.Errorf("%s: leave out user and fragment", text)
 	}

@@ -37,7 +37,7 @@ func judge(r *Report) Verdict {
 	if !r.Interrupted {
 		add(&missing, s.Wanted-min(s.Wanted, s.Reached+s.Failed), "sessions not reached")
 		if r.Storm != nil && !r.Storm.Recovered {
-			missing = append(missing, "the storm was not weathered")
+			missing = append(missing, "not all sessions came back from the storm")
 		}
 	}
 	switch {

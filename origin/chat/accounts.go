@@ -91,14 +91,14 @@ func (a *Accounts) add(line string) error {
 		return fmt.Errorf("no password: write name:password")
 	}
 	if strings.Contains(written, "@") {
-		return fmt.Errorf("name %q has a domain: write only what stands before the @", written)
+		return fmt.Errorf("name %q has a domain: write only the part before the @", written)
 	}
 	name, ok := canonicalLocal(written)
 	if !ok {
 		return fmt.Errorf("name %q cannot be part of an address: use letters, digits, '.', '-' and '_'", written)
 	}
 	if isAnonymousName(name) {
-		return fmt.Errorf("name %q begins with %q, which is kept for anonymous users: choose another", written,
+		return fmt.Errorf("name %q begins with %q, which is reserved for anonymous users: choose another", written,
 			anonymousPrefix)
 	}
 	acc := a.byName[name]
@@ -107,7 +107,7 @@ func (a *Accounts) add(line string) error {
 	}
 	salted := strings.HasPrefix(secret, "SCRAM-") && strings.Contains(secret, "$")
 	if acc.hashed || !salted && acc.present != 0 {
-		return fmt.Errorf("name %q is there already: remove one of the lines", name)
+		return fmt.Errorf("name %q is listed already: remove one of the lines", name)
 	}
 	var err error
 	if salted {
@@ -153,7 +153,7 @@ func derive(m mechanism, password string, kf scram.KeyFactors) (scram.StoredCred
 	return client.GetStoredCredentialsWithError(kf)
 }
 
-var errSalted = fmt.Errorf("broken salted password: write SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey, " +
+var errSalted = fmt.Errorf("malformed salted password: write SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey, " +
 	"the last three in base64")
 
 // addSalted parses MECHANISM$iterations:salt$StoredKey:ServerKey.
@@ -164,10 +164,10 @@ func (acc *account) addSalted(secret string) error {
 	}
 	m, ok := mechanismNamed([]byte(parts[0]))
 	if !ok || m.hash() == nil {
-		return fmt.Errorf("mechanism %q is not known: use SCRAM-SHA-256 or SCRAM-SHA-1", parts[0])
+		return fmt.Errorf("mechanism %q is unknown: use SCRAM-SHA-256 or SCRAM-SHA-1", parts[0])
 	}
 	if acc.present.has(m) {
-		return fmt.Errorf("%s is there already: remove one of the lines", m)
+		return fmt.Errorf("%s is listed already: remove one of the lines", m)
 	}
 	count, salt64, ok1 := strings.Cut(parts[1], ":")
 	stored64, server64, ok2 := strings.Cut(parts[2], ":")

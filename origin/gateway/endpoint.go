@@ -86,7 +86,7 @@ func parseEndpoints(urls []string) ([]*endpoint, error) {
 			return nil, bad("bosh", text, "give a URL without spaces and control characters")
 		}
 		if other, taken := tags[e.tag]; taken {
-			return nil, bad("bosh", text, fmt.Sprintf("%s is there already, or has the same tag: write it differently",
+			return nil, bad("bosh", text, fmt.Sprintf("%s is listed already, or has the same tag: write it differently",
 				other))
 		}
 		tags[e.tag] = text

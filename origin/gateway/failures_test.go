@@ -214,8 +214,8 @@ func TestLongHead(t *testing.T) {
 	if s := r.stats(); s.Answered != 4 || s.LargeHead != 3 || s.Downs != 0 || s.Probes != 1 {
 		t.Errorf("%+v", s)
 	}
-	want := fmt.Sprintf("too long a head\" url=%s head_bytes=%d max_reply_head_bytes=%d\n", e.url(), most+1, most)
-	if got := log.String(); strings.Count(got, "too long a head") != 1 || !strings.Contains(got, want) {
+	want := fmt.Sprintf("reply head too large\" url=%s head_bytes=%d max_reply_head_bytes=%d\n", e.url(), most+1, most)
+	if got := log.String(); strings.Count(got, "reply head too large") != 1 || !strings.Contains(got, want) {
 		t.Errorf("logged: %s, want once: %s", got, want)
 	}
 }

@@ -113,7 +113,7 @@ func TestConfig(t *testing.T) {
 		{Config{Endpoints: []string{"http://u:p@h/x"}}, "bosh: http://u,without user"},
 		{Config{Endpoints: []string{"http://h/x#y"}}, "bosh: http://h/x#y,fragment"},
 		{Config{Endpoints: []string{"http://h\r\nx: y/"}}, "give a URL"},
-		{Config{Endpoints: []string{ok, ok}}, "bosh: " + ok + ",is there already"},
+		{Config{Endpoints: []string{ok, ok}}, "bosh: " + ok + ",is listed already"},
 		{Config{Endpoints: []string{ok}, MaxSockets: limit - ReservedDescriptors}, ""},
 		{Config{Endpoints: []string{ok}, MaxSockets: limit}, fmt.Sprintf(
 			"max-sockets: %d,RLIMIT_NOFILE is %d,320 are kept,use 1 to %d,ulimit -n", limit, limit, limit-320)},

@@ -59,7 +59,7 @@ func (g *Gateway) probed(p probed) {
 	e.probing = false
 	if p.err == nil && !noneBehind(p.status) {
 		if p.status >= 400 && p.status != fasthttp.StatusMethodNotAllowed {
-			g.log.Debug("endpoint answers, but not to GET", "url", e.url, "status", p.status)
+			g.log.Debug("endpoint rejects GET", "url", e.url, "status", p.status)
 		}
 		g.trust(e)
 		return

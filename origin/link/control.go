@@ -118,7 +118,7 @@ func (l *Link) takeControl(contents []byte) {
 			l.takePong(args)
 		case "drain": // no meaning for an origin
 		case "error":
-			s.log.Warn("an edge closes its link", "edge", l.name, "reason", string(args))
+			s.log.Warn("link closed by edge", "edge", l.name, "reason", string(args))
 			l.end(FaultPeer)
 		case "hello", "welcome":
 			l.end(FaultGrammar)

@@ -172,7 +172,7 @@ func (s *Server) accept() {
 		if err != nil {
 			s.acceptErrors.Add(1)
 			if n, ok := failures.due(s.clock.now()); ok {
-				s.log.Warn("cannot accept a link", "error", err, "since_last", n)
+				s.log.Warn("accept failed", "error", err, "since_last", n)
 			}
 			select {
 			case <-time.After(acceptPause):
