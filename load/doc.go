@@ -1,7 +1,7 @@
 // Package load is the load generator: BOSH clients (XEP-0124, XEP-0206) by the million that account for every message.
 //
 //	           +------------- worker, one a reactor --------------+
-//	pulse ---->| opens, talks, churns, leaves: what is due        |
+//	pulse ---->| opens, talks, churns, leaves at its rates        |
 //	           |      |                                           |
 //	           |      v                                           |      any BOSH endpoint
 //	           |  sessions (flat) --ask--> idle connection, or    |----> edge, ejabberd, Prosody,

@@ -183,7 +183,7 @@ func first(re *regexp.Regexp, text string) string {
 	return ""
 }
 
-// handle answers a request, which may take as long as the session's wait.
+// handle answers a request, which may take up to the session's wait.
 func (f *fake) handle(text string) fakeAnswer {
 	q := &fakeRequest{sid: first(fakeSID, text), rid: first(fakeRID, text), raw: text}
 	f.mu.Lock()

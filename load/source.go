@@ -17,14 +17,14 @@ const (
 // sources are the source addresses and ports of one reactor, disjoint from those of all others. The zero value leaves
 // the choice to the kernel.
 //
-// Sources are used in rotation, so that a closed one rests as long as possible.
+// Sources are used in rotation, so that a closed one rests for the longest possible time.
 type sources struct {
 	addrs  []netip.Addr
 	lo, hi int // of the numbers address*portsAnAddr + port-minPort
 	next   int
 }
 
-// planSources divides addrs among reactors, each of which opens sockets sockets. Without addrs and with a loopback
+// planSources divides addrs among reactors that each open sockets sockets. Without addrs and with a loopback
 // target it takes them from network, a number from 0 to 127, of the loopback network: 127.(128+network).0.0/16. Two
 // programs with different networks can load the same target without port conflicts.
 func planSources(to netip.Addr, addrs []netip.Addr, reactors, sockets, network int) []sources {

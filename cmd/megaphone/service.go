@@ -257,7 +257,7 @@ func (s *service) stays() []string {
 	return nil
 }
 
-// end closes what is left. Unix sockets that a successor serves keep their files.
+// end closes the rest. Unix sockets that a successor serves keep their files.
 func (s *service) end() {
 	if keeps := s.stays(); keeps != nil && !s.edge.Draining() {
 		ended, end := context.WithCancel(context.Background())

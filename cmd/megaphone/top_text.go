@@ -130,7 +130,7 @@ func refusalsText(now, before *admin.Status, seconds float64, columns int) strin
 	}
 	var b strings.Builder
 	for line := range strings.Lines(t.String()) {
-		b.WriteString(text.Cut(strings.TrimSuffix(line, "\n"), columns) + "\n") // WHAT is last
+		b.WriteString(text.Cut(strings.TrimSuffix(line, "\n"), columns) + "\n") // the last column may be cut
 	}
 	return b.String()
 }

@@ -168,7 +168,7 @@ func TestRow20Gone(t *testing.T) {
 	r.wantHeld(id) // its client has gone
 	r.want(c.sendAs(c.rid, "", msg(0)), with(msg(1), msg(2)))
 
-	// Instead the client goes on with its next request. It gets the payloads, and a repeat of the old one gets an empty
+	// Instead the client sends its next request. It gets the payloads, and a repeat of the old one gets an empty
 	// reply.
 	id = c.send("", msg(0))
 	r.e.Gone(r.wire, id)

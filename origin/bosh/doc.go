@@ -37,17 +37,18 @@
 // Payloads for a full link (Replier.Full) wait in their sessions' queues. Sessions send in the order in which they
 // began to wait. A request that must be answered meanwhile gets an empty answer.
 //
-// Everything that a client can make a session keep is bounded: early requests (at most the window, each at most
-// MaxBodyBytes), replies (the window, each at most about MaxReplyBytes or one payload), and the queue (MaxQueuedBytes).
-// The number of sessions is bounded as well (MaxSessions).
+// Everything that a client can make a session keep is bounded. Early requests and kept replies are at most the window.
+// Each of the former has at most MaxBodyBytes, each of the latter about MaxReplyBytes or one payload. The queue has at
+// most MaxQueuedBytes, and there are at most MaxSessions sessions.
 //
 // # Absent clients
 //
 // A browser closes the connection of its held request when its page is closed, reloaded or left. The session still
 // waits for the client until inactivity. A service that implements Absences gets a call when a client without an open
-// request has sent nothing for AwaySeconds (10), which exceeds a reload, and another when the client is back. It makes
-// no difference whether the client disconnected or its last request was answered, because a page may close just after a
-// reply. Requests lost with their link do not count, because an edge that restarts reports nothing about its clients.
+// request has sent nothing for AwaySeconds (10), which is longer than a reload. It gets another call when the client is
+// back. It makes no difference whether the client disconnected or its last request was answered, because a page may
+// close just after a reply. Requests lost with their link do not count, because an edge that restarts reports nothing
+// about its clients.
 //
 // # Decisions that the XEPs leave open
 //

@@ -125,7 +125,7 @@ func (e *Engine) Closed(r Replier) {
 		s.cutOff()
 	}
 	p.closed = true
-	e.awake(p)
+	e.wakeWaiting(p)
 	for _, s := range p.crowd {
 		e.leaveCrowd(p, s)
 	}
@@ -137,7 +137,7 @@ func (e *Engine) Closed(r Replier) {
 
 // Passed reports that replies which sessions wait for have reached their clients' connections (Replier.Fence).
 func (e *Engine) Passed(r Replier) {
-	e.awake(e.peerOf(r))
+	e.wakeWaiting(e.peerOf(r))
 	e.settle()
 }
 
@@ -153,8 +153,8 @@ func (e *Engine) Room(r Replier) {
 	p.crowd = slices.Delete(p.crowd, 0, n)
 }
 
-// awake settles the sessions that wait for a fence of p again.
-func (e *Engine) awake(p *peer) {
+// wakeWaiting settles the sessions that wait for a fence of p again.
+func (e *Engine) wakeWaiting(p *peer) {
 	for i, s := range p.waiting {
 		p.waiting[i] = nil
 		if s.waitsOn == p && !s.crowded {
@@ -165,8 +165,8 @@ func (e *Engine) awake(p *peer) {
 	p.waiting = p.waiting[:0]
 }
 
-// Tick advances the clock to nowMillis, which must be monotonic, and processes what is due. Call it about every 100 ms
-// and before a batch of requests.
+// Tick advances the clock to nowMillis, which must be monotonic, and processes expired deadlines. Call it about every
+// 100 ms and before a batch of requests.
 func (e *Engine) Tick(nowMillis int64) {
 	if nowMillis > e.now {
 		tick := e.wheel.tick
@@ -174,7 +174,7 @@ func (e *Engine) Tick(nowMillis int64) {
 		e.wheel.advance(nowMillis, e.expire)
 		if e.wheel.tick != tick {
 			for _, p := range e.peers {
-				e.awake(p) // their wait may have timed out
+				e.wakeWaiting(p) // their wait may have timed out
 			}
 		}
 	}

@@ -45,8 +45,8 @@ func TestRow16InactivityAfterGone(t *testing.T) {
 	c.wantGone()
 }
 
-// TestRow16Pause: all pending requests are answered without payloads, and the client may be away for as long as it
-// asked.
+// TestRow16Pause: all pending requests are answered without payloads, and the client may be away for the time it
+// asked for.
 func TestRow16Pause(t *testing.T) {
 	r := newRig(t, Config{InactivitySeconds: 30, MaxPauseSeconds: 100})
 	c := r.open("")

@@ -139,7 +139,7 @@ func (r *rosters) disown(name string, k *contact) {
 	r.tidy(name, k)
 }
 
-// tidy removes a contact of which nothing is left.
+// tidy removes a contact without relations.
 func (r *rosters) tidy(name string, k *contact) {
 	if !k.shown() && k.request == "" {
 		r.remove(name, k)

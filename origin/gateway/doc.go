@@ -33,20 +33,20 @@
 // # Order
 //
 // A client has two or more sockets, so its requests may arrive over several links. Each request takes its own socket to
-// the endpoint, whose server may read the sockets in any order: ejabberd has a process for each. ejabberd's BOSH engine
-// keeps a request that precedes its predecessor, and then forgets it if the predecessor has nothing to answer. The
-// session then stalls. Replies also arrive over two sockets and leave over two links.
+// the endpoint, whose server may read the sockets in any order: ejabberd has a process for each. Its BOSH engine keeps
+// a request that arrives before its predecessor, but forgets it if the predecessor has nothing to answer. The session
+// then stalls. Replies also arrive over two sockets and leave over two links.
 //
 //	Request --> session? --> queue --> turn? --> call ...     in rid order: sent, then read, then the next one
 //	        ... completion --> open --> turn? --> Reply       in rid order, payloads behind a fence of the other link
 //
 // A request therefore waits until its predecessor has been sent, and until there is evidence that the endpoint has read
 // it. That is the predecessor's answer, or the empty answer to an older request held until then. Without evidence the
-// predecessor gets a head start: four times as long as the endpoint has lately taken to read a request, within 25 and
-// 100 ms. A request without its predecessor waits at most 5 s for it; then it is the endpoint's to judge. A request
-// beyond the session's window, or the first one seen of its session, waits only 10 ms. The predecessor is known from
-// the session's creation on. A request behind one that could not be sent, or failed, gets 503 as well, and the client
-// sends both again. A repeated request follows the first one as if it were its successor.
+// predecessor gets a head start: four times the endpoint's recent time to read a request, within 25 and 100 ms. A
+// request without its predecessor waits at most 5 s for it; then it is the endpoint's to judge. A request beyond the
+// session's window, or the first one seen of its session, waits only 10 ms. The predecessor is known from the session's
+// creation on. A request behind one that could not be sent, or failed, gets 503 as well, and the client sends both
+// again. A repeated request follows the first one as if it were its successor.
 //
 // A reply waits for the replies to older requests, but at most 5 s (replyPatienceMillis), because the server may have
 // nothing to answer to those. It does not wait for a request that the client has abandoned or repeated. Errors wait for

@@ -278,7 +278,7 @@ func (g *Gateway) Release(l *link.Link, id uint64) {
 	}
 }
 
-// Passed reports that an edge has processed what was sent before a fence.
+// Passed reports that an edge has processed all frames before a fence.
 func (g *Gateway) Passed(l *link.Link) { g.order.passed(l) }
 
 // Room sends replies that wait for a link.

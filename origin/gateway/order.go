@@ -5,9 +5,9 @@ import "math"
 // The gateway sends the requests of a session to its endpoint in the order of their rids. Their replies leave in the
 // same order. See the package documentation.
 const (
-	// A request precedes its successor by headStartFactor times as long as its endpoint has lately taken to read one,
-	// within these bounds. ejabberd 23.01 swaps pairs up to 2 ms apart, and most pairs sent at once if the first one
-	// uses a fresh socket.
+	// A request precedes its successor by headStartFactor times its endpoint's recent time to read one, within these
+	// bounds. ejabberd 23.01 swaps pairs up to 2 ms apart, and most pairs sent at once if the first one uses a fresh
+	// socket.
 	headStartFactor    = 4
 	minHeadStartMicros = 25_000
 	maxHeadStartMicros = 100_000

@@ -65,7 +65,7 @@ func (d *door) pass(l *Link) Fault {
 	case d.links >= d.maxLinks:
 		return FaultTooMany
 	}
-	d.find(l)
+	d.unlist(l)
 	d.links++
 	l.through = true
 	return FaultNone
@@ -79,7 +79,7 @@ func (d *door) leave(l *Link) {
 	case l.through:
 		d.links--
 	case l.waits:
-		d.find(l)
+		d.unlist(l)
 	}
 }
 
@@ -122,8 +122,8 @@ func (d *door) refusals() [faults]int64 {
 	return d.refused
 }
 
-// find removes l from the list. l must be in it.
-func (d *door) find(l *Link) {
+// unlist removes l from waiting, which must contain it.
+func (d *door) unlist(l *Link) {
 	for i, w := range d.waiting {
 		if w == l {
 			d.remove(i)

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// A fence reports that an edge has processed what was sent on one link. A Handler uses it if it must not send on
+// A fence reports that an edge has processed the frames on one link. A Handler uses it if it must not send on
 // another link before that. An edge processes the frames of a link in order. The pong to a ping therefore proves that
 // all replies before the ping have been written to their clients' connections (PROTOCOL.md, Order).
 //
@@ -26,7 +26,7 @@ func (l *Link) Fence(mark uint32) {
 		return // its ping has been sent already
 	}
 	l.fenceDue = true
-	l.soil()
+	l.markDirty()
 }
 
 // sendFence ends a turn's replies with a ping if a fence was requested.

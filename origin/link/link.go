@@ -109,14 +109,14 @@ func (l *Link) control(line ...string) {
 // appended accounts for a frame that was added to the batch.
 func (l *Link) appended() {
 	l.frames++
-	l.soil()
+	l.markDirty()
 	if len(l.batch) >= flushBytes {
 		l.flush()
 	}
 }
 
-// soil adds l to the list of links to flush at the end of the turn.
-func (l *Link) soil() {
+// markDirty adds l to the list of links to flush at the end of the turn.
+func (l *Link) markDirty() {
 	if !l.dirty {
 		l.dirty = true
 		l.server.dirty = append(l.server.dirty, l)

@@ -18,7 +18,7 @@ type outbox struct {
 	high   int  // high-water mark: the reader pauses above it
 	max    int  // the link is full above it, until unsent has fallen to half
 	paused bool // the reader is waiting
-	// closing: the writer sends what is left, put adds nothing, and the reader's input is ignored.
+	// closing: the writer sends the rest, put adds nothing, and the reader's input is ignored.
 	closing bool
 
 	full atomic.Bool // unsent has exceeded max and not yet fallen to half; changes under mu

@@ -141,7 +141,7 @@ func (s *Server) Do(f func()) bool {
 	}
 }
 
-// Wake requests a turn, at the end of which the engine calls Handler.Idle. A Handler uses it if its answers arrive on
+// Wake requests a turn. At its end the engine calls Handler.Idle. A Handler uses it if its answers arrive on
 // other goroutines. It never blocks, and any goroutine may call it. Requests made before a turn begins share that turn.
 func (s *Server) Wake() {
 	select {
@@ -258,7 +258,7 @@ func (s *Server) tick() {
 	s.publish()
 }
 
-// stop sends what is pending and closes all links.
+// stop sends the pending replies and closes all links.
 func (s *Server) stop() {
 	s.listener.Close()
 	for _, l := range s.door.close() {
