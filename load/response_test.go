@@ -82,7 +82,7 @@ func TestResponsesInPieces(t *testing.T) {
 				t.Fatalf("%s, cut at %d of %d: %d bytes, needs %d, %v", c.name, cut, len(c.text), n, need, err)
 			}
 			if string(p) != c.text[:cut] {
-				t.Fatalf("%s, cut at %d: what is not complete was changed", c.name, cut)
+				t.Fatalf("%s, cut at %d: an incomplete response was changed", c.name, cut)
 			}
 		}
 	}

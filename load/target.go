@@ -50,7 +50,7 @@ func resolveTarget(ctx context.Context, text string, public bool) (t target, err
 	}
 	addr := choose(addrs)
 	if !public && !isNear(addr) {
-		return t, fmt.Errorf("%s is %s, a public address: load only what is yours, with --allow-public",
+		return t, fmt.Errorf("%s is %s, a public address: load only your own servers, with --allow-public",
 			text, addr)
 	}
 	t.at = netip.AddrPortFrom(addr, uint16(port))

@@ -133,8 +133,8 @@ the help of a command lists its others.`,
 	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	var level, format string
 	root.PersistentFlags().StringVar(&level, "log-level", "info",
-		"what is logged to standard error: debug, info, warn, error")
-	root.PersistentFlags().StringVar(&format, "log-format", "text", "how it is logged: text (key=value), json")
+		"level of the log on standard error: debug, info, warn, error")
+	root.PersistentFlags().StringVar(&format, "log-format", "text", "format of the log: text (key=value), json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return setLog(level, format) }
 	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newTop(), newHealth(), newVersion(),
 		newMan())

@@ -121,7 +121,7 @@ func TestRow12NegotiatedAttributes(t *testing.T) {
 	r = newRig(t, Config{MaxPauseSeconds: -1})
 	if c := r.open(""); strings.Contains(c.creation, "maxpause") || strings.Contains(c.creation, "accept") ||
 		strings.Contains(c.creation, "ack=") || strings.Contains(c.creation, "secure") {
-		t.Errorf("what is not offered is announced: %s", c.creation)
+		t.Errorf("an unsupported feature is announced: %s", c.creation)
 	}
 }
 

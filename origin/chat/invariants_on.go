@@ -58,10 +58,10 @@ func (s *Service) checkRosters() {
 			if !k.own {
 				strangers++
 			}
-			assert(k.shown() || k.request != "", "a contact of which nothing is left")
+			assert(k.shown() || k.request != "", "a contact without relations")
 			assert(s.rosters.find(name, k.jid) == k, "a contact twice")
 			if k.nameEnd == 0 {
-				assert(!k.to && !k.from && !k.asked && k.request == "", "subscribed to nobody")
+				assert(!k.to && !k.from && !k.asked && k.request == "", "subscribed to an address elsewhere")
 				continue
 			}
 			other := s.rosters.find(k.name(), name+"@"+s.domain)
@@ -70,7 +70,7 @@ func (s *Service) checkRosters() {
 			}
 			assert(k.to == other.from && k.from == other.to, "subscribed on one side")
 			assert(k.asked == (other.request != ""), "asked for on one side")
-			assert(!k.to || !k.asked, "asked for what is there")
+			assert(!k.to || !k.asked, "asked although subscribed")
 		}
 		assert(strangers == b.strangers && strangers <= s.cfg.MaxRequests, "strangers miscounted")
 		assert(len(b.contacts)-strangers <= s.cfg.MaxContacts, "too many contacts")

@@ -76,7 +76,7 @@ func (c Config) Validate() error {
 	}
 	limit := descriptors()
 	if most := limit - ReservedDescriptors; c.MaxSockets > most || c.MaxSockets < 1 {
-		remedy := fmt.Sprintf("RLIMIT_NOFILE is %d, of which %d are kept for links and the program itself: ", limit,
+		remedy := fmt.Sprintf("RLIMIT_NOFILE is %d, less %d for links and the program itself: ", limit,
 			ReservedDescriptors)
 		if most > 0 {
 			remedy += fmt.Sprintf("use 1 to %d, or ", most)

@@ -89,7 +89,7 @@ func TestReplies(t *testing.T) {
 		{"interim", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: " + n + "\r\n\r\n" + body,
 			false, true},
 		{"close", closing, true, false},
-		{"close is said but not done", closing,
+		{"close is announced but not done", closing,
 			false, false},
 		{"until the end", "HTTP/1.1 200 OK\r\n\r\n" + body, true, false},
 		{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\n\r\n" + body, true, false},

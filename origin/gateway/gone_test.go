@@ -75,7 +75,7 @@ func TestReleaseAll(t *testing.T) {
 	}
 	b.answer(200, text("hi"))
 	other.want(theirs, 200, text("hi"))
-	r.until("they are under way still", func(s Stats) bool { return s.UnderWay == 3 && s.Released == 3 })
+	r.until("they are still in progress", func(s Stats) bool { return s.UnderWay == 3 && s.Released == 3 })
 }
 
 // TestLinkClosed: only the requests of the closed link are aborted.

@@ -112,7 +112,7 @@ func TestLastWordsThatNobodyTakes(t *testing.T) {
 			if timeout < time.Minute {
 				r.until("it is late", func(s Stats) bool { return s.Late == 1 && s.Sockets == 0 })
 			} else {
-				r.until("it is under way", func(s Stats) bool { return s.Gone == 1 && s.UnderWay == 1 })
+				r.until("it is in progress", func(s Stats) bool { return s.Gone == 1 && s.UnderWay == 1 })
 			}
 		})
 	}

@@ -116,7 +116,7 @@ func TestConfig(t *testing.T) {
 		{Config{Endpoints: []string{ok, ok}}, "bosh: " + ok + ",is listed already"},
 		{Config{Endpoints: []string{ok}, MaxSockets: limit - ReservedDescriptors}, ""},
 		{Config{Endpoints: []string{ok}, MaxSockets: limit}, fmt.Sprintf(
-			"max-sockets: %d,RLIMIT_NOFILE is %d,320 are kept,use 1 to %d,ulimit -n", limit, limit, limit-320)},
+			"max-sockets: %d,RLIMIT_NOFILE is %d,less 320,use 1 to %d,ulimit -n", limit, limit, limit-320)},
 		{Config{Endpoints: []string{ok}, MaxSockets: -1}, "max-sockets: -1,use 1 to"},
 		{Config{Endpoints: []string{ok}, MaxReplyBytes: 10}, "max-reply-bytes: 10,use 1024 to 16777216"},
 		{Config{Endpoints: []string{ok}, MaxHeadBytes: 10}, "max-reply-head-bytes: 10,use 8192 to 1048576"},

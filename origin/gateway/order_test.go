@@ -701,14 +701,14 @@ func TestOrderOfReplies(t *testing.T) {
 			r.links[0].queue[0]() // the pong
 			r.want("reply 102")
 		},
-		"payloads over two links, one of which ends": func(r *orderRig, first, second *call) {
+		"payloads over two links, and one ends": func(r *orderRig, first, second *call) {
 			r.answer(first, true)
 			r.answer(second, true)
 			r.links[0].closed = true
 			r.o.closed(r.links[0])
 			r.want("reply 101", "reply 102")
 		},
-		"payloads over two links, one of which stands still": func(r *orderRig, first, second *call) {
+		"payloads over two links, and one stalls": func(r *orderRig, first, second *call) {
 			r.answer(first, true)
 			r.answer(second, true)
 			r.answer(r.request(1, 103), true)

@@ -121,7 +121,7 @@ func (r *rig) until(what string, fine func(Stats) bool) {
 	r.t.Helper()
 	for end := time.Now().Add(patience); !fine(r.stats()); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Fatalf("in vain waited for: %s; %+v", what, r.stats())
+			r.t.Fatalf("timed out waiting for: %s; %+v", what, r.stats())
 		}
 	}
 }

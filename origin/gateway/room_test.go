@@ -235,7 +235,7 @@ func TestReplyBudgetWaits(t *testing.T) {
 	b.give(first, 10_000)
 	done.Wait()
 	if !took[1] {
-		t.Error("one has room, and is told that nobody waits for it")
+		t.Error("a reply with room was treated as abandoned")
 	}
 	for i, c := range calls {
 		if took[i] {

@@ -43,6 +43,6 @@ func TestFence(t *testing.T) {
 	}
 	r.stop()
 	if !l.Passed(second) {
-		t.Error("a link that has ended holds up what comes after it")
+		t.Error("an ended link delays later replies")
 	}
 }

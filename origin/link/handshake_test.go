@@ -76,7 +76,7 @@ func TestChangedHello(t *testing.T) {
 	e := r.dial()
 	e.control(said + proved(e, string(e.line), said))
 	if got := e.readControl(); !strings.HasPrefix(got, "welcome proof=") {
-		t.Errorf("what nobody has changed got %q", got)
+		t.Errorf("an unchanged hello got %q", got)
 	}
 }
 

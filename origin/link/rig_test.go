@@ -134,7 +134,7 @@ func (r *rig) until(what string, true_ func() bool) {
 	r.t.Helper()
 	for end := time.Now().Add(patience); !true_(); runtime.Gosched() {
 		if time.Now().After(end) {
-			r.t.Fatalf("in vain waited for: %s", what)
+			r.t.Fatalf("timed out waiting for: %s", what)
 		}
 	}
 }
@@ -305,7 +305,7 @@ func (e *edge) wantEnd(f Fault) {
 		e.wantControl("error " + reason + "\n")
 	}
 	if f, ok := e.read(); ok {
-		e.t.Fatalf("the link goes on with %x %s", f.ID, f.Contents)
+		e.t.Fatalf("the link continues with %x %s", f.ID, f.Contents)
 	}
 }
 
