@@ -234,9 +234,9 @@ func TestMistakes(t *testing.T) {
 			"16 characters"},
 		{"origin --listen 127.0.0.1:0 --max-sockets 5", 2, "max-sockets: 5", "add --bosh URL"},
 		{"demo --listen 5280", 2, "listen: 5280", "0.0.0.0:5280"},
-		{"demo --secret-file " + short, 2, "secret-file: it is for other origins", "--origin NAME=HOST:PORT"},
+		{"demo --secret-file " + short, 2, "secret-file: applies to other origins", "--origin NAME=HOST:PORT"},
 		{"demo --origin a=127.0.0.1:1 --accounts " + accounts, 2,
-			"accounts: it is for the embedded origin", "leave it"},
+			"accounts: applies to the embedded origin", "leave out"},
 		{"demo --origin a=127.0.0.1:1 --secret-file " + short, 2, "secret-file: " + short, "16 characters"},
 		{"demo --listen 127.0.0.1:0 --max-wait 0", 2, "max-wait: 0", "use 1 to"},
 	} {
