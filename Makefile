@@ -3,12 +3,13 @@
 VERSION := $(shell scripts/version.sh)
 FUZZTIME ?= 20s
 BENCH ?= .
+EJABBERD_RELEASES ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test check bench bench-million bench-storm bench-peers bench-takeover fuzz package image qemu-tune clean format vet lint race invariants setup-run setup-test
+.PHONY: help run run-ejabberd build test test-ejabberds check bench bench-million bench-million-ejabberd bench-storm bench-peers bench-takeover fuzz package image qemu-tune clean format vet lint race invariants setup-run setup-test
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, and chat on http://127.0.0.1:5280/
 	bin/megaphone demo
@@ -25,7 +26,21 @@ test: setup-test build ## run all tests: Go, Erlang, Node.js, Chromium
 	scripts/eunit.sh
 	cd e2e && node --test --test-concurrency=1 --test-timeout=60000
 
-check: setup-test build format vet lint race invariants fuzz ## gofmt, vet, staticcheck, race, invariants, fuzz (FUZZTIME=20s)
+# Each release's ejabberd and Erlang are unpacked into a directory of their own; nothing is installed on this host.
+test-ejabberds: setup-test ## test the module with the ejabberds of newer Debian releases (EJABBERD_RELEASES="trixie sid")
+	@for release in $(EJABBERD_RELEASES); do \
+		scripts/ejabberd-root.sh $$release .ejabberd-roots/$$release || exit; \
+		export EJABBERD_ROOT="$$PWD/.ejabberd-roots/$$release"; \
+		echo "with the ejabberd of $$release:"; \
+		scripts/eunit.sh || exit; \
+		go test -count=1 ./tests/peers -run '$(EJABBERD_TESTS)' || exit; \
+		go test -count=1 ./tests/chaos -run TestEjabberd || exit; \
+	done
+
+# What another ejabberd may change. The others are about edges, gateways, Prosody and this host's packages.
+EJABBERD_TESTS := ^Test(Sleep|UsersOfTheEngine|Dialogues$$|ModuleInstall|ListenerOptions|TwoRequestsAtOnce$$|FirstTwo|Cluster|LinkCut|EdgeKilled|EjabberdKilled|ClientsVanish)
+
+check: setup-test build format vet lint race invariants test-ejabberds fuzz ## gofmt, vet, staticcheck, race, invariants, newer ejabberds, fuzz (FUZZTIME=20s)
 	@echo 'check: all passed'
 
 bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a connection (BENCH=. is the pattern)
@@ -35,6 +50,9 @@ bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a
 
 bench-million: ## hold a million sessions on this machine, and measure; ten minutes (ARGS=--help)
 	scripts/bench-million.sh $(ARGS)
+
+bench-million-ejabberd: setup-test ## hold a million sessions in one ejabberd on this machine; 40 minutes (ARGS=--help)
+	scripts/bench-million-ejabberd.sh $(ARGS)
 
 bench-storm: ## kill the origin of 100,000 sessions, and see how all come back; 2 minutes (ARGS=--help)
 	scripts/bench-million.sh --sessions 100000 --storm 6s --out bench-storm $(ARGS)
@@ -59,7 +77,7 @@ image: setup-run ## make dist/image: from it docker or podman build the images, 
 	scripts/image.sh dist/image
 
 clean: ## remove all that was built or installed here
-	rm -rf bin dist e2e/node_modules cmd/megaphone/page/strophe.umd.min.js coverage.out
+	rm -rf bin dist .ejabberd-roots e2e/node_modules cmd/megaphone/page/strophe.umd.min.js coverage.out
 
 setup-run:
 	@scripts/setup.sh run

@@ -12,8 +12,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// collector hands the table of metrics to Prometheus' library. Nothing is kept in between: each collection takes a
-// status of its own, which reads the boards.
+// collector passes the table of metrics to Prometheus' library. It keeps nothing: each collection takes its own status,
+// which reads the boards.
 type collector struct{ status func() *Status }
 
 func (c collector) Describe(out chan<- *prometheus.Desc) {
@@ -41,7 +41,8 @@ func gatherer(status func() *Status) prometheus.Gatherer {
 	return prometheus.Gatherers{ours, standard()}
 }
 
-// standard gathers what Prometheus' library knows of any Go program, less what is countedByUs.
+// standard gathers the metrics that Prometheus' library has for any Go program, except those for which countedByUs is
+// true.
 func standard() prometheus.Gatherer {
 	all := prometheus.NewRegistry()
 	all.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -51,8 +52,8 @@ func standard() prometheus.Gatherer {
 	})
 }
 
-// countedByUs reports whether the table has the metric. The library counts descriptors in /proc/self/fd, which does
-// not show private descriptor tables.
+// countedByUs reports whether the table has the metric. The library counts descriptors in /proc/self/fd, which does not
+// show private descriptor tables.
 func countedByUs(f *dto.MetricFamily) bool {
 	return f.GetName() == openDescriptors || f.GetName() == maxDescriptors
 }
@@ -62,14 +63,14 @@ const (
 	maxDescriptors  = "process_max_fds"
 )
 
-// exposition answers scrapes, compressed if the scraper takes that. A metric that cannot be read does not hide the
+// exposition answers scrapes, compressed if the scraper accepts that. A metric that cannot be read does not hide the
 // others.
 func exposition(status func() *Status, log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(gatherer(status), promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: complaints{log}})
 }
 
-// complaints puts what the library cannot read, or send, into the log.
+// complaints logs the library's errors in reading or sending.
 type complaints struct{ log *slog.Logger }
 
 func (c complaints) Println(v ...any) { c.log.Warn("metrics incomplete", "error", fmt.Sprint(v...)) }

@@ -9,7 +9,7 @@ import (
 	"megaphone/edge"
 )
 
-// fakeEdge shows whatever a test puts into it.
+// fakeEdge shows the view that a test sets.
 type fakeEdge struct {
 	mu sync.Mutex
 	v  edge.View
@@ -29,7 +29,7 @@ func (f *fakeEdge) set(change func(v *edge.View)) {
 	change(&f.v)
 }
 
-// healthy is an edge of two reactors and two origins, with all links up.
+// healthy returns an edge of two reactors and two origins, with all links up.
 func healthy() *fakeEdge {
 	up := func() []edge.LinkView { return []edge.LinkView{{Up: true, Held: 3, Unsent: 5}, {Up: true, Held: 4}} }
 	times := func() edge.Histogram {
@@ -44,7 +44,7 @@ func healthy() *fakeEdge {
 		Limits: edge.Limits{MaxConnections: 1000, MaxHolds: 1250, MaxBufferedBytes: 1 << 20, LinkHighWater: 1 << 20}}}
 }
 
-// started is a server that ends with the test.
+// started returns a server that ends with the test.
 func started(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	if cfg.Log == nil {

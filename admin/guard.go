@@ -11,24 +11,24 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// guarded is a listener whose connections know where they come from.
+// guarded is a listener whose connections know their origin.
 type guarded struct {
 	net.Listener
-	loopback bool // it listens on this host only
-	orders   string
-	quit     <-chan struct{}
-	log      *slog.Logger
+	loopback      bool // it listens on this host only
+	commandSocket string
+	quit          <-chan struct{}
+	log           *slog.Logger
 }
 
-// retryAccept is how long accepting pauses when it has failed.
+// retryAccept is the pause of accepting after a failure.
 const retryAccept = time.Second
 
-// Accept fails only when the listener is closed. For want of descriptors it tries again: fasthttp would end for good,
-// and that is when someone wants to look.
+// Accept fails only if the listener is closed. On other errors, such as too few descriptors, it retries, because
+// fasthttp would stop for good just when operators need the endpoint.
 func (g guarded) Accept() (net.Conn, error) {
 	c, err := g.Listener.Accept()
 	for err != nil && !errors.Is(err, net.ErrClosed) {
-		g.log.Warn("admin cannot accept; trying again", "error", err)
+		g.log.Warn("admin accept failed", "error", err)
 		select {
 		case <-g.quit:
 			return nil, net.ErrClosed
@@ -39,7 +39,7 @@ func (g guarded) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &way{Conn: c, closed: g.loopback, orders: g.orders}
+	w := &guardedConn{Conn: c, hostOnly: g.loopback, commandSocket: g.commandSocket}
 	if at, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		w.tcp, w.local = true, at.IP.IsLoopback()
 	} else {
@@ -48,40 +48,40 @@ func (g guarded) Accept() (net.Conn, error) {
 	return w, nil
 }
 
-// way is how a request has come.
-type way struct {
+// guardedConn is a connection with the way by which it came.
+type guardedConn struct {
 	net.Conn
-	tcp    bool // not over the unix socket, which only those reach whom its mode lets
-	local  bool // from this host
-	closed bool // over a listener for this host only
-	orders string
+	tcp           bool // not over the unix socket, whose mode restricts access
+	local         bool // from this host
+	hostOnly      bool // over a listener for this host only
+	commandSocket string
 }
 
-// refuse says why a request is not served, or "".
+// refuse returns the reason to refuse a request, or "".
 func refuse(ctx *fasthttp.RequestCtx) string {
-	w, ok := ctx.Conn().(*way)
+	w, ok := ctx.Conn().(*guardedConn)
 	if !ok {
-		return "a connection of an unknown kind"
+		return "unknown kind of connection"
 	}
 	profile := strings.HasPrefix(string(ctx.Path()), "/debug/")
-	order := !ctx.IsGet() && !ctx.IsHead() || profile
+	restricted := !ctx.IsGet() && !ctx.IsHead() || profile
 	switch {
-	case order && !w.local:
-		return "orders and profiles are for this host only: ask over the unix socket or a loopback address"
-	case order && w.tcp && w.orders != "":
-		return "orders and profiles are taken over the unix socket only: curl --unix-socket " + w.orders
-	case w.tcp && (w.closed || order) && !named(string(ctx.Host())):
-		return "the Host is neither an IP address nor localhost: browsers are led here like that"
+	case restricted && !w.local:
+		return "commands and profiles are for this host only: use the unix socket or a loopback address"
+	case restricted && w.tcp && w.commandSocket != "":
+		return "commands and profiles are accepted only over the unix socket: curl --unix-socket " + w.commandSocket
+	case w.tcp && (w.hostOnly || restricted) && !named(string(ctx.Host())):
+		return "the Host must be an IP address or localhost (protection from DNS rebinding)"
 	case !ctx.IsGet() && !ctx.IsHead() && fromPage(&ctx.Request.Header):
-		return "orders of web pages are not taken"
+		return "commands from web pages are refused"
 	case profile && fromOtherSite(&ctx.Request.Header):
-		return "web pages do not get profiles"
+		return "profiles for web pages are refused"
 	}
 	return ""
 }
 
-// named says whether a Host header is one that no other than the user can have put there: a name may be made to mean
-// this host by whoever owns it, while its page runs in a browser here (DNS rebinding).
+// named reports whether a Host header can only come from the user. The owner of a name can make it point to this host
+// while his page runs in a browser here (DNS rebinding).
 func named(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -91,7 +91,7 @@ func named(host string) bool {
 	return err == nil || strings.EqualFold(host, "localhost")
 }
 
-// fromPage says whether a browser sent this for a page. Every browser of the last years adds one of these to a POST.
+// fromPage reports whether a browser sent this for a page. Every recent browser adds one of these headers to a POST.
 func fromPage(h *fasthttp.RequestHeader) bool {
 	for _, name := range []string{"Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode"} {
 		if len(h.Peek(name)) > 0 {
@@ -101,8 +101,8 @@ func fromPage(h *fasthttp.RequestHeader) bool {
 	return false
 }
 
-// fromOtherSite says whether a browser asks for a page that is not ours, such as one with an image of that address. It
-// could not read the profile, but have it made.
+// fromOtherSite reports whether a browser sent this for a page of another site, such as one with an image of that
+// address. That page could not read the profile, but could trigger it.
 func fromOtherSite(h *fasthttp.RequestHeader) bool {
 	site := string(h.Peek("Sec-Fetch-Site"))
 	return site != "" && site != "none" && site != "same-origin"

@@ -28,14 +28,14 @@ type metric struct {
 // desc describes a metric to Prometheus' library.
 func (m *metric) desc() *prometheus.Desc { return prometheus.NewDesc(m.name, m.help, m.labels, nil) }
 
-// samples takes the samples of one metric on their way to Prometheus' library.
+// samples passes the samples of one metric to Prometheus' library.
 type samples struct {
 	out  chan<- prometheus.Metric
 	desc *prometheus.Desc
 	kind prometheus.ValueType
 }
 
-// put sends one value with the values of its labels. It panics if there are fewer or more of them than labels.
+// put sends one value with the values of its labels. It panics if their number differs from that of the labels.
 func (to *samples) put(value float64, labels ...string) {
 	to.out <- prometheus.MustNewConstMetric(to.desc, to.kind, value, labels...)
 }
@@ -52,17 +52,17 @@ func (to *samples) distribution(h *edge.Histogram, labels ...string) {
 	to.out <- prometheus.MustNewConstHistogram(to.desc, sum, h.Sum, buckets, labels...)
 }
 
-// ofEdge is a metric of one counter of the edge, in all.
+// ofEdge returns a metric of one counter of the edge, summed over the reactors.
 func ofEdge(name, help string, c edge.Counter) metric {
 	return single(name, counter, help, func(s *Status) float64 { return float64(s.view.Edge(c)) })
 }
 
-// ofLoop is a metric of one counter of the event loops, in all.
+// ofLoop returns a metric of one counter of the event loops, summed over the reactors.
 func ofLoop(name, help string, c loop.Counter) metric {
 	return single(name, counter, help, func(s *Status) float64 { return float64(s.view.Loop(c)) })
 }
 
-// byReactor is a metric with a sample for each reactor.
+// byReactor returns a metric with a sample for each reactor.
 func byReactor(name, kind, help string, value func(r *edge.ReactorView) uint64) metric {
 	return metric{name, kind, []string{"reactor"}, help, func(to *samples, s *Status) {
 		for i := range s.view.Reactors {
@@ -71,7 +71,7 @@ func byReactor(name, kind, help string, value func(r *edge.ReactorView) uint64) 
 	}}
 }
 
-// byDirection is a metric with one sample for what came in and one for what went out.
+// byDirection returns a metric with one sample for input and one for output.
 func byDirection(name, help string, in, out func(v *edge.View) uint64) metric {
 	return metric{name, counter, []string{"direction"}, help, func(to *samples, s *Status) {
 		to.put(float64(in(s.view)), "in")
@@ -79,7 +79,7 @@ func byDirection(name, help string, in, out func(v *edge.View) uint64) metric {
 	}}
 }
 
-// byLink is a gauge with a sample for each link, which is one reactor's to one origin.
+// byLink returns a gauge with a sample for each link, from one reactor to one origin.
 func byLink(name, help string, value func(l edge.LinkView) uint64) metric {
 	return metric{name, gauge, []string{"origin", "reactor"}, help, func(to *samples, s *Status) {
 		for _, o := range s.view.Origins {
@@ -90,7 +90,7 @@ func byLink(name, help string, value func(l edge.LinkView) uint64) metric {
 	}}
 }
 
-// ofOrigin is a metric with a sample for each origin, of its session creations.
+// ofOrigin returns a metric of session creations, with a sample for each origin.
 func ofOrigin(name, kind, help string, value func(c *edge.Creations) float64) metric {
 	return metric{name, kind, []string{"origin"}, help, func(to *samples, s *Status) {
 		for i := range s.view.Origins {
@@ -99,7 +99,7 @@ func ofOrigin(name, kind, help string, value func(c *edge.Creations) float64) me
 	}}
 }
 
-// byOrigin is a histogram for each origin.
+// byOrigin returns a histogram for each origin.
 func byOrigin(name, help string, value func(o *edge.OriginView) *edge.Histogram) metric {
 	return metric{name, histogram, []string{"origin"}, help, func(to *samples, s *Status) {
 		for i := range s.view.Origins {
@@ -108,7 +108,7 @@ func byOrigin(name, help string, value func(o *edge.OriginView) *edge.Histogram)
 	}}
 }
 
-// single is a metric of one value.
+// single returns a metric of one value.
 func single(name, kind, help string, value func(s *Status) float64) metric {
 	return metric{name, kind, nil, help, func(to *samples, s *Status) { to.put(value(s)) }}
 }

@@ -25,7 +25,7 @@ import (
 	"megaphone/loop"
 )
 
-// exposed is what a scraper without compression gets.
+// exposed returns the response to a scraper without compression.
 func exposed(t *testing.T, s *Status) string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -37,7 +37,8 @@ func exposed(t *testing.T, s *Status) string {
 	return w.Body.String()
 }
 
-// TestEveryCounterIsExposed: a counter that is added to the edge or to its loops needs a place in the table of metrics.
+// TestEveryCounterIsExposed: a counter that is added to the edge or to its loops needs an entry in the table of
+// metrics.
 func TestEveryCounterIsExposed(t *testing.T) {
 	v := healthy().View()
 	const base = 7_000_000
@@ -87,7 +88,7 @@ func TestExposition(t *testing.T) {
 	}
 }
 
-// TestMetricsAreCompressed for scrapers that take gzip, and only for them.
+// TestMetricsAreCompressed for scrapers that accept gzip, and only for them.
 func TestMetricsAreCompressed(t *testing.T) {
 	s := started(t, Config{Address: "127.0.0.1:0", Edge: healthy()})
 	for _, c := range []struct {
@@ -130,7 +131,7 @@ func TestMetricsAreCompressed(t *testing.T) {
 	}
 }
 
-// TestDashboardsOfGoProgramsShowAnEdge: these are the names that dashboards for Go programs are made of.
+// TestDashboardsOfGoProgramsShowAnEdge: dashboards for Go programs use these names.
 func TestDashboardsOfGoProgramsShowAnEdge(t *testing.T) {
 	out := exposed(t, newStatus(healthy().View(), false))
 	for name := range strings.FieldsSeq(`process_cpu_seconds_total process_resident_memory_bytes
@@ -149,8 +150,8 @@ func TestDashboardsOfGoProgramsShowAnEdge(t *testing.T) {
 	}
 }
 
-// TestDescriptorsOfPrivateTables: process_open_fds and process_max_fds know of the descriptor tables that /proc does
-// not show.
+// TestDescriptorsOfPrivateTables: process_open_fds and process_max_fds count the descriptor tables that /proc does not
+// show.
 func TestDescriptorsOfPrivateTables(t *testing.T) {
 	v := healthy().View()
 	v.Private = true
@@ -164,7 +165,7 @@ func TestDescriptorsOfPrivateTables(t *testing.T) {
 	} {
 		_, value, _ := strings.Cut(out, "\n"+line+" ")
 		value, _, _ = strings.Cut(value, "\n")
-		// Other tests may open or close a few files meanwhile.
+		// Other tests may open or close a few files at the same time.
 		if got, err := strconv.ParseFloat(value, 64); err != nil || math.Abs(got-float64(want)) > 50 {
 			t.Errorf("%s is %q, want %d", line, value, want)
 		}
@@ -174,7 +175,7 @@ func TestDescriptorsOfPrivateTables(t *testing.T) {
 	}
 }
 
-// TestPrometheusTakesTheMetrics has Prometheus' own tool parse and judge them.
+// TestPrometheusTakesTheMetrics runs Prometheus' own tool to parse and check them.
 func TestPrometheusTakesTheMetrics(t *testing.T) {
 	s := newStatus(healthy().View(), false)
 	s.Version = "v1"
@@ -200,7 +201,7 @@ const (
 	dashboard = "../deploy/grafana/megaphone.json"
 )
 
-// TestReferenceIsUpToDate: UPDATE=1 writes it anew.
+// TestReferenceIsUpToDate: UPDATE=1 rewrites it.
 func TestReferenceIsUpToDate(t *testing.T) {
 	want := Reference()
 	if os.Getenv("UPDATE") != "" {
@@ -217,8 +218,7 @@ func TestReferenceIsUpToDate(t *testing.T) {
 
 var metricName = regexp.MustCompile(`\b(megaphone_edge|process|go)_[a-z_]+\b`)
 
-// TestDashboardAndAlertsNameRealMetrics: a metric that is renamed would leave an empty panel, or an alert that never
-// fires.
+// TestDashboardAndAlertsNameRealMetrics: a renamed metric would leave an empty panel, or an alert that never fires.
 func TestDashboardAndAlertsNameRealMetrics(t *testing.T) {
 	families, err := gatherer(func() *Status { return newStatus(healthy().View(), false) }).Gather()
 	if err != nil {
@@ -262,7 +262,7 @@ func TestPrometheusTakesTheAlerts(t *testing.T) {
 	}
 }
 
-// TestEachAlertHasARunbook: a section of its own in docs/troubleshooting.md, named as the package installs the page.
+// TestEachAlertHasARunbook: each has its own section in docs/troubleshooting.md, under the name of the installed page.
 func TestEachAlertHasARunbook(t *testing.T) {
 	read := func(file string) string {
 		data, err := os.ReadFile(file)
@@ -300,8 +300,7 @@ func TestEachAlertHasARunbook(t *testing.T) {
 	}
 }
 
-// TestPrometheusTakesTheDashboard: each query of the dashboard, its variables filled in, is one that Prometheus can
-// run.
+// TestPrometheusTakesTheDashboard: Prometheus can run each query of the dashboard, with its variables filled in.
 func TestPrometheusTakesTheDashboard(t *testing.T) {
 	data, err := os.ReadFile(dashboard)
 	if err != nil {

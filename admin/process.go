@@ -12,20 +12,20 @@ import (
 	"megaphone/loop"
 )
 
-// Memory is the process's, in bytes.
+// Memory is the memory of the process, in bytes.
 type Memory struct {
 	Resident uint64 `json:"resident_bytes"`
 	Virtual  uint64 `json:"virtual_bytes"`
 	Heap     uint64 `json:"heap_bytes"`
 }
 
-// Descriptors are those of all descriptor tables.
+// Descriptors counts all descriptor tables.
 type Descriptors struct {
 	Open uint64 `json:"open"`
 	Max  uint64 `json:"max"`
 }
 
-// GoRuntime is what Go's runtime says of itself.
+// GoRuntime has figures of Go's runtime.
 type GoRuntime struct {
 	Goroutines     int     `json:"goroutines"`
 	GCs            uint64  `json:"gc_cycles"`
@@ -66,11 +66,11 @@ func readGo(m *Memory) (g GoRuntime) {
 	return GoRuntime{Goroutines: runtime.NumGoroutine(), GCs: uint64(gc.NumGC), GCPauseSeconds: gc.PauseTotal.Seconds()}
 }
 
-// readDescriptors counts. /proc/self/fd shows the table that Go's threads share; of a reactor's private one only the
-// connections and links are known.
+// readDescriptors counts descriptors. /proc/self/fd shows the table that Go's threads share; for a reactor's private
+// table only the connections and links are known.
 func readDescriptors(v *edge.View) (d Descriptors) {
 	if self, err := procfs.Self(); err == nil {
-		n, _ := self.FileDescriptorsLen() // which since Linux 6.2 does not list a million names to count them
+		n, _ := self.FileDescriptorsLen() // since Linux 6.2 this does not list a million names to count them
 		d.Open = uint64(n)
 	}
 	var limit unix.Rlimit

@@ -7,20 +7,20 @@ import (
 	"megaphone/edge"
 )
 
-// Reference is docs/metrics.md: every metric with its kind, its labels and what it is.
+// Reference returns docs/metrics.md: every metric with its kind, labels and meaning.
 func Reference() string {
 	var b strings.Builder
 	b.WriteString(`# Metrics
 
-What /metrics of an edge's admin endpoint says, in Prometheus' text format. Times are in seconds and sizes in
-bytes, as the names say; a name in _total counts from the start of the process. Figures are at most a tenth of a
-second old. What has a label "reactor" is there for each event loop: "sum without (reactor)" is the edge.
+The metrics at /metrics of an edge's admin endpoint, in Prometheus' text format. Times are in seconds and sizes in
+bytes, as in the names; a name in _total counts from the start of the process. Figures are at most a tenth of a
+second old. Metrics with a label "reactor" have one sample per event loop; "sum without (reactor)" is the edge.
 
-Compressed (gzip) for clients that ask for it, as Prometheus does.
+Responses are compressed (gzip) for clients that ask for it, such as Prometheus.
 
-This file is written by "UPDATE=1 go test ./admin -run Reference", from the table that the metrics are made of.
+"UPDATE=1 go test ./admin -run Reference" writes this file from the table of metrics in the code.
 
-| metric | kind | labels | what it is |
+| metric | kind | labels | meaning |
 |---|---|---|---|
 `)
 	for _, m := range metrics {
@@ -29,14 +29,14 @@ This file is written by "UPDATE=1 go test ./admin -run Reference", from the tabl
 	b.WriteString(`
 ## Of every Go program
 
-These are of Prometheus' library for Go, so that dashboards for any Go program show an edge as well. Only the
-two of descriptors, above, are ours: /proc/self/fd does not show the descriptor tables that reactors have of their
-own. Bytes of the network are all of the edge's network namespace, the host's in most cases.
+These come from Prometheus' library for Go, so dashboards for any Go program show an edge as well. Only the two of
+descriptors, above, are the edge's own, because /proc/self/fd does not show the private descriptor tables of reactors.
+Network bytes cover the edge's whole network namespace, usually the host's.
 
-| metric | kind | what it is |
+| metric | kind | meaning |
 |---|---|---|
 `)
-	families, _ := standard().Gather() // those that this host cannot tell are missing, and the test says so
+	families, _ := standard().Gather() // metrics that this host cannot supply are missing, and the test reports that
 	for _, f := range families {
 		help, _, _ := strings.Cut(f.GetHelp(), ". ")
 		fmt.Fprintf(&b, "| `%s` | %s | %s. |\n", f.GetName(), strings.ToLower(f.GetType().String()),
@@ -45,40 +45,42 @@ own. Bytes of the network are all of the edge's network namespace, the host's in
 	b.WriteString(`
 ## Reasons of refusals
 
-The label "reason" of megaphone_edge_refusals_total. The log has one record a reason and ten seconds, with the
-count; those for want of something on our side are warnings there, and worth an alert.
+The label "reason" of megaphone_edge_refusals_total. The log has one record per reason and ten seconds, with the
+count. Refusals because the edge's side lacks something are warnings there, and worth an alert.
 
-| reason | whose fault | what it is |
+| reason | whose fault | meaning |
 |---|---|---|
 `)
 	for _, r := range edge.Refusals {
 		whose := "the client's"
 		if r.Ours {
-			whose = "ours"
+			whose = "the edge's side"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Reason, whose, r.What)
 	}
 	b.WriteString(`
 ## Two latencies of an origin
 
-A long poll is answered when there is something to say, so how long it is held does not tell how fast the origin is.
-Two things do. A session creation is answered at once: megaphone_edge_origin_latency_seconds has the time from its
-parking to its reply. And every third of ping-timeout each link is pinged, busy or not:
-megaphone_edge_link_round_trip_seconds has the way there and back, behind what is queued in both directions, and
-without a session's work. If both rise, the link or the origin's scheduler is behind; if only the first does, look at
-what creates sessions.
+A long poll is answered when there is a message, so its duration does not show how fast the origin is. Two other
+metrics do. The origin answers a session creation at once: megaphone_edge_origin_latency_seconds has the time from
+parking it to its reply. And the edge pings each link every third of ping-timeout, busy or not:
+megaphone_edge_link_round_trip_seconds has the round trip, including queues in both directions, but without a session's
+work. If both rise, the link or the origin's scheduler is behind. If only the first rises, look at the creation of
+sessions.
 
-Times are measured with one reading of the clock a turn, so they are exact to a turn of the reactor, which takes well
-below a millisecond unless it is overloaded.
+The clock is read once per turn, so times are exact to a turn of the reactor. A turn takes well below a millisecond
+unless the reactor is overloaded.
 
-## Who may read
+## Permissions
 
-Whoever reaches the address; by default that is this host. On a loopback address the Host must be an IP address or
-localhost, so that no web page reaches it by a name that was made to mean 127.0.0.1 (DNS rebinding). Profiles
-(/debug/pprof/) and orders (POST /drain?origin=NAME&on=true) are taken over the unix socket only, which is for root and
-the edge's own user and group. An edge that has none (admin-socket: off) takes them from loopback addresses, that is
-from any user of the host. An order that carries what browsers add to requests of web pages (Origin, Referer,
-Sec-Fetch-Site) is refused. A profile takes 60 seconds at most, and is not made for a page of another site.
+Every client that reaches the address may read; by default that is this host. On a loopback address the Host must be an
+IP address or localhost, so that no web page reaches it by a name that was rebound to 127.0.0.1 (DNS rebinding).
+
+Profiles (/debug/pprof/) and commands (POST /drain?origin=NAME&on=true) are accepted only over the unix socket, which is
+for root and the edge's own user and group. An edge without one (admin-socket: off) accepts them from loopback
+addresses, that is from any user of the host. A command with the headers that browsers add to requests of web pages
+(Origin, Referer, Sec-Fetch-Site) is refused. A profile takes 60 seconds at most, and is refused to a page of another
+site.
 `)
 	return b.String()
 }

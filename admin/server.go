@@ -17,41 +17,41 @@ import (
 	"megaphone/edge"
 )
 
-// Edge is what the server shows: the read-only side of an edge.
+// Edge is the read-only side of an edge, which the server shows.
 type Edge interface{ View() *edge.View }
 
-// Config is what an admin endpoint can be told.
+// Config configures an admin endpoint.
 type Config struct {
 	Address string // host:port, auto, or off; auto is DefaultAddress, as soon as that is free
 	Socket  string // path of a unix socket, auto, or off; auto is RuntimeSocket, as soon as that is free
-	Wait    bool   // addresses in use are waited for, as during a takeover; otherwise they are errors
+	Wait    bool   // wait for addresses in use, as during a takeover; otherwise they are errors
 
 	Edge      Edge
 	Version   string
 	Draining  func() bool                        // nil: never
-	DrainNode func(origin string, on bool) error // nil: cannot be asked for
+	DrainNode func(origin string, on bool) error // nil: unsupported
 	Log       *slog.Logger
-	// LogDropped counts the records of the process's log that were lost. nil: none are.
+	// LogDropped returns the number of lost records of the process's log. nil: none are lost.
 	LogDropped func() uint64
 }
 
-// DefaultAddress is where an edge shows itself unless told otherwise.
+// DefaultAddress is the admin address of an edge unless configured.
 const DefaultAddress = "127.0.0.1:5281"
 
 // Server is a running admin endpoint.
 type Server struct {
-	cfg       Config
-	http      *fasthttp.Server
-	metrics   fasthttp.RequestHandler
-	orders    string // path of the unix socket that orders must come over; "": they come from loopback too
-	quit      chan struct{}
-	serving   sync.WaitGroup
-	mu        sync.Mutex
-	listeners []net.Listener
-	stopped   bool
+	cfg           Config
+	http          *fasthttp.Server
+	metrics       fasthttp.RequestHandler
+	commandSocket string // path of the unix socket that commands must use; "": they may use loopback too
+	quit          chan struct{}
+	serving       sync.WaitGroup
+	mu            sync.Mutex
+	listeners     []net.Listener
+	stopped       bool
 }
 
-// Start listens and serves. An address that is in use is an error, unless it may be waited for.
+// Start listens and serves. An address in use is an error, unless the server may wait for it.
 func Start(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, quit: make(chan struct{})}
 	s.http = &fasthttp.Server{
@@ -60,22 +60,22 @@ func Start(cfg Config) (*Server, error) {
 		IdleTimeout: time.Minute, MaxRequestBodySize: 4 << 10, Concurrency: 256,
 	}
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(exposition(s.status, cfg.Log))
-	places, err := places(cfg)
+	endpoints, err := endpointsOf(cfg)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range places {
+	for _, p := range endpoints {
 		if p.network == "unix" {
-			s.orders = p.address
+			s.commandSocket = p.address
 		}
 	}
-	for _, p := range places {
+	for _, p := range endpoints {
 		l, err := p.listen()
 		switch {
 		case err == nil:
 			s.serve(p, l)
 		case inUse(err) && p.patient:
-			cfg.Log.Warn("admin address in use; waiting for it", "address", p.address)
+			cfg.Log.Warn("admin address in use", "address", p.address)
 			s.serving.Go(func() { s.await(p) })
 		case p.optional:
 			cfg.Log.Warn("no admin socket", "error", err)
@@ -87,11 +87,11 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// retryListen is how often an address in use is tried again.
+// retryListen is the interval of retries for an address in use.
 const retryListen = time.Second
 
-// await serves at a place as soon as it is free.
-func (s *Server) await(p place) {
+// await serves at an endpoint as soon as it is free.
+func (s *Server) await(p endpoint) {
 	retry := time.NewTicker(retryListen)
 	defer retry.Stop()
 	for {
@@ -107,7 +107,7 @@ func (s *Server) await(p place) {
 	}
 }
 
-func (s *Server) serve(p place, l net.Listener) {
+func (s *Server) serve(p endpoint, l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -116,10 +116,10 @@ func (s *Server) serve(p place, l net.Listener) {
 	}
 	s.listeners = append(s.listeners, l)
 	s.cfg.Log.Info("admin started", "address", p.name(l))
-	s.serving.Go(func() { _ = s.http.Serve(guarded{l, p.loopback(l), s.orders, s.quit, s.cfg.Log}) })
+	s.serving.Go(func() { _ = s.http.Serve(guarded{l, p.loopback(l), s.commandSocket, s.quit, s.cfg.Log}) })
 }
 
-// Address is the first address that is listened on, or "".
+// Address returns the first listening address, or "".
 func (s *Server) Address() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +129,7 @@ func (s *Server) Address() string {
 	return s.listeners[0].Addr().String()
 }
 
-// Stop closes everything. Requests under way are not waited for.
+// Stop closes everything. It does not wait for requests in progress.
 func (s *Server) Stop() {
 	s.mu.Lock()
 	if s.stopped {
@@ -172,7 +172,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		s.drain(ctx)
 	case !ctx.IsGet() && !ctx.IsHead():
 		h.Set("Allow", "GET, HEAD")
-		text(ctx, fasthttp.StatusMethodNotAllowed, "this can only be read")
+		text(ctx, fasthttp.StatusMethodNotAllowed, "read-only: use GET or HEAD")
 	case path == "/":
 		h.Set("Content-Security-Policy", "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "+
 			"script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'")
@@ -192,14 +192,14 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		h.Set("Location", profiles)
 		text(ctx, fasthttp.StatusPermanentRedirect, profiles)
 	case strings.HasPrefix(path, profiles):
-		// All of it is in memory before it is sent, and a trace grows by megabytes a second.
+		// The whole profile is in memory before it is sent, and a trace grows by megabytes a second.
 		if n, err := strconv.ParseFloat(string(ctx.QueryArgs().Peek("seconds")), 64); err == nil && !(n <= 60) {
-			text(ctx, fasthttp.StatusBadRequest, "seconds: a profile takes 60 at most")
+			text(ctx, fasthttp.StatusBadRequest, "seconds: at most 60")
 			return
 		}
 		pprofhandler.PprofHandler(ctx)
 	default:
-		text(ctx, fasthttp.StatusNotFound, "there are /, /metrics, /status, /healthz, /readyz, /debug/pprof/")
+		text(ctx, fasthttp.StatusNotFound, "not found; use /, /metrics, /status, /healthz, /readyz, /debug/pprof/")
 	}
 }
 
@@ -231,19 +231,19 @@ func (s *Server) ready(ctx *fasthttp.RequestCtx) {
 	text(ctx, fasthttp.StatusServiceUnavailable, "not ready\n"+strings.Join(st.Reasons, "\n"))
 }
 
-// drain has an origin get no new sessions, or some again: POST /drain?origin=NAME&on=true|false.
+// drain makes an origin get no new sessions, or some again: POST /drain?origin=NAME&on=true|false.
 func (s *Server) drain(ctx *fasthttp.RequestCtx) {
 	origin, on := string(ctx.QueryArgs().Peek("origin")), string(ctx.QueryArgs().Peek("on"))
 	switch {
 	case !ctx.IsPost():
 		ctx.Response.Header.Set("Allow", "POST")
-		text(ctx, fasthttp.StatusMethodNotAllowed, "this is an order: POST it")
+		text(ctx, fasthttp.StatusMethodNotAllowed, "this is a command: use POST")
 		return
 	case s.cfg.DrainNode == nil:
-		text(ctx, fasthttp.StatusNotImplemented, "this edge cannot drain an origin")
+		text(ctx, fasthttp.StatusNotImplemented, "this edge cannot drain origins")
 		return
 	case on != "true" && on != "false":
-		text(ctx, fasthttp.StatusBadRequest, "on: give true or false")
+		text(ctx, fasthttp.StatusBadRequest, "on: must be true or false")
 		return
 	}
 	if err := s.cfg.DrainNode(origin, on == "true"); err != nil {

@@ -71,11 +71,11 @@ func TestReadyzSaysWhyNot(t *testing.T) {
 	}
 	check(200, "ready")
 	f.set(func(v *edge.View) { v.Origins[0].Links[1].Up = false })
-	check(200) // the other origin is there for this reactor
+	check(200) // this reactor still has the other origin
 	f.set(func(v *edge.View) { v.Origins[1].Links[1].Up = false })
 	check(503, "reactor 1 has no link to any origin (a, b)")
 	draining = true
-	check(503, "drains", "reactor 1")
+	check(503, "draining", "reactor 1")
 	if got, body := ask(t, s.addr(0), "GET", "/healthz"); got != 200 || body != "alive\n" {
 		t.Fatalf("not ready is not dead: %d %q", got, body)
 	}
@@ -146,7 +146,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	}
 }
 
-// TestPathsWithASlash: one slash behind a path makes no difference.
+// TestPathsWithASlash: one slash at the end of a path makes no difference.
 func TestPathsWithASlash(t *testing.T) {
 	s := started(t, Config{Address: "127.0.0.1:0", Edge: healthy(), DrainNode: obey})
 	for _, c := range []struct {
@@ -159,7 +159,7 @@ func TestPathsWithASlash(t *testing.T) {
 		{"GET", "/status/?x", 200, "{"},
 		{"GET", "/%72eadyz/", 200, "ready"},
 		{"POST", "/drain/?origin=a&on=true", 200, "drain true"},
-		{"GET", "/drain/", 405, "POST it"},
+		{"GET", "/drain/", 405, "use POST"},
 		{"GET", "/debug/pprof/", 200, "goroutine?debug=1"},
 		{"GET", "/debug/pprof", 200, "goroutine?debug=1"}, // by a redirection
 		{"GET", "/x/", 404, "/metrics"},
@@ -182,7 +182,7 @@ func TestOrdersFromOtherHostsAreRefused(t *testing.T) {
 		}
 		s := started(t, Config{Address: ip.String() + ":0", Edge: healthy(), DrainNode: obey})
 		if got, _ := ask(t, s.addr(0), "POST", "/drain?origin=a&on=true"); got != 403 {
-			t.Errorf("an order from %s: %d", ip, got)
+			t.Errorf("a command from %s: %d", ip, got)
 		}
 		if got, _ := ask(t, s.addr(0), "GET", "/debug/pprof/"); got != 403 {
 			t.Errorf("a profile for %s: %d", ip, got)
@@ -240,14 +240,14 @@ func (p *poor) Accept() (net.Conn, error) {
 	return p.Listener.Accept()
 }
 
-// TestAcceptSurvivesWantOfDescriptors: an edge that lacks them is one to look at.
+// TestAcceptSurvivesWantOfDescriptors: operators need the endpoint most when descriptors run out.
 func TestAcceptSurvivesWantOfDescriptors(t *testing.T) {
 	s := started(t, Config{Edge: healthy()})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.serve(place{network: "tcp"}, &poor{l, 1})
+	s.serve(endpoint{network: "tcp"}, &poor{l, 1})
 	if got, _ := ask(t, l.Addr().String(), "GET", "/healthz"); got != 200 {
 		t.Errorf("%d", got)
 	}
@@ -272,7 +272,7 @@ func TestSocketOfADeadProcessIsTakenOver(t *testing.T) {
 	}
 }
 
-// TestSocketReplacesNoFile: admin-socket by mistake names a file.
+// TestSocketReplacesNoFile: admin-socket names a file by mistake.
 func TestSocketReplacesNoFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "precious")
 	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
@@ -293,7 +293,7 @@ func TestSocketReplacesNoFile(t *testing.T) {
 // TestSocketOfTheService is in the directory that systemd has made, if there is one, and no reason not to start.
 func TestSocketOfTheService(t *testing.T) {
 	t.Setenv("RUNTIME_DIRECTORY", "")
-	if none := started(t, Config{Socket: "auto", Edge: healthy()}); none.Address() != "" || none.orders != "" {
+	if none := started(t, Config{Socket: "auto", Edge: healthy()}); none.Address() != "" || none.commandSocket != "" {
 		t.Errorf("without a directory it is at %q", none.Address())
 	}
 	dir := t.TempDir()
@@ -306,7 +306,7 @@ func TestSocketOfTheService(t *testing.T) {
 	second := started(t, Config{Address: "127.0.0.1:0", Socket: "auto", Edge: healthy(), DrainNode: obey})
 	if got, body := ask(t, second.addr(0), "POST", "/drain?origin=a&on=true"); got != 403 ||
 		!strings.Contains(body, socket) {
-		t.Errorf("an order: %d %q, want 403 with %s", got, body, socket)
+		t.Errorf("a command: %d %q, want 403 with %s", got, body, socket)
 	}
 	first.Stop()
 	late := time.Now().Add(patience)
@@ -317,7 +317,7 @@ func TestSocketOfTheService(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if got, _ := ask(t, socket, "POST", "/drain?origin=a&on=true"); got != 200 {
-		t.Errorf("an order over the socket: %d", got)
+		t.Errorf("a command over the socket: %d", got)
 	}
 	t.Setenv("RUNTIME_DIRECTORY", filepath.Join(dir, "missing"))
 	started(t, Config{Address: "127.0.0.1:0", Socket: "auto", Edge: healthy()})

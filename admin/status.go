@@ -9,8 +9,8 @@ import (
 	"megaphone/loop"
 )
 
-// Status is what /status says. All that ends in a number of events counts from the start of the edge; who wants rates
-// takes two of them and divides by the difference of their Times.
+// Status is the content of /status. All numbers of events count from the start of the edge. For rates, take two
+// statuses and divide by the difference of their Times.
 type Status struct {
 	Name          string         `json:"name"`
 	Version       string         `json:"version"`
@@ -38,7 +38,7 @@ type Status struct {
 	view *edge.View
 }
 
-// Counts are the events that rates are usually wanted of.
+// Counts are the events whose rates are usually wanted.
 type Counts struct {
 	Accepted     uint64 `json:"accepted"`
 	Requests     uint64 `json:"requests"`
@@ -55,7 +55,7 @@ type Counts struct {
 	LinkFailures uint64 `json:"link_failures"`
 }
 
-// RefusalCount is one class of refusals; those that have not happened are there too.
+// RefusalCount is one class of refusals; classes that have not occurred are included.
 type RefusalCount struct {
 	Reason string `json:"reason"`
 	What   string `json:"what"`
@@ -72,9 +72,9 @@ type OriginStatus struct {
 	Draining  bool           `json:"draining"`
 	Held      uint64         `json:"held"`
 	Unsent    uint64         `json:"unsent_bytes"`
-	Ejected   bool           `json:"ejected"`   // its session creations fail: it gets none but trials
-	Share     float64        `json:"share"`     // the part of its weight that counts: less than 1 in its slow-start
-	Creations uint64         `json:"creations"` // under way
+	Ejected   bool           `json:"ejected"`   // its session creations fail, so it gets only trials
+	Share     float64        `json:"share"`     // the fraction of its weight that counts: less than 1 in its slow-start
+	Creations uint64         `json:"creations"` // in progress
 	Most      uint64         `json:"creations_max"`
 	Failed    uint64         `json:"creations_failed"`
 	Latency   edge.Histogram `json:"latency_seconds"`
@@ -90,7 +90,7 @@ type Reactor struct {
 	Buffered    uint64 `json:"buffered_bytes"`
 }
 
-// newStatus puts a view into the words of /status.
+// newStatus converts a view to a status.
 func newStatus(v *edge.View, draining bool) *Status {
 	s := &Status{Name: v.Name, Time: float64(v.At.UnixMilli()) / 1000, Draining: draining,
 		UptimeSeconds: v.At.Sub(v.Started).Round(time.Millisecond).Seconds(),
@@ -135,12 +135,12 @@ func originStatus(o *edge.OriginView) OriginStatus {
 	return s
 }
 
-// notReady says why no new clients should be sent here: none of these reasons is left when each reactor has a link to
+// notReady returns the reasons why no new clients should be sent here. There are none if each reactor has a link to
 // some origin and the edge does not drain.
 func notReady(v *edge.View, draining bool) []string {
 	reasons := []string{}
 	if draining {
-		reasons = append(reasons, "the edge drains: it takes leave of its clients")
+		reasons = append(reasons, "the edge is draining")
 	}
 	for i := range v.Reactors {
 		up := false

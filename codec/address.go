@@ -1,13 +1,13 @@
 package codec
 
-// Address is an IP address as connection slots keep it: IPv6, or IPv4 mapped into it (::ffff:a.b.c.d). It has no zone:
-// a zone means something on one host only.
+// Address is an IP address as connection slots store it: IPv6, or IPv4 mapped into it (::ffff:a.b.c.d). It has no zone,
+// because a zone is meaningful on one host only.
 type Address [16]byte
 
-// mapped is what precedes an IPv4 address (RFC 4291 section 2.5.5.2).
+// mapped is the prefix of a mapped IPv4 address (RFC 4291 section 2.5.5.2).
 var mapped = [12]byte{10: 0xFF, 11: 0xFF}
 
-// Is4 says whether the address is an IPv4 address, however it was written.
+// Is4 reports whether the address is an IPv4 address, in either form.
 func (a *Address) Is4() bool { return [12]byte(a[:12]) == mapped }
 
 func fromIPv4(p []byte) (a Address) {
@@ -16,12 +16,13 @@ func fromIPv4(p []byte) (a Address) {
 	return a
 }
 
-// MaxAddressBytes is the longest text of an address that ParseAddress takes: eight groups of which the last two are
-// written as IPv4.
+// MaxAddressBytes is the length of the longest address that ParseAddress accepts: eight groups, the last two written as
+// IPv4.
 const MaxAddressBytes = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
-// ParseAddress parses all of p as an address in text form: four decimal numbers without leading zeros (RFC 6943 section
-// 3.1.1 on what others read into those), or RFC 4291 section 2.2 without brackets or zone. It borrows p until return.
+// ParseAddress parses all of p as an address in text form. An IPv4 address is four decimal numbers without leading
+// zeros, because parsers disagree about those (RFC 6943 section 3.1.1). An IPv6 address follows RFC 4291 section 2.2,
+// without brackets or zone. ParseAddress borrows p until return.
 func ParseAddress(p []byte) (a Address, ok bool) {
 	if len(p) > MaxAddressBytes {
 		return Address{}, false
@@ -32,7 +33,7 @@ func ParseAddress(p []byte) (a Address, ok bool) {
 	return parseIPv6(p)
 }
 
-// parseIPv4 parses the four numbers at the start of p; n is their length, 0 when there are none.
+// parseIPv4 parses the four numbers at the start of p. n is their length, 0 if p does not start with them.
 func parseIPv4(p []byte) (v4 [4]byte, n int) {
 	for k := range v4 {
 		if k > 0 {
@@ -55,7 +56,7 @@ func parseIPv4(p []byte) (v4 [4]byte, n int) {
 }
 
 func parseIPv6(p []byte) (a Address, ok bool) {
-	at, gap, i := 0, -1, 0 // bytes of a written, where "::" stands in a, and how far p is read
+	at, gap, i := 0, -1, 0 // bytes of a written, index of "::" in a, and bytes of p read
 	if len(p) >= 2 && p[0] == ':' && p[1] == ':' {
 		gap, i = 0, 2
 	}
@@ -95,14 +96,14 @@ func parseIPv6(p []byte) (a Address, ok bool) {
 	case gap < 0:
 		return a, at == len(a)
 	case at == len(a):
-		return Address{}, false // RFC 4291 section 2.2: "::" stands for one group of zeros at least
+		return Address{}, false // RFC 4291 section 2.2: "::" stands for at least one group of zeros
 	}
 	moved := copy(a[len(a)-(at-gap):], a[gap:at])
 	clear(a[gap : len(a)-moved])
 	return a, true
 }
 
-// parseGroup parses the one to four hexadecimal digits at the start of p; n is 0 when there are none, or more.
+// parseGroup parses the one to four hexadecimal digits at the start of p. n is 0 if there are none, or more than four.
 func parseGroup(p []byte) (value, n int) {
 	for n < len(p) && class[p[n]]&isHex != 0 {
 		if n == 4 {

@@ -2,8 +2,8 @@ package codec
 
 import "testing"
 
-// addressCases: what ParseAddress makes of a text; "" for what is no address. More are compared with net/netip where
-// that may be imported, in package edge.
+// addressCases maps texts to the result of ParseAddress; "" if they are no address. Package edge compares more with
+// net/netip, which may not be imported here.
 var addressCases = []struct{ in, want string }{
 	{"192.0.2.7", "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xc0\x00\x02\x07"},
 	{"0.0.0.0", "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x00\x00"},

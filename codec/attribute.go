@@ -1,18 +1,18 @@
 package codec
 
-// attributes walks over the attributes of a start tag (XML 1.0 section 3.1).
+// attributes iterates over the attributes of a start tag (XML 1.0 section 3.1).
 type attributes struct {
 	p     []byte
-	i     int // the next byte to look at; after the last attribute, the end of the tag
-	start int // where the last attribute begins, with the white space before it
-	from  int // where its value begins
+	i     int // the next byte to read; after the last attribute, the end of the tag
+	start int // start of the last attribute, with the white space before it
+	from  int // start of its value
 	empty bool
 	n     int
-	seen  uint64 // one bit for each name so far, by a hash of it: different bits, different names
+	seen  uint64 // one bit for each name so far, by a hash of it: different bits mean different names
 	names [maxAttributes]struct{ from, to uint32 }
 }
 
-// next is the next attribute; its name is nil at the end of the tag.
+// next returns the next attribute; name is nil at the end of the tag.
 func (a *attributes) next() (name, value []byte, err *BodyError) {
 	p := a.p
 	a.start = a.i
@@ -33,7 +33,7 @@ func (a *attributes) next() (name, value []byte, err *BodyError) {
 		}
 		a.i, a.empty = i+2, true
 		return nil, nil, nil
-	case i == a.i: // between two attributes there is white space
+	case i == a.i: // attributes must be separated by white space
 		return nil, nil, BodyErrSyntax
 	}
 	from := i
@@ -80,7 +80,8 @@ func skipValueIn(p []byte, i int) (from, to int, err *BodyError) {
 	return 0, 0, BodyErrNoElement
 }
 
-// remember refuses a name that has been there (XML 1.0 section 3.1, well-formedness constraint: Unique Att Spec).
+// remember returns an error if the name has occurred before (XML 1.0 section 3.1, well-formedness constraint: Unique
+// Att Spec).
 func (a *attributes) remember(from, to int) *BodyError {
 	p := a.p
 	bit := uint64(1) << ((uint(p[from]) + 7*uint(p[to-1]) + 13*uint(to-from)) & 63)
@@ -114,7 +115,7 @@ func skipName(p []byte, i int) (end int, err *BodyError) {
 	return end, nil
 }
 
-// skipPart skips a name without colon; there is always a byte after it.
+// skipPart skips a name without a colon. If err is nil, p[end] exists.
 func skipPart(p []byte, i int) (end int, err *BodyError) {
 	if i < len(p) && class[p[i]]&isXMLStart == 0 {
 		return 0, BodyErrSyntax

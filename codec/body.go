@@ -1,39 +1,39 @@
 package codec
 
-// Namespace is that of BOSH's wrapper element (XEP-0124 section 4).
+// Namespace is the namespace of BOSH's wrapper element (XEP-0124 section 4).
 const Namespace = "http://jabber.org/protocol/httpbind"
 
 // MaxRID is the largest request ID: 2^53-1 (XEP-0124 section 14.1).
 const MaxRID = 1<<53 - 1
 
-// maxAttributes bounds the attributes of a <body>. A session request has twelve or so.
+// maxAttributes bounds the attributes of a <body>. A session request has about twelve.
 const maxAttributes = 64
 
-// Body is what the start tag of a BOSH <body> says. The slices are attribute values as written: entity references
-// and white space are kept. They borrow from the parsed bytes and are valid as long as those; nil means absent.
+// Body is the parsed start tag of a BOSH <body>. The slices are attribute values as written, with entity references and
+// white space. They borrow from the parsed bytes; nil means absent.
 type Body struct {
 	SID, To, Type, Content, Ver, Wait, Hold []byte
-	Requests, Condition                     []byte // an origin's
+	Requests, Condition                     []byte // of an origin's reply
 
 	RID              uint64
 	HasRID           bool
 	Empty            bool // <body .../>
 	Start            int  // offset of the '<' of the tag
 	TagEnd           int  // offset after its '>'
-	SIDStart, SIDEnd int  // offsets of the sid's value; 0, 0 when absent
+	SIDStart, SIDEnd int  // offsets of the sid's value; 0, 0 if absent
 
-	AcceptStart, AcceptEnd int // offsets of the attribute accept, with the white space before it; 0, 0 when absent
+	AcceptStart, AcceptEnd int // offsets of the attribute accept, with the white space before it; 0, 0 if absent
 }
 
-// BodyError is a body that BOSH calls a bad-request (XEP-0124 section 17.2).
+// BodyError is a fault for which BOSH prescribes bad-request (XEP-0124 section 17.2).
 type BodyError struct {
-	Reason string // one sentence for the person who wrote the client
+	Reason string // one sentence for the author of the client
 }
 
-// Error is the reason.
+// Error returns the reason.
 func (e *BodyError) Error() string { return e.Reason }
 
-// What may be wrong with a <body> up to the end of its start tag.
+// Faults of a <body> up to the end of its start tag.
 var (
 	BodyErrNoElement   = &BodyError{"The body is empty, or ends before the end of its first tag."}
 	BodyErrDeclaration = &BodyError{"The XML declaration is malformed, or names an encoding other than UTF-8."}
@@ -50,13 +50,13 @@ var (
 	BodyErrRID         = &BodyError{"The rid is not a number from 0 to 9007199254740991."}
 )
 
-// ParseBody scans a request's body up to the end of the <body> start tag and not beyond it. It borrows p until return,
-// and so do b's slices after it. It checks what decides where the request goes: the root element and its namespace
-// (Namespaces in XML section 6), the attributes' syntax and uniqueness, the rid. Whether the rest is
-// well-formed is for the one who parses it, entity references in attribute values and invalid UTF-8 included.
+// ParseBody scans a request's body up to the end of the <body> start tag. It borrows p until return; b's slices borrow
+// from p. It checks everything that routing depends on: the root element and its namespace (Namespaces in XML section
+// 6), the syntax and uniqueness of attributes, the rid. The final parser checks whether the rest is well-formed,
+// including entity references in attribute values and invalid UTF-8.
 //
-// With an error, b holds the attributes before the place of the error; when that is BodyErrNoRID, BodyErrRID or
-// BodyErrNamespace, all of them. That is enough to answer an old client in its own way (XEP-0124 section 17.1).
+// On error, b holds the attributes before the error. If the error is BodyErrNoRID, BodyErrRID or BodyErrNamespace, b
+// holds all of them. That suffices to answer an old client in its own way (XEP-0124 section 17.1).
 func ParseBody(b *Body, p []byte) *BodyError {
 	rid, err := parseTag(b, p)
 	switch {
@@ -76,7 +76,7 @@ func ParseReplyBody(b *Body, p []byte) *BodyError {
 	return err
 }
 
-// parseTag parses all up to the end of the start tag; rid is that attribute as written.
+// parseTag parses everything up to the end of the start tag; rid is that attribute as written.
 func parseTag(b *Body, p []byte) (rid []byte, err *BodyError) {
 	*b = Body{}
 	if b.Start, err = skipProlog(p); err != nil {
@@ -131,14 +131,14 @@ func parseTag(b *Body, p []byte) (rid []byte, err *BodyError) {
 		}
 	}
 	b.TagEnd, b.Empty = a.i, a.empty
-	// A namespace written with entity references is the same one to an XML parser; nobody writes it so.
+	// An XML parser also resolves entity references in a namespace, but clients do not write it that way.
 	if string(namespace) != Namespace {
 		return nil, BodyErrNamespace
 	}
 	return rid, nil
 }
 
-// declares says whether name is xmlns:prefix.
+// declares reports whether name is xmlns:prefix.
 func declares(name, prefix []byte) bool {
 	const xmlns = "xmlns:"
 	return len(name) == len(xmlns)+len(prefix) &&

@@ -5,22 +5,22 @@ import (
 	"strings"
 )
 
-// bodyCase is one request body with what is to come of it.
+// bodyCase is one request body with its expected result.
 type bodyCase struct {
 	name  string
 	in    string
-	want  string // as describeBody says it; "" when refused
+	want  string // as formatted by describeBody; "" if refused
 	err   *BodyError
-	reply bool // only an origin's reply may look so
+	reply bool // only an origin's reply may look like this
 	bench bool
 }
 
 const ns = " xmlns='" + Namespace + "'"
 
-// tag is a start tag with the given attributes besides rid='1' and the namespace.
+// tag returns a start tag with the given attributes besides rid='1' and the namespace.
 func tag(attributes string) string { return "<body rid='1'" + ns + attributes + ">" }
 
-// describeBody says all that b says of p: where the tag begins, its attributes, what follows it.
+// describeBody formats all that b holds of p: where the tag begins, its attributes, the rest.
 func describeBody(b *Body, p []byte) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%d", b.Start)
@@ -80,7 +80,7 @@ var clientBodies = []bodyCase{
 	{name: "a reply with a rid", reply: true, in: "<body" + ns + " rid='x'/>", want: "0 empty |"},
 }
 
-// What may precede and surround the tag.
+// Text before and around the tag.
 var plainBodies = []bodyCase{
 	{name: "byte order mark", in: "\xEF\xBB\xBF" + tag(""), want: "3 rid=1 |"},
 	{name: "white space", in: " \t\r\n" + tag(""), want: "4 rid=1 |"},

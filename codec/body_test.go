@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// scanBody is what ParseBody, or ParseReplyBody, makes of p, in words.
+// scanBody returns the result of ParseBody, or ParseReplyBody, as text.
 func scanBody(t testing.TB, p []byte, reply bool) string {
 	b := Body{SID: []byte("left over from the last request"), HasRID: true, Empty: true, SIDEnd: 9}
 	parse := ParseBody
@@ -50,7 +50,7 @@ func TestBodyCases(t *testing.T) {
 			if c.err != nil {
 				return
 			}
-			// Cut off anywhere before the end of the tag, it is refused; anywhere after it, that makes no difference.
+			// A body cut off before the end of the tag is refused; a cut after it makes no difference.
 			var b Body
 			ParseReplyBody(&b, p)
 			for k := range b.TagEnd {
@@ -66,7 +66,7 @@ func TestBodyCases(t *testing.T) {
 	}
 }
 
-// The forms that must not matter: quotes, order of attributes.
+// Quotes and the order of attributes do not matter.
 func TestBodyFormDoesNotMatter(t *testing.T) {
 	attributes := []string{"rid='7'", "sid='a'", "to='b'", "xmlns='" + Namespace + "'", "xml:lang='en'", "ver='1.6'"}
 	const want = "0 rid=7 sid=a to=b ver=1.6 |"
@@ -81,7 +81,7 @@ func TestBodyFormDoesNotMatter(t *testing.T) {
 	}
 }
 
-// An old client is answered with a status instead of a condition, which takes its ver, or that it has none.
+// An old client is answered with a status instead of a condition, so its ver must be known even after an error.
 func TestBodyKeepsAttributesOnError(t *testing.T) {
 	for _, in := range []string{
 		"<body sid='s' ver='1.6'" + ns + "/>",
@@ -95,7 +95,7 @@ func TestBodyKeepsAttributesOnError(t *testing.T) {
 	}
 }
 
-// The sid's place is what a node tag is taken off at, and put on.
+// An origin's tag is cut off and appended at the end of the sid.
 func TestBodySIDPlace(t *testing.T) {
 	in := []byte("<body rid='1' sid='abc.k3x9'" + ns + "/>")
 	var b Body
@@ -119,7 +119,7 @@ func TestParseBodyAllocatesNothing(t *testing.T) {
 	}
 }
 
-// compareWithXML checks an accepted body against a complete XML parser: it finds the same element and values.
+// compareWithXML checks an accepted body against a complete XML parser, which must find the same element and values.
 func compareWithXML(t *testing.T, p []byte) {
 	t.Helper()
 	var b Body
@@ -130,7 +130,7 @@ func compareWithXML(t *testing.T, p []byte) {
 	token, err := d.Token()
 	start, ok := token.(xml.StartElement)
 	if err != nil || !ok {
-		// What is left to the origin: references that are none, and bytes that are no characters.
+		// The origin checks for undefined references, and for bytes that are no characters.
 		if !bytes.ContainsAny(p[b.Start:b.TagEnd], "&\xEF\xBF\xBE\xBF") && isASCII(p[b.Start:b.TagEnd]) {
 			t.Fatalf("%q is accepted, and is not XML: %v", p[b.Start:b.TagEnd], err)
 		}
@@ -189,13 +189,13 @@ func FuzzBody(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What follows the tag makes no difference to it.
+		// The bytes after the tag do not affect it.
 		other := append(bytes.Clone(in[:b.TagEnd]), payload...)
 		want := strings.TrimSuffix(got, string(in[b.TagEnd:])) + string(payload)
 		if got := scanBody(t, other, false); got != want {
 			t.Fatalf("%q\nwith another payload: %s\nwant: %s", in, got, want)
 		}
-		// Any tag that begins a body does so whatever white space is before it.
+		// A valid tag stays valid whatever white space precedes it.
 		bare := in[b.Start:]
 		moved := append([]byte("\xEF\xBB\xBF\r\n<?xml version='1.0' encoding='UTF-8'?>\n"), bare...)
 		if from, to := scanBody(t, bare, false), scanBody(t, moved, false); from[strings.IndexByte(from, ' '):] !=

@@ -1,15 +1,15 @@
 package codec
 
-// Chunks is how far ScanChunks has come in a body with chunked transfer coding; zero at its start. Between two calls
-// it is all there is to remember, and fits a table slot.
+// Chunks is the progress of ScanChunks in a body with chunked transfer coding; zero at its start. It is the only state
+// between two calls, and fits a table slot.
 type Chunks struct {
 	Raw  uint32 // offset of the next chunk-size line
 	Data uint32 // bytes of decoded body before it
 }
 
-// ScanChunks moves c on over p, all bytes of the body so far, and changes none of them. It borrows p until return. When
-// ok, the body with its trailers is p[:end]; DecodeChunks makes a plain body of it. When not ok and without error,
-// calling again can bring something new once p has need bytes.
+// ScanChunks advances c over p, all bytes of the body so far, and changes none of them. It borrows p until return. If
+// ok, the body with its trailers is p[:end], and DecodeChunks turns it into a plain body. If not ok and err is nil, the
+// body is incomplete; call again once p has need bytes.
 //
 //	chunked-body = *chunk last-chunk trailer-section CRLF        RFC 9112 section 7.1
 //	chunk        = size [ extensions ] CRLF data CRLF
@@ -42,8 +42,8 @@ func ScanChunks(c *Chunks, p []byte, lim *Limits) (end, need int, ok bool, err *
 	}
 }
 
-// parseChunkLine parses the line of a chunk's size at p[i:]; from is where the data begin, 0 when the line is not
-// complete or malformed.
+// parseChunkLine parses the chunk-size line at p[i:]. from is the start of the data, 0 if the line is incomplete or
+// malformed.
 func parseChunkLine(p []byte, i, maxSize int) (size, from int, err *Error) {
 	full := len(p)-i >= maxChunkLineBytes+2
 	if full {
@@ -76,8 +76,8 @@ func parseChunkLine(p []byte, i, maxSize int) (size, from int, err *Error) {
 	return 0, 0, nil
 }
 
-// skipExtensions skips *( BWS ";" BWS name [ BWS "=" BWS value ] ) at p[i:]. What they say is not looked at, but an LF
-// inside them is an error: where a chunk begins must not be a matter of taste (RFC 9112 section 7.1.1 and 2.2).
+// skipExtensions skips *( BWS ";" BWS name [ BWS "=" BWS value ] ) at p[i:]. It ignores their contents, but an LF
+// inside them is an error, because readers must agree on where a chunk begins (RFC 9112 section 7.1.1 and 2.2).
 func skipExtensions(p []byte, i int) (end int, err *Error) {
 	k := i
 	for k < len(p) && (p[k] == ' ' || p[k] == '\t') {
@@ -89,12 +89,12 @@ func skipExtensions(p []byte, i int) (end int, err *Error) {
 	case p[k] == ';':
 		return skipValue(p, k), nil
 	case k > i:
-		return 0, ErrChunkExtension // white space that no extension follows
+		return 0, ErrChunkExtension // white space without an extension after it
 	}
 	return k, nil
 }
 
-// badChunkLine is the error for a byte that may not stand in the line of a chunk's size.
+// badChunkLine returns the error for an illegal byte in a chunk-size line.
 func badChunkLine(c byte, inExtensions bool) *Error {
 	if inExtensions {
 		return misplaced(c, ErrChunkExtension)
@@ -102,8 +102,8 @@ func badChunkLine(c byte, inExtensions bool) *Error {
 	return misplaced(c, ErrChunkSize)
 }
 
-// skipTrailers finds the end of the body behind its last chunk; 0 when there is more to come. Trailers are held to the
-// same grammar as header lines and then forgotten: RFC 9112 section 7.1.2 lets a recipient discard them.
+// skipTrailers finds the end of the body after its last chunk; 0 if the trailers are incomplete. Trailers must have the
+// syntax of header lines. They are discarded, as RFC 9112 section 7.1.2 allows.
 func skipTrailers(p []byte, i int) (end int, err *Error) {
 	full := len(p)-i >= maxTrailerBytes+2
 	if full {
@@ -138,14 +138,14 @@ func trailersUnfinished(full bool) *Error {
 	return nil
 }
 
-// DecodeChunks moves the data of all chunks of p together, at its start, and gives that part. p is a whole chunked
-// body as ScanChunks found it, p[:end]; anything else is an error of the program. It overwrites p.
+// DecodeChunks joins the data of all chunks at the start of p and returns that part. It overwrites p. It panics if p is
+// not a whole chunked body as accepted by ScanChunks, p[:end].
 func DecodeChunks(p []byte) []byte {
 	n := 0
 	for i := 0; ; {
 		size, from, err := parseChunkLine(p, i, len(p)-i)
 		if err != nil || from == 0 || from+size > len(p) {
-			panic("codec: DecodeChunks of what ScanChunks has not accepted")
+			panic("codec: DecodeChunks of input that ScanChunks has not accepted")
 		}
 		if size == 0 {
 			return p[:n]

@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// chunkCase is one chunked body with what is to come of it.
+// chunkCase is one chunked body with its expected result.
 type chunkCase struct {
 	name string
 	in   string
-	data string // decoded, when end > 0
-	end  int    // where the body ends; 0: refused, or not complete
-	need int    // when not complete
+	data string // decoded, if end > 0
+	end  int    // end of the body; 0: refused or incomplete
+	need int    // if incomplete
 	err  *Error
 	lim  Limits
 }
@@ -99,7 +99,7 @@ var chunkCases = []chunkCase{
 		err: ErrTrailersTooLarge},
 }
 
-// scanned is what ScanChunks makes of p with c, in words.
+// scanned returns the result of ScanChunks for p and c as text.
 func scanned(t testing.TB, c *Chunks, p []byte, lim *Limits) (what string, decided bool, need int) {
 	before := *c
 	end, need, ok, err := ScanChunks(c, p, lim)
@@ -160,7 +160,7 @@ func TestChunkCases(t *testing.T) {
 	}
 }
 
-// Byte by byte: a call with fewer bytes than were said to be needed brings nothing, and one with that many does.
+// Byte by byte: a call with fewer than need bytes makes no progress, and one with need bytes does.
 func TestScanChunksNeedIsExact(t *testing.T) {
 	for _, c := range chunkCases {
 		var at Chunks
@@ -206,7 +206,7 @@ func TestChunksAllocateNothing(t *testing.T) {
 	}
 }
 
-// encodeChunks is data in chunks of the given size.
+// encodeChunks returns data in chunks of the given size.
 func encodeChunks(data []byte, size int) []byte {
 	var b bytes.Buffer
 	for len(data) > 0 {
@@ -226,7 +226,7 @@ func FuzzChunks(f *testing.F) {
 		lim := Limits{MaxBodyBytes: 5000}
 		var whole Chunks
 		want, _, _ := scanned(t, &whole, in, &lim)
-		// Split anywhere is the same as whole.
+		// An input split anywhere has the same result as a whole one.
 		if cut := int(k); cut < len(in) {
 			var at Chunks
 			got, decided, _ := scanned(t, &at, in[:cut], &lim)
@@ -237,7 +237,7 @@ func FuzzChunks(f *testing.F) {
 				t.Fatalf("split at %d: %s, whole: %s", cut, got, want)
 			}
 		}
-		// What is accepted decodes, within the limits, to the same data in other chunks.
+		// An accepted body, within the limits, decodes to the same data in other chunks.
 		var at Chunks
 		if end, _, ok, _ := ScanChunks(&at, in, &lim); ok {
 			if end > len(in) || end > maxRawBytes(lim.MaxBodyBytes)+maxChunkLineBytes+maxTrailerBytes+4 {
@@ -256,7 +256,7 @@ func FuzzChunks(f *testing.F) {
 				t.Fatalf("%q became %q", data, got)
 			}
 		}
-		// Anything can be the data.
+		// Any bytes can be the data.
 		if data := in[:min(len(in), lim.MaxBodyBytes)]; len(data) > 0 {
 			raw := append(encodeChunks(data, int(k)+8), in...)
 			var c Chunks

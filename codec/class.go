@@ -2,23 +2,23 @@ package codec
 
 import "math/bits"
 
-// A byte belongs to any number of classes; class has one bit for each. A look-up replaces a chain of comparisons.
+// A byte belongs to any number of classes; class has one bit for each. A lookup replaces a chain of comparisons.
 const (
 	isToken    = 1 << iota // tchar of RFC 9110 section 5.6.2: methods, header names
-	isVisible              // 0x21-0x7E without '#': what a request target may contain (no fragment is ever sent)
-	isValue                // HTAB, SP, visible, obs-text: what a header value may contain (RFC 9110 section 5.5)
+	isVisible              // 0x21-0x7E without '#': bytes of a request target (fragments are never sent)
+	isValue                // HTAB, SP, visible, obs-text: bytes of a header value (RFC 9110 section 5.5)
 	isHost                 // reg-name, IP-literal, port of RFC 3986 section 3.2
 	isDigit                // 0-9
 	isHex                  // 0-9 a-f A-F
 	isLowerHex             // 0-9 a-f: connection IDs, nonces
-	isName                 // A-Z a-z 0-9 . _ -: names of nodes
+	isName                 // A-Z a-z 0-9 . _ -: names of origins and edges
 	isAddress              // hexadecimal digits . : -- IP addresses in text form
 	isSpace                // XML's white space: SP HTAB CR LF
-	isXMLStart             // the first byte of an XML name, taken alone: letters, '_', and all beyond ASCII
-	isXMLName              // the other bytes of it, '-' '.' and digits; never ':'
-	isXMLText              // what an attribute value may contain: no '<', no controls but white space; quotes are extra
+	isXMLStart             // first byte of an XML name, without prefix: letters, '_', and everything beyond ASCII
+	isXMLName              // other bytes of an XML name: also '-' '.' and digits; never ':'
+	isXMLText              // bytes of an attribute value: no '<', no controls except white space; quotes are extra
 	isVerb                 // a-z 0-9 -: verbs and keys of control lines
-	isLiteral              // RFC 3986 section 2.3: unreserved, the same in a URL escaped or not
+	isLiteral              // RFC 3986 section 2.3: unreserved, equivalent in a URL escaped or not
 )
 
 var class = func() (t [256]uint16) {
@@ -83,7 +83,7 @@ var unhex = func() (t [256]uint8) {
 	return t
 }()
 
-// skip is the first index from i on whose byte is not of the class, len(p) when there is none. It borrows p until
+// skip returns the first index from i on whose byte is not of the class, len(p) if there is none. It borrows p until
 // return.
 func skip(p []byte, i int, bit uint16) int {
 	for i < len(p) && class[p[i]]&bit != 0 {
@@ -92,10 +92,10 @@ func skip(p []byte, i int, bit uint16) int {
 	return i
 }
 
-// all says whether every byte of p is of the class. It borrows p until return.
+// all reports whether every byte of p is of the class. It borrows p until return.
 func all(p []byte, bit uint16) bool { return skip(p, 0, bit) == len(p) }
 
-// skipValue is skip for isValue, eight bytes at a step: header values are most of a head.
+// skipValue is skip for isValue, eight bytes at a time, because header values make up most of a head.
 func skipValue(p []byte, i int) int {
 	for ; i+8 <= len(p); i += 8 {
 		if m := controls(load64(p[i:])); m != 0 {
@@ -106,8 +106,8 @@ func skipValue(p []byte, i int) int {
 	return skip(p, i, isValue)
 }
 
-// controls marks the lowest byte of x that is below 0x20 or 0x7F with its top bit. A borrow runs only upward, so bytes
-// above the lowest mark may be marked wrongly, and none below it is missed.
+// controls marks the lowest byte of x that is below 0x20 or 0x7F with its top bit. A borrow propagates only upward, so
+// marks above the lowest one may be wrong, and the lowest one is right.
 func controls(x uint64) uint64 {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	low := (x - 0x20*ones) &^ x
@@ -116,15 +116,15 @@ func controls(x uint64) uint64 {
 	return (low | del) & tops
 }
 
-// load64 is eight bytes as a little-endian number; compilers make one load of it.
+// load64 returns eight bytes as a little-endian number; compilers turn it into a single load.
 func load64(p []byte) uint64 {
 	_ = p[7]
 	return uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 |
 		uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56
 }
 
-// foldEqual compares p with lower, which has only lower-case letters, digits and '-', without regard to the case of
-// letters. p must hold no control bytes: CR would pass for '-'.
+// foldEqual compares p with lower without regard to the case of letters. lower has only lower-case letters, digits and
+// '-'. p must hold no control bytes, because CR would match '-'.
 func foldEqual(p []byte, lower string) bool {
 	if len(p) != len(lower) {
 		return false

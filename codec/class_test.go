@@ -5,13 +5,13 @@ import (
 	"testing"
 )
 
-// skipValue works on eight bytes at a time; byte by byte it must be the same.
+// skipValue works on eight bytes at a time, and must agree with a loop over single bytes.
 func TestSkipValueAgainstPlainLoop(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	g := newPage(t)
-	// Around the borders of what the word-wise test tells apart, borrows run furthest.
+	// Borrows run furthest near the borders of the classes.
 	const edges = "\x00\x01\x08\t\n\r\x1F !~\x7F\x80\x81\x9F\xA0\xFE\xFF"
 	for range 20000 {
 		in := make([]byte, r.IntN(30))
@@ -42,7 +42,7 @@ func TestFoldEqual(t *testing.T) {
 	for i := range len(all) {
 		for c := range 256 {
 			if c < 0x20 {
-				continue // cannot stand in what is compared
+				continue // cannot occur in the compared bytes
 			}
 			want := byte(c) == all[i] || c >= 'A' && c <= 'Z' && byte(c)+'a'-'A' == all[i]
 			if foldEqual([]byte{byte(c)}, all[i:i+1]) != want {

@@ -2,7 +2,7 @@ package codec
 
 import "bytes"
 
-// What may be wrong with control lines.
+// Faults of control lines.
 var (
 	FrameErrLine    = &FrameError{"A control line does not end with LF."}
 	FrameErrVerb    = &FrameError{"A control line does not begin with a verb of lower-case letters, digits and '-'."}
@@ -12,9 +12,9 @@ var (
 
 const maxVerbBytes = 32
 
-// NextLine takes the first line off the contents of a control frame. It borrows contents until return, and so do
-// its results after it. args is what follows the first space, nil when there is none. When not ok and without error,
-// contents is empty: there is no further line.
+// NextLine cuts the first line off the contents of a control frame. It borrows contents until return, and its results
+// borrow from contents. args is the text after the first space, nil if there is none. If not ok and err is nil,
+// contents is empty: there are no more lines.
 func NextLine(contents []byte) (verb, args, rest []byte, ok bool, err *FrameError) {
 	if len(contents) == 0 {
 		return nil, nil, nil, false, nil
@@ -37,8 +37,8 @@ func NextLine(contents []byte) (verb, args, rest []byte, ok bool, err *FrameErro
 	return line[:n], args, rest, true, nil
 }
 
-// NextID takes the first connection ID off the arguments of "gone" or "release". It borrows args until return, and so
-// does rest after it. When not ok and without error, args is empty: there is no further ID.
+// NextID cuts the first connection ID off the arguments of "gone" or "release". It borrows args until return, and rest
+// borrows from args. If not ok and err is nil, args is empty: there are no more IDs.
 func NextID(args []byte) (id uint64, rest []byte, ok bool, err *FrameError) {
 	if len(args) == 0 {
 		return 0, nil, false, nil
@@ -57,11 +57,11 @@ func NextID(args []byte) (id uint64, rest []byte, ok bool, err *FrameError) {
 	return id, rest, true, nil
 }
 
-// pairs walks over the arguments "key=value key=value ...", one space between two. Keys that are not known are for
-// later versions; a key must not be there twice.
+// pairs iterates over arguments of the form "key=value key=value ...", separated by single spaces. Unknown keys are
+// reserved for later versions; a key must not occur twice.
 type pairs struct{ rest []byte }
 
-// next is the next pair; its key is nil when there is none left.
+// next returns the next pair; key is nil at the end.
 func (a *pairs) next() (key, value []byte, ok bool) {
 	if a.rest == nil {
 		return nil, nil, true

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// lineOutcome is what NextLine makes of contents up to its end or the first error, in words.
+// lineOutcome returns the results of NextLine for contents, up to its end or the first error, as text.
 func lineOutcome(t testing.TB, contents []byte) string {
 	var s strings.Builder
 	for rest := contents; ; {
@@ -46,7 +46,7 @@ func TestLineVectors(t *testing.T) {
 			if got := lineOutcome(t, g.put(string(v.Contents))); got != want {
 				t.Fatalf("%q:\n got %s\nwant %s", v.Contents, got, want)
 			}
-			// Cut off anywhere, it has no line that the whole has not.
+			// Truncated contents yield no line that the whole does not have.
 			for k := range v.Contents {
 				got := lineOutcome(t, g.put(string(v.Contents[:k])))
 				lines, _, _ := strings.Cut(got, "refused")
@@ -58,7 +58,7 @@ func TestLineVectors(t *testing.T) {
 	}
 }
 
-// idsOutcome is what NextID makes of args up to its end or the first error, in words.
+// idsOutcome returns the results of NextID for args, up to its end or the first error, as text.
 func idsOutcome(t testing.TB, args []byte) string {
 	var s strings.Builder
 	for rest := args; ; {
@@ -95,7 +95,7 @@ func TestIDVectors(t *testing.T) {
 	}
 }
 
-// appendIDs writes the IDs that args has.
+// appendIDs appends the IDs in args.
 func appendIDs(dst, args []byte) []byte {
 	for {
 		id, rest, ok, _ := NextID(args)
@@ -139,7 +139,7 @@ func FuzzControl(f *testing.F) {
 		f.Add([]byte(l.Args))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		// The lines of accepted contents, written again, are the contents.
+		// Accepted lines, written again, give the same contents.
 		var again []byte
 		for rest := in; ; {
 			verb, args, after, ok, err := NextLine(rest)

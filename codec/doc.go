@@ -1,7 +1,7 @@
-// Package codec turns bytes into what they mean, and back: HTTP/1.1 requests, the start tag of BOSH's <body>, the
+// Package codec parses and writes the formats of the proxy: HTTP/1.1 requests, the start tag of BOSH's <body>, the
 // frames of a link, and response heads. It has no I/O, no clock and no locks, and knows nothing of connections.
 //
-// # The way of a request
+// # The path of a request
 //
 //	client                                                                                        origin
 //	  |  POST /http-bind HTTP/1.1 CR LF                                                              ^
@@ -19,32 +19,37 @@
 //
 // Frames with the ID 0 carry control lines instead: NextLine, ParseHello, ParseWelcome, NextID, LinkProof.
 //
-// # The rules of the room
+// # Rules of the package
 //
-//   - ParseX borrows its input until it returns; what it gives back are slices of that input, and valid as long as it.
-//     Only DecodeChunks writes into its argument. AppendX extends dst as append does.
-//   - Three outcomes: parsed; not complete (ok is false, and no error: more bytes are needed); malformed (an error). A
-//     peer's nonsense never panics. Only errors of the program do, such as a frame larger than the protocol allows.
-//   - Errors are package-level values, of concrete types, so that no interface is made. An Error carries the HTTP
-//     status to answer with; Errors lists them all, so that every answer can be built beforehand.
-//   - Every input may arrive in any pieces. What the pieces are makes no difference to the result, and no input is
-//     searched again from its start with each piece: ParseHead is told how far the last call got, Chunks remembers
-//     the last whole chunk, ParseFrame says how many bytes it needs.
+//   - ParseX borrows its input until it returns. Its results are slices of the input, and valid as long as it. Only
+//     DecodeChunks writes into its argument. AppendX extends dst as append does.
+//   - There are three outcomes: parsed; incomplete (ok is false without an error: more bytes are needed); malformed (an
+//     error). Malformed input never panics. Only programmer errors do, such as a frame larger than the protocol allows.
+//   - Errors are package-level values of concrete types, so parsing allocates no interface. An Error carries the HTTP
+//     status to answer with. Errors lists them all, so every answer can be built in advance.
+//   - Every input may arrive in pieces. The result does not depend on the pieces, and no input is searched again from
+//     its start with each piece. ParseHead is told the length at the last call, Chunks remembers the last whole chunk,
+//     and ParseFrame returns the number of bytes it needs.
 //   - Every input has a bound: Limits, and the constants beside it.
-//   - Nothing allocates, but for the name in a hello, LinkProof, LinkMAC, and NewResponseHead, none of which
-//     is done per request.
+//   - Nothing allocates except the name in a hello, LinkProof, LinkMAC and NewResponseHead. None of them runs per
+//     request.
 //
 // # Strictness
 //
-// Whatever two readers could understand differently is refused, because the second reader may be a balancer in
-// front of the edge: line ends other than CR LF, folded lines, space before a colon, a length that is repeated, that is
-// not digits only, or that stands beside a transfer coding, a transfer coding other than chunked, a Host that is
-// missing, repeated or malformed, control characters anywhere. Whatever real clients do, and all readers understand
-// alike, is taken: empty lines before a request, no space after a colon, any case in names, HTTP/1.0 without Host.
+// The parsers refuse everything that two readers could understand differently, because the second reader may be a
+// balancer in front of the edge:
+//   - line ends other than CR LF, folded lines, space before a colon
+//   - a length that is repeated, is not all digits, or accompanies a transfer coding
+//   - a transfer coding other than chunked
+//   - a Host that is missing, repeated or malformed
+//   - control characters anywhere
 //
-// Of XML only the start tag of the root element is read, and only so far that routing by it is safe: its name and
-// namespace, attributes that are quoted and unique, no comment, instruction or document type before it. Whether the
-// rest is well-formed is found by the session manager behind the link, which must parse it in any case.
+// They accept everything that real clients do and all readers understand alike: empty lines before a request, no space
+// after a colon, any case in names, HTTP/1.0 without Host.
+//
+// Of XML, they read only the start tag of the root element, and only enough to route by it safely: its name and
+// namespace, quoted and unique attributes, no comment, instruction or document type before it. The session manager
+// behind the link must parse the rest in any case, and checks whether it is well-formed.
 //
 // # Costs
 //
@@ -52,6 +57,6 @@
 //
 //	head        200 for the 150 bytes of a script, 500 for the 600 bytes of a browser
 //	<body> tag  400 for a session request, 190 for a message
-//	frame        30 to read, 50 to write, whatever the contents but for copying them
+//	frame        30 to read, 50 to write, plus the time to copy the contents
 //	response     40 for the head
 package codec

@@ -38,7 +38,7 @@ func (h *Head) parseFields(p []byte, start int, lim *Limits) (ok bool, err *Erro
 	return false, nil
 }
 
-// field is where the parts of one header or trailer line are; next is 0 when it is not complete or malformed.
+// field has the offsets of the parts of one header or trailer line; next is 0 if the line is incomplete or malformed.
 type field struct{ colon, from, to, next int }
 
 // parseField parses the line at p[i:], which is not empty. RFC 9112 section 5:
@@ -69,7 +69,7 @@ func parseField(p []byte, i int) (f field, err *Error) {
 	return field{colon, from, to, end + 2}, nil
 }
 
-// badName says what is wrong with the line at p[start:] that has no colon after its first token, which ends at i.
+// badName returns the error for the line at p[start:], which has no colon after its first token. The token ends at i.
 func badName(p []byte, start, i int) *Error {
 	switch c := p[i]; {
 	case c != ' ' && c != '\t':
@@ -83,7 +83,7 @@ func badName(p []byte, start, i int) *Error {
 	return ErrSpaceBeforeColon
 }
 
-// badEnd is the error for a byte that ends a value but is not the CR of CR LF.
+// badEnd returns the error for a byte that ends a value but is not the CR of CR LF.
 func badEnd(c byte) *Error {
 	if c == '\r' {
 		return ErrBareCR
@@ -91,7 +91,7 @@ func badEnd(c byte) *Error {
 	return misplaced(c, ErrHeaderValue)
 }
 
-// field takes note of one header line. It keeps value.
+// field records one header line. It keeps value.
 func (h *Head) field(name, value []byte) *Error {
 	switch len(name) {
 	case len("Host"):

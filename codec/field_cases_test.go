@@ -2,7 +2,7 @@ package codec
 
 import "strings"
 
-// Header lines: their grammar.
+// Header lines: syntax.
 var fieldHeads = []headCase{
 	{name: "white space around a value", in: "GET / HTTP/1.1\r\nHost: \t h \t\r\n\r\n", want: "GET / host=h keep"},
 	{name: "tab and obs-text in a value", in: post("X: a\tb \xFF\x80 c"), want: "POST /http-bind host=h keep"},
@@ -59,7 +59,7 @@ var fieldHeads = []headCase{
 		err: ErrHeadersTooLarge},
 }
 
-// Header lines: what they say. Many of these are ways to make two servers see different requests in the same bytes.
+// Header lines: meaning. Many of these are ways to make two servers see different requests in the same bytes.
 var framingHeads = []headCase{
 	{name: "no Host", in: "GET / HTTP/1.1\r\n\r\n", err: ErrHostMissing},
 	{name: "empty Host", in: "GET / HTTP/1.1\r\nHost:\r\n\r\n", want: "GET / host= keep"},

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// foreigners are the first bytes of what is found at the wrong port, and its name.
+// foreigners maps the first bytes of protocols found at the wrong port to their names.
 var foreigners = []struct{ first, name string }{
 	{"HTTP/", "HTTP"}, {"GET ", "HTTP"}, {"POST ", "HTTP"}, {"HEAD ", "HTTP"}, {"OPTIONS ", "HTTP"}, {"PUT ", "HTTP"},
 	{"CONNECT ", "HTTP"}, {"<!DOCTYPE", "HTTP"}, {"<html", "HTTP"},
@@ -16,8 +16,8 @@ var foreigners = []struct{ first, name string }{
 	{"SSH-", "SSH"}, {"220", "SMTP or FTP"}, {"+OK", "POP3 or Redis"}, {"-ERR", "POP3 or Redis"}, {"* OK", "IMAP"},
 }
 
-// Foreign names the protocol that p, the first bytes of a connection, is from if it is not the link protocol. p may be
-// cut anywhere.
+// Foreign returns the name of the protocol that a connection with the first bytes p speaks, if it is not the link
+// protocol. p may be cut anywhere.
 func Foreign(p []byte) string {
 	for _, f := range foreigners {
 		if n := min(len(p), len(f.first)); n >= min(len(f.first), 4) && bytes.EqualFold(p[:n], []byte(f.first[:n])) {
@@ -30,8 +30,8 @@ func Foreign(p []byte) string {
 	return "unknown"
 }
 
-// MaxQuotedBytes bounds what Quoted shows.
+// MaxQuotedBytes is the maximum number of bytes that Quoted quotes.
 const MaxQuotedBytes = 48
 
-// Quoted is the first bytes of p in ASCII, as a Go string literal.
+// Quoted returns the first bytes of p in ASCII, as a Go string literal.
 func Quoted(p []byte) string { return strconv.QuoteToASCII(string(p[:min(len(p), MaxQuotedBytes)])) }

@@ -2,11 +2,11 @@ package codec
 
 import "bytes"
 
-// ForwardedHeader names the header in which proxies say who they forward for.
+// ForwardedHeader identifies the header in which proxies name the client that they forward for.
 type ForwardedHeader uint8
 
-// The headers that can be read. Only one of them is at a time: a proxy that writes the one passes the other on as its
-// client has sent it.
+// The supported headers. Only one of them is read at a time, because a proxy that writes one passes on the other as
+// sent by its client.
 const (
 	ForwardedNone    ForwardedHeader = iota
 	ForwardedFor                     // X-Forwarded-For: the customary list of addresses
@@ -15,21 +15,21 @@ const (
 
 var forwardedNames = [...]string{ForwardedFor: "x-forwarded-for", ForwardedElement: "forwarded"}
 
-// maxForwardedLines is how many lines of the header are kept, the last ones: HAProxy adds a line of its own, and more
-// than eight proxies that do so are none.
+// maxForwardedLines is the number of lines of the header that are kept, the last ones. HAProxy adds a line of its own,
+// and chains of more than eight such proxies do not occur.
 const maxForwardedLines = 8
 
-// Hops are the addresses in the forwarding header of one request, from the right: each proxy adds at the end
-// the address that it got the request from. So what stands to the right of the address of an untrusted client
-// comes from trusted proxies, and what stands to the left of it is whatever the client made up.
+// Hops are the addresses in the forwarding header of one request, from the right. Each proxy appends the address from
+// which it received the request. Addresses to the right of an untrusted client therefore come from trusted proxies. The
+// client may have invented everything to its left.
 type Hops struct {
 	lines  [maxForwardedLines][]byte
 	n      int
 	header ForwardedHeader
 }
 
-// Collect finds the lines of the header in head, which ParseHead has found whole and well-formed: the first Bytes bytes
-// of its input. It borrows head until the last Next.
+// Collect finds the lines of the header in head, a complete head accepted by ParseHead: the first Bytes bytes of its
+// input. It borrows head until the last Next.
 func (h *Hops) Collect(head []byte, header ForwardedHeader) {
 	h.n, h.header = 0, header
 	name := forwardedNames[header]
@@ -49,12 +49,12 @@ func (h *Hops) Collect(head []byte, header ForwardedHeader) {
 	}
 }
 
-// afterLine is what follows the first line of p.
+// afterLine returns the bytes after the first line of p.
 func afterLine(p []byte) []byte { return p[bytes.IndexByte(p, '\n')+1:] }
 
-// Next is the next address from the right. When not ok there is none, or it is not known: an element that is malformed,
-// "unknown", or an obfuscated identifier (RFC 7239 section 6). Nothing to the left of that can be told apart from
-// inventions, so it is the end.
+// Next returns the next address from the right. It is not ok at the end, or if the address is unknown: a malformed
+// element, "unknown", or an obfuscated identifier (RFC 7239 section 6). Iteration ends there, because anything further
+// left cannot be told apart from inventions.
 func (h *Hops) Next() (a Address, ok bool) {
 	for h.n > 0 {
 		line := &h.lines[h.n-1]
@@ -81,8 +81,8 @@ func (h *Hops) Next() (a Address, ok bool) {
 	return Address{}, false
 }
 
-// lastElement is what follows the last comma of p, and what precedes it, nil when there is none. Commas within quoted
-// strings do not count if there may be such; ok is false when a quote has no other.
+// lastElement returns the text after the last comma of p, and the text before it, nil if there is none. If quoted is
+// set, commas within quoted strings do not count. ok is false if a quote has no counterpart.
 func lastElement(p []byte, quoted bool) (element, rest []byte, ok bool) {
 	i := len(p)
 	for i > 0 && p[i-1] != ',' {
@@ -99,7 +99,7 @@ func lastElement(p []byte, quoted bool) (element, rest []byte, ok bool) {
 	return p[i:], p[: i-1 : i-1], true
 }
 
-// openingQuote is the index of the last quote in p that no backslash escapes, -1 when there is none.
+// openingQuote returns the index of the last unescaped quote in p, -1 if there is none.
 func openingQuote(p []byte) int {
 	for i := len(p) - 1; i >= 0; i-- {
 		if p[i] != '"' {
@@ -116,9 +116,9 @@ func openingQuote(p []byte) int {
 	return -1
 }
 
-// forOf is the value of the parameter "for" of an element of Forwarded, without quotes; not ok when the element is
-// malformed, or has none, or more than one (RFC 7239 section 4: "MUST NOT occur more than once"). White space around
-// parameters is let pass, as it stands in headers everywhere.
+// forOf returns the value of the parameter "for" of an element of Forwarded, without quotes. It is not ok if the
+// element is malformed, or has no such parameter or several (RFC 7239 section 4: "MUST NOT occur more than once").
+// White space around parameters is allowed, because headers have it everywhere.
 func forOf(element []byte) (node []byte, ok bool) {
 	for i := 0; i < len(element); {
 		for i < len(element) && (element[i] == ';' || element[i] == ' ' || element[i] == '\t') {
@@ -165,7 +165,7 @@ func forOf(element []byte) (node []byte, ok bool) {
 	return node, ok
 }
 
-// closingQuote is the index of the first quote in p that no backslash escapes, -1 when there is none.
+// closingQuote returns the index of the first unescaped quote in p, -1 if there is none.
 func closingQuote(p []byte) int {
 	for i := 0; i < len(p); i++ {
 		switch p[i] {
@@ -178,8 +178,8 @@ func closingQuote(p []byte) int {
 	return -1
 }
 
-// parseNode parses an address with an optional port: 192.0.2.7, 192.0.2.7:80, [2001:db8::7], [2001:db8::7]:80, and,
-// where it may be bare, 2001:db8::7.
+// parseNode parses an address with an optional port: 192.0.2.7, 192.0.2.7:80, [2001:db8::7], [2001:db8::7]:80, and, if
+// bare is set, 2001:db8::7.
 func parseNode(p []byte, bare bool) (a Address, ok bool) {
 	if len(p) > 0 && p[0] == '[' {
 		end := bytes.IndexByte(p, ']')
@@ -203,7 +203,7 @@ func parseNode(p []byte, bare bool) (a Address, ok bool) {
 	return ParseAddress(p[:colon])
 }
 
-// okPort: nothing, or a colon and a port, which may be obfuscated (RFC 7239 section 6).
+// okPort accepts nothing, or a colon and a port, which may be obfuscated (RFC 7239 section 6).
 func okPort(p []byte) bool {
 	if len(p) == 0 {
 		return true
@@ -217,7 +217,7 @@ func okPort(p []byte) bool {
 	return validPort(p[1:])
 }
 
-// trimSpace is p without spaces and tabs around it.
+// trimSpace returns p without surrounding spaces and tabs.
 func trimSpace(p []byte) []byte {
 	for len(p) > 0 && (p[0] == ' ' || p[0] == '\t') {
 		p = p[1:]

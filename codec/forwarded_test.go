@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// hopsCases: want is the addresses from the right, up to what is not known.
+// hopsCases: want is the addresses from the right, up to the first unknown one.
 var hopsCases = []struct {
 	name   string
 	header ForwardedHeader
@@ -60,7 +60,7 @@ var hopsCases = []struct {
 	{"a quote in quotes", ForwardedElement, []string{`for=192.0.2.1, host="a\", for=192.0.2.2, \"";for=192.0.2.3`},
 		"192.0.2.3 192.0.2.1"},
 	{"a backslash at the end of quotes", ForwardedElement, []string{`host="a\\";for=192.0.2.3`}, "192.0.2.3"},
-	// What a client leaves open does not swallow what a proxy adds behind it.
+	// A quote left open by a client does not swallow what a proxy appends.
 	{"a quote left open", ForwardedElement, []string{`for="192.0.2.1, for=192.0.2.3`}, "192.0.2.3"},
 	{"a quote left open before quotes", ForwardedElement, []string{`by=", for="[2001:db8::3]:80"`}, "2001:db8::3"},
 	{"a backslash left open", ForwardedElement, []string{`by="\, for="192.0.2.3"`}, "192.0.2.3"},
@@ -86,10 +86,10 @@ func headWith(header ForwardedHeader, lines []string) string {
 	return b.String()
 }
 
-// isIPv6Case: the first group of an address, and no name of a header.
+// isIPv6Case reports whether s is the first group of an address, and not the name of a header.
 func isIPv6Case(s string) bool { return s == "" || all([]byte(s), isAddress) }
 
-// hops are the addresses that a head gives, as text.
+// hops returns the addresses in a head.
 func hops(head []byte, header ForwardedHeader) (got []Address) {
 	var h Hops
 	h.Collect(head, header)
@@ -139,8 +139,8 @@ func TestHopsAllocateNothing(t *testing.T) {
 	}
 }
 
-// FuzzHops: whatever a client sends in the header, what a proxy adds behind it in good form comes first, be it on a
-// line of its own or on the same.
+// FuzzHops: whatever a client sends in the header, a well-formed element appended by a proxy comes first, on the same
+// line or on its own.
 func FuzzHops(f *testing.F) {
 	for _, c := range hopsCases {
 		for _, line := range c.lines {

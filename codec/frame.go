@@ -8,7 +8,7 @@ const (
 	lengthDigits = 8
 	idDigits     = 16
 
-	// FrameHeaderBytes is what precedes the contents.
+	// FrameHeaderBytes is the length of the header before the contents.
 	FrameHeaderBytes = lengthDigits + 1 + idDigits + 1
 
 	// MaxContentsBytes is the largest contents that the protocol allows.
@@ -23,24 +23,24 @@ type Frame struct {
 
 // FrameError is a violation of the link protocol. The link closes after it.
 type FrameError struct {
-	Reason string // one sentence, fit for the protocol's "error" line
+	Reason string // one sentence, suitable for the protocol's "error" line
 }
 
-// Error is the reason.
+// Error returns the reason.
 func (e *FrameError) Error() string { return e.Reason }
 
-// What may be wrong with a frame's header.
+// Faults of a frame's header.
 var (
 	FrameErrLength    = &FrameError{"A frame's length is not 8 decimal digits."}
-	FrameErrTooLarge  = &FrameError{"A frame is larger than this side takes."}
+	FrameErrTooLarge  = &FrameError{"A frame is larger than this side accepts."}
 	FrameErrID        = &FrameError{"A frame's connection ID is not 16 lower-case hexadecimal digits."}
 	FrameErrSeparator = &FrameError{"A vertical bar is missing in a frame's header."}
 )
 
-// ParseFrame parses the frame at the start of p. It borrows p until return, and so does f.Contents after it. When ok,
-// the frame is the first n bytes of p. When not ok and without error, it is not complete, and calling again can bring
-// something new once p has n bytes. max bounds the contents; 0 means MaxContentsBytes. Malformed headers are found
-// out by their first wrong byte, whatever follows.
+// ParseFrame parses the frame at the start of p. It borrows p until return, and f.Contents borrows from p. If ok, the
+// frame is the first n bytes of p. If not ok and err is nil, the frame is incomplete; call again once p has n bytes.
+// max bounds the contents; 0 means MaxContentsBytes. A malformed header is detected at its first wrong byte, whatever
+// follows.
 func ParseFrame(p []byte, max int) (f Frame, n int, ok bool, err *FrameError) {
 	if len(p) < FrameHeaderBytes {
 		return Frame{}, FrameHeaderBytes, false, checkFrameHeader(p, max)
@@ -58,7 +58,7 @@ func ParseFrame(p []byte, max int) (f Frame, n int, ok bool, err *FrameError) {
 	return Frame{id, p[FrameHeaderBytes:n]}, n, true, nil
 }
 
-// checkFrameHeader finds the first fault in the header, or the part of one, that p is; nil when there is none.
+// checkFrameHeader finds the first fault in p, a frame header or the beginning of one; nil if there is none.
 func checkFrameHeader(p []byte, max int) *FrameError {
 	length := 0
 	for i, c := range p {
@@ -82,10 +82,10 @@ func checkFrameHeader(p []byte, max int) *FrameError {
 	return nil
 }
 
-// parseDecimal8 reads eight decimal digits at once: pairs, then fours, then eight, each in its lane of one word.
+// parseDecimal8 reads eight decimal digits at once: pairs, then fours, then eight, each in its own lane of one word.
 func parseDecimal8(p []byte) (n int, ok bool) {
 	x := load64(p)
-	// A digit is 0x30-0x39: its upper half is 3, also after 6 has been added to it.
+	// A digit is 0x30-0x39: its upper half is 3, even after 6 has been added to it.
 	const sixes, halves, threes = 0x0606060606060606, 0xF0F0F0F0F0F0F0F0, 0x3030303030303030
 	if x&halves != threes || (x+sixes)&halves != threes {
 		return 0, false
@@ -107,13 +107,13 @@ func parseHex16(p []byte) (id uint64, ok bool) {
 	return id, wrong != 0
 }
 
-// AppendFrame appends a whole frame to dst. Contents longer than MaxContentsBytes are an error of the program.
+// AppendFrame appends a whole frame to dst. It panics if contents is longer than MaxContentsBytes.
 func AppendFrame(dst []byte, id uint64, contents []byte) []byte {
 	return append(AppendFrameHeader(dst, id, len(contents)), contents...)
 }
 
-// AppendFrameHeader appends to dst what precedes the contents of a frame; the caller appends exactly contentsBytes
-// more.
+// AppendFrameHeader appends the header of a frame to dst; the caller appends exactly contentsBytes more. It panics if
+// contentsBytes is negative or more than MaxContentsBytes.
 func AppendFrameHeader(dst []byte, id uint64, contentsBytes int) []byte {
 	if contentsBytes < 0 || contentsBytes > MaxContentsBytes {
 		panic("codec: a frame larger than the protocol allows")

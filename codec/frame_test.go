@@ -16,7 +16,8 @@ func TestFrameVectors(t *testing.T) {
 			if got := frameOutcome(t, g.put(string(v.Hex)), v.Max); got != want {
 				t.Fatalf("%q:\n got %s\nwant %s", v.Hex, got, want)
 			}
-			// Cut off anywhere: the same when it is whole or known to be wrong, else it needs more than there is.
+			// A truncated frame has the same result if it is whole or known to be wrong, and otherwise needs more
+			// bytes.
 			needs := fmt.Sprintf("needs %d", v.Bytes)
 			for k := range v.Hex {
 				got := frameOutcome(t, g.put(string(v.Hex[:k])), v.Max)
@@ -46,7 +47,7 @@ func TestFrameVectors(t *testing.T) {
 	}
 }
 
-// A wrong header is known by its first wrong byte, however little follows.
+// A malformed header is detected at its first wrong byte, however little follows.
 func TestFrameRefusedAtItsFirstWrongByte(t *testing.T) {
 	good := AppendFrame(nil, 0x0123456789ABCDEF, nil)
 	for i := range good {
@@ -70,7 +71,7 @@ func TestFrameRefusedAtItsFirstWrongByte(t *testing.T) {
 	}
 }
 
-// A stream of frames, cut into reads anywhere, is the same frames.
+// A stream of frames, cut into reads anywhere, gives the same frames.
 func TestFrameStream(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -166,7 +167,7 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// fuzzMessages: contents that are accepted come out of what they mean, and any body comes through.
+// fuzzMessages: accepted contents survive parsing and writing, and so does any body.
 func fuzzMessages(t *testing.T, in []byte, id uint64) {
 	contents := func(frame []byte) []byte {
 		f, _, ok, err := ParseFrame(frame, 0)

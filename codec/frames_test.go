@@ -17,8 +17,8 @@ func (h *hexBytes) UnmarshalText(p []byte) (err error) {
 	return err
 }
 
-// vectors is testdata/frames.json: what every implementation of the link protocol must make of the same bytes. Its
-// "about" says what the fields mean.
+// vectors is testdata/frames.json: the results that every implementation of the link protocol must have for the same
+// bytes. Its "about" describes the fields.
 type vectors struct {
 	About    []string        `json:"about"`
 	Frames   []frameVector   `json:"frames"`
@@ -137,14 +137,14 @@ func linkVectors(t testing.TB) (v vectors) {
 	return v
 }
 
-// frameErrors are the errors by their names in the vectors.
+// frameErrors maps the names of errors in the vectors to the errors.
 var frameErrors = map[string]*FrameError{
 	"length": FrameErrLength, "too-large": FrameErrTooLarge, "id": FrameErrID, "separator": FrameErrSeparator,
 	"address": FrameErrAddress, "query": FrameErrQuery, "status": FrameErrStatus,
 	"line": FrameErrLine, "verb": FrameErrVerb, "args": FrameErrArgs,
 }
 
-// frameOutcome is what ParseFrame makes of p, in words.
+// frameOutcome returns the result of ParseFrame as text.
 func frameOutcome(t testing.TB, p []byte, max int) string {
 	f, n, ok, err := ParseFrame(p, max)
 	switch {

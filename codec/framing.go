@@ -1,9 +1,9 @@
 package codec
 
-// What the header lines say about the message and its connection: the checks that keep two readers of the same bytes
-// from seeing different requests in them (RFC 9112 section 11.2, request smuggling).
+// Header lines that describe the message and its connection. The checks keep two readers of the same bytes from seeing
+// different requests in them (RFC 9112 section 11.2, request smuggling).
 
-// host takes a Host header. RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any
+// host handles a Host header. RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any
 // HTTP/1.1 request message that lacks a Host header field and to any request message that contains more than one Host
 // header field line or a Host header field with an invalid field value."
 func (h *Head) host(value []byte) *Error {
@@ -20,8 +20,8 @@ func (h *Head) host(value []byte) *Error {
 	return nil
 }
 
-// length takes a Content-Length header. RFC 9110 section 8.6 lets a recipient take equal repeated values for one; this
-// one does not.
+// length handles a Content-Length header. RFC 9110 section 8.6 lets a recipient treat equal repeated values as one;
+// this parser does not.
 func (h *Head) length(value []byte) *Error {
 	switch {
 	case h.seen&seenLength != 0:
@@ -44,9 +44,9 @@ func (h *Head) length(value []byte) *Error {
 
 const maxInt = int(^uint(0) >> 1)
 
-// coding takes a Transfer-Encoding header. RFC 9112 section 6.1: a server that receives a transfer coding that it does
-// not understand SHOULD respond with 501; section 6.3: when chunked is not the last, with 400; and what an HTTP/1.0
-// client says of it is to be treated "as if the framing is faulty".
+// coding handles a Transfer-Encoding header. RFC 9112 section 6.1: a server that receives a transfer coding that it
+// does not understand SHOULD respond with 501. Section 6.3: it responds with 400 if chunked is not the last. The header
+// in an HTTP/1.0 request is to be treated "as if the framing is faulty".
 func (h *Head) coding(value []byte) *Error {
 	switch {
 	case h.Minor == 0:
@@ -66,7 +66,7 @@ func (h *Head) coding(value []byte) *Error {
 
 func isListBreak(c byte) bool { return c == ',' || c == ' ' || c == '\t' }
 
-// expect takes an Expect header. RFC 9110 section 10.1.1.
+// expect handles an Expect header (RFC 9110 section 10.1.1).
 func (h *Head) expect(value []byte) *Error {
 	if !foldEqual(value, "100-continue") {
 		return ErrExpectation
@@ -75,7 +75,7 @@ func (h *Head) expect(value []byte) *Error {
 	return nil
 }
 
-// connection takes a Connection header: a list of tokens without regard to case (RFC 9110 section 7.6.1).
+// connection handles a Connection header: a list of tokens without regard to case (RFC 9110 section 7.6.1).
 func (h *Head) connection(value []byte) {
 	for i := 0; i < len(value); i++ {
 		if isListBreak(value[i]) {
@@ -94,7 +94,7 @@ func (h *Head) connection(value []byte) {
 	}
 }
 
-// finish draws the conclusions when all lines have been seen.
+// finish checks the combination of all header lines and sets the derived fields.
 func (h *Head) finish(maxBody int) (ok bool, err *Error) {
 	const both = seenLength | seenCoding
 	switch {
@@ -109,10 +109,10 @@ func (h *Head) finish(maxBody int) (ok bool, err *Error) {
 	}
 	h.Chunked = h.seen&seenCoding != 0
 	h.HasBody = h.seen&both != 0
-	// RFC 9112 section 9.3: close wins; HTTP/1.1 persists by default, HTTP/1.0 when it asks to.
+	// RFC 9112 section 9.3: close wins; HTTP/1.1 persists by default, HTTP/1.0 on request.
 	h.KeepAlive = h.seen&seenClose == 0 && (h.Minor == 1 || h.seen&seenKeepAlive != 0)
 	// RFC 9110 section 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore
-	// that expectation." Without a body to come nobody waits.
+	// that expectation." Without a body the client does not wait.
 	h.ExpectContinue = h.seen&seenExpect != 0 && h.Minor == 1 && (h.Chunked || h.ContentLength > 0)
 	return true, nil
 }

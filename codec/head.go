@@ -2,10 +2,10 @@ package codec
 
 import "bytes"
 
-// Method is a request's method. Those that the edge treats alike are MethodOther.
+// Method is a request's method. All methods that the edge treats alike are MethodOther.
 type Method uint8
 
-// The methods that have a meaning here.
+// The methods that the edge distinguishes.
 const (
 	MethodOther Method = iota
 	MethodGet
@@ -14,23 +14,23 @@ const (
 	MethodOptions
 )
 
-// Head is a parsed request head. All slices borrow from the parsed bytes and are valid as long as those; nil means
-// absent. Of a header that is repeated, and may be, the last counts.
+// Head is a parsed request head. All slices borrow from the parsed bytes; nil means absent. If a header may be
+// repeated, the last one counts.
 type Head struct {
-	Path            []byte // of the target, without query; "/" for an empty one; "*" only for OPTIONS
-	Query           []byte // what follows the first '?'
-	Host            []byte // from the Host header, or from the target when that is in absolute form
+	Path            []byte // of the target, without query; "/" if empty; "*" only for OPTIONS
+	Query           []byte // the bytes after the first '?'
+	Host            []byte // from the Host header, or from a target in absolute form
 	Origin          []byte // the web page's origin (CORS)
 	RequestHeaders  []byte // Access-Control-Request-Headers
-	ContentEncoding []byte // as written: who takes the body judges it
-	ContentLength   int    // 0 when absent
-	Bytes           int    // the whole head, with empty lines before it and the blank line at its end
+	ContentEncoding []byte // as written; the reader of the body interprets it
+	ContentLength   int    // 0 if absent
+	Bytes           int    // the whole head, including empty lines before it and the blank line at its end
 	Method          Method
 	Minor           uint8 // 0 or 1: HTTP/1.Minor
-	KeepAlive       bool  // what version and Connection header say together
+	KeepAlive       bool  // from version and Connection header together
 	ExpectContinue  bool  // the client waits for "100 Continue" before it sends its body
 	Chunked         bool
-	HasBody         bool // a Content-Length, be it 0, or chunked
+	HasBody         bool // a Content-Length, even 0, or chunked
 	seen            uint8
 }
 
@@ -45,13 +45,13 @@ const (
 	seenAuthority // the target is in absolute form
 )
 
-// ParseHead parses the request head at the start of p. It borrows p until return, and so do h's slices after it. When
-// ok, the head is the first h.Bytes bytes of p. When not ok and without error, the head is not complete. When not ok,
-// h has what was read before the end or the fault, and nothing of an earlier head.
+// ParseHead parses the request head at the start of p. It borrows p until return, and h's slices borrow from p. If ok,
+// the head is the first h.Bytes bytes of p. If not ok and err is nil, the head is incomplete. If not ok, h has what
+// precedes the end of p or the fault, and nothing of an earlier head.
 //
-// scanned is the length of p at the previous, incomplete call for the same head, 0 at the first. A head that drips in
-// is then searched for its end once, not once a piece. What the result is does not depend on the pieces; a fault in
-// a head that is not complete may only be found sooner when it comes in one piece.
+// scanned is the length of p at the previous, incomplete call for the same head, 0 at the first. It makes a head that
+// drips in cost one search for its end, instead of one per piece. The result does not depend on the pieces, except that
+// a fault in an incomplete head may be found sooner if the head comes in one piece.
 func ParseHead(h *Head, p []byte, scanned int, lim *Limits) (ok bool, err *Error) {
 	*h = Head{}
 	start, ok, err := skipEmptyLines(p)
@@ -92,7 +92,7 @@ func skipEmptyLines(p []byte) (start int, ok bool, err *Error) {
 	return 0, false, nil
 }
 
-// EmptyLines returns how many bytes of empty lines p begins with. A CR at the end of p counts as the first half of one.
+// EmptyLines returns the number of bytes of empty lines at the start of p. A CR at the end of p counts as half a line.
 // It returns 0 if there are more lines than a client may send at once, which ParseHead refuses.
 func EmptyLines(p []byte) (n int) {
 	for ; n < len(p) && p[n] == '\r'; n += 2 {
@@ -108,9 +108,9 @@ func EmptyLines(p []byte) (n int) {
 	return n
 }
 
-// notHTTP recognises from its first bytes what will never become a head: TLS (0x16), anything else that no method
-// begins with, and the preface of HTTP/2 (RFC 9113 section 3.4). Their senders would wait for an answer. wait: what
-// there is of the preface could still become something else.
+// notHTTP recognises from its first bytes input that can never become a head: TLS (0x16), any other byte that begins no
+// method, and the preface of HTTP/2 (RFC 9113 section 3.4). It is checked early because the senders would wait for an
+// answer. wait means that p is a part of the preface that could still become something else.
 func notHTTP(p []byte) (wait bool, err *Error) {
 	const preface = "PRI * HTTP/2.0"
 	n := min(len(p), len(preface))
@@ -125,9 +125,9 @@ func notHTTP(p []byte) (wait bool, err *Error) {
 	return false, ErrVersion
 }
 
-// decidable says whether the bytes from scanned on end the head, or break it: a line that ends with LF alone, or a
-// limit passed. Only then is there something to parse. Only heads longer than a limit are searched from the start, for
-// the end of the first line.
+// decidable reports whether the bytes from scanned on end the head or break it: a line that ends with LF alone, or a
+// limit exceeded. Otherwise there is nothing to parse yet. Only a head that exceeds a limit is searched from the start,
+// for the end of its first line.
 func decidable(p []byte, start, scanned int, lim *Limits) bool {
 	if size := len(p) - start; size >= min(lim.MaxRequestLineBytes, lim.MaxHeaderBytes)+2 {
 		line := min(size, lim.MaxRequestLineBytes+2)

@@ -5,25 +5,25 @@ import (
 	"strings"
 )
 
-// headCase is one request head with what is to come of it. The tests and the benchmarks share them.
+// headCase is one request head with its expected result. Tests and benchmarks share the cases.
 type headCase struct {
 	name  string
 	in    string
-	want  string // as describe says it; "" when refused or not complete
+	want  string // as formatted by describe; "" if refused or incomplete
 	err   *Error
 	lim   Limits
 	bench bool
 }
 
-// post is a request with the given header lines besides Host.
+// post returns a request with the given header lines besides Host.
 func post(lines ...string) string {
 	return "POST /http-bind HTTP/1.1\r\nHost: h\r\n" + strings.Join(append(lines, "", ""), "\r\n")
 }
 
-// get is a request with the given request line and a Host.
+// get returns a request with the given request line and a Host.
 func get(line string) string { return line + "\r\nHost: h\r\n\r\n" }
 
-// describe says all that a Head says in one line.
+// describe formats a Head in one line.
 func describe(h *Head) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", [...]string{"OTHER", "GET", "HEAD", "POST", "OPTIONS"}[h.Method], h.Path)

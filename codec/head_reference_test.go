@@ -21,8 +21,8 @@ var (
 	referenceList = regexp.MustCompile("[, \t]+")
 )
 
-// referenceHead is the plain version of ParseHead: it splits the head into lines and matches each. ok is false for a
-// head that is to be refused; end is 0 when the head has no end.
+// referenceHead is the plain version of ParseHead: it splits the head into lines and matches each. ok is false if the
+// head must be refused; end is 0 if the head has no end.
 func referenceHead(in []byte, lim Limits) (h Head, end int, ok bool) {
 	start := 0
 	for range maxEmptyLines {
@@ -128,7 +128,7 @@ func referenceFraming(h *Head, fields map[string][]string) bool {
 	return true
 }
 
-// writeHead writes a head that says the same as h in another way.
+// writeHead writes an equivalent head in another form.
 func writeHead(h *Head) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s", [...]string{"PUT", "GET", "HEAD", "POST", "OPTIONS"}[h.Method], h.Path)
@@ -203,7 +203,7 @@ func FuzzHead(f *testing.F) {
 		if got == "not complete" {
 			got = outcome(t, in, cut, &lim)
 		}
-		// A fault before the end of the head may stay undiscovered in pieces, never beyond its end.
+		// A fault before the end of the head may stay undetected in pieces, but never beyond its end.
 		whole := outcome(t, in, 0, &lim)
 		if got != whole && (got != "not complete" || bytes.Contains(bytes.TrimLeft(in, "\r\n"), []byte("\r\n\r\n"))) {
 			t.Fatalf("%q, split at %d:\n got %s\nwhole %s", in, cut, got, whole)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// outcome is what ParseHead makes of p, in words.
+// outcome returns the result of ParseHead as text.
 func outcome(t testing.TB, p []byte, scanned int, lim *Limits) string {
 	h := Head{Path: []byte("left over from the last request"), KeepAlive: true, seen: 0xFF}
 	ok, err := ParseHead(&h, p, scanned, lim)
@@ -48,7 +48,7 @@ func TestHeadCases(t *testing.T) {
 			if got := outcome(t, g.put(c.in), 0, &c.lim); got != want {
 				t.Fatalf("%q:\n got %s\nwant %s", c.in, got, want)
 			}
-			// In two pieces, split anywhere. What is decided after the first stays so.
+			// In two pieces, split anywhere. A result after the first piece is final.
 			for k := range len(c.in) {
 				got := outcome(t, g.put(c.in[:k]), 0, &c.lim)
 				if got == "not complete" {
@@ -70,7 +70,7 @@ func TestHeadCases(t *testing.T) {
 	}
 }
 
-// What its sender waits on is refused by its first byte that tells, however it drips in.
+// Input whose sender waits for an answer is refused at its first telling byte, however it drips in.
 func TestHeadRefusedEarly(t *testing.T) {
 	for _, c := range []struct {
 		in  string
@@ -161,8 +161,8 @@ func BenchmarkParseHead(b *testing.B) {
 	}
 }
 
-// TestEmptyLines: for all texts of CR, LF and another byte, EmptyLines counts what ParseHead skips in front of a
-// request line, and what it waits behind.
+// TestEmptyLines: for all texts of CR, LF and another byte, EmptyLines counts the bytes that ParseHead skips before a
+// request line, and those after which it waits.
 func TestEmptyLines(t *testing.T) {
 	var text func(p []byte)
 	text = func(p []byte) {

@@ -5,22 +5,22 @@ import (
 	"strconv"
 )
 
-// FrameErrHello is what may be wrong with a hello or a welcome.
+// FrameErrHello is the fault of a hello or a welcome.
 var FrameErrHello = &FrameError{"The arguments of hello or welcome are malformed, repeated, or missing."}
 
-// Hello is the first line each side of a link sends: who is there.
+// Hello is the first line that each side of a link sends. It identifies the sender.
 type Hello struct {
 	Version int      // of the protocol: 1
-	Name    string   // of the node or the edge: see ValidName
+	Name    string   // of the origin or the edge; see ValidName
 	Nonce   [16]byte // random, never used twice
-	MAC     [32]byte // with HasMAC: the older proof, of the nonces and the name only (LinkMAC)
+	MAC     [32]byte // with HasMAC: the older proof, over the nonces and the name only (LinkMAC)
 	HasMAC  bool
-	Max     int // the largest contents that the sender takes; 0: it did not say, so MaxContentsBytes
+	Max     int // the largest contents that the sender accepts; 0: not stated, so MaxContentsBytes
 
-	Proof    [32]byte // with HasProof: the sender has the secret, and wrote all of this line (LinkProof)
+	Proof    [32]byte // with HasProof: proves that the sender has the secret and wrote this whole line (LinkProof)
 	HasProof bool
 
-	// TakesQuery: an origin that takes the query of the client's URL in requests (take=query).
+	// TakesQuery: the origin wants the query of the client's URL in requests (take=query).
 	TakesQuery bool
 }
 
@@ -32,10 +32,10 @@ type Welcome struct {
 	HasProof bool
 }
 
-// MaxNameBytes is the longest name of a node or an edge.
+// MaxNameBytes is the length of the longest name of an origin or an edge.
 const MaxNameBytes = 64
 
-// ValidName says whether name can be that of a node or an edge: 1 to 64 of A-Z a-z 0-9 . _ -
+// ValidName reports whether name is a valid name of an origin or an edge: 1 to 64 of A-Z a-z 0-9 . _ -
 func ValidName(name string) bool {
 	if len(name) == 0 || len(name) > MaxNameBytes {
 		return false
@@ -48,7 +48,7 @@ func ValidName(name string) bool {
 	return true
 }
 
-// Bits of the keys that a line has had.
+// Bits of the keys that have occurred in a line.
 const (
 	hasVersion = 1 << iota
 	hasName
@@ -59,7 +59,7 @@ const (
 	hasProof
 )
 
-// ParseHello parses the arguments of a hello line. It borrows args until return; the name is copied, its one
+// ParseHello parses the arguments of a hello line. It borrows args until return. It copies the name, its only
 // allocation. Unknown keys are ignored.
 func ParseHello(args []byte) (Hello, *FrameError) {
 	var h Hello
@@ -112,7 +112,7 @@ func ParseHello(args []byte) (Hello, *FrameError) {
 	return h, nil
 }
 
-// takes reports whether name is in a list whose parts are separated by commas. Others in it are for later versions.
+// takes reports whether name is in a comma-separated list. Other items are reserved for later versions.
 func takes(list []byte, name string) bool {
 	for part := range bytes.SplitSeq(list, []byte(",")) {
 		if string(part) == name {
@@ -122,7 +122,7 @@ func takes(list []byte, name string) bool {
 	return false
 }
 
-// AppendHello appends a hello line with its LF to dst. An invalid name or number is an error of the program.
+// AppendHello appends a hello line with its LF to dst. It panics if the name or a number is invalid.
 func AppendHello(dst []byte, h *Hello) []byte {
 	if !ValidName(h.Name) || h.Version < 1 || h.Version > maxNumber || h.Max < 0 || h.Max > MaxContentsBytes {
 		panic("codec: a hello that the other side would refuse")

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// asArgs is line without its verb and LF.
+// asArgs returns line without its verb and LF.
 func asArgs(t testing.TB, line []byte, verb string) []byte {
 	t.Helper()
 	got, args, rest, ok, err := NextLine(line)
@@ -85,7 +85,7 @@ func TestWelcomeVectors(t *testing.T) {
 	g := newPage(t)
 	for _, v := range linkVectors(t).Welcomes {
 		t.Run(v.Name, func(t *testing.T) {
-			var args []byte // as NextLine gives them when there are none
+			var args []byte // nil, as NextLine returns it if there are none
 			if v.Args != "" {
 				args = g.put(v.Args)
 			}
@@ -128,7 +128,7 @@ func TestMACVectors(t *testing.T) {
 				t.Errorf("a MAC that differs in byte %d is taken for equal", i)
 			}
 		}
-		// Whatever goes into it matters.
+		// Every input affects the result.
 		for name, other := range map[string][32]byte{
 			"secret": LinkMAC(append(bytes.Clone(v.Secret), 'x'), v.Role, &a, &b, v.Name),
 			"role":   LinkMAC(v.Secret, v.Role+"x", &a, &b, v.Name),
@@ -147,13 +147,13 @@ func TestProofVectors(t *testing.T) {
 		t.Run(v.Name, func(t *testing.T) {
 			lines := make([][]byte, len(v.Lines))
 			for i, line := range v.Lines {
-				lines[i] = []byte(line + "\n"[:i%2]) // with and without LF is the same
+				lines[i] = []byte(line + "\n"[:i%2]) // a trailing LF makes no difference
 			}
 			want := [32]byte(v.Proof)
 			if got := LinkProof(v.Secret, v.Role, lines...); !MACEqual(&got, &want) {
 				t.Fatalf("%x, not %x", got, want)
 			}
-			// Each byte of what goes into it matters.
+			// Each byte of the input affects the result.
 			for i, line := range v.Lines {
 				for k := range line {
 					changed := []byte(line)
@@ -231,7 +231,7 @@ func TestHelloAllocatesOnlyItsName(t *testing.T) {
 	}
 }
 
-// fuzzHello: what is accepted, written again, parses to the same.
+// fuzzHello: an accepted hello, written again, parses to the same.
 func fuzzHello(t *testing.T, in []byte) {
 	if h, err := ParseHello(in); err == nil {
 		again, err := ParseHello(asArgs(t, AppendHello(nil, &h), "hello"))

@@ -2,14 +2,14 @@ package codec
 
 import "bytes"
 
-// RequestMethod is the method of a request head that ParseHead has found whole, as it was written.
+// RequestMethod returns the method, as written, of a complete head accepted by ParseHead.
 func RequestMethod(head []byte) []byte {
 	line := bytes.TrimLeft(head, "\r\n")
 	return line[:max(0, bytes.IndexByte(line, ' '))]
 }
 
-// HeaderValue is the value of the first header line with the given name, in lower case, of a head that ParseHead has
-// found whole; nil if there is none. It searches all lines: it is for what is looked at rarely.
+// HeaderValue returns the value of the first header line with the given name, in lower case; nil if there is none. head
+// must be a complete head accepted by ParseHead. It searches all lines, so it is for rare uses.
 func HeaderValue(head []byte, name string) []byte {
 	_, p, more := bytes.Cut(bytes.TrimLeft(head, "\r\n"), []byte("\n"))
 	for more && len(p) > len(name) {
@@ -23,12 +23,12 @@ func HeaderValue(head []byte, name string) []byte {
 	return nil
 }
 
-// MaxRequestIDBytes is the longest request ID that RequestID takes.
+// MaxRequestIDBytes is the length of the longest request ID that RequestID accepts.
 const MaxRequestIDBytes = 64
 
-// RequestID is what a client, or a proxy, calls a request in X-Request-Id; else the trace ID of traceparent (W3C Trace
-// Context section 3.2); else nil. An ID that is too long, or has other characters than letters, digits and -_.:+/=@, is
-// no ID.
+// RequestID returns the ID that a client or a proxy gives a request in X-Request-Id. Without one it returns the trace
+// ID of traceparent (W3C Trace Context section 3.2), or nil. It ignores an ID that is too long, or has characters other
+// than letters, digits and -_.:+/=@.
 func RequestID(head []byte) []byte {
 	if id := HeaderValue(head, "x-request-id"); len(id) > 0 && len(id) <= MaxRequestIDBytes && allOf(id, isRequestID) {
 		return id
@@ -49,8 +49,8 @@ func allOf(p []byte, f func(c byte) bool) bool {
 	return true
 }
 
-// traceID takes it out of version "-" trace-id "-" parent-id "-" flags, in lower-case hexadecimal digits. Later
-// versions may have more behind that. A trace ID of zeros is invalid, and so is version ff.
+// traceID returns the trace ID of version "-" trace-id "-" parent-id "-" flags, in lower-case hexadecimal digits. Later
+// versions may append to that. A trace ID of zeros is invalid, and so is version ff.
 func traceID(p []byte) []byte {
 	const version, trace, parent, whole = 2, 35, 52, 55
 	if len(p) < whole || p[version] != '-' || p[trace] != '-' || p[parent] != '-' || string(p[:version]) == "ff" ||

@@ -17,7 +17,7 @@ func TestHeaderLookup(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	for n := range head { // whatever is cut off, it is no panic
+	for n := range head { // no truncation panics
 		HeaderValue(head[:n], "user-agent")
 		RequestMethod(head[:n])
 		RequestID(head[:n])

@@ -5,30 +5,30 @@ package codec
 //	request = [address ["?" query] SP] body
 //	reply   = [status SP] body
 //
-// A body begins with '<' (a reply's may be empty), so the optional part needs no mark.
+// A body begins with '<' (a reply's may be empty), so the optional part needs no marker.
 
-// What may be wrong with the contents of a request or a reply.
+// Faults of the contents of a request or a reply.
 var (
 	FrameErrAddress = &FrameError{"A request begins neither with '<' nor with an address and a space."}
-	FrameErrQuery   = &FrameError{"The query of a request is empty, too long, or has bytes that no URL has."}
+	FrameErrQuery   = &FrameError{"The query of a request is empty, too long, or has bytes that are invalid in a URL."}
 	FrameErrStatus  = &FrameError{"A reply begins neither with '<' nor with a status from 200 to 599 and a space."}
 )
 
-// maxAddressBytes is the longest IPv6 address in text: six groups and an IPv4 address.
+// maxAddressBytes is the length of the longest IPv6 address in text: six groups and an IPv4 address.
 const maxAddressBytes = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
-// MaxQueryBytes is the longest query of a request.
+// MaxQueryBytes is the length of the longest query of a request.
 const MaxQueryBytes = 65_535
 
 // Request is the contents of a request's frame.
 type Request struct {
-	Address []byte // of the client, as text; nil: not said
-	Query   []byte // of the URL that the client posted to; nil: none, or not said
+	Address []byte // of the client, as text; nil: not stated
+	Query   []byte // of the URL that the client posted to; nil: none, or not stated
 	Body    []byte
 }
 
-// ParseRequest takes a request's contents apart. It borrows contents until return, and so does its result after it.
-// That the address is one, and not only made of the same characters, is for the caller to find.
+// ParseRequest splits a request's contents. It borrows contents until return, and its result borrows from contents. It
+// checks only the characters of the address; the caller must parse it.
 func ParseRequest(contents []byte) (r Request, err *FrameError) {
 	if len(contents) > 0 && contents[0] == '<' {
 		return Request{Body: contents}, nil
@@ -55,7 +55,7 @@ func ParseRequest(contents []byte) (r Request, err *FrameError) {
 func validQuery(bytes int) bool { return bytes > 0 && bytes <= MaxQueryBytes }
 
 // AppendRequest appends a request's frame to dst. Without an address the body must begin with '<', and there can be no
-// query. The query must be one that ParseHead has let through.
+// query. The query must be one that ParseHead has accepted.
 func AppendRequest(dst []byte, id uint64, r Request) []byte {
 	if r.Address == nil {
 		return AppendFrame(dst, id, r.Body)
@@ -64,7 +64,7 @@ func AppendRequest(dst []byte, id uint64, r Request) []byte {
 	return append(AppendPrefix(dst, r.Address, r.Query), r.Body...)
 }
 
-// PrefixBytes is the length of what AppendPrefix appends.
+// PrefixBytes returns the length of the prefix that AppendPrefix appends.
 func PrefixBytes(address, query []byte) int {
 	if len(query) > 0 {
 		return len(address) + len("?") + len(query) + len(" ")
@@ -72,7 +72,7 @@ func PrefixBytes(address, query []byte) int {
 	return len(address) + len(" ")
 }
 
-// AppendPrefix appends what stands before the body in a request's contents.
+// AppendPrefix appends the part of a request's contents before the body.
 func AppendPrefix(dst, address, query []byte) []byte {
 	dst = append(dst, address...)
 	if len(query) > 0 {
@@ -81,7 +81,7 @@ func AppendPrefix(dst, address, query []byte) []byte {
 	return append(dst, ' ')
 }
 
-// ParseReply takes a reply's contents apart. It borrows contents until return, and so does body after it.
+// ParseReply splits a reply's contents. It borrows contents until return, and body borrows from contents.
 func ParseReply(contents []byte) (status int, body []byte, err *FrameError) {
 	if len(contents) == 0 || contents[0] == '<' {
 		return 200, contents, nil
@@ -97,11 +97,11 @@ func ParseReply(contents []byte) (status int, body []byte, err *FrameError) {
 	return status, contents[digits+1:], nil
 }
 
-// AppendReply appends a reply's frame to dst. The status 200 is left out where that leaves no doubt. A status outside
-// 200-599 is an error of the program: others do not end an HTTP exchange.
+// AppendReply appends a reply's frame to dst. It omits the status 200 where that is unambiguous. It panics if the
+// status is outside 200-599, because others do not end an HTTP exchange.
 func AppendReply(dst []byte, id uint64, status int, body []byte) []byte {
 	if !validStatus(status) {
-		panic("codec: a reply whose status is not from 200 to 599")
+		panic("codec: a reply with a status outside 200 to 599")
 	}
 	if status == 200 && (len(body) == 0 || body[0] == '<') {
 		return AppendFrame(dst, id, body)

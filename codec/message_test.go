@@ -61,7 +61,7 @@ func TestReplyLeaves200Out(t *testing.T) {
 	}{
 		{200, "<body/>", "<body/>"},
 		{200, "", ""},
-		{200, "plain text", "200 plain text"}, // or it would be taken for a status
+		{200, "plain text", "200 plain text"}, // otherwise it would be taken for a status
 		{200, "503 x", "200 503 x"},
 		{404, "", "404 "},
 		{503, "<body/>", "503 <body/>"},

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// page is memory whose end is followed by a page that may not be touched, so that a read beyond the input is a
-// fault, and which may itself be read only, so that a write into borrowed bytes is one.
+// page is memory followed by an inaccessible page, so that a read beyond the input faults. It may itself be read-only,
+// so that a write into borrowed bytes faults too.
 type page struct {
 	t   testing.TB
 	mem []byte
@@ -35,7 +35,7 @@ func (g *page) protect(mem []byte, prot int) {
 	}
 }
 
-// writable puts in at the very end of the page and leaves it writable; the result is valid until the next call.
+// writable copies in to the very end of the page and leaves it writable; the result is valid until the next call.
 func (g *page) writable(in string) []byte {
 	g.protect(g.mem[:pageBytes], syscall.PROT_READ|syscall.PROT_WRITE)
 	p := g.mem[pageBytes-len(in) : pageBytes]
@@ -43,14 +43,14 @@ func (g *page) writable(in string) []byte {
 	return p
 }
 
-// put is writable, but the bytes can only be read.
+// put is like writable, but the bytes are read-only.
 func (g *page) put(in string) []byte {
 	p := g.writable(in)
 	g.protect(g.mem[:pageBytes], syscall.PROT_READ)
 	return p
 }
 
-// inside fails the test when one of parts is not a slice of p.
+// inside fails the test if one of parts is not a slice of p.
 func inside(t testing.TB, p []byte, parts ...[]byte) {
 	t.Helper()
 	from := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
@@ -62,7 +62,7 @@ func inside(t testing.TB, p []byte, parts ...[]byte) {
 	}
 }
 
-// noAllocs fails the test when f allocates.
+// noAllocs fails the test if f allocates.
 func noAllocs(t *testing.T, name string, f func()) {
 	t.Helper()
 	if n := testing.AllocsPerRun(100, f); n != 0 {

@@ -3,12 +3,12 @@ package codec
 import "bytes"
 
 // AppendNormalPath appends the normal form of a path to dst, so that two spellings of one resource become equal bytes.
-// RFC 3986 section 6.2.2: escapes of unreserved characters are decoded, the digits of all others written in capitals,
-// dot segments removed. One slash at the end is left out as well, but for that of "/". Everything else stays as it is:
-// an escaped slash or NUL is not a slash or a NUL, and of two slashes none is left out.
+// RFC 3986 section 6.2.2: it decodes escapes of unreserved characters, writes the digits of all others in capitals, and
+// removes dot segments. It also removes one slash at the end, except that of "/". Everything else stays: an escaped
+// slash or NUL stays escaped, and double slashes stay double.
 //
-// ok is false for a path that does not begin with a slash, or has a '%' without two hexadecimal digits behind it. Such
-// a path has no other spelling. What is appended is never longer than p. It borrows p until return.
+// ok is false if a path does not begin with a slash, or has a '%' without two hexadecimal digits after it. Such a path
+// has no other spelling. The normal form is never longer than p. AppendNormalPath borrows p until return.
 func AppendNormalPath(dst, p []byte) (normal []byte, ok bool) {
 	if len(p) == 0 || p[0] != '/' {
 		return dst, false
@@ -25,8 +25,8 @@ func AppendNormalPath(dst, p []byte) (normal []byte, ok bool) {
 			}
 			i += n
 		}
-		// RFC 3986 section 5.2.4, on whole segments: "." says nothing, ".." takes the one before it away. At the end
-		// both leave a slash, which is left out in any case.
+		// RFC 3986 section 5.2.4, on whole segments: "." is dropped, ".." also drops the segment before it. At the end
+		// of the path both leave a slash, which is removed below.
 		switch string(dst[segment:]) {
 		case "/.":
 			dst = dst[:segment]
@@ -45,7 +45,7 @@ func AppendNormalPath(dst, p []byte) (normal []byte, ok bool) {
 	return dst, true
 }
 
-// appendUnescaped appends what the first character or escape of p stands for; n is its length in p, 0 if it is
+// appendUnescaped appends the first character or escape of p in normal form; n is its length in p, 0 if it is
 // malformed.
 func appendUnescaped(dst, p []byte) (unescaped []byte, n int) {
 	const digits = "0123456789ABCDEF"
@@ -62,8 +62,8 @@ func appendUnescaped(dst, p []byte) (unescaped []byte, n int) {
 	return append(dst, '%', digits[hi], digits[lo]), 3
 }
 
-// ValidTokens reports whether p is a list of header names as in Access-Control-Request-Headers: tokens with commas
-// between them, and white space around the commas. It borrows p until return.
+// ValidTokens reports whether p is a list of header names as in Access-Control-Request-Headers: tokens separated by
+// commas, with white space around them. It borrows p until return.
 func ValidTokens(p []byte) bool {
 	for {
 		p = bytes.Trim(p, " \t")

@@ -30,7 +30,7 @@ var pathCases = []struct{ in, want string }{ // "" is not ok
 	{"/%c3%a9", "/%C3%A9"},
 	{"/%2568", "/%2568"}, // decoded once
 	{"/a;b=c@d:e!$&'()*+,", "/a;b=c@d:e!$&'()*+,"},
-	// Dot segments (6.2.2.3), the examples of section 5.2.4 among them.
+	// Dot segments (6.2.2.3), including the examples of section 5.2.4.
 	{"/a/b/c/./../../g", "/a/g"},
 	{"/./http-bind", "/http-bind"},
 	{"/x/../http-bind", "/http-bind"},
@@ -49,7 +49,7 @@ var pathCases = []struct{ in, want string }{ // "" is not ok
 	{"/...", "/..."},
 	{"/.a/..b/c.", "/.a/..b/c."},
 	{"/x%2f../a", "/x%2F../a"},
-	// No paths.
+	// Invalid paths.
 	{"", ""}, {"*", ""}, {"http-bind", ""}, {"%2Fhttp-bind", ""},
 	{"/%", ""}, {"/%6", ""}, {"/%6/8", ""}, {"/%g8", ""}, {"/%8g", ""}, {"/a%%41", ""}, {"/x%/../a", ""},
 }
@@ -80,7 +80,7 @@ var (
 )
 
 // referencePath is the plain version: RFC 3986 section 6.2.2.1 and 6.2.2.2 by a regular expression, then section 5.2.4
-// step by step as it stands there.
+// literally, step by step.
 func referencePath(in string) string {
 	ok := strings.HasPrefix(in, "/")
 	in = referenceEscape.ReplaceAllStringFunc(in, func(e string) string {
@@ -118,8 +118,8 @@ func referencePath(in string) string {
 	return out
 }
 
-// FuzzNormalPath: the normal form is that of the reference, the normal form of itself and of other spellings of it, and
-// no longer than what it is made of.
+// FuzzNormalPath: the normal form is that of the reference, the normal form of itself and of other spellings, and not
+// longer than its input.
 func FuzzNormalPath(f *testing.F) {
 	for _, c := range pathCases {
 		f.Add(c.in)

@@ -2,8 +2,8 @@ package codec
 
 import "bytes"
 
-// skipProlog finds the '<' of the first element: behind a byte order mark, white space, and an XML declaration, all of
-// which may be missing. XML forbids white space before the declaration; it does no harm here.
+// skipProlog finds the '<' of the first element, after an optional byte order mark, white space, and an XML
+// declaration. XML forbids white space before the declaration; it does no harm here.
 func skipProlog(p []byte) (start int, err *BodyError) {
 	const mark = "\xEF\xBB\xBF"
 	i := 0
@@ -75,7 +75,7 @@ func skipDeclaration(p []byte, i int) (end int, err *BodyError) {
 	}
 }
 
-// validXMLVersion checks "1." digits: a processor of XML 1.0 takes any 1.x document for one (XML 1.0 section 2.8).
+// validXMLVersion checks "1." digits, because a processor of XML 1.0 accepts any 1.x document (XML 1.0 section 2.8).
 func validXMLVersion(p []byte) bool {
 	return len(p) > 2 && bytes.HasPrefix(p, []byte("1.")) && all(p[2:], isDigit)
 }

@@ -6,10 +6,10 @@ import (
 	"hash/crc32"
 )
 
-// The PROXY protocol, versions 1 and 2 (HAProxy's proxy-protocol.txt): a header before all else on a connection, by
-// which a balancer says whose connection it passes on.
+// The PROXY protocol, versions 1 and 2 (HAProxy's proxy-protocol.txt): a header at the start of a connection, in which
+// a balancer names the client that it forwards.
 
-// ProxyVersions says which of them are taken.
+// ProxyVersions is a set of accepted versions.
 type ProxyVersions uint8
 
 // The versions of the PROXY protocol.
@@ -20,10 +20,12 @@ const (
 )
 
 const (
-	// MaxProxyLineBytes is the longest header of version 1 (section 2.1: "a 108-byte buffer is always enough").
+	// MaxProxyLineBytes is the length of the longest header of version 1 (section 2.1: "a 108-byte buffer is always
+	// enough").
 	MaxProxyLineBytes = 107
-	// MaxProxyBytes is the longest header of version 2 that is taken. The protocol allows 65,551, but addresses are at
-	// most 216, and what balancers add in TLVs is some hundred. Nobody gets a buffer of 64 KiB before a request.
+	// MaxProxyBytes is the length of the longest header of version 2 that is accepted. The protocol allows 65,551, but
+	// addresses have at most 216 bytes, and balancers add some hundred in TLVs. No connection may claim a buffer of 64
+	// KiB before its first request.
 	MaxProxyBytes = 4096
 
 	proxySignature  = "\r\n\r\n\x00\r\nQUIT\n"
@@ -32,35 +34,35 @@ const (
 	proxyTypeCRC    = 0x03                    // PP2_TYPE_CRC32C
 )
 
-// ProxyHeader is what a PROXY header says.
+// ProxyHeader is a parsed PROXY header.
 type ProxyHeader struct {
-	Source Address // the client's; has no meaning unless Known
+	Source Address // the client's; meaningless unless Known
 	Known  bool    // false: the balancer's own connection (LOCAL), or one that is not TCP over IP (UNKNOWN, UNIX, ...)
 	Bytes  int     // the whole header
 }
 
-// ProxyError is a connection that does not begin with a header as it must. It is closed without an answer: whoever
-// is at the other end does not wait for one in HTTP.
+// ProxyError is the fault of a connection that does not begin with a valid header. The connection is closed without an
+// answer, because its peer does not expect one in HTTP.
 type ProxyError struct{ Reason string }
 
-// Error is the reason.
+// Error returns the reason.
 func (e *ProxyError) Error() string { return e.Reason }
 
-// What may be wrong with a PROXY header.
+// Faults of a PROXY header.
 var (
-	ProxyErrMissing  = &ProxyError{"A connection does not begin with a PROXY header of a version that is taken."}
+	ProxyErrMissing  = &ProxyError{"A connection does not begin with a PROXY header of an accepted version."}
 	ProxyErrLine     = &ProxyError{"A PROXY line is not: PROXY TCP4|TCP6 SOURCE DESTINATION PORT PORT."}
 	ProxyErrTooLong  = &ProxyError{"A PROXY header is too long."}
-	ProxyErrVersion  = &ProxyError{"A binary PROXY header has another version than 2, or an unknown command."}
-	ProxyErrFamily   = &ProxyError{"A binary PROXY header is of an unknown family or protocol."}
+	ProxyErrVersion  = &ProxyError{"A binary PROXY header has a version other than 2, or an unknown command."}
+	ProxyErrFamily   = &ProxyError{"A binary PROXY header has an unknown family or protocol."}
 	ProxyErrLength   = &ProxyError{"A binary PROXY header is too short for its addresses."}
-	ProxyErrTLV      = &ProxyError{"A binary PROXY header's additions do not fit their lengths."}
+	ProxyErrTLV      = &ProxyError{"The additions to a binary PROXY header do not match their lengths."}
 	ProxyErrChecksum = &ProxyError{"A binary PROXY header's checksum is wrong."}
 )
 
-// ParseProxy parses the PROXY header at the start of p. It borrows p until return. When ok, the header is the first
-// h.Bytes bytes of p. When not ok and without error, it is not complete, and p needs at least need bytes. What does not
-// begin as a header does is found out by its first wrong byte.
+// ParseProxy parses the PROXY header at the start of p. It borrows p until return. If ok, the header is the first
+// h.Bytes bytes of p. If not ok and err is nil, the header is incomplete, and p needs at least need bytes. Input that
+// is not a header is detected at its first wrong byte.
 func ParseProxy(p []byte, take ProxyVersions) (h ProxyHeader, need int, ok bool, err *ProxyError) {
 	switch {
 	case take&ProxyV1 != 0 && begins(p, proxyLine):
@@ -77,7 +79,7 @@ func ParseProxy(p []byte, take ProxyVersions) (h ProxyHeader, need int, ok bool,
 	return ProxyHeader{}, 0, false, ProxyErrMissing
 }
 
-// begins says whether p begins with s, or is the beginning of s.
+// begins reports whether p begins with s, or is the beginning of s.
 func begins(p []byte, s string) bool {
 	n := min(len(p), len(s))
 	return string(p[:n]) == s[:n]
@@ -118,7 +120,7 @@ func parseProxyLine(p []byte) (h ProxyHeader, need int, ok bool, err *ProxyError
 	return h, 0, true, nil
 }
 
-// cutWord is p up to the first space, and what follows that.
+// cutWord splits p at the first space.
 func cutWord(p []byte) (word, rest []byte) {
 	if i := bytes.IndexByte(p, ' '); i >= 0 {
 		return p[:i], p[i+1:]
@@ -126,7 +128,7 @@ func cutWord(p []byte) (word, rest []byte) {
 	return p, nil
 }
 
-// parseOf parses an address that must be written as one of its family, '4' or '6'.
+// parseOf parses an address that must be written in its family, '4' or '6'.
 func parseOf(p []byte, family byte) (Address, bool) {
 	if (bytes.IndexByte(p, ':') >= 0) != (family == '6') {
 		return Address{}, false
@@ -134,7 +136,7 @@ func parseOf(p []byte, family byte) (Address, bool) {
 	return ParseAddress(p)
 }
 
-// validPort: 0 to 65535, without leading zeros.
+// validPort reports whether p is 0 to 65535, without leading zeros.
 func validPort(p []byte) bool {
 	if len(p) == 0 || len(p) > 5 || len(p) > 1 && p[0] == '0' || !all(p, isDigit) {
 		return false
@@ -146,7 +148,7 @@ func validPort(p []byte) bool {
 	return n <= 65535
 }
 
-// Families of version 2, with the protocol, and how long their two addresses are with the ports.
+// Families of version 2, with the protocol, and the length of their two addresses with ports.
 const (
 	proxyTCP4 = 0x11
 	proxyTCP6 = 0x21
@@ -159,7 +161,7 @@ const (
 	maxProxyFamily, maxProxyProtocol = 3, 2 // UNIX, datagram
 )
 
-// parseProxyBinary parses a header of version 2 of which the fixed part has come and the signature has been seen.
+// parseProxyBinary parses a header of version 2, whose fixed part is complete and whose signature has been checked.
 func parseProxyBinary(p []byte) (h ProxyHeader, need int, ok bool, err *ProxyError) {
 	command, family := p[len(proxySignature)], p[len(proxySignature)+1]
 	h.Bytes = proxyFixedBytes + int(binary.BigEndian.Uint16(p[len(proxySignature)+2:]))
@@ -168,7 +170,7 @@ func parseProxyBinary(p []byte) (h ProxyHeader, need int, ok bool, err *ProxyErr
 	case !local && command != 0x21:
 		return ProxyHeader{}, 0, false, ProxyErrVersion
 	case !local && (family>>4 > maxProxyFamily || family&0xF > maxProxyProtocol):
-		// Section 2.2: other values "must be rejected as invalid by receivers". Of LOCAL the family is ignored.
+		// Section 2.2: other values "must be rejected as invalid by receivers". The family of LOCAL is ignored.
 		return ProxyHeader{}, 0, false, ProxyErrFamily
 	case h.Bytes > MaxProxyBytes:
 		return ProxyHeader{}, 0, false, ProxyErrTooLong
@@ -186,8 +188,8 @@ func parseProxyBinary(p []byte) (h ProxyHeader, need int, ok bool, err *ProxyErr
 	case len(p) < h.Bytes:
 		return ProxyHeader{}, h.Bytes, false, nil
 	case size == 0:
-		// Nobody's address that could be meant here: a LOCAL connection, an unspecified family, or datagrams, for which
-		// a receiver "automatically falls back to the UNSPEC mode". Where additions begin is not known.
+		// No usable address: a LOCAL connection, an unspecified family, or datagrams, for which a receiver
+		// "automatically falls back to the UNSPEC mode". Where the TLVs begin is unknown.
 		return h, 0, true, nil
 	}
 	addresses := p[proxyFixedBytes:]
@@ -208,11 +210,11 @@ var (
 	noSum      [crc32.Size]byte
 )
 
-// checkAdditions walks over the TLVs from p[i] on. They are not read but for a checksum: "If the checksum is provided
-// as part of the PROXY header and the checksum functionality is supported by the receiver, the receiver MUST"
-// verify it, over the whole header with the checksum's own field zero (section 2.2.3).
+// checkAdditions validates the TLVs from p[i] on. It reads only a checksum: "If the checksum is provided as part of the
+// PROXY header and the checksum functionality is supported by the receiver, the receiver MUST" verify it, over the
+// whole header with the checksum's own field zero (section 2.2.3).
 func checkAdditions(p []byte, i int) *ProxyError {
-	sum := -1 // where the checksum is
+	sum := -1 // index of the checksum
 	for i < len(p) {
 		if len(p)-i < 3 {
 			return ProxyErrTLV

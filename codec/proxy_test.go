@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// v2 is a header of version 2: command, family, and what follows its length.
+// v2 returns a header of version 2: command, family, and the bytes after its length.
 func v2(command, family byte, rest string) string {
 	n := binary.BigEndian.AppendUint16(nil, uint16(len(rest)))
 	return proxySignature + string([]byte{command, family}) + string(n) + rest
@@ -18,7 +18,7 @@ func tlv(kind byte, value string) string {
 	return string(binary.BigEndian.AppendUint16([]byte{kind}, uint16(len(value)))) + value
 }
 
-// summed is a header with a right checksum in the TLV whose value is "SUM!".
+// summed returns a header with a correct checksum in the TLV whose value is "SUM!".
 func summed(header string) string {
 	zeroed := strings.Replace(header, "SUM!", "\x00\x00\x00\x00", 1)
 	sum := crc32.Checksum([]byte(zeroed), crc32.MakeTable(crc32.Castagnoli))
@@ -31,8 +31,7 @@ const (
 	from6  = source + source + "\x30\x39\x00\x50"
 )
 
-// proxyCases: want is the source in text form, "peer" when the connection's own address counts, "" for what is not
-// complete.
+// proxyCases: want is the source in text form, "peer" if the connection's own address counts, "" if incomplete.
 var proxyCases = []struct {
 	name string
 	in   string
@@ -104,7 +103,7 @@ var proxyCases = []struct {
 		err: ProxyErrChecksum},
 }
 
-// proxied is what ParseProxy makes of p, in words.
+// proxied returns the result of ParseProxy as text.
 func proxied(t testing.TB, p []byte, take ProxyVersions) string {
 	h, need, ok, err := ParseProxy(p, take)
 	switch {
@@ -149,11 +148,11 @@ func TestProxyCases(t *testing.T) {
 			if got := proxied(t, g.put(c.in), take); got != want {
 				t.Fatalf("%q:\n got %s\nwant %s", c.in, got, want)
 			}
-			// What follows makes no difference.
+			// The bytes after the header do not affect it.
 			if got := proxied(t, []byte(c.in+"POST / HTTP/1.1\r\n"), take); got != want {
 				t.Fatalf("%q and a request:\n got %s\nwant %s", c.in, got, want)
 			}
-			// Cut anywhere it is not complete, or refused as the whole is.
+			// A truncated header is incomplete, or refused as the whole is.
 			for k := range len(c.in) {
 				got := proxied(t, g.put(c.in[:k]), take)
 				if got != "not complete" && (c.err == nil || got != want) {
@@ -184,7 +183,7 @@ func TestParseProxyAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzProxy: a header is found or refused whatever follows it, in pieces as in one; nothing is read beyond it.
+// FuzzProxy: a header is accepted or refused whatever follows it, in pieces as in one; nothing is read beyond it.
 func FuzzProxy(f *testing.F) {
 	for _, c := range proxyCases {
 		f.Add([]byte(c.in))

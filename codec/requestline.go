@@ -2,8 +2,8 @@ package codec
 
 import "bytes"
 
-// parseRequestLine parses the line at p[start:]; next is the index after its CR LF, 0 when it is not complete or
-// malformed. RFC 9112 section 3: request-line = method SP request-target SP HTTP-version.
+// parseRequestLine parses the line at p[start:]. next is the index after its CR LF, 0 if it is incomplete or malformed.
+// RFC 9112 section 3: request-line = method SP request-target SP HTTP-version.
 func (h *Head) parseRequestLine(p []byte, start, maxLine int) (next int, err *Error) {
 	full := len(p)-start >= maxLine+2
 	if full {
@@ -34,7 +34,7 @@ func (h *Head) parseRequestLine(p []byte, start, maxLine int) (next int, err *Er
 	return next, err
 }
 
-// unfinished is the result for a line that goes on beyond the bytes there are: the limit is passed, or more will come.
+// unfinished returns the result for a line without an end in p: it is too long, or more will come.
 func unfinished(full bool) (int, *Error) {
 	if full {
 		return 0, ErrRequestLineTooLong
@@ -42,7 +42,7 @@ func unfinished(full bool) (int, *Error) {
 	return 0, nil
 }
 
-// misplaced is the error for a byte that may not stand where it does: an LF is always the end of a line without CR.
+// misplaced returns the error for an illegal byte: ErrBareLF for an LF, because it ends a line without CR.
 func misplaced(c byte, otherwise *Error) *Error {
 	if c == '\n' {
 		return ErrBareLF
@@ -64,7 +64,7 @@ func methodOf(p []byte) Method {
 	return MethodOther
 }
 
-// parseVersion parses "HTTP/1.1" CR LF at p[i:]; next is 0 when it is not complete or malformed.
+// parseVersion parses "HTTP/1.1" CR LF at p[i:]; next is 0 if it is incomplete or malformed.
 func (h *Head) parseVersion(p []byte, i int) (next int, err *Error) {
 	const line = "HTTP/1.1\r\n"
 	if i+len(line) <= len(p) && string(p[i:i+len(line)]) == line {
@@ -97,8 +97,8 @@ func (h *Head) parseVersion(p []byte, i int) (next int, err *Error) {
 	return i + len(line), nil
 }
 
-// parseTarget takes the target apart. RFC 9112 section 3.2: origin-form, absolute-form, "*" for OPTIONS; the
-// authority-form belongs to CONNECT, which is not served.
+// parseTarget splits the target. RFC 9112 section 3.2: origin-form, absolute-form, "*" for OPTIONS. The authority-form
+// belongs to CONNECT, which is not supported.
 func (h *Head) parseTarget(t []byte) *Error {
 	switch {
 	case t[0] == '/':
@@ -116,7 +116,7 @@ func (h *Head) parseTarget(t []byte) *Error {
 	return nil
 }
 
-// parseAuthority takes the authority off a target in absolute form and gives the rest. RFC 9112 section 3.2.2: "When
+// parseAuthority cuts the authority off a target in absolute form and returns the rest. RFC 9112 section 3.2.2: "When
 // an origin server receives a request with an absolute-form of request-target, the origin server MUST ignore the
 // received Host header field (if any) and instead use the host information of the request-target."
 func (h *Head) parseAuthority(t []byte) (rest []byte, err *Error) {
@@ -136,7 +136,7 @@ func (h *Head) parseAuthority(t []byte) (rest []byte, err *Error) {
 	if q := bytes.IndexByte(t[n:end], '?'); q >= 0 {
 		end = n + q
 	}
-	// RFC 9110 section 4.2.1: a URI with an empty host is to be rejected. User names do not pass for a host either.
+	// RFC 9110 section 4.2.1: a URI with an empty host is to be rejected. User names are not valid hosts either.
 	if end == n || !validHost(t[n:end]) || t[n] == ':' {
 		return nil, ErrTarget
 	}
@@ -144,7 +144,7 @@ func (h *Head) parseAuthority(t []byte) (rest []byte, err *Error) {
 	h.seen |= seenAuthority
 	switch {
 	case end == len(t):
-		return t[n-1 : n], nil // an empty path is "/", and the last slash of the scheme is one
+		return t[n-1 : n], nil // an empty path is "/", taken from the last slash of the scheme
 	case t[end] == '?':
 		h.Query = t[end+1:]
 		return t[n-1 : n], nil
@@ -157,8 +157,8 @@ func foldScheme(p []byte, scheme string) bool {
 	return foldEqual(p[:colon], scheme[:colon]) && string(p[colon:]) == "://"
 }
 
-// validHost checks uri-host [ ":" port ] (RFC 9110 section 7.2) as far as it can matter here: its characters, brackets
-// around all of an IPv6 address, digits in the port. It may be empty.
+// validHost checks uri-host [ ":" port ] (RFC 9110 section 7.2) as far as it matters here: its characters, brackets
+// around a whole IPv6 address, digits in the port. It may be empty.
 func validHost(p []byte) bool {
 	if !all(p, isHost) {
 		return false

@@ -2,30 +2,30 @@ package codec
 
 import "strconv"
 
-// Connection is what a response says about its connection. HTTP/1.1 keeps it by default and needs no word; an
-// HTTP/1.0 client wants to be told that it is kept (RFC 9112 section 9.3).
+// Connection is the Connection header of a response. HTTP/1.1 keeps the connection by default without a header; an
+// HTTP/1.0 client expects to be told that it is kept (RFC 9112 section 9.3).
 type Connection uint8
 
-// What the Connection header says.
+// The values of the Connection header.
 const (
 	ConnectionDefault Connection = iota // no header
 	ConnectionKeepAlive
 	ConnectionClose
 )
 
-// ResponseHead is all of a response head that is known beforehand: the status line, fixed headers, and what precedes
-// the length. It does not change once made and may be used from anywhere.
+// ResponseHead is the part of a response head that is known in advance: the status line, fixed headers, and the name of
+// the length header. It is immutable and may be used from any goroutine.
 type ResponseHead struct {
 	prefix    []byte
 	hasLength bool
 }
 
-// NewResponseHead makes the head for a status with headers "Name: value". Malformed headers, those that Append
-// writes, and a status outside 100-599 are errors of the program. The status line says HTTP/1.1 to all clients (RFC
-// 9110 section 6.2: the highest version that the server conforms to).
+// NewResponseHead returns the head for a status with headers "Name: value". It panics if a header is malformed or one
+// that Append writes, or if the status is outside 100-599. The status line has HTTP/1.1 for all clients (RFC 9110
+// section 6.2: the highest version that the server conforms to).
 func NewResponseHead(status int, headers ...string) ResponseHead {
 	if status < 100 || status > 599 {
-		panic("codec: a response with a status that is not from 100 to 599")
+		panic("codec: a response with a status outside 100 to 599")
 	}
 	p := append(make([]byte, 0, 256), "HTTP/1.1 "...)
 	p = strconv.AppendInt(p, int64(status), 10)
@@ -42,14 +42,14 @@ func NewResponseHead(status int, headers ...string) ResponseHead {
 	return r
 }
 
-// allowsLength is RFC 9110 section 8.6: "A server MUST NOT send a Content-Length header field in any response with a
-// status code of 1xx (Informational) or 204 (No Content)."
+// allowsLength implements RFC 9110 section 8.6: "A server MUST NOT send a Content-Length header field in any response
+// with a status code of 1xx (Informational) or 204 (No Content)."
 func allowsLength(status int) bool { return status >= 200 && status != 204 }
 
-// Append appends the head to dst: for a body of contentLength bytes, which the caller sends behind it, and for what
-// becomes of the connection. The responses that have no length (1xx, 204) take 0. date is a whole header line with its
-// line end, or nothing (RFC 9110 section 6.6.1); more are further lines, or pieces of them, with their line ends. It
-// borrows date and more until return.
+// Append appends the head to dst, for a body of contentLength bytes, which the caller sends after it. contentLength is
+// 0 for responses without a length (1xx, 204). date is a whole header line with its line end, or empty (RFC 9110
+// section 6.6.1). more are further lines, or pieces of them, with their line ends. Append borrows date and more until
+// return.
 func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection, date []byte, more ...[]byte) []byte {
 	dst = append(dst, r.prefix...)
 	switch {
@@ -57,7 +57,7 @@ func (r *ResponseHead) Append(dst []byte, contentLength int, c Connection, date 
 		dst = strconv.AppendInt(dst, int64(contentLength), 10)
 		dst = append(dst, "\r\n"...)
 	case contentLength != 0:
-		panic("codec: a body for a response that has none")
+		panic("codec: a body for a response without one")
 	}
 	switch c {
 	case ConnectionKeepAlive:
@@ -80,7 +80,7 @@ func mustHeader(line string) {
 	}
 	for _, name := range [...]string{"connection", "content-length", "transfer-encoding", "date"} {
 		if foldEqual(p[:n], name) {
-			panic("codec: a header that Append decides on: " + strconv.Quote(line))
+			panic("codec: a header that Append writes: " + strconv.Quote(line))
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// responseCase is one response head with the bytes that it is to be.
+// responseCase is one response head with its expected bytes.
 type responseCase struct {
 	name    string
 	status  int
@@ -39,12 +39,12 @@ func TestResponseCases(t *testing.T) {
 	for _, c := range responseCases {
 		t.Run(c.name, func(t *testing.T) {
 			r := NewResponseHead(c.status, c.headers...)
-			for range 2 { // it does not change by use
+			for range 2 { // appending does not change it
 				if got := r.Append([]byte("before"), c.length, c.c, nil); string(got) != "before"+c.want {
 					t.Errorf("%q, not %q", got, c.want)
 				}
 			}
-			// The header lines are such that this package's own parser takes them.
+			// This package's own parser accepts the header lines.
 			head := []byte("GET / HTTP/1.1\r\nHost: h\r\n" + c.want[len(fmt.Sprintf("HTTP/1.1 %d %s\r\n", c.status,
 				StatusText(c.status))):])
 			var h Head
@@ -128,7 +128,7 @@ func BenchmarkResponseHead(b *testing.B) {
 
 var testDate = []byte("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
 
-// The date stands in the head, before its end.
+// The date is part of the head.
 func TestResponseHeadDate(t *testing.T) {
 	r := NewResponseHead(200, "A: b")
 	got := string(r.Append(nil, 3, ConnectionClose, testDate))

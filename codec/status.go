@@ -1,7 +1,7 @@
 package codec
 
-// StatusText is the reason phrase of an HTTP status, "Status" for those without a registered one (the phrase may be
-// empty, but old clients split the line at two spaces). 200 is "OK", to the letter: tsung wants it so.
+// StatusText returns the reason phrase of an HTTP status, "Status" if none is registered. The phrase may be empty by
+// the standard, but old clients split the line at two spaces. 200 is exactly "OK", because tsung requires it.
 func StatusText(status int) string {
 	switch status {
 	case 100:

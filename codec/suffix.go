@@ -6,33 +6,32 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// TagBytes is the length of a node tag.
+// TagBytes is the length of an origin's tag.
 const TagBytes = 8
 
-// MaxSIDContentBytes is the longest Content-Type that a suffix carries: real ones have some 30 bytes.
+// MaxSIDContentBytes is the length of the longest Content-Type that a suffix carries: real ones have some 30 bytes.
 const MaxSIDContentBytes = 64
 
 const maxSuffixBytes = 1 + TagBytes + 1 + 1 + (MaxSIDContentBytes+2)/3*4
 
-// Suffix is what stands behind a session ID as clients see it: whoever routes requests appends what it must know of
-// the session, so that nobody keeps a table of them. An edge appends the node, a gateway with several endpoints the
-// endpoint.
+// Suffix is appended to a session ID for clients. Each router of requests appends what it must know of the session, so
+// that no table of sessions is needed. An edge appends the origin, a gateway with several endpoints the endpoint.
 //
 //	sid "." tag ["l"] ["~" content]
-//	tag      8 hexadecimal digits of the hash of the node's name, or of the endpoint's URL
+//	tag      8 hexadecimal digits of the hash of the origin's name, or of the endpoint's URL
 //	l        the client sent no `ver`: errors have HTTP status codes (XEP-0124 section 17.1)
-//	content  base64url of the Content-Type that the client asked for, when it is not the usual one (section 7.1)
+//	content  base64url of the Content-Type that the client asked for, if it is not the usual one (section 7.1)
 //
-// With tags off, the tag has no digits, and the suffix is there only if something follows it, or if the origin's own
-// sid ends like a suffix.
+// With tags off, the tag has no digits. The suffix is then present only if something follows the tag, or if the
+// origin's own sid ends like a suffix.
 type Suffix struct {
 	Tag     []byte // 8 digits, or none
 	Legacy  bool
-	Content []byte // base64url, nil: the usual one
-	Bytes   int    // of the suffix, with its dot; 0: there is none
+	Content []byte // base64url; nil: the usual one
+	Bytes   int    // of the suffix, with its dot; 0: no suffix
 }
 
-// NodeTag hashes a name.
+// NodeTag hashes a name or URL to a tag.
 func NodeTag(name string) (tag [TagBytes]byte) {
 	h := uint32(xxhash.Sum64String(name) >> 32)
 	for i := range tag {
@@ -70,7 +69,7 @@ func ParseSuffix(sid []byte, tags bool) (s Suffix, ok bool) {
 	return s, len(rest) == 0
 }
 
-// AppendSuffix is ParseSuffix's inverse.
+// AppendSuffix is the inverse of ParseSuffix.
 func AppendSuffix(dst []byte, tag []byte, legacy bool, content string) []byte {
 	if len(tag) == 0 && !legacy && content == "" {
 		return dst

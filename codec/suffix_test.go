@@ -13,7 +13,7 @@ func TestSuffix(t *testing.T) {
 	for _, c := range []struct {
 		sid    string
 		tags   bool
-		want   Suffix // the tag is there with tags
+		want   Suffix // Tag is left out: it is digits if tags is set
 		wantOK bool
 	}{
 		{"s1." + digits, true, Suffix{Bytes: 9}, true},
@@ -55,7 +55,7 @@ func TestSuffix(t *testing.T) {
 			t.Errorf("%q: %+v", c.sid, got)
 		}
 		if c.sid == "s1." && !c.tags {
-			continue // an empty suffix is written by hand: it means that the one before it is the origin's own
+			continue // an empty suffix is written by hand: it marks the one before it as the origin's own
 		}
 		again := AppendSuffix(p[:len(p)-got.Bytes:len(p)-got.Bytes], got.Tag, got.Legacy, string(got.Content))
 		if string(again) != c.sid {
@@ -67,7 +67,7 @@ func TestSuffix(t *testing.T) {
 	}
 }
 
-// TestNodeTag pins the hash: another one would orphan every session when an edge is upgraded.
+// TestNodeTag pins the hash, because another one would orphan every session when an edge is upgraded.
 func TestNodeTag(t *testing.T) {
 	for name, want := range map[string]string{"": "ef46db37", "a": "d24ec4f1"} {
 		if got := NodeTag(name); string(got[:]) != want {

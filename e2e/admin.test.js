@@ -76,7 +76,7 @@ test('the page shows a guest come, requests refused, and the edge go', async (t)
   await watcher.page.getByText('no answer from the edge').waitFor();
 });
 
-test('a page of another site reads nothing and gives no orders', async (t) => {
+test('a page of another site reads nothing and sends no commands', async (t) => {
   const own = await startDemo('--admin', '127.0.0.1:0');
   t.after(() => own.program.kill());
   const target = await adminOf(own.program);

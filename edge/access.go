@@ -16,10 +16,11 @@ import (
 	"megaphone/typed"
 )
 
-// accessLog writes a record for each request that was answered, or for each Nth. Like other records they go over a
-// bounded queue to a goroutine, since a reactor does no Go I/O; the queue drops and counts. A record is a plain value,
-// so logging takes no memory from the reactors; without an access log it costs them two comparisons a request. Only
-// those that are sampled have their heads looked at.
+// accessLog writes a record for each answered request, or for each Nth.
+//
+// The records pass through a bounded queue to a goroutine, because a reactor does no Go I/O. A full queue drops records
+// and counts them. A record is a plain value, so logging takes no memory from the reactors. Without an access log it
+// costs them two comparisons per request. Only the heads of sampled requests are examined.
 type accessLog struct {
 	records chan access
 	done    chan struct{}
@@ -32,21 +33,21 @@ type access struct {
 	when   time.Time
 	peer   netip.Addr
 	origin string        // "": the edge answered by itself
-	held   time.Duration // from parking to here
+	held   time.Duration // from parking to the answer
 	status int
 	bytes  int // of the response's body
 	note
 }
 
-// note is what an access record has of a request's head. A head is gone when its held request is answered, so it is
-// taken when the request is whole, of sampled requests only.
+// note is the part of a request's head that goes into its access record. It is copied when a sampled request is
+// complete, because the head is gone by the time a held request is answered.
 type note struct {
-	client                           netip.Addr // another than the peer: a trusted proxy says so
+	client                           netip.Addr // set if a trusted proxy names another one than the peer
 	method, path, host, agent, reqID string
 }
 
-// Bounds of a note's texts, in bytes, and of the notes that a reactor keeps for its held requests: 3 MB in all. The
-// records of held requests beyond that have no note.
+// Bounds of a note's texts, in bytes, and of the notes that a reactor keeps for its held requests: 3 MB in all. Records
+// of held requests beyond that have no note.
 const (
 	maxNotedMethod = 16
 	maxNotedPath   = 256
@@ -77,7 +78,7 @@ func newAccessLog(to *slog.Logger) *accessLog {
 	return l
 }
 
-// add adds to a record what there is.
+// add adds the texts that are set to a record.
 func (n *note) add(r *slog.Record) {
 	if n.client.IsValid() {
 		r.AddAttrs(slog.String("client", n.client.String()))
@@ -90,10 +91,10 @@ func (n *note) add(r *slog.Record) {
 	}
 }
 
-// accessPatience is for a log that takes nothing, as a pipe that nobody reads.
+// accessPatience is for a log that accepts nothing, such as a pipe without a reader.
 const accessPatience = time.Second
 
-// stop writes out what is queued. No reactor may be running any more.
+// stop writes the queued records. All reactors must have stopped.
 func (l *accessLog) stop() {
 	if l == nil {
 		return
@@ -109,15 +110,15 @@ func (l *accessLog) stop() {
 type sampler struct {
 	log   *accessLog
 	every uint32
-	until uint32 // the next one
+	until uint32 // requests until the next one
 }
 
 func newSampler(l *accessLog, cfg *Config) sampler {
-	n, _ := sampleOf(cfg.AccessSample) // Validate has seen it
+	n, _ := sampleOf(cfg.AccessSample) // Validate has checked it
 	return sampler{l, n, n}
 }
 
-// takes says whether the request that is answered now is one for the log.
+// takes reports whether the log gets the request that is answered now.
 func (s *sampler) takes() bool {
 	if s.log == nil {
 		return false
@@ -129,7 +130,7 @@ func (s *sampler) takes() bool {
 	return true
 }
 
-// sample decides whether the request whose head has just been parsed is one for the log, and takes down its head if so.
+// sample decides whether the log gets the request whose head has just been parsed, and notes its head if so.
 func (w *worker) sample(c uint32, head []byte) {
 	w.sampled = sampleNo
 	if !w.access.takes() {
@@ -147,11 +148,11 @@ func (w *worker) sample(c uint32, head []byte) {
 
 func cut(p []byte, most int) string { return strings.ToValidUTF8(string(p[:min(len(p), most)]), "?") }
 
-// sampling is what is known of the request being looked at.
+// sampling is the decision on the request being handled.
 type sampling uint8
 
 const (
-	sampleUndecided sampling = iota // there is none, or its head is not whole
+	sampleUndecided sampling = iota // there is no request, or its head is incomplete
 	sampleNo
 	sampleYes
 )
@@ -179,7 +180,7 @@ func (w *worker) keepNote(h table.Handle, hold *table.Hold) {
 	}
 }
 
-// dropNote forgets the note of a hold that has been logged, or whose client has gone.
+// dropNote deletes the note of a hold that has been logged, or whose client has closed.
 func (w *worker) dropNote(h table.Handle, hold *table.Hold) {
 	if hold.Flags&holdSampled != 0 {
 		hold.Flags &^= holdSampled
@@ -187,7 +188,7 @@ func (w *worker) dropNote(h table.Handle, hold *table.Hold) {
 	}
 }
 
-// logHeld notes the answer to a sampled hold, the origin's or the edge's own.
+// logHeld logs the answer to a sampled hold, from the origin or the edge.
 func (w *worker) logHeld(h table.Handle, hold *table.Hold, status, bytes int) {
 	held := time.Duration(w.heldMicros(hold, w.r.Micros())) * time.Microsecond
 	a := access{peer: w.r.Peer(hold.Conn), held: held, status: status, bytes: bytes, note: w.notes[h]}
@@ -198,8 +199,8 @@ func (w *worker) logHeld(h table.Handle, hold *table.Hold, status, bytes int) {
 	w.dropNote(h, hold)
 }
 
-// logOwn notes an answer of the edge's own, whose status is in its head. One that answers no whole request, as to a
-// head that is malformed or late, is sampled here.
+// logOwn logs an answer of the edge itself, whose status is in its head. It samples answers to incomplete requests,
+// such as those with a malformed or late head.
 func (w *worker) logOwn(c uint32, head []byte, bytes int) {
 	a := access{peer: w.r.Peer(c), bytes: bytes}
 	switch {
@@ -213,14 +214,14 @@ func (w *worker) logOwn(c uint32, head []byte, bytes int) {
 	w.logAccess(a)
 }
 
-// sampleOf reads 1/N.
+// sampleOf parses 1/N.
 func sampleOf(s string) (n uint32, ok bool) {
 	text, ok := strings.CutPrefix(s, "1/")
 	v, err := typed.ParseInt(text)
 	return uint32(v), ok && err == nil && v > 0 && v <= math.MaxUint32
 }
 
-// validateAdmin checks the keys of what shows an edge.
+// validateAdmin checks the keys for monitoring an edge.
 func (c *Config) validateAdmin() error {
 	if remedy := CheckAddress(c.Admin); remedy != "" && c.Admin != "auto" && c.Admin != "off" {
 		return bad("admin", c.Admin, remedy+"; or auto, or off")

@@ -11,7 +11,7 @@ import (
 	"megaphone/loop"
 )
 
-// accessed runs do before an edge with an access log and gives its lines, when the edge has stopped.
+// accessed runs do against an edge with an access log. It returns the log's lines after the edge has stopped.
 func accessed(t *testing.T, sample string, do func(e *Edge, l *fakeLink, c *client)) []string {
 	t.Helper()
 	var out bytes.Buffer
@@ -65,7 +65,7 @@ func TestAccessLogOfASample(t *testing.T) {
 	}
 }
 
-// TestFullAccessLogDropsAndCounts: a log that takes nothing stops no reactor.
+// TestFullAccessLogDropsAndCounts: a stuck log stalls no reactor.
 func TestFullAccessLogDropsAndCounts(t *testing.T) {
 	stuck := &accessLog{records: make(chan access, 2), done: make(chan struct{})}
 	w := &worker{r: new(loop.Reactor), access: sampler{stuck, 1, 1}}
@@ -87,7 +87,7 @@ func TestAccessSamples(t *testing.T) {
 	}
 }
 
-// TestAccessLogCountsMarkedReplies: also the body of a creation, whose session ID the edge marks, has a length.
+// TestAccessLogCountsMarkedReplies: the logged length includes the tag that the edge adds to a creation's session ID.
 func TestAccessLogCountsMarkedReplies(t *testing.T) {
 	var size int
 	lines := accessed(t, "1/1", func(_ *Edge, l *fakeLink, c *client) {
@@ -100,7 +100,8 @@ func TestAccessLogCountsMarkedReplies(t *testing.T) {
 	}
 }
 
-// TestAccessNotesAreBounded: what a client writes is cut, and what the edge keeps for held requests goes with them.
+// TestAccessNotesAreBounded: client texts are truncated, and the note of a held request is deleted when its client
+// closes.
 func TestAccessNotesAreBounded(t *testing.T) {
 	long := strings.Repeat("x", 2000)
 	var left int
@@ -118,7 +119,7 @@ func TestAccessNotesAreBounded(t *testing.T) {
 		d.get().want(t, 400, "")
 	})
 	if left != 0 {
-		t.Errorf("%d notes are left of a request whose client has gone", left)
+		t.Errorf("%d notes left of a request whose client has closed", left)
 	}
 	if len(lines) != 2 {
 		t.Fatalf("%q", lines)
@@ -131,7 +132,7 @@ func TestAccessNotesAreBounded(t *testing.T) {
 	}
 }
 
-// TestAccessLogCostsTheSampledOnly: a request that is not for the log has no part of its head copied.
+// TestAccessLogCostsTheSampledOnly: no part of the head of an unsampled request is copied.
 func TestAccessLogCostsTheSampledOnly(t *testing.T) {
 	head := []byte("POST /http-bind HTTP/1.1\r\nHost: h\r\nUser-Agent: a\r\n\r\n")
 	for name, s := range map[string]sampler{"off": {}, "1/1000000": {&accessLog{}, 1_000_000, 1_000_000}} {

@@ -8,13 +8,14 @@ import (
 	"strings"
 )
 
-// CheckAddress returns a remedy if no process can listen at host:port, whatever the host is, or "".
+// CheckAddress returns a remedy if no process can listen at host:port on any host, otherwise "".
 func CheckAddress(address string) (remedy string) {
 	_, _, remedy = splitAddress(address, 0)
 	return remedy
 }
 
-// splitAddress takes host:port apart. The remedy is "" if name servers and the kernel may know what to do with it.
+// splitAddress splits host:port. The remedy is "" if the form is valid. Name servers and the kernel may still refuse
+// it.
 func splitAddress(address string, leastPort int) (host string, port int, remedy string) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
@@ -27,11 +28,11 @@ func splitAddress(address string, leastPort int) (host string, port int, remedy 
 	port, err = strconv.Atoi(service)
 	switch {
 	case strings.Contains(address, "$"):
-		return "", 0, "write the value, because variables of the environment are not looked up here"
+		return "", 0, "write the value, because environment variables are not expanded here"
 	case err != nil || service[0] == '+':
-		return "", 0, fmt.Sprintf("the port %q is no number: use %d to 65535", service, leastPort)
+		return "", 0, fmt.Sprintf("the port %q is not a number: use %d to 65535", service, leastPort)
 	case port < leastPort || port > 65535:
-		return "", 0, fmt.Sprintf("the port %d cannot be: use %d to 65535", port, leastPort)
+		return "", 0, fmt.Sprintf("the port %d is out of range: use %d to 65535", port, leastPort)
 	case host != "" && !validHost(host):
 		return "", 0, fmt.Sprintf("%q is neither an IP address nor a host name", host)
 	}
@@ -39,7 +40,7 @@ func splitAddress(address string, leastPort int) (host string, port int, remedy 
 }
 
 // validHost reports whether host is an IP address or has the form of a host name (RFC 1123 section 2.1). Its last label
-// is no number, because 10.0.0.256 is no name but a slip of the pen.
+// must not be a number, because 10.0.0.256 is a mistyped address.
 func validHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
@@ -60,7 +61,7 @@ func validHost(host string) bool {
 	return len(host) <= 253 && strings.Trim(last, "0123456789") != ""
 }
 
-// bound is something that a start binds, with the key that asks for it.
+// bound is an address or path that the edge binds at start, with its key.
 type bound struct {
 	key, address string // host:port, or unix:/path
 }
@@ -86,8 +87,7 @@ func overlap(a, b string) bool {
 	return strings.EqualFold(hostA, hostB)
 }
 
-// covers reports whether listening at host any takes the addresses of other as well. The IPv6 wildcard listens for IPv4
-// too.
+// covers reports whether listening at host any also takes the addresses of other. The IPv6 wildcard also takes IPv4.
 func covers(any, other string) bool {
 	if any == "" || any == "::" {
 		return true
@@ -96,7 +96,8 @@ func covers(any, other string) bool {
 	return any == "0.0.0.0" && (other == "" || err != nil || ip.Unmap().Is4())
 }
 
-// bounds are what the configuration has bound. What is auto waits until it is free, so it collides with nothing.
+// bounds returns what the configuration binds. It omits auto addresses: they wait until they are free, so they cannot
+// collide.
 func (c *Config) bounds() (all []bound) {
 	for i, l := range c.listeners() {
 		all = append(all, bound{c.listenKey(i), l.Address})
@@ -113,7 +114,7 @@ func (c *Config) bounds() (all []bound) {
 	return all
 }
 
-// listenKey is the key of the address of listener i.
+// listenKey returns the key of the address of listener i.
 func (c *Config) listenKey(i int) string {
 	if len(c.Listeners) > 0 {
 		return fmt.Sprintf("listeners[%d].address", i)
@@ -121,7 +122,7 @@ func (c *Config) listenKey(i int) string {
 	return "listen"
 }
 
-// validateBounds refuses two keys that need the same address or path.
+// validateBounds rejects two keys with the same address or path.
 func (c *Config) validateBounds() error {
 	all := c.bounds()
 	for i, b := range all {

@@ -10,8 +10,8 @@ import (
 	"megaphone/codec"
 )
 
-// Where two kinds of creations wait for the same origin, the one that came first goes first, and neither waits until
-// nothing of the other is left.
+// If two kinds of creations wait for the same origin, the oldest goes first. Neither kind waits for the whole queue of
+// the other.
 func TestLanesOfOneOriginTakeTurns(t *testing.T) {
 	const before, behind = 10, 10
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
@@ -20,7 +20,7 @@ func TestLanesOfOneOriginTakeTurns(t *testing.T) {
 		c.CreateTimeout, c.CreateWait = time.Hour, time.Hour
 		c.Origins[1].Domains = []string{"both.example"}
 	}, a, b)
-	l, _ := a.link(), b.link() // b says nothing
+	l, _ := a.link(), b.link() // b never replies
 	until(t, e, LinksUp, 2)
 	waiting := 0
 	post := func(n int, to string) {
@@ -48,7 +48,7 @@ func TestLanesOfOneOriginTakeTurns(t *testing.T) {
 	}
 }
 
-// One that finds room does not go before those that wait for the same origin.
+// A new creation with room does not overtake those that wait for the same origin.
 func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) {
@@ -63,7 +63,7 @@ func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
 		waitingNow(t, e, max(i-1, 0))
 	}
 	l.next()
-	e.worker0(func(w *worker) { w.nodes[0].health.give(); w.nodes[0].creating-- }) // as by another reactor
+	e.worker0(func(w *worker) { w.nodes[0].health.give(); w.nodes[0].creating-- }) // as another reactor would
 	connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", "one.example", 1))
 	waitingNow(t, e, 2)
 	e.Advance(1)
@@ -73,7 +73,8 @@ func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
 	e.worker0(func(w *worker) { w.nodes[0].health.underWay.Add(1); w.nodes[0].creating++ })
 }
 
-// Reactors tick one after the other. What one has noted later than the other's last tick is not ages ago.
+// Reactors tick one after the other. A time noted by one may be later than the other's last tick, and must not be taken
+// for ages ago.
 func TestTimesOfOtherReactorsAreNotAgesAgo(t *testing.T) {
 	const now, later = uint64(100e6), uint64(100e6 + 90_000)
 	b, th := testBounds(), new(throttle)
@@ -102,14 +103,14 @@ func TestTimesOfOtherReactorsAreNotAgesAgo(t *testing.T) {
 	hash := s.hash([]byte("example.org"))
 	s.note(hash, 101e6)
 	if !s.lately(hash, 101e6-90_000) {
-		t.Error("a session that another reactor has just seen is none")
+		t.Error("a session that another reactor has just noted is unknown")
 	}
 	if s.lately(hash, 101e6+(servedSeconds+1)*1e6) {
 		t.Error("a session is remembered for too long")
 	}
 }
 
-// How fast an origin refuses what it does not serve says nothing of how fast it can create sessions.
+// The speed at which an origin refuses unserved domains is no measure of how fast it creates sessions.
 func TestWrongDomainsAreNoMeasure(t *testing.T) {
 	a := newActor(t, "a", strictManner)
 	e := troupe(t, nil, a)
@@ -130,7 +131,7 @@ func TestWrongDomainsAreNoMeasure(t *testing.T) {
 	})
 }
 
-// An origin that comes back to the configuration before it was dropped is counted with the new place in all reactors.
+// An origin that returns to the configuration before it was dropped is counted at its new place by all reactors.
 func TestAnOriginThatComesBackIsCountedOnce(t *testing.T) {
 	a, b := newActor(t, "a", wellManner), newActor(t, "b", wellManner)
 	e := troupe(t, nil, a, b)
@@ -153,7 +154,7 @@ func TestAnOriginThatComesBackIsCountedOnce(t *testing.T) {
 	}
 }
 
-// Requests that nobody waits for any more are not counted when their origin is dropped.
+// Queued requests whose clients have closed are not counted after their origin is dropped.
 func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) { c.Grace, c.PingTimeout = time.Second, time.Hour }, a, b)
@@ -170,7 +171,7 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	linked(t, e, 1)
 	e.worker0(func(w *worker) {
 		n := w.named("b")
-		n.lostAt -= 100 // it is gone
+		n.lostAt -= 100 // past the grace
 		for i := range 5 * maxLooks {
 			size := codec.FrameHeaderBytes + 20
 			w.waits.bytes += n.queue.needs(size)
@@ -181,12 +182,12 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	e.Advance(60)
 	e.worker0(func(w *worker) {
 		if w.named("b") != nil || w.waits.bytes != 0 {
-			t.Errorf("%d bytes are counted, %d origins are left", w.waits.bytes, len(w.nodes))
+			t.Errorf("%d bytes counted, %d origins left", w.waits.bytes, len(w.nodes))
 		}
 	})
 }
 
-// A rate is of all reactors together as well, and each of them that has creations waiting gets its part.
+// The rate is shared by all reactors, and each one with waiting creations gets its part.
 func TestReactorsShareTheRate(t *testing.T) {
 	const reactors, clients = 4, 200
 	a := newActor(t, "a", stuckManner)
@@ -215,12 +216,12 @@ func TestReactorsShareTheRate(t *testing.T) {
 		t.Errorf("of the first 100 creations the reactors began %v", got)
 	}
 	if ticks < 20 || ticks > 30 {
-		t.Errorf("it took %d ticks, not 23", ticks)
+		t.Errorf("took %d ticks, want about 23", ticks)
 	}
 }
 
-// A reactor that has used up its part wants more, as one that meets the bound itself: else the bound would fall while
-// creations wait.
+// A reactor that has used up its part reports demand, like one that meets the bound itself. Otherwise the bound would
+// fall while creations wait.
 func TestAReactorAtItsPartWantsMore(t *testing.T) {
 	const reactors, most, clients = 4, 8, 40
 	a := newActor(t, "a", stuckManner)
@@ -237,17 +238,17 @@ func TestAReactorAtItsPartWantsMore(t *testing.T) {
 	}
 	waitingNow(t, e, clients-most)
 	e.group.Do(func(_ reactor, h handler) { h.(*worker).nodes[0].creating = most / reactors }) // its part
-	e.Advance(1)                                                                               // all know of all
+	e.Advance(1)                                                                               // they exchange counts
 	e.worker0(func(w *worker) { w.nodes[0].health.refused.Store(false) })
 	e.Advance(1)
 	e.worker0(func(w *worker) {
 		if !w.nodes[0].health.refused.Load() {
-			t.Error("creations wait, and it is not noted that the bound is met")
+			t.Error("creations wait, but no demand above the bound is noted")
 		}
 	})
 }
 
-// A creation that others cannot overtake, because they wait for an origin of a lower priority, does not wait for them.
+// A creation does not wait for others that it cannot overtake, because they wait for an origin of lower priority.
 func TestNoCreationWaitsForThoseThatWantAnotherOrigin(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) {
@@ -270,7 +271,7 @@ func TestNoCreationWaitsForThoseThatWantAnotherOrigin(t *testing.T) {
 	waitingNow(t, e, 3)
 }
 
-// A reload that has two queues become one keeps the order in which the creations came.
+// If a reload merges two queues, the creations keep their order of arrival.
 func TestReloadKeepsTheOrderOfCreations(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) {
@@ -296,7 +297,7 @@ func TestReloadKeepsTheOrderOfCreations(t *testing.T) {
 	for _, to := range came[2:] {
 		l.reply(last.id, "<body sid='s' "+ns+"/>")
 		if last = l.next(); !strings.Contains(last.body, to) {
-			t.Errorf("in place of one for %s came %s", to, last.body)
+			t.Errorf("got %[2]s, want one for %[1]s", to, last.body)
 		}
 	}
 }

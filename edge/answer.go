@@ -6,14 +6,14 @@ import (
 	"megaphone/table"
 )
 
-// document is a response that is known beforehand, but for the lines that let the page which asked read it (cors).
+// document is a prepared response, without the header lines that let the requesting page read it (cors).
 type document struct {
 	head   codec.ResponseHead
 	body   []byte
 	public bool // every page may read it, whatever cors-origins says
 }
 
-// fixed is the edge's own answers, made once and shared by the reactors, which only read them.
+// fixed is the edge's own answers. The reactors share it, and only read it.
 type fixed struct {
 	about    document
 	pages    map[string]*document
@@ -21,7 +21,7 @@ type fixed struct {
 	notFound, method, readOnly, encoding,
 	lengthRequired, late, busy document
 	errors   map[*codec.Error]*document
-	refusals [][]byte // whole responses to a client that is one too many, which differ in Retry-After
+	refusals [][]byte // whole responses to surplus clients, which differ in Retry-After
 }
 
 func plain(status int, text string, headers ...string) document {
@@ -41,7 +41,7 @@ func newFixed(cfg *Config) *fixed {
 		readOnly:       plain(405, "This page can only be read.", "Allow: GET, HEAD"),
 		encoding:       plain(415, "Send the body without a Content-Encoding.", "Accept-Encoding: identity"),
 		lengthRequired: plain(411, "A POST needs a Content-Length or chunked coding."),
-		// Not 408: the rest may have been a session's request, which its client sends again after 503, and only then.
+		// Not 408, because the rest may have been a session's request. Its client sends it again only after 503.
 		late:   plain(503, "The request did not come in time."),
 		busy:   plain(503, "There is no memory for the rest of the request; try again later."),
 		errors: map[*codec.Error]*document{},
@@ -70,15 +70,15 @@ const aboutPage = `<!DOCTYPE html>
 </html>
 `
 
-// anyOriginLine is for answers to requests of which the web origin is not known.
+// anyOriginLine is for answers to requests whose web origin is unknown.
 var anyOriginLine = []byte(anyOrigin + "\r\n")
 
-// own sends a document in answer to the request whose head has just been parsed.
+// own answers the request whose head has just been parsed with a document.
 func (w *worker) own(c uint32, s *table.Conn, d *document) {
 	w.answer(c, s, &d.head, d.body, w.corsFor(d))
 }
 
-// corsFor returns the header lines that let the page whose request is being looked at read d.
+// corsFor returns the header lines that let the requesting page read d.
 func (w *worker) corsFor(d *document) []byte {
 	return w.styles.corsOf(w.head.Origin, d.public).block
 }
@@ -88,7 +88,7 @@ func (w *worker) corsFor(d *document) []byte {
 func (w *worker) answer(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte, lines ...[]byte) {
 	p := head.Append(w.scratch[:0], len(body), connectionOf(w.connFlags()), w.date, lines...)
 	if w.head.Method == codec.MethodHead {
-		body = nil // RFC 9110 section 9.3.2: its length is told, itself it is not sent
+		body = nil // RFC 9110 section 9.3.2: a HEAD response has the length of the body, not the body
 	}
 	w.respond(c, s, p, body)
 }
@@ -114,14 +114,15 @@ func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
 	w.deliver(h, hold, c, s, head, body)
 }
 
-// refuse answers what cannot be gone on with, in its turn, and closes. It borrows body and lines.
+// refuse answers a request after which the connection cannot be used, in its turn, and closes. It borrows body and
+// lines.
 func (w *worker) refuse(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte, lines ...[]byte) {
 	s.Phase = uint8(phaseLast)
 	w.respond(c, s, head.Append(w.scratch[:0], len(body), codec.ConnectionClose, w.date, lines...), body)
 }
 
-// refuseOwn is refuse with a document, for a request of which perhaps not even the head has come. Any page may read
-// the answer if the web origin is not known.
+// refuseOwn is refuse with a document, for a request whose head may be incomplete. If the web origin is unknown, any
+// page may read the answer.
 func (w *worker) refuseOwn(c uint32, s *table.Conn, d *document, lines ...[]byte) {
 	cors := anyOriginLine
 	if w.head.Origin != nil {
@@ -135,8 +136,8 @@ func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
 	w.refuseOwn(c, s, w.fixed.errors[err])
 }
 
-// refusePart answers a request that has come in part, in its turn, and lets go of it. It reads again what has come.
-// Behind held requests an answer takes a hold; without one the connection is closed.
+// refusePart answers a partial request, in its turn, and drops its input. It parses the input again. Behind held
+// requests an answer takes a hold. If none is free the connection is closed.
 func (w *worker) refusePart(c uint32, s *table.Conn, d *document) {
 	if s.Held > 0 && w.holds.Len() == w.holds.Cap() {
 		w.r.Close(c)
@@ -150,8 +151,8 @@ func (w *worker) refusePart(c uint32, s *table.Conn, d *document) {
 	}
 }
 
-// condition names what a terminal binding condition says (XEP-0124 section 17.2), with the status that clients without
-// `ver` get in place of 200 (section 17.1).
+// condition is a terminal binding condition (XEP-0124 section 17.2). legacy is the status that clients without `ver`
+// get instead of 200 (section 17.1).
 type condition struct {
 	body   []byte
 	legacy int
@@ -167,7 +168,7 @@ var (
 	conditionConnectionFailed = terminal("remote-connection-failed", 200)
 )
 
-// condition ends a session in the origin's place.
+// condition ends a session instead of the origin.
 func (w *worker) condition(c uint32, s *table.Conn, what *condition, legacy bool) {
 	status := 200
 	if legacy {

@@ -15,8 +15,8 @@ import (
 	"megaphone/limit"
 )
 
-// answering is an edge and an origin that answers each request at once, the last one of a batch first. Neither the
-// origin nor what the tests do allocates, so whatever is counted is the edge's.
+// answering starts an edge and an origin that answers each request at once, the last one of a batch first. Neither the
+// origin nor the tests allocate, so all counted allocations are the edge's.
 func answering(t testing.TB, set func(c *Config)) *Edge {
 	t.Helper()
 	o := newFakeOrigin(t, "a")
@@ -62,17 +62,17 @@ func (l *fakeLink) answerAll() {
 	}
 }
 
-// benchPatience is set once: setting a deadline anew each time costs more than what is measured.
+// benchPatience is set once, because setting a deadline each time costs more than the measured code.
 const benchPatience = time.Minute
 
 var emptyReply = []byte("<body " + ns + "/>")
 
-// rounds is a client's request or requests, written at once, and room for all of the response.
+// rounds is a client's request or requests, written at once, with a buffer for all of the response.
 type rounds struct {
 	c        *client
 	out, in  []byte
 	requests int
-	cut      int // the first piece of out, if it is written in two
+	cut      int // the length of the first piece of out, if it is written in two
 }
 
 func newRounds(t testing.TB, e *Edge, out string) *rounds {
@@ -81,7 +81,7 @@ func newRounds(t testing.TB, e *Edge, out string) *rounds {
 	_ = r.c.SetDeadline(time.Now().Add(benchPatience))
 	r.write()
 	one := make([]byte, 4096)
-	for got := 0; got < r.requests; { // the first time, to see how long it is
+	for got := 0; got < r.requests; { // the first time, to learn its length
 		n, err := r.c.Conn.Read(one)
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +97,7 @@ func (r *rounds) write() {
 		if _, err := r.c.Conn.Write(r.out[:r.cut]); err != nil {
 			r.c.t.Fatal(err)
 		}
-		time.Sleep(100 * time.Microsecond) // for the edge to read it, as a rule
+		time.Sleep(100 * time.Microsecond) // usually long enough for the edge to read it
 	}
 	if _, err := r.c.Conn.Write(r.out[r.cut:]); err != nil {
 		r.c.t.Fatal(err)
@@ -110,12 +110,12 @@ func (r *rounds) read() {
 	}
 }
 
-// limitless is limits that nothing in these tests comes near to.
+// limitless configures limits that no test here approaches.
 func limitless(c *Config) {
 	c.Tags, c.AddressConnections, c.AddressConnectionRate, c.AddressRequestRate = "on", 1000, maxRate, maxRate
 }
 
-// A request that is parked and answered allocates nothing, over real sockets and with all that belongs to it.
+// Parking and answering a request allocates nothing, over real sockets and with every option.
 func TestParkAndReplyAllocateNothing(t *testing.T) {
 	tag := codec.NodeTag("a")
 	sid := "6a2f6d2e0f7c4d3a." + string(tag[:])
@@ -158,7 +158,7 @@ func TestParkAndReplyAllocateNothing(t *testing.T) {
 	}
 }
 
-// Answers of the edge's own, preflights, and other spellings of the path take no memory either.
+// The edge's own answers, preflights, and other spellings of the path allocate nothing either.
 func TestOwnAnswersAllocateNothing(t *testing.T) {
 	e, _ := one(t, func(c *Config) {
 		c.CORS = []string{"https://b.example", listed}
@@ -181,8 +181,8 @@ func TestOwnAnswersAllocateNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkParkRelease is requests through real sockets: client, edge, origin, and back, all in this process. With
-// many clients a turn of the edge has many requests, and a batch many frames.
+// BenchmarkParkRelease measures requests through real sockets: client, edge, origin, and back, all in this process.
+// With many clients a turn of the edge has many requests, and a batch many frames.
 func BenchmarkParkRelease(b *testing.B) {
 	for _, c := range []struct {
 		name    string
@@ -208,8 +208,8 @@ func BenchmarkParkRelease(b *testing.B) {
 	}
 }
 
-// BenchmarkExchange is the edge's own part of that, without a system call: head, body tag, routing, hold and frame,
-// and then the reply's hold and head. The connection ends in this turn, so nothing is written.
+// BenchmarkExchange measures the edge's own part of that, without a system call: head, body tag, routing, hold and
+// frame, then the reply's hold and head. The connection ends in this turn, so nothing is written.
 func BenchmarkExchange(b *testing.B) {
 	tag := codec.NodeTag("a")
 	request := []byte(postText(empty("6a2f6d2e0f7c4d3a."+string(tag[:]), 1)))
@@ -255,7 +255,7 @@ func benchmarkExchange(b *testing.B, request []byte, set func(c *Config)) {
 	})
 }
 
-// Session creations allocate nothing either, whether they are handed over at once or wait for their turn.
+// Session creations allocate nothing either, whether they are handed over at once or wait.
 func TestCreationsAllocateNothing(t *testing.T) {
 	for name, set := range map[string]func(c *Config){
 		"at once": nil,

@@ -17,11 +17,11 @@ import (
 	"megaphone/textfile"
 )
 
-// Origin is one node that serves BOSH sessions at the other end of a link.
+// Origin is a server of BOSH sessions at the other end of a link.
 type Origin struct {
-	Name    string   // 1 to 64 of [A-Za-z0-9._-]; the node tag of its sessions is made from it
+	Name    string   // 1 to 64 of [A-Za-z0-9._-]; the node tag of its sessions is a hash of it
 	Address string   // host:port of its link listener
-	Domains []string // new sessions `to` these only; none: to any
+	Domains []string // new sessions only for these values of `to`; none: any
 	Weight  int      // its share of new sessions; default 1
 	Drain   bool     // no new sessions
 }
@@ -37,126 +37,126 @@ type Listener struct {
 	Address string      // host:port, or unix:/path
 	Mode    fs.FileMode // of a unix socket; default 0660
 
-	// Who its clients are, see gate.
+	// How the edge identifies its clients, see gate.
 	ProxyProtocol   string   // off, v1, v2, any
-	TrustedProxies  []string // networks that may say so
+	TrustedProxies  []string // networks whose forwarding information is trusted
 	ForwardedHeader string   // x-forwarded-for, forwarded, off
 }
 
-// Config is all that an edge can be told. The zero value of a field means the documented default. What is here and may
-// stand in a file has a row in configKeys.
+// Config is the whole configuration of an edge. The zero value of a field means the documented default. Each field that
+// may be set in a file has a row in configKeys.
 type Config struct {
-	Listen           string // host:port; the short form of one listener
+	Listen           string // host:port; shorthand for a single listener
 	Listeners        []Listener
 	Origins          []Origin // at least one
-	Name             string   // how the edge calls itself to origins; default edge-HOSTNAME
+	Name             string   // the edge's name in its hello to origins; default edge-HOSTNAME
 	Path             string   // of the BOSH endpoint
-	SecretFile       string   // shared with the origins; its first line
-	OldProof         string   // on, off: origins that prove it as versions before this one did are taken as well
+	SecretFile       string   // its first line is the secret shared with the origins
+	OldProof         string   // on, off: also accept the proof of origins older than this version
 	PublicURLs       []PublicURL
 	CORS             []string // "*", or web origins that may send credentials
 	Tags             string   // auto, on, off; auto: on with more than one origin
-	Reactors         int      // 0: one a core, or as many as descriptor tables need
+	Reactors         int      // 0: one per core, or as many as descriptor tables need
 	DescriptorTables string   // auto, on, off
 	MaxConnections   int      // over all reactors
-	BodyRate         int      // bytes a second of a body that takes longer than BodyTimeout
-	MaxPipelined     int      // requests of one connection under way at once
+	BodyRate         int      // minimum bytes per second of a body that takes longer than BodyTimeout
+	MaxPipelined     int      // concurrent requests of one connection
 	MaxHeadLineBytes int      // bytes
 	MaxHeaderBytes   int      // bytes, all header lines together
 	MaxHeaders       int      // lines
 	MaxBodyBytes     int      // bytes
 	MaxOutputBytes   int      // unsent bytes of one connection
-	MaxBufferedBytes int      // kept bytes of all connections of a reactor
+	MaxBufferedBytes int      // buffered bytes of all connections of a reactor
 	LinkHighWater    int      // unsent bytes of a link above which new requests get 503
-	LimitExempt      []string // networks that the limits for each address do not hold for
+	LimitExempt      []string // networks exempt from the per-address limits
 	LogLevel         string   // debug, info, warn, error
 	LogFormat        string   // text, json
-	Admin            string   // host:port; auto: 127.0.0.1:5281 as soon as it is free; off
+	Admin            string   // host:port; auto: 127.0.0.1:5281 once it is free; off
 	AdminSocket      string   // path of a unix socket for the same; auto: in RUNTIME_DIRECTORY, if that is set; off
 	AccessLog        string   // off, stderr, or a file
-	AccessSample     string   // 1/N: every Nth request is in it
-	CheckHost        string   // on, off: warn at start of what the host lacks
-	TakeoverSocket   string   // path; a successor asks there for the listeners
+	AccessSample     string   // 1/N: log every Nth request
+	CheckHost        string   // on, off: warn at start about what the host lacks
+	TakeoverSocket   string   // path where a successor requests the listeners
 
 	MinCreations        int // session creations under way at one origin, whatever is measured
 	MaxCreations        int
-	CreationRate        int    // a second to one origin; 0: any number
+	CreationRate        int    // per second to one origin; 0: unlimited
 	MaxWaitingCreations int    // over all reactors
-	Ejection            string // on, off: an origin that fails gets no new sessions for a time
+	Ejection            string // on, off: a failing origin gets no new sessions for a time
 
-	AddressConnections     int // of one client address at once; 0: any number
-	AddressConnectionRate  int // new ones a second
+	AddressConnections     int // of one client address at once; 0: unlimited
+	AddressConnectionRate  int // new ones per second
 	AddressConnectionBurst int
-	AddressRequestRate     int // requests a second
+	AddressRequestRate     int // requests per second
 	AddressRequestBurst    int
-	SiteMultiple           int // the limits of an IPv6 /48, in those of an address
+	SiteMultiple           int // the limits of an IPv6 /48, as a multiple of those of an address
 
 	HeadTimeout     time.Duration // from a request's first byte to the end of its head
-	BodyTimeout     time.Duration // from there to the end of its body, or to its next part of BodyRate times this
-	IdleTimeout     time.Duration // a kept-alive connection without a request
+	BodyTimeout     time.Duration // from there to the end of its body, or to the next BodyRate times this bytes of it
+	IdleTimeout     time.Duration // a keep-alive connection without a request
 	HoldTimeout     time.Duration // a held request; must exceed every session's wait
 	WriteTimeout    time.Duration // a reply of which no byte leaves
-	Grace           time.Duration // a lost node is expected back for this long
-	LostJitter      time.Duration // over this time the holds of a lost link get their 503
+	Grace           time.Duration // how long a lost origin is expected to return
+	LostJitter      time.Duration // the holds of a lost link get their 503 spread over this time
 	ResolveInterval time.Duration // between two look-ups of origins by name
 	PingTimeout     time.Duration // a link without a byte is dead after this long
-	KeepAlive       time.Duration // TCP keep-alive: idle time before the first probe; four probes in as long again
-	DrainTimeout    time.Duration // after SIGTERM or a takeover; then who is left is cut off
-	DrainJitter     time.Duration // over this time holds are released and idle connections closed
+	KeepAlive       time.Duration // TCP idle time before the first probe; four probes follow in the same time
+	DrainTimeout    time.Duration // after SIGTERM or a takeover; the remaining clients are then disconnected
+	DrainJitter     time.Duration // holds are released and idle connections closed over this time
 
-	CreateTimeout time.Duration // an origin's reply to a session creation
-	CreateWait    time.Duration // a session creation finds an origin with room
-	SlowStart     time.Duration // the share of new sessions of an origin that came up grows over this
-	EjectTime     time.Duration // of an origin that fails for the first time
+	CreateTimeout time.Duration // for an origin's reply to a session creation
+	CreateWait    time.Duration // for a session creation to find an origin with room
+	SlowStart     time.Duration // over which the share of new sessions grows for an origin that came up
+	EjectTime     time.Duration // first ejection of a failing origin
 
 	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
 	Resolver    Resolver        // default net.DefaultResolver
-	Secret      []byte          // in place of SecretFile
+	Secret      []byte          // instead of SecretFile
 	Pages       map[string]Page // by path
 	Log         *slog.Logger
-	ManualTicks bool            // time moves by Edge.Advance (tests)
-	Inherited   []loop.Listener // sockets of other processes; those of our listeners are adopted
-	AcceptLater bool            // accept nobody before Edge.Accept
-	Access      *slog.Logger    // one record an answered request, each AccessSample-th; nil: none
+	ManualTicks bool            // time advances through Edge.Advance (tests)
+	Inherited   []loop.Listener // sockets of other processes; the edge adopts those at the addresses of its listeners
+	AcceptLater bool            // do not accept before Edge.Accept
+	Access      *slog.Logger    // one record per answered request, each AccessSample-th; nil: none
 }
 
 // Defaults, with their reasons.
 const (
 	DefaultListen        = "127.0.0.1:5280"
-	DefaultPath          = "/http-bind" // what every BOSH server uses
+	DefaultPath          = "/http-bind" // the path of every BOSH server
 	DefaultWeight        = 1
 	DefaultMaxPipelined  = 8       // Pidgin pipelines two or three
-	DefaultLinkHighWater = 8 << 20 // bytes: a link that is this far behind is in trouble
+	DefaultLinkHighWater = 8 << 20 // bytes: a link this far behind is in trouble
 
 	DefaultHeadTimeout  = 10 * time.Second
 	DefaultBodyTimeout  = 30 * time.Second
-	DefaultBodyRate     = 500               // bytes a second: half of what a bad mobile network carries
-	DefaultIdleTimeout  = 150 * time.Second // a client's other socket idles for up to `wait`, which is 60 s and more
+	DefaultBodyRate     = 500               // bytes per second: half of what a bad mobile network carries
+	DefaultIdleTimeout  = 150 * time.Second // a client's other socket idles for up to `wait`, which is 60 s or more
 	DefaultHoldTimeout  = 330 * time.Second // ejabberd holds for at most 300 s
 	DefaultWriteTimeout = 30 * time.Second
 	DefaultGrace        = 30 * time.Second
 	DefaultLostJitter   = 5 * time.Second // a fiftieth of the clients in a tenth of a second
 	DefaultPingTimeout  = 15 * time.Second
 	DefaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
-	DefaultDrainJitter  = 10 * time.Second // a million clients that come back at once are a storm for the next edge
+	DefaultDrainJitter  = 10 * time.Second // a million clients that return at once are a storm for the next edge
 
 	DefaultMinCreations        = 8
 	DefaultMaxCreations        = 1000
 	DefaultMaxWaitingCreations = 1_000_000
-	DefaultCreateTimeout       = 10 * time.Second // people reload a page that does not connect for longer
-	DefaultCreateWait          = 45 * time.Second // browsers wait for a minute; to come again costs more than to wait
+	DefaultCreateTimeout       = 10 * time.Second // people reload a page that takes longer to connect
+	DefaultCreateWait          = 45 * time.Second // browsers wait for a minute; a retry costs more than waiting
 	DefaultSlowStart           = time.Minute
 	DefaultEjectTime           = 10 * time.Second
 
-	DefaultForwardedHeader = "x-forwarded-for" // what every HTTP proxy writes
+	DefaultForwardedHeader = "x-forwarded-for" // written by every HTTP proxy
 	DefaultResolveInterval = 30 * time.Second
 
-	// DefaultSiteMultiple is for a /48 with many households, of which few are here at once; who has all of it gets as
-	// much as 64 IPv4 addresses.
+	// DefaultSiteMultiple fits a /48 with many households, of which few are present at once. A single holder of the /48
+	// gets as much as 64 IPv4 addresses.
 	DefaultSiteMultiple = 64
 )
 
-// WithDefaults fills in what is not set.
+// WithDefaults returns a copy with the defaults filled in.
 func (c Config) WithDefaults() Config {
 	if len(c.Listeners) == 0 {
 		set(&c.Listen, DefaultListen)
@@ -234,8 +234,7 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Validate says what is wrong with a configuration, with the key, the value, and what would do. It is for one with its
-// defaults.
+// Validate returns a *KeyError for the first invalid key, with its value and a remedy. Call WithDefaults first.
 func (c *Config) Validate() error {
 	for i := range configKeys {
 		if err := configKeys[i].Check(c); err != nil {
@@ -255,7 +254,7 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if c.Tags == "off" && (len(c.Origins) > 1 || c.Origins[0].discovered()) {
-		return bad("node-tags", c.Tags, "with more than one origin requests find their node by the tag: use auto or on")
+		return bad("node-tags", c.Tags, "requests are routed by the tag if there are several origins: use auto or on")
 	}
 	if err := c.validateAdmin(); err != nil {
 		return err
@@ -300,7 +299,7 @@ func (c *Config) validateListeners() error {
 	return nil
 }
 
-// listeners is the long form of what is listened on.
+// listeners returns the listeners, the short form (listen) expanded.
 func (c *Config) listeners() []Listener {
 	if len(c.Listeners) == 0 {
 		return []Listener{{Address: c.Listen, ForwardedHeader: DefaultForwardedHeader}}
@@ -346,11 +345,11 @@ func (o *Origin) validate(at string) error {
 	case !isSRV && host == "":
 		return bad(at+"address", o.Address, "say which host, for example 127.0.0.1"+o.Address)
 	case o.discovered() && o.Name != "":
-		return bad(at+"name", o.Name, "leave it out: the nodes are named after their DNS records")
+		return bad(at+"name", o.Name, "leave it out: such origins are named after their DNS records")
 	case !o.discovered() && !codec.ValidName(o.Name):
 		return bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
 	case isSRV && o.Weight != 0:
-		return bad(at+"weight", o.Weight, "leave it out: SRV records have weights of their own")
+		return bad(at+"weight", o.Weight, "leave it out: SRV records have their own weights")
 	case isSRV:
 		return nil
 	}
@@ -363,10 +362,10 @@ func (o *Origin) validate(at string) error {
 	return nil
 }
 
-// maxPath bounds the path of the endpoint.
+// maxPath bounds the path of the endpoint in bytes.
 const maxPath = 255
 
-// validatePath is for a path in its normal form, or one that has none.
+// validatePath checks a path that is normalized, or that has no normal form.
 func (c *Config) validatePath() error {
 	const example = "for example /http-bind"
 	p := c.Path
@@ -376,7 +375,7 @@ func (c *Config) validatePath() error {
 	case !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?#"):
 		return bad("path", p, "give an absolute path without a query, "+example)
 	case !ok:
-		return bad("path", p, "a % has two hexadecimal digits behind it; itself it is %25")
+		return bad("path", p, "a % needs two hexadecimal digits after it: write %25 for a literal %")
 	case len(p) > maxPath:
 		return bad("path", p, fmt.Sprintf("give one of at most %d bytes, %s", maxPath, example))
 	case strings.ContainsFunc(p, func(c rune) bool { return c <= ' ' || c > '~' }):
@@ -392,7 +391,7 @@ func set[T comparable](p *T, v T) {
 	}
 }
 
-// safeName makes a host name fit for a hello.
+// safeName makes a host name valid as a name in hello.
 func safeName(s string) string {
 	s = strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c) {
@@ -403,7 +402,7 @@ func safeName(s string) string {
 	return s[:min(len(s), 40)]
 }
 
-// reasonOf is an error of a file whose name is said already.
+// reasonOf returns a file error without the file's name, for messages that give the name already.
 func reasonOf(err error) string {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -412,7 +411,7 @@ func reasonOf(err error) string {
 	return err.Error()
 }
 
-// ReadSecret is the first line of a secret file.
+// ReadSecret returns the first line of a secret file.
 func ReadSecret(file string) ([]byte, error) {
 	data, err := textfile.ReadSecret(file)
 	switch {

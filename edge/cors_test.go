@@ -12,7 +12,7 @@ const (
 	unlisted = "https://evil.example"
 )
 
-// readable fails the test unless pages of the web origin may read r, and send credentials, just when they are allowed.
+// readable fails the test unless exactly the pages of listed web origins may read r and send credentials.
 func readable(t *testing.T, name, origin string, h http.Header) {
 	t.Helper()
 	want, credentials := "", ""
@@ -25,7 +25,7 @@ func readable(t *testing.T, name, origin string, h http.Header) {
 	}
 }
 
-// Whatever a page of a listed origin is answered, it can read the answer; other pages can read none.
+// Pages of listed origins can read every answer. Other pages can read none.
 func TestEveryAnswerHasCORS(t *testing.T) {
 	e, l := one(t, func(c *Config) {
 		c.CORS, c.MaxBodyBytes, c.MaxHeaderBytes = []string{"https://b.example", listed}, 2000, 1000
@@ -92,7 +92,7 @@ func TestEveryAnswerHasCORS(t *testing.T) {
 	}
 }
 
-// Refusals for what is on the edge's side, and of limits, can be read as well: pages act on them.
+// Pages can also read refusals for lack of resources or because of limits, because they act on them.
 func TestRefusalsHaveCORS(t *testing.T) {
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, func(c *Config) {
@@ -104,15 +104,15 @@ func TestRefusalsHaveCORS(t *testing.T) {
 			body   string
 			status int
 		}{{creation(""), 503}, {creation(""), 503}, {creation(""), 503}, {creation(""), 503},
-			{empty("s1", 1), 503}, {creation(""), 429}} { // the last two are too many
+			{empty("s1", 1), 503}, {creation(""), 429}} { // the last two exceed the limit
 			x.post(c.body, "Origin: "+origin+"\r\n")
 			readable(t, c.body, origin, x.get().want(t, c.status, "").Header)
 		}
 	}
 }
 
-// Of what is refused before its Origin header has been read, the web origin is not known. It is not that of an earlier
-// request either.
+// The web origin of a request is unknown if it is refused before its Origin header has been read. It must not be taken
+// from an earlier request.
 func TestUnknownOriginHasAnyCORS(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.CORS, c.MaxHeadLineBytes = []string{listed}, 100 })
 	x := connect(t, e)
@@ -143,7 +143,7 @@ func TestUnknownOriginHasAnyCORS(t *testing.T) {
 	}
 }
 
-// What every page may read it can read, with credentials if it is listed.
+// Every page can read public documents, with credentials if it is listed.
 func TestHostMetaHasCORSForAll(t *testing.T) {
 	e, _ := one(t, func(c *Config) {
 		c.CORS, c.PublicURLs = []string{listed}, []PublicURL{{"", "https://c.example/b"}}
@@ -161,7 +161,7 @@ func TestHostMetaHasCORSForAll(t *testing.T) {
 	}
 }
 
-// A preflight allows the headers that are asked for, if they are header names and not too many.
+// A preflight allows the requested headers, if they are header names and not too many.
 func TestPreflightAllowsWhatIsAsked(t *testing.T) {
 	const usual = "Content-Type, Content-Encoding, Authorization, X-Requested-With"
 	long := strings.Repeat("x-header,", maxRequestHeaders/9)
@@ -202,7 +202,7 @@ func TestPreflightAllowsWhatIsAsked(t *testing.T) {
 	}
 }
 
-// TestBareCRIsNobodysOrigin: the answer to a CR that no LF follows has nothing of the request that was read before it.
+// TestBareCRIsNobodysOrigin: the answer to a CR without LF takes nothing from the request before it.
 func TestBareCRIsNobodysOrigin(t *testing.T) {
 	e, _ := one(t, func(c *Config) { c.CORS = []string{"https://chat.example.org"} })
 	first := connect(t, e)

@@ -7,9 +7,9 @@ const (
 	Requests              Counter = iota // complete HTTP requests
 	Parked                               // requests handed to an origin
 	Released                             // answered by the origin
-	Gone                                 // clients that went away while held
+	Gone                                 // clients that closed while held
 	Expired                              // holds that no origin answered in HoldTimeout
-	StaleReplies                         // replies to holds that were not there any more
+	StaleReplies                         // replies to holds that no longer exist
 	FramesOut                            // frames to origins
 	FramesIn                             // frames from origins
 	Preflights                           // OPTIONS answered
@@ -19,18 +19,18 @@ const (
 	LengthRequired                       // 411
 	EncodingRefused                      // 415
 	HTTPErrors                           // malformed or over a limit: 400, 413, 414, 417, 431, 501, 505
-	BadBodies                            // bad-request made by the edge
-	UnknownTags                          // item-not-found made by the edge
-	NodeGone                             // remote-connection-failed made by the edge
-	Retries                              // 503 while a node is expected back
+	BadBodies                            // bad-request from the edge
+	UnknownTags                          // item-not-found from the edge
+	NodeGone                             // remote-connection-failed from the edge
+	Retries                              // 503 while an origin is expected back
 	LinkFull                             // 503 because a link was above its high-water mark
 	TableFull                            // 503 because no hold was free
-	TooLarge                             // 413 because the origin takes less
+	TooLarge                             // 413 because the origin's maximum is lower
 	HeadTimeouts                         // 503
 	BodyTimeouts                         // 503
 	IdleTimeouts                         // idle connections closed
 	WriteStalls                          // connections closed because no byte left
-	ContentOverflow                      // replies of content types that there is no room to learn
+	ContentOverflow                      // replies of content types that there was no room to learn
 	LinksUp                              // links welcomed
 	LinkErrors                           // links closed for a protocol error of the origin
 	AuthFailures                         // links whose other end does not know the secret
@@ -38,23 +38,23 @@ const (
 	UnknownVerbs                         // control lines not understood
 	ProxyUntrusted                       // connections closed that may not send a PROXY header
 	ProxyMalformed                       // connections closed that did not begin with one
-	ForwardedUnknown                     // requests of trusted proxies that do not say whose they are
-	AddressConnections                   // connections of an address that had as many as it may
-	AddressConnectionRate                // connections of an address that had opened many
-	AddressRequests                      // requests of an address that had made many: 429, 503
-	SiteLimits                           // of these three kinds, those that an IPv6 /48 had many of; not in them
-	AddressUncounted                     // connections that no limit was held for, for want of an entry
+	ForwardedUnknown                     // requests of trusted proxies that do not name their client
+	AddressConnections                   // connections above the number that an address may have
+	AddressConnectionRate                // connections above the rate of an address
+	AddressRequests                      // requests above the rate of an address: 429, 503
+	SiteLimits                           // the same three for the limits of an IPv6 /48; not counted in them
+	AddressUncounted                     // connections exempt from all limits because no table entry was free
 	DrainReleases                        // holds that origins were asked to release, while draining
-	DrainCuts                            // connections that were not done at the end of DrainTimeout
+	DrainCuts                            // connections still open at the end of DrainTimeout
 	AccessDropped                        // access log records dropped because the queue was full
 	Waited                               // requests that waited for an origin that was away
 	CreationsWaited                      // session creations that no origin had room for at once
 	CreationsBusy                        // 503: and there was no room to wait
-	CreateWaits                          // 503: and none had in CreateWait
+	CreateWaits                          // 503: and no origin had room within CreateWait
 	CreateTimeouts                       // 503: no reply to a session creation in CreateTimeout
 	CreationsWaiting                     // gauge: session creations that wait
 	HeldNow                              // gauge: requests being held
-	WaitingNow                           // gauge: of them, those that no origin has
+	WaitingNow                           // gauge: of these, the ones that no origin has
 	numCounters
 )
 

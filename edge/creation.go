@@ -12,8 +12,9 @@ import (
 	"megaphone/tuning"
 )
 
-// opening is a session creation that an origin has, or that waits for one which has room. It is there as long as that:
-// hold.Reply is its number. Those under way and each lane form a circle through next and prev, in the order of since.
+// opening is a session creation that an origin has, or that waits for an origin with room. It exists for that time, and
+// hold.Reply is its index. Those under way and those of each lane form a circle through next and prev, in the order of
+// since.
 type opening struct {
 	hold           table.Handle
 	domain         uint64  // hash of the domain that it asks for, see served
@@ -28,47 +29,47 @@ type opening struct {
 	settled        bool // its outcome has been counted
 }
 
-// openingBytes is what one costs, beside the bytes that are kept of it.
+// openingBytes is the size of an opening, without the bytes that are stowed for it.
 const openingBytes = 64
 
 const _ = uint(openingBytes - unsafe.Sizeof(opening{}))
 
-// creations is a reactor's list of them. It grows to what has been needed at once, which is bounded by max-creations
-// for each origin, and max-waiting-creations.
+// creations is a reactor's table of openings. It grows to the most that were needed at once, which is bounded by
+// max-creations per origin and by max-waiting-creations.
 type creations struct {
 	all     []opening // those at underWay and departed are heads of circles
 	free    []uint32
 	lanes   []lane
 	waiting int
-	active  int // reactors that have waiting ones, this one included
-	rank    int // of this reactor among them, another one each tick
+	active  int // reactors that have waiting ones, including this one
+	rank    int // of this reactor among them
 }
 
 // Indexes of the heads of two circles.
 const (
-	underWay = iota // of those that a node has
-	departed        // of those whose client has left: the node works on them for as long as it works on others
+	underWay = iota // those that an origin has
+	departed        // those whose client has left: the origin still works on them, for as long as on others
 	numHeads
 )
 
-// lane is a queue for all creations that the same nodes can serve: behind one that waits for its domain's only node,
-// those of other domains go on.
+// lane is the queue of all creations that the same origins can serve. A creation that waits for its domain's only
+// origin does not block those for other domains.
 type lane struct {
-	nodes uint64 // bits of these nodes
+	nodes uint64 // bits of its origins
 	head  uint32 // index in creations.all of the head of its circle
-	stuck bool   // none of these nodes has room; of use in admitWaiting
+	stuck bool   // none of its origins has room; valid only during admitWaiting
 }
 
-// common is what all reactors share of creations.
+// common is what all reactors share about creations.
 type common struct {
 	served  served
-	waiting [tuning.MaxTables]atomic.Uint32 // creations that wait, by the index of the reactor
+	waiting [tuning.MaxTables]atomic.Uint32 // waiting creations, by the index of the reactor
 }
 
 const (
-	maxKeptCreation = 4 << 10 // bytes of a creation that may wait; those of known clients have less than 500
-	fewExpired      = 16      // creations may be refused in a tick,
-	expiredPart     = 32      // and this part of those that wait
+	maxKeptCreation = 4 << 10 // bytes of a creation that may wait; known clients send less than 500
+	fewExpired      = 16      // creations refused per tick at most,
+	expiredPart     = 32      // plus 1/expiredPart of those that wait
 	linkNone        = 255     // hold.Link of a creation that no origin got
 	linkQueue       = 254     // and of one that waits
 )
@@ -79,7 +80,7 @@ func newCreations() creations {
 	return q
 }
 
-// add takes a slot and puts it at the end of the circle of head.
+// add puts c into a free slot, at the end of the circle of head.
 func (q *creations) add(c opening, head uint32) (i uint32) {
 	if n := len(q.free); n > 0 {
 		i, q.free = q.free[n-1], q.free[:n-1]
@@ -110,7 +111,7 @@ func (q *creations) remove(i uint32) {
 	q.free = append(q.free, i)
 }
 
-// laneOf returns the lane of some nodes, nil if there is none.
+// laneOf returns the lane for a set of origins, or nil.
 func (q *creations) laneOf(nodes uint64) *lane {
 	for i := range q.lanes {
 		if q.lanes[i].nodes == nodes {
@@ -120,8 +121,9 @@ func (q *creations) laneOf(nodes uint64) *lane {
 	return nil
 }
 
-// overtakes reports whether a creation for some nodes would go before those that wait in its lane, or that n could have
-// as well. Those of another lane may have no room there, as a node of theirs with a lower priority is full.
+// overtakes reports whether a new creation for nodes would overtake waiting ones on its way to n. Those wait in the
+// same lane, or in another lane of n that has room now. Another lane may be unable to use the room at n, if an origin
+// that it prefers by priority is full.
 func (w *worker) overtakes(n *node, nodes uint64) bool {
 	q := &w.creations
 	for _, l := range q.lanes {
@@ -143,8 +145,8 @@ func (c *opening) order(other *opening) int {
 	return cmp.Or(cmp.Compare(c.since, other.since), int(int32(c.micros-other.micros)))
 }
 
-// longest returns the lane, of those that are not stuck, whose first creation has waited for longest; nil if there is
-// none.
+// longest returns the lane whose first creation has waited for longest, stuck lanes excluded. It returns nil if there
+// is none.
 func (q *creations) longest() (found *lane) {
 	var first *opening
 	for i := range q.lanes {
@@ -160,7 +162,7 @@ func (q *creations) longest() (found *lane) {
 	return found
 }
 
-// queue returns the head of the lane of some nodes, and makes that if need be.
+// queue returns the head of the lane for a set of origins. It makes the lane if necessary.
 func (q *creations) queue(nodes uint64) (head uint32) {
 	if l := q.laneOf(nodes); l != nil {
 		return l.head
@@ -186,7 +188,7 @@ func (q *creations) dropEmpty() {
 	q.lanes = left
 }
 
-// create opens a session on a node of the edge's choice. If none has room the creation waits for its turn.
+// create opens a session at an origin that the edge picks. If no origin has room the creation waits.
 func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 	b := &w.body
 	legacy := b.Ver == nil
@@ -207,7 +209,7 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		trial, ok = w.reserve(n)
 	}
 	if !ok {
-		w.await(c, s, body, nodes, opening{domain: domain}, content, flags)
+		w.queueCreation(c, s, body, nodes, opening{domain: domain}, content, flags)
 		return
 	}
 	h, hold := w.park(c, s, n, body, 0, content, flags)
@@ -220,13 +222,13 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		micros: hold.Reply, trial: trial}, underWay)
 }
 
-// reserve counts a creation at a node that was picked. trial: it decides whether the node is well again.
+// reserve counts a creation at a picked node. trial reports whether its outcome decides an ejection.
 func (w *worker) reserve(n *node) (trial, ok bool) {
 	now := w.micros()
 	trial = w.ejects && n.health.try(now)
 	if !n.health.take(now, &w.creationBounds) {
 		if trial {
-			n.health.untried()
+			n.health.abandonTrial()
 		}
 		return false, false
 	}
@@ -240,11 +242,11 @@ func (w *worker) reserve(n *node) (trial, ok bool) {
 func (w *worker) unreserve(n *node, trial bool) {
 	n.health.give()
 	if trial {
-		n.health.untried()
+		n.health.abandonTrial()
 	}
 }
 
-// sharers is among how many reactors the bounds are divided, this one included, and its rank among them.
+// sharers returns how many reactors share the bounds, including this one, and its rank among them.
 func (w *worker) sharers() (active, rank int) {
 	q := &w.creations
 	if q.waiting == 0 && q.active > 0 {
@@ -253,8 +255,8 @@ func (w *worker) sharers() (active, rank int) {
 	return q.active, q.rank
 }
 
-// fair reports whether this reactor may begin a creation at a node: where creations wait in several reactors, each has
-// a part of the bound, and of the rate. What of the bound cannot be divided goes round by ticks.
+// fair reports whether this reactor may begin a creation at a node. If creations wait in several reactors, each gets a
+// part of the bound and of the rate. The remainder of the bound goes round by ticks.
 func (w *worker) fair(n *node, now uint64) bool {
 	active, rank := w.sharers()
 	if active <= 1 {
@@ -274,15 +276,15 @@ func (w *worker) fair(n *node, now uint64) bool {
 	return w.interval == 0 || n.nextFair < ahead
 }
 
-// began notes that this reactor has used its part of the rate for a creation.
+// began charges a creation to this reactor's part of the rate.
 func (w *worker) began(n *node, now uint64) {
 	if active, _ := w.sharers(); active > 1 {
 		n.nextFair = max(n.nextFair, now) + w.interval*uint64(active)
 	}
 }
 
-// await has a creation wait for its turn, if there is room for it.
-func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, content []byte,
+// queueCreation queues a creation until an origin has room. If the queue has no room either, it refuses it.
+func (w *worker) queueCreation(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, content []byte,
 	flags uint8) {
 	q := &w.creations
 	w.addr = w.client(c).AppendTo(w.addr[:0])
@@ -307,13 +309,13 @@ func (w *worker) await(c uint32, s *table.Conn, body []byte, nodes uint64, cr op
 	}
 }
 
-// maxWaiting is how many creations may wait in this reactor.
+// maxWaiting returns how many creations may wait in this reactor.
 func (w *worker) maxWaiting() int {
 	n := w.r.Siblings()
 	return (w.cfg.MaxWaitingCreations + n - 1) / n
 }
 
-// admitWaiting hands creations over that wait, in their order over all lanes, as far as nodes have room.
+// admitWaiting hands over waiting creations, the oldest of all lanes first, while origins have room.
 func (w *worker) admitWaiting() {
 	q := &w.creations
 	if len(q.lanes) == 0 {
@@ -363,14 +365,14 @@ func (w *worker) begin(i uint32, n *node, trial bool) {
 	hold.Reply = i
 }
 
-// stopWaiting takes a creation out of its lane. Its slot stays.
+// stopWaiting takes a creation out of its lane. It keeps its slot.
 func (w *worker) stopWaiting(i uint32) {
 	w.creations.unlink(i)
 	w.creations.waiting--
 	w.r.Unstow(w.creations.all[i].kept)
 }
 
-// forget ends a creation that waits, and leaves its hold as that of a request that no origin got.
+// forget ends a waiting creation. Its hold remains, as that of a request that no origin got.
 func (w *worker) forget(i uint32, hold *table.Hold) {
 	hold.Link, hold.Reply = linkNone, w.creations.all[i].micros
 	w.stopWaiting(i)
@@ -378,7 +380,7 @@ func (w *worker) forget(i uint32, hold *table.Hold) {
 	w.creations.remove(i)
 }
 
-// turnAway answers a creation that waits in an origin's place.
+// turnAway answers a waiting creation instead of an origin.
 func (w *worker) turnAway(i uint32, status int) {
 	h := w.creations.all[i].hold
 	hold := w.holds.Resolve(h)
@@ -386,10 +388,10 @@ func (w *worker) turnAway(i uint32, status int) {
 	w.answerHold(h, hold, status, nil)
 }
 
-// waits reports whether a hold is that of a creation that waits.
+// waits reports whether a hold is that of a waiting creation.
 func waits(hold *table.Hold) bool { return hold.Link == linkQueue && hold.Flags&holdReady == 0 }
 
-// creationTick ends what took too long, and goes on with what waits.
+// creationTick ends creations that took too long, and admits waiting ones.
 func (w *worker) creationTick() {
 	now, q := w.r.Now(), &w.creations
 	for q.all[underWay].next != underWay && now-q.all[q.all[underWay].next].since >= w.times.create {
@@ -412,8 +414,8 @@ func (w *worker) creationTick() {
 	w.counters[CreationsWaiting] = uint64(q.waiting)
 }
 
-// expireWaiting refuses those that have waited too long. Those that came in one tick are not all refused in one: they
-// would come back in one.
+// expireWaiting refuses creations that have waited too long. It spreads those that came in one tick over several,
+// because they would return in one.
 func (w *worker) expireWaiting() {
 	now, q := w.r.Now(), &w.creations
 	most := fewExpired + q.waiting/expiredPart
@@ -427,7 +429,7 @@ func (w *worker) expireWaiting() {
 	}
 }
 
-// countActive finds out among how many reactors the bounds are to be divided.
+// countActive counts the reactors that share the bounds.
 func (w *worker) countActive() {
 	q := &w.creations
 	w.common.waiting[w.r.Index()].Store(uint32(q.waiting))
@@ -443,7 +445,7 @@ func (w *worker) countActive() {
 	}
 }
 
-// relane sorts the creations that wait anew, after the nodes have changed.
+// relane sorts the waiting creations into new lanes, after the nodes have changed.
 func (w *worker) relane() {
 	q := &w.creations
 	if q.waiting == 0 {
@@ -460,18 +462,18 @@ func (w *worker) relane() {
 	slices.SortStableFunc(all, func(i, j uint32) int { return q.all[i].order(&q.all[j]) })
 	for _, i := range all {
 		c := &q.all[i]
-		_ = codec.ParseBody(&w.body, w.r.Stowed(c.kept)[c.address+c.query:]) // create has seen it
+		_ = codec.ParseBody(&w.body, w.r.Stowed(c.kept)[c.address+c.query:]) // create has checked it
 		q.link(i, q.queue(w.serving(w.body.To)))
 	}
 }
 
-// outcome is what became of a creation.
+// outcome is the result of a creation.
 type outcome uint8
 
 const (
-	outcomeNone   outcome = iota // it says nothing of the origin
+	outcomeNone   outcome = iota // it tells nothing about the origin
 	outcomeGood                  // there is a session
-	outcomeFailed                // it was the origin's fault that there is none
+	outcomeFailed                // there is none, and that is the origin's fault
 )
 
 // creationOutcome judges the reply to a creation.
@@ -481,7 +483,7 @@ func (w *worker) creationOutcome(status int, body []byte) outcome {
 	case status >= 500:
 		return outcomeFailed
 	case !known && (status == 200 || status == 404 || status == 405):
-		return outcomeFailed // some page: what answers there is no BOSH server
+		return outcomeFailed // a web page: the server there does not speak BOSH
 	case status != 200 || !known:
 		return outcomeNone
 	case string(w.body.Type) == "terminate" && serversFault(w.body.Condition):
@@ -492,8 +494,8 @@ func (w *worker) creationOutcome(status int, body []byte) outcome {
 	return outcomeGood
 }
 
-// serversFault reports whether a terminal condition (XEP-0124 section 17.2) is the fault of a server whatever the
-// client asked for.
+// serversFault reports whether a terminal condition (XEP-0124 section 17.2) is the server's fault, whatever the client
+// asked for.
 func serversFault(condition []byte) bool {
 	switch string(condition) {
 	case "internal-server-error", "system-shutdown", "remote-connection-failed", "undefined-condition":
@@ -502,7 +504,7 @@ func serversFault(condition []byte) bool {
 	return false
 }
 
-// created notes the reply to a creation.
+// created counts the reply to a creation.
 func (w *worker) created(n *node, hold *table.Hold, took uint64, status int, body []byte) {
 	c := w.opening(hold)
 	n.latency.observe(took)
@@ -510,12 +512,12 @@ func (w *worker) created(n *node, hold *table.Hold, took uint64, status int, bod
 	if what == outcomeGood {
 		c.health.answered(took, w.micros())
 	} else {
-		c.health.progress.Store(w.micros()) // how fast it refuses or fails says nothing of how much it can do
+		c.health.progress.Store(w.micros()) // the speed of refusals and failures does not show the origin's capacity
 	}
 	w.settle(c, what)
 }
 
-// settle counts the outcome of a creation, and ejects its node, or takes it back.
+// settle counts the outcome of a creation. It ejects the node, or ends its ejection, if the outcome decides that.
 func (w *worker) settle(c *opening, what outcome) {
 	h, now, n := c.health, w.micros(), c.node
 	c.settled = true
@@ -528,17 +530,17 @@ func (w *worker) settle(c *opening, what outcome) {
 	switch {
 	case what == outcomeNone:
 		if c.trial {
-			h.untried()
+			h.abandonTrial()
 		}
 		return
 	case c.trial:
-		well, took := h.verdictOf(failed, now, &w.creationBounds, w.r.Rand())
+		well, took := h.endTrial(failed, now, &w.creationBounds, w.r.Rand())
 		if failed {
 			h.failures.Add(1)
 			w.r.LogLimited(&n.trialLog, slog.LevelWarn, "origin failed its trial", "origin", n.cfg.Name,
 				"ejected_ms", took/1000)
 		} else if well {
-			w.log(slog.LevelInfo, "origin well again", "origin", n.cfg.Name)
+			w.log(slog.LevelInfo, "origin recovered", "origin", n.cfg.Name)
 		}
 		return
 	}
@@ -548,12 +550,12 @@ func (w *worker) settle(c *opening, what outcome) {
 	}
 	row, bad, judged := h.row.Load(), h.failed.Load(), h.judged.Load()
 	if took, ok := h.eject(now, &w.creationBounds, w.r.Rand()); ok {
-		w.log(slog.LevelWarn, "origin ejected: no new sessions to it", "origin", n.cfg.Name, "failed_in_a_row", row,
+		w.log(slog.LevelWarn, "origin ejected", "origin", n.cfg.Name, "failed_in_a_row", row,
 			"failed", bad, "of", judged, "ejected_ms", took/1000)
 	}
 }
 
-// mayEject reports whether one node more may be ejected: never more than half of those that could have new sessions.
+// mayEject reports whether one more node may be ejected. At most half of those that could have new sessions are.
 func (w *worker) mayEject() bool {
 	all, out := 0, 0
 	for _, n := range w.nodes {
@@ -568,7 +570,7 @@ func (w *worker) mayEject() bool {
 	return 2*(out+1) <= all
 }
 
-// opening returns the creation that a node has, or that waits, of which the hold is; nil if there is none.
+// opening returns the creation of a hold, or nil if the hold is not that of a waiting creation or of one under way.
 func (w *worker) opening(hold *table.Hold) *opening {
 	if hold.Flags&holdCreation != 0 && int(hold.Reply) < len(w.creations.all) {
 		if c := &w.creations.all[hold.Reply]; w.holds.Resolve(c.hold) == hold {
@@ -578,13 +580,13 @@ func (w *worker) opening(hold *table.Hold) *opening {
 	return nil
 }
 
-// endCreation ends a creation that a node has, as its hold is taken away from the node; lost: with its link.
+// endCreation ends a creation under way, when its hold leaves the node. lost is set if the node's link was lost.
 func (w *worker) endCreation(i uint32, hold *table.Hold, lost bool) {
 	c := &w.creations.all[i]
 	if !c.settled && w.r.Now()-c.since >= max(w.times.create/2, 1) {
 		w.settle(c, outcomeFailed) // its client has lost patience
 	} else if c.trial && !c.settled {
-		c.health.untried() // it left, or the link was lost
+		c.health.abandonTrial() // its client left, or the link was lost
 	}
 	hold.Reply = c.micros
 	if c.settled || lost {
@@ -604,7 +606,7 @@ func (w *worker) releaseCreation(i uint32) {
 	w.creations.remove(i)
 }
 
-// releaseDeparted makes room for others when the nodes will have done with the creations whose clients left.
+// releaseDeparted makes room for others once the origins should be done with the creations whose clients left.
 func (w *worker) releaseDeparted() {
 	q := &w.creations
 	for i := q.all[departed].next; i != departed; {
@@ -617,7 +619,7 @@ func (w *worker) releaseDeparted() {
 	}
 }
 
-// loseCreations ends the creations that a node has, as its link is lost. Their holds stay.
+// loseCreations ends the creations of a node whose link is lost. Their holds stay.
 func (w *worker) loseCreations(n *node) {
 	all := w.creations.all
 	for i := all[underWay].next; i != underWay; {

@@ -18,14 +18,14 @@ type manner int32
 const (
 	wellManner   manner = iota // answers with a session
 	brokenManner               // ends it with internal-server-error
-	stuckManner                // says nothing
+	stuckManner                // never replies
 	strictManner               // ends it with host-unknown, which is the client's fault
-	plainManner                // status 500, as of something that knows no BOSH
-	pageManner                 // status 200 with a page of HTML
+	plainManner                // status 500, as from a server that does not speak BOSH
+	pageManner                 // status 200 with an HTML page
 	noPageManner               // status 404 with one
 )
 
-// actor is an origin that plays a part. Requests of sessions it holds for good.
+// actor is an origin with a manner. It holds requests of sessions forever.
 type actor struct {
 	*fakeOrigin
 	manner    atomic.Int32
@@ -39,7 +39,7 @@ func newActor(t testing.TB, name string, m manner) *actor {
 	return a
 }
 
-// play takes the next link and answers what comes over it.
+// play takes the next link and answers its requests.
 func (a *actor) play() {
 	l := a.link()
 	go func() {
@@ -79,7 +79,7 @@ func (a *actor) play() {
 	}()
 }
 
-// troupe is an edge with origins that play, all linked.
+// troupe starts an edge with actors, all linked.
 func troupe(t testing.TB, set func(c *Config), actors ...*actor) *Edge {
 	t.Helper()
 	var origins []*fakeOrigin
@@ -99,7 +99,8 @@ func troupe(t testing.TB, set func(c *Config), actors ...*actor) *Edge {
 	return e
 }
 
-// open creates a session over a connection of its own, and has it hold a request; false: it was refused, in any way.
+// open creates a session over its own connection and leaves a request held. It returns false if the edge refused
+// either.
 func open(t testing.TB, e *Edge, to string) bool {
 	t.Helper()
 	c := connect(t, e)
@@ -117,15 +118,15 @@ func open(t testing.TB, e *Edge, to string) bool {
 	return true
 }
 
-// has waits until n creations were either answered by somebody, or are the actor's.
+// has waits until n creations were either answered by any origin or received by the actor.
 func (a *actor) has(e *Edge, n int) {
 	a.t.Helper()
 	deadline := time.Now().Add(patience)
 	for got := 0; got < n; {
 		got = int(a.creations.Load())
-		e.worker0(func(w *worker) { got += int(w.counters[Released]) }) // sessions' requests are held for good
+		e.worker0(func(w *worker) { got += int(w.counters[Released]) }) // requests of sessions are held forever
 		if time.Now().After(deadline) {
-			a.t.Fatalf("%d creations came to an end, not %d", got, n)
+			a.t.Fatalf("%d creations ended, want %d", got, n)
 		}
 	}
 }
@@ -138,12 +139,12 @@ func (e *Edge) worker0(f func(w *worker)) {
 	})
 }
 
-// A broken origin holds nothing, and so looked like the best of all. It gets five creations, and then trials.
+// A broken origin holds nothing, so by held requests alone it would look best. It gets five creations, and then trials.
 func TestABrokenOriginGetsHardlyAny(t *testing.T) {
 	for _, m := range []manner{brokenManner, plainManner, pageManner, noPageManner} {
 		good, bad := newActor(t, "good", wellManner), newActor(t, "bad", m)
 		e := troupe(t, nil, good, bad)
-		for good.creations.Load() == 0 { // the edge is to know that the domain is served
+		for good.creations.Load() == 0 { // the edge must learn that the domain is served
 			open(t, e, "example.org")
 		}
 		bad.creations.Store(0)
@@ -155,21 +156,21 @@ func TestABrokenOriginGetsHardlyAny(t *testing.T) {
 			e.Advance(1)
 		}
 		if n := bad.creations.Load(); n > 12 || n < ejectRow || failed != int(n) {
-			t.Errorf("manner %d: it got %d of 600, %d failed", m, n, failed)
+			t.Errorf("manner %d: the origin got %d of 600, %d failed", m, n, failed)
 		}
 		t.Logf("broken: %d of 600", bad.creations.Load())
 	}
 }
 
-// A stuck origin gets what may be under way at one of which nothing is known, and then trials; its clients get 503 in
-// create-timeout, and it is told that they have gone.
+// A stuck origin gets as many creations as an unmeasured one may have under way, and then trials. Its clients get 503
+// in create-timeout, and the origin is told that they are gone.
 func TestAStuckOriginGetsHardlyAny(t *testing.T) {
 	good, bad := newActor(t, "good", wellManner), newActor(t, "bad", wellManner)
 	e := troupe(t, nil, good, bad)
 	open(t, e, "example.org")
 	bad.manner.Store(int32(stuckManner))
 	bad.creations.Store(0)
-	e.worker0(func(w *worker) { w.nodes[0].held += 5000 }) // the stuck one looks as if it had less to do
+	e.worker0(func(w *worker) { w.nodes[0].held += 5000 }) // the stuck one appears to have less to do
 	var waiting []*client
 	const all = 1000
 	for range all { // in 50 s
@@ -192,7 +193,7 @@ func TestAStuckOriginGetsHardlyAny(t *testing.T) {
 	}
 	n := int(bad.creations.Load())
 	if n > all/50 || n < ejectRow || refused != n || served != all-n {
-		t.Errorf("it got %d of %d; %d were served, %d refused", n, all, served, refused)
+		t.Errorf("the origin got %d of %d; %d served, %d refused", n, all, served, refused)
 	}
 	until(t, e, CreateTimeouts, uint64(n))
 	deadline := time.Now().Add(patience)
@@ -200,13 +201,13 @@ func TestAStuckOriginGetsHardlyAny(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	if g := bad.gone.Load(); g != int64(n) {
-		t.Errorf("it was told of %d of %d that have gone", g, n)
+		t.Errorf("the origin got %d gone of %d", g, n)
 	}
 	t.Logf("stuck: %d of %d", n, all)
 	e.worker0(func(w *worker) { w.nodes[0].held -= 5000 })
 }
 
-// An origin that comes up beside one with sessions holds nothing. It gets a growing share all the same, and not all.
+// An origin that comes up beside one with sessions holds nothing. It still gets a growing share instead of everything.
 func TestAColdOriginGetsAGrowingShare(t *testing.T) {
 	warm, cold := newActor(t, "warm", wellManner), newActor(t, "cold", wellManner)
 	e := startEdge(t, func(c *Config) { c.PingTimeout = time.Hour }, warm.fakeOrigin, cold.fakeOrigin)
@@ -235,12 +236,12 @@ func TestAColdOriginGetsAGrowingShare(t *testing.T) {
 	}
 	all := cold.creations.Load()
 	if got[0] > 25 || got[0] == 0 || got[5] < got[0] || all > 300 {
-		t.Errorf("of 100 each in ten seconds it got %v, %d of 600", got, all)
+		t.Errorf("of 100 in each ten seconds the origin got %v, in total %d of 600", got, all)
 	}
 	t.Logf("cold: %v, %d of 600", got, all)
 }
 
-// standings are those of the nodes of the first reactor.
+// standings returns those of the nodes of the first reactor.
 func standings(e *Edge) (all []standing) {
 	e.worker0(func(w *worker) {
 		for _, n := range w.nodes {
@@ -250,7 +251,7 @@ func standings(e *Edge) (all []standing) {
 	return all
 }
 
-// When most origins fail it is not the origins: half of them stay, and whoever is the last stays.
+// When most origins fail, the cause is elsewhere. Half of them stay, and so does the last one.
 func TestNeverMoreThanHalfAreEjected(t *testing.T) {
 	for n, want := range map[int]int{1: 0, 2: 1, 3: 1, 4: 2, 5: 2} {
 		var actors []*actor
@@ -277,7 +278,7 @@ func TestNeverMoreThanHalfAreEjected(t *testing.T) {
 	}
 }
 
-// An ejected origin is the choice when no other is there, of a domain too.
+// An ejected origin is picked if there is no other, or no other for the domain.
 func TestAnEjectedOriginIsBetterThanNone(t *testing.T) {
 	a, b := newActor(t, "a", wellManner), newActor(t, "b", wellManner)
 	e := troupe(t, func(c *Config) { c.Origins[0].Domains = []string{"a.example"} }, a, b)
@@ -300,8 +301,8 @@ func TestAnEjectedOriginIsBetterThanNone(t *testing.T) {
 	}
 }
 
-// An ejected origin gets one creation at a time when its time is over, and its share when three went well. Each failure
-// makes its time longer.
+// An ejected origin gets one creation at a time after its ejection, and its share after three successes. Each failure
+// doubles the ejection.
 func TestTrials(t *testing.T) {
 	good, bad := newActor(t, "good", wellManner), newActor(t, "bad", brokenManner)
 	e := troupe(t, nil, good, bad)
@@ -331,13 +332,13 @@ func TestTrials(t *testing.T) {
 		connect(t, e).post(creation("ver='1.6'"))
 		until(t, e, Requests, asked+1)
 	}
-	for deadline := time.Now().Add(patience); bad.creations.Load() == before; { // until it has come
+	for deadline := time.Now().Add(patience); bad.creations.Load() == before; { // until it has arrived
 		if time.Now().After(deadline) {
 			t.Fatal("no trial")
 		}
 	}
 	got := bad.creations.Load()
-	for range 50 { // while the trial is under way, no other
+	for range 50 { // no other while the trial is under way
 		open(t, e, "example.org")
 	}
 	if n := bad.creations.Load(); n != got {
@@ -357,8 +358,8 @@ func TestTrials(t *testing.T) {
 	}
 }
 
-// What clients ask for in vain says nothing of an origin: neither the client's own mistakes, nor domains that nobody
-// serves, whatever the origin calls it.
+// Requests that must fail say nothing about an origin: neither clients' mistakes nor domains that no origin serves,
+// whatever the origin's reply is.
 func TestClientsCannotEjectAnOrigin(t *testing.T) {
 	a, b := newActor(t, "a", wellManner), newActor(t, "b", wellManner)
 	e := troupe(t, nil, a, b)
@@ -387,11 +388,11 @@ func TestEjectionOff(t *testing.T) {
 		open(t, e, "example.org")
 	}
 	if n := bad.creations.Load(); n < 50 {
-		t.Errorf("it got %d of 100", n)
+		t.Errorf("the origin got %d of 100", n)
 	}
 }
 
-// few is an edge with one origin that may have two creations under way.
+// few starts an edge with one origin that may have two creations under way.
 func few(t testing.TB, set func(c *Config)) (*Edge, *fakeLink) {
 	t.Helper()
 	return one(t, func(c *Config) {
@@ -417,7 +418,7 @@ func waitingNow(t testing.TB, e *Edge, n int) {
 
 func withNumber(n int) string { return creation(fmt.Sprintf("ver='1.6' n='%d'", n)) }
 
-// Creations beyond what may be under way wait for their turn, in their order. Requests of sessions do not.
+// Creations above the bound wait for their turn, in order. Requests of sessions do not.
 func TestCreationsWaitForTheirTurn(t *testing.T) {
 	e, l := few(t, nil)
 	var clients []*client
@@ -435,7 +436,7 @@ func TestCreationsWaitForTheirTurn(t *testing.T) {
 	}
 	for i := range 6 {
 		if want := fmt.Sprintf("n='%d'", i); !strings.Contains(held[0].body, want) {
-			t.Fatalf("in place of %s came %s", want, held[0].body)
+			t.Fatalf("got %[2]s, want %[1]s", want, held[0].body)
 		}
 		if held[0].addr != "127.0.0.1" {
 			t.Errorf("address %q", held[0].addr)
@@ -458,8 +459,8 @@ func TestCreationsWaitForTheirTurn(t *testing.T) {
 	until(t, e, CreationsWaited, 4)
 }
 
-// A creation waits for create-wait, and then is refused; one that finds no room to wait at once. One that leaves is
-// forgotten.
+// A creation waits for create-wait, and then is refused. Without room to wait it is refused at once. It is forgotten if
+// its client closes.
 func TestCreationsDoNotWaitForEver(t *testing.T) {
 	e, l := few(t, func(c *Config) { c.CreateWait, c.CreateTimeout, c.MaxWaitingCreations = time.Second, time.Hour, 3 })
 	var clients []*client
@@ -498,7 +499,7 @@ func TestCreationsDoNotWaitForEver(t *testing.T) {
 	idle(t, e)
 }
 
-// Creations that came together, and wait in vain, are not refused together.
+// Creations that came together and expire are not refused together.
 func TestCreationsAreNotRefusedTogether(t *testing.T) {
 	const many = 300
 	e, l := few(t, func(c *Config) { c.CreateWait, c.CreateTimeout = time.Second, time.Hour })
@@ -521,11 +522,11 @@ func TestCreationsAreNotRefusedTogether(t *testing.T) {
 		}
 	}
 	if ticks < 10 || ticks > 20 {
-		t.Errorf("it took %d ticks", ticks)
+		t.Errorf("took %d ticks", ticks)
 	}
 }
 
-// Clients that leave do not make room at once: the origin works on what they asked for, although nobody waits for it.
+// Clients that close do not make room at once, because the origin still works on their creations.
 func TestClientsThatLeaveMakeNoRoom(t *testing.T) {
 	e, l := few(t, nil)
 	for range 5 {
@@ -547,7 +548,7 @@ func TestClientsThatLeaveMakeNoRoom(t *testing.T) {
 	idle(t, e)
 }
 
-// idle checks that nothing is left of creations.
+// idle checks that no state of creations is left.
 func idle(t testing.TB, e *Edge) {
 	t.Helper()
 	e.group.Do(func(r reactor, h handler) {
@@ -570,7 +571,7 @@ func idle(t testing.TB, e *Edge) {
 	})
 }
 
-// A creation for a domain whose only origin is busy does not keep those of other domains back.
+// A creation for a domain whose only origin is busy does not block those of other domains.
 func TestLanes(t *testing.T) {
 	a, b := newActor(t, "a", stuckManner), newActor(t, "b", wellManner)
 	e := troupe(t, func(c *Config) {
@@ -587,7 +588,7 @@ func TestLanes(t *testing.T) {
 		}
 	}
 	waitingNow(t, e, 4)
-	// A reload that gives the domain to the other one as well has them go on.
+	// A reload that adds the domain to the other origin releases them.
 	cfg := e.settings().cfg
 	cfg.Origins = slices.Clone(cfg.Origins)
 	cfg.Origins[1].Domains = []string{"a.example", "b.example"}
@@ -601,7 +602,7 @@ func TestLanes(t *testing.T) {
 	}
 }
 
-// The bound is of all reactors together, and each of them gets its part.
+// The bound is shared by all reactors, and each of them gets its part.
 func TestReactorsShareTheBound(t *testing.T) {
 	const reactors, most = 4, 6
 	a := newActor(t, "a", stuckManner)
@@ -643,7 +644,7 @@ func TestReactorsShareTheBound(t *testing.T) {
 	idle(t, e)
 }
 
-// Whatever happens to creations, none is counted for ever: links end, clients leave, origins say nothing or too much.
+// No creation is counted forever, although links end, clients close, and origins reply late, never or too often.
 func TestCreationsAreCountedExactly(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -694,9 +695,9 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 				}
 			} else if r.IntN(10) == 0 {
 				links[i].Close()
-				for up, deadline := false, time.Now().Add(patience); !up; { // no tick more, or it is late
+				for up, deadline := false, time.Now().Add(patience); !up; { // no further tick, or it is late
 					if time.Now().After(deadline) {
-						t.Fatal("it is not dialled again")
+						t.Fatal("the origin is not dialled again")
 					}
 					e.Advance(1)
 					time.Sleep(time.Millisecond)
@@ -716,7 +717,7 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 		left = 0
 		e.group.Do(func(r reactor, _ handler) { left += r.Clients() })
 		if time.Now().After(deadline) {
-			t.Fatalf("%d clients are left", left)
+			t.Fatalf("%d clients left", left)
 		}
 	}
 	e.Advance(60)

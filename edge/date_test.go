@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestDateFollowsTheClock: when the host's clock is set, forward or back, so is the Date header, and nothing else: no
-// deadline looks at it.
+// TestDateFollowsTheClock: the Date header follows the host's clock when it is set forward or back. Nothing else does,
+// because no deadline uses it.
 func TestDateFollowsTheClock(t *testing.T) {
 	w := &worker{}
 	start := time.Date(2026, 3, 29, 0, 59, 59, 0, time.UTC)

@@ -86,15 +86,15 @@ func (s *nameServer) answer(question []byte) ([]byte, error) {
 	return m.Pack()
 }
 
-// set changes the records at once. Even the first ones: that the server has received a question does not order its
-// reads after a test's writes, neither for Go's memory model nor for the race detector.
+// set changes the records under the lock. Even the first ones need it, because a question that the server receives does
+// not order its reads after a test's writes, for Go's memory model and the race detector.
 func (s *nameServer) set(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
 }
 
-// resolver asks the server only.
+// resolver queries only this server.
 func (s *nameServer) resolver() Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", s.conn.LocalAddr().String())
@@ -109,12 +109,12 @@ func record(target string, o *fakeOrigin, priority, weight uint16) dnsmessage.SR
 
 const service = "_megaphone._tcp.example.org"
 
-// named is the name of the node that o is by DNS.
+// named returns the name of o's node as made from DNS.
 func (o *fakeOrigin) named(host string) string {
 	return host + "-" + o.addr()[strings.LastIndexByte(o.addr(), ':')+1:]
 }
 
-// TestOriginsBySRV: a node for each record, with its name, weight and priority; records come and go.
+// TestOriginsBySRV: each record becomes an origin with its name, weight and priority. Records come and go.
 func TestOriginsBySRV(t *testing.T) {
 	s := newNameServer(t)
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
@@ -151,10 +151,10 @@ func TestOriginsBySRV(t *testing.T) {
 	}
 	create(bl, inB)
 
-	s.set(func() { s.down = true }) // whoever asks in vain changes nothing
+	s.set(func() { s.down = true }) // a failed look-up changes nothing
 	before := e.settings()
 	e.lookAgain(t.Context())
-	s.set(func() { s.down = false; s.srv[service] = nil }) // and an empty answer is none
+	s.set(func() { s.down = false; s.srv[service] = nil }) // an empty answer counts as a failure
 	e.lookAgain(t.Context())
 	if e.settings() != before {
 		t.Error("origins changed although none were found")
@@ -169,7 +169,7 @@ func TestOriginsBySRV(t *testing.T) {
 	dl := d.link()
 	until(t, e, LinksUp, 3)
 	create(dl, d.named("d.example.org"))
-	c.post(empty(tagged("s", inA), 2)) // what the one that is gone from DNS has goes on
+	c.post(empty(tagged("s", inA), 2)) // sessions of the origin that left DNS continue
 	al.reply(al.next().id, "<body/>")
 	c.get().want(t, 200, "<body/>")
 	e.group.Do(func(_ reactor, h handler) {
@@ -179,7 +179,7 @@ func TestOriginsBySRV(t *testing.T) {
 	})
 }
 
-// TestOriginsAreLookedUpAgain by the edge itself; until they are found, clients are asked to try again.
+// TestOriginsAreLookedUpAgain: the edge looks them up by itself. Until they are found, clients get 503.
 func TestOriginsAreLookedUpAgain(t *testing.T) {
 	s := newNameServer(t)
 	s.set(func() { s.down = true })
@@ -205,7 +205,7 @@ func TestOriginsAreLookedUpAgain(t *testing.T) {
 	c.get().want(t, 200, "item-not-found")
 }
 
-// between is a resolver in whose look-ups something else happens.
+// between is a resolver that calls happens during each look-up.
 type between struct {
 	Resolver
 	happens func()
@@ -216,7 +216,7 @@ func (b *between) LookupNetIP(ctx context.Context, network, host string) ([]neti
 	return b.Resolver.LookupNetIP(ctx, network, host)
 }
 
-// TestReloadDuringALookUp: what was looked up for the configuration from before is not put in force over it.
+// TestReloadDuringALookUp: a look-up for an older configuration does not replace a newer one.
 func TestReloadDuringALookUp(t *testing.T) {
 	s := newNameServer(t)
 	s.set(func() { s.ips["a.example.org"] = []netip.Addr{netip.MustParseAddr("127.0.0.1")} })
@@ -233,11 +233,11 @@ func TestReloadDuringALookUp(t *testing.T) {
 	if got := e.settings().places[0]; got.Address != o.addr() || got.addr.String() != o.addr() {
 		t.Errorf("in force: %+v", got)
 	}
-	e.Advance(60) // it has been dialled in vain
+	e.Advance(60) // a dial has failed
 	o.link()
 }
 
-// TestOriginsNeverFound: clients are told so when the grace has passed.
+// TestOriginsNeverFound: clients are told so after the grace.
 func TestOriginsNeverFound(t *testing.T) {
 	s := newNameServer(t)
 	e := startEdge(t, func(c *Config) {
@@ -252,7 +252,7 @@ func TestOriginsNeverFound(t *testing.T) {
 	c.get().want(t, 200, "remote-connection-failed")
 }
 
-// TestOriginsByAddress: a node for each address, named alike on every edge.
+// TestOriginsByAddress: each address becomes an origin, with the same name on every edge.
 func TestOriginsByAddress(t *testing.T) {
 	s := newNameServer(t)
 	s.set(func() {
@@ -288,7 +288,7 @@ func TestNodeName(t *testing.T) {
 		}
 	}
 	if nodeName(long, 1) == nodeName(long, 2) || !strings.HasPrefix(nodeName(long, 1), "dns-") {
-		t.Error("long names are not told apart")
+		t.Error("long names are not distinguished")
 	}
 }
 

@@ -9,20 +9,20 @@ import (
 	"megaphone/table"
 )
 
-// leaving is how far a reactor has come with taking leave of its clients.
+// leaving is the state of a reactor's drain.
 //
-// It goes round its connections, once in a jitter's time as long as there are any: one that is idle is closed, and the
-// origins are asked to release what is held. Every answer ends its connection, so that the client comes back over
-// another one, to whoever listens by then. Nobody is answered in the origin's place before the limit.
+// The reactor visits its connections, one round per drain-jitter, while it has any. It closes the idle ones, and asks
+// the origins to release the holds of the others. Every answer ends its connection, so the client returns over a new
+// one, to the edge that listens by then. Before the limit the edge does not answer a hold that an origin has.
 type leaving struct {
 	draining bool
 	jitter   uint32 // ticks of a round
 	round    uint32 // tick at which it began
-	visited  uint32 // connection slots up to this one had their turn in it
-	limit    uint32 // tick at which those that are left are cut off
+	visited  uint32 // connection slots up to this one have been visited in it
+	limit    uint32 // tick at which the remaining connections are cut off
 }
 
-// stopTicks is how long after the limit connections may take to be closed in good order.
+// stopTicks is how long connections may take to close gracefully after the limit.
 const stopTicks = 3_000 / loop.TickMillis
 
 func (w *worker) beginDrain() {
@@ -31,7 +31,7 @@ func (w *worker) beginDrain() {
 		limit: now + loop.Ticks(w.cfg.DrainTimeout)}
 }
 
-// drainTick visits the connections whose turn it is.
+// drainTick visits the connections that are due.
 func (w *worker) drainTick() {
 	v := &w.leaving
 	now := w.r.Now()
@@ -47,7 +47,7 @@ func (w *worker) drainTick() {
 	}
 }
 
-// visit closes an idle connection, and asks for what is held on another to be released.
+// visit closes an idle connection, and requests the release of what another one holds.
 func (w *worker) visit(c uint32) {
 	s := w.r.Conn(c)
 	if w.idle(c, s) && s.Held == 0 {
@@ -56,7 +56,7 @@ func (w *worker) visit(c uint32) {
 	}
 	for h, hold := w.holds.First(s); hold != nil; h, hold = w.holds.Next(h) {
 		switch {
-		case away(hold.Flags): // the origin may be there for whoever listens by now
+		case away(hold.Flags): // the origin may be reachable for the edge that listens by now
 			hold.Reply = w.r.Now()
 			w.arm(c, s)
 		case hold.Flags&(holdOrphan|holdReleased) == 0:
@@ -66,13 +66,13 @@ func (w *worker) visit(c uint32) {
 	}
 }
 
-// idle says whether nothing of a request has come on connection c that is not held already.
+// idle reports whether connection c has no input but requests that are already held.
 func (w *worker) idle(c uint32, s *table.Conn) bool {
 	return phase(s.Phase) == phaseIdle && s.In == 0 && !w.r.Sending(c)
 }
 
-// takeLeave has the answer to a hold end its connection, if nothing is to follow it there.
-func (w *worker) takeLeave(h table.Handle, hold *table.Hold, s *table.Conn) {
+// markLast marks the answer to a hold as its connection's last, if nothing is to follow it there.
+func (w *worker) markLast(h table.Handle, hold *table.Hold, s *table.Conn) {
 	if w.leaving.draining && phase(s.Phase) == phaseIdle && s.In == 0 && s.Last == h.Index() {
 		hold.Flags |= holdClose
 		s.Phase = uint8(phaseLast)
@@ -88,15 +88,15 @@ func (w *worker) sendRelease(h table.Handle, hold *table.Hold) {
 	w.control(n, string(append(codec.AppendID([]byte("release "), uint64(h)), '\n')))
 }
 
-// cutOff ends a connection whose time is over: clients try again, and their requests are answered from the session's
-// cache, as after a lost link.
+// cutOff ends a connection at the limit. Clients try again, and their requests are answered from the session's cache,
+// as after a lost link.
 func (w *worker) cutOff(c uint32) {
 	s := w.r.Conn(c)
 	w.counters[DrainCuts]++
 	for s.Held > 0 && w.r.IsOpen(c) {
 		h, hold := w.holds.First(s)
 		if away(hold.Flags) {
-			w.awaited(hold)
+			w.clearAway(hold)
 		} else {
 			w.sendGone(h, hold)
 		}
@@ -107,9 +107,10 @@ func (w *worker) cutOff(c uint32) {
 	}
 }
 
-// Drain takes leave of the clients: nobody is accepted any more, what is held is released, every answer ends its
-// connection. It returns when all clients have gone, or have been cut off because DrainTimeout or ctx was over, and
-// says how many were. Of the listeners that are kept, by index, somebody else has copies: their sockets live on.
+// Drain closes the listeners and drains the clients: holds are released, and every answer ends its connection. It
+// returns when all clients have left, or when DrainTimeout or ctx ends. cut is the number of clients that were cut off,
+// or that are left when ctx ends. kept marks listeners, by index, whose sockets live on because another process has
+// copies.
 func (e *Edge) Drain(ctx context.Context, kept []bool) (cut uint64) {
 	e.draining.Store(true)
 	e.group.Do(func(_ *loop.Reactor, h loop.Handler) { h.(*worker).beginDrain() })
@@ -136,5 +137,5 @@ func (e *Edge) Drain(ctx context.Context, kept []bool) (cut uint64) {
 	}
 }
 
-// Draining says whether Drain has been called: the edge wants no new clients.
+// Draining reports whether Drain has been called: the edge wants no new clients.
 func (e *Edge) Draining() bool { return e.draining.Load() }

@@ -10,7 +10,7 @@ import (
 	"megaphone/codec"
 )
 
-// drain begins to drain e with a jitter of a second and a limit of a minute. The result comes when it is done.
+// drain begins to drain e with a jitter of a second and a limit of a minute. It delivers the result when done.
 func drain(t *testing.T, e *Edge, ctx context.Context) <-chan uint64 {
 	t.Helper()
 	done := make(chan uint64, 1)
@@ -19,7 +19,7 @@ func drain(t *testing.T, e *Edge, ctx context.Context) <-chan uint64 {
 	for begun := false; !begun; {
 		e.group.Do(func(_ reactor, h handler) { begun = h.(*worker).leaving.draining })
 		if time.Now().After(deadline) {
-			t.Fatal("it does not begin")
+			t.Fatal("the drain does not begin")
 		}
 	}
 	return done
@@ -36,7 +36,7 @@ func drained(t *testing.T, e *Edge, done <-chan uint64) (cut uint64) {
 		default:
 			e.Advance(1)
 			if time.Now().After(deadline) {
-				t.Fatal("it does not end")
+				t.Fatal("the drain does not end")
 			}
 		}
 	}
@@ -51,7 +51,7 @@ func closing(t *testing.T, r response) {
 	}
 }
 
-// What is held is released in the course of the jitter, idle connections are closed, answers end their connections.
+// Holds are released in the course of the jitter, idle connections are closed, and answers end their connections.
 func TestDrain(t *testing.T) {
 	e, l := one(t, shortDrain)
 	idle, held, half, done := connect(t, e), connect(t, e), connect(t, e), connect(t, e)
@@ -72,9 +72,9 @@ func TestDrain(t *testing.T) {
 	}
 	ended := drain(t, e, context.Background())
 	if !e.Draining() {
-		t.Fatal("it does not say that it drains")
+		t.Fatal("Draining is false during a drain")
 	}
-	l.reply(r3.id, "<body n='3'/>") // answered by chance before it is released
+	l.reply(r3.id, "<body n='3'/>") // answered before it is released
 	closing(t, done.get().want(t, 200, "n='3'"))
 	done.closed()
 	e.Advance(11)
@@ -103,7 +103,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// Pipelined requests are all answered, in their order; the last answer ends the connection.
+// All pipelined requests are answered in order. The last answer ends the connection.
 func TestDrainPipelined(t *testing.T) {
 	e, l := one(t, shortDrain)
 	c := connect(t, e)
@@ -123,8 +123,8 @@ func TestDrainPipelined(t *testing.T) {
 	drained(t, e, ended)
 }
 
-// An origin that does not release keeps an edge until the limit: then clients are asked to come again, and the origin
-// is told that they have gone.
+// An origin that does not release holds keeps an edge until the limit. Then clients get 503, and the origin is told
+// that they are gone.
 func TestDrainLimit(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.DrainJitter, c.DrainTimeout = time.Second, 4*time.Second })
 	c := connect(t, e)
@@ -147,7 +147,7 @@ func TestDrainLimit(t *testing.T) {
 	}
 }
 
-// Who asks a second time does not wait.
+// A second request to stop ends the drain at once.
 func TestDrainIsCutShort(t *testing.T) {
 	e, l := one(t, shortDrain)
 	c := connect(t, e)
@@ -174,7 +174,7 @@ func TestDrainIsJittered(t *testing.T) {
 	for tick := range 120 {
 		e.Advance(1)
 		most := 0
-		for n := uint64(0); ; most++ { // all that have been asked for are on the link
+		for n := uint64(0); ; most++ { // all requested releases are on the link
 			if n = e.Counter(DrainReleases); uint64(total+most) >= n {
 				break
 			}

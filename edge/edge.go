@@ -11,9 +11,9 @@ import (
 	"megaphone/loop"
 )
 
-// Edge is a running edge: its reactors, and what they are told.
+// Edge is a running edge: its reactors and the settings they share.
 type Edge struct {
-	cfg       Config // as at the start; what a reload may change is in current
+	cfg       Config // as at the start; current has what a reload may change
 	group     *loop.Group
 	workers   []*worker
 	adopted   []string
@@ -25,12 +25,12 @@ type Edge struct {
 	ending    context.Context // ends with Stop
 	end       context.CancelFunc
 	watching  sync.WaitGroup
-	reloading sync.Mutex // held by the one Reload
+	reloading sync.Mutex // serializes Reload
 	mu        sync.Mutex // guards current, and the order in which settings reach the reactors
 	current   *settings
 }
 
-// Start validates cfg, opens the listeners, and serves. Origins need not be there yet.
+// Start validates cfg, opens the listeners, and serves. The origins need not be reachable yet.
 func Start(cfg Config) (*Edge, error) {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -91,26 +91,26 @@ func Start(cfg Config) (*Edge, error) {
 	return e, nil
 }
 
-// settings is what is in force.
+// settings returns the settings in force.
 func (e *Edge) settings() *settings {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.current
 }
 
-// DrainTimeout is the one that is in force.
+// DrainTimeout returns the drain-timeout in force.
 func (e *Edge) DrainTimeout() time.Duration { return e.settings().cfg.DrainTimeout }
 
 func (c *Config) setLevel() {
 	if c.Level != nil {
-		_ = c.Level.UnmarshalText([]byte(c.LogLevel)) // Validate has seen it
+		_ = c.Level.UnmarshalText([]byte(c.LogLevel)) // Validate has checked it
 	}
 }
 
-// Addr is the address of the first listener; not valid for a unix socket.
+// Addr returns the address of the first listener. It is not valid for a unix socket.
 func (e *Edge) Addr() netip.AddrPort { return e.group.Addrs()[0] }
 
-// Addrs are the addresses listened on, in the order of the listeners: host:port, or unix:/path.
+// Addrs returns the addresses of the listeners in their order: host:port, or unix:/path.
 func (e *Edge) Addrs() (all []string) {
 	for i, a := range e.group.Addrs() {
 		if a.IsValid() {
@@ -122,10 +122,10 @@ func (e *Edge) Addrs() (all []string) {
 	return all
 }
 
-// Reactors is how many there are; private says whether each has a descriptor table of its own.
+// Reactors returns the number of reactors, and whether each has its own descriptor table.
 func (e *Edge) Reactors() (n int, private bool) { return e.group.Reactors(), e.group.Private() }
 
-// Counter sums a counter over the reactors, as of their last ticks.
+// Counter returns the sum of a counter over the reactors, as of their last ticks.
 func (e *Edge) Counter(c Counter) (sum uint64) {
 	for _, w := range e.workers {
 		sum += w.board.Get(int(c))
@@ -133,7 +133,7 @@ func (e *Edge) Counter(c Counter) (sum uint64) {
 	return sum
 }
 
-// Stats are all counters of the edge and of its reactors by name, as of their last ticks.
+// Stats returns all counters of the edge and its reactors by name, as of their last ticks.
 func (e *Edge) Stats() map[string]uint64 {
 	m := map[string]uint64{}
 	for i, name := range CounterNames {
@@ -145,9 +145,11 @@ func (e *Edge) Stats() map[string]uint64 {
 	return m
 }
 
-// SetDraining has an origin get no new sessions, or get them again; the sessions that it has go on. It says so to all
-// reactors before it returns. It is beside what the configuration and the origin itself say: while any of the three has
-// the origin drain, it does. It lasts, whatever is reloaded, until it is taken back, or the origin dropped.
+// SetDraining stops or resumes new sessions to an origin. Its existing sessions continue. It returns after all reactors
+// have applied the change.
+//
+// The configuration and the origin itself can also request drain. The origin drains while any of the three does. The
+// setting survives reloads. It ends with another call, or when the origin is dropped.
 func (e *Edge) SetDraining(origin string, on bool) error {
 	known := false
 	e.group.Do(func(_ *loop.Reactor, h loop.Handler) {
@@ -156,19 +158,19 @@ func (e *Edge) SetDraining(origin string, on bool) error {
 		}
 	})
 	if !known {
-		return fmt.Errorf("no origin is called %q", origin)
+		return fmt.Errorf("no origin is named %q", origin)
 	}
-	e.cfg.Log.Info("origin set to drain, or no more", "origin", origin, "drain", on)
+	e.cfg.Log.Info("origin drain changed", "origin", origin, "drain", on)
 	return nil
 }
 
 // Advance moves time on by ticks of loop.TickMillis (with Config.ManualTicks).
 func (e *Edge) Advance(ticks int) { e.group.Advance(ticks) }
 
-// Failed delivers the error of a reactor that ended by itself.
+// Failed delivers the error of a reactor that exited by itself.
 func (e *Edge) Failed() <-chan error { return e.group.Failed() }
 
-// Stop takes leave of the origins and closes everything.
+// Stop tells the origins that the edge stops, and closes everything.
 func (e *Edge) Stop() {
 	e.end()
 	e.watching.Wait()

@@ -9,14 +9,14 @@ const exampleHead = `# The configuration of megaphone edge: every key with its d
 # Keep only what differs. Flags of the same names override the file. A number may be written 1000000, 1_000_000 or 1M
 # (k, M, G are powers of 1,000, Ki, Mi, Gi of 1,024), a rate with /s behind it, a time with its unit: 30s, 5m.
 #
-#   megaphone edge --config FILE --check-config    says whether a file is right, and changes nothing
+#   megaphone edge --config FILE --check-config    checks a file, and changes nothing
 #   megaphone edge --print-defaults                prints this text
-#   kill -HUP PID                                  has a running edge read the file again: all of it is put in force,
-#                                                  or, if anything in it is wrong, none of it. Keys marked "restart"
-#                                                  keep their old values until then; the log names them.
+#   kill -HUP PID                                  reloads the file into a running edge: all of it, or nothing if it
+#                                                  has an error. Keys marked "restart" keep their old values until a
+#                                                  restart, and the log names them.
 `
 
-// Example is a configuration file with every key, its documentation and its default.
+// Example returns a configuration file with every key, its documentation and its default.
 func Example() string {
 	var b strings.Builder
 	b.WriteString(exampleHead)
@@ -41,7 +41,7 @@ func Example() string {
 
 const exampleColumns = 110
 
-// describe writes what a key is as comments.
+// describe writes a key's documentation as comments.
 func describe[T any](b *strings.Builder, indent string, k *Key[T]) {
 	words := strings.ReplaceAll(k.Doc, "`", "") + "."
 	var zero T
@@ -74,8 +74,8 @@ func writeKey[T any](b *strings.Builder, indent string, k *Key[T], defaults *T) 
 	b.WriteString(indent + k.Name + ": " + text(k.Value(defaults)) + "\n")
 }
 
-// writeEntry writes a list with one entry. Its first keys, as many as required, are what an entry must have, the
-// others are commented out; with off, all of it is.
+// writeEntry writes a list with one entry. The first required keys of the entry are active, and the others are
+// commented out. off is "#" to comment out all of it.
 func writeEntry[T any](b *strings.Builder, name, off string, keys []Key[T], required int) {
 	b.WriteString(off + name + ":\n")
 	var zero T

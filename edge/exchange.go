@@ -8,8 +8,8 @@ import (
 	"megaphone/table"
 )
 
-// exchange looks at the one request at the start of p. n is its length; 0: it is not whole, and need is the least
-// length of p that can bring it further.
+// exchange handles the request at the start of p. n is its length, or 0 if it is incomplete. Then need is the least
+// length of p that can make progress.
 func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	if phase(s.Phase) == phaseIdle && s.Scanned != 0 {
 		w.head = codec.Head{} // it has that of another request
@@ -37,7 +37,7 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	end := h.ContentLength
 	var at codec.Chunks
 	if h.Chunked {
-		if phase(s.Phase) == phaseBody { // go on where the last call stopped
+		if phase(s.Phase) == phaseBody { // resume where the last call stopped
 			at = codec.Chunks{Raw: s.Scanned, Data: s.Decoded}
 		}
 		end, need, ok, err = codec.ScanChunks(&at, raw, &w.limits)
@@ -76,8 +76,9 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	return h.Bytes + end, 0
 }
 
-// awaitBody enters phaseBody once, and then lets a client go on that waits to be asked (RFC 9110 section 10.1.1). When
-// replies are due before, an interim response could be taken for one of them, so the client goes on by itself.
+// awaitBody enters phaseBody once, and sends 100 Continue to a client that waits for it (RFC 9110 section 10.1.1). It
+// sends none while earlier replies are due, because the interim response could be taken for one of them. The client
+// then continues by itself.
 func (w *worker) awaitBody(c uint32, s *table.Conn) {
 	if phase(s.Phase) == phaseBody {
 		return
@@ -88,7 +89,7 @@ func (w *worker) awaitBody(c uint32, s *table.Conn) {
 	}
 }
 
-// request answers a whole request or hands it to an origin.
+// request answers a complete request or hands it to an origin.
 func (w *worker) request(c uint32, s *table.Conn, body []byte) {
 	h := &w.head
 	if w.gate != nil && !w.admits(c) {
@@ -112,11 +113,11 @@ func (w *worker) request(c uint32, s *table.Conn, body []byte) {
 	}
 }
 
-// maxSpelling is longer than any path of at most maxPath bytes with all of it escaped.
+// maxSpelling exceeds the length of a path of maxPath bytes with all of them escaped.
 const maxSpelling = 1024
 
-// respell puts the path into its normal form and reports whether it is the endpoint's now. A path with more than
-// maxSpelling bytes is nothing's.
+// respell puts the path into its normal form and reports whether it is the endpoint's now. A path of more than
+// maxSpelling bytes matches nothing.
 func (w *worker) respell() bool {
 	h := &w.head
 	if len(h.Path) > maxSpelling {
@@ -140,7 +141,7 @@ func (w *worker) otherPath(c uint32, s *table.Conn) {
 		w.page(c, s, page)
 	case asks && page != nil && page.public:
 		w.preflight(c, s, true)
-	case asks && (h.Origin != nil || string(h.Path) == "*"): // also for nothing: the page is to read the 404
+	case asks && (h.Origin != nil || string(h.Path) == "*"): // also for unknown paths, to let the page read the 404
 		w.preflight(c, s, false)
 	case page != nil:
 		w.counters[MethodRefused]++
@@ -157,17 +158,17 @@ func (w *worker) page(c uint32, s *table.Conn, d *document) {
 }
 
 var (
-	// What a page may send that does not say what it wants to send.
+	// What a page may send if it does not name its headers.
 	usualHeaders = []byte("Content-Type, Content-Encoding, Authorization, X-Requested-With")
 	allowHeaders = []byte("Access-Control-Allow-Headers: ")
 	endOfLine    = []byte("\r\n")
 )
 
-// maxRequestHeaders is more than what a page with every known tracing library asks for.
+// maxRequestHeaders exceeds what a page with every known tracing library asks for.
 const maxRequestHeaders = 2048
 
-// preflight answers a CORS preflight (Fetch standard section 3.2.2), to be remembered for a day. Whatever headers the
-// page wants to send it may: the edge looks at few and keeps none. public: of a document that every page may read.
+// preflight answers a CORS preflight (Fetch standard section 3.2.2), cacheable for a day. The page may send any
+// headers, because the edge examines few and keeps none. public is for a document that every page may read.
 func (w *worker) preflight(c uint32, s *table.Conn, public bool) {
 	w.counters[Preflights]++
 	names := w.head.RequestHeaders
@@ -178,7 +179,7 @@ func (w *worker) preflight(c uint32, s *table.Conn, public bool) {
 	w.answer(c, s, &to.preflight, nil, allowHeaders, names, endOfLine)
 }
 
-// post hands a BOSH request to the node that it belongs to.
+// post hands a BOSH request to its origin.
 func (w *worker) post(c uint32, s *table.Conn, body []byte) {
 	h, b := &w.head, &w.body
 	switch {
@@ -203,7 +204,7 @@ func (w *worker) post(c uint32, s *table.Conn, body []byte) {
 	w.forward(c, s, body)
 }
 
-// forward sends a request of a session to its node.
+// forward sends a request of a session to its origin.
 func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 	x, found := codec.ParseSuffix(w.body.SID, w.tags)
 	var n *node
@@ -238,7 +239,7 @@ func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 	}
 }
 
-// untagged is the node of the sessions that are older than tags, and the suffix that an ID of theirs ends with.
+// untagged returns the node of the sessions that are older than tags, and the suffix of such a sid.
 func (w *worker) untagged(sid []byte) (*node, codec.Suffix) {
 	x, found := codec.ParseSuffix(sid, false)
 	if !found {
@@ -247,7 +248,7 @@ func (w *worker) untagged(sid []byte) (*node, codec.Suffix) {
 	return w.named(w.plain), x
 }
 
-// compressed says whether a Content-Encoding is one that would have to be undone. Anything else is ignored: libpurple
+// compressed reports whether a Content-Encoding would have to be undone. Other values are ignored, because libpurple
 // puts the media type there.
 func compressed(encoding []byte) bool {
 	for part := range bytes.SplitSeq(encoding, []byte(",")) {

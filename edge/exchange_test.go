@@ -12,7 +12,7 @@ import (
 	"megaphone/loop"
 )
 
-// What is answered to HEAD has no body, whatever the status: the next response begins where the head ends.
+// An answer to HEAD has no body, whatever the status. The next response begins where the head ends.
 func TestHeadIsAnsweredWithoutABody(t *testing.T) {
 	e, _ := one(t, nil)
 	c := connect(t, e)
@@ -26,7 +26,7 @@ func TestHeadIsAnsweredWithoutABody(t *testing.T) {
 	c.get().want(t, 200, "BOSH endpoint")
 }
 
-// A client that pipelines more than it reads waits; it is not cut off, and nothing is lost.
+// A client that pipelines more than it reads has to wait. It is not disconnected, and nothing is lost.
 func TestPipelinedPagesWaitForASlowReader(t *testing.T) {
 	page := bytes.Repeat([]byte("0123456789abcdef"), 20<<10)
 	e, _ := one(t, func(c *Config) {
@@ -43,8 +43,8 @@ func TestPipelinedPagesWaitForASlowReader(t *testing.T) {
 	}
 }
 
-// tsung closes its side right after the request that ends its session. The origin must hear of that all the same, and
-// then that nobody waits for the reply; so must it of what waited behind other requests.
+// tsung closes its side right after the request that ends its session. The origin must still receive the request, and
+// then gone. The same holds for requests that waited behind others.
 func TestFinalRequestBeforeTheEndIsForwarded(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.MaxPipelined = 1 })
 	final := "<body sid='s1' rid='2' type='terminate' " + ns + "/>"
@@ -73,7 +73,7 @@ func shutWrite(t *testing.T, c *client) {
 	}
 }
 
-// A client that waits to be asked for its body is asked once; one that has sent it already need not be.
+// A client that waits for 100 Continue gets it once. A client that has already sent its body need not get it.
 func TestExpectContinue(t *testing.T) {
 	e, l := one(t, nil)
 	body := empty("s1", 1)
@@ -96,7 +96,7 @@ func TestExpectContinue(t *testing.T) {
 
 const interim = "HTTP/1.1 100 Continue\r\n\r\n"
 
-// What comes behind a refused request is nobody's request.
+// Input after a refused request is not taken for a request.
 func TestNothingIsTakenBehindARefusal(t *testing.T) {
 	e, _ := one(t, nil)
 	for name, bad := range map[string]string{
@@ -114,7 +114,7 @@ func TestNothingIsTakenBehindARefusal(t *testing.T) {
 			c.get().want(t, 400, "")
 			c.closed()
 			if n := requests(e) - before; n != 0 {
-				t.Fatalf("%d requests were taken", n)
+				t.Fatalf("%d requests accepted", n)
 			}
 		})
 	}
@@ -125,8 +125,8 @@ func requests(e *Edge) (n uint64) {
 	return n
 }
 
-// Half a request behind a held one has the time that it would have alone. Its memory is free then, the held request
-// goes on, and the refusal comes in its turn.
+// A partial request behind a held one has its usual timeout. Its memory is then freed, the held request stays, and the
+// refusal comes in its turn.
 func TestHalfARequestBehindAHold(t *testing.T) {
 	for name, test := range map[string]struct {
 		sent, ticks int
@@ -144,10 +144,10 @@ func TestHalfARequestBehindAHold(t *testing.T) {
 			buffered(t, e)
 			e.Advance(test.ticks - 2)
 			if n := e.Counter(test.counter); n != 0 {
-				t.Fatal("it is refused before its time")
+				t.Fatal("refused before its timeout")
 			}
 			e.Advance(2)
-			// What is kept is the refusal.
+			// Only the refusal is still buffered.
 			if n, bytes := e.Counter(test.counter), e.group.Counter(loop.BufferedNow); n != 1 || bytes > 1000 {
 				t.Fatalf("%d are late, %d bytes are kept", n, bytes)
 			}
@@ -158,13 +158,13 @@ func TestHalfARequestBehindAHold(t *testing.T) {
 			c.get().want(t, 503, "did not come in time")
 			c.closed()
 			if n := e.Counter(Requests); n != 1 {
-				t.Fatalf("%d requests were taken", n)
+				t.Fatalf("%d requests accepted", n)
 			}
 		})
 	}
 }
 
-// Half a request behind a held one may end the hold's time and have its own.
+// A hold before a partial request expires in its own time, and the partial request in its.
 func TestAHoldBeforeHalfARequestEndsInItsTime(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.PingTimeout, c.HoldTimeout = time.Hour, 20*time.Second })
 	c := connect(t, e)

@@ -20,7 +20,7 @@ func TestFailureClientClosesWhileHeld(t *testing.T) {
 	if got := l.hears("gone "); got != "gone "+string(codec.AppendID(nil, r.id))+"\n" {
 		t.Fatalf("origin heard %q", got)
 	}
-	l.reply(r.id, "<body late='1'/>") // too late, and nobody else gets it
+	l.reply(r.id, "<body late='1'/>") // too late, and no other client gets it
 	other := connect(t, e)
 	other.post(empty("s2", 1))
 	r2 := l.next()
@@ -53,7 +53,7 @@ func TestFailureLinkLostWithinTheGrace(t *testing.T) {
 	e.Advance(100) // it has waited for a link in vain
 	fresh.get().want(t, 503, "")
 	o = listenFake(t, "a", o.addr())
-	e.Advance(60) // the link is dialled again; the same connections go on
+	e.Advance(60) // the link is dialled again, and the same connections continue
 	l = o.link()
 	until(t, e, LinksUp, 2)
 	held.post(empty("s1", 1))
@@ -94,7 +94,7 @@ func TestFailureNoHealthyNodeForANewSession(t *testing.T) {
 	e := startEdge(t, nil, o)
 	c := connect(t, e)
 	c.post(creation("ver='1.6'"))
-	c.get().want(t, 503, "") // it may yet come
+	c.get().want(t, 503, "") // the origin may still appear
 	e.Advance(310)
 	c.post(creation("ver='1.6'"))
 	c.get().want(t, 200, "condition='remote-connection-failed'")
@@ -112,7 +112,7 @@ func TestFailureLinkAboveHighWater(t *testing.T) {
 	first := connect(t, e)
 	first.post(empty("s0", 1))
 	body := "<body sid='s' rid='1' " + ns + ">" + strings.Repeat("x", 200<<10) + "</body>"
-	for i := range uint64(200) { // until the kernel's buffers are full, and then the mark is reached
+	for i := range uint64(200) { // until the kernel's buffers are full and the mark is reached
 		c := connect(t, e)
 		c.post(body)
 		until(t, e, Requests, i+2)
@@ -125,13 +125,13 @@ func TestFailureLinkAboveHighWater(t *testing.T) {
 	if !refused {
 		t.Fatal("no request was refused")
 	}
-	// What is held stays, and is answered.
+	// Held requests stay, and are answered.
 	go io.Copy(io.Discard, l)
 	l.reply(holdID(e, 1), "<body ok='1'/>")
 	first.get().want(t, 200, "ok")
 }
 
-// holdID is the connection ID of hold i.
+// holdID returns the connection ID of hold i.
 func holdID(e *Edge, i uint32) (id uint64) {
 	e.group.Do(func(_ reactor, h handler) {
 		handle, _ := h.(*worker).holds.HandleAt(i)
@@ -167,7 +167,7 @@ func TestFailureCreationNotAnswered(t *testing.T) {
 	held := l.next()
 	e.Advance(49)
 	if until(t, e, Parked, 2); e.Counter(CreateTimeouts) != 0 {
-		t.Fatal("given up early")
+		t.Fatal("expired early")
 	}
 	e.Advance(1)
 	if got := c.get().want(t, 503, ""); got.Header.Get("Retry-After") == "" || got.Close {
@@ -177,7 +177,7 @@ func TestFailureCreationNotAnswered(t *testing.T) {
 		t.Fatalf("origin heard %q", got)
 	}
 	l.reply(r.id, "<body sid='late' "+ns+"/>")
-	l.reply(held.id, "<body/>") // a request of a session waits on
+	l.reply(held.id, "<body/>") // a request of a session stays held
 	session.get().want(t, 200, "<body/>")
 	until(t, e, StaleReplies, 1)
 	c.post(creation("ver='1.6'"))
@@ -185,7 +185,7 @@ func TestFailureCreationNotAnswered(t *testing.T) {
 	c.get().want(t, 200, "sid='s'")
 }
 
-// A creation behind a held request of its connection is given up in its time too, and answered in its turn.
+// A creation behind a held request of its connection also expires in time, and is answered in its turn.
 func TestFailureCreationBehindAHold(t *testing.T) {
 	e, l := few(t, func(c *Config) { c.CreateTimeout, c.CreateWait = time.Second, time.Minute })
 	c := connect(t, e)
@@ -197,7 +197,7 @@ func TestFailureCreationBehindAHold(t *testing.T) {
 	l.next()
 	l.next()
 	waitingNow(t, e, 1)
-	e.Advance(10) // there is room for the third as the others are given up
+	e.Advance(10) // the third gets room when the others expire
 	until(t, e, CreateTimeouts, 2)
 	l.reply(held.id, "<body first='1'/>")
 	c.get().want(t, 200, "first")
@@ -238,7 +238,7 @@ func TestFailureTooLargeOrTooSlow(t *testing.T) {
 	}
 }
 
-// buffered waits until some client's input is kept for want of the rest.
+// buffered waits until some client's partial input is buffered.
 func buffered(t *testing.T, e *Edge) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -268,7 +268,7 @@ func TestFailureTableFull(t *testing.T) {
 	}
 	other.closed()
 	until(t, e, TableFull, 1)
-	for _, r := range held { // who has requests under way waits with the next one
+	for _, r := range held { // clients with requests under way must wait with the next one
 		l.reply(r.id, "<body/>")
 		c.get().want(t, 200, "<body/>")
 	}
@@ -299,7 +299,7 @@ func TestFailureBadFrameFromTheOrigin(t *testing.T) {
 			e.Advance(1)
 			held.get().want(t, 503, "")
 			until(t, e, LinkErrors, 1)
-			e.Advance(60) // it comes back by itself
+			e.Advance(60) // it is dialled again by itself
 			o.link()
 			until(t, e, LinksUp, 2)
 		})

@@ -27,7 +27,8 @@ type fakeOrigin struct {
 	links chan *fakeLink
 }
 
-// fakeLink is one accepted link. frames delivers the edge's requests; control its control lines after the handshake.
+// fakeLink is one accepted link. frames delivers the edge's requests. control delivers its control lines after the
+// handshake.
 type fakeLink struct {
 	net.Conn
 	t       testing.TB
@@ -69,7 +70,7 @@ func listenFake(t testing.TB, name, addr string) *fakeOrigin {
 
 func (o *fakeOrigin) addr() string { return o.l.Addr().String() }
 
-// raw takes the next link before anything was said on it.
+// raw returns the next link before anything is sent on it.
 func (o *fakeOrigin) raw() *fakeLink {
 	o.t.Helper()
 	l := receive(o.t, o.links)
@@ -77,7 +78,7 @@ func (o *fakeOrigin) raw() *fakeLink {
 	return l
 }
 
-// link takes the next link and welcomes it.
+// link returns the next link and welcomes it.
 func (o *fakeOrigin) link() *fakeLink {
 	o.t.Helper()
 	l := o.raw()
@@ -165,7 +166,7 @@ func (l *fakeLink) reply(id uint64, body string) {
 	l.send(codec.AppendReply(nil, id, 200, []byte(body)))
 }
 
-// next is the next request of any client.
+// next returns the next request of any client.
 func (l *fakeLink) next() request { l.t.Helper(); return receive(l.t, l.frames) }
 
 // hears waits for a control line that begins with prefix.
@@ -188,7 +189,7 @@ func receive[T any](t testing.TB, from <-chan T) T {
 	case v := <-from:
 		return v
 	case <-time.After(patience):
-		t.Fatal("waited in vain for an event")
+		t.Fatal("no event within patience")
 		panic("unreachable")
 	}
 }
@@ -224,7 +225,7 @@ func until(t testing.TB, e *Edge, c Counter, n uint64) {
 	}
 }
 
-// one is an edge with one origin and its link.
+// one starts an edge with one origin and returns both ends of its link.
 func one(t testing.TB, set func(c *Config)) (*Edge, *fakeLink) {
 	t.Helper()
 	o := newFakeOrigin(t, "a")
@@ -234,7 +235,7 @@ func one(t testing.TB, set func(c *Config)) (*Edge, *fakeLink) {
 	return e, l
 }
 
-// client is an HTTP client that does just what it is told.
+// client is an HTTP client that sends exactly what the test says.
 type client struct {
 	net.Conn
 	t testing.TB
@@ -276,7 +277,7 @@ type response struct {
 	text string
 }
 
-// get reads the next response; the request method matters for HEAD only.
+// get reads the next response. The request method matters for HEAD only.
 func (c *client) get(method ...string) response {
 	c.t.Helper()
 	var req *http.Request
@@ -294,11 +295,11 @@ func (c *client) get(method ...string) response {
 	return response{r, string(b)}
 }
 
-// closed checks that the edge has closed the connection and said nothing more.
+// closed checks that the edge has closed the connection without further output.
 func (c *client) closed() {
 	c.t.Helper()
 	if rest, err := io.ReadAll(c.r); err != nil || len(rest) != 0 {
-		c.t.Fatalf("in place of the end: %q, %v", rest, err)
+		c.t.Fatalf("instead of the end: %q, %v", rest, err)
 	}
 }
 

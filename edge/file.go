@@ -16,8 +16,7 @@ import (
 	"megaphone/typed"
 )
 
-// File is a configuration file that has been read: it knows where each value stands, so that what is wrong with one
-// can be shown there.
+// File is a parsed configuration file. It knows the position of each value, so that errors can show it.
 type File struct {
 	name   string
 	lines  []string
@@ -52,13 +51,13 @@ func parseFile(name, data string) (cfg Config, f *File, err error) {
 		if start := root.Docs[1].Start; start != nil {
 			at = start.Position
 		}
-		return cfg, f, f.errorAt(at, "a second document: one file has one")
+		return cfg, f, f.errorAt(at, "a second document: a file has only one")
 	}
 	return cfg, f, decodeKeys(f, configKeys, "", root.Docs[0].Body, &cfg)
 }
 
-// Explain adds to a KeyError where in the file the value stands. Any other error, and one about a value that is not
-// from the file, stays as it is.
+// Explain adds the position in the file to a KeyError. It returns other errors unchanged, and those about a value that
+// is not from the file.
 func (f *File) Explain(err error) error {
 	var key *KeyError
 	if !errors.As(err, &key) {
@@ -72,7 +71,7 @@ func (f *File) Explain(err error) error {
 	return err
 }
 
-// Override forgets the place of a key whose value comes from elsewhere.
+// Override forgets the position of a key whose value comes from elsewhere.
 func (f *File) Override(name string) {
 	for path := range f.places {
 		if path == name || strings.HasPrefix(path, name+"[") {
@@ -109,7 +108,7 @@ func decodeKeys[T any](f *File, keys []Key[T], path string, node ast.Node, c *T)
 			return f.errorAt(name.Position, path+name.Value+": unknown key"+suggestion(keys, name.Value))
 		}
 		if _, null := pair.Value.(*ast.NullNode); null {
-			continue // as if it were not there
+			continue // as if the key were missing
 		}
 		f.places[path+k.Name] = valuePosition(pair.Value)
 		if err := decodeValue(f, k, path, pair.Value, c); err != nil {
@@ -119,7 +118,7 @@ func decodeKeys[T any](f *File, keys []Key[T], path string, node ast.Node, c *T)
 	return nil
 }
 
-// valuePosition is where a value begins. The token of a mapping, and of what is made of one, is its first colon.
+// valuePosition returns where a value begins. The token of a mapping is its first colon.
 func valuePosition(n ast.Node) *token.Position {
 	switch n := n.(type) {
 	case *ast.MappingNode:
@@ -171,7 +170,7 @@ func decodeValue[T any](f *File, k *Key[T], path string, node ast.Node, c *T) er
 	}
 }
 
-// kinds is what a value of v's type looks like, where bounds or words do not say it better.
+// kinds describes the values of v's type, if neither bounds nor words do.
 func kinds(v any) string {
 	switch v.(type) {
 	case *bool:
@@ -179,7 +178,7 @@ func kinds(v any) string {
 	case *fs.FileMode:
 		return "an octal mode, for example 0660"
 	}
-	return "a text"
+	return "a string"
 }
 
 // parseValue reads a scalar into what v points to.
@@ -217,7 +216,7 @@ func decodeStrings(f *File, path string, node ast.Node, list *[]string) error {
 	for i, item := range items.Values {
 		s, ok := scalar(item)
 		if !ok {
-			return f.errorAt(valuePosition(item), path+": give a list of texts, for example [a, b]")
+			return f.errorAt(valuePosition(item), path+": give a list of strings, for example [a, b]")
 		}
 		f.places[fmt.Sprintf("%s[%d]", path, i)] = valuePosition(item)
 		*list = append(*list, s)
@@ -243,7 +242,7 @@ func decodeList[T any](f *File, keys []Key[T], path string, node ast.Node, list 
 	return nil
 }
 
-// scalar is the text of a value that is neither a list nor has keys.
+// scalar returns the text of a value that is neither a list nor a mapping.
 func scalar(n ast.Node) (string, bool) {
 	switch n := n.(type) {
 	case *ast.LiteralNode:
@@ -262,7 +261,7 @@ func oneLine(n ast.Node) string {
 	return s
 }
 
-// suggestion names the key that was meant, if one is near.
+// suggestion names the key that was probably meant, if one is near.
 func suggestion[T any](keys []Key[T], name string) string {
 	names := make([]string, len(keys))
 	for i := range keys {
@@ -271,5 +270,5 @@ func suggestion[T any](keys []Key[T], name string) string {
 	if best := typed.Nearest(name, names); best != "" {
 		return ": do you mean " + best + "?"
 	}
-	return "; `megaphone edge --print-defaults` has all of them"
+	return "; `megaphone edge --print-defaults` lists all of them"
 }

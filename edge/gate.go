@@ -12,26 +12,26 @@ import (
 	"megaphone/table"
 )
 
-// admission is what the configuration says of clients. It is part of settings, and never changed.
+// admission is the part of the configuration that concerns clients. It belongs to settings and is immutable.
 type admission struct {
 	listeners []proxied
 	exempt    networks
 	limits    limit.Limits
 	table     *limit.Table // shared by all reactors; nil: there are no limits, and never were
-	asked     bool         // anything at all
+	asked     bool         // any identification or limit is configured
 }
 
-// gate is what a reactor knows of who its clients are. There is none as long as the configuration asks for nothing of
-// this.
+// gate identifies the clients of a reactor and applies their limits. It exists only if the configuration asks for
+// either.
 type gate struct {
 	*admission
-	entries []limit.Entry // of each connection: its address's, surplus, or 0; nil without a table
+	entries []limit.Entry // per connection: the entry of its address, surplus, or 0; nil without a table
 	surplus int           // connections that wait for a refusal
 	hops    codec.Hops
-	from    codec.Address // of the request being looked at
+	from    codec.Address // of the request being handled
 }
 
-// proxied is what holds for the connections of one listener.
+// proxied is how the connections of one listener identify their clients.
 type proxied struct {
 	versions codec.ProxyVersions   // 0: no PROXY header
 	header   codec.ForwardedHeader // of trusted proxies
@@ -39,18 +39,18 @@ type proxied struct {
 }
 
 const (
-	// maxSurplus is how many connections of a reactor that are too many are kept until their request has come, which is
-	// then refused in words. All others are closed at once: a flood gets no descriptors for its refusals.
+	// maxSurplus bounds the connections of a reactor that are over a limit but stay open until their request has come,
+	// to refuse it with a response. All others are closed at once, so a flood gets no descriptors for its refusals.
 	maxSurplus = 64
 	surplus    = ^limit.Entry(0)
 
-	// burstSeconds is how much of a rate may come at once: a browser opens its page's connections together, and an
-	// office its browsers.
+	// burstSeconds is how many seconds' worth of a rate may come at once. A browser opens its page's connections
+	// together, and an office its browsers.
 	burstSeconds = 10
-	maxRate      = 100_000 // a second, of one address
+	maxRate      = 100_000 // per second, of one address
 )
 
-// allowance returns n times what one address may do.
+// allowance returns n times the limits of one address.
 func allowance(cfg *Config, n int) limit.Allowance {
 	return limit.Allowance{
 		Connections: min(n*cfg.AddressConnections, limit.MaxCount),
@@ -59,7 +59,7 @@ func allowance(cfg *Config, n int) limit.Allowance {
 	}
 }
 
-// newAdmission is for a configuration with its defaults that Validate has seen.
+// newAdmission takes a validated configuration with its defaults.
 func newAdmission(cfg *Config) *admission {
 	a := &admission{limits: limit.Limits{Address: allowance(cfg, 1), Site: allowance(cfg, cfg.SiteMultiple)}}
 	if one := &a.limits.Address; one.Connections > 0 || one.Opens.Limited() || one.Requests.Limited() {
@@ -74,15 +74,15 @@ func newAdmission(cfg *Config) *admission {
 	return a
 }
 
-// after has a take over what is counted.
+// after keeps the table of counts across a reload.
 func (a *admission) after(old *admission) {
 	if old.table != nil {
 		a.table = old.table
 	}
 }
 
-// setAdmission puts in force what the configuration says of clients. Connections that are there stay; the addresses of
-// those that came when there were no limits have them counted from the next one on.
+// setAdmission puts an admission in force. Existing connections stay. Those that came before any limit stay uncounted:
+// the count of their address begins with its next connection.
 func (w *worker) setAdmission(a *admission) {
 	switch {
 	case w.gate != nil:
@@ -104,13 +104,13 @@ func newProxied(l *Listener) (p proxied) {
 		"x-forwarded-for": codec.ForwardedFor, "forwarded": codec.ForwardedElement}[l.ForwardedHeader]
 	texts := l.TrustedProxies
 	if strings.HasPrefix(l.Address, "unix:") {
-		texts = append(texts[:len(texts):len(texts)], "127.0.0.1") // who may connect there is the socket's mode to say
+		texts = append(texts[:len(texts):len(texts)], "127.0.0.1") // the mode of the socket decides who may connect
 	}
 	p.trusted, _ = parseNetworks(texts)
 	return p
 }
 
-// validateClients says what is wrong with the keys that say who a listener's clients are.
+// validateClients checks the keys that identify a listener's clients.
 func (l *Listener) validateClients(at string) error {
 	for i := range listenerKeys {
 		if remedy, ok := listenerKeys[i].check(l); !ok {
@@ -121,7 +121,7 @@ func (l *Listener) validateClients(at string) error {
 		return bad(at+"trusted-proxies", wrong, "give addresses or networks, for example 10.0.0.0/8")
 	}
 	if l.ProxyProtocol != "off" && len(l.TrustedProxies) == 0 && !strings.HasPrefix(l.Address, "unix:") {
-		return bad(at+"proxy-protocol", l.ProxyProtocol, "say in trusted-proxies whose headers are to be believed")
+		return bad(at+"proxy-protocol", l.ProxyProtocol, "list the proxies whose headers to trust in trusted-proxies")
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func (c *Config) validateLimits() error {
 		{"connection-burst-per-address", c.AddressConnectionBurst, c.AddressConnectionRate},
 		{"request-burst-per-address", c.AddressRequestBurst, c.AddressRequestRate},
 	} {
-		// Time moves in ticks, so what a tick brings must find room at once.
+		// Time advances in ticks, so the burst must hold all requests of a tick.
 		if least := (r.rate*loop.TickMillis + 999) / 1000; r.burst < least {
 			return bad(r.key, r.burst, fmt.Sprintf("use %d or more, a tenth of the rate", least))
 		}
@@ -145,11 +145,11 @@ func (c *Config) validateLimits() error {
 	return nil
 }
 
-// born is when the time for the limits begins.
+// born is the start of the clock for the limits.
 var born = time.Now()
 
-// micros is the time for the limits, as of the last tick. All reactors must have the same: they count ticks from their
-// own starts, and leave out what they stood still, each for itself.
+// micros returns the time for the limits, as of the last tick. All reactors need the same clock. Their tick counts
+// differ, because each counts from its own start and omits the time in which it stood still.
 func (w *worker) micros() uint64 {
 	if w.cfg.ManualTicks {
 		return uint64(w.r.Now()) * loop.TickMillis * 1000
@@ -157,7 +157,7 @@ func (w *worker) micros() uint64 {
 	return w.ticked
 }
 
-// openGate is Open where something is asked of who the client is.
+// openGate handles Open if there is a gate.
 func (w *worker) openGate(c uint32) {
 	s, l := w.r.Conn(c), &w.gate.listeners[w.r.ListenerOf(c)]
 	switch {
@@ -171,7 +171,7 @@ func (w *worker) openGate(c uint32) {
 	}
 }
 
-// proxyHeader takes the PROXY header at the start of p, and everything if there is none.
+// proxyHeader consumes the PROXY header at the start of p, or all of p if there is none.
 func (w *worker) proxyHeader(c uint32, s *table.Conn, p []byte) (n, need int) {
 	l := &w.gate.listeners[w.r.ListenerOf(c)]
 	h, need, ok, err := codec.ParseProxy(p, l.versions)
@@ -191,7 +191,8 @@ func (w *worker) proxyHeader(c uint32, s *table.Conn, p []byte) (n, need int) {
 	return h.Bytes, 0
 }
 
-// enterGate counts a connection whose client is known. Those of trusted proxies are not: they are other people's.
+// enterGate counts a connection whose client is known. It does not count those of trusted proxies, because they carry
+// other clients' requests.
 func (w *worker) enterGate(c uint32, s *table.Conn, l *proxied) {
 	g := w.gate
 	if g.table == nil || l.trusted.contains(s.Peer) || g.exempt.contains(s.Peer) {
@@ -221,8 +222,8 @@ func (w *worker) enterGate(c uint32, s *table.Conn, l *proxied) {
 	w.r.Arm(c, w.times.head)
 }
 
-// leave forgets a connection that is gone.
-func (g *gate) leave(c uint32) {
+// release frees the entry of a closed connection.
+func (g *gate) release(c uint32) {
 	if g.table == nil {
 		return
 	}
@@ -236,8 +237,8 @@ func (g *gate) leave(c uint32) {
 	g.entries[c] = 0
 }
 
-// findClient finds out whose request it is that has the given head: as long as an address is a trusted proxy's, it is
-// the one for which that proxy forwards. It reports whether the last proxy says for whom. It borrows head until return.
+// findClient finds the client of the request with the given head. While an address is a trusted proxy's, it moves on to
+// the address for which that proxy forwards. It reports whether the last proxy names one. It borrows head until return.
 func (w *worker) findClient(c uint32, head []byte) bool {
 	g := w.gate
 	l := &g.listeners[w.r.ListenerOf(c)]
@@ -256,7 +257,7 @@ func (w *worker) findClient(c uint32, head []byte) bool {
 	return true
 }
 
-// client is the address of whose request is being looked at.
+// client returns the address of the client whose request is being handled.
 func (w *worker) client(c uint32) netip.Addr {
 	if w.gate == nil {
 		return w.r.Peer(c)
@@ -264,7 +265,7 @@ func (w *worker) client(c uint32) netip.Addr {
 	return netip.AddrFrom16(w.gate.from).Unmap()
 }
 
-// admits says whether the request being looked at may be served.
+// admits reports whether the limits allow the request being handled.
 func (w *worker) admits(c uint32) bool {
 	g := w.gate
 	if g.table == nil {
@@ -292,8 +293,8 @@ func (w *worker) admits(c uint32) bool {
 	return false
 }
 
-// tooMany refuses a request. One of a session gets 503, which clients answer by sending the same rid again: Strophe.js
-// takes any 4xx for the end of the session. All others get 429.
+// tooMany refuses a request. A request of a session gets 503, which clients answer by sending the same rid again,
+// because Strophe.js takes any 4xx for the end of the session. All others get 429.
 func (w *worker) tooMany(c uint32, s *table.Conn, body []byte) {
 	status := 429
 	if w.head.Method == codec.MethodPost && codec.ParseBody(&w.body, body) == nil && w.body.SID != nil {

@@ -7,7 +7,7 @@ import (
 	"megaphone/loop"
 )
 
-// TestGateReload: limits and trusted proxies come and go while the edge runs, and what is counted stays counted.
+// TestGateReload: limits and trusted proxies change while the edge runs, and counts survive.
 func TestGateReload(t *testing.T) {
 	e, l := one(t, nil)
 	reload := func(set func(c *Config)) {
@@ -19,7 +19,7 @@ func TestGateReload(t *testing.T) {
 	before := connect(t, e)
 	held(t, l, before, "s1")
 	reload(func(c *Config) { c.AddressConnections = 1 })
-	held(t, l, connect(t, e), "s2") // that of before is not counted
+	held(t, l, connect(t, e), "s2") // the one from before is not counted
 	for range 2 {
 		c := connect(t, e)
 		c.post(empty("s3", 1))
@@ -61,7 +61,7 @@ func TestTrustReload(t *testing.T) {
 	}
 }
 
-// TestHigherRateHoldsAtOnce: who has used up a long burst is not shut out for as long when the limit is raised.
+// TestHigherRateHoldsAtOnce: a client that has used up a long burst profits at once when the limit is raised.
 func TestHigherRateHoldsAtOnce(t *testing.T) {
 	e, _ := one(t, func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 1, 50 })
 	c := connect(t, e)
@@ -81,7 +81,7 @@ func TestHigherRateHoldsAtOnce(t *testing.T) {
 	ask(200)
 }
 
-// TestShortFormIsOneListener: a listener of listen is what one of listeners is that says nothing else.
+// TestShortFormIsOneListener: listen equals an entry of listeners without other keys.
 func TestShortFormIsOneListener(t *testing.T) {
 	short := Config{Listen: "unix:/run/edge.sock"}.WithDefaults()
 	long := Config{Listeners: []Listener{{Address: "unix:/run/edge.sock"}}}.WithDefaults()
@@ -91,12 +91,12 @@ func TestShortFormIsOneListener(t *testing.T) {
 	}
 }
 
-// TestOneClockForLimits: reactors that began at different times, or stood still, see the same bucket as full.
+// TestOneClockForLimits: reactors that started at different times, or stalled, see the same bucket as full.
 func TestOneClockForLimits(t *testing.T) {
 	e, _ := one(t, func(c *Config) { c.ManualTicks, c.Reactors = false, 2 })
 	e.group.Do(func(r *loop.Reactor, _ loop.Handler) {
 		if r.Index() == 0 {
-			<-time.After(1500 * time.Millisecond) // more than a reactor takes for a long turn
+			<-time.After(1500 * time.Millisecond) // longer than the limit for a long turn
 		}
 	})
 	deadline := time.Now().Add(10 * time.Second)

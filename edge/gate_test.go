@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// connectFrom is connect from one of the addresses of the loopback network.
+// connectFrom connects from one of the addresses of the loopback network.
 func connectFrom(t testing.TB, e *Edge, addr string) *client {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(addr)}}
@@ -23,7 +23,7 @@ func connectFrom(t testing.TB, e *Edge, addr string) *client {
 	return &client{c, t, bufio.NewReader(c)}
 }
 
-// trusting is a configuration with one listener whose trusted proxies are 127.0.0.1 and 10.0.0.0/8.
+// trusting configures one listener whose trusted proxies are 127.0.0.1 and 10.0.0.0/8.
 func trusting(protocol, header string) func(c *Config) {
 	return func(c *Config) {
 		c.Listen = ""
@@ -32,17 +32,17 @@ func trusting(protocol, header string) func(c *Config) {
 	}
 }
 
-// ended checks that the edge has closed the connection, or reset it, and said nothing.
+// ended checks that the edge has closed or reset the connection without output.
 func (c *client) ended() {
 	c.t.Helper()
 	if rest, err := io.ReadAll(c.r); len(rest) != 0 || err != nil && !strings.Contains(err.Error(), "reset") {
-		c.t.Fatalf("in place of the end: %q, %v", rest, err)
+		c.t.Fatalf("instead of the end: %q, %v", rest, err)
 	}
 }
 
 const v2Header = "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x07\xc6\x33\x64\x01\x30\x39\x00\x50"
 
-// TestProxyHeaders: the origin is told the address that the header has, wherever the header is cut.
+// TestProxyHeaders: the origin gets the address in the header, wherever the header is cut.
 func TestProxyHeaders(t *testing.T) {
 	for _, test := range []struct{ protocol, header, want string }{
 		{"v1", "PROXY TCP4 203.0.113.7 198.51.100.1 12345 80\r\n", "203.0.113.7"},
@@ -77,7 +77,7 @@ func TestProxyHeaders(t *testing.T) {
 	}
 }
 
-// seen waits until the edge has read what clients have sent: it reads in turns, and answers this in a later one.
+// seen waits until the edge has read the clients' input. It reads in turns, and runs these calls in a later one.
 func seen(t testing.TB, e *Edge) {
 	t.Helper()
 	for range 2 {
@@ -85,7 +85,7 @@ func seen(t testing.TB, e *Edge) {
 	}
 }
 
-// TestProxyHeadersThatAreNone: whoever must send one and does not is closed without a word.
+// TestProxyHeadersThatAreNone: a connection that must begin with a header and does not is closed without output.
 func TestProxyHeadersThatAreNone(t *testing.T) {
 	e, _ := one(t, trusting("v2", ""))
 	for i, sent := range []string{postText(empty("s1", 1)), "PROXY TCP4 203.0.113.7 198.51.100.1 12345 80\r\n",
@@ -115,7 +115,7 @@ func TestProxyHeadersThatAreNone(t *testing.T) {
 	}
 }
 
-// TestForwardedHeaders: the rightmost address that is no trusted proxy's counts, and what a client makes up does not.
+// TestForwardedHeaders: the rightmost address that is not a trusted proxy's counts. Forged addresses do not.
 func TestForwardedHeaders(t *testing.T) {
 	for _, test := range []struct{ header, from, lines, want string }{
 		{"", "127.0.0.1", "X-Forwarded-For: 203.0.113.7\r\n", "203.0.113.7"},
@@ -136,7 +136,7 @@ func TestForwardedHeaders(t *testing.T) {
 		c.post(empty("s1", 1), test.lines)
 		r := l.next()
 		if r.addr != test.want {
-			t.Errorf("%q from %s: the origin was told %q", test.lines, test.from, r.addr)
+			t.Errorf("%q from %s: the origin got %q", test.lines, test.from, r.addr)
 		}
 		l.reply(r.id, "<body/>")
 		c.get().want(t, 200, "<body/>")
@@ -157,8 +157,8 @@ func limited(set func(c *Config)) func(c *Config) {
 	}
 }
 
-// TestConnectionsOfAnAddress: what is too many is told so when its request has come, in words that leave a session
-// alive; others are not touched.
+// TestConnectionsOfAnAddress: a surplus connection is refused once its request has come, with a status that keeps a
+// session alive. Other connections are not affected.
 func TestConnectionsOfAnAddress(t *testing.T) {
 	e, l := one(t, limited(func(c *Config) { c.LimitExempt = []string{"127.0.0.9"} }))
 	first := connect(t, e)
@@ -202,8 +202,8 @@ func held(t testing.TB, l *fakeLink, c *client, sid string) {
 	}
 }
 
-// TestConnectionFlood: of those that are too many a few are kept for an answer, and the others are closed at once; time
-// closes those as well.
+// TestConnectionFlood: a few surplus connections stay open for an answer, and the others are closed at once. A timeout
+// closes the few as well.
 func TestConnectionFlood(t *testing.T) {
 	e, l := one(t, limited(func(*Config) {}))
 	held(t, l, connect(t, e), "s1")
@@ -254,7 +254,7 @@ func TestConnectionRateOfAnAddress(t *testing.T) {
 	until(t, e, AddressConnectionRate, 3)
 }
 
-// TestRequestRateOfAnAddress: the connection stays, and the same rid can be sent again; pages count, too.
+// TestRequestRateOfAnAddress: the connection stays, and the same rid can be sent again. Pages count too.
 func TestRequestRateOfAnAddress(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 1, 3 })
 	c := connect(t, e)
@@ -282,7 +282,7 @@ func TestRequestRateOfAnAddress(t *testing.T) {
 	until(t, e, AddressRequests, 3)
 }
 
-// TestRequestRateBehindAProxy: the clients of a proxy are told apart, and its connections are not counted.
+// TestRequestRateBehindAProxy: the limits distinguish a proxy's clients, and its connections are not counted.
 func TestRequestRateBehindAProxy(t *testing.T) {
 	e, l := one(t, func(c *Config) {
 		trusting("", "")(c)
@@ -325,17 +325,17 @@ func TestConnectionsBehindProxyHeader(t *testing.T) {
 	c.post(empty("s1", 1))
 	c.get().want(t, 503, "")
 	c.closed()
-	// A web server behind the balancer: its address is trusted, so its header counts, and its connections do not.
+	// A web server behind the balancer. Its address is trusted, so its header counts and its connections do not.
 	for range 2 {
 		c := from("10.0.0.1")
 		c.post(empty("s3", 1), "X-Forwarded-For: 203.0.113.9\r\n")
 		if r := l.next(); r.addr != "203.0.113.9" {
-			t.Errorf("the origin was told %q", r.addr)
+			t.Errorf("the origin got %q", r.addr)
 		}
 	}
 }
 
-// TestLimitsOfASite: the networks of an IPv6 /48 have limits together, of connections and of requests.
+// TestLimitsOfASite: the networks of an IPv6 /48 share limits of connections and of requests.
 func TestLimitsOfASite(t *testing.T) {
 	e, l := one(t, func(c *Config) {
 		trusting("v1", "")(c)

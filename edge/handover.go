@@ -6,7 +6,7 @@ import (
 	"megaphone/loop"
 )
 
-// Addresses are those of all listeners.
+// Addresses returns the addresses of all listeners.
 func (c *Config) Addresses() (all []string) {
 	for _, l := range c.listeners() {
 		all = append(all, l.Address)
@@ -14,8 +14,7 @@ func (c *Config) Addresses() (all []string) {
 	return all
 }
 
-// adopt gives listeners the inherited sockets of their addresses, and returns the addresses that were taken, as they
-// were given.
+// adopt gives listeners the inherited sockets at their addresses. It returns the adopted addresses as they were given.
 func adopt(ours, inherited []loop.Listener) (taken []string) {
 	for i := range ours {
 		for _, l := range inherited {
@@ -28,22 +27,22 @@ func adopt(ours, inherited []loop.Listener) (taken []string) {
 	return taken
 }
 
-// Adopted are the addresses of Config.Inherited whose sockets our listeners have.
+// Adopted returns the addresses of Config.Inherited whose sockets the edge has adopted.
 func (e *Edge) Adopted() []string { return e.adopted }
 
-// Listeners are the listeners with copies of all their sockets, for a successor. The caller closes the files.
+// Listeners returns the listeners with copies of all their sockets, for a successor. The caller closes the files.
 func (e *Edge) Listeners() ([]loop.Listener, error) { return e.group.Listeners() }
 
-// Keeps says, by index, which listeners are among the given addresses, in the form that Listeners has them.
+// Keeps reports, by index, which listeners are among the given addresses, in the form that Listeners has them.
 func (e *Edge) Keeps(addresses []string) []bool { return e.group.Keeps(addresses) }
 
 // Accept begins to accept, with Config.AcceptLater.
 func (e *Edge) Accept() error { return e.group.Accept() }
 
-// Behind is how long ago the reactor that is furthest behind last turned.
+// Behind returns how long ago the slowest reactor last turned.
 func (e *Edge) Behind() time.Duration { return e.group.Behind() }
 
-// Links is how many links to origins the reactors have, and how many of them are up now.
+// Links returns the number of links to origins over all reactors, and how many of them are up.
 func (e *Edge) Links() (all, up int) {
 	e.group.Do(func(_ *loop.Reactor, h loop.Handler) {
 		for _, n := range h.(*worker).nodes {

@@ -6,68 +6,70 @@ import (
 	"sync/atomic"
 )
 
-// standing is what new sessions an origin gets, by what became of the last ones.
+// standing is how many new sessions an origin gets, judged by the outcomes of its last ones.
 type standing uint32
 
 const (
-	// Its share of them.
+	// It gets its share.
 	// next: standingEjected (many failed)
 	standingWell standing = iota
-	// None before health.until; then one, as a trial.
+	// It gets none before health.until, then one as a trial.
 	// next: standingTrial
 	standingEjected
-	// One is under way as a trial; no further ones.
+	// One trial is under way, and it gets no others.
 	// next: standingEjected (it failed, or was not the last trial), standingWell
 	standingTrial
 )
 
-// health is what all reactors together know of how an origin answers session creations. They change it without locks,
-// like throttle.
+// health is how an origin answers session creations, over all reactors. They change it without locks, like throttle.
 //
-// A creation has failed if the origin answered it with a status of 500 or more, or with a page that is no BOSH body
-// (200, 404, 405), or ended the session in the first reply for a reason that is the server's own (serversFault), or has
-// not answered in create-timeout. A failure counts only if a session to the same domain was created at some origin
-// lately: clients that ask for a domain that no origin serves do not make one look ill, although ejabberd answers them
-// with internal-server-error.
+// A creation has failed in each of these cases:
+//   - The origin answered it with a status of 500 or more.
+//   - It answered with a page that is not a BOSH body (200, 404, 405).
+//   - It ended the session in the first reply for a reason that is the server's own (serversFault).
+//   - It has not answered in create-timeout.
+//
+// A failure counts only if a session to the same domain was created at some origin lately. Clients that ask for a
+// domain that no origin serves must not eject one, although ejabberd answers them with internal-server-error.
 type health struct {
 	throttle
 	row            atomic.Uint32 // failures since the last success
-	judged, failed atomic.Uint32 // of about the last judgeSpan
+	judged, failed atomic.Uint32 // over about the last judgeSpan
 	judgedAt       atomic.Uint64 // microseconds: when they were last halved
 
 	standing atomic.Uint32
-	until    atomic.Uint64 // microseconds; with standingEjected
-	passed   atomic.Uint32 // trials
-	times    atomic.Uint32 // ejections of which the next one was soon after
+	until    atomic.Uint64 // microseconds: when a trial may begin; with standingEjected
+	passed   atomic.Uint32 // successful trials in a row
+	times    atomic.Uint32 // consecutive ejections, each soon after the one before
 	links    atomic.Int32  // that are up
-	upAt     atomic.Uint64 // microseconds: since when it is to get a growing share; 0: it has all of it
+	upAt     atomic.Uint64 // microseconds: start of slow-start; 0: it has its full share
 
 	failures, ejections atomic.Uint64 // in all
 }
 
 const (
-	ejectRow    = 5    // failures one after the other
-	ejectJudged = 20   // of so many creations
+	ejectRow    = 5    // consecutive failures
+	ejectJudged = 20   // creations at least, half of them failed
 	judgeSpan   = 10e6 // microseconds
-	edgeStart   = 10e6 // microseconds: an origin whose first link comes up before has been there
+	edgeStart   = 10e6 // microseconds: an origin whose first link comes up earlier was there before the edge
 	trials      = 3    // that must succeed
 	maxDoubled  = 5    // times that the time of an ejection is doubled
 	fullShare   = 256
 	leastShare  = 26 // a tenth
 )
 
-// linkUp counts a link. An origin that had none has just started, unless it is the edge that has.
+// linkUp counts a link. An origin that had none has just started, unless the edge itself has.
 func (h *health) linkUp(now uint64) {
 	if h.links.Add(1) == 1 && now > edgeStart {
 		h.upAt.Store(now)
-		h.until.Store(now) // if it is ejected, a trial will tell
+		h.until.Store(now) // an ejected origin gets a trial at once
 		h.restart()
 	}
 }
 
 func (h *health) linkDown() { h.links.Add(-1) }
 
-// share is the part of its weight that counts, in 1/fullShare: it grows over slow-start.
+// share returns the part of the weight that counts, in 1/fullShare. It grows over slow-start.
 func (h *health) share(now uint64, b *creationBounds) uint32 {
 	at := h.upAt.Load()
 	if at == 0 {
@@ -81,21 +83,21 @@ func (h *health) share(now uint64, b *creationBounds) uint32 {
 
 func (h *health) is() standing { return standing(h.standing.Load()) }
 
-// due reports whether a trial may be made.
+// due reports whether a trial may begin.
 func (h *health) due(now uint64) bool { return h.is() == standingEjected && now >= h.until.Load() }
 
-// try takes the one trial that there may be.
+// try claims the one trial that may run, and reports whether it did.
 func (h *health) try(now uint64) bool {
 	return h.due(now) && h.standing.CompareAndSwap(uint32(standingEjected), uint32(standingTrial))
 }
 
-// ill reports whether so many creations failed that the origin should get none.
+// ill reports whether enough creations failed to eject the origin.
 func (h *health) ill() bool {
 	judged := h.judged.Load()
 	return h.row.Load() >= ejectRow || judged >= ejectJudged && 2*h.failed.Load() >= judged
 }
 
-// judge counts a creation that is answered, or is not going to be.
+// judge counts the outcome of a creation.
 func (h *health) judge(failed bool, now uint64) {
 	if at := h.judgedAt.Load(); since(at, now) >= judgeSpan && h.judgedAt.CompareAndSwap(at, now) {
 		h.judged.Store(h.judged.Load() / 2)
@@ -111,8 +113,8 @@ func (h *health) judge(failed bool, now uint64) {
 	h.failures.Add(1)
 }
 
-// eject gives the origin no new sessions for a time that doubles with each ejection soon after the last one. It reports
-// whether the origin was well before, and for how long it is ejected, in microseconds.
+// eject ejects the origin for a time that doubles with each ejection soon after the last one. It reports whether the
+// origin was well before, and returns the time in microseconds.
 func (h *health) eject(now uint64, b *creationBounds, r *rand.Rand) (took uint64, ok bool) {
 	if !h.standing.CompareAndSwap(uint32(standingWell), uint32(standingEjected)) {
 		return 0, false
@@ -124,7 +126,7 @@ func (h *health) eject(now uint64, b *creationBounds, r *rand.Rand) (took uint64
 	return h.sentence(now, b, r), true
 }
 
-// sentence sets until: half of the time for sure, half by chance, so that the edges of a site do not try in step.
+// sentence sets until. Half of the time is fixed and half random, so that the edges of a site do not try in step.
 func (h *health) sentence(now uint64, b *creationBounds, r *rand.Rand) uint64 {
 	n := h.times.Add(1)
 	half := b.ejectTime << min(n-1, maxDoubled) / 2
@@ -137,8 +139,9 @@ func (h *health) sentence(now uint64, b *creationBounds, r *rand.Rand) uint64 {
 	return took
 }
 
-// verdictOf ends a trial. It reports whether the origin is well again; took is the time of the ejection if it failed.
-func (h *health) verdictOf(failed bool, now uint64, b *creationBounds, r *rand.Rand) (well bool, took uint64) {
+// endTrial ends a trial. It reports whether the origin is well again. took is the time of the next ejection if the
+// trial failed.
+func (h *health) endTrial(failed bool, now uint64, b *creationBounds, r *rand.Rand) (well bool, took uint64) {
 	switch {
 	case failed:
 		took = h.sentence(now, b, r)
@@ -154,16 +157,16 @@ func (h *health) verdictOf(failed bool, now uint64, b *creationBounds, r *rand.R
 	return false, took
 }
 
-// untried ends a trial that says nothing, as its client left.
-func (h *health) untried() {
+// abandonTrial ends a trial without an outcome, because its client left.
+func (h *health) abandonTrial() {
 	h.standing.CompareAndSwap(uint32(standingTrial), uint32(standingEjected))
 }
 
-// served remembers the domains to which sessions were created lately, by their hashes. Where two meet, one is forgotten
-// sooner. The seed is secret, so clients cannot choose domains that meet.
+// served is the set of domains to which sessions were created lately, by their hashes. If two hashes collide, one
+// domain is forgotten sooner. The seed is secret, so clients cannot choose domains that collide.
 type served struct {
 	seed  maphash.Seed
-	words [servedWords]atomic.Uint64 // hash, less its lowest bits, which are the time in seconds
+	words [servedWords]atomic.Uint64 // hash, its lowest bits replaced by the time in seconds
 }
 
 const (

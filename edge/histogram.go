@@ -2,22 +2,22 @@ package edge
 
 import "megaphone/loop"
 
-// Upper bounds of the buckets of histograms, in microseconds. Both rise by a factor of about two, at round numbers
-// that a person would ask for.
+// Upper bounds of the buckets of histograms, in microseconds. Both rise by a factor of about two, at round numbers that
+// a person would ask for.
 var (
-	// latencyBounds are for what an origin answers at once: 0.1 ms to 10 s.
+	// latencyBounds are for requests that an origin answers at once: 0.1 ms to 10 s.
 	latencyBounds = []uint64{100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
 		1_000_000, 2_500_000, 5_000_000, 10_000_000}
-	// holdBounds are for long polls: 10 ms to ejabberd's longest wait, and finest around the usual wait of a minute.
+	// holdBounds are for long polls: 10 ms to ejabberd's longest wait, finest around the usual wait of a minute.
 	holdBounds = []uint64{10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
 		10_000_000, 20_000_000, 30_000_000, 45_000_000, 60_000_000, 75_000_000, 120_000_000, 180_000_000, 300_000_000}
 )
 
-// histogram counts times in fixed buckets: plain numbers of one reactor, posted once a tick like its counters.
+// histogram counts times in fixed buckets: plain numbers of one reactor, posted once per tick like its counters.
 // Observing takes a few comparisons, no lock and no memory.
 type histogram struct {
 	bounds []uint64
-	cells  []uint64 // one a bound, one for what is above, and the sum in microseconds
+	cells  []uint64 // one per bound, one above the last bound, and the sum in microseconds
 	board  *loop.Board
 }
 
@@ -40,11 +40,11 @@ func (h *histogram) post() { h.board.Post(h.cells) }
 // Histogram is a distribution of times, as of the last ticks. It is not cumulative.
 type Histogram struct {
 	Bounds []float64 `json:"bounds"` // seconds: upper bounds of all buckets but the last, which has none
-	Counts []uint64  `json:"counts"` // one a bucket
+	Counts []uint64  `json:"counts"` // one per bucket
 	Sum    float64   `json:"sum"`    // seconds
 }
 
-// newView is an empty distribution over the given bounds.
+// newView returns an empty distribution over the given bounds.
 func newView(bounds []uint64) Histogram {
 	h := Histogram{Bounds: make([]float64, len(bounds)), Counts: make([]uint64, len(bounds)+1)}
 	for i, b := range bounds {
@@ -53,7 +53,7 @@ func newView(bounds []uint64) Histogram {
 	return h
 }
 
-// add puts what a reactor has posted on top.
+// add adds the posted times of one reactor.
 func (v *Histogram) add(h *histogram) {
 	for i := range v.Counts {
 		v.Counts[i] += h.board.Get(i)
@@ -61,7 +61,7 @@ func (v *Histogram) add(h *histogram) {
 	v.Sum += float64(h.board.Get(len(v.Counts))) / 1e6
 }
 
-// Count is how many times there are.
+// Count returns the number of times.
 func (v *Histogram) Count() (n uint64) {
 	for _, c := range v.Counts {
 		n += c
@@ -69,8 +69,8 @@ func (v *Histogram) Count() (n uint64) {
 	return n
 }
 
-// Quantile is the time that a fraction q of them does not exceed, taken to lie evenly within a bucket; 0 when there are
-// none. What is above the highest bound is told as that.
+// Quantile returns the time that a fraction q of the times does not exceed. It assumes an even distribution within a
+// bucket. It returns 0 if there are no times, and the highest bound for times above it.
 func (v *Histogram) Quantile(q float64) float64 {
 	rank := q * float64(v.Count())
 	below := uint64(0)

@@ -11,9 +11,9 @@ import (
 	"megaphone/codec"
 )
 
-// PublicURL says at which URL the clients of an XMPP domain find its BOSH service (XEP-0156).
+// PublicURL is the URL of the BOSH service of an XMPP domain, for its clients to find (XEP-0156).
 type PublicURL struct {
-	Domain string // the Host by which it is asked for; "": every other
+	Domain string // matched with the Host header; "": all others
 	BOSH   string
 }
 
@@ -30,10 +30,10 @@ const (
 
 // hostMeta is the documents of all domains.
 type hostMeta struct {
-	xml, json map[string]*document // by domain; "": for every other
+	xml, json map[string]*document // by domain; "": for all others
 }
 
-// link is a way to connect. A service that has several of them has a link for each.
+// link is a way to connect. A service with several ways has a link for each.
 type link struct {
 	Rel  string `xml:"rel,attr" json:"rel"`
 	Href string `xml:"href,attr" json:"href"`
@@ -62,31 +62,31 @@ func publicDocument(contentType string, body []byte) *document {
 	return &document{head: head, body: append(body, '\n'), public: true}
 }
 
-// xrd is the document as XML.
+// xrd returns the document as XML.
 func (p *PublicURL) xrd() []byte {
 	body, err := xml.MarshalIndent(struct {
 		XMLName xml.Name `xml:"http://docs.oasis-open.org/ns/xri/xrd-1.0 XRD"`
 		Links   []link   `xml:"Link"`
 	}{Links: p.links()}, "", "  ")
 	if err != nil {
-		panic(err) // texts: it cannot fail
+		panic(err) // cannot fail for strings
 	}
 	body = bytes.ReplaceAll(body, []byte("></Link>"), []byte("/>")) // in a value > is escaped
 	return append([]byte("<?xml version='1.0' encoding='utf-8'?>\n"), body...)
 }
 
-// jrd is the document as JSON.
+// jrd returns the document as JSON.
 func (p *PublicURL) jrd() []byte {
 	body, err := json.MarshalIndent(struct {
 		Links []link `json:"links"`
 	}{p.links()}, "", "  ")
 	if err != nil {
-		panic(err) // texts: it cannot fail
+		panic(err) // cannot fail for strings
 	}
 	return body
 }
 
-// find returns the document that h asks for, nil if it asks for another or its Host has none. It borrows h.
+// find returns the document that h asks for. It returns nil for another path, or if its Host has none. It borrows h.
 func (m *hostMeta) find(h *codec.Head) *document {
 	if m == nil {
 		return nil
@@ -107,8 +107,8 @@ func (m *hostMeta) find(h *codec.Head) *document {
 	return of[""]
 }
 
-// appendHostName appends the name in a Host header to dst: in lower case, without a port, without the dot of the root.
-// One that is longer than maxDomain is no one's. It borrows host.
+// appendHostName appends the name in a Host header to dst in lower case, without port and trailing dot. A name longer
+// than maxDomain matches none. It borrows host.
 func appendHostName(dst, host []byte) []byte {
 	if end := bytes.LastIndexByte(host, ':'); end > bytes.LastIndexByte(host, ']') {
 		host = host[:end]
@@ -126,7 +126,7 @@ func appendHostName(dst, host []byte) []byte {
 	return dst
 }
 
-// normalDomain is a domain as it stands in a Host header, in lower case; ok is false if it cannot stand there.
+// normalDomain returns a domain as in a Host header, in lower case; ok is false if no Host header can have it.
 func normalDomain(domain string) (normal string, ok bool) {
 	if ascii, err := asciiName(domain); err == nil {
 		domain = ascii
@@ -142,7 +142,7 @@ func normalDomain(domain string) (normal string, ok bool) {
 	return string(appendHostName(nil, []byte(domain))), true
 }
 
-// normalPublicURLs is list with its domains as they stand in Host headers. What Validate refuses stays as it is.
+// normalPublicURLs returns list with its domains as in Host headers. It leaves those that Validate rejects unchanged.
 func normalPublicURLs(list []PublicURL) []PublicURL {
 	var normal []PublicURL
 	for _, p := range list {
@@ -168,7 +168,7 @@ func (c *Config) validatePublicURLs() error {
 		case p.Domain != "" && !isDomain:
 			return bad(at+"domain", p.Domain, "give an XMPP domain such as example.org, or leave it out for all others")
 		case taken[p.Domain]:
-			return bad(at+"domain", p.Domain, "it is there already: a domain has one entry")
+			return bad(at+"domain", p.Domain, "duplicate domain: give each domain one entry")
 		case err == nil && (u.Scheme == "ws" || u.Scheme == "wss"):
 			return bad(at+"bosh", p.BOSH, "WebSocket is not served here: give the URL of BOSH, "+example)
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":

@@ -29,7 +29,7 @@ const (
 }`
 )
 
-// readXRD is what a strict reader of XML finds: names with their namespaces, attributes and text, without white space
+// readXRD returns what a strict XML parser finds: names with their namespaces, attributes and text, without white space
 // between the elements.
 func readXRD(t *testing.T, text string) (all []string) {
 	t.Helper()
@@ -121,7 +121,7 @@ func TestHostMetaIsThatOfTheXEP(t *testing.T) {
 	}
 }
 
-// What docs/discovery.md shows for a file of another web server is what the edge writes.
+// The files that docs/discovery.md shows for another web server are what the edge serves.
 func TestHostMetaOfTheDocumentation(t *testing.T) {
 	text, err := os.ReadFile("../docs/discovery.md")
 	if err != nil {
@@ -135,7 +135,7 @@ func TestHostMetaOfTheDocumentation(t *testing.T) {
 	}
 }
 
-// replaced is v with the text old replaced by URL.
+// replaced returns v with the text old replaced by URL.
 func replaced(v any, old string) any {
 	switch v := v.(type) {
 	case string:
@@ -158,7 +158,7 @@ func replaced(v any, old string) any {
 	return v
 }
 
-// An entry without a domain is for every other; a reload changes all of it.
+// An entry without a domain is for all others. A reload changes all of it.
 func TestHostMetaOfOtherDomains(t *testing.T) {
 	e, _ := one(t, nil)
 	c := connect(t, e)
@@ -206,8 +206,8 @@ func TestPublicURLMistakes(t *testing.T) {
 		"- bosh: 'https://h/?a b'\n":                       "white space",
 		"- {domain: 'a:1', bosh: 'https://h/'}\n":          "3:12: public-url[0].domain: a:1: give an XMPP domain",
 		"- {domain: 'a/b', bosh: 'https://h/'}\n":          "public-url[0].domain: a/b: give an XMPP domain",
-		"- {bosh: 'https://h/'}\n- {bosh: 'https://i/'}\n": "public-url[1].domain: : it is there already",
-		"- {domain: a, bosh: 'https://h/'}\n- {domain: A, bosh: 'https://i/'}\n": "domain: a: it is there already",
+		"- {bosh: 'https://h/'}\n- {bosh: 'https://i/'}\n": "public-url[1].domain: : duplicate domain",
+		"- {domain: a, bosh: 'https://h/'}\n- {domain: A, bosh: 'https://i/'}\n": "domain: a: duplicate domain",
 		"- {domain: a, websocket: 'wss://h/'}\n":                                 "unknown key",
 		"  a: b\n":                                                               "give a list of entries",
 	} {

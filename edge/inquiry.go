@@ -13,10 +13,10 @@ import (
 	"megaphone/loop"
 )
 
-// A link whose other end says no hello is silent for as long as ping-timeout: an HTTP server or an XMPP port waits for
-// its client to speak first, and so does the edge. After helloPatience an ordinary goroutine connects to the address
-// once more, says something that is wrong in every protocol, and tells the log what it is answered. The link itself
-// goes on waiting, because a busy origin may be late.
+// A link whose other end sends no hello would stay silent until ping-timeout, because an HTTP server or an XMPP port
+// waits for its client to speak first. After helloPatience an ordinary goroutine opens a second connection to the
+// address. It sends something that is invalid in every protocol, and logs the answer. The link itself keeps waiting,
+// because a busy origin may be late.
 
 const (
 	helloPatience   = 2 * time.Second
@@ -27,13 +27,13 @@ const (
 
 var helloTicks = loop.Ticks(helloPatience)
 
-// inquiry is about an origin that says nothing.
+// inquiry names an origin that sends no hello.
 type inquiry struct {
 	origin string
 	at     netip.AddrPort
 }
 
-// inquire asks for an inquiry. One that finds the queue full is dropped: the next link that is silent asks again.
+// inquire requests an inquiry. A full queue drops the request, and the next silent link asks again.
 func (w *worker) inquire(n *node) {
 	n.inquired = true
 	select {
@@ -68,8 +68,8 @@ func watchSilence(ctx context.Context, inquiries <-chan inquiry, log *slog.Logge
 	}
 }
 
-// ask returns the first bytes that whatever is at an address says to nonsense, and what that is. It returns "" if there
-// is no connection, which the links complain of by themselves.
+// ask sends nonsense to an address. It returns the first bytes of the answer, and a guess at what is there. Without a
+// connection it returns "", because the links report that themselves.
 func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
 	dialer := net.Dialer{Timeout: inquiryPatience}
 	c, err := dialer.DialContext(ctx, "tcp", at.String())
@@ -79,10 +79,10 @@ func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	_ = c.SetDeadline(time.Now().Add(inquiryPatience))
-	// An origin takes this for an edge that leaves. The empty lines end the head of a request.
+	// An origin takes this for an edge that leaves. The empty lines end the head of an HTTP request.
 	const nonsense = "error this edge asks what listens here\n"
 	if _, err := c.Write(append(codec.AppendFrame(nil, 0, []byte(nonsense)), "\r\n\r\n"...)); err != nil {
-		return nil, "closed without a word"
+		return nil, "closed without an answer"
 	}
 	first = make([]byte, codec.FrameHeaderBytes+codec.MaxQuotedBytes)
 	n, err := io.ReadAtLeast(c, first, codec.MaxQuotedBytes)
@@ -90,11 +90,11 @@ func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
 	var late net.Error
 	switch frame, _, _, bad := codec.ParseFrame(first, 0); {
 	case n > 0 && bad == nil && frame.ID == 0:
-		return first, "a link listener that was late"
+		return first, "a slow link listener"
 	case n > 0:
 		return first, codec.Foreign(first)
 	case errors.As(err, &late) && late.Timeout():
 		return nil, "nothing in 2 s"
 	}
-	return nil, "closed without a word"
+	return nil, "closed without an answer"
 }

@@ -16,7 +16,7 @@ import (
 	"megaphone/loop"
 )
 
-// recorder is a log whose lines a test waits for.
+// recorder is a log whose lines a test can wait for.
 type recorder struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
@@ -35,7 +35,7 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.text.Write(p)
 }
 
-// line waits for the first line that has text in it.
+// line waits for the first line that contains text.
 func (r *recorder) line(t *testing.T, text string) string {
 	t.Helper()
 	late := time.After(patience)
@@ -82,7 +82,7 @@ func serveRaw(t *testing.T, f func(c net.Conn)) string {
 	return l.Addr().String()
 }
 
-// afterInput says text once something has come in.
+// afterInput sends text after the first input.
 func afterInput(text string) func(c net.Conn) {
 	return func(c net.Conn) {
 		if _, err := c.Read(make([]byte, 256)); err == nil {
@@ -92,7 +92,7 @@ func afterInput(text string) func(c net.Conn) {
 	}
 }
 
-// TestWrongPortIsNamed: two seconds after the link is there, the log says what listens at an origin's address.
+// TestWrongPortIsNamed: two seconds after the link is connected, the log names what listens at an origin's address.
 func TestWrongPortIsNamed(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
@@ -103,7 +103,7 @@ func TestWrongPortIsNamed(t *testing.T) {
 			`what="XMPP stream"`, "<?xml"},
 		{"a mute one", serveRaw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), `what="nothing in 2 s"`, ""},
 		{"one that hangs up", serveRaw(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }),
-			`what="closed without a word"`, ""},
+			`what="closed without an answer"`, ""},
 		{"nonsense", serveRaw(t, afterInput("\x00\x01\x02")), "what=unknown", `\\x00\\x01\\x02`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestWrongPortIsNamed(t *testing.T) {
 	}
 }
 
-// TestForeignBytesAreNamed: one that speaks first is named when its link breaks.
+// TestForeignBytesAreNamed: a server that speaks first is named when its link breaks.
 func TestForeignBytesAreNamed(t *testing.T) {
 	log := newRecorder()
 	address := serveRaw(t, func(c net.Conn) {
@@ -151,7 +151,7 @@ func TestForeignBytesAreNamed(t *testing.T) {
 	}
 }
 
-// TestInquiriesAreLimited: one address is looked into once in a while, however many links are silent.
+// TestInquiriesAreLimited: there is one inquiry per address and interval, however many links are silent.
 func TestInquiriesAreLimited(t *testing.T) {
 	log := newRecorder()
 	address := serveRaw(t, afterInput("HTTP/1.1 400 Bad Request\r\n\r\n"))

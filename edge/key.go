@@ -10,27 +10,27 @@ import (
 	"time"
 )
 
-// Key is one key of a configuration file and all that is known of it. The parser, the checks, the flags, the commented
-// example and what a reload may change all come from the tables of keys, so none of them can say something else.
+// Key describes one key of a configuration file. The parser, the checks, the flags, the commented example and what a
+// reload may change all come from the tables of keys, so they cannot disagree.
 type Key[T any] struct {
 	Name string
-	Flag string // its flag on the command line, if that has another name; "-": it has none
-	Doc  string // what it is, for the flag's help and the example; the `word` in backquotes stands for the value
-	Help string // the flag's help, if that is another
+	Flag string // its flag on the command line, if it has another name; "-": none
+	Doc  string // for the flag's help and the example; the `word` in backquotes stands for the value
+	Help string // the flag's help, if it differs
 	More string // further sentences, for the example only
 
-	// Value points to the key's field of c: *string, *int, *bool, *time.Duration, *[]string, *fs.FileMode, or a list of
-	// something that has keys of its own.
+	// Value points to the key's field of c: *string, *int, *bool, *time.Duration, *[]string, *fs.FileMode, or a list
+	// whose entries have their own keys.
 	Value func(c *T) any
 
 	Min, Max int      // of an int; of a duration in seconds, where 0 and 0 are a second and a day
-	Rate     bool     // of an int that may be written with /s behind it
-	Words    []string // of a string that is one of a few words
+	Rate     bool     // of an int that may have a trailing /s
+	Words    []string // allowed values of a string
 	Sample   string   // the value in the example where there is no default; the key is commented out there
-	Reload   bool     // SIGHUP puts a new value in force; otherwise that takes a restart
+	Reload   bool     // SIGHUP puts a new value in force; otherwise it takes a restart
 }
 
-// KeyError says what is wrong with a key's value, and what would do.
+// KeyError is an invalid value of a key, with a remedy.
 type KeyError struct {
 	Key    string // in a file: origins[1].address
 	Value  any
@@ -41,7 +41,7 @@ func (e *KeyError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Key, e.Va
 
 func bad(key string, value any, remedy string) error { return &KeyError{key, value, remedy} }
 
-// FlagName is the name of the key's flag; "" without one.
+// FlagName returns the name of the key's flag; "" without one.
 func (k *Key[T]) FlagName() string {
 	switch k.Flag {
 	case "":
@@ -52,7 +52,7 @@ func (k *Key[T]) FlagName() string {
 	return k.Flag
 }
 
-// FlagHelp is what the command's help says of the flag.
+// FlagHelp returns the flag's text in the command's help.
 func (k *Key[T]) FlagHelp() string {
 	if k.Help != "" {
 		return k.Help
@@ -60,7 +60,7 @@ func (k *Key[T]) FlagHelp() string {
 	return k.Doc
 }
 
-// check says whether the value in c is one that the key may have.
+// check reports whether the value in c is valid, and returns a remedy.
 func (k *Key[T]) check(c *T) (remedy string, ok bool) {
 	switch v := k.Value(c).(type) {
 	case *int:
@@ -74,7 +74,7 @@ func (k *Key[T]) check(c *T) (remedy string, ok bool) {
 	return "", true
 }
 
-// remedy is what would do as a value of the key.
+// remedy returns a description of the valid values.
 func (k *Key[T]) remedy(v any) string {
 	switch v.(type) {
 	case *int:
@@ -90,7 +90,7 @@ func (k *Key[T]) remedy(v any) string {
 	return ""
 }
 
-// seconds are the bounds of a duration.
+// seconds returns the bounds of a duration.
 func (k *Key[T]) seconds() (least, most time.Duration) {
 	if k.Max == 0 {
 		return time.Second, 24 * time.Hour
@@ -98,7 +98,7 @@ func (k *Key[T]) seconds() (least, most time.Duration) {
 	return time.Duration(k.Min) * time.Second, time.Duration(k.Max) * time.Second
 }
 
-// short is a duration without the zeros that time.Duration puts behind it.
+// short formats a duration without the trailing zero units of time.Duration.
 func short(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -110,7 +110,7 @@ func short(d time.Duration) string {
 	return s
 }
 
-// Check says what is wrong with the value in c by itself. Zero is no default here.
+// Check returns a *KeyError if the value in c is invalid by itself. It takes zero literally, not as the default.
 func (k *Key[T]) Check(c *T) error {
 	if remedy, ok := k.check(c); !ok {
 		return bad(k.Name, reflect.ValueOf(k.Value(c)).Elem().Interface(), remedy)
@@ -118,7 +118,7 @@ func (k *Key[T]) Check(c *T) error {
 	return nil
 }
 
-// text is a value as it stands in a file.
+// text formats a value as in a file.
 func text(v any) string {
 	switch v := v.(type) {
 	case *string:

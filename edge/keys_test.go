@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// TestExampleFile: the file that is shipped, and what --print-defaults prints, are made of the tables of keys.
+// TestExampleFile: the shipped file and the output of --print-defaults match the tables of keys.
 func TestExampleFile(t *testing.T) {
 	shipped, err := os.ReadFile("../deploy/edge.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(shipped) != Example() {
-		t.Error("deploy/edge.yml is not what the keys say: " +
+		t.Error("deploy/edge.yml differs from the keys: " +
 			"`go run ./cmd/megaphone edge --print-defaults > deploy/edge.yml`")
 	}
 }
 
-// TestExampleHasTheDefaults: who starts from the example changes nothing by it.
+// TestExampleHasTheDefaults: the example sets nothing but defaults.
 func TestExampleHasTheDefaults(t *testing.T) {
 	got, _, err := parseFile("example", Example())
 	if err != nil {
@@ -42,14 +42,14 @@ func TestExampleHasTheDefaults(t *testing.T) {
 	got = got.WithDefaults()
 	want := Config{Origins: []Origin{{Name: "a", Address: "127.0.0.1:5279"}}}.WithDefaults()
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("the example says\n%+v\nthe defaults are\n%+v", got, want)
+		t.Errorf("the example has\n%+v\nthe defaults are\n%+v", got, want)
 	}
 	if err := got.Validate(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestExampleSamples: what is commented out can be commented in.
+// TestExampleSamples: commented keys are valid when uncommented.
 func TestExampleSamples(t *testing.T) {
 	all := regexp.MustCompile(`(?m)^( *)#((  )*(- )?[a-z-]+:( \S.*)?)$`).ReplaceAllString(Example(), "$1$2")
 	all = strings.Replace(all, "\nlisten: ", "\n#listen: ", 1)
@@ -66,7 +66,7 @@ func TestExampleSamples(t *testing.T) {
 	}
 }
 
-// TestEveryFieldHasAKey but for those that only a program can set.
+// TestEveryFieldHasAKey: except those that only a program can set.
 func TestEveryFieldHasAKey(t *testing.T) {
 	have := fieldsOf(configKeys, nil)
 	have = append(have, "Level", "Secret", "Pages", "Log", "Access", "Resolver", "ManualTicks", "Inherited",
@@ -141,13 +141,13 @@ name: |-
 	}
 }
 
-// TestFileMistakes: each has its line, its column, the line itself with a caret, and a remedy.
+// TestFileMistakes: each error has its line, its column, the line itself with a caret, and a remedy.
 func TestFileMistakes(t *testing.T) {
 	for _, c := range []struct{ text, says string }{
 		{"grce: 5s\n", "f:1:1: grce: unknown key: do you mean grace?\n  1 | grce: 5s\n    | ^"},
 		{"path: /a\nmax_connections: 5\n", "f:2:1: max_connections: unknown key: do you mean max-connections?\n" +
 			"  2 | max_connections: 5\n    | ^"},
-		{"frobnicate: 5\n", "f:1:1: frobnicate: unknown key; `megaphone edge --print-defaults` has all of them"},
+		{"frobnicate: 5\n", "f:1:1: frobnicate: unknown key; `megaphone edge --print-defaults` lists all of them"},
 		{"origins:\n  - name: a\n    adress: b:1\n", "f:3:5: origins[0].adress: unknown key: do you mean address?\n" +
 			"  3 |     adress: b:1\n    |     ^"},
 		{"origins: [{name: a, adress: 'b:1'}]\n", "f:1:21: origins[0].adress: unknown key: do you mean address?"},
@@ -163,11 +163,11 @@ func TestFileMistakes(t *testing.T) {
 		{"grace: 30\n", "f:1:8: grace: 30: use 1s to 24h"},
 		{"grace: 0s\n", "f:1:8: grace: 0s: use 1s to 24h"},
 		{"node-tags: maybe\n", "f:1:12: node-tags: maybe: use auto, on or off"},
-		{"path: [/a]\n", "f:1:7: path: [/a]: give a text"},
+		{"path: [/a]\n", "f:1:7: path: [/a]: give a string"},
 		{"origins: a\n", "f:1:10: origins: give a list of entries, each \"- name: ...\""},
 		{"origins: [a]\n", "f:1:11: give keys with their values"},
 		{"- listen\n", "f:1:1: give keys with their values"},
-		{"cors-origins: [[a]]\n", "f:1:16: cors-origins: give a list of texts"},
+		{"cors-origins: [[a]]\n", "f:1:16: cors-origins: give a list of strings"},
 		{"cors-origins: {a: b}\n", "f:1:15: cors-origins: give a list, for example [a, b]"},
 		{"path: [\n", "f:1:7: "},
 		{"path: /a\n---\npath: /b\n", "f:2:1: a second document"},
@@ -179,7 +179,7 @@ func TestFileMistakes(t *testing.T) {
 	}
 }
 
-// TestFileExplains: what only the whole configuration shows is shown in the file as well.
+// TestFileExplains: errors of the whole configuration have a position in the file as well.
 func TestFileExplains(t *testing.T) {
 	for _, c := range []struct{ text, override, says string }{
 		{"origins:\n- {name: a, address: b}\n", "", "f:2:22: origins[0].address: b: give host:port"},
@@ -209,7 +209,7 @@ func TestFileExplains(t *testing.T) {
 	}
 }
 
-// Numbers are written as people do.
+// Numbers may be written as people write them.
 func TestFileNumbers(t *testing.T) {
 	for _, c := range []struct {
 		text string
@@ -237,7 +237,7 @@ func TestFileNumbers(t *testing.T) {
 	}
 }
 
-// TestEditorsMarks: a byte order mark and CR LF change nothing, neither the values nor the places of mistakes.
+// TestEditorsMarks: a byte order mark and CR LF change neither the values nor the positions of errors.
 func TestEditorsMarks(t *testing.T) {
 	const text = "listen: 127.0.0.1:1\norigins:\n  - name: a\n    address: 127.0.0.1:2\ncors-origins: [a, b]\n"
 	write := func(text string) string {

@@ -17,7 +17,7 @@ var (
 	errNoHello     = errors.New("the origin did not begin with hello")
 	errVersion     = errors.New("the origin speaks another version of the link protocol")
 	errNoSecret    = errors.New("the origin did not prove that it knows the secret")
-	errNotBelieved = errors.New("the origin does not take the edge's proof of the secret")
+	errNotBelieved = errors.New("the origin rejected the edge's proof of the secret")
 	errOldOrigin   = fmt.Errorf("%w: its proof is that of an older version (see accept-old-proof)", errNoSecret)
 	errEarlyFrame  = errors.New("the origin sent a reply before welcome")
 	errSilent      = errors.New("the origin was silent for longer than ping-timeout")
@@ -25,7 +25,7 @@ var (
 	errNotProtocol = errors.New("the origin broke the link protocol")
 )
 
-// foreignError is about a connection whose first bytes are no hello.
+// foreignError is the reason for closing a link whose first bytes are not hello.
 type foreignError struct {
 	why   error
 	found string // the protocol that it looks like
@@ -41,7 +41,7 @@ func (w *worker) LinkUp(l *loop.Link) {
 	n.heardAt, n.pinged, n.inquired, n.pongs = w.r.Now(), false, false, 0
 }
 
-// LinkData takes all whole frames in p. It borrows p until return.
+// LinkData takes all complete frames in p. It borrows p until return.
 func (w *worker) LinkData(l *loop.Link, p []byte) (consumed, need int, err error) {
 	n := w.byLink[l.Index]
 	n.heardAt, n.pinged, w.heardAt = w.r.Now(), false, w.r.Micros()
@@ -83,7 +83,7 @@ func (w *worker) frame(n *node, f codec.Frame) error {
 	return nil
 }
 
-// breakLink tells the origin why, before the link is closed with that reason.
+// breakLink tells the origin the reason before the link is closed with it.
 func (w *worker) breakLink(n *node, why error) error {
 	w.counters[LinkErrors]++
 	if errors.Is(why, errNoSecret) || errors.Is(why, errNotBelieved) {
@@ -118,7 +118,7 @@ func (w *worker) controlFrame(n *node, lines []byte) error {
 	return nil
 }
 
-// controlLine takes a control line: verb and args are parts of it.
+// controlLine handles a control line. verb and args are parts of line.
 func (w *worker) controlLine(n *node, verb string, args, line []byte) error {
 	switch verb {
 	case "hello":
@@ -127,7 +127,7 @@ func (w *worker) controlLine(n *node, verb string, args, line []byte) error {
 		return w.welcome(n, args, line)
 	case "drain":
 		n.draining = true
-		w.log(slog.LevelInfo, "origin drains: no new sessions to it", "origin", n.cfg.Name)
+		w.log(slog.LevelInfo, "origin draining", "origin", n.cfg.Name)
 	case "ping":
 		w.pong(n, args)
 	case "pong":
@@ -146,8 +146,8 @@ func (w *worker) controlLine(n *node, verb string, args, line []byte) error {
 // pongReserve bounds the bytes of pongs that wait on a link above its high-water mark.
 const pongReserve = 32 << 10
 
-// pong answers a ping. A link that takes no requests owes it as well: replies on other links may wait for it. An origin
-// that asks and asks and does not read is not answered without end.
+// pong answers a ping. A link above its high-water mark owes a pong as well, because replies on other links may wait
+// for it. pongReserve bounds that for an origin that keeps asking and does not read.
 func (w *worker) pong(n *node, token []byte) {
 	if n.link.Unsent() <= w.cfg.LinkHighWater {
 		n.pongs = 0
@@ -158,7 +158,8 @@ func (w *worker) pong(n *node, token []byte) {
 	w.control(n, "pong "+string(token)+"\n")
 }
 
-// refused is why the origin closes the link. One that asks for a mac is older than the proof.
+// refused returns the reason with which the origin closes the link. An origin that asks for a mac is older than the
+// proof.
 func (w *worker) refused(n *node, reason []byte) error {
 	switch proves := n.stage == stageProving && n.secret != nil; {
 	case proves && bytes.Contains(reason, []byte("the mac in hello")):
@@ -200,15 +201,14 @@ func (w *worker) hello(n *node, args, line []byte) error {
 	return nil
 }
 
-// handshake is what has been said on a link, with a secret, until the welcome.
+// handshake is the state of a link with a secret between hello and welcome.
 type handshake struct {
 	theirs, mine    codec.Hello // mine without its proof
 	theirLine, line []byte
-	old             bool // the mac of older origins will do (accept-old-proof)
+	old             bool // the mac of older origins is accepted (accept-old-proof)
 }
 
-// check returns an error unless the welcome proves that the origin knows the secret and has seen both hellos as this
-// edge has.
+// check returns an error unless the welcome proves that the origin knows the secret and has seen the same two hellos.
 func (s *handshake) check(secret []byte, m *codec.Welcome, line []byte) error {
 	switch {
 	case m.HasProof:
@@ -250,12 +250,12 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 	n.link.Settled()
 	w.counters[LinksUp]++
 	w.log(slog.LevelInfo, "link up", append(about, "waiting", n.away)...)
-	w.returning(n)
+	w.beginReturn(n)
 	return nil
 }
 
-// sendGone tells the origin that nobody waits for a reply any more. The hold is its node's no longer. A creation that
-// waits for an origin no longer does.
+// sendGone tells the origin that no client waits for a reply, and takes the hold away from its node. It also ends a
+// creation that waits for an origin.
 func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
 	if waits(hold) {
 		w.forget(hold.Reply, hold)
@@ -275,8 +275,8 @@ func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
 	w.counters[FramesOut]++
 }
 
-// keepAlive asks an origin for a sign of life, and gives a link up that stays silent. It asks a busy one as well, now
-// and then, as the way there and back is worth knowing.
+// keepAlive pings an origin, and closes a link that stays silent. It also pings a busy one now and then, to measure the
+// round trip.
 func (w *worker) keepAlive(n *node) {
 	silent := w.r.Now() - n.heardAt
 	switch {
@@ -293,8 +293,8 @@ func (w *worker) keepAlive(n *node) {
 	}
 }
 
-// LinkDown loses what the node held: clients get 503 and try again, and their requests are answered from the session's
-// cache when the node is back (XEP-0124 section 14.3).
+// LinkDown answers what the node held with 503, so that clients try again. Their requests are answered from the
+// session's cache when the origin is back (XEP-0124 section 14.3).
 func (w *worker) LinkDown(l *loop.Link, why error) {
 	n := w.byLink[l.Index]
 	if n.stage == stageUp {

@@ -14,7 +14,7 @@ type (
 	handler = loop.Handler
 )
 
-// meeting is the beginning of a link with a secret, as its origin sees it.
+// meeting is the handshake of a link with a secret, as its origin sees it.
 type meeting struct {
 	*fakeLink
 	secret      []byte
@@ -22,7 +22,7 @@ type meeting struct {
 	edge        codec.Hello
 }
 
-// meet says hello and takes the edge's.
+// meet sends hello and reads the edge's.
 func (l *fakeLink) meet(secret []byte, hello string) *meeting {
 	l.t.Helper()
 	l.say(hello)
@@ -35,13 +35,13 @@ func (l *fakeLink) meet(secret []byte, hello string) *meeting {
 	return m
 }
 
-// proves reports whether the edge has shown that it knows the secret, and what was said.
+// proves reports whether the edge has proved the secret for both hellos.
 func (m *meeting) proves() bool {
 	want := codec.LinkProof(m.secret, codec.EdgeHello, []byte(m.hello), codec.Unproved([]byte(m.line)))
 	return m.edge.HasProof && m.edge.Proof == want
 }
 
-// welcome is the line that the edge takes after all this.
+// welcome returns the line that the edge accepts after this handshake.
 func (m *meeting) welcome() string {
 	w := codec.Welcome{HasProof: true}
 	w.Proof = codec.LinkProof(m.secret, codec.OriginWelcome, []byte(m.hello), codec.Unproved([]byte(m.line)),
@@ -49,7 +49,7 @@ func (m *meeting) welcome() string {
 	return string(codec.AppendWelcome(nil, &w))
 }
 
-// oldWelcome is that of an origin of an earlier version.
+// oldWelcome returns that of an origin of an earlier version.
 func (m *meeting) oldWelcome() string {
 	w := codec.Welcome{HasMAC: true}
 	w.MAC = codec.LinkMAC(m.secret, "origin", &m.edge.Nonce, &fakeNonce, m.edge.Name)
@@ -59,7 +59,7 @@ func (m *meeting) oldWelcome() string {
 // fakeNonce is that of helloLine.
 var fakeNonce = [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 
-// wantRefused checks that the edge closes the link for want of a proof.
+// wantRefused checks that the edge closes the link because the proof is missing or wrong.
 func (m *meeting) wantRefused(e *Edge, welcome string) (reason string) {
 	m.t.Helper()
 	before := e.Counter(AuthFailures)
@@ -72,7 +72,7 @@ func (m *meeting) wantRefused(e *Edge, welcome string) (reason string) {
 	return got
 }
 
-// again takes the link that the edge dials after one that was lost.
+// again returns the link that the edge dials after a lost one.
 func (o *fakeOrigin) again(e *Edge) *fakeLink {
 	o.t.Helper()
 	for end := time.Now().Add(patience); len(o.links) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
@@ -87,7 +87,7 @@ func TestSecretIsProvenBothWays(t *testing.T) {
 	e := startEdge(t, func(c *Config) { c.Secret = secret }, o)
 	m := o.raw().meet(secret, helloLine("a", 0))
 	if !m.proves() || m.edge.HasMAC {
-		t.Fatalf("the edge proves nothing, or what an old one would: %q", m.line)
+		t.Fatalf("no proof, or that of an old edge: %q", m.line)
 	}
 	other := *m
 	other.secret = []byte("another secret of some length")
@@ -97,7 +97,7 @@ func TestSecretIsProvenBothWays(t *testing.T) {
 	until(t, e, LinksUp, 1)
 }
 
-// TestChangedHandshake: an end that is not the origin cannot change what either end says on its way.
+// TestChangedHandshake: an attacker between edge and origin cannot change either end's lines.
 func TestChangedHandshake(t *testing.T) {
 	secret := []byte("a secret of some length")
 	hello := strings.TrimSuffix(helloLine("a", 1<<20), "\n")
@@ -122,7 +122,7 @@ func TestChangedHandshake(t *testing.T) {
 	}
 }
 
-// TestOldOrigin: one of an earlier version is refused with the remedy, and taken if the configuration says so.
+// TestOldOrigin: an origin of an earlier version is refused with a remedy. It is accepted if the configuration says so.
 func TestOldOrigin(t *testing.T) {
 	secret := []byte("a secret of some length")
 	o := newFakeOrigin(t, "a")
@@ -158,7 +158,7 @@ func TestOldOriginThatRefuses(t *testing.T) {
 	until(t, e, AuthFailures, 1)
 }
 
-// TestLargeFramesBeforeTheWelcome: an end that has proved nothing is not buffered for.
+// TestLargeFramesBeforeTheWelcome: input is not buffered before the other end has proved itself.
 func TestLargeFramesBeforeTheWelcome(t *testing.T) {
 	for name, hello := range map[string]string{"hello": "", "welcome": helloLine("a", 0)} {
 		t.Run(name, func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestSilentOriginIsPingedAndThenGivenUp(t *testing.T) {
 	}
 	e.Advance(140)
 	if n := e.Counter(PingTimeouts); n != 0 {
-		t.Fatal("given up although it answered")
+		t.Fatal("link closed although the origin answered")
 	}
 	e.Advance(20)
 	until(t, e, PingTimeouts, 1)
@@ -258,7 +258,7 @@ func TestRequestLargerThanTheOriginTakes(t *testing.T) {
 	until(t, e, TooLarge, 1)
 }
 
-// Thousands of replies that come in one piece are all delivered; and as many requests of one turn are one write.
+// Thousands of replies in one piece are all delivered. As many requests of one turn leave with one write.
 func TestFramesAreBatched(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.MaxPipelined = 200 })
 	c := connect(t, e)
@@ -291,7 +291,7 @@ func TestStopSaysWhy(t *testing.T) {
 	l.hears("error edge stops")
 }
 
-// The query of the URL goes to an origin that takes it, and to no other.
+// The query of the URL goes only to origins that take it.
 func TestQueryReachesTheOrigin(t *testing.T) {
 	for takes, want := range map[string]string{"": "", " take=query": "room=a&token=b.c", " take=later": ""} {
 		o := newFakeOrigin(t, "a")

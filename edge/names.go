@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// watchNames looks the origins up again and again until ctx ends, and has the reactors follow what has changed.
+// watchNames repeatedly looks the origins up until ctx ends, and applies changes to the reactors.
 func (e *Edge) watchNames(ctx context.Context) {
 	for {
 		select {
@@ -19,7 +19,7 @@ func (e *Edge) watchNames(ctx context.Context) {
 	}
 }
 
-// lookAgain looks the origins up and puts in force where they are now, unless a reload has come in between.
+// lookAgain looks the origins up and puts their addresses in force, unless a reload has come in between.
 func (e *Edge) lookAgain(ctx context.Context) {
 	s := e.settings()
 	if !slices.ContainsFunc(s.cfg.Origins, func(o Origin) bool { return o.named() }) {
@@ -38,7 +38,7 @@ func (p place) equal(q place) bool {
 		p.priority == q.priority
 }
 
-// logPlaces says what became of the nodes.
+// logPlaces logs which origins were added, moved or removed.
 func logPlaces(log *slog.Logger, old, now []place) {
 	named := func(list []place, name string) *place {
 		for i := range list {
@@ -58,7 +58,7 @@ func logPlaces(log *slog.Logger, old, now []place) {
 	}
 	for i := range old {
 		if named(now, old[i].Name) == nil {
-			log.Info("origin leaves: no new sessions to it, and it is dropped when its links are lost",
+			log.Info("origin leaving",
 				"origin", old[i].Name)
 		}
 	}

@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// networks is a set of addresses, as ranges in ascending order that do not touch. There are few, and they are only
-// looked at where something depends on them, so a search by halves does.
+// networks is a set of addresses, as disjoint ranges in ascending order. A binary search suffices, because there are
+// few ranges and few look-ups.
 type networks []span
 
 // span is the addresses from first to last, IPv4 mapped into IPv6 as in connection slots.
 type span struct{ first, last [16]byte }
 
-// parseNetworks reads networks (10.0.0.0/8) and single addresses. What is wrong is the text of the first one that is
-// not one, or that has bits beyond its length, which is a slip of the pen.
+// parseNetworks parses networks (10.0.0.0/8) and single addresses. wrong is the first invalid text. A network with bits
+// beyond its length is invalid, because it is a slip of the pen.
 func parseNetworks(texts []string) (n networks, wrong string) {
 	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
@@ -37,7 +37,7 @@ func parseNetworks(texts []string) (n networks, wrong string) {
 	return n.joined(), ""
 }
 
-// joined puts the spans in order and makes one of those that overlap.
+// joined sorts the spans and merges those that overlap.
 func (n networks) joined() networks {
 	slices.SortFunc(n, func(a, b span) int { return bytes.Compare(a.first[:], b.first[:]) })
 	kept := n[:0]

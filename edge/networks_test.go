@@ -27,7 +27,7 @@ func TestNetworks(t *testing.T) {
 	for _, text := range []string{"", "10.0.0.1/8", "10.0.0.0/33", "localhost", "10.0.0.0/8 ", "::ffff:10.0.0.0/104",
 		"10.0.0", "2001:db8::1/32"} {
 		if _, wrong := parseNetworks([]string{"::1", text}); wrong != text {
-			t.Errorf("%q is taken", text)
+			t.Errorf("%q accepted", text)
 		}
 	}
 	if networks(nil).contains([16]byte{}) {
@@ -35,7 +35,7 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
-// TestNetworksAgainstPrefixes: the same as asking each prefix.
+// TestNetworksAgainstPrefixes: contains agrees with a check of each prefix.
 func TestNetworksAgainstPrefixes(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -60,7 +60,7 @@ func TestNetworksAgainstPrefixes(t *testing.T) {
 		for range 200 {
 			a, want := address(), false
 			for _, p := range prefixes {
-				// An IPv6 prefix as wide as ::/0 has the mapped IPv4 addresses, too.
+				// An IPv6 prefix as wide as ::/0 also contains the mapped IPv4 addresses.
 				want = want || p.Contains(a) || p.Contains(netip.AddrFrom16(a.As16())) || a.Is4() && p.Addr().Is6() &&
 					p.Bits() == 0
 			}
@@ -71,7 +71,7 @@ func TestNetworksAgainstPrefixes(t *testing.T) {
 	}
 }
 
-// FuzzAddress: codec's addresses, which may not know net/netip, are those of net/netip, less the zones.
+// FuzzAddress: codec may not import net/netip, but parses the same addresses, except those with zones.
 func FuzzAddress(f *testing.F) {
 	for _, text := range []string{"192.0.2.7", "::", "1::2", "1:2:3:4:5:6:7:8", "::ffff:1.2.3.4", "01.2.3.4", "1:2",
 		"::1%a", "1::2::3", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3:4:5:6:1.2.3.4", "12345::", "1.2.3.256"} {

@@ -8,13 +8,13 @@ import (
 	"megaphone/loop"
 )
 
-// MaxOrigins bounds the nodes of one edge: each reactor has a link to each of them.
+// MaxOrigins bounds the origins of one edge. Each reactor has a link to each of them.
 const MaxOrigins = 60
 
-const _ = uint(64 - MaxOrigins) // a bit each
+const _ = uint(64 - MaxOrigins) // one bit per origin
 
-// linksFor returns how many links a reactor may have to origins at once: each of them twice, because those of a reload
-// are dialled while the old ones are closed, and as many as there may be where DNS decides.
+// linksFor returns the maximum number of a reactor's links to origins. Each origin counts twice, because a reload dials
+// new links while the old ones close. If DNS decides the number of origins, it is MaxOrigins.
 func linksFor(origins []Origin) int {
 	if slices.ContainsFunc(origins, func(o Origin) bool { return o.discovered() }) {
 		return 2 * MaxOrigins
@@ -22,13 +22,14 @@ func linksFor(origins []Origin) int {
 	return 2 * len(origins)
 }
 
-// MaxWeight bounds an origin's weight. A sum of them, and one times the held requests, fits in its integer.
+// MaxWeight bounds an origin's weight. The sum of all weights, and a weight times the held requests, must not overflow.
 const MaxWeight = 65535
 
-// stage is how far a link has come.
+// stage is the progress of a link's handshake.
 type stage uint8
 
 const (
+	// Not connected.
 	// next: stageGreeting (connected)
 	stageDown stage = iota
 	// Waits for the origin's hello.
@@ -50,27 +51,27 @@ type node struct {
 	stage      stage
 	draining   bool   // the origin wants no new sessions
 	leaving    bool   // the settings have no place for it
-	aside      bool   // Edge.SetDraining says that it gets none
-	held       int    // requests it has and has not answered
+	aside      bool   // drained by Edge.SetDraining
+	held       int    // requests that the origin has not answered
 	creating   int    // session creations among them
 	nextFair   uint64 // microseconds: when this reactor may begin another one, by its part of the rate
 	bit        uint64 // of its place, in sets of nodes
-	weight     uint32 // of use while pick draws
-	away       int    // requests that wait for it, or for their 503 because it was lost
-	share      int    // of those that wait, how many go on in a tick
+	weight     uint32 // valid only during pick
+	away       int    // holds that wait for it, or for their 503 because its link was lost
+	share      int    // waiting requests to send per tick
 	returned   int    // clients that were answered in this tick because it was lost
 	queue      waitQueue
 	max        int        // the largest contents it takes
-	takesQuery bool       // in requests
+	takesQuery bool       // it takes the query of the URL
 	lostAt     uint32     // tick since which it is not up
 	heardAt    uint32     // tick of the last bytes from it
 	pinged     bool       // since then
-	inquired   bool       // its silence before hello is being looked into
-	asked      bool       // a ping is on its way of which the pong is to be measured
-	pongs      int        // bytes of pongs since the link is above the high-water mark
+	inquired   bool       // its silence before hello has been reported to watchSilence
+	asked      bool       // the pong of the last ping is outstanding, and will be measured
+	pongs      int        // bytes of pongs since the link rose above the high-water mark
 	pingedAt   uint32     // tick of the last ping
-	pingSent   uint32     // the same in Reactor.Micros; of use while asked
-	secret     []byte     // that this handshake is made with
+	pingSent   uint32     // the same in Reactor.Micros; valid while asked
+	secret     []byte     // of this handshake
 	handshake  *handshake // with a secret, while stageProving
 
 	health   *health // shared by the reactors
@@ -87,12 +88,12 @@ func newNode(p *place, l *loop.Link, now uint32) *node {
 		latency: newHistogram(latencyBounds), roundTrip: newHistogram(latencyBounds)}
 }
 
-// verdict is whether a node can take a request.
+// verdict is whether a node can take a request, and if not, why.
 type verdict uint8
 
 const (
 	nodeReady verdict = iota
-	nodeBusy          // as many session creations are under way as it can have
+	nodeBusy          // as many session creations are under way as it may have
 	nodeFull          // its link is above the high-water mark
 	nodeAway          // not up, and expected back
 	nodeGone          // not up for longer than the grace
@@ -110,10 +111,10 @@ func (w *worker) verdict(n *node) verdict {
 	return nodeReady
 }
 
-// expecting says whether there may be nodes soon that have not been found since the start.
+// expecting reports whether an origin that has not been resolved since the start may still appear within the grace.
 func (w *worker) expecting() bool { return w.waiting && w.r.Now() <= w.times.grace }
 
-// byTag is the node with the given tag, or nil.
+// byTag returns the node with the given tag, or nil.
 func (w *worker) byTag(tag []byte) *node {
 	for _, n := range w.nodes {
 		if bytes.Equal(n.tag[:], tag) {
@@ -123,7 +124,7 @@ func (w *worker) byTag(tag []byte) *node {
 	return nil
 }
 
-// takesNew says whether the node may get sessions: neither it, nor the configuration, nor a call has it drain.
+// takesNew reports whether the node may get sessions: neither it, nor the configuration, nor SetDraining drains it.
 func (n *node) takesNew() bool { return !n.draining && !n.cfg.Drain && !n.aside }
 
 // serving returns the bits of the nodes that take sessions to the given domain.
@@ -139,10 +140,11 @@ func (w *worker) serving(to []byte) (nodes uint64) {
 // choose picks a node for a new session to the given domain.
 func (w *worker) choose(to []byte) (*node, verdict) { return w.pick(w.serving(to)) }
 
-// pick picks one of the given nodes for a new session: of two healthy ones with room, drawn at random, the one with
-// fewer held requests for its weight (Mitzenmacher, The Power of Two Choices). They are drawn in proportion to their
-// weights. Without a healthy one the verdict is the most hopeful of all; without room it is nodeBusy. An ejected node
-// is picked for a trial, and if there is no other.
+// pick returns one of the given nodes for a new session. It draws two healthy ones with room, in proportion to their
+// weights, and takes the one with fewer held requests for its weight (Mitzenmacher, The Power of Two Choices).
+//
+// Without a healthy node it returns the most hopeful verdict of all. Without room it returns nodeBusy. It picks an
+// ejected node for a trial, or if there is no other.
 func (w *worker) pick(nodes uint64) (*node, verdict) {
 	now, b := w.micros(), &w.creationBounds
 	best, trial := w.gather(nodes, true)
@@ -178,8 +180,8 @@ func (w *worker) pick(nodes uint64) (*node, verdict) {
 	return first, nodeReady
 }
 
-// gather puts those of the given nodes into w.healthy that can have new sessions, of the lowest priority that there is.
-// judged: without the ejected ones, and trial is one of these that is to be tried.
+// gather sets w.healthy to the candidates of the lowest priority among the given nodes. If judged is set, it omits the
+// ejected nodes and returns one of them that is due for a trial. best is the most hopeful verdict.
 func (w *worker) gather(nodes uint64, judged bool) (best verdict, trial *node) {
 	w.healthy = w.healthy[:0]
 	best = nodeGone
@@ -194,7 +196,7 @@ func (w *worker) gather(nodes uint64, judged bool) (best verdict, trial *node) {
 		switch {
 		case v != nodeReady:
 		case !n.takesNew():
-			v = nodeAway // it drains: another, or its successor, will come
+			v = nodeAway // it drains: another origin, or its successor, will appear
 		case judged && w.ejects && n.health.is() != standingWell:
 			if n.health.due(w.micros()) && n.health.room(w.micros(), &w.creationBounds) &&
 				(trial == nil || n.cfg.priority < trial.cfg.priority) {
@@ -211,8 +213,8 @@ func (w *worker) gather(nodes uint64, judged bool) (best verdict, trial *node) {
 	return best, trial
 }
 
-// prefers reports whether node b is better for a new session than a, which was drawn first. One that came up later is
-// not better for what it does not hold yet, nor is one that answers nothing.
+// prefers reports whether node b is better for a new session than a, which was drawn first. A node that has just come
+// up holds little, which does not make it better. A node that answers nothing is not better either.
 func (w *worker) prefers(b, a *node, now uint64) bool {
 	if sa, sb := a.health.stalled(now), b.health.stalled(now); sa != sb {
 		return sa
@@ -221,7 +223,7 @@ func (w *worker) prefers(b, a *node, now uint64) bool {
 		a.health.share(now, &w.creationBounds)
 }
 
-// draw picks a healthy node other than the given one, by its weight; weights is the sum of theirs.
+// draw picks a healthy node other than the given one, by weight. weights is the sum of theirs.
 func (w *worker) draw(weights uint32, other *node) *node {
 	at := w.r.Rand().Uint32N(weights)
 	for _, n := range w.healthy {
@@ -236,8 +238,8 @@ func (w *worker) draw(weights uint32, other *node) *node {
 	panic("edge: the weights of the healthy nodes are less than their sum")
 }
 
-// serves says whether the node takes sessions to the given domain. A request without one goes anywhere: its origin says
-// improper-addressing.
+// serves reports whether the node takes sessions to the given domain. A request without a domain goes to any node,
+// whose origin then answers improper-addressing.
 func (n *node) serves(to []byte) bool {
 	if len(n.cfg.Domains) == 0 || len(to) == 0 {
 		return true

@@ -12,19 +12,19 @@ const (
 	holdLegacy                     // of a creation: the client sent no `ver`
 	holdClose                      // the connection closes after the reply
 	holdKeep                       // an HTTP/1.0 client that asked for keep-alive
-	holdReady                      // the whole response is stowed as Reply (loop.Reactor.Stow); it waits for its turn
-	holdOrphan                     // no origin has it, or none has it any more
+	holdReady                      // the response is stowed as Reply (loop.Reactor.Stow) until its turn
+	holdOrphan                     // no origin has it, or no longer
 	holdReleased                   // the origin has been asked to release it
 	holdSampled                    // its answer goes to the access log
 
-	// holdAway: no origin has it, and it is answered at tick Reply unless its node is back before. Nothing is released
-	// that no origin has, so the bit is free.
+	// holdAway: no origin has it, and it is answered at tick Reply unless its origin returns before. holdReleased would
+	// have no meaning without an origin, so its bit is free.
 	holdAway = holdOrphan | holdReleased
-	// holdQueued: of one that is away, its bytes are in its node's queue. Creations are in none.
+	// holdQueued: of one that is away, its bytes are in its origin's queue. Creations are in no such queue.
 	holdQueued = holdLegacy
 )
 
-// connFlags are the hold flags that the request's head decides.
+// connFlags returns the hold flags that the request's head decides.
 func (w *worker) connFlags() uint8 {
 	switch {
 	case !w.head.KeepAlive:
@@ -35,9 +35,9 @@ func (w *worker) connFlags() uint8 {
 	return 0
 }
 
-// park holds the request whose head and body tag have just been parsed, and puts its frame into the batch of n's link.
-// The last suffixBytes of the sid stay behind. content is the session's content type as in the sid. The hold is nil if
-// the request has been refused.
+// park holds the request whose head and body tag have just been parsed, and appends its frame to the batch of n's link.
+// It cuts the last suffixBytes off the sid. content is the session's content type as in the sid. The hold is nil if the
+// request has been refused.
 func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte, flags uint8) (
 	table.Handle, *table.Hold) {
 	w.addr = w.client(c).AppendTo(w.addr[:0])
@@ -63,8 +63,8 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	return h, hold
 }
 
-// handOver puts the frame of a held request into the batch of n's link; its contents are of the given size. It borrows
-// the rest.
+// handOver appends the frame of a held request to the batch of n's link. size is that of its contents. It borrows the
+// rest.
 func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, addr, query, before, after []byte) {
 	hold.Link = uint8(n.link.Index)
 	n.held++
@@ -76,10 +76,10 @@ func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, a
 	w.counters[Parked]++
 }
 
-// contents is what goes to the origin of the body whose tag has just been parsed, in two pieces.
+// contents returns the part of a body that goes to the origin, in two pieces. The tag of the body has just been parsed.
 func (w *worker) contents(body []byte, suffixBytes int) (before, after []byte) {
 	b := &w.body
-	// The prolog stays behind too, so that contents begin with "<body" whatever the client put before it.
+	// The prolog is cut too, so contents begin with "<body" whatever the client put before it.
 	cut := b.Start
 	if suffixBytes > 0 {
 		cut = b.SIDEnd
@@ -111,7 +111,7 @@ func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags
 // unpark frees the connection's first hold.
 func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 	if away(hold.Flags) {
-		w.awaited(hold)
+		w.clearAway(hold)
 	} else {
 		w.orphan(hold)
 	}
@@ -127,7 +127,7 @@ func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
 	w.holds.Pop(s)
 }
 
-// orphan takes a hold away from its node: its reply will not come, or has come.
+// orphan takes a hold away from its node. Its reply has come, or will not.
 func (w *worker) orphan(hold *table.Hold) {
 	if hold.Flags&holdOrphan != 0 {
 		return
@@ -139,7 +139,7 @@ func (w *worker) orphan(hold *table.Hold) {
 	}
 }
 
-// reply answers the hold that an origin's frame is for. It borrows contents.
+// reply answers the hold that an origin's frame names. It borrows contents.
 func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 	h := table.Handle(id)
 	hold := w.holds.Resolve(h)
@@ -161,7 +161,7 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 	}
 }
 
-// heldMicros is how long a hold that is not answered yet has been held.
+// heldMicros returns how long an unanswered hold has been held.
 func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
 	if ticks := w.r.Now() - hold.Since; ticks > maxMicrosTicks {
 		return uint64(ticks) * tickMicros
@@ -172,24 +172,24 @@ func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
 	return uint64(now - hold.Reply)
 }
 
-// maxMicrosTicks is half of the time after which loop.Reactor.Micros wraps: what is longer is measured in ticks.
+// maxMicrosTicks is half of the period after which loop.Reactor.Micros wraps. Longer times are measured in ticks.
 const maxMicrosTicks = 1 << 31 / tickMicros
 
 const tickMicros = loop.TickMillis * 1000
 
-// answerHold gives a hold its response: at once if it is the first of its connection, else when its turn comes. It
+// answerHold gives a hold its response: at once if it is the first of its connection, otherwise when its turn comes. It
 // borrows body.
 func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body []byte) {
 	c := hold.Conn
 	s := w.r.Conn(c)
-	w.takeLeave(h, hold, s)
+	w.markLast(h, hold, s)
 	style := w.styles.at(hold.Style)
 	if len(w.unlearnt) > 0 {
 		style = w.unlearntStyle(h, hold, status, body)
 	}
 	switch {
 	case status == 204 || status == 304:
-		body = nil // RFC 9110 section 6.4.1: no content; what followed would be taken for the next response
+		body = nil // RFC 9110 section 6.4.1: no content; a body would be taken for the next response
 	case status == 200 && hold.Flags&holdCreation != 0:
 		body = w.creationReply(h, hold, body)
 	}
@@ -227,7 +227,7 @@ func (w *worker) deliver(h table.Handle, hold *table.Hold, c uint32, s *table.Co
 	w.afterReply(c, s, last)
 }
 
-// afterReply goes on with the connection: it ends, or reads on.
+// afterReply ends the connection, or resumes reading.
 func (w *worker) afterReply(c uint32, s *table.Conn, last bool) {
 	switch {
 	case !w.r.IsOpen(c):
@@ -239,7 +239,7 @@ func (w *worker) afterReply(c uint32, s *table.Conn, last bool) {
 	}
 }
 
-// hangUp closes a connection gracefully; what it still holds is over.
+// hangUp closes a connection gracefully, and drops its holds.
 func (w *worker) hangUp(c uint32, s *table.Conn) {
 	s.Phase = uint8(phaseLast)
 	if s.Held > 0 {
@@ -248,9 +248,9 @@ func (w *worker) hangUp(c uint32, s *table.Conn) {
 	w.r.CloseGracefully(c)
 }
 
-// creationReply returns the reply to a session creation as its client gets it: with a suffix behind its sid, and
-// without the encodings that its server takes (XEP-0124 section 7), because the edge takes none. It borrows body, and
-// its result is valid until the next call.
+// creationReply returns the reply to a session creation as its client gets it. It appends a suffix to the sid and
+// removes the encodings that the server accepts (XEP-0124 section 7), because the edge accepts none. It borrows body,
+// and its result is valid until the next call.
 func (w *worker) creationReply(h table.Handle, hold *table.Hold, body []byte) []byte {
 	b := &w.body
 	if err := codec.ParseReplyBody(b, body); err != nil || b.SID == nil {
@@ -269,7 +269,7 @@ func (w *worker) creationReply(h table.Handle, hold *table.Hold, body []byte) []
 	return p
 }
 
-// sidSuffix returns what the edge appends to the sid in w.body, the reply to a session creation.
+// sidSuffix returns the suffix for the sid in w.body, the reply to a session creation.
 func (w *worker) sidSuffix(h table.Handle, hold *table.Hold) []byte {
 	var of []byte
 	if w.tags {
@@ -277,7 +277,7 @@ func (w *worker) sidSuffix(h table.Handle, hold *table.Hold) []byte {
 	}
 	w.addr = codec.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.contentOf(h, hold))
 	if _, ok := codec.ParseSuffix(w.body.SID, w.tags); ok && len(w.addr) == 0 {
-		w.addr = append(w.addr, '.') // an empty suffix keeps what looks like one from being taken off
+		w.addr = append(w.addr, '.') // an empty suffix protects a sid that happens to end like one
 	}
 	return w.addr
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Every spelling of a path that RFC 3986 takes for the same is the same resource, with one slash behind it or none.
+// Every spelling of a path that is equivalent by RFC 3986 is the same resource, with or without a trailing slash.
 func TestPathSpellings(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.Pages = map[string]Page{"/chat.js": {"text/javascript", []byte("page")}} })
 	c := connect(t, e)
@@ -34,7 +34,7 @@ func TestPathSpellings(t *testing.T) {
 	}
 }
 
-// The path of the configuration is read as those of requests are.
+// The configured path is normalized like those of requests.
 func TestPathOfTheConfiguration(t *testing.T) {
 	for in, want := range map[string]string{"/http-bind/": "/http-bind", "/%68ttp%2dbind": "/http-bind", "/": "/",
 		"/a/../b": "/b", "/b%c3%bcro": "/b%C3%BCro"} {

@@ -16,12 +16,12 @@ import (
 	"megaphone/unixsocket"
 )
 
-// Preflight returns a *KeyError for the first key with which the edge could not start on this host, for reasons that
-// Validate cannot see: files, directories, addresses. It binds no port and makes no file. Whether a port is taken is
-// left to the start, because a running edge may have it.
+// Preflight returns a *KeyError for the first key that would keep the edge from starting on this host, for reasons that
+// Validate cannot see: files, directories, addresses. It binds no port and creates no file. It does not check whether a
+// port is taken, because a running edge may have it.
 //
-// A directory below /run may be missing unless starting is set: a service manager makes it (RuntimeDirectory=). With
-// starting, the addresses of clients are left to the start, because it may inherit their sockets.
+// A directory below /run may be missing unless starting is set, because a service manager creates it
+// (RuntimeDirectory=). With starting, it does not check client addresses, because the edge may inherit their sockets.
 func (c *Config) Preflight(starting bool) error {
 	for _, b := range c.bounds() {
 		path, isUnix := strings.CutPrefix(b.address, "unix:")
@@ -29,7 +29,7 @@ func (c *Config) Preflight(starting bool) error {
 		case starting && (!isUnix || strings.HasPrefix(b.key, "listen")):
 		case !isUnix:
 			if err := loop.CheckAddress(b.address); err != nil {
-				return bad(b.key, b.address, "it cannot be listened on: "+err.Error())
+				return bad(b.key, b.address, "cannot listen: "+err.Error())
 			}
 		case !starting && c.missingRun(path) != "":
 		default:
@@ -44,7 +44,7 @@ func (c *Config) Preflight(starting bool) error {
 	return nil
 }
 
-// missingRun returns the directory of a socket if a service manager may be about to make it.
+// missingRun returns the directory of a socket if it is missing and a service manager may still create it.
 func (c *Config) missingRun(path string) string {
 	dir := filepath.Dir(path)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && (strings.HasPrefix(dir, "/run/") ||
@@ -54,7 +54,7 @@ func (c *Config) missingRun(path string) string {
 	return ""
 }
 
-// OpenAccessLog opens the file of an access log to be appended to. A FIFO that no process reads is an error at once.
+// OpenAccessLog opens an access log for appending. It returns an error at once for a FIFO without a reader.
 func OpenAccessLog(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|unix.O_NONBLOCK, 0o640)
 	if errors.Is(err, unix.ENXIO) {
@@ -63,7 +63,7 @@ func OpenAccessLog(path string) (*os.File, error) {
 	return f, err
 }
 
-// checkLogFile returns what would keep OpenAccessLog from succeeding. It makes no file.
+// checkLogFile returns the error with which OpenAccessLog would fail. It creates no file.
 func checkLogFile(path string) error {
 	if path == "off" || path == "stderr" || path == "" {
 		return nil
@@ -73,7 +73,7 @@ func checkLogFile(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		dir := filepath.Dir(path)
 		if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-			return fmt.Errorf("no file can be made in %s (%w): make the directory, or choose another", dir, err)
+			return fmt.Errorf("no file can be created in %s (%w): create the directory, or choose another", dir, err)
 		}
 		return nil
 	case err != nil:
@@ -86,15 +86,15 @@ func checkLogFile(path string) error {
 	case errors.Is(err, unix.ENXIO):
 		return errors.New("no process reads this FIFO: start the reader first")
 	case err != nil:
-		return fmt.Errorf("it cannot be written to (%s): change its owner, or choose another file", reasonOf(err))
+		return fmt.Errorf("it is not writable (%s): change its owner, or choose another file", reasonOf(err))
 	}
 	return f.Close()
 }
 
-// usualWait is what Converse.js, Strophe.js and libpurple ask for.
+// usualWait is the wait that Converse.js, Strophe.js and libpurple request.
 const usualWait = 60 * time.Second
 
-// Warnings returns a *KeyError for each value with which the edge starts, but which is probably a mistake.
+// Warnings returns a *KeyError for each valid value that is probably a mistake.
 func (c *Config) Warnings() (all []error) {
 	warn := func(key string, value any, remedy string) { all = append(all, bad(key, value, remedy)) }
 	if c.HoldTimeout <= usualWait {
@@ -104,36 +104,36 @@ func (c *Config) Warnings() (all []error) {
 	for i, l := range c.Listeners {
 		if text := everything(l.TrustedProxies); text != "" {
 			warn(fmt.Sprintf("listeners[%d].trusted-proxies", i), text,
-				"every client could say that it is another one: give the proxies' own networks")
+				"every client could forge its address: give the proxies' own networks")
 		}
 	}
 	if text := everything(c.LimitExempt); text != "" {
-		warn("limit-exempt", text, "the limits for each address would hold for none: leave them out instead")
+		warn("limit-exempt", text, "no address would be limited: leave the limits out instead")
 	}
 	if c.SecretFile != "" && textfile.ReadableByAll(c.SecretFile) {
 		warn("secret-file", c.SecretFile, "every user may read the secret: chmod o-r it")
 	}
 	if c.OldProof == "on" {
-		warn("accept-old-proof", c.OldProof, "what an origin says in its hello is not protected: turn it off when all "+
+		warn("accept-old-proof", c.OldProof, "an origin's hello is not protected: turn it off once all "+
 			"origins have been upgraded")
 	}
 	addresses := map[string]string{}
 	for i, o := range c.Origins {
 		if other, twice := addresses[o.Address]; twice {
-			warn(fmt.Sprintf("origins[%d].address", i), o.Address, fmt.Sprintf("%q has it too, so the two are one: "+
+			warn(fmt.Sprintf("origins[%d].address", i), o.Address, fmt.Sprintf("%q has the same address: "+
 				"leave one out", other))
 		}
 		addresses[o.Address] = o.Name
 	}
 	for _, b := range c.bounds() {
 		if path, isUnix := strings.CutPrefix(b.address, "unix:"); isUnix && c.missingRun(path) != "" {
-			warn(b.key, path, c.missingRun(path)+" is not there: the service manager must make it (RuntimeDirectory=)")
+			warn(b.key, path, c.missingRun(path)+" is missing: the service manager must create it (RuntimeDirectory=)")
 		}
 	}
 	return append(all, c.limitWarnings()...)
 }
 
-// limitWarnings looks at the descriptors that this process may have. The service's limit may be another.
+// limitWarnings checks the descriptor limit of this process. The service's limit may differ.
 func (c *Config) limitWarnings() []error {
 	tables, err := loop.ParseTables(c.DescriptorTables)
 	if err == nil {
@@ -146,7 +146,7 @@ func (c *Config) limitWarnings() []error {
 	return nil
 }
 
-// everything returns the first of the networks that holds all of IPv4 or of IPv6.
+// everything returns the first of the networks that covers all of IPv4 or of IPv6.
 func everything(networks []string) string {
 	for _, text := range networks {
 		if strings.HasSuffix(text, "/0") {

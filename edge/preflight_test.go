@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checked is what --check-config finds in a file.
+// checked returns what --check-config finds in a file.
 func checked(t *testing.T, text string) (warnings []string, err error) {
 	t.Helper()
 	cfg, file, err := parseFile("edge.yml", text)
@@ -37,7 +37,7 @@ func checked(t *testing.T, text string) (warnings []string, err error) {
 
 const anOrigin = "origins: [{name: a, address: '127.0.0.1:5279'}]\n"
 
-// TestWhatCannotStartIsRefused: each with its line, its key, and a remedy.
+// TestWhatCannotStartIsRefused: each error has its line, its key, and a remedy.
 func TestWhatCannotStartIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	file, fifo := filepath.Join(dir, "file"), filepath.Join(dir, "fifo")
@@ -51,11 +51,11 @@ func TestWhatCannotStartIsRefused(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"listen: 127.0.0.1:$PORT":        "listen: 127.0.0.1:$PORT: write the value",
-		"listen: ${HOST}:5280":           "variables of the environment",
-		"listen: 127.0.0.1:http":         `the port "http" is no number: use 0 to 65535`,
-		"listen: 127.0.0.1:65536":        "the port 65536 cannot be",
-		"listen: 127.0.0.1:-1":           "the port -1 cannot be",
-		"listen: 127.0.0.1:+80":          "is no number",
+		"listen: ${HOST}:5280":           "environment variables",
+		"listen: 127.0.0.1:http":         `the port "http" is not a number: use 0 to 65535`,
+		"listen: 127.0.0.1:65536":        "the port 65536 is out of range",
+		"listen: 127.0.0.1:-1":           "the port -1 is out of range",
+		"listen: 127.0.0.1:+80":          "is not a number",
 		"listen: 127.0.0.1":              "give host:port",
 		"listen: '::1:5280'":             "or [::1]:5280",
 		"listen: http://127.0.0.1:5280":  "give host:port",
@@ -63,7 +63,7 @@ func TestWhatCannotStartIsRefused(t *testing.T) {
 		"listen: 'a b:5280'":             "nor a host name",
 		"listen: 'a..b:5280'":            "nor a host name",
 		"listen: 192.0.2.1:5280":         "no interface of this host has the address",
-		"listen: no-such-host.invalid:1": "it cannot be listened on",
+		"listen: no-such-host.invalid:1": "cannot listen",
 		"listeners: [{address: '127.0.0.1:5280'}, {address: '127.0.0.1:5280'}]": "listeners[1].address: " +
 			"127.0.0.1:5280: listeners[0].address has 127.0.0.1:5280 already: choose another",
 		"listeners: [{address: '0.0.0.0:5280'}, {address: '127.0.0.1:5280'}]":   "already: choose another",
@@ -74,23 +74,23 @@ func TestWhatCannotStartIsRefused(t *testing.T) {
 		"listeners: [{address: 'unix:" + file + "'}]":                           "only a stale socket is replaced",
 		"listeners: [{address: 'unix:" + dir + strings.Repeat("x", 100) + "'}]": "at most 107 bytes",
 		"admin: 127.0.0.1:5280":                         "admin: 127.0.0.1:5280: listen has 127.0.0.1:5280 already",
-		"admin: localhost:admin":                        `the port "admin" is no number`,
+		"admin: localhost:admin":                        `the port "admin" is not a number`,
 		"admin: 192.0.2.1:5281":                         "no interface of this host has the address",
 		"admin-socket: " + file:                         "admin-socket: " + file + ": there is a file",
 		"admin-socket: " + dir:                          "there is a directory",
 		"admin-socket: " + dir + "/no/s":                "make the directory",
 		"takeover-socket: " + file:                      "takeover-socket: " + file + ": there is a file",
-		"takeover-socket: " + file + "/s":               "is no directory",
+		"takeover-socket: " + file + "/s":               "is not a directory",
 		"admin-socket: /run/s\ntakeover-socket: /run/s": "takeover-socket: /run/s: admin-socket has /run/s already",
 		"access-log: " + dir:                            "access-log: " + dir + ": this is a directory",
-		"access-log: " + dir + "/none/log":              "no file can be made in",
+		"access-log: " + dir + "/none/log":              "no file can be created in",
 		"access-log: " + fifo:                           "no process reads this FIFO",
 		"access-log: on":                                "give stderr, off, or the path of a file",
 		"secret-file: " + dir:                           "secret-file: " + dir + ": is a directory",
 		"secret-file: " + dir + "/none":                 "no such file: make one with",
 		"secret-file: " + open:                          "every user may write this file",
 		"origins: [{name: a, address: 'x:$PORT'}]":      "origins[0].address: x:$PORT: write the value",
-		"origins: [{name: a, address: '127.0.0.1:0'}]":  "the port 0 cannot be: use 1 to 65535",
+		"origins: [{name: a, address: '127.0.0.1:0'}]":  "the port 0 is out of range: use 1 to 65535",
 		"origins: [{name: a, address: ':5279'}]":        "say which host, for example 127.0.0.1:5279",
 		"origins: [{name: a, address: '10.0.0.2.9:1'}]": "neither an IP address nor a host name",
 		"origins: [{address: 'dns:a b:1'}]":             "neither an IP address nor a host name",
@@ -137,7 +137,7 @@ func TestWhatStartsIsTaken(t *testing.T) {
 	}
 }
 
-// TestRunningEdgeIsNoProblem: the sockets of the edge whose file is checked are there, and served.
+// TestRunningEdgeIsNoProblem: the sockets of a running edge do not fail the check of its file.
 func TestRunningEdgeIsNoProblem(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -167,12 +167,12 @@ func TestDoubtfulValuesAreWarnedOf(t *testing.T) {
 	for line, want := range map[string]string{
 		"hold-timeout: 60s": "hold-timeout: 1m0s: most clients ask for a wait of 1m0s",
 		"listeners: [{address: '127.0.0.1:1', trusted-proxies: [10.0.0.0/8, 0.0.0.0/0]}]": "listeners[0]." +
-			"trusted-proxies: 0.0.0.0/0: every client could say that it is another one",
+			"trusted-proxies: 0.0.0.0/0: every client could forge its address",
 		"listeners: [{address: '127.0.0.1:1', trusted-proxies: ['::/0']}]": "listeners[0].trusted-proxies: ::/0",
 		"limit-exempt: ['::/0']":            "limit-exempt: ::/0",
 		"secret-file: " + readable:          "secret-file: " + readable + ": every user may read the secret",
-		"accept-old-proof: on":              "accept-old-proof: on: what an origin says in its hello is not protected",
-		"admin-socket: /run/megaphone-no/a": "/run/megaphone-no is not there: the service manager must make it",
+		"accept-old-proof: on":              "accept-old-proof: on: an origin's hello is not protected",
+		"admin-socket: /run/megaphone-no/a": "/run/megaphone-no is missing: the service manager must create it",
 	} {
 		warnings, err := checked(t, anOrigin+line+"\n")
 		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], want) ||
@@ -182,7 +182,7 @@ func TestDoubtfulValuesAreWarnedOf(t *testing.T) {
 	}
 	const twice = "origins: [{name: a, address: '127.0.0.1:1'}, {name: b, address: '127.0.0.1:1'}]\n"
 	warnings, err := checked(t, twice)
-	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], `"a" has it too`) {
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], `"a" has the same address`) {
 		t.Errorf("%v, %q", err, warnings)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"megaphone/loop"
 )
 
-// crowd is clients that do what comes to their minds.
+// crowd is clients that act at random.
 type crowd struct {
 	t       *testing.T
 	random  *rand.Rand
@@ -20,7 +20,7 @@ type crowd struct {
 	waiting []request
 }
 
-// act has one client send something, or leave.
+// act lets one client send something, or close.
 func (w *crowd) act() {
 	if len(w.clients) == 0 {
 		return
@@ -67,7 +67,7 @@ func (w *crowd) reply() {
 	w.waiting = append(w.waiting[:i], w.waiting[i+1:]...)
 }
 
-// relink loses the link. Requests wait for the next one, and replies of the last one are spread.
+// relink cuts the link and takes the next one. Requests wait for that, and the 503s for the cut one are spread.
 func (w *crowd) relink(o *fakeOrigin) {
 	w.l.Close()
 	w.waiting = nil
@@ -81,7 +81,7 @@ func (w *crowd) relink(o *fakeOrigin) {
 	w.l = o.link()
 }
 
-// leave has all clients go.
+// leave closes all clients.
 func (w *crowd) leave() {
 	for _, c := range w.clients {
 		c.Close()
@@ -91,15 +91,15 @@ func (w *crowd) leave() {
 		w.e.Advance(1)
 		w.e.group.Do(func(r reactor, _ handler) { left = r.Clients() })
 		if time.Now().After(late) {
-			w.t.Fatalf("%d clients are left", left)
+			w.t.Fatalf("%d clients left", left)
 		}
 	}
 	w.e.Advance(1)
 }
 
-// TestPressureLeavesNothing: clients pipeline, begin requests, do not read, ask for content types and leave, all at
-// random, beside an origin that answers in any order and whose link is lost now and then, and far more is kept than
-// there is room for. When all have gone nothing is counted: no byte, no hold, no use of a content type.
+// TestPressureLeavesNothing: clients pipeline, send partial requests, do not read, request content types and close, all
+// at random. The origin answers in any order, its link is lost now and then, and input far exceeds the memory budget.
+// After all clients have left, the counts of bytes, holds and uses of content types are zero.
 func TestPressureLeavesNothing(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

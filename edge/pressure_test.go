@@ -10,7 +10,7 @@ import (
 	"megaphone/loop"
 )
 
-// tight is a configuration with little memory, whose times are over when the test says so.
+// tight configures little memory, and no timeouts but those that the test causes.
 func tight(c *Config) {
 	c.MaxBufferedBytes, c.MaxBodyBytes = 1<<20, 256<<10
 	c.PingTimeout = time.Hour
@@ -38,7 +38,7 @@ func overBudget(t testing.TB, e *Edge, n int) {
 	}
 }
 
-// twoPieces is a client whose request comes in two pieces, head and body, and reports how it was answered.
+// twoPieces sends a request in two pieces, head and body, and checks that it is answered.
 func twoPieces(t testing.TB, e *Edge, l *fakeLink) {
 	t.Helper()
 	c := connectFrom(t, e, "127.0.0.1")
@@ -52,8 +52,8 @@ func twoPieces(t testing.TB, e *Edge, l *fakeLink) {
 	c.get().want(t, 200, "<body/>")
 }
 
-// TestMemoryPressureShedsTheHeaviest: one address sends more than there is room for in bodies that do not end. They get
-// 503, the largest first; requests of others that come in two pieces all succeed, and so does a large upload.
+// TestMemoryPressureShedsTheHeaviest: one address sends unfinished bodies that exceed the memory budget. They get 503,
+// the largest first. Requests of others in two pieces all succeed, and so does a large upload.
 func TestMemoryPressureShedsTheHeaviest(t *testing.T) {
 	e, l := one(t, tight)
 	upload := connectFrom(t, e, "127.0.0.3")
@@ -71,7 +71,7 @@ func TestMemoryPressureShedsTheHeaviest(t *testing.T) {
 		}
 	}
 	overBudget(t, e, 30)
-	for range 300 { // what is left is taken as well
+	for range 300 { // the rest is taken as well
 		connectFrom(t, e, "127.0.0.2").begun(100_000, 2000)
 	}
 	for range 70 {
@@ -99,8 +99,8 @@ func TestMemoryPressureShedsTheHeaviest(t *testing.T) {
 	small.get().want(t, 400, "bad-request")
 }
 
-// TestSmallRequestsOfAHeavyClient: what one address sends is given up from its largest request on, and small ones from
-// the oldest on. So its requests in two pieces succeed beside heads, or small bodies, that fill the memory.
+// TestSmallRequestsOfAHeavyClient: an address over the budget loses its largest request first, and small ones from the
+// oldest on. So its requests in two pieces succeed beside heads, or small bodies, that fill the memory.
 func TestSmallRequestsOfAHeavyClient(t *testing.T) {
 	for name, half := range map[string]string{
 		"heads":  "POST /http-bind HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 10_000),
@@ -122,9 +122,9 @@ func TestSmallRequestsOfAHeavyClient(t *testing.T) {
 	}
 }
 
-// TestUnreadReplies: a reply that is not read ends with its connection, at its time or when it takes too much memory.
+// TestUnreadReplies: an unread reply closes its connection, by its timeout or when it takes too much memory.
 func TestUnreadReplies(t *testing.T) {
-	const reply = 12 << 20 // more than the kernel takes
+	const reply = 12 << 20 // more than the kernel buffers
 	for name, test := range map[string]struct {
 		buffered, ticks int
 		reason          func(e *Edge) uint64
@@ -152,7 +152,8 @@ func TestUnreadReplies(t *testing.T) {
 	}
 }
 
-// TestRepliesThatWaitForTheirTurn count as well: who has most of them is closed, and what others have stays.
+// TestRepliesThatWaitForTheirTurn: they count as well. The client with most of them is closed, and the others keep
+// theirs.
 func TestRepliesThatWaitForTheirTurn(t *testing.T) {
 	e, l := one(t, tight)
 	heavy, other := connectFrom(t, e, "127.0.0.2"), connectFrom(t, e, "127.0.0.3")
@@ -185,7 +186,7 @@ func TestRepliesThatWaitForTheirTurn(t *testing.T) {
 	}
 }
 
-// TestHeaviestBehindAProxy: behind a trusted proxy the client that the head names counts.
+// TestHeaviestBehindAProxy: behind a trusted proxy the client that the head names is charged.
 func TestHeaviestBehindAProxy(t *testing.T) {
 	e, l := one(t, func(c *Config) { tight(c); trusting("off", "x-forwarded-for")(c) })
 	begin := func(from string, body int) *client {
@@ -204,11 +205,11 @@ func TestHeaviestBehindAProxy(t *testing.T) {
 	l.reply(l.next().id, "<body/>")
 	honest.get().want(t, 200, "<body/>")
 	if n := e.Counter(ForwardedUnknown); n != 0 {
-		t.Errorf("%d requests are counted as nobody's", n)
+		t.Errorf("%d requests without a known client", n)
 	}
 }
 
-// TestPressureBehindHeldRequests: a request that is begun behind a held one is refused in its turn.
+// TestPressureBehindHeldRequests: a partial request behind a held one is refused in its turn.
 func TestPressureBehindHeldRequests(t *testing.T) {
 	e, l := one(t, tight)
 	c := connectFrom(t, e, "127.0.0.2")
@@ -225,8 +226,8 @@ func TestPressureBehindHeldRequests(t *testing.T) {
 	c.closed()
 }
 
-// TestPressureOnWhatWaitsForAPlace: so is one that is there and may not be looked at yet. Without a hold for the answer
-// the connection is closed.
+// TestPressureOnWhatWaitsForAPlace: so is a complete one that may not be parsed yet. Without a hold for the answer the
+// connection is closed.
 func TestPressureOnWhatWaitsForAPlace(t *testing.T) {
 	for name, connections := range map[string]int{"answered": 100, "no hold": 2} {
 		t.Run(name, func(t *testing.T) {

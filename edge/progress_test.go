@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slowly is a configuration in which a body must come on by 1,000 bytes in ten seconds.
+// slowly configures a minimum of 1,000 bytes of a body in ten seconds.
 func slowly(c *Config) {
 	c.BodyTimeout, c.BodyRate, c.PingTimeout = 10*time.Second, 100, time.Hour
 }
@@ -37,7 +37,7 @@ func (c *client) taken(e *Edge) {
 	}
 }
 
-// A body that comes slowly and steadily is taken, however long that takes; in one piece or in chunks.
+// A slow but steady body is accepted, however long it takes, in one piece or in chunks.
 func TestASteadyBodyIsTaken(t *testing.T) {
 	body := "<body sid='s1' rid='1' " + ns + ">" + strings.Repeat("x", 6000) + "</body>"
 	plain := postText(body)
@@ -71,7 +71,7 @@ func TestASteadyBodyIsTaken(t *testing.T) {
 	}
 }
 
-// What comes slower is refused at the end of the first body-timeout in which too little came, whatever came before it.
+// A slower body is refused at the end of the first body-timeout in which too little came, whatever came before it.
 func TestABodyThatStallsIsRefused(t *testing.T) {
 	head := "POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"
 	e, _ := one(t, slowly)
@@ -93,7 +93,7 @@ func TestABodyThatStallsIsRefused(t *testing.T) {
 	c.closed()
 }
 
-// A byte now and then holds a connection no longer than silence does.
+// An occasional byte holds a connection no longer than silence does.
 func TestADrippingBodyIsRefused(t *testing.T) {
 	e, _ := one(t, slowly)
 	c := connect(t, e)
@@ -113,7 +113,7 @@ func TestADrippingBodyIsRefused(t *testing.T) {
 	c.closed()
 }
 
-// Empty lines behind a request are nothing: the connection is idle, in whatever pieces they come.
+// Empty lines after a request are ignored. The connection is idle, in whatever pieces they come.
 func TestEmptyLinesAreNothing(t *testing.T) {
 	for _, pieces := range [][]string{{"\r\n"}, {"\r", "\n"}, {"\r\n\r\n"}, {"\r\n\r", "\n\r", "\n"}, {"\r"},
 		{"\r\n\r\n\r\n\r\n", "\r\n\r\n\r\n\r\n"}} {
@@ -168,7 +168,7 @@ func TestEmptyLinesDoNotKeepADrainingEdge(t *testing.T) {
 	held.closed()
 }
 
-// A CR is remembered, and what follows it must be its LF; more empty lines at once than a client sends are refused.
+// A CR is remembered, and its LF must follow. More empty lines at once than a client sends are refused.
 func TestBadEmptyLinesAreRefused(t *testing.T) {
 	for _, pieces := range [][]string{{"\r", "x"}, {"\r", "POST"}, {"\r", "\r"}, {"\n"}, {"\r\n\n"},
 		{strings.Repeat("\r\n", 5)}, {"\r", "\n" + strings.Repeat("\r\n", 5)}} {
@@ -183,13 +183,13 @@ func TestBadEmptyLinesAreRefused(t *testing.T) {
 			c.get().want(t, 400, "")
 			c.closed()
 			if n := requests(e); n != 0 {
-				t.Fatalf("%d requests were taken", n)
+				t.Fatalf("%d requests accepted", n)
 			}
 		})
 	}
 }
 
-// Wherever two requests with empty lines around them are cut, they are two requests.
+// Two requests with empty lines around them are two requests, wherever they are cut.
 func TestEmptyLinesCutAnywhere(t *testing.T) {
 	e, l := one(t, nil)
 	text := "\r\n" + postText(empty("s1", 1)) + "\r\n\r\n" + postText(empty("s1", 2)) + "\r\n"

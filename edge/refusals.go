@@ -8,13 +8,13 @@ import (
 	"megaphone/loop"
 )
 
-// Refusal is a class of requests or connections that were not served as their clients wished.
+// Refusal is a class of requests or connections that were refused.
 type Refusal struct {
 	Reason string               // a word for metrics and the log
-	What   string               // in words
-	Ours   bool                 // for want of something on our side, not for a mistake of the client
+	What   string               // a description
+	Ours   bool                 // the edge or an origin lacked something; otherwise the client made a mistake
 	Count  func(v *View) uint64 // so far
-	Logged bool                 // where it happens, with more than its count
+	Logged bool                 // already logged where it happens, with more than its count
 }
 
 func ofEdge(c Counter) func(v *View) uint64 { return func(v *View) uint64 { return v.Edge(c) } }
@@ -28,9 +28,9 @@ var Refusals = []Refusal{
 	{"length_required", "411: a POST without a length", false, ofEdge(LengthRequired), false},
 	{"encoding", "415: a compressed body", false, ofEdge(EncodingRefused), false},
 	{"http", "400, 413, 414, 417, 431, 501, 505: malformed HTTP, or over a limit", false, ofEdge(HTTPErrors), false},
-	{"bad_body", "bad-request: the body is no BOSH", false, ofEdge(BadBodies), false},
-	{"unknown_tag", "item-not-found: a session of a node that is not configured", false, ofEdge(UnknownTags), false},
-	{"too_large", "413: more than the origin takes", false, ofEdge(TooLarge), false},
+	{"bad_body", "bad-request: the body is not BOSH", false, ofEdge(BadBodies), false},
+	{"unknown_tag", "item-not-found: a session of an origin that is not configured", false, ofEdge(UnknownTags), false},
+	{"too_large", "413: larger than the origin accepts", false, ofEdge(TooLarge), false},
 	{"head_timeout", "503: a head that did not come in head-timeout", false, ofEdge(HeadTimeouts), false},
 	{"body_timeout", "503: a body that came slower than body-timeout and body-min-rate allow",
 		false, ofEdge(BodyTimeouts), false},
@@ -44,11 +44,11 @@ var Refusals = []Refusal{
 		ofEdge(CreateTimeouts), false},
 	{"creation_wait", "503: no origin had room for a session creation in create-wait", true,
 		ofEdge(CreateWaits), false},
-	{"creations_waiting", "503: max-waiting-creations wait already", true, ofEdge(CreationsBusy), false},
+	{"creations_waiting", "503: max-waiting-creations are waiting", true, ofEdge(CreationsBusy), false},
 	{"hold_timeout", "504: the origin did not answer in hold-timeout", true, ofEdge(Expired), false},
 	{"over_budget", "503, or closed: the largest request or reply when max-buffered-bytes is reached", true,
 		ofLoop(loop.OverBudget), false},
-	{"proxy_untrusted", "closed: a PROXY listener, and the network is none of trusted-proxies", false,
+	{"proxy_untrusted", "closed: a PROXY listener, and the address is not in trusted-proxies", false,
 		ofEdge(ProxyUntrusted), false},
 	{"proxy_malformed", "closed: no PROXY header, or a malformed one", false, ofEdge(ProxyMalformed), false},
 	{"address_connections", "429, or closed: max-connections-per-address", false, ofEdge(AddressConnections), false},
@@ -66,18 +66,18 @@ const (
 	refusalInterval = 10 * time.Second // between two records of one class
 )
 
-// refusalLog tells of each class of refusals at most once an interval, with how many there were since. It looks at
-// what the reactors have posted, so that a flood of refusals costs them no log record each.
+// refusalLog logs each class of refusals at most once per interval, with the number since the last record. It reads
+// what the reactors have posted, so a flood of refusals costs them no log records.
 type refusalLog struct {
-	told []uint64    // the count that was told last
-	when []time.Time // and when
+	told []uint64    // the count that was last logged
+	when []time.Time // and the time
 }
 
 func newRefusalLog() *refusalLog {
 	return &refusalLog{make([]uint64, len(Refusals)), make([]time.Time, len(Refusals))}
 }
 
-// look logs what is new and due.
+// look logs the classes that have new refusals and are due.
 func (l *refusalLog) look(v *View, now time.Time, log *slog.Logger) {
 	for i, r := range Refusals {
 		n := r.Count(v)
@@ -93,7 +93,7 @@ func (l *refusalLog) look(v *View, now time.Time, log *slog.Logger) {
 	}
 }
 
-// watchRefusals logs refusals until ctx ends, the last ones too.
+// watchRefusals logs refusals until ctx ends, including the last ones.
 func (e *Edge) watchRefusals(ctx context.Context) {
 	l := newRefusalLog()
 	tick := time.NewTicker(refusalCheck)

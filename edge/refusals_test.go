@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestRefusalsAreLoggedOncePerIntervalWithTheirCount and each class by itself.
+// TestRefusalsAreLoggedOncePerIntervalWithTheirCount: and each class by itself.
 func TestRefusalsAreLoggedOncePerIntervalWithTheirCount(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))

@@ -8,10 +8,11 @@ import (
 	"megaphone/loop"
 )
 
-// Reload puts a configuration in force while the edge runs. If anything in it is wrong, nothing of it is: err says
-// what, and the old one stays. Otherwise each reactor takes all of it between two requests, but for the keys that need
-// a restart: restart names those that differ, and they keep their old values. Connections, held requests and sessions
-// stay as they are; deadlines that run already run to their end.
+// Reload puts a configuration in force while the edge runs. It applies all of it or nothing: if it returns an error,
+// the old configuration stays.
+//
+// Each reactor switches between two requests. Keys that need a restart keep their old values, and restart names those
+// that differ. Connections, held requests and sessions stay as they are. Running deadlines are not changed.
 func (e *Edge) Reload(cfg Config) (restart []string, err error) {
 	e.reloading.Lock()
 	defer e.reloading.Unlock()
@@ -28,12 +29,12 @@ func (e *Edge) Reload(cfg Config) (restart []string, err error) {
 	cfg.Pages, cfg.Log, cfg.Level, cfg.Resolver, cfg.ManualTicks =
 		old.Pages, old.Log, old.Level, old.Resolver, old.ManualTicks
 	restart = keepForRestart(configKeys, "", &old, &cfg)
-	if err := cfg.Validate(); err != nil { // it may not go with the values that stay
+	if err := cfg.Validate(); err != nil { // it may not fit the values that stay
 		return restart, fmt.Errorf("%w (%s needs a restart)", err, strings.Join(restart, ", "))
 	}
 	if room := e.group.LinkRoom(); linksFor(cfg.Origins) > room {
-		return restart, bad("origins", len(cfg.Origins), fmt.Sprintf("this process keeps descriptors for links to %d: "+
-			"restart it, with a higher RLIMIT_NOFILE (LimitNOFILE=) or fewer max-connections", room/2))
+		return restart, bad("origins", len(cfg.Origins), fmt.Sprintf("this process has reserved descriptors for "+
+			"links to %d: restart it with a higher RLIMIT_NOFILE (LimitNOFILE=) or fewer max-connections", room/2))
 	}
 	places, waiting := e.directory.find(e.ending, cfg.Origins)
 	e.mu.Lock()
@@ -43,7 +44,7 @@ func (e *Edge) Reload(cfg Config) (restart []string, err error) {
 	return restart, nil
 }
 
-// keepForRestart gives what only a restart can change its old value again, and the paths of what would be another.
+// keepForRestart restores the old values of keys that need a restart, and returns the paths of those that differ.
 func keepForRestart[T any](keys []Key[T], under string, old, now *T) (restart []string) {
 	for i := range keys {
 		k := &keys[i]
@@ -59,7 +60,8 @@ func keepForRestart[T any](keys []Key[T], under string, old, now *T) (restart []
 	return restart
 }
 
-// keepInList does that for the entries of a list, if there are as many as before; otherwise the list has changed.
+// keepInList does that for the entries of a list. ok is false if it is no list of listeners, or their number has
+// changed.
 func keepInList(path string, was, is any) (restart []string, ok bool) {
 	before, isList := was.(*[]Listener)
 	if !isList || len(*before) != len(*is.(*[]Listener)) {
@@ -72,7 +74,7 @@ func keepInList(path string, was, is any) (restart []string, ok bool) {
 	return restart, true
 }
 
-// put hands settings to every reactor. e.mu is held.
+// put hands settings to every reactor. The caller holds e.mu.
 func (e *Edge) put(s *settings) {
 	old := e.current
 	s.after(old)

@@ -15,7 +15,7 @@ import (
 	"megaphone/loop"
 )
 
-// configOf is the configuration of a test's edge with changes.
+// configOf returns the configuration of a test's edge with changes.
 func configOf(e *Edge, set func(c *Config)) Config {
 	cfg := e.settings().cfg
 	cfg.Origins = slices.Clone(cfg.Origins)
@@ -62,7 +62,7 @@ func TestReloadOfLimits(t *testing.T) {
 	})
 }
 
-// TestReloadOfAMistakeChangesNothing, and says what it is.
+// TestReloadOfAMistakeChangesNothing: and returns the error.
 func TestReloadOfAMistakeChangesNothing(t *testing.T) {
 	var level slog.LevelVar
 	e, l := one(t, func(c *Config) { c.Level = &level })
@@ -95,7 +95,7 @@ func TestReloadOfAMistakeChangesNothing(t *testing.T) {
 	}
 }
 
-// TestReloadNamesWhatNeedsARestart and keeps that as it was, also when it would not go with the rest.
+// TestReloadNamesWhatNeedsARestart: and keeps the old values, even if they do not fit the new ones.
 func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	e, _ := one(t, func(c *Config) { c.Tags = "off" })
 	restart, err := e.Reload(configOf(e, func(c *Config) {
@@ -125,7 +125,7 @@ func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	}
 }
 
-// TestReloadOfCORS: also for requests that are held.
+// TestReloadOfCORS: it also applies to held requests.
 func TestReloadOfCORS(t *testing.T) {
 	const a, b, d = "https://a.example", "https://b.example", "https://d.example"
 	e, l := one(t, func(c *Config) { c.CORS = []string{a, b} })
@@ -163,7 +163,7 @@ func TestReloadOfCORS(t *testing.T) {
 	}
 }
 
-// TestReloadOfTheSecret: links that are up stay; the next one is made with the new secret.
+// TestReloadOfTheSecret: links that are up stay. The next handshake uses the new secret.
 func TestReloadOfTheSecret(t *testing.T) {
 	old, fresh := []byte("the old secret is this"), []byte("the new secret is this")
 	o := newFakeOrigin(t, "a")
@@ -172,7 +172,7 @@ func TestReloadOfTheSecret(t *testing.T) {
 		t.Helper()
 		m := o.raw().meet(secret, helloLine("a", 0))
 		if !m.proves() {
-			t.Fatal("the edge proves another secret")
+			t.Fatal("the edge proves a different secret")
 		}
 		if string(secret) == string(old) { // in the middle of the handshake
 			reload(t, e, func(c *Config) { c.Secret = fresh })
@@ -196,7 +196,7 @@ func waitDown(t testing.TB, e *Edge) {
 	waitFor(t, e, func(w *worker) bool { return w.nodes[0].stage == stageDown })
 }
 
-// waitFor waits until the edge's reactor fulfils ok.
+// waitFor waits until ok returns true for the edge's reactor.
 func waitFor(t testing.TB, e *Edge, ok func(w *worker) bool) {
 	t.Helper()
 	for turns := 0; ; turns++ {
@@ -206,12 +206,12 @@ func waitFor(t testing.TB, e *Edge, ok func(w *worker) bool) {
 			return
 		}
 		if turns == 1_000_000 {
-			t.Fatal("waited in vain")
+			t.Fatal("condition not met")
 		}
 	}
 }
 
-// TestReloadUnderLoad: requests go on while the configuration changes all the time, and each gets its own reply.
+// TestReloadUnderLoad: requests continue under constant reloads, and each gets its own reply.
 func TestReloadUnderLoad(t *testing.T) {
 	e, l := one(t, nil)
 	stop := make(chan struct{})
@@ -241,7 +241,8 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 }
 
-// TestReloadHasDescriptorsForLinks: origins for whose links no descriptors are kept are refused, and nothing changes.
+// TestReloadHasDescriptorsForLinks: origins without reserved descriptors for their links are rejected, and nothing
+// changes.
 func TestReloadHasDescriptorsForLinks(t *testing.T) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

@@ -8,7 +8,7 @@ import (
 	"megaphone/codec"
 )
 
-// Whatever status an origin's reply has, the client gets one response, and the next one begins behind it.
+// For any status of an origin's reply, the client gets one response, and the next one begins right after it.
 func TestRepliesOfAnyStatusKeepTheConnection(t *testing.T) {
 	e, l := one(t, nil)
 	c := connect(t, e)
@@ -25,7 +25,7 @@ func TestRepliesOfAnyStatusKeepTheConnection(t *testing.T) {
 	}
 }
 
-// The largest reply of an origin is delivered, although it is larger than what may wait behind another.
+// The largest reply of an origin is delivered, although it exceeds what may wait behind another.
 func TestLargeReplyIsDelivered(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.MaxOutputBytes = 64 << 10 })
 	c := connect(t, e)
@@ -40,7 +40,7 @@ func TestLargeReplyIsDelivered(t *testing.T) {
 	c.get().want(t, 200, "<body/>")
 }
 
-// Without node tags, session IDs that look as if they had a suffix come back to the origin as they were.
+// Without node tags, session IDs that appear to have a suffix return to the origin unchanged.
 func TestSessionIDsWithoutTagsAreTheOriginsOwn(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.Tags = "off" })
 	c := connect(t, e)
@@ -61,7 +61,7 @@ func TestSessionIDsWithoutTagsAreTheOriginsOwn(t *testing.T) {
 	}
 }
 
-// An origin that asks and asks and never reads is not answered without end.
+// An origin that keeps asking and never reads does not get unlimited pongs.
 func TestPongsAreBounded(t *testing.T) {
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, func(c *Config) { c.LinkHighWater = 64 << 10 }, o)
@@ -84,7 +84,7 @@ func TestPongsAreBounded(t *testing.T) {
 	}
 }
 
-// What an origin sends on other links may wait for a pong, which therefore comes from a link with too much unsent, too.
+// Replies on other links may wait for a pong, so a link above its high-water mark still sends it.
 func TestPongAboveHighWater(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.LinkHighWater = 64 << 10 })
 	e.group.Do(func(_ reactor, h handler) {
@@ -100,7 +100,7 @@ func TestPongAboveHighWater(t *testing.T) {
 	l.hears("pong fence\n")
 }
 
-// A link that its origin gives up is one error.
+// A link that its origin closes with an error counts as one error.
 func TestErrorOfTheOriginIsCountedOnce(t *testing.T) {
 	e, l := one(t, nil)
 	l.say("error enough\n")
@@ -111,7 +111,7 @@ func TestErrorOfTheOriginIsCountedOnce(t *testing.T) {
 	}
 }
 
-// The edge takes no compressed bodies, so what an origin offers in a creation reply does not reach the client.
+// The edge accepts no compressed bodies, so the offer in an origin's creation reply does not reach the client.
 func TestNoEncodingIsOffered(t *testing.T) {
 	e, l := one(t, nil)
 	c := connect(t, e)

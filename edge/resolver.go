@@ -17,29 +17,29 @@ import (
 	"megaphone/codec"
 )
 
-// Resolver is what of a net.Resolver finds origins.
+// Resolver is the part of net.Resolver that finds origins.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 	LookupSRV(ctx context.Context, service, proto, name string) (cname string, addrs []*net.SRV, err error)
 	LookupPort(ctx context.Context, network, service string) (port int, err error)
 }
 
-// How an address begins that stands for as many nodes as a name has records.
+// Prefixes of an address that stands for one origin per DNS record.
 const (
-	fromSRV  = "dns+srv:" // _service._proto.name: a node for each SRV record
-	fromAddr = "dns:"     // name:port: a node for each A and AAAA record
+	fromSRV  = "dns+srv:" // _service._proto.name: an origin per SRV record
+	fromAddr = "dns:"     // name:port: an origin per A and AAAA record
 )
 
 // lookupPatience bounds one look-up of one origin.
 const lookupPatience = 5 * time.Second
 
-// directory finds the nodes of the configured origins, on ordinary threads: a reactor must not.
+// directory resolves the configured origins, on ordinary threads because a reactor must not.
 type directory struct {
 	resolver Resolver
 	log      *slog.Logger
 
 	mu   sync.Mutex
-	last map[string][]place // by the origin's address: what was found when it was last found
+	last map[string][]place // by the origin's address: the last result
 }
 
 func newDirectory(r Resolver, log *slog.Logger) *directory {
@@ -49,19 +49,19 @@ func newDirectory(r Resolver, log *slog.Logger) *directory {
 	return &directory{resolver: r, log: log, last: map[string][]place{}}
 }
 
-// discovered says whether the origin stands for the records of a name.
+// discovered reports whether the origin stands for the records of a name.
 func (o *Origin) discovered() bool {
 	return strings.HasPrefix(o.Address, fromSRV) || strings.HasPrefix(o.Address, fromAddr)
 }
 
-// named says whether there is a name to be looked up.
+// named reports whether the address has a name to look up.
 func (o *Origin) named() bool {
 	_, err := netip.ParseAddrPort(o.Address)
 	return err != nil
 }
 
-// find looks all origins up at once. An origin whose look-up fails, or finds nothing, is where it was last found: a
-// name server that is down must not empty an edge. waiting: one has never been found.
+// find looks all origins up at once. If a look-up fails or finds nothing, it returns the origin's last known place,
+// because a name server that is down must not empty an edge. waiting is set if one has never been found.
 func (d *directory) find(ctx context.Context, origins []Origin) (places []place, waiting bool) {
 	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
 	defer cancel()
@@ -77,7 +77,7 @@ func (d *directory) find(ctx context.Context, origins []Origin) (places []place,
 		for _, p := range some {
 			tag := codec.NodeTag(p.Name)
 			if other, taken := tags[tag]; taken {
-				d.log.Warn("origin left out: another one has the same node tag", "origin", p.Name, "other", other)
+				d.log.Warn("origin ignored: duplicate node tag", "origin", p.Name, "other", other)
 				continue
 			}
 			tags[tag] = p.Name
@@ -85,7 +85,7 @@ func (d *directory) find(ctx context.Context, origins []Origin) (places []place,
 		}
 	}
 	if len(places) > MaxOrigins {
-		d.log.Warn("origins left out: there are too many", "origins", len(places), "max", MaxOrigins)
+		d.log.Warn("origins ignored: too many", "origins", len(places), "max", MaxOrigins)
 		places = places[:MaxOrigins]
 	}
 	return places, waiting
@@ -103,7 +103,7 @@ func (d *directory) findOne(ctx context.Context, o Origin) []place {
 		return some
 	}
 	if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		d.log.Warn("origin's address not found; trying again", "origin", o.Name, "address", o.Address, "error", err)
+		d.log.Warn("origin address not found", "origin", o.Name, "address", o.Address, "error", err)
 	}
 	if some = slices.Clone(d.last[o.Address]); some == nil && !o.discovered() {
 		return []place{{Origin: o}}
@@ -140,7 +140,7 @@ func (d *directory) lookUp(ctx context.Context, o Origin) (some []place, err err
 	return byName(some), nil
 }
 
-// services finds a node for each SRV record (RFC 2782).
+// services returns an origin for each SRV record (RFC 2782).
 func (d *directory) services(ctx context.Context, o Origin, name string) (some []place, err error) {
 	_, records, err := d.resolver.LookupSRV(ctx, "", "", name)
 	if err != nil {
@@ -155,7 +155,7 @@ func (d *directory) services(ctx context.Context, o Origin, name string) (some [
 		if ips, err := d.resolver.LookupNetIP(ctx, "ip", host); err == nil && len(ips) > 0 {
 			at = netip.AddrPortFrom(preferred(ips), r.Port)
 		} else {
-			d.log.Warn("an SRV record's host is not found", "origin", name, "host", host, "error", err)
+			d.log.Warn("SRV host not found", "origin", name, "host", host, "error", err)
 		}
 		p := discovered(o, at, host, int(r.Port))
 		p.Weight, p.priority = max(1, int(r.Weight)), r.Priority
@@ -164,15 +164,15 @@ func (d *directory) services(ctx context.Context, o Origin, name string) (some [
 	return byName(some), nil
 }
 
-// discovered is the node of a record. Its name is made of host and port alone, so that it is the same on every edge and
-// whatever other records there are: the tag in session IDs is a hash of it.
+// discovered returns the origin for a record. Its name consists of host and port alone, because the tag in session IDs
+// is a hash of it. So it is the same on every edge, whatever other records there are.
 func discovered(o Origin, at netip.AddrPort, host string, port int) place {
 	o.Name = nodeName(host, port)
 	o.Address = net.JoinHostPort(host, fmt.Sprint(port))
 	return place{Origin: o, addr: at}
 }
 
-// nodeName is host-port, as far as that is a name: long ones are hashed, and colons become dashes.
+// nodeName returns host-port if that is a valid name. Colons become dashes, and long names are hashed.
 func nodeName(host string, port int) string {
 	name := fmt.Sprintf("%s-%d", strings.ReplaceAll(host, ":", "-"), port)
 	if !codec.ValidName(name) {
@@ -186,8 +186,8 @@ func byName(some []place) []place {
 	return slices.CompactFunc(some, func(a, b place) bool { return a.Name == b.Name })
 }
 
-// preferred is the first IPv4 address, if there is one: so does Go choose where to listen by name, and so an origin on
-// "localhost" is found although that is ::1 first.
+// preferred returns the first IPv4 address, if there is one. Go makes the same choice for listening by name, so an
+// origin on "localhost" is found although that is ::1 first.
 func preferred(ips []netip.Addr) netip.Addr {
 	for _, ip := range ips {
 		if ip = ip.Unmap(); ip.Is4() {

@@ -26,7 +26,7 @@ func TestPreferredAddress(t *testing.T) {
 	}
 }
 
-// An origin can be given by name; what has no address yet is looked up again later, and ends nothing.
+// An origin can be given by name. A name without an address is looked up again later, and is no error.
 func TestLocalhostIsFound(t *testing.T) {
 	d := newDirectory(nil, slog.New(slog.DiscardHandler))
 	places, waiting := d.find(t.Context(), []Origin{{Name: "a", Address: "localhost:5279"},

@@ -6,13 +6,13 @@ import (
 	"slices"
 )
 
-// A reactor's nodes follow the places of its settings. A node that has no place any more leaves: it gets no new
-// sessions, the sessions that it has go on, and when it has been down for longer than the grace it is dropped, and they
-// with it. So an origin is taken out of the configuration first, and stopped when its users have gone.
+// A reactor's nodes follow the places of its settings. A node that no longer has a place leaves: it gets no new
+// sessions, and its existing sessions continue. Once it has been down for longer than the grace, it is dropped, and its
+// sessions with it. So remove an origin from the configuration first, and stop it when its users have gone.
 
-var errMoved = errors.New("the configuration gives it another address")
+var errMoved = errors.New("the configuration changed its address")
 
-// reconcile makes nodes for new places, has nodes without one leave, and tells the others what is new.
+// reconcile makes nodes for new places, marks those without a place as leaving, and updates the others.
 func (w *worker) reconcile() {
 	w.behind = false
 	for _, n := range w.nodes {
@@ -37,13 +37,12 @@ func (w *worker) reconcile() {
 	w.relane()
 }
 
-// join makes a node and its link. While there is no link to be had, because too many are still being closed, it is
-// tried again with each tick.
+// join makes a node and its link. If no link is free, because too many are still closing, each tick tries again.
 func (w *worker) join(p *place) *node {
 	l, err := w.r.NewLink(p.Name, p.addr)
 	if err != nil {
 		w.behind = true
-		w.r.LogLimited(&w.linkLog, slog.LevelWarn, "origin has to wait for a link", "origin", p.Name,
+		w.r.LogLimited(&w.linkLog, slog.LevelWarn, "origin waiting for a free link", "origin", p.Name,
 			"error", err.Error())
 		return nil
 	}
@@ -56,11 +55,11 @@ func (w *worker) join(p *place) *node {
 	return n
 }
 
-// take has a node follow what its place says now.
+// take updates a node from its place.
 func (n *node) take(p *place) {
 	moved := n.cfg.Address != p.Address
 	n.cfg, n.leaving = p, false
-	if n.health != p.health { // its place was taken out and came back before the node was dropped
+	if n.health != p.health { // its place was removed and returned before the node was dropped
 		if n.stage == stageUp {
 			n.health.linkDown()
 			p.health.links.Add(1)
@@ -75,7 +74,7 @@ func (n *node) take(p *place) {
 	}
 }
 
-// named is the node with the given name, or nil.
+// named returns the node with the given name, or nil.
 func (w *worker) named(name string) *node {
 	for _, n := range w.nodes {
 		if n.cfg.Name == name {
@@ -85,7 +84,7 @@ func (w *worker) named(name string) *node {
 	return nil
 }
 
-// dropLeft drops the nodes that have left, and makes those that had to wait.
+// dropLeft drops the nodes that have left, and makes those that had to wait for a link.
 func (w *worker) dropLeft() {
 	w.nodes = slices.DeleteFunc(w.nodes, func(n *node) bool {
 		if !n.leaving || n.away > 0 || n.queue.chunks != nil || w.verdict(n) != nodeGone {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// An edge that begins with one origin marks no sessions. When a second one comes it marks the new ones, and those from
-// before stay with the first.
+// An edge that begins with one origin does not tag sessions. When a second one comes it tags the new ones, and the
+// untagged stay with the first.
 func TestReloadAddsAnOrigin(t *testing.T) {
 	e, a := one(t, nil)
 	b := newFakeOrigin(t, "b")
@@ -20,7 +20,7 @@ func TestReloadAddsAnOrigin(t *testing.T) {
 	})
 	bl := b.link()
 	until(t, e, LinksUp, 2)
-	for rid, sid := range []string{"plain", "plain", "looks.0123abcd"} { // a sid of the origin's own may look so
+	for rid, sid := range []string{"plain", "plain", "looks.0123abcd"} { // an origin's own sid may look tagged
 		c.post(empty(sid, rid))
 		r := a.next()
 		if r.body != empty(sid, rid) {
@@ -44,8 +44,8 @@ func TestReloadAddsAnOrigin(t *testing.T) {
 	c.get().want(t, 200, "<body/>")
 }
 
-// An origin that is taken out keeps its sessions while it answers, and gets no new ones. It is dropped when its link
-// has been lost for longer than the grace; then its place is free.
+// An origin that is removed keeps its sessions while it answers, and gets no new ones. It is dropped once its link has
+// been down for longer than the grace. Its place is then free.
 func TestReloadTakesAnOriginOut(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) { c.MaxConnections = 10 }, a, b)
@@ -110,7 +110,7 @@ func nodeCount(e *Edge) (n int) {
 	return n
 }
 
-// An origin that is put back before it is dropped is what it was.
+// An origin that returns before it is dropped keeps its state.
 func TestReloadPutsAnOriginBack(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, nil, a, b)
@@ -129,7 +129,7 @@ func TestReloadPutsAnOriginBack(t *testing.T) {
 	}
 }
 
-// An origin that the configuration gives another address is gone to at once; its clients try again.
+// An origin with a new address is dialled there at once. Its clients try again.
 func TestReloadMovesAnOrigin(t *testing.T) {
 	e, l := one(t, nil)
 	c := connect(t, e)
@@ -148,7 +148,7 @@ func TestReloadMovesAnOrigin(t *testing.T) {
 	c.get().want(t, 200, "<body/>")
 }
 
-// TestReloadOfManyOrigins: whatever reloads ask for, links do not run out for good.
+// TestReloadOfManyOrigins: no series of reloads uses up the links for good.
 func TestReloadOfManyOrigins(t *testing.T) {
 	e, _ := one(t, nil)
 	for round := range 5 {

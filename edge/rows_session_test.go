@@ -8,7 +8,7 @@ import (
 	"megaphone/codec"
 )
 
-// The rows of BOSH.md that are the edge's and are about sessions, by number.
+// The edge's rows of BOSH.md about sessions, by number.
 
 func TestRow07RoutesBySid(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
@@ -28,7 +28,7 @@ func TestRow07RoutesBySid(t *testing.T) {
 	}
 }
 
-// New sessions go to healthy nodes, to those with fewer held requests rather, and their sid names the node.
+// New sessions go to healthy nodes, and prefer those with fewer held requests. Their sid names the node.
 func TestRow07NewSessionsAreSpreadAndTagged(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, nil, a, b)
@@ -141,7 +141,7 @@ func TestRow13NeitherReordersNorDelays(t *testing.T) {
 	}
 }
 
-// Row 17, E's part: a client may have more sockets than `requests`; it is the origin's to complain.
+// Row 17, E's part: a client may have more sockets than `requests`. Only the origin may object.
 func TestRow17ManySocketsOfOneSession(t *testing.T) {
 	e, l := one(t, nil)
 	var cs []*client
@@ -187,7 +187,7 @@ func TestRow23LegacyCodes(t *testing.T) {
 	if !strings.Contains(q.body, "sid='s1'") {
 		t.Fatalf("origin got %q", q.body)
 	}
-	// What the origin says is passed on, status and all.
+	// The origin's reply is passed on with its status.
 	for _, status := range []string{"400", "403", "404"} {
 		l.send([]byte(fmt.Sprintf("%08d|%016x|%s <body/>", 4+7, q.id, status)))
 		c.get().want(t, map[string]int{"400": 400, "403": 403, "404": 404}[status], "<body/>")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The rows of BOSH.md that are the edge's and are about HTTP, by number.
+// The edge's rows of BOSH.md about HTTP, by number.
 
 func TestRow01HTTPVersionsAndKeepAlive(t *testing.T) {
 	e, l := one(t, nil)
@@ -92,7 +92,7 @@ func TestRow03UnknownHeadersAndContentTypeAreIgnored(t *testing.T) {
 	c.get().want(t, 415, "Content-Encoding")
 }
 
-// Row 4, compression of replies, is a MAY that the edge does not use: Accept-Encoding changes nothing.
+// Row 4, compression of replies, is a MAY that the edge does not use. Accept-Encoding changes nothing.
 func TestRow04AcceptEncodingIsHarmless(t *testing.T) {
 	e, l := one(t, nil)
 	c := connect(t, e)
@@ -146,7 +146,7 @@ func TestRow05OwnAnswersKeepTheOrder(t *testing.T) {
 	c.closed()
 }
 
-// A reply that asks for the end of the connection ends it, whatever was pipelined behind.
+// A reply to a request with Connection: close ends the connection, whatever was pipelined behind.
 func TestRow05CloseEndsThePipeline(t *testing.T) {
 	e, l := one(t, nil)
 	c := connect(t, e)
@@ -156,7 +156,7 @@ func TestRow05CloseEndsThePipeline(t *testing.T) {
 	c.closed()
 	until(t, e, Requests, 1)
 	if n := e.Counter(Requests); n != 1 {
-		t.Fatalf("%d requests were taken", n)
+		t.Fatalf("%d requests accepted", n)
 	}
 }
 

@@ -10,37 +10,36 @@ import (
 	"megaphone/loop"
 )
 
-// settings is all that a reload may change, in the form in which a reactor uses it. It is never changed: whoever has
-// something new makes another one and hands it to each reactor, which alone reads its own pointer to it. So the hot
-// path needs no lock, and no request ever sees half of a reload.
+// settings is everything that a reload may change, in the form that a reactor uses. It is immutable. A change makes a
+// new one and hands it to each reactor, which alone reads its own pointer to it. So the hot path needs no lock, and no
+// request ever sees half of a reload.
 type settings struct {
 	cfg       Config
 	limits    codec.Limits
 	times     times
 	fixed     *fixed
 	admission *admission
-	leastGain int // bytes of a body that must come in times.body
+	leastGain int // bytes of a body that must arrive in times.body
 	places    []place
 	creationBounds
-	common  *common // of all reactors and settings
-	waiting bool    // a name among the origins has not been found yet
-	tags    bool    // session IDs end with the tag of their node
-	plain   string  // the node of the sessions that began before they did, if there may be any
+	common  *common // shared by all reactors and settings
+	waiting bool    // an origin's name has not been resolved yet
+	tags    bool    // session IDs end with the tag of their origin
+	plain   string  // the origin of sessions older than tags, if there may be any
 }
 
 // times is the configured durations in ticks.
 type times struct{ head, body, idle, hold, write, grace, ping, lostJitter, create, createWait uint32 }
 
-// place is where a node is, and what the configuration says of it.
+// place is the address of an origin and its configuration.
 type place struct {
 	Origin
-	addr     netip.AddrPort // not valid: its name has not been found yet
-	health   *health        // of all reactors
-	priority uint16         // new sessions go to the lowest one of those that are healthy (RFC 2782)
+	addr     netip.AddrPort // invalid: its name has not been resolved yet
+	health   *health        // shared by all reactors
+	priority uint16         // new sessions go to the lowest one among the healthy origins (RFC 2782)
 }
 
-// newSettings makes settings of a configuration with its defaults that Validate has seen, and of the nodes that were
-// found for it.
+// newSettings makes settings from a validated configuration with its defaults, and from the resolved places.
 func newSettings(cfg Config, places []place, waiting bool) *settings {
 	for i := range places {
 		places[i].health = new(health)
@@ -59,14 +58,14 @@ func newSettings(cfg Config, places []place, waiting bool) *settings {
 	}
 }
 
-// wantsTags says whether sessions must be told apart by their nodes.
+// wantsTags reports whether session IDs must carry the tag of their origin.
 func wantsTags(cfg *Config) bool {
 	return cfg.Tags == "on" || cfg.Tags == "auto" && (len(cfg.Origins) > 1 || cfg.Origins[0].discovered())
 }
 
-// after makes s follow what was in force before. With node-tags: auto, an edge that began with one node marks sessions
-// from the day on which another one comes; the sessions from before are those of the one that was there. It never goes
-// back, as a marked session would lose its node.
+// after makes s continue from the settings in force before it. With node-tags: auto, an edge that began with one origin
+// tags sessions once another one joins; untagged sessions belong to the first. It never reverts, because a tagged
+// session would then lose its origin.
 func (s *settings) after(old *settings) {
 	s.admission.after(old.admission)
 	s.common = old.common
@@ -99,12 +98,12 @@ func (w *worker) apply(s *settings) {
 	w.reconcile()
 }
 
-// restyle gives held requests the styles of the web origins as they are now. A request from one that is allowed no more
-// gets the answer that any page gets.
+// restyle renumbers the styles of held requests for the current web origins. A request from a web origin that is no
+// longer allowed gets the answer for unlisted pages.
 func (w *worker) restyle() {
 	old := w.styles
 	w.styles = newStyles(w.cfg.CORS)
-	w.styles.contents, w.styles.learnt = old.contents, old.learnt // with their numbers
+	w.styles.contents, w.styles.learnt = old.contents, old.learnt // keep their numbers
 	w.styles.list = make([]style, len(old.contents)*w.styles.origins())
 	left := w.holds.Len()
 	for i := uint32(1); left > 0 && i <= uint32(w.holds.Cap()); i++ {
@@ -118,7 +117,7 @@ func (w *worker) restyle() {
 	}
 }
 
-// from is the number of the style that is what number n was among the old ones.
+// from returns the current number of the style that had number n in old.
 func (s *styles) from(old *styles, n uint16) uint16 {
 	content, o := int(n)/old.origins(), int(n)%old.origins()
 	now := 0

@@ -47,7 +47,7 @@ func statusRows(t *testing.T) (rows []statusRow) {
 	return rows
 }
 
-// strophe is what Strophe.js 5 does with the request that a status answers (_onRequestStateChange in its bosh.ts).
+// strophe returns what Strophe.js 5 does with the request that a status answers (_onRequestStateChange in its bosh.ts).
 func strophe(status string) string {
 	n, err := strconv.Atoi(status)
 	switch {
@@ -61,7 +61,8 @@ func strophe(status string) string {
 	return "loses it"
 }
 
-// TestStatusTable holds the table to its own rule: what may pass is never answered with what ends a session.
+// TestStatusTable checks the table's own rule: a transient condition is never answered with a status that ends a
+// session.
 func TestStatusTable(t *testing.T) {
 	listed := map[string]bool{}
 	for _, r := range statusRows(t) {
@@ -75,7 +76,7 @@ func TestStatusTable(t *testing.T) {
 		case r.fault != "passing" && r.fault != "lasting" && r.fault != "none":
 			t.Errorf("%s: fault %q", r.name, r.fault)
 		case r.fault == "passing" && r.strophe != "again":
-			t.Errorf("%s: what may pass is answered with %s", r.name, r.statuses)
+			t.Errorf("%s: a transient condition is answered with %s", r.name, r.statuses)
 		}
 		if (r.test == "`TestStatuses`") != (statusTests[r.name] != nil) {
 			t.Errorf("%s: its test is said to be %s, and TestStatuses has it: %v", r.name, r.test,
@@ -97,14 +98,14 @@ func TestStatusTable(t *testing.T) {
 	}
 }
 
-// TestStatuses meets the rows that are the edge's, and compares the statuses.
+// TestStatuses runs the edge's rows, and compares the statuses.
 func TestStatuses(t *testing.T) {
 	rows := statusRows(t)
 	for name, meet := range statusTests {
 		t.Run(name, func(t *testing.T) {
 			i := slices.IndexFunc(rows, func(r statusRow) bool { return r.name == name })
 			if i < 0 {
-				t.Fatal("it is no row of BOSH.md")
+				t.Fatal("no row of BOSH.md")
 			}
 			if got := strings.Join(meet(t), ", "); got != rows[i].statuses {
 				t.Fatalf("got %s, BOSH.md says %s", got, rows[i].statuses)
@@ -124,7 +125,7 @@ func (c *client) outcome() string {
 	return strconv.Itoa(r.StatusCode)
 }
 
-// sends meets a row by a client that sends something to an edge with one origin, and lets time pass.
+// sends tests a row with clients that send texts to an edge with one origin, and lets time pass.
 func sends(set func(c *Config), ticks int, texts ...string) func(t *testing.T) []string {
 	return func(t *testing.T) (got []string) {
 		for _, text := range texts {
@@ -147,7 +148,7 @@ func markedSessions(c *Config) { c.Tags, c.PingTimeout = "on", time.Hour }
 
 func patient(c *Config) { c.PingTimeout = time.Hour }
 
-// postWith is a POST with other header lines, and without a length if they have none.
+// postWith returns a POST with other header lines, and without a length if they have none.
 func postWith(lines, body string) string {
 	return "POST /http-bind HTTP/1.1\r\nHost: h\r\n" + lines + "\r\n" + body
 }

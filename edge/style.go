@@ -12,34 +12,34 @@ import (
 
 const (
 	maxCORS         = 250
-	maxContentTypes = 200 // distinct ones a reactor remembers; the heads of others are built for each reply
+	maxContentTypes = 200 // distinct ones that a reactor remembers; it builds the heads of others for each reply
 	usualContent    = "text/xml; charset=utf-8"
 )
 
-// style is how replies to one kind of client look: which Content-Type it asked for, and which web origin it came from.
-// Its response heads are built when they are first needed; a hold remembers the style's number.
+// style is how replies to one kind of client look: the Content-Type it asked for, and its web origin. Response heads
+// are built on first use. A hold stores the style's number.
 type style struct {
 	heads map[int]*codec.ResponseHead // by status
 	bosh  *codec.ResponseHead         // that of 200
 	lines []string
 }
 
-// styles is a reactor's list of them: style number = content * origins + origin.
+// styles is a reactor's table of them: style number = content * origins + origin.
 //
-// A client chooses its content type when it opens a session, and every later request names it in the sid, which may be
-// made up. So a content type is learnt when an origin has answered for a session that has it. Until then it is
-// remembered with the hold only (worker.unlearnt), and the reply has a style of its own. When there is no room for
-// another one, the one that no hold has and that was used least lately is forgotten.
+// A client chooses its content type when it opens a session. Every later request repeats it in the sid, which may be
+// forged. So a content type is learnt once an origin has answered for a session that has it. Until then only the hold
+// remembers it (worker.unlearnt), and the reply gets a style of its own. If the table is full, the least recently used
+// type without a hold is forgotten.
 type styles struct {
 	allowed  []string       // web origins; nil: any
 	cors     []cors         // by the number of the web origin: 0 if it is not in the list, or there is none
-	public   cors           // instead of number 0 where every page may read the answer
+	public   cors           // replaces number 0 where every page may read the answer
 	learnt   map[string]int // number of a content type, by base64url as in the sid
 	contents []content
 	list     []style
 }
 
-// content is a content type that has been learnt. The first one is the usual one.
+// content is a learnt content type. The first one is the usual one.
 type content struct {
 	encoded string // base64url, as in the sid
 	text    string
@@ -47,14 +47,14 @@ type content struct {
 	usedAt  uint32 // tick
 }
 
-// cors is what answers to the pages of one web origin have in their heads so that these may read them.
+// cors is the header lines with which the pages of one web origin may read an answer.
 type cors struct {
 	lines     []string
-	block     []byte             // the same, for answers whose heads are not of a style
-	preflight codec.ResponseHead // lacks Access-Control-Allow-Headers
+	block     []byte             // the same, for answers whose heads have no style
+	preflight codec.ResponseHead // without Access-Control-Allow-Headers
 }
 
-// anyOrigin lets every page read an answer, those that send credentials excepted.
+// anyOrigin lets every page read an answer, except requests with credentials.
 const anyOrigin = "Access-Control-Allow-Origin: *"
 
 func newCORS(lines ...string) cors {
@@ -78,7 +78,7 @@ func newStyles(allowed []string) *styles {
 	return s
 }
 
-// origins is how many styles there are for one content type: none allowed, and one each.
+// origins returns the number of styles per content type: one per web origin, and one for all others.
 func (s *styles) origins() int { return len(s.cors) }
 
 // make returns the style of a content type for the web origin of the given number.
@@ -86,14 +86,13 @@ func (s *styles) make(text string, origin int) style {
 	st := style{heads: map[int]*codec.ResponseHead{}}
 	st.lines = append([]string{"Content-Type: " + text, "Cache-Control: no-store"}, s.cors[origin].lines...)
 	if text != usualContent {
-		// The type was the client's choice. A browser that were led here must not run what it is given.
+		// The client chose the type. A browser that was led here must not execute the reply.
 		st.lines = append(st.lines, "X-Content-Type-Options: nosniff", "Content-Security-Policy: sandbox")
 	}
 	return st
 }
 
-// corsOf is what answers to a web origin have in their heads; public is for what every page may read. It borrows
-// origin.
+// corsOf returns the header lines for a web origin. public is for answers that every page may read. It borrows origin.
 func (s *styles) corsOf(origin []byte, public bool) *cors {
 	n := s.number(origin)
 	if n == 0 && public {
@@ -102,7 +101,7 @@ func (s *styles) corsOf(origin []byte, public bool) *cors {
 	return &s.cors[n]
 }
 
-// number is the number of a web origin. It borrows origin.
+// number returns the number of a web origin. It borrows origin.
 func (s *styles) number(origin []byte) int {
 	for i, a := range s.allowed {
 		if string(origin) == a {
@@ -112,11 +111,11 @@ func (s *styles) number(origin []byte) int {
 	return 0
 }
 
-// usual is the number of the style for a web origin and the usual content type. It borrows origin.
+// usual returns the number of the style for a web origin and the usual content type. It borrows origin.
 func (s *styles) usual(origin []byte) uint16 { return uint16(s.number(origin)) }
 
-// of is the number of the style for a web origin and a content type as in the sid (empty: the usual one). If the type
-// has not been learnt, that is its base64url, and the number is that of the usual one. It borrows both.
+// of returns the number of the style for a web origin and a content type as in the sid (empty: the usual one). For a
+// type that has not been learnt, it returns the usual style and the type's base64url as unlearnt. It borrows both.
 func (s *styles) of(origin, encoded []byte) (n uint16, unlearnt string) {
 	if len(encoded) == 0 {
 		return s.usual(origin), ""
@@ -130,13 +129,13 @@ func (s *styles) of(origin, encoded []byte) (n uint16, unlearnt string) {
 	return s.usual(origin), unlearnt
 }
 
-// learn adds a content type, and returns the number of its style for the web origin of style n. When there is no room,
-// one that no hold has is forgotten; ok is false if there is none.
+// learn adds a content type, and returns the number of its style for the web origin of style n. If the table is full it
+// forgets one that no hold has; ok is false if there is none.
 func (s *styles) learn(n uint16, encoded string) (style uint16, ok bool) {
 	at, known := s.learnt[encoded]
 	if !known {
 		text, valid := decodeContent(encoded)
-		if at = s.place(); !valid || at == 0 {
+		if at = s.allocate(); !valid || at == 0 {
 			return n, false
 		}
 		s.contents[at] = content{encoded: encoded, text: text}
@@ -145,8 +144,8 @@ func (s *styles) learn(n uint16, encoded string) (style uint16, ok bool) {
 	return uint16(at*s.origins() + int(n)%s.origins()), true
 }
 
-// place makes room for a content type and returns its number, 0 if all are in use.
-func (s *styles) place() (at int) {
+// allocate makes room for a content type and returns its number, or 0 if all are in use.
+func (s *styles) allocate() (at int) {
 	if at = len(s.contents); at < maxContentTypes {
 		s.contents = append(s.contents, content{})
 		s.list = append(s.list, make([]style, s.origins())...)
@@ -173,20 +172,21 @@ func (s *styles) use(n uint16, now uint32) {
 	}
 }
 
-// drop is for when that hold has ended.
+// drop undoes use, when the hold has ended.
 func (s *styles) drop(n uint16) {
 	if at := int(n) / s.origins(); at > 0 {
 		s.contents[at].uses--
 	}
 }
 
-// decodeContent is encodeContent's inverse. The sid comes from the client, so what it says is checked again.
+// decodeContent is the inverse of encodeContent. It validates the type again, because the sid comes from the client.
 func decodeContent(encoded string) (text string, ok bool) {
 	p, err := base64.RawURLEncoding.DecodeString(encoded)
 	return string(p), err == nil && validContentType(string(p)) && string(p) != usualContent
 }
 
-// encodeContent is the form of a `content` attribute in a sid; "" for the usual one and for what no header may carry.
+// encodeContent returns the form of a `content` attribute in a sid. It is "" for the usual one, and for one that no
+// header may carry.
 func encodeContent(content []byte) string {
 	if len(content) == 0 || string(content) == usualContent || !validContentType(string(content)) {
 		return ""
@@ -215,10 +215,10 @@ func (s *styles) at(n uint16) *style {
 	return st
 }
 
-// contentOf is the content type of a style as it stands in sids.
+// contentOf returns the content type of a style as in sids.
 func (s *styles) contentOf(n uint16) string { return s.contents[int(n)/s.origins()].encoded }
 
-// retryLines are the Retry-After headers of the edge: clients that were refused together do not come back together.
+// retryLines are the edge's Retry-After headers. They vary, so that clients refused together do not return together.
 var retryLines = func() (lines [][]byte) {
 	const most = 8 // seconds
 	for n := range most {
@@ -227,10 +227,10 @@ var retryLines = func() (lines [][]byte) {
 	return lines
 }()
 
-// retryAfter returns the Retry-After header line of one answer. Every answer of the edge that has one has it from here.
+// retryAfter returns the Retry-After header line of one answer. All such answers of the edge take it from here.
 func (w *worker) retryAfter() []byte { return retryLines[w.r.Rand().IntN(len(retryLines))] }
 
-// retryLine returns the Retry-After header line of a reply with the given status, if it has one.
+// retryLine returns the Retry-After header line of a reply with the given status, or nil.
 func (w *worker) retryLine(status int) []byte {
 	if status == 503 || status == 429 {
 		return w.retryAfter()
@@ -238,7 +238,7 @@ func (w *worker) retryLine(status int) []byte {
 	return nil
 }
 
-// head is the response head for a BOSH reply with the given status.
+// head returns the response head for a BOSH reply with the given status.
 func (st *style) head(status int) *codec.ResponseHead {
 	if status == 200 && st.bosh != nil {
 		return st.bosh
@@ -255,8 +255,8 @@ func (st *style) head(status int) *codec.ResponseHead {
 	return h
 }
 
-// unlearntStyle is the style of the reply to a hold whose content type had not been learnt when it was parked. It is
-// learnt now if the reply shows that there is a session. It borrows body.
+// unlearntStyle returns the style of the reply to a hold whose content type was unknown when it was parked. It learns
+// the type now if the reply shows that there is a session. It borrows body.
 func (w *worker) unlearntStyle(h table.Handle, hold *table.Hold, status int, body []byte) *style {
 	encoded, ok := w.unlearnt[h]
 	if !ok {
@@ -278,7 +278,7 @@ func (w *worker) unlearntStyle(h table.Handle, hold *table.Hold, status int, bod
 	return &st
 }
 
-// contentOf is the content type of a hold as it stands in sids.
+// contentOf returns the content type of a hold as in sids.
 func (w *worker) contentOf(h table.Handle, hold *table.Hold) string {
 	if encoded, ok := w.unlearnt[h]; ok {
 		return encoded

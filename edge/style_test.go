@@ -21,15 +21,15 @@ const (
 
 func kindOf(r response) string { return r.Header.Get("Content-Type") }
 
-// sidOf is the session ID in the reply to a creation.
+// sidOf returns the session ID in the reply to a creation.
 func sidOf(r response) string {
 	_, after, _ := strings.Cut(r.text, "sid='")
 	sid, _, _ := strings.Cut(after, "'")
 	return sid
 }
 
-// TestInventedContentTypesAreNotLearnt: who makes up session IDs gets the content types that they name, and takes them
-// from nobody else.
+// TestInventedContentTypesAreNotLearnt: a client that forges session IDs gets the content types that they name, and
+// does not evict those of other clients.
 func TestInventedContentTypesAreNotLearnt(t *testing.T) {
 	e, l := one(t, nil)
 	c := connect(t, e)
@@ -58,17 +58,17 @@ func TestInventedContentTypesAreNotLearnt(t *testing.T) {
 	}
 }
 
-// TestContentTypesAreForgotten: more sessions than there is room for types, each with one of its own, get what they
-// asked for; those that are in use stay, and the others go in the order of their last use.
+// TestContentTypesAreForgotten: more sessions than the table has room for, each with its own type, get what they asked
+// for. Types in use stay, and the others are evicted in the order of their last use.
 func TestContentTypesAreForgotten(t *testing.T) {
 	e, l := one(t, nil)
 	c, holder := connect(t, e), connect(t, e)
 	first := exchangeWith(t, l, c, creation("content='a/first' ver='1.6'"), created)
-	holder.post(empty(sidOf(first), 2)) // held all the while
+	holder.post(empty(sidOf(first), 2)) // held throughout
 	held := l.next()
 	const more = maxContentTypes + 50
 	for i := range more {
-		e.Advance(1) // so that their order is known
+		e.Advance(1) // to make their order known
 		asked := fmt.Sprintf("a/b%d", i)
 		r := exchangeWith(t, l, c, creation("content='"+asked+"' ver='1.6'"), created)
 		again := exchangeWith(t, l, c, empty(sidOf(r), 2), "<body "+ns+"/>")
@@ -100,7 +100,7 @@ func TestContentTypesAreForgotten(t *testing.T) {
 	}
 }
 
-// TestContentTypesInUse: when all that are learnt have holds, another one is served all the same.
+// TestContentTypesInUse: if all learnt types have holds, another one is still served.
 func TestContentTypesInUse(t *testing.T) {
 	e, l := one(t, nil)
 	c := connect(t, e)

@@ -9,61 +9,64 @@ import (
 	"megaphone/limit"
 )
 
-// throttle bounds the session creations that are under way at one origin, over all reactors. How many fit, it measures.
-// As long as creations are answered about as fast as at their fastest, the bound grows. When more than half of them
-// take more than twice as long, and slackMicros, the bound is cut by Little's law to what the origin works on, a little
-// less, or to half a queue of slackMicros if that is more. If fewer of them take as long as before it was not their
-// number, and this is the new measure. So an origin has a queue of about its own length, or of slackMicros, and runs
-// dry neither at a cut nor when the machine stands still for a moment. From time to time a few creations show anew how
-// fast they are without a queue. A bound that is not reached falls, so that an origin which suddenly answers nothing
-// gets few. (See Brakmo, TCP Vegas; Cardwell, BBR; Netflix's concurrency-limits.)
+// throttle bounds the session creations that are under way at one origin, over all reactors. It measures how many fit.
 //
-// It is words that reactors change without waiting for each other: a reactor that the kernel takes off its core must
-// not hold up the others. Only adapt has a lock, and a reactor that does not get it goes on.
+// The bound grows while creations are answered about as fast as at their fastest. It is cut when more than half of them
+// take more than twice as long plus slackMicros. By Little's law, the cut leaves a little less than what the origin
+// works on, or half a queue of slackMicros if that is more. So an origin has a queue of about its own length, or of
+// slackMicros. It runs dry neither at a cut nor when the machine stalls for a moment.
+//
+// If fewer creations take as long as before the cut, their number was not the reason, and this is the new measure. Now
+// and then it lets only a few begin, to measure again how fast they are without a queue. A bound that is not reached
+// falls, so an origin that suddenly stops answering gets few. (See Brakmo, TCP Vegas; Cardwell, BBR; Netflix's
+// concurrency-limits.)
+//
+// Reactors change its fields without waiting for each other, because a reactor that the kernel takes off its core must
+// not stall the others. Only adapt has a lock, and a reactor that does not get it moves on.
 type throttle struct {
 	underWay atomic.Int32
 	most     atomic.Int32  // the measured bound; 0: not measured yet
 	rated    atomic.Uint64 // see limit.Rate
 	progress atomic.Uint64 // microseconds: when a creation was last answered, or the first one began
 	refused  atomic.Bool   // a creation found it full since the last adapt
-	fresh    atomic.Bool   // what was measured is of before a restart
+	fresh    atomic.Bool   // the measurements are from before a restart
 
-	replies, slow atomic.Uint32 // what was answered since the last adapt, and what of it took long
+	replies, slow atomic.Uint32 // replies since the last adapt, and how many of them were slow
 	sum           atomic.Uint64 // microseconds of the replies
-	long          atomic.Uint64 // microseconds: what takes more than this takes long; 0: nothing does
-	quiet         atomic.Uint64 // until then replies are to creations from before the bound was changed
+	long          atomic.Uint64 // microseconds: a reply that takes longer is slow; 0: none is
+	quiet         atomic.Uint64 // until then replies belong to creations from before the bound was changed
 
 	adapting sync.Mutex
-	steady   bool          // it has been too much once: from now on the bound grows slowly
+	steady   bool          // it has been too much once: the bound now grows slowly
 	cut      uint64        // microseconds: the mean for which the bound has just been cut; 0: it has not
-	probing  int32         // the bound from before a probe of the floor that is being made; 0: none is
+	probing  int32         // the bound from before the current probe of the floor; 0: no probe
 	floor    uint64        // microseconds: the shortest mean
 	floorAt  uint64        // when it was measured
-	usedAt   atomic.Uint64 // microseconds: when a bound above firstCreations was last of use
+	usedAt   atomic.Uint64 // microseconds: when a bound above firstCreations was last needed
 }
 
 const (
-	firstCreations = 8     // under way at an origin of which nothing is known
-	fewReplies     = 8     // less say nothing
+	firstCreations = 8     // under way at an unmeasured origin
+	fewReplies     = 8     // fewer replies tell nothing
 	slackMicros    = 50e3  // what a busy machine adds, and users do not notice
-	floorSpan      = 30e6  // microseconds; a floor is measured anew when it is older
+	floorSpan      = 30e6  // microseconds; an older floor is measured again
 	maxQuiet       = 5e6   // microseconds
-	loginMicros    = 1e6   // microseconds that a log-in takes behind its creation, more or less
-	probeMicros    = 200e3 // that a probe of the floor takes
-	growShare      = 16    // a steady bound grows by this part
-	stallMicros    = 2e6   // a creation that waits for longer, with no other answered meanwhile, is a bad sign
-	burstPart      = 5     // of a second's creations may come at once: time moves in ticks
+	loginMicros    = 1e6   // microseconds from a creation to the end of its log-in, roughly
+	probeMicros    = 200e3 // microseconds that a probe of the floor takes
+	growShare      = 16    // a steady bound grows by 1/growShare
+	stallMicros    = 2e6   // a creation that waits longer, with no other answered meanwhile, is a bad sign
+	burstPart      = 5     // 1/burstPart of a second's creations may come at once, because time moves in ticks
 )
 
-// since returns the time from at to now, in microseconds. Reactors tick one after the other, so what one has noted may
-// be later than the time of another.
+// since returns the time from at to now, in microseconds. at may be later than now, because reactors tick one after the
+// other. It returns 0 then.
 func since(at, now uint64) uint64 { return now - min(at, now) }
 
-// creationBounds is what the configuration says of creations.
+// creationBounds is the part of the configuration that concerns creations.
 type creationBounds struct {
 	least, most int32
 	rate        limit.Rate
-	interval    uint64 // microseconds that one takes by the rate; 0: there is none
+	interval    uint64 // microseconds per creation at the configured rate; 0: no rate
 	slowStart   uint64 // microseconds
 	ejects      bool
 	ejectTime   uint64 // microseconds
@@ -80,7 +83,7 @@ func newCreationBounds(cfg *Config) creationBounds {
 	return b
 }
 
-// bound is how many creations may be under way.
+// bound returns how many creations may be under way.
 func (t *throttle) bound(b *creationBounds) int32 {
 	most := t.most.Load()
 	if most == 0 {
@@ -89,7 +92,7 @@ func (t *throttle) bound(b *creationBounds) int32 {
 	return min(max(most, b.least), b.most)
 }
 
-// room reports whether one more creation may begin, as far as can be said without taking it.
+// room reports whether one more creation may begin, without taking its place.
 func (t *throttle) room(now uint64, b *creationBounds) bool {
 	if t.underWay.Load() >= t.bound(b) {
 		t.refused.Store(true)
@@ -123,7 +126,7 @@ func (t *throttle) take(now uint64, b *creationBounds) bool {
 // give counts a creation that has ended.
 func (t *throttle) give() { t.underWay.Add(-1) }
 
-// answered counts a reply that took so many microseconds.
+// answered counts a reply that took that many microseconds.
 func (t *throttle) answered(took, now uint64) {
 	t.progress.Store(now)
 	t.observe(took, now)
@@ -140,23 +143,23 @@ func (t *throttle) observe(took, now uint64) {
 	}
 }
 
-// stalled reports whether nothing has been answered for a while although something is under way.
+// stalled reports whether creations are under way but none was answered within stallMicros.
 func (t *throttle) stalled(now uint64) bool {
 	at := t.progress.Load()
 	return t.underWay.Load() > 0 && since(at, now) > stallMicros
 }
 
-// restart forgets what the origin could do: it was started anew, and its caches are cold.
+// restart forgets the measurements, because the origin has restarted and its caches are cold.
 func (t *throttle) restart() {
 	t.most.Store(0)
 	t.long.Store(0)
 	t.fresh.Store(true)
 }
 
-// adapt changes the bound by what was answered since the last time, if that is enough to tell.
+// adapt changes the bound if enough creations were answered since the last change.
 func (t *throttle) adapt(now uint64, b *creationBounds) {
 	if most := t.most.Load(); most > firstCreations && since(t.usedAt.Load(), now) > floorSpan {
-		t.most.CompareAndSwap(most, firstCreations) // it is too old to be relied on
+		t.most.CompareAndSwap(most, firstCreations) // too old to rely on
 	}
 	if t.replies.Load() < fewReplies || now < t.quiet.Load() || !t.adapting.TryLock() {
 		return
@@ -176,7 +179,7 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 	case t.probing != 0:
 		most, t.probing, t.floor = t.probing, 0, 0
 		t.lower(mean, now)
-	case 2*slow > n && cut > 0 && 4*mean > 3*cut: // fewer of them take as long: it is not their number
+	case 2*slow > n && cut > 0 && 4*mean > 3*cut: // fewer of them take as long: their number is not the reason
 		t.steady, t.floor = false, 0
 		t.lower(mean, now)
 	case 2*slow > n:
@@ -198,13 +201,12 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 	t.quiet.Store(now + min(quiet, maxQuiet))
 }
 
-// part is the number of creations that take wanted microseconds if most of them take mean (Little's law), at the same
-// rate.
+// part returns how many creations take wanted microseconds at the same rate if most of them take mean (Little's law).
 func part(most int32, wanted, mean uint64) int32 {
 	return int32(min(uint64(most)*wanted/mean, math.MaxInt32))
 }
 
-// lower takes a mean for the floor if it is shorter, and works out what takes long.
+// lower takes a shorter mean as the floor, and sets long.
 func (t *throttle) lower(mean, now uint64) {
 	if t.floor == 0 || mean <= t.floor {
 		t.floor, t.floorAt = mean, now

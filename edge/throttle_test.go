@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// simOrigin is an origin that works on some creations at once, each for a time, and queues the others.
+// simOrigin simulates an origin with some workers and a queue.
 type simOrigin struct {
 	workers int
 	takes   uint64   // microseconds
@@ -34,8 +34,8 @@ func (o *simOrigin) begin(now uint64, r *rand.Rand) {
 	o.under = append(o.under, simCreation{now, o.idle[first]})
 }
 
-// run has more creations come than fit, for a time, and returns how many were answered, and how many were under way in
-// the second half, at most.
+// run offers more creations than fit. It returns how many were answered, and the most that were under way in the second
+// half.
 func (o *simOrigin) run(t *throttle, b *creationBounds, from, to uint64, r *rand.Rand) (answered int, most int32) {
 	for now := from; now < to; now += 2000 {
 		if o.stall != nil && o.stall(now) {
@@ -75,7 +75,7 @@ func testBounds() *creationBounds {
 	return &b
 }
 
-// TestThrottleFindsWhatFits: whatever an origin can do, it is kept busy, and not given much more than it can use.
+// TestThrottleFindsWhatFits: an origin of any capacity is kept busy, and not given much more than it can use.
 func TestThrottleFindsWhatFits(t *testing.T) {
 	for _, o := range []simOrigin{{workers: 20, takes: 50_000}, {workers: 4, takes: 200_000},
 		{workers: 60, takes: 80_000}, {workers: 32, takes: 1_000_000}} {
@@ -87,7 +87,7 @@ func TestThrottleFindsWhatFits(t *testing.T) {
 		// twice what it works on, what the slack lets wait, and the steps until that is seen
 		bound := 2.5*float64(o.workers) + float64(o.workers)*slackMicros/float64(o.takes) + float64(b.least)
 		if share := float64(answered) / able; share < 0.9 {
-			t.Errorf("%d workers: %.0f %% of what it can do", o.workers, 100*share)
+			t.Errorf("%d workers: %.0f %% of capacity", o.workers, 100*share)
 		}
 		if float64(most) > bound {
 			t.Errorf("%d workers: %d under way, more than %.0f", o.workers, most, bound)
@@ -95,7 +95,7 @@ func TestThrottleFindsWhatFits(t *testing.T) {
 	}
 }
 
-// TestThrottleOnABusyMachine: an origin that now and again gets no processor, as other programs have it, is kept busy
+// TestThrottleOnABusyMachine: an origin that sometimes gets no processor, because other programs use it, is kept busy
 // for the rest of the time.
 func TestThrottleOnABusyMachine(t *testing.T) {
 	for seed := range uint64(10) {
@@ -116,7 +116,7 @@ func TestThrottleOnABusyMachine(t *testing.T) {
 		able := (minutes*60e6 - float64(away)) / float64(o.takes) * float64(o.workers)
 		t.Logf("seed %d: %.0f %%", seed, 100*float64(answered)/able)
 		if share := float64(answered) / able; share < 0.9 {
-			t.Errorf("seed %d: %.0f %% of what it can do", seed, 100*share)
+			t.Errorf("seed %d: %.0f %% of capacity", seed, 100*share)
 		}
 	}
 }
@@ -141,8 +141,8 @@ func TestThrottleFollows(t *testing.T) {
 	}
 }
 
-// TestThrottleSeesWhatIsNotItsFault: when creations take longer for another reason than their number, there is a dip,
-// and then as many are under way as before.
+// TestThrottleSeesWhatIsNotItsFault: if creations take longer for another reason than their number, the bound dips and
+// then recovers.
 func TestThrottleSeesWhatIsNotItsFault(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	cfg := Config{MaxCreations: 100}.WithDefaults()
@@ -157,7 +157,7 @@ func TestThrottleSeesWhatIsNotItsFault(t *testing.T) {
 	}
 }
 
-// TestThrottleForgets: a bound that nobody needs falls, so that an origin which then hangs gets few creations.
+// TestThrottleForgets: an unused bound falls, so an origin that then hangs gets few creations.
 func TestThrottleForgets(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	th, b := new(throttle), testBounds()

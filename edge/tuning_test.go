@@ -8,7 +8,7 @@ import (
 	"megaphone/tuning"
 )
 
-// TestMemoryBudgetIsOurs: the budget that doctor prints is about this edge.
+// TestMemoryBudgetIsOurs: the budget that doctor prints matches this edge.
 func TestMemoryBudgetIsOurs(t *testing.T) {
 	e := startEdge(t, func(c *Config) { c.MaxConnections = 1000 }, newFakeOrigin(t, "a"))
 	w := e.workers[0]

@@ -11,24 +11,24 @@ import (
 	"megaphone/loop"
 )
 
-// View is what can be seen of an edge from outside: what its reactors posted with their last ticks. Taking one reads
-// boards and costs the reactors nothing.
+// View is the state of an edge as its reactors posted it with their last ticks. Taking one reads boards and costs the
+// reactors nothing.
 type View struct {
 	At       time.Time
 	Started  time.Time
 	Name     string
-	Private  bool // each reactor has a descriptor table of its own
+	Private  bool // each reactor has its own descriptor table
 	Reactors []ReactorView
 	Origins  []OriginView
-	Holds    Histogram // from parking to the origin's reply: for a long poll mostly the wait of its session
+	Holds    Histogram // from parking to the origin's reply: for a long poll, usually the wait of its session
 	Limits   Limits
 	// AccessFailed counts records of the access log that could not be written.
 	AccessFailed uint64
-	// ConfigHash is a number that changes with the configuration in force.
+	// ConfigHash changes with the configuration in force.
 	ConfigHash uint64
 }
 
-// Limits are the configured bounds that figures of a View are to be seen against.
+// Limits are the configured bounds for the figures of a View.
 type Limits struct {
 	MaxConnections   int `json:"max_connections"`
 	MaxHolds         int `json:"max_holds"`
@@ -46,11 +46,11 @@ type ReactorView struct {
 type OriginView struct {
 	Name    string
 	Address string     // as configured
-	Links   []LinkView // one a reactor
-	// Latency is from the parking of a session creation to its reply. That is the one request which an origin answers
-	// at once; others wait for something to say.
+	Links   []LinkView // one per reactor
+	// Latency is the time from the parking of a session creation to its reply. Origins answer only creations at once.
+	// Other requests wait for something to send.
 	Latency Histogram
-	// RoundTrip is from a ping to its pong over the same link as the requests, behind whatever is queued there.
+	// RoundTrip is the time from a ping to its pong on the link of the requests, behind whatever is queued there.
 	RoundTrip Histogram
 	Creations Creations
 }
@@ -58,19 +58,19 @@ type OriginView struct {
 // LinkView is one reactor's link.
 type LinkView struct {
 	Up       bool // requests may be sent
-	Draining bool // it gets no new sessions: the origin, the configuration or a call says so
+	Draining bool // no new sessions: the origin, the configuration or a call drains it
 	Held     uint64
 	Unsent   uint64 // bytes
 }
 
-// Creations is what the reactors together know of an origin's session creations.
+// Creations is the state of an origin's session creations, over all reactors.
 type Creations struct {
 	UnderWay  uint64  // now
-	Most      uint64  // that may be
+	Most      uint64  // maximum under way
 	Ejected   bool    // it gets none, or one as a trial
 	Share     float64 // the part of its weight that counts: less than 1 after it came up
-	Failed    uint64  // so far
-	Ejections uint64  // so far
+	Failed    uint64  // in all
+	Ejections uint64  // in all
 }
 
 // Cells of a node's board.
@@ -88,28 +88,28 @@ const (
 	numCells
 )
 
-// shown is what of a worker may be looked at from other threads: it does not change once it is published, and what
-// hangs on it is boards. A worker that gets another configuration publishes another one.
-type shown struct {
+// snapshot is the part of a worker that other goroutines may read. It is immutable; the boards it points to are atomic.
+// A worker with a new configuration publishes a new one.
+type snapshot struct {
 	settings *settings
 	hash     uint64
 	places   []*place
 	nodes    []*node // of these, in the same order
 }
 
-// show publishes the worker's nodes, when they are not what was published last.
-func (w *worker) show() {
-	if s := w.shown.Load(); s != nil && s.settings == w.settings && slices.Equal(s.nodes, w.nodes) {
+// publish posts a snapshot of the worker's nodes if they have changed.
+func (w *worker) publish() {
+	if s := w.snapshot.Load(); s != nil && s.settings == w.settings && slices.Equal(s.nodes, w.nodes) {
 		return
 	}
-	s := &shown{settings: w.settings, hash: w.cfg.hash(), nodes: slices.Clone(w.nodes)}
+	s := &snapshot{settings: w.settings, hash: w.cfg.hash(), nodes: slices.Clone(w.nodes)}
 	for _, n := range w.nodes {
 		s.places = append(s.places, n.cfg)
 	}
-	w.shown.Store(s)
+	w.snapshot.Store(s)
 }
 
-// hash is over all keys that a file may have, so that edges with the same one have the same configuration.
+// hash covers all keys that a file may have, so edges with the same hash have the same configuration.
 func (c *Config) hash() uint64 {
 	var h xxhash.Digest
 	h.Reset()
@@ -120,7 +120,7 @@ func (c *Config) hash() uint64 {
 	return h.Sum64()
 }
 
-// post publishes a node as its link is now.
+// post publishes the state of a node and its link.
 func (n *node) post(w *worker) {
 	h := n.health
 	cells := [numCells]uint64{cellHeld: uint64(n.held), cellUnsent: uint64(n.link.Unsent()),
@@ -152,9 +152,9 @@ func (n *node) creations() Creations {
 		Failed: n.board.Get(cellFailed), Ejections: n.board.Get(cellEjections)}
 }
 
-// View is the edge as of the last ticks of its reactors.
+// View returns the state of the edge as of the last ticks of its reactors.
 func (e *Edge) View() *View {
-	first := e.workers[0].shown.Load()
+	first := e.workers[0].snapshot.Load()
 	cfg := &first.settings.cfg
 	v := &View{At: time.Now(), Started: e.started, Name: cfg.Name, Private: e.group.Private(),
 		Reactors: make([]ReactorView, len(e.workers)), Holds: newView(holdBounds),
@@ -175,11 +175,11 @@ func (e *Edge) View() *View {
 		}
 		v.Limits.MaxHolds += w.holds.Cap()
 		v.Holds.add(&w.holdTimes)
-		seen := w.shown.Load()
+		seen := w.snapshot.Load()
 		for j, n := range seen.nodes {
 			o := v.origin(&seen.places[j].Origin)
 			o.Links[i] = n.view()
-			o.Creations = n.creations() // any reactor's, all have the same
+			o.Creations = n.creations() // from any reactor, because all share them
 			o.Latency.add(&n.latency)
 			o.RoundTrip.add(&n.roundTrip)
 		}
@@ -187,8 +187,8 @@ func (e *Edge) View() *View {
 	return v
 }
 
-// origin is the origin of that name. Reactors take over a new configuration one after the other, so some may have one
-// that others have not.
+// origin returns the view of an origin, and adds it if necessary. Reactors apply a new configuration one after the
+// other, so some may have an origin that others lack.
 func (v *View) origin(o *Origin) *OriginView {
 	for i := range v.Origins {
 		if v.Origins[i].Name == o.Name {
@@ -200,7 +200,7 @@ func (v *View) origin(o *Origin) *OriginView {
 	return &v.Origins[len(v.Origins)-1]
 }
 
-// Edge sums a counter over the reactors.
+// Edge returns the sum of a counter over the reactors.
 func (v *View) Edge(c Counter) (sum uint64) {
 	for i := range v.Reactors {
 		sum += v.Reactors[i].Edge[c]
@@ -208,7 +208,7 @@ func (v *View) Edge(c Counter) (sum uint64) {
 	return sum
 }
 
-// Loop sums a counter of the event loops over the reactors.
+// Loop returns the sum of a counter of the event loops over the reactors.
 func (v *View) Loop(c loop.Counter) (sum uint64) {
 	for i := range v.Reactors {
 		sum += v.Reactors[i].Loop[c]

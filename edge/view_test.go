@@ -51,7 +51,7 @@ func TestViewShowsWhatIsHeldAndForHowLong(t *testing.T) {
 func TestRoundTripOfAPingIsMeasuredOnABusyLink(t *testing.T) {
 	e, l := one(t, nil)
 	e.Advance(30)
-	l.say("pong 1\n") // not what was asked, but a sign of life: the origin is not silent
+	l.say("pong 1\n") // the wrong token, but a sign of life: the origin is not silent
 	until(t, e, FramesIn, 3)
 	e.Advance(30)
 	ping := l.hears("ping ")
@@ -77,7 +77,7 @@ func TestHoldsLongerThanTheClockAreMeasuredInTicks(t *testing.T) {
 	c.get().want(t, 200, "<body")
 	e.Advance(1)
 	if got := e.View().Holds; totals(got) != [2]float64{1, 7200} {
-		t.Errorf("a hold of two hours is told as %v s", got.Sum)
+		t.Errorf("a hold of two hours is reported as %v s", got.Sum)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestConfigHashFollowsWhatAFileMayHave(t *testing.T) {
 	drained.Origins = []Origin{base.Origins[0]}
 	drained.Origins[0].Drain = true
 	if base.hash() != same.hash() {
-		t.Error("the hash changes with what is no key")
+		t.Error("the hash changes with fields that are not keys")
 	}
 	if base.hash() == other.hash() || base.hash() == drained.hash() {
 		t.Error("the hash does not change with a key")

@@ -8,52 +8,52 @@ import (
 	"megaphone/table"
 )
 
-// When an origin is lost, all its clients would come at once: with the 503 for what it held, with their next try, whose
-// delays have no jitter in most clients, and with their log-ins. So each is answered at a time of its own:
+// When an origin is lost, all its clients would return at once: with the 503 for what it held, with their next try, and
+// with their log-ins. Most clients add no jitter to their delays. So each is answered at its own time:
 //
-//	held, and the link is lost -> 503 at a time of its own within lost-jitter; the client repeats the same rid
-//	a session's request comes  -> waits, its bytes in the node's queue
-//	    the link is up within 5 to 10 s  -> the request is sent, in the order of the queue, a share a tick
+//	held, and the link is lost -> 503 at a random time within lost-jitter; the client repeats the same rid
+//	a session's request comes  -> waits, its bytes in the origin's queue
+//	    the link is up within 5 to 10 s  -> the request is sent, in the order of the queue, a share per tick
 //	    otherwise                        -> 503; remote-connection-failed if the grace is over
 //
-// A lost hold is not continued when the link is back: the origin counts its ID as gone (PROTOCOL.md), and only the
-// client has the request. Both kinds are holds that no origin has, with holdAway set and their deadline in Reply, and
-// count in node.away.
+// A lost hold is not resumed when the link is back. The origin counts its ID as gone (PROTOCOL.md), and only the client
+// has the request. Both kinds are holds that no origin has, with holdAway set and their deadline in Reply. node.away
+// counts them.
 //
-// Bounds: a waiting request is at most maxWaitingBytes long, all of a reactor's together a quarter of
-// max-buffered-bytes, beside what that bounds; others get 503 at once. Each takes a hold, of which there are as many as
-// configured.
+// Bounds: a waiting request is at most maxWaitingBytes long. All of a reactor together take a quarter of
+// max-buffered-bytes, in addition to that budget. Others get 503 at once. Each takes one of the configured number of
+// holds.
 const (
-	// maxWaitTicks is the longest that a request waits for a link, and mostWaitTicks for its turn as well. Proxies
-	// before the edge give up after 60 s, clients later.
+	// maxWaitTicks is the longest that a request waits for a link. mostWaitTicks includes its wait in the queue after
+	// that. Proxies in front of the edge give up after 60 s, clients later.
 	maxWaitTicks  = 10_000 / loop.TickMillis
 	mostWaitTicks = 20_000 / loop.TickMillis
 	second        = 1_000 / loop.TickMillis
-	// maxWaitingBytes is what nearly all requests are shorter than.
+	// maxWaitingBytes exceeds nearly all requests.
 	maxWaitingBytes = 8 << 10
-	// waitingPart is the part of max-buffered-bytes that requests may take which wait for a node.
+	// waitingPart is the divisor of max-buffered-bytes for requests that wait for an origin.
 	waitingPart = 4
-	// waitChunkBytes is the unit in which a queue takes memory. It has room for a waiting request.
+	// waitChunkBytes is the allocation unit of a queue. A waiting request fits in it.
 	waitChunkBytes = 64 << 10
-	// returnTicks is the time over which the clients of a node go on. Origins wait for a request's predecessor for 5 s,
-	// and that may be in the queue while the request finds the link up.
+	// returnTicks is the time over which the clients of an origin resume. Origins wait 5 s for a request's predecessor.
+	// The predecessor may be in the queue while the request finds the link up.
 	returnTicks = 5_000 / loop.TickMillis
-	// mostReturns is how many clients come back in one tick, for each processor: a twentieth of what one can do.
+	// mostReturns is how many clients return per tick and processor: a twentieth of what one can handle.
 	mostReturns = 350
-	// leastReturns spares few clients the wait.
+	// leastReturns spares small numbers of clients the wait.
 	leastReturns = 8
-	// maxLooks bounds the look at requests whose clients have left, in one tick.
+	// maxLooks bounds the queue entries examined per tick, including those whose clients have left.
 	maxLooks = 20_000
 )
 
-// waitQueue has the requests that wait for a node, as frames in the order in which they came. There are no pointers in
-// it but those to its chunks, and a frame whose hold has ended is skipped when its turn comes.
+// waitQueue is the FIFO of requests that wait for an origin, as frames. It has no pointers but those to its chunks. A
+// frame whose hold has ended is skipped when its turn comes.
 type waitQueue struct {
 	chunks [][]byte
 	read   int // of the first chunk
 }
 
-// needs returns how many bytes the queue has to grow by for a frame of the given size.
+// needs returns how many bytes the queue grows by for a frame of the given size.
 func (q *waitQueue) needs(size int) int {
 	last := len(q.chunks) - 1
 	if last < 0 || len(q.chunks[last])+size > waitChunkBytes {
@@ -62,7 +62,7 @@ func (q *waitQueue) needs(size int) int {
 	return 0
 }
 
-// room returns the chunk that a frame of the given size is to be appended to.
+// room returns the chunk to which a frame of the given size is appended.
 func (q *waitQueue) room(size int) *[]byte {
 	if q.needs(size) > 0 {
 		q.chunks = append(q.chunks, make([]byte, 0, waitChunkBytes))
@@ -70,7 +70,7 @@ func (q *waitQueue) room(size int) *[]byte {
 	return &q.chunks[len(q.chunks)-1]
 }
 
-// front returns the frame that has waited for longest; ok is false if there is none. It is valid until drop.
+// front returns the oldest frame; ok is false if there is none. It is valid until drop.
 func (q *waitQueue) front() (f codec.Frame, size int, ok bool) {
 	if len(q.chunks) == 0 {
 		return f, 0, false
@@ -94,23 +94,23 @@ func (q *waitQueue) drop(size int) (shrunk int) {
 	return waitChunkBytes
 }
 
-// away reports whether a hold waits for its node, or for its 503.
+// away reports whether a hold waits for its origin, or for its 503.
 func away(flags uint8) bool { return flags&(holdAway|holdReady) == holdAway }
 
-// returns is how many clients of a node may come back to this reactor in one tick, at least and at most.
+// returns returns how many clients of an origin may return to this reactor per tick, at least and at most.
 func (w *worker) returns() (least, most int) {
 	n := w.r.Siblings()
 	return leastReturns, max(leastReturns, mostReturns*min(runtime.GOMAXPROCS(0), n)/n)
 }
 
-// spread is the time, in ticks, over which so many lost holds are answered.
+// spread returns the number of ticks over which that many lost holds are answered.
 func (w *worker) spread(lost int) uint32 {
 	least, most := w.returns()
 	return max(min(w.times.lostJitter, uint32(lost/least)), uint32(lost/most), 1)
 }
 
-// mayWait reports whether a request of a session waits in place of an answer: its node is away, or earlier requests on
-// its connection wait for it.
+// mayWait reports whether a request of a session waits instead of being answered. Its origin is away, or earlier
+// requests on its connection wait for it.
 func (w *worker) mayWait(s *table.Conn, n *node, v verdict) bool {
 	switch {
 	case v == nodeAway:
@@ -126,12 +126,12 @@ func (w *worker) mayWait(s *table.Conn, n *node, v verdict) bool {
 	return false
 }
 
-// wait puts the request whose head and body tag have just been parsed into the queue of n, which is away. It is false
-// if there is no room for it.
+// wait queues the request whose head and body tag have just been parsed for n, which is away. It returns false if there
+// is no room for it.
 func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte) bool {
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	before, after := w.contents(body, suffixBytes)
-	// Whether the origin takes the query is not known before it is back.
+	// The origin tells only after its return whether it takes the query.
 	size := codec.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
 	whole := codec.FrameHeaderBytes + size
 	grows := n.queue.needs(whole)
@@ -140,10 +140,10 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	}
 	h, hold := w.hold(c, s, uint8(n.link.Index), content, holdAway|holdQueued)
 	if hold == nil {
-		return true // it has been answered
+		return true // the request has been refused
 	}
 	longest := min(w.times.grace, maxWaitTicks)
-	w.awaits(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
+	w.markAway(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
 	to := n.queue.room(whole)
 	w.waits.bytes += grows
 	*to = codec.AppendPrefix(codec.AppendFrameHeader(*to, uint64(h), size), w.addr, w.head.Query)
@@ -155,8 +155,8 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	return true
 }
 
-// awaits sets the time at which a hold that no origin has is answered, unless it is sent before.
-func (w *worker) awaits(n *node, hold *table.Hold, ticks uint32) {
+// markAway marks a hold that no origin has. It is answered after that many ticks, unless it is sent before.
+func (w *worker) markAway(n *node, hold *table.Hold, ticks uint32) {
 	hold.Flags |= holdAway
 	hold.Reply = w.r.Now() + max(ticks, 1)
 	n.away++
@@ -164,11 +164,11 @@ func (w *worker) awaits(n *node, hold *table.Hold, ticks uint32) {
 	n.link.SetEager(true)
 }
 
-// awaited undoes awaits.
-func (w *worker) awaited(hold *table.Hold) {
+// clearAway undoes markAway.
+func (w *worker) clearAway(hold *table.Hold) {
 	n := w.byLink[hold.Link]
 	hold.Flags &^= holdReleased
-	hold.Reply = w.r.Micros() - (w.r.Now()-hold.Since)*loop.TickMillis*1000 // when it was parked, again
+	hold.Reply = w.r.Micros() - (w.r.Now()-hold.Since)*loop.TickMillis*1000 // restore the time of parking
 	n.away--
 	w.waits.holds--
 	if n.away == 0 {
@@ -176,7 +176,7 @@ func (w *worker) awaited(hold *table.Hold) {
 	}
 }
 
-// lose sets a time for each request that a node held, at which it is answered with 503.
+// lose gives each request that a node held a deadline at which it is answered with 503.
 func (w *worker) lose(n *node) {
 	over := w.spread(n.held)
 	for i := uint32(1); n.held > 0 && i <= uint32(w.holds.Cap()); i++ {
@@ -190,7 +190,7 @@ func (w *worker) lose(n *node) {
 		}
 		w.orphan(hold)
 		hold.Flags &^= holdQueued
-		w.awaits(n, hold, 1+w.r.Rand().Uint32N(over))
+		w.markAway(n, hold, 1+w.r.Rand().Uint32N(over))
 		s := w.r.Conn(hold.Conn)
 		if first, _ := w.holds.First(s); first == h {
 			w.arm(hold.Conn, s)
@@ -198,7 +198,7 @@ func (w *worker) lose(n *node) {
 	}
 }
 
-// giveUp answers a hold that has waited for long enough. A request whose turn is about to come waits on.
+// giveUp answers a hold whose wait is over. A request whose turn is about to come waits on.
 func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 	n := w.byLink[hold.Link]
 	if hold.Flags&holdQueued != 0 && n.stage == stageUp && w.r.Now()-hold.Since < mostWaitTicks {
@@ -206,7 +206,7 @@ func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 		w.arm(hold.Conn, w.r.Conn(hold.Conn))
 		return
 	}
-	w.awaited(hold)
+	w.clearAway(hold)
 	n.returned++
 	if w.verdict(n) == nodeGone {
 		w.counters[NodeGone]++
@@ -217,8 +217,8 @@ func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 	w.answerHold(h, hold, 503, nil)
 }
 
-// goOn sends a share of the requests that wait for n, if its link is up, and forgets those whose clients have left.
-func (w *worker) goOn(n *node) {
+// sendWaiting sends a share of the requests that wait for n, if its link is up. It drops those whose clients have left.
+func (w *worker) sendWaiting(n *node) {
 	if n.queue.chunks == nil {
 		n.returned = 0
 		return
@@ -244,11 +244,11 @@ func (w *worker) goOn(n *node) {
 	}
 }
 
-// returning sets the share of requests that are sent with each tick, now that the link is up, and sends the first.
-func (w *worker) returning(n *node) {
+// beginReturn sets the share of requests that are sent per tick, now that the link is up, and sends the first.
+func (w *worker) beginReturn(n *node) {
 	least, most := w.returns()
 	n.share = min(max(n.away/returnTicks, least), most)
-	w.goOn(n)
+	w.sendWaiting(n)
 }
 
 // send hands a request that has waited to its node. It borrows contents.
@@ -260,7 +260,7 @@ func (w *worker) send(n *node, h table.Handle, hold *table.Hold, contents []byte
 	if !n.takesQuery {
 		r.Query = nil
 	}
-	w.awaited(hold)
+	w.clearAway(hold)
 	size := codec.PrefixBytes(r.Address, r.Query) + len(r.Body)
 	if size > n.max {
 		w.counters[TooLarge]++

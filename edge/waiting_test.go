@@ -10,7 +10,7 @@ import (
 	"megaphone/codec"
 )
 
-// awaiting waits until n holds are for a node that is away.
+// awaiting waits until n holds are for an origin that is away.
 func awaiting(t testing.TB, e *Edge, n int) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -22,7 +22,7 @@ func awaiting(t testing.TB, e *Edge, n int) {
 	}
 }
 
-// lost is an edge whose only origin has gone.
+// lost starts an edge whose only origin has gone.
 func lost(t testing.TB, set func(c *Config)) (*Edge, *fakeOrigin) {
 	t.Helper()
 	o := newFakeOrigin(t, "a")
@@ -40,7 +40,7 @@ func lose(t testing.TB, e *Edge, o *fakeOrigin, l *fakeLink) {
 	linked(t, e, 0)
 }
 
-// linked waits until so many links are up, without a tick.
+// linked waits until n links are up, without a tick.
 func linked(t testing.TB, e *Edge, n int) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -51,7 +51,7 @@ func linked(t testing.TB, e *Edge, n int) {
 	}
 }
 
-// returns has an origin come back that clients wait for, and gives its link.
+// returns restarts an origin that clients wait for, and returns its link.
 func returns(t testing.TB, e *Edge, o *fakeOrigin) *fakeLink {
 	t.Helper()
 	o = listenFake(t, o.name, o.addr())
@@ -61,7 +61,7 @@ func returns(t testing.TB, e *Edge, o *fakeOrigin) *fakeLink {
 	return l
 }
 
-// A request for an origin that is away goes to it when it is back, and those of one connection in their order.
+// Requests for an origin that is away are sent when it returns, those of one connection in order.
 func TestWaitingRequestsGoOn(t *testing.T) {
 	e, o := lost(t, nil)
 	c, other := connect(t, e), connect(t, e)
@@ -95,7 +95,7 @@ func TestWaitingRequestsGoOn(t *testing.T) {
 	}
 }
 
-// The clients of a lost link get their 503 over lost-jitter, and never many in a tenth of a second.
+// The clients of a lost link get their 503 over lost-jitter, never many in a tenth of a second.
 func TestLostHoldsAreSpread(t *testing.T) {
 	const clients = 500
 	o := newFakeOrigin(t, "a")
@@ -115,7 +115,7 @@ func TestLostHoldsAreSpread(t *testing.T) {
 	}
 }
 
-// spreadOf says how many ticks it takes until so many more 503 have been sent, and how many there were in one at most.
+// spreadOf returns how many ticks pass until n more 503 have been sent, and the most in one tick.
 func spreadOf(e *Edge, n uint64, tick func()) (ticks int, most uint64) {
 	for before, end := e.Counter(Retries), e.Counter(Retries)+n; before < end && ticks < 1000; ticks++ {
 		tick()
@@ -125,7 +125,7 @@ func spreadOf(e *Edge, n uint64, tick func()) (ticks int, most uint64) {
 	return ticks, most
 }
 
-// Few clients do not wait for many others.
+// Small numbers of clients do not wait as long as large ones.
 func TestFewLostHoldsAreAnsweredSoon(t *testing.T) {
 	e, l := one(t, nil)
 	for i := range 3 {
@@ -138,7 +138,7 @@ func TestFewLostHoldsAreAnsweredSoon(t *testing.T) {
 	until(t, e, Retries, 3)
 }
 
-// Who waits in vain is answered after a time of its own, between 5 and 10 s.
+// A request that waits in vain is answered at its own random time, between 5 and 10 s.
 func TestWaitingInVain(t *testing.T) {
 	const clients = 300
 	e, _ := lost(t, nil)
@@ -161,7 +161,7 @@ func TestWaitingInVain(t *testing.T) {
 	})
 }
 
-// Those that wait go on a share a tick, so that they do not meet the origin all at once; who comes meanwhile is not
+// Waiting requests are sent a share per tick, so they do not reach the origin all at once. New requests do not queue
 // behind them.
 func TestWaitingRequestsGoOnInShares(t *testing.T) {
 	const clients, share = 800, 800 / returnTicks
@@ -177,7 +177,7 @@ func TestWaitingRequestsGoOnInShares(t *testing.T) {
 	late := connect(t, e)
 	late.post(empty("late", 1))
 	if r := l.next(); r.body != empty("late", 1) {
-		t.Errorf("a request that found the link up went behind others: the origin got %q", r.body)
+		t.Errorf("a request that found the link up queued behind others: the origin got %q", r.body)
 	}
 	for ticks := 1; ticks < returnTicks; ticks++ {
 		if len(l.frames) > 0 {
@@ -191,7 +191,7 @@ func TestWaitingRequestsGoOnInShares(t *testing.T) {
 	awaiting(t, e, 0)
 }
 
-// A request that waits costs what it has of bytes; beyond the bounds the answer is 503 at once.
+// A waiting request takes no more memory than its bytes. Beyond the bounds the answer is 503 at once.
 func TestWaitingIsBounded(t *testing.T) {
 	e, _ := lost(t, func(c *Config) { c.MaxBufferedBytes, c.MaxPipelined = waitingPart*waitChunkBytes, 200 })
 	large := connect(t, e)
@@ -213,7 +213,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	awaiting(t, e, 1)
 }
 
-// Of who leaves while it waits nothing goes to the origin.
+// Nothing of a waiting request reaches the origin if its client closes.
 func TestWaitingClientLeaves(t *testing.T) {
 	e, o := lost(t, nil)
 	gone, stays := connect(t, e), connect(t, e)
@@ -229,7 +229,7 @@ func TestWaitingClientLeaves(t *testing.T) {
 	}
 }
 
-// A link that is lost again loses what has gone on, and keeps what has not.
+// A second loss of the link loses the requests that were sent, and keeps those that were not.
 func TestWaitingOverALinkThatIsLostAgain(t *testing.T) {
 	const clients = 2 * leastReturns
 	e, o := lost(t, nil)
@@ -262,7 +262,7 @@ func TestWaitingOverALinkThatIsLostAgain(t *testing.T) {
 	}
 }
 
-// Who waits for an origin that does not come back within the grace is told so when its own time is over.
+// A client that waits for an origin gets the terminal condition at its own deadline, if the grace is over by then.
 func TestWaitingForANodeThatIsGone(t *testing.T) {
 	e, _ := lost(t, nil)
 	e.Advance(280)
@@ -273,7 +273,7 @@ func TestWaitingForANodeThatIsGone(t *testing.T) {
 	c.get().want(t, 200, "condition='remote-connection-failed'")
 }
 
-// The query goes to an origin that takes it, whatever the one before took.
+// The query goes to an origin that takes it, whatever the previous one took.
 func TestWaitingRequestHasItsQuery(t *testing.T) {
 	for _, takes := range []bool{true, false} {
 		e, o := lost(t, nil)
@@ -297,7 +297,7 @@ func TestWaitingRequestHasItsQuery(t *testing.T) {
 	}
 }
 
-// A request that waits and is larger than its origin takes by now is answered, and others go on.
+// A waiting request that exceeds the origin's new maximum is answered, and others continue.
 func TestWaitingRequestIsTooLargeByNow(t *testing.T) {
 	e, o := lost(t, nil)
 	large, small := connect(t, e), connect(t, e)
@@ -318,7 +318,7 @@ func TestWaitingRequestIsTooLargeByNow(t *testing.T) {
 	}
 }
 
-// An edge that drains sends those that wait away soon: the next edge may have a link.
+// An edge that drains soon answers waiting requests, because the next edge may have a link.
 func TestDrainDoesNotWaitForAnOrigin(t *testing.T) {
 	e, _ := lost(t, shortDrain)
 	c := connect(t, e)
@@ -345,7 +345,7 @@ func TestRetryAfterIsJittered(t *testing.T) {
 	}
 }
 
-// A queue gives its frames back in their order, and as many bytes as it has taken.
+// A queue returns its frames in order, and as many bytes as it has taken.
 func TestWaitQueue(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -15,14 +15,14 @@ import (
 	"megaphone/codec"
 )
 
-// pipeliner is a client that pipelines numbered requests, and looks at the order of the answers.
+// pipeliner is a client that pipelines numbered requests, and checks the order of the answers.
 type pipeliner struct {
 	*client
 	asked   int
 	answers atomic.Int32
 }
 
-// listen checks each answer: number n has n in it, or no number; and the session of none ends with a 4xx.
+// listen checks that answer n carries the number n or none, and that no session ends with a 4xx.
 func (p *pipeliner) listen() {
 	for n := 1; ; n++ {
 		res, err := http.ReadResponse(p.r, nil)
@@ -41,7 +41,7 @@ func (p *pipeliner) listen() {
 	}
 }
 
-// waitModel is an edge with two origins, whose links are cut, and which come and go.
+// waitModel is an edge with two origins that come and go, and whose links are cut.
 type waitModel struct {
 	t       testing.TB
 	r       *rand.Rand
@@ -53,8 +53,8 @@ type waitModel struct {
 	alone   bool // the second origin is not in the configuration
 }
 
-// Whatever happens while requests and creations wait, all are answered once and in their order, and nothing of them
-// stays: neither holds, nor bytes, nor counts.
+// Whatever happens while requests and creations wait, each is answered once and in order. Afterwards no holds, bytes or
+// counts are left.
 func TestNothingStaysOfWhatWaited(t *testing.T) {
 	var seen [numCounters]uint64
 	for range 4 {
@@ -68,7 +68,7 @@ func TestNothingStaysOfWhatWaited(t *testing.T) {
 			c.Grace = 40 * time.Second
 			c.IdleTimeout, c.MaxBufferedBytes, c.MaxPipelined = time.Hour, 16*waitChunkBytes, 5
 		}, m.origins...)
-		m.e.worker0(func(w *worker) { w.inquiries = nil }) // who is away has connections, and says nothing
+		m.e.worker0(func(w *worker) { w.inquiries = nil }) // an origin that is away accepts connections, but is silent
 		m.comeBack(0)
 		m.comeBack(1)
 		for range 1500 {
@@ -131,11 +131,11 @@ func (m *waitModel) step() {
 	}
 }
 
-// comeBack has an origin take the next link.
+// comeBack lets an origin take the next link.
 func (m *waitModel) comeBack(i int) {
-	for greets, deadline := false, time.Now().Add(patience); !greets; { // no tick more, or it is late
+	for greets, deadline := false, time.Now().Add(patience); !greets; { // no further tick, or it is late
 		if time.Now().After(deadline) {
-			m.t.Fatal("it is not dialled again")
+			m.t.Fatal("the origin is not dialled again")
 		}
 		m.e.worker0(func(w *worker) { greets = w.nodes[i].link.Up() && w.nodes[i].stage == stageGreeting })
 		if !greets {
@@ -148,7 +148,7 @@ func (m *waitModel) comeBack(i int) {
 	until(m.t, m.e, LinksUp, m.ups)
 }
 
-// ask has a client ask for something with its next number.
+// ask lets a client send a request with its next number.
 func (m *waitModel) ask(i int) {
 	if len(m.clients) == 0 {
 		return
@@ -164,7 +164,7 @@ func (m *waitModel) ask(i int) {
 	_, _ = p.Write([]byte(postText(fmt.Sprintf("<body sid='%s' rid='1' n='%d' %s>%s</body>", sid, p.asked, ns, text))))
 }
 
-// answer has an origin answer what it got last.
+// answer lets an origin answer its oldest queued request.
 func (m *waitModel) answer(i int) {
 	if m.links[i] == nil {
 		return
@@ -186,7 +186,7 @@ func (m *waitModel) answer(i int) {
 	}
 }
 
-// finish has all answered.
+// finish lets all requests be answered.
 func (m *waitModel) finish() {
 	for i := range m.links {
 		if m.links[i] == nil {

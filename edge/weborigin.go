@@ -12,9 +12,9 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// normalOrigin is a web origin as browsers write it in the Origin header (RFC 6454 section 6.2, and the URL standard):
-// scheme and host in lower case, the host in ASCII, no default port, no slash at the end. remedy is what would do in
-// place of something that no browser sends; "" if it is right.
+// normalOrigin returns a web origin as browsers write it in the Origin header (RFC 6454 section 6.2, and the URL
+// standard). Scheme and host are in lower case, the host in ASCII, without default port and trailing slash. remedy is a
+// correction for something that no browser sends; "" if o is valid.
 func normalOrigin(o string) (normal, remedy string) {
 	const form = `use "*", null, or scheme://host[:port]`
 	if strings.EqualFold(o, "null") {
@@ -43,12 +43,12 @@ func normalOrigin(o string) (normal, remedy string) {
 				return o, "write it in ASCII, as the app's Origin header has it"
 			}
 		}
-		return scheme + "://" + rest, "" // an app's: its host is no name in DNS, and its case may count
+		return scheme + "://" + rest, "" // an app's: its host is not a DNS name, and may be case-sensitive
 	}
 	return normalWeb(o, scheme, rest)
 }
 
-// normalWeb is normalOrigin for the web's own schemes.
+// normalWeb is normalOrigin for http and https.
 func normalWeb(o, scheme, rest string) (normal, remedy string) {
 	u, err := url.Parse(scheme + "://" + rest)
 	if err != nil || u.Hostname() == "" {
@@ -63,7 +63,7 @@ func normalWeb(o, scheme, rest string) (normal, remedy string) {
 	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
 		host = "[" + a.WithZone("").String() + "]"
 	} else if host, err = asciiName(host); err != nil {
-		return o, fmt.Sprintf("no host name (%v): write it as the browser's console shows it", err)
+		return o, fmt.Sprintf("not a host name (%v): write it as the browser's console shows it", err)
 	}
 	if port != "" && !(scheme == "http" && port == "80" || scheme == "https" && port == "443") {
 		host += ":" + port
@@ -71,21 +71,21 @@ func normalWeb(o, scheme, rest string) (normal, remedy string) {
 	return scheme + "://" + host, ""
 }
 
-// hostNames maps names to how they stand in DNS and in HTTP as browsers do, underscores included.
+// hostNames maps host names to ASCII as browsers do, underscores included.
 var hostNames = idna.New(idna.MapForLookup(), idna.StrictDomainName(false))
 
-// asciiName is a host name as it stands in DNS and in HTTP.
+// asciiName returns a host name as in DNS and HTTP.
 func asciiName(name string) (ascii string, err error) {
 	if !utf8.ValidString(name) {
 		return name, errors.New("it is not UTF-8")
 	}
 	if ascii, err = hostNames.ToASCII(name); err == nil {
-		ascii, err = hostNames.ToASCII(ascii) // what it does not take itself is no name
+		ascii, err = hostNames.ToASCII(ascii) // a result that it does not accept itself is not a name
 	}
 	return ascii, err
 }
 
-// validScheme is RFC 3986 section 3.1, for a scheme in lower case.
+// validScheme checks a scheme in lower case (RFC 3986 section 3.1).
 func validScheme(s string) bool {
 	for i := range len(s) {
 		letter := s[i] >= 'a' && s[i] <= 'z'
@@ -96,7 +96,7 @@ func validScheme(s string) bool {
 	return s != ""
 }
 
-// normalOrigins is list as browsers write it. What Validate refuses stays as it is.
+// normalOrigins returns list as browsers write it. It leaves web origins that Validate rejects unchanged.
 func normalOrigins(list []string) []string {
 	normal := make([]string, len(list))
 	for i, o := range list {

@@ -43,7 +43,7 @@ func TestWebOriginsAreNormal(t *testing.T) {
 	}
 }
 
-// What no browser sends is refused, with what would do.
+// An origin that no browser sends is refused with a remedy.
 func TestWebOriginsThatAreNone(t *testing.T) {
 	for in, says := range map[string]string{
 		"":                            "scheme://host",
@@ -68,7 +68,7 @@ func TestWebOriginsThatAreNone(t *testing.T) {
 		"https://a,b":                 "without spaces",
 		"https://a%62":                "without spaces",
 		"https://[::1":                "host[:port]",
-		"https://xn--zzzzzz99999":     "no host name",
+		"https://xn--zzzzzz99999":     "not a host name",
 		"app://bücher":                "in ASCII",
 	} {
 		for _, list := range [][]string{{in}, {"https://b.example", in}} {
@@ -85,7 +85,7 @@ func TestWebOriginsThatAreNone(t *testing.T) {
 	}
 }
 
-// FuzzWebOrigin: what is taken is in its normal form then, and fits in a header.
+// FuzzWebOrigin: an accepted web origin is in its normal form, and fits in a header.
 func FuzzWebOrigin(f *testing.F) {
 	for _, o := range []string{"https://a.example:443/", "http://[::1]:80", "capacitor://localhost", "null",
 		"https://bü.example"} {
@@ -102,7 +102,7 @@ func FuzzWebOrigin(f *testing.F) {
 		if again, remedy := normalOrigin(got); again != got || remedy != "" {
 			t.Fatalf("%q became %q, and then %q (%s)", in, got, again, remedy)
 		}
-		newCORS("Access-Control-Allow-Origin: " + got) // panics on what no header may have
+		newCORS("Access-Control-Allow-Origin: " + got) // panics if no header may have it
 		if strings.ContainsAny(got, " ,\"<>") || strings.Contains(got, "@") {
 			t.Fatalf("%q became %q", in, got)
 		}

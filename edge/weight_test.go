@@ -7,7 +7,7 @@ import (
 	"megaphone/codec"
 )
 
-// three is an edge with three origins of weights 1, 2 and 5, all linked.
+// three starts an edge with three origins of weights 1, 2 and 5, all linked.
 func three(t *testing.T, set func(c *Config)) (*Edge, []*fakeLink) {
 	t.Helper()
 	origins := []*fakeOrigin{newFakeOrigin(t, "a"), newFakeOrigin(t, "b"), newFakeOrigin(t, "c")}
@@ -27,7 +27,7 @@ func three(t *testing.T, set func(c *Config)) (*Edge, []*fakeLink) {
 	return e, links
 }
 
-// TestWeights: new sessions spread by weight, whether the origins hold nothing or what they have been given.
+// TestWeights: new sessions spread by weight, whether or not the origins hold what they have been given.
 func TestWeights(t *testing.T) {
 	e, _ := three(t, nil)
 	for _, holding := range []bool{false, true} {
@@ -51,7 +51,7 @@ func TestWeights(t *testing.T) {
 		})
 		for name, share := range map[string]int{"a": 1, "b": 2, "c": 5} {
 			want := sessions * share / 8
-			// Drawn by chance they differ by a few standard deviations; held, by a few requests.
+			// Random draws differ by a few standard deviations, held requests by a few.
 			slack := want / 20
 			if holding {
 				slack = 10
@@ -83,7 +83,7 @@ func TestWeightsAndLoad(t *testing.T) {
 	})
 }
 
-// TestDrainOfOneOrigin: by a call, and by the configuration. What it has it keeps.
+// TestDrainOfOneOrigin: by a call, and by the configuration. The origin keeps its sessions.
 func TestDrainOfOneOrigin(t *testing.T) {
 	e, links := three(t, func(c *Config) { c.Origins[0].Drain = true; c.Origins[2].Drain = true })
 	c := connect(t, e)
@@ -115,9 +115,9 @@ func TestDrainOfOneOrigin(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10 {
-		create(1) // the configuration has it drain all the same
+		create(1) // the configuration still drains it
 	}
-	if err := e.SetDraining("d", true); err == nil || fmt.Sprint(err) != `no origin is called "d"` {
+	if err := e.SetDraining("d", true); err == nil || fmt.Sprint(err) != `no origin is named "d"` {
 		t.Errorf("an origin that is not there: %v", err)
 	}
 }

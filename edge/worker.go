@@ -12,76 +12,77 @@ import (
 	"megaphone/table"
 )
 
-// phase is where a connection stands between two requests, in table.Conn.Phase. Held requests are counted apart: a
+// phase is the progress of a connection's current request, in table.Conn.Phase. Held requests are counted separately: a
 // connection in any phase may have some.
 type phase uint8
 
 const (
-	// Nothing of a request has come, empty lines not counted; Scanned is 1 behind the CR of one whose LF is missing.
+	// No part of a request has come, empty lines not counted. Scanned is 1 after the CR of an empty line whose LF is
+	// missing.
 	// next: phaseHead, phaseBody (a request came in part), phaseLast (its request was the last)
 	phaseIdle phase = iota
-	// A part of a head has come; Scanned is how much of it was searched.
+	// A part of a head has come. Scanned is how much of it was searched.
 	// next: phaseBody, phaseIdle, phaseLast
 	phaseHead
-	// The head is whole, the body is not; Scanned and Decoded are the progress in a chunked body.
+	// The head is complete, the body is not. Scanned and Decoded are the progress in a chunked body.
 	// next: phaseIdle, phaseLast
 	phaseBody
-	// The client will send no further request, or may not; what comes is thrown away.
+	// The client will not, or may not, send another request. Further input is discarded.
 	// next: none, the connection is closed with its last reply
 	phaseLast
-	// The PROXY header has not come, or not all of it.
-	// next: phaseIdle (who the client is is known), phaseLast (no header)
+	// The PROXY header has not come, or only in part.
+	// next: phaseIdle (the client is known), phaseLast (no header)
 	phaseProxy
 )
 
-// worker is one reactor's edge: the Handler of its connections and links. Nothing in it is shared but the settings,
-// which are only read.
+// worker is the edge on one reactor: the Handler of its connections and links. It shares only the settings,
+// which are immutable. Reactors never wait for each other at the counters behind them.
 type worker struct {
 	r *loop.Reactor
 	*settings
 
-	gate      *gate // nil: nothing is asked of who the client is
+	gate      *gate // nil: no client limits and no identification
 	holds     *table.Holds
 	nodes     []*node
-	byLink    []*node // by the index of the node's link
-	sole      *node   // the one that all sessions belong to, when they have no tags
+	byLink    []*node // by the index of the origin's link
+	sole      *node   // the origin of all sessions, when they have no tags
 	behind    bool    // a place has no node yet
 	styles    *styles
 	unlearnt  map[table.Handle]string // content types of holds, as in their sids, that have not been learnt
 	creations creations
 	leaving   leaving
-	waits     struct{ holds, bytes int } // for nodes that are away; see waitQueue
+	waits     struct{ holds, bytes int } // for origins that are away; see waitQueue
 	counters  [numCounters]uint64
 	board     *loop.Board
 
 	access    sampler
-	sampled   sampling              // the request being looked at
-	note      note                  // of it, with sampleYes
+	sampled   sampling              // of the request being handled
+	note      note                  // of that request, with sampleYes
 	notes     map[table.Handle]note // of sampled requests that are held
 	holdTimes histogram
-	shown     atomic.Pointer[shown]
-	heardAt   uint32 // when what a link brings was read, in loop.Reactor.Micros
+	snapshot  atomic.Pointer[snapshot]
+	heardAt   uint32 // when the current link input was read, in loop.Reactor.Micros
 
-	head     codec.Head // of the request being looked at
+	head     codec.Head // of the request being handled
 	body     codec.Body
-	path     []byte // room for another spelling of its path
+	path     []byte // scratch for the normal form of its path
 	scratch  []byte
-	creation []byte // a reply to a session creation, see creationReply
+	creation []byte // scratch for creationReply
 	addr     []byte
 	date     []byte // the Date header line
 	dated    int64  // its time in seconds since 1970
-	ticked   uint64 // when the last tick was, see micros
+	ticked   uint64 // time of the last tick, see micros
 	healthy  []*node
 	linkLog  loop.Interval
 	lostLog  loop.Interval
 
-	inquiries chan<- inquiry // nil: none are made
+	inquiries chan<- inquiry // nil: inquire does nothing
 }
 
 func newWorker(s *settings, r *loop.Reactor) *worker {
 	w := &worker{
 		r: r, settings: s, board: loop.NewBoard(int(numCounters)),
-		// A quarter more holds than connections: few clients pipeline.
+		// A quarter more holds than connections, because few clients pipeline.
 		holds:     table.NewHolds(r.Slots() + r.Slots()/4),
 		holdTimes: newHistogram(holdBounds),
 		path:      make([]byte, 0, maxSpelling),
@@ -92,7 +93,7 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 	w.styles = newStyles(s.cfg.CORS)
 	w.setAdmission(s.admission)
 	w.reconcile()
-	w.show()
+	w.publish()
 	return w
 }
 
@@ -103,11 +104,11 @@ func (w *worker) Open(c uint32) {
 	}
 }
 
-// maxRequestsPerTurn is how many requests of one connection are looked at before others have their turn: 64 KiB of
-// input may hold 1,700 that the edge answers itself, a system call each.
+// maxRequestsPerTurn bounds the requests of one connection per turn. 64 KiB of input may hold 1,700 that the edge
+// answers itself, each with a system call.
 const maxRequestsPerTurn = 32
 
-// Data takes as many requests as there are, one after the other, and parks or answers each.
+// Data parks or answers each complete request in p.
 func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 	s := w.r.Conn(c)
 	for taken := 0; ; taken++ {
@@ -120,9 +121,9 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 		case phase(s.Phase) == phaseLast || !w.r.IsOpen(c):
 			return len(p), 0
 		case w.r.Sending(c):
-			return consumed, 0 // who does not take its answers gets no further ones; this goes on when they have left
+			return consumed, 0 // back-pressure until the client has read its pending responses, see Flushed
 		case int(s.Held) >= w.cfg.MaxPipelined, s.Held > 0 && w.holds.Len() == w.holds.Cap():
-			// No further one of this connection before one has been answered.
+			// No further request of this connection until one has been answered.
 			w.r.Pause(c)
 			return consumed, 0
 		case taken == maxRequestsPerTurn:
@@ -141,8 +142,8 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 	}
 }
 
-// skipEmptyLines returns how many bytes of empty lines p begins with. Old clients send one behind the body of a POST
-// (RFC 9112 section 2.2), which is the beginning of nothing: the connection stays idle, and keeps its deadline.
+// skipEmptyLines returns the length of the empty lines at the start of p. Old clients send one after the body of a POST
+// (RFC 9112 section 2.2). It begins no request: the connection stays idle and keeps its deadline.
 func skipEmptyLines(s *table.Conn, p []byte) (n int) {
 	if s.Scanned != 0 {
 		if p[0] != '\n' {
@@ -157,7 +158,7 @@ func skipEmptyLines(s *table.Conn, p []byte) (n int) {
 	return n + m
 }
 
-// enter changes the phase and sets the deadline that goes with it.
+// enter changes the phase and sets its deadline.
 func (w *worker) enter(c uint32, s *table.Conn, p phase) {
 	s.Phase = uint8(p)
 	if p == phaseIdle {
@@ -166,7 +167,7 @@ func (w *worker) enter(c uint32, s *table.Conn, p phase) {
 	w.arm(c, s)
 }
 
-// arm sets the deadline of what a connection waits for first.
+// arm sets the earliest deadline of a connection.
 func (w *worker) arm(c uint32, s *table.Conn) {
 	switch {
 	case w.r.Sending(c):
@@ -180,7 +181,7 @@ func (w *worker) arm(c uint32, s *table.Conn) {
 	}
 }
 
-// deadline is the tick at which a hold is answered by the edge.
+// deadline returns the tick at which the edge itself answers a hold.
 func (w *worker) deadline(h *table.Hold) uint32 {
 	if away(h.Flags) {
 		return h.Reply
@@ -188,13 +189,13 @@ func (w *worker) deadline(h *table.Hold) uint32 {
 	return h.Since + w.times.hold
 }
 
-// holdLeft is the time that the first held request of a connection has left.
+// holdLeft returns the ticks until the deadline of a connection's first hold.
 func (w *worker) holdLeft(s *table.Conn) uint32 {
 	_, h := w.holds.First(s)
 	return remaining(w.deadline(h), w.r.Now())
 }
 
-// partLeft is the time for the rest of what has come in part, if anything has.
+// partLeft returns the ticks that a partial request may still take, MaxUint32 if there is none.
 func (w *worker) partLeft(s *table.Conn) uint32 {
 	switch phase(s.Phase) {
 	case phaseHead, phaseProxy:
@@ -216,7 +217,7 @@ func (w *worker) Progress(c uint32) { w.arm(c, w.r.Conn(c)) }
 
 func (w *worker) Flushed(c uint32) { w.arm(c, w.r.Conn(c)) }
 
-// Expired: whatever the connection waited for did not come.
+// Expired answers or closes a connection whose deadline has passed.
 func (w *worker) Expired(c uint32) {
 	s := w.r.Conn(c)
 	switch {
@@ -244,14 +245,14 @@ func (w *worker) Expired(c uint32) {
 	}
 }
 
-// holdDue reports whether the time of a connection's first held request is over.
+// holdDue reports whether the deadline of a connection's first hold has passed.
 func (w *worker) holdDue(s *table.Conn) bool {
 	_, h := w.holds.First(s)
 	return w.r.Now() >= w.deadline(h)
 }
 
-// expireHold answers 504 for a request that its origin has not answered, and closes. The origin is told that it is
-// gone, so it will not take what it had to say for delivered.
+// expireHold answers 504 for a request that its origin has not answered, and closes. It tells the origin that the
+// request is gone, so the origin does not take its payload for delivered.
 func (w *worker) expireHold(c uint32, s *table.Conn) {
 	h, hold := w.holds.First(s)
 	if away(hold.Flags) {
@@ -264,7 +265,8 @@ func (w *worker) expireHold(c uint32, s *table.Conn) {
 	w.answerHold(h, hold, 504, nil)
 }
 
-// Client is the client whose input is kept for connection c: behind a trusted proxy the one that its head names.
+// Client returns the client that is charged for the buffered input of connection c. Behind a trusted proxy that is the
+// one named by the buffered head.
 func (w *worker) Client(c uint32) [16]byte {
 	s := w.r.Conn(c)
 	if w.gate == nil || s.In == 0 {
@@ -278,7 +280,7 @@ func (w *worker) Client(c uint32) [16]byte {
 	return w.gate.from
 }
 
-// Shed refuses what has come of a request, if that can be said in its turn.
+// Shed refuses a partial request, if its connection can take an answer now.
 func (w *worker) Shed(c uint32) {
 	s := w.r.Conn(c)
 	if phase(s.Phase) != phaseProxy && !w.r.Sending(c) {
@@ -286,15 +288,15 @@ func (w *worker) Shed(c uint32) {
 	}
 }
 
-// Closed: nobody is there any more to take the replies of what is held.
+// Closed drops everything that c holds, because no client is left to read the replies.
 func (w *worker) Closed(c uint32, _ loop.Cause) {
 	w.abandon(w.r.Conn(c))
 	if w.gate != nil {
-		w.gate.leave(c)
+		w.gate.release(c)
 	}
 }
 
-// abandon gives up what a connection holds.
+// abandon drops all holds of a connection, and tells the origins.
 func (w *worker) abandon(s *table.Conn) {
 	for s.Held > 0 {
 		h, hold := w.holds.First(s)
@@ -316,7 +318,7 @@ func (w *worker) Tick() {
 	w.creationTick()
 	for _, n := range w.nodes {
 		w.keepAlive(n)
-		w.goOn(n)
+		w.sendWaiting(n)
 		n.post(w)
 	}
 	w.holdTimes.post()
@@ -324,7 +326,7 @@ func (w *worker) Tick() {
 	if w.leaving.draining {
 		w.drainTick()
 	}
-	w.show()
+	w.publish()
 	w.counters[HeldNow] = uint64(w.holds.Len())
 	w.counters[WaitingNow] = uint64(w.waits.holds)
 	w.board.Post(w.counters[:])
@@ -333,8 +335,8 @@ func (w *worker) Tick() {
 // imfFixdate is the format of dates in HTTP (RFC 9110 section 5.6.7), for time.Time in UTC.
 const imfFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
-// setDate keeps the Date header, which every response must have (RFC 9110 section 6.6.1), so that none has to
-// format it.
+// setDate updates the Date header line, which every response must have (RFC 9110 section 6.6.1). Responses share it
+// instead of formatting their own.
 func (w *worker) setDate(now time.Time) {
 	if now.Unix() != w.dated {
 		w.dated = now.Unix()
@@ -342,7 +344,7 @@ func (w *worker) setDate(now time.Time) {
 	}
 }
 
-// Stop takes leave of the origins, which then need not wait for a timeout.
+// Stop tells the origins that the edge stops, so that they need not wait for a timeout.
 func (w *worker) Stop() {
 	for _, n := range w.nodes {
 		if n.link.Up() {

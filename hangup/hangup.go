@@ -1,10 +1,10 @@
-// Package hangup takes SIGHUP from the first moment that a Go program can.
+// Package hangup catches SIGHUP from the first moment that a Go program can.
 //
-// An edge reads its configuration again on SIGHUP. Until it has told the runtime so, the signal ends it: a script for
-// logrotate that happens to send one while the edge starts would cost all its clients. main comes late, because the
-// packages that it imports are initialised first, which takes milliseconds. This package imports little and its path
-// sorts early, so Go initialises it before those. What is left is the time in which the kernel loads the program and
-// the runtime starts, in which nothing of ours runs.
+// An edge rereads its configuration on SIGHUP. Until it has registered for the signal with the runtime, the signal
+// kills it. A logrotate script that sends one while the edge starts would then cost all its clients. main runs late,
+// because the packages that it imports are initialised first, which takes milliseconds. This package imports little and
+// its path sorts early, so Go initialises it before them. Only the time in which the kernel loads the program and the
+// runtime starts remains, and no code of ours runs then.
 package hangup
 
 import (
@@ -23,7 +23,7 @@ func init() {
 	}
 }
 
-// Leave lets SIGHUP end the program, which turned out not to be an edge.
+// Leave restores the default action of SIGHUP, for a program that turned out not to be an edge.
 func Leave() {
 	signal.Stop(C)
 }

@@ -2,12 +2,12 @@ package limit
 
 import "sync/atomic"
 
-// Limits are what one address may do, and what all addresses of an IPv6 /48, a site, may do together.
+// Limits are the allowances of one address, and of all addresses of an IPv6 /48, a site, together.
 type Limits struct{ Address, Site Allowance }
 
-// Allowance is so many connections and requests.
+// Allowance bounds connections and requests.
 type Allowance struct {
-	Connections int // at once; 0: any number
+	Connections int // at once; 0: unlimited
 	Opens       Rate
 	Requests    Rate
 }
@@ -19,16 +19,16 @@ func (a *Allowance) connections() uint64 {
 	return uint64(a.Connections)
 }
 
-// Rate is so many a second, and so many at once after a rest. The zero Rate is no limit.
+// Rate is a number of events a second, and of events at once after a rest. The zero Rate is unlimited.
 type Rate struct {
-	interval uint64 // microseconds that one takes
-	slack    uint64 // microseconds that the bucket's time may be ahead before it is too much
+	interval uint64 // microseconds per event
+	slack    uint64 // microseconds that the bucket's time may be ahead
 }
 
 // MaxRate is the highest rate a second.
 const MaxRate = 1_000_000
 
-// NewRate is a rate of perSecond, from 1 to MaxRate, with bursts of at least one; 0 a second is no limit.
+// NewRate returns a rate of perSecond, from 1 to MaxRate, with bursts of at least one; 0 a second is unlimited.
 func NewRate(perSecond, burst int) Rate {
 	if perSecond == 0 {
 		return Rate{}
@@ -37,15 +37,15 @@ func NewRate(perSecond, burst int) Rate {
 	return Rate{interval, interval * uint64(burst-1)}
 }
 
-// Limited says whether there is a limit.
+// Limited reports whether there is a limit.
 func (r *Rate) Limited() bool { return r.interval != 0 }
 
-// Has reports whether there is one at the time now.
+// Has reports whether an event is allowed at the time now.
 func (r *Rate) Has(full *atomic.Uint64, now uint64) bool {
 	return r.interval == 0 || max(full.Load(), now)-now <= r.slack
 }
 
-// Take takes one at the time now, if there is one. full is the bucket: the time at which it is full again.
+// Take takes one event at the time now, if it is allowed. full is the bucket: the time at which it is full again.
 func (r *Rate) Take(full *atomic.Uint64, now uint64) bool {
 	if r.interval == 0 {
 		return true
@@ -62,11 +62,11 @@ func (r *Rate) Take(full *atomic.Uint64, now uint64) bool {
 	}
 }
 
-// giveBack undoes one take, for what is refused for another reason.
+// giveBack undoes one Take, for an event that is refused for another reason.
 func (r *Rate) giveBack(full *atomic.Uint64) {
 	for {
 		at := full.Load()
-		if at < r.interval || full.CompareAndSwap(at, at-r.interval) { // less: it has been forgotten meanwhile
+		if at < r.interval || full.CompareAndSwap(at, at-r.interval) { // less: it has been reset since
 			return
 		}
 	}

@@ -11,15 +11,15 @@ const (
 	countBits = 24
 	countMask = 1<<countBits - 1
 
-	// MaxCount is the most connections of one address that can be counted.
+	// MaxCount is the maximum number of connections of one address that can be counted.
 	MaxCount = countMask
 
-	// EntryBytes is what one entry costs; New makes EntriesPerConnection of them for each connection.
+	// EntryBytes is the size of one entry; New makes EntriesPerConnection of them for each connection.
 	EntryBytes           = 8 + 16
 	EntriesPerConnection = 4
 )
 
-// All of these fail to compile when the sizes change.
+// All of these fail to compile if the sizes change.
 const (
 	_ = uint(16 - unsafe.Sizeof(rates{}))
 	_ = uint(unsafe.Sizeof(rates{}) - 16)
@@ -27,33 +27,33 @@ const (
 	_ = uint(unsafe.Sizeof(set{}) - 64)
 )
 
-// set is the words of eight entries: the tag of whose it is, 0 for one never used, and how many connections it has.
+// set is the words of eight entries: the owner's tag, 0 if never used, and its number of connections.
 type set [ways]atomic.Uint64
 
 // rates are the times, in microseconds, at which an entry's buckets are full again.
 type rates struct{ opens, requests atomic.Uint64 }
 
-// Table is the state of all addresses. It may be used by any number of threads.
+// Table is the state of all addresses. It is safe for concurrent use.
 type Table struct {
 	seed  maphash.Seed
 	who   []set
 	rates []rates
 }
 
-// New makes a table for a number of connections.
+// New returns a table for a number of connections.
 func New(connections int) *Table {
 	sets := (connections*EntriesPerConnection + ways - 1) / ways
 	return &Table{seed: maphash.MakeSeed(), who: make([]set, sets), rates: make([]rates, sets*ways)}
 }
 
-// Entry names the entries of a connection: in its low half that of the address, in the high one that of the site, if it
-// has one. 0 names none.
+// Entry identifies the entries of a connection: the address's in the low half, the site's, if any, in the high half. 0
+// means none.
 type Entry uint64
 
 func (e Entry) address() uint32 { return uint32(e) }
 func (e Entry) site() uint32    { return uint32(e >> 32) }
 
-// Key is an address, hashed, and its site; 0: it has none.
+// Key is the hash of an address, and of its site; 0: it has none.
 type Key struct{ address, site hash }
 
 type hash uint64
@@ -66,22 +66,22 @@ func (t *Table) Key(a [16]byte) Key {
 	return Key{hash(maphash.Bytes(t.seed, a[:8])), max(hash(maphash.Bytes(t.seed, a[:6])), 1)}
 }
 
-// tag is the part of the key that an entry remembers, never 0.
+// tag returns the part of the key that an entry stores, never 0.
 func (k hash) tag() uint64 { return max(uint64(k)>>countBits, 1) }
 
-// set is where the key belongs.
+// set returns the index of the key's set.
 func (t *Table) set(k hash) uint32 { return uint32(uint64(uint32(k)) * uint64(len(t.who)) >> 32) }
 
-// Verdict is what is said to a newcomer, or to a request.
+// Verdict is the decision about a new connection or a request.
 type Verdict uint8
 
-// What Open, Request and RequestOf say.
+// The results of Open, Request and RequestOf.
 const (
 	Admitted  Verdict = iota
-	Uncounted         // admitted, but all entries of its set are taken, or those of its site's
-	TooMany           // as many connections of the address as may be
-	TooFast           // more new connections, or requests, of the address than may be
-	SiteLimit         // any of these of its site
+	Uncounted         // admitted, but all entries of its set, or of its site's, are in use
+	TooMany           // the address has its maximum number of connections
+	TooFast           // the address exceeds its rate of new connections, or of requests
+	SiteLimit         // its site exceeds one of these
 )
 
 // Open counts a new connection of an address at a time in microseconds. The entry is for Close, unless it is 0.
@@ -102,7 +102,7 @@ func (t *Table) Open(k Key, now uint64, lim *Limits) (Entry, Verdict) {
 	return 0, v
 }
 
-// open counts in one entry, and returns its number, from 1 on.
+// open counts a connection in one entry, and returns its number, from 1 on.
 func (t *Table) open(k hash, now uint64, allowed *Allowance) (uint32, Verdict) {
 	i, was, ok := t.claim(k, now, 1, allowed.connections())
 	switch {
@@ -118,7 +118,7 @@ func (t *Table) open(k hash, now uint64, allowed *Allowance) (uint32, Verdict) {
 	return i + 1, Admitted
 }
 
-// Close takes back what Open has counted.
+// Close undoes the count of Open.
 func (t *Table) Close(e Entry) {
 	t.close(e.address())
 	if s := e.site(); s != 0 {
@@ -133,8 +133,8 @@ func (t *Table) close(n uint32) {
 	}
 }
 
-// Forget gives every address its rates back. It is for a change of limits: what was used up of an old bucket can be far
-// more than a new one holds, and would shut its address out for as long. It may be called while the table is in use.
+// Forget resets the rates of every address. It is for a change of limits: an old bucket may be far more exhausted than
+// a new one can be, and would shut its address out for that long. It may be called while the table is in use.
 func (t *Table) Forget() {
 	for i := range t.rates {
 		t.rates[i].opens.Store(0)
@@ -142,7 +142,7 @@ func (t *Table) Forget() {
 	}
 }
 
-// Request says whether one more request may be made now by the address whose entry a connection has.
+// Request decides about one more request now of the address whose entry a connection has.
 func (t *Table) Request(e Entry, now uint64, lim *Limits) Verdict {
 	a := &t.rates[e.address()-1].requests
 	if !lim.Address.Requests.Take(a, now) {
@@ -155,7 +155,8 @@ func (t *Table) Request(e Entry, now uint64, lim *Limits) Verdict {
 	return Admitted
 }
 
-// RequestOf is Request for an address whose connection, if it has one, is not known. What cannot be counted may.
+// RequestOf is Request for an address whose connection, if it has one, is unknown. A request that cannot be counted is
+// admitted.
 func (t *Table) RequestOf(k Key, now uint64, lim *Limits) Verdict {
 	i, _, counted := t.claim(k.address, now, 0, countMask)
 	if counted && !lim.Address.Requests.Take(&t.rates[i].requests, now) {
@@ -174,8 +175,8 @@ func (t *Table) RequestOf(k Key, now uint64, lim *Limits) Verdict {
 	return SiteLimit
 }
 
-// claim finds or makes the entry of k, and adds n to its connections if they were fewer than most. was is how many
-// it had. Not ok: there is no entry, and none to be made.
+// claim finds or makes the entry of k, and adds n to its connections if they were fewer than most. was is the previous
+// number. ok is false if there is no entry, and none can be made.
 func (t *Table) claim(k hash, now uint64, n, most uint64) (i uint32, was uint64, ok bool) {
 	s, tag := t.set(k), k.tag()
 	for {
@@ -194,18 +195,17 @@ func (t *Table) claim(k hash, now uint64, n, most uint64) (i uint32, was uint64,
 			}
 		case word.CompareAndSwap(old, tag<<countBits|n):
 			r := &t.rates[i]
-			if r.opens.Load() > now || r.requests.Load() > now { // the idlest was taken
+			if r.opens.Load() > now || r.requests.Load() > now { // the idlest was reused
 				r.opens.Store(0)
 				r.requests.Store(0)
 			}
 			return i, 0, true
 		}
-		// Another thread has changed the word meanwhile.
+		// Another thread has changed the word in the meantime.
 	}
 }
 
-// look finds the entry of tag in set s, or else the one that can best be taken for it: -1 when there is none. old is
-// its word.
+// look finds the entry of tag in set s, or else the best entry to reuse: -1 if there is none. old is its word.
 func (t *Table) look(s uint32, tag, now uint64) (w int, old uint64, found bool) {
 	w = -1
 	var rest uint64 // when the best so far comes to rest

@@ -132,7 +132,7 @@ func (m *model) of(k hash) *rates {
 	return m.at[k]
 }
 
-// count notes a connection, or its end, for an address and its site.
+// count records a connection, or its end, for an address and its site.
 func (m *model) count(k Key, n int) {
 	m.conns[k.address] += n
 	if k.site != 0 {
@@ -140,7 +140,7 @@ func (m *model) count(k Key, n int) {
 	}
 }
 
-// open is what Table.Open must say if it forgets nothing.
+// open returns the result of Table.Open if it forgets nothing.
 func (m *model) open(k Key, now uint64, lim *Limits) Verdict {
 	a := m.of(k.address)
 	switch {
@@ -158,7 +158,7 @@ func (m *model) open(k Key, now uint64, lim *Limits) Verdict {
 	return Admitted
 }
 
-// request is what Table.Request must say if it forgets nothing.
+// request returns the result of Table.Request if it forgets nothing.
 func (m *model) request(k Key, now uint64, lim *Limits) Verdict {
 	a := m.of(k.address)
 	switch {
@@ -171,7 +171,7 @@ func (m *model) request(k Key, now uint64, lim *Limits) Verdict {
 	return SiteLimit
 }
 
-// grounds reports whether there is a ground for a verdict, whatever has been forgotten.
+// grounds reports whether a verdict is justified, whatever has been forgotten.
 func (m *model) grounds(v Verdict, k Key, now uint64, lim *Limits, opens bool) bool {
 	h, burst, a, s := m.requests, requestsBurst, lim.Address.Requests, lim.Site.Requests
 	if opens {
@@ -188,7 +188,7 @@ func (m *model) grounds(v Verdict, k Key, now uint64, lim *Limits, opens bool) b
 	return true
 }
 
-// history is when each address, or site, was let pass.
+// history is the times at which each address, or site, was admitted.
 type history map[hash][]uint64
 
 func (h history) pass(k Key, now uint64) {
@@ -198,8 +198,8 @@ func (h history) pass(k Key, now uint64) {
 	}
 }
 
-// full says whether an address has used up a burst within the time that one takes to come back: the only ground to
-// refuse it, whatever has been forgotten.
+// full reports whether an address has used up a burst within the time in which one event comes back. Only that
+// justifies a refusal, whatever has been forgotten.
 func (h history) full(k hash, now uint64, burst int, r Rate) bool {
 	n := 0
 	for _, at := range h[k] {
@@ -210,8 +210,8 @@ func (h history) full(k hash, now uint64, burst int, r Rate) bool {
 	return n >= burst
 }
 
-// TestModel: where there is room the table says what a map would say; a small one refuses nobody without a ground,
-// and never forgets a connection.
+// TestModel: with enough room the table agrees with a map. A small table refuses no address without reason, and never
+// forgets a connection.
 func TestModel(t *testing.T) {
 	for _, test := range []struct {
 		connections, addresses int
@@ -221,10 +221,10 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// Of the model test: a site may do twice as much as an address.
+// For the model test: a site may do twice as much as an address.
 const opensBurst, requestsBurst = 8, 10
 
-// someone is an address of one of both kinds; those of IPv6 are in three sites.
+// someone returns an IPv4 or IPv6 address; those of IPv6 are in three sites.
 func someone(r *rand.Rand, addresses int) [16]byte {
 	n := r.Uint64N(uint64(addresses))
 	if n%2 == 0 {
@@ -315,7 +315,7 @@ func runModel(t *testing.T, connections, addresses int, exact bool) {
 	}
 }
 
-// counted is all connections in the table.
+// counted returns the number of connections in the table.
 func counted(t *Table) (sum int) {
 	for s := range t.who {
 		for w := range t.who[s] {
@@ -325,7 +325,7 @@ func counted(t *Table) (sum int) {
 	return sum
 }
 
-// TestThreads: the limits are the same however many reactors an address's connections are spread over.
+// TestThreads: the limits do not depend on the number of reactors that an address's connections are spread over.
 func TestThreads(t *testing.T) {
 	const threads, rounds, most, addresses = 8, 20_000, 5, 6
 	tab, lim := New(64), Limits{Address: Allowance{Connections: most, Requests: NewRate(1000, 50)}}
@@ -364,7 +364,7 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// TestAsManyAddressesAsConnections: one in a hundred at most is not counted; two, if each has a site of its own.
+// TestAsManyAddressesAsConnections: at most one in a hundred is not counted; two, if each has its own site.
 func TestAsManyAddressesAsConnections(t *testing.T) {
 	const n = 50_000
 	for _, test := range []struct {
@@ -384,7 +384,7 @@ func TestAsManyAddressesAsConnections(t *testing.T) {
 	}
 }
 
-// TestSite: the networks of an IPv6 /48 have limits together, and what those refuse is not held against an address.
+// TestSite: the networks of an IPv6 /48 share limits, and refusals by those do not count against an address.
 func TestSite(t *testing.T) {
 	one := Allowance{Connections: 2, Opens: NewRate(1, 10), Requests: NewRate(1, 2)}
 	tab, lim := New(1000), Limits{one, Allowance{Connections: 5, Opens: NewRate(1, 30), Requests: NewRate(1, 5)}}
@@ -418,7 +418,7 @@ func TestSite(t *testing.T) {
 	for _, e := range open {
 		tab.Close(e)
 	}
-	last := tab.Key(v6(7<<16|3, 1)) // it was refused three times for its site, so its own burst is whole
+	last := tab.Key(v6(7<<16|3, 1)) // its site refused it three times, so its own burst is whole
 	for i := range 10 {
 		e, v := tab.Open(last, now, &lim)
 		if v != Admitted {
@@ -429,12 +429,12 @@ func TestSite(t *testing.T) {
 	if _, v := tab.Open(last, now, &lim); v != TooFast {
 		t.Errorf("beyond its burst: %v", v)
 	}
-	if n := counted(tab); n != 2 { // that of the other site
+	if n := counted(tab); n != 2 { // those of the other site
 		t.Errorf("%d connections are left", n)
 	}
 }
 
-// TestFlood: a million addresses that come and go do not push out who has a connection, and who is refused stays so.
+// TestFlood: a million short-lived addresses do not evict an address with a connection, and its refusal persists.
 func TestFlood(t *testing.T) {
 	tab, lim := New(1000), Limits{Address: Allowance{Connections: 1}}
 	k := tab.Key(v4(0))

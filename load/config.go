@@ -32,10 +32,11 @@ const (
 	LoginNone      Login = "none"      // a bare BOSH session that only polls
 	LoginAnonymous Login = "anonymous" // SASL ANONYMOUS, restart, bind
 	LoginPlain     Login = "plain"     // SASL PLAIN as one of UserPrefix1, UserPrefix2, ...; restart, bind
+	LoginScram     Login = "scram"     // the same with SASL SCRAM-SHA-1, whose work is half the client's
 )
 
-// Logins lists all log-ins.
-var Logins = []Login{LoginNone, LoginAnonymous, LoginPlain}
+// Logins are all of them.
+var Logins = []Login{LoginNone, LoginAnonymous, LoginPlain, LoginScram}
 
 const (
 	DefaultSessions   = 1000
@@ -59,25 +60,28 @@ const (
 
 // Config configures one run. A zero field selects its default.
 type Config struct {
-	Target      string   // http://host:port/path
-	Scenario    Scenario // default hold
-	Then        Scenario // broadcast: follows hold or chat with the same sessions; default none
-	Sessions    int
-	Rate        float64       // sessions opened per second; in churn, ended and reopened per second
+	Target      string        // http://host:port/path
+	Scenario    Scenario      // default hold
+	Then        string        // what the same sessions do after hold or chat, with commas: chat=2m,broadcast
+	Sessions    int           //
+	Rate        float64       // sessions opened a second, and in churn ended and opened anew
 	Wait        int           // seconds that the server is asked to hold a request
 	Messages    float64       // per second, over all sessions
 	Size        int           // bytes of a message's text, at least MinSize
-	Duration    time.Duration // of the scenario after the opening; in broadcast and storm its limit
-	Settle      time.Duration // messages count as lost after this long without an arrival; default wait + 10 s
-	Patience    time.Duration // how late an answer may be, beyond the wait
-	Tries       int           // with RetryLoad: tries per request before its session is given up
-	Retry       string        // reaction to a failure; a comma-separated list is assigned to sessions in turn
+	Part        float64       // of the sessions that are sent a broadcast; default 1: all
+	Duration    time.Duration // of what follows the opening; in broadcast and storm the most that it may take
+	Settle      time.Duration // messages under way are lost when none has arrived for so long; default wait + 10 s
+	Patience    time.Duration // an answer may be late by so much, beyond the wait
+	Tries       int           // how often a request is sent before its session is given up, with RetryLoad
+	Retry       string        // what sessions do after a failure; several with commas: sessions in turn
 	Login       Login         // default none
 	Domain      string        // default the target's host; localhost for a loopback address
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
 	Password    string        // default "secret"
 	Presence    bool          // send presence after binding
-	Connecting  int           // concurrent connection attempts, over all reactors
+	LeaveRate   float64       // sessions ended a second when all is over; default Rate
+	Opening     int           // log-ins under way at once, over all reactors, presence included; 0: any number
+	Connecting  int           // connection attempts under way at once, over all reactors
 	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
 	Reactors    int           // 0: one per core, or as many as descriptor tables need
 	Abandon     bool          // leave the sessions open at the end, for the server to time out
@@ -100,9 +104,11 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Login, LoginNone)
 	setDefault(&c.Sessions, DefaultSessions)
 	setDefault(&c.Rate, DefaultRate)
+	setDefault(&c.LeaveRate, c.Rate)
 	setDefault(&c.Wait, DefaultWait)
 	setDefault(&c.Messages, DefaultMessages)
 	setDefault(&c.Size, DefaultSize)
+	setDefault(&c.Part, 1)
 	setDefault(&c.Duration, DefaultDuration)
 	setDefault(&c.Settle, time.Duration(c.Wait)*time.Second+DefaultSettle)
 	setDefault(&c.Patience, DefaultPatience)
@@ -133,12 +139,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("scenario: %s: use one of %s", c.Scenario, join(Scenarios))
 	case !slices.Contains(Logins, c.Login):
 		return fmt.Errorf("login: %s: use one of %s", c.Login, join(Logins))
-	case c.Then != "" && (c.Then != Broadcast || c.Scenario != Hold && c.Scenario != Chat):
-		return fmt.Errorf("then: %s: use broadcast, after hold or chat", c.Then)
 	case c.messaging() && c.Login == LoginNone:
-		return fmt.Errorf("scenario: %s: needs sessions that can receive messages: use --login anonymous or plain",
+		return fmt.Errorf("scenario: %s: needs sessions that can be sent messages: use a login other than none",
 			c.Scenario)
-	case c.Scenario == Chat && c.Sessions < 2:
+	case c.messaging() && c.Scenario != Broadcast && c.Sessions < 2:
 		return fmt.Errorf("sessions: %d: a chat needs two or more", c.Sessions)
 	case c.Trigger != "" && c.Scenario != Storm:
 		return fmt.Errorf("trigger: is for the scenario storm only")
@@ -156,16 +160,22 @@ func (c Config) Validate() error {
 	if _, err := parseRetries(c.Retry); err != nil {
 		return err
 	}
+	if _, err := c.steps(); err != nil {
+		return err
+	}
 	for _, f := range []struct {
 		key           string
 		value, lo, hi float64
 	}{
 		{"sessions", float64(c.Sessions), 1, MaxSessions},
 		{"rate", c.Rate, 0.01, 1e6},
+		{"leave-rate", c.LeaveRate, 0.01, 1e6},
 		{"wait", float64(c.Wait), 1, maxWait},
 		{"messages", c.Messages, 0.01, 1e6},
 		{"size", float64(c.Size), float64(MinSize), MaxSize},
+		{"part", c.Part, 1e-6, 1},
 		{"tries", float64(c.Tries), 1, 255},
+		{"opening", float64(c.Opening), 0, MaxSessions},
 		{"connecting", float64(c.Connecting), 1, 1 << 20},
 		{"reactors", float64(c.Reactors), 0, 4096},
 	} {
@@ -184,7 +194,8 @@ func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // messaging reports whether the scenario sends messages.
 func (c *Config) messaging() bool {
-	return c.Scenario == Chat || c.Scenario == Broadcast || c.Then == Broadcast
+	return c.Scenario == Chat || c.Scenario == Broadcast || strings.Contains(c.Then, string(Chat)) ||
+		strings.Contains(c.Then, string(Broadcast))
 }
 
 func join[T ~string](list []T) string {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"time"
@@ -17,14 +18,33 @@ const maxFirstRID = 1 << 40
 // begin opens session i.
 func (w *worker) begin(i uint32) {
 	s := &w.sessions[i]
+	delete(w.proofs, i)
 	s.stage, s.rid, s.sidLen = stageCreating, 1+w.r.Rand().Uint64N(maxFirstRID), 0
 	s.wait = uint16(w.cfg.Wait)
 	s.began = w.now()
+	w.comes(s)
 	w.counters[cStarted]++
 	w.ask(i, kindCreate, 0, 0)
 }
 
-// ask makes session i's next request. A free place for it must exist.
+// comes counts a session that begins; hasCome counts it no longer. It has come when its log-in has ended in one way or
+// another: with Presence, when the server has sent its presence back to it (RFC 6121, section 4.4.2), because much of a
+// server's work for a log-in follows the presence.
+func (w *worker) comes(s *session) {
+	if s.flags&flagComing == 0 {
+		s.flags |= flagComing
+		w.coming++
+	}
+}
+
+func (w *worker) hasCome(s *session) {
+	if s.flags&flagComing != 0 {
+		s.flags &^= flagComing
+		w.coming--
+	}
+}
+
+// ask makes session i's next request. There must be a place for it.
 func (w *worker) ask(i uint32, k kind, seq uint32, at stamp) {
 	s := &w.sessions[i]
 	q := s.free()
@@ -110,7 +130,9 @@ func (w *worker) text(i uint32, q int) []byte {
 	r := &s.req[q]
 	switch s.kinds[q] {
 	case kindAuth:
-		return w.write.auth(s, r.rid, w.number(i)+1)
+		return w.write.auth(s, r.rid, w.number(i))
+	case kindProof:
+		return w.write.proof(s, r.rid, w.proofs[i].final)
 	case kindMessage:
 		b := w.write.openMessages(s, r.rid)
 		b = w.write.appendTo(b, w.addresses.at(s.partner), message{kind: kindChat, author: w.number(i),
@@ -197,7 +219,9 @@ func (w *worker) end(i uint32, failed bool) {
 
 // over ends session i. Requests on a connection keep it until they are answered.
 func (w *worker) over(i uint32) {
+	delete(w.proofs, i)
 	s := &w.sessions[i]
+	w.hasCome(s)
 	s.stage = stageOver
 	for q := range s.req {
 		if s.req[q].conn == noConn {
@@ -237,6 +261,9 @@ func (w *worker) answered(i uint32, q int, res *response) {
 	}
 	payload := body[w.body.TagEnd:]
 	if s.stage >= stageUp && !w.body.Empty {
+		if s.flags&flagComing != 0 && bytes.Contains(payload, wordPresence) {
+			w.hasCome(s)
+		}
 		w.receive(i, payload)
 	}
 	switch {

@@ -351,6 +351,8 @@ func (f *fake) payload(s *fakeSession, raw string) {
 		s.pending = append(s.pending, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
 	case strings.Contains(raw, "restart='true'"):
 		s.pending = append(s.pending, fmt.Sprintf(fakeFeatures, "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"))
+	case strings.Contains(raw, "<presence xmlns='jabber:client'/>"):
+		s.pending = append(s.pending, "<presence/>")
 	case strings.Contains(raw, "<bind "):
 		s.pending = append(s.pending, "<iq type='result'><bind><jid>"+s.name+"@fake/r</jid></bind></iq>")
 	}

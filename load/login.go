@@ -28,13 +28,15 @@ func (w *worker) created(i uint32, now stamp) bool {
 
 // The marks of a log-in's replies. The replies are short and come one at a time, so a substring search suffices.
 var (
-	wordFeatures = []byte("features")
-	wordBind     = []byte("urn:ietf:params:xml:ns:xmpp-bind")
-	wordSuccess  = []byte("<success")
-	wordFailure  = []byte("<failure")
-	wordJID      = []byte("<jid>")
-	wordEndJID   = []byte("</jid>")
-	wordError    = []byte("<error")
+	wordFeatures  = []byte("features")
+	wordBind      = []byte("urn:ietf:params:xml:ns:xmpp-bind")
+	wordSuccess   = []byte("<success")
+	wordChallenge = []byte("<challenge")
+	wordPresence  = []byte("<presence")
+	wordFailure   = []byte("<failure")
+	wordJID       = []byte("<jid>")
+	wordEndJID    = []byte("</jid>")
+	wordError     = []byte("<error")
 )
 
 // step continues a log-in. If an answer does not contain what the log-in waits for, the session polls for it.
@@ -46,7 +48,13 @@ func (w *worker) step(i uint32, payload []byte) {
 	case s.stage == stageFeatures && bytes.Contains(payload, wordFeatures):
 		s.stage = stageAuth
 		w.ask(i, kindAuth, 0, 0)
+	case s.stage == stageAuth && bytes.Contains(payload, wordChallenge):
+		w.challenged(i, payload)
 	case s.stage == stageAuth && bytes.Contains(payload, wordSuccess):
+		if !w.proven(i, payload) {
+			w.unexpected(i, "the server has not proved that it knows the password")
+			return
+		}
 		s.stage = stageRestart
 		w.ask(i, kindRestart, 0, 0)
 	case s.stage == stageRestart && bytes.Contains(payload, wordBind):
@@ -80,6 +88,9 @@ func (w *worker) bound(i uint32, payload []byte) {
 func (w *worker) up(i uint32) {
 	s := &w.sessions[i]
 	s.stage, s.fails = stageUp, 0
+	if !w.cfg.Presence || w.cfg.Login == LoginNone {
+		w.hasCome(s)
+	}
 	w.counters[cUpNow]++
 	if w.stormy {
 		s.flags |= flagBack

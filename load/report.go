@@ -38,7 +38,7 @@ type Report struct {
 type Options struct {
 	Target            string   `json:"target"`
 	Scenario          Scenario `json:"scenario"`
-	Then              Scenario `json:"then,omitempty"`
+	Then              string   `json:"then,omitempty"`
 	Login             Login    `json:"login"`
 	Domain            string   `json:"domain"`
 	Retry             string   `json:"retry"`
@@ -47,6 +47,7 @@ type Options struct {
 	WaitSeconds       int      `json:"wait_seconds"`
 	MessagesPerSecond float64  `json:"messages_per_second"`
 	SizeBytes         int      `json:"size_bytes"`
+	Part              float64  `json:"part"` // of the sessions that a broadcast is for
 	DurationSeconds   float64  `json:"duration_seconds"`
 	Reactors          int      `json:"reactors"`
 	PrivateTables     bool     `json:"private_descriptor_tables"`

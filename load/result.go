@@ -11,7 +11,7 @@ func (r *run) report(interrupted bool) *Report {
 		Schema: Schema, Version: cfg.Version, Started: r.started.UTC(), Seconds: round(r.elapsed().Seconds()),
 		Interrupted: interrupted,
 		Options: Options{
-			Target: cfg.Target, Scenario: cfg.Scenario, Then: cfg.Then, Login: cfg.Login,
+			Target: cfg.Target, Scenario: cfg.Scenario, Then: cfg.Then, Part: cfg.Part, Login: cfg.Login,
 			Domain: cfg.Domain, Retry: cfg.Retry,
 			Sessions: cfg.Sessions, RatePerSecond: cfg.Rate, WaitSeconds: cfg.Wait,
 			DurationSeconds: cfg.Duration.Seconds(), Reactors: r.group.Reactors(), PrivateTables: r.group.Private(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -41,6 +42,9 @@ func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
 	}
 	setDefault(&cfg.Domain, to.domain())
 	r := &run{cfg: cfg, doing: cfg.Scenario, target: to, show: show, totals: newMeters(), second: newMeters()}
+	if r.steps, err = cfg.steps(); err != nil {
+		return nil, err
+	}
 	r.watch = newWatcher(cfg.Processes)
 	if err := r.watch.check(); err != nil {
 		return nil, err
@@ -68,7 +72,9 @@ type run struct {
 	second meters
 	points []Point
 	phases []Phase
-	doing  Scenario // the current scenario; during the opening, the first one
+	steps  []step
+	stage  string   // the phase of the step that is under way
+	doing  Scenario // which of the scenarios is under way; opening is for the first
 	storm  *StormReport
 	held   uint64 // at the end of the scenario
 	used   []ProcessReport
@@ -117,7 +123,8 @@ func (r *run) launch() (err error) {
 			r: rr, cfg: cfg, to: r.target.at, from: plan[k], start: r.started, first: uint32(first),
 			sessions: make([]session, end-first), write: newWriter(&r.target, cfg, runID),
 			retries: retries,
-			most:    max(4, cfg.Connecting/n), board: loop.NewBoard(int(numCounters)), meters: newMeters(),
+			most:    max(4, cfg.Connecting/n), allowed: share(cfg.Opening, n),
+			board: loop.NewBoard(int(numCounters)), meters: newMeters(),
 		}
 		w.spare = max(4, (rr.Slots()-len(w.sessions))/2)
 		w.backoffs.now = rr.Now()
@@ -134,8 +141,16 @@ func (r *run) launch() (err error) {
 	return nil
 }
 
-// pulse returns the interval at which each of n reactors checks for due work. All together check some 200 times a
-// second, so that work is spread evenly at little cost.
+// share is what each of n reactors may have of a number; 0: any number.
+func share(number, n int) int {
+	if number == 0 {
+		return math.MaxInt
+	}
+	return max(1, number/n)
+}
+
+// pulse is how often each of n reactors looks for what is due: some 200 times a second all together, so that work comes
+// evenly and does not cost much to look for.
 func pulse(n int) time.Duration {
 	return min(time.Duration(n)*5*time.Millisecond, loop.TickMillis*time.Millisecond)
 }
@@ -158,8 +173,8 @@ func (r *run) counts() (sum [numCounters]uint64) {
 // elapsed returns the time since the first session could begin.
 func (r *run) elapsed() time.Duration { return time.Since(r.started) }
 
-// step is the interval at which a run checks its phase.
-const step = 100 * time.Millisecond
+// glance is how often a run looks at itself.
+const glance = 100 * time.Millisecond
 
 // errStopped ends the scenario after an interrupt or the failure of a reactor.
 var errStopped = errors.New("stopped")
@@ -169,7 +184,7 @@ func (r *run) phase(ctx context.Context, name string, all uint64, timed bool,
 	done func(c, began *[numCounters]uint64) (uint64, bool)) error {
 	r.enter(name)
 	defer r.leave()
-	tick := time.NewTicker(step)
+	tick := time.NewTicker(glance)
 	defer tick.Stop()
 	for {
 		select {

@@ -3,6 +3,8 @@ package load
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -181,7 +183,7 @@ func TestInterruptedRunReports(t *testing.T) {
 func TestBroadcastAfterAChat(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Chat, Then: Broadcast, Wait: 20, Rate: 3000,
+	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Chat, Then: "broadcast", Wait: 20, Rate: 3000,
 		Messages: 400, Reactors: 2, Duration: 2 * time.Second})
 	chat, all := uint64(r.Latencies["delivery"].Count), uint64(r.Latencies["broadcast"].Count)
 	if r.Verdict.Status != StatusFine || chat == 0 || all != 300 || r.Messages.Delivered != chat+all {
@@ -189,5 +191,47 @@ func TestBroadcastAfterAChat(t *testing.T) {
 	}
 	if last := r.Phases[len(r.Phases)-2]; last.Name != "broadcast" || last.Counts["delivered"] != 300 {
 		t.Errorf("%+v", last)
+	}
+}
+
+// TestScenariosFollowEachOther: each has a phase of its own, and a broadcast to a part reaches that part.
+func TestScenariosFollowEachOther(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Hold, Wait: 20, Rate: 3000,
+		Then: "chat=2s,broadcast=20s,hold", Messages: 400, Reactors: 2, Duration: time.Second, Part: 0.1})
+	if all := r.Latencies["broadcast"].Count; r.Verdict.Status != StatusFine || all != 30 {
+		t.Fatalf("%+v %+v: %d of the broadcast", r.Verdict, r.Messages, all)
+	}
+	names := ""
+	for _, p := range r.Phases {
+		names += p.Name + " "
+	}
+	if names != "opening hold chat settling broadcast hold 2 leaving " {
+		t.Errorf("phases: %s", names)
+	}
+}
+
+// TestOpeningIsBounded: where a server is slow, no more sessions than may be on their way are.
+func TestOpeningIsBounded(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	most, now := 0, map[string]bool{} // sessions without an address, as the server sees them
+	f.script = func(q *fakeRequest) *fakeAnswer {
+		switch {
+		case q.sid == "":
+			now[q.rid] = true
+		case strings.Contains(q.raw, "<presence xmlns='jabber:client'/>"):
+			n, _ := strconv.Atoi(q.rid)
+			delete(now, strconv.Itoa(n-4)) // the rid of its creation
+		}
+		most = max(most, len(now))
+		return nil
+	}
+	f.late = func() time.Duration { return 5 * time.Millisecond }
+	r := try(t, f, Config{Sessions: 60, Login: LoginAnonymous, Rate: 10_000, Presence: true, Opening: 4, Reactors: 2,
+		Wait: 5, Duration: time.Second})
+	if r.Verdict.Status != StatusFine || r.Sessions.Reached != 60 || most > 4 {
+		t.Errorf("%+v: %d at once", r.Verdict, most)
 	}
 }

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"math"
 	"os/exec"
 	"time"
 )
@@ -65,14 +66,15 @@ func (r *run) open(ctx context.Context) error {
 	})
 }
 
-// act runs the scenario, and the one after it.
+// act is the scenario itself, and those after it.
 func (r *run) act(ctx context.Context) error {
-	err := r.play(ctx)
-	if err == nil && r.cfg.Then != "" {
-		r.doing = r.cfg.Then
-		err = r.play(ctx)
+	for _, s := range r.steps {
+		r.doing, r.cfg.Duration, r.stage = s.scenario, s.duration, s.phase
+		if err := r.play(ctx); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func (r *run) play(ctx context.Context) error {
@@ -95,7 +97,7 @@ func (r *run) play(ctx context.Context) error {
 func (r *run) pass(ctx context.Context) error {
 	all := uint64(r.cfg.Duration.Milliseconds())
 	began := time.Now()
-	return r.phase(ctx, string(r.cfg.Scenario), all, true, func(_, _ *[numCounters]uint64) (uint64, bool) {
+	return r.phase(ctx, r.stage, all, true, func(_, _ *[numCounters]uint64) (uint64, bool) {
 		d := time.Since(began)
 		return uint64(d.Milliseconds()), d >= r.cfg.Duration
 	})
@@ -126,13 +128,16 @@ func (r *run) settle(ctx context.Context) error {
 func (r *run) broadcast(ctx context.Context) error {
 	before := r.counts() // a chat may have come before
 	now := stampAt(time.Since(r.started))
-	r.each(func(w *worker) { w.shout(now) })
+	r.each(func(w *worker) {
+		w.shout(now)
+		w.Tick() // cCalling is to be seen from now on
+	})
 	began := time.Now()
 	var stall stalled
-	all := uint64(r.cfg.Sessions)
+	all := uint64(math.Ceil(r.cfg.Part * float64(r.cfg.Sessions)))
 	return r.phase(ctx, string(Broadcast), all, false, func(c, _ *[numCounters]uint64) (uint64, bool) {
 		n, sent := c[cDelivered]-before[cDelivered], c[cSent]-before[cSent]
-		over := n >= c[cUpNow] && n >= sent && sent > 0
+		over := c[cCalling] == 0 && n >= sent && sent > 0
 		return n, over || time.Since(began) > r.cfg.Duration || stall.check(n+sent, r.cfg.Settle)
 	})
 }
@@ -203,7 +208,7 @@ func (r *run) weather(ctx context.Context) error {
 // part ends all sessions in order.
 func (r *run) part(ctx context.Context) error {
 	n := float64(len(r.workers))
-	r.each(func(w *worker) { w.leaves = newPace(r.cfg.Rate/n, w.now()) })
+	r.each(func(w *worker) { w.leaves = newPace(r.cfg.LeaveRate/n, w.now()) })
 	var stall stalled
 	all := r.held
 	return r.phase(ctx, phaseLeaving, all, false, func(c, b *[numCounters]uint64) (uint64, bool) {

@@ -40,17 +40,18 @@ const (
 type kind uint8
 
 const (
-	kindNone kind = iota
-	kindCreate
-	kindAuth
-	kindRestart
-	kindBind
-	kindPresence
-	kindPoll    // no contents
-	kindMessage // message number seq to the partner, first sent at stamp
-	kindBatch   // a broadcast's messages to the sessions from seq on, in a burst that began at stamp
-	kindTerminate
-	kindPing // a server answers it at once
+	kindNone      kind = iota
+	kindCreate         //
+	kindAuth           //
+	kindProof          // the answer to a challenge
+	kindRestart        //
+	kindBind           //
+	kindPresence       //
+	kindPoll           // nothing
+	kindMessage        // message number seq to the partner, first sent at stamp
+	kindBatch          // a broadcast's messages to the sessions from seq on, of a burst that began at stamp
+	kindTerminate      //
+	kindPing           // what a server answers at once
 )
 
 // noConn, as request.conn, marks a request that must be sent or sent again.
@@ -102,6 +103,7 @@ const (
 	flagReached                   // has been up once
 	flagLeaving                   // ends as soon as it may send a terminate
 	flagBack                      // has come back in a storm
+	flagComing                    // counts in worker.coming
 )
 
 // SID returns the session's ID as the server assigned it.

@@ -1,6 +1,9 @@
 package load
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // maxPicks is the number of random sessions to try for one that may send.
 const maxPicks = 16
@@ -94,9 +97,18 @@ func (w *worker) batch() uint32 {
 	return uint32(max(1, batchBytes/(w.cfg.Size+w.addresses.slot+80)))
 }
 
-// shout begins a broadcast: the last session sends a message to every other and to itself, many in each request. Its
-// own message comes last, so the earlier requests get answers without payload. Each answer shows that the next request
-// has arrived.
+// stride is how many sessions one batch is taken from: all of them, or more when only a part is to be sent anything.
+func (w *worker) stride() uint32 { return uint32(float64(w.batch()) / w.cfg.Part) }
+
+// meant reports whether the broadcast is for session i: it is for so many, evenly spread, and only if their addresses
+// are known.
+func (w *worker) meant(i uint32) bool {
+	n := float64(w.number(i))
+	return math.Floor((n+1)*w.cfg.Part) > math.Floor(n*w.cfg.Part) && w.addresses.size[i] > 0
+}
+
+// shout begins a broadcast: the last session sends every other and itself a message, many in each request. As its own
+// comes last, the answers to its requests have no payload until then, and each says that the next request has arrived.
 func (w *worker) shout(at stamp) {
 	for i := len(w.sessions) - 1; i >= 0; i-- {
 		if s := &w.sessions[i]; s.stage == stageUp {
@@ -110,9 +122,9 @@ func (w *worker) shout(at stamp) {
 // call sends the next batch. It sends one per answer instead of as many as fit; see gap.
 func (w *worker) call() {
 	from := w.aloud
-	w.aloud = min(from+w.batch(), uint32(len(w.sessions)))
+	w.aloud = min(from+w.stride(), uint32(len(w.sessions)))
 	for i := from; i < w.aloud; i++ {
-		if w.addresses.size[i] > 0 {
+		if w.meant(i) {
 			w.counters[cSent]++
 		}
 	}
@@ -123,10 +135,10 @@ func (w *worker) call() {
 // batchText returns the broadcast request whose batch begins with session r.seq.
 func (w *worker) batchText(i uint32, r *request) []byte {
 	b := w.write.openMessages(&w.sessions[i], r.rid)
-	for to := r.seq; to < min(r.seq+w.batch(), uint32(len(w.sessions))); to++ {
-		if jid := w.addresses.at(to); len(jid) > 0 {
-			b = w.write.appendTo(b, jid, message{kind: kindToAll, author: w.number(i), reader: w.number(to),
-				seq: 1, stamp: r.stamp})
+	for to := r.seq; to < min(r.seq+w.stride(), uint32(len(w.sessions))); to++ {
+		if w.meant(to) {
+			b = w.write.appendTo(b, w.addresses.at(to), message{kind: kindToAll, author: w.number(i),
+				reader: w.number(to), seq: 1, stamp: r.stamp})
 		}
 	}
 	return w.write.closeMessages(b)

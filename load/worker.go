@@ -49,10 +49,12 @@ type worker struct {
 	backoffs  backoffs
 	queue     queue // sessions that wait because too many connections are opening
 	opening   int
-	most      int  // limit of opening
-	revive    bool // ended sessions begin anew
-	stormy    bool // a session that ends unasked is not lost, because the server may have been restarted with the edge
-	quit      bool // begin and resend nothing
+	most      int  // of them
+	coming    int  // see comes
+	allowed   int  // of them; beyond, none begins for the first time
+	revive    bool // who ends begins anew
+	stormy    bool // who ends unasked is not lost, as the server may have been restarted with the edge
+	quit      bool // nothing is begun or sent again any more
 	retries   []Retry
 	arrivals  arrivals
 	asks      pace // storm: pings of sessions that are back
@@ -66,6 +68,7 @@ type worker struct {
 	voice   uint32
 	aloud   uint32 // the first session of the broadcast's next batch
 	calling bool
+	proofs  map[uint32]proof // by sessions whose log-in is at it
 	called  stamp
 	opens   pace
 	talks   pace
@@ -110,7 +113,7 @@ func (w *worker) Pulse() {
 		return
 	}
 	now := w.now()
-	for n := w.opens.due(now); n > 0 && w.begun < len(w.sessions) && w.opening < w.most; n-- {
+	for n := w.opens.due(now); n > 0 && w.begun < len(w.sessions) && w.opening < w.most && w.coming < w.allowed; n-- {
 		w.opens.done++
 		w.begin(uint32(w.begun))
 		w.begun++
@@ -133,6 +136,10 @@ func (w *worker) Tick() {
 	w.counters[cWaiting] = uint64(w.backoffs.n + w.queue.n)
 	w.counters[cOpening] = uint64(w.opening)
 	w.counters[cIdle] = uint64(len(w.idle))
+	w.counters[cCalling] = 0
+	if w.calling {
+		w.counters[cCalling] = 1
+	}
 	w.board.Post(w.counters[:])
 }
 

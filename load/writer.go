@@ -99,22 +99,46 @@ func (w *writer) plain(s *session, rid uint64, k kind) []byte {
 	return w.finish(b)
 }
 
-// auth returns the request that logs user number n in.
+// auth makes the request that logs session number n in.
 func (w *writer) auth(s *session, rid uint64, n uint32) []byte {
 	b := append(append(w.open(s, rid), boshNS...), "><auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='"...)
 	if w.login == LoginAnonymous {
 		b = append(b, "ANONYMOUS'/></body>"...)
 		return w.finish(b)
 	}
+	if w.login == LoginScram {
+		bare, _ := w.firstBare(n, s.began)
+		b = append(b, "SCRAM-SHA-1'>"...)
+		b = base64.StdEncoding.AppendEncode(b, append([]byte("n,,"), bare...))
+		return w.finish(append(b, "</auth></body>"...))
+	}
 	w.text = append(append(w.text[:0], 0), w.prefix...)
-	w.text = append(appendNumber(w.text, uint64(n)), 0)
+	w.text = append(appendNumber(w.text, uint64(n)+1), 0)
 	w.text = append(w.text, w.password...)
 	b = append(b, "PLAIN'>"...)
 	b = base64.StdEncoding.AppendEncode(b, w.text)
 	return w.finish(append(b, "</auth></body>"...))
 }
 
-// openMessages begins a request with messages, closeMessages ends it.
+// firstBare returns a client's first message of SCRAM without its first three characters, and the nonce in it. No other
+// log-in has that nonce.
+func (w *writer) firstBare(n uint32, began stamp) (bare, nonce []byte) {
+	bare = appendNumber(append([]byte("n="), w.prefix...), uint64(n)+1)
+	bare = append(bare, ",r="...)
+	from := len(bare)
+	bare = appendHex(appendHex(bare, w.run), n)
+	bare = appendHex(bare, uint32(began))
+	return bare, bare[from:]
+}
+
+// proof makes the request that answers a challenge.
+func (w *writer) proof(s *session, rid uint64, final []byte) []byte {
+	b := append(append(w.open(s, rid), boshNS...), "><response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"...)
+	b = base64.StdEncoding.AppendEncode(b, final)
+	return w.finish(append(b, "</response></body>"...))
+}
+
+// openMessages starts a request with messages, closeMessages ends it.
 func (w *writer) openMessages(s *session, rid uint64) []byte {
 	return append(append(w.open(s, rid), boshNS...), '>')
 }

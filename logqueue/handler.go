@@ -11,16 +11,16 @@ type handler struct {
 	next  slog.Handler
 }
 
-// Handler returns a slog.Handler that has next write records on the Queue's goroutine. So values of attributes must not
-// change once they are logged.
+// Handler returns a slog.Handler that makes next write records on the Queue's goroutine. Values of attributes must
+// therefore not change once they are logged.
 func (q *Queue) Handler(next slog.Handler) slog.Handler { return &handler{q, next} }
 
-// Enabled reports whether next takes records of a level.
+// Enabled reports whether next handles records of a level.
 func (h *handler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.next.Enabled(ctx, level)
 }
 
-// Handle puts a record. It never blocks and always returns nil.
+// Handle queues a record. It never blocks and always returns nil.
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	h.queue.put(&entry{handler: h.next, record: r.Clone()})
 	return nil
@@ -36,8 +36,8 @@ func (h *handler) WithGroup(name string) slog.Handler {
 	return &handler{h.queue, h.next.WithGroup(name)}
 }
 
-// Of returns a logger like l that never blocks: l itself if it puts into a Queue, or one with a Queue of its own. The
-// caller calls done when nothing uses the logger any more.
+// Of returns a logger like l that never blocks: l itself if it already uses a Queue, or one with its own Queue. The
+// caller calls done when the logger is no longer used.
 func Of(l *slog.Logger) (queued *slog.Logger, done func()) {
 	if _, ok := l.Handler().(*handler); ok {
 		return l, func() {}

@@ -11,31 +11,31 @@ import (
 )
 
 const (
-	Length   = 1024        // entries that a Queue has room for
-	Patience = time.Second // a bound on what the end of a process may take
+	Length   = 1024        // capacity of a Queue in entries
+	Patience = time.Second // bound on the delay of a process's exit
 )
 
-// Queue is a bounded queue of what is to be written, and the goroutine that writes it. Its methods may be called from
-// any goroutine, and but for Flush and Close none of them blocks.
+// Queue is a bounded queue of entries to write, and the goroutine that writes them. Its methods may be called from any
+// goroutine. Only Flush and Close block.
 type Queue struct {
 	to      io.Writer
 	entries chan *entry
 	ending  sync.Once
 	end     chan struct{}
-	dropped atomic.Uint64 // of a full queue, and of writes that failed
+	dropped atomic.Uint64 // because the queue was full, or because a write failed
 
-	last slog.Handler // of the last record; the goroutine's own
-	told uint64       // how many of dropped the log has been told; the goroutine's own
+	last slog.Handler // of the last record; only run's goroutine uses it
+	told uint64       // number of drops already logged; only run's goroutine uses it
 }
 
-// entry is something to be done by a Queue's goroutine: a record, or any other thing.
+// entry is a task for a Queue's goroutine: a record, or a function.
 type entry struct {
 	handler slog.Handler // nil: do
 	record  slog.Record
 	do      func() error
 }
 
-// New starts a Queue before a writer.
+// New starts a Queue that writes to a writer.
 func New(to io.Writer) *Queue {
 	q := &Queue{to: to, entries: make(chan *entry, Length), end: make(chan struct{})}
 	go q.run()
@@ -67,7 +67,7 @@ func (q *Queue) write(e *entry) {
 	}
 }
 
-// tell logs how many records have been dropped since it was logged last.
+// tell logs the number of records dropped since it was last logged.
 func (q *Queue) tell() {
 	n := q.dropped.Load()
 	if n == q.told {
@@ -90,10 +90,10 @@ func (q *Queue) put(e *entry) bool {
 	}
 }
 
-// Do has the Queue's goroutine call f after what was put before. If f returns an error, it counts as dropped.
+// Do makes the Queue's goroutine call f after earlier entries. If f returns an error, it counts as dropped.
 func (q *Queue) Do(f func() error) { q.put(&entry{do: f}) }
 
-// Write puts a copy of p, which is written in one piece. It always returns len(p) and nil.
+// Write queues a copy of p, which is written in one piece. It always returns len(p) and nil.
 func (q *Queue) Write(p []byte) (int, error) {
 	text := bytes.Clone(p)
 	q.Do(func() error {
@@ -103,10 +103,10 @@ func (q *Queue) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Dropped returns how many entries were dropped because the Queue was full, or could not be written.
+// Dropped returns the number of entries that were dropped because the Queue was full, or could not be written.
 func (q *Queue) Dropped() uint64 { return q.dropped.Load() }
 
-// Flush waits until everything that was put before is written, for Patience at most, and reports whether it is.
+// Flush waits until all earlier entries are written, for at most Patience, and reports whether they are.
 func (q *Queue) Flush() bool {
 	late := time.NewTimer(Patience)
 	defer late.Stop()
@@ -131,7 +131,7 @@ func (q *Queue) Flush() bool {
 	}
 }
 
-// Close flushes the Queue and ends its goroutine. What is put afterwards is lost.
+// Close flushes the Queue and ends its goroutine. Later entries are lost.
 func (q *Queue) Close() {
 	q.ending.Do(func() {
 		q.Flush()

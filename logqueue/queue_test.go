@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// gate is a writer that takes nothing while it is shut.
+// gate is a writer that blocks while it is shut.
 type gate struct {
 	shut sync.Mutex
 	mu   sync.Mutex
@@ -44,7 +44,7 @@ func (g *gate) lines() []string {
 	return strings.Split(strings.TrimSuffix(g.text.String(), "\n"), "\n")
 }
 
-// queued is a queue before a gate, and a logger over it without times.
+// queued returns a queue before a gate, and a logger over it without times.
 func queued(t *testing.T) (*gate, *Queue, *slog.Logger) {
 	g := new(gate)
 	q := New(g)
@@ -67,7 +67,7 @@ func flushed(t *testing.T, q *Queue) {
 	}
 }
 
-// TestRecordsComeInOrder, with what their loggers add, and texts between them.
+// TestRecordsComeInOrder, with the attributes of their loggers, and texts between them.
 func TestRecordsComeInOrder(t *testing.T) {
 	g, q, l := queued(t)
 	l.Info("one", "n", 1)
@@ -81,7 +81,7 @@ func TestRecordsComeInOrder(t *testing.T) {
 	}
 }
 
-// TestFullQueueDrops: nothing blocks while the writer does, and afterwards the log says what is missing.
+// TestFullQueueDrops: nothing blocks while the writer does, and afterwards the log has the number of missing records.
 func TestFullQueueDrops(t *testing.T) {
 	g, q, l := queued(t)
 	g.shut.Lock()
@@ -108,7 +108,7 @@ func TestFullQueueDrops(t *testing.T) {
 			times++
 		}
 	}
-	if told != dropped || times > 2 { // twice if the goroutine has begun late
+	if told != dropped || times > 2 { // twice if the goroutine started late
 		t.Errorf("told of %d in %d records, want %d", told, times, dropped)
 	}
 	if len(lines) != n-dropped+times+1 || lines[len(lines)-1] != "msg=last" {
@@ -116,7 +116,7 @@ func TestFullQueueDrops(t *testing.T) {
 	}
 }
 
-// TestFailedWritesAreCounted, and told when there is room again.
+// TestFailedWritesAreCounted, and reported when there is room again.
 func TestFailedWritesAreCounted(t *testing.T) {
 	g, q, l := queued(t)
 	l.Info("one")
@@ -138,7 +138,7 @@ func TestFailedWritesAreCounted(t *testing.T) {
 	}
 }
 
-// TestOneQueueIsEnough: a logger that puts into a queue is used as it is, others get one.
+// TestOneQueueIsEnough: Of returns a logger that uses a queue unchanged, and gives others a queue.
 func TestOneQueueIsEnough(t *testing.T) {
 	_, q, l := queued(t)
 	for _, l := range []*slog.Logger{l, l.With("a", 1), l.WithGroup("g")} {
@@ -165,7 +165,7 @@ func TestOneQueueIsEnough(t *testing.T) {
 	}
 }
 
-// TestTextsAreCopied: the caller may use its buffer again.
+// TestTextsAreCopied: the caller may reuse its buffer.
 func TestTextsAreCopied(t *testing.T) {
 	g, q, _ := queued(t)
 	g.shut.Lock()

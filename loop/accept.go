@@ -10,26 +10,26 @@ import (
 
 // acceptor is a reactor's accepting side.
 //
-// A listener is watched level-triggered and AcceptPerTurn bounds what one event takes. When descriptors or memory
-// run out the listeners leave the poller for a back-off; running out ends nothing.
+// A listener is watched level-triggered, and AcceptPerTurn bounds the connections that one event accepts. When
+// descriptors or memory run out, the listeners leave the poller for a back-off. Nothing is closed.
 type acceptor struct {
 	listeners []listenerFD
-	watching  bool   // they are on the poller, or paused
-	clients   int    // connections open, those being refused not counted
-	refusing  int    // connections being refused
-	paused    bool   //
-	retryAt   uint32 // tick at which to try again
+	watching  bool // the listeners are on the poller, or paused
+	clients   int  // open connections, without those being refused
+	refusing  int  // connections being refused
+	paused    bool
+	retryAt   uint32 // tick of the next attempt
 	backoff   uint32 // ticks
 	complaint Interval
 	full      Interval
 	sa        unix.RawSockaddrAny
 }
 
-// listenerFD is one listening socket that the reactor serves, under its own number for it.
+// listenerFD is one listening socket that the reactor serves, under the reactor's own number for it.
 type listenerFD struct {
 	fd     int
 	index  uint8 // in Config.Listen
-	shared bool  // other reactors serve it, too
+	shared bool  // other reactors serve it too
 }
 
 const (
@@ -38,8 +38,8 @@ const (
 	acceptFlags      = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 )
 
-// acceptFrom takes who waits at a listening socket. Of a queue that others take from as well it takes one at a time,
-// and none when it is full itself: they may have room.
+// acceptFrom accepts the connections that wait at a listening socket. From a queue shared with other reactors it takes
+// one at a time. It takes none if this reactor is full, because the others may have room.
 func (r *Reactor) acceptFrom(listener int) {
 	a := &r.accept
 	l := a.find(listener)
@@ -70,24 +70,24 @@ func (r *Reactor) acceptFrom(listener int) {
 			r.pauseAccept(errno)
 			return
 		default:
-			// ECONNABORTED, EPROTO, EPERM and the network errors of accept(2): this one connection is lost, no more.
+			// ECONNABORTED, EPROTO, EPERM and the network errors of accept(2): only this one connection is lost.
 			r.counters[AcceptFailures]++
 		}
 	}
 }
 
-// find looks for a listening socket of the reactor; there are few.
+// find returns the listener with descriptor fd. A linear scan will do because a reactor has few.
 func (a *acceptor) find(fd int) listenerFD {
 	for _, l := range a.listeners {
 		if l.fd == fd {
 			return l
 		}
 	}
-	panic("loop: an event of a listener that is not there")
+	panic("loop: event of an unknown listener")
 }
 
-// accept4 takes one connection and leaves its peer in a.sa. It is the bare system call because x/sys allocates an
-// address a connection.
+// accept4 accepts one connection and leaves its peer in a.sa. It makes the raw system call because x/sys allocates an
+// address per connection.
 func (a *acceptor) accept4(listener int) (int, unix.Errno) {
 	n := uint32(unsafe.Sizeof(a.sa))
 	fd, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&a.sa)),
@@ -95,7 +95,7 @@ func (a *acceptor) accept4(listener int) (int, unix.Errno) {
 	return int(fd), errno
 }
 
-// peer is the address in a.sa as IPv6 or v4-mapped. Who comes over a unix socket is on this host.
+// peer returns the address in a.sa as IPv6 or v4-mapped. A unix socket's peer is this host, so it gets 127.0.0.1.
 func (a *acceptor) peer() (ip [16]byte) {
 	switch a.sa.Addr.Family {
 	case unix.AF_INET:
@@ -110,8 +110,8 @@ func (a *acceptor) peer() (ip [16]byte) {
 	return ip
 }
 
-// admit gives an accepted descriptor a slot. One client too many gets the refusal in one of a few spare slots; when
-// those are taken too, accepting waits until something is free.
+// admit gives an accepted descriptor a slot. A client beyond the maximum gets the refusal in one of a few spare slots.
+// When those are taken too, accepting pauses until a slot is free.
 func (r *Reactor) admit(fd int, listener uint8) bool {
 	a := &r.accept
 	full := a.clients >= r.plan.slots
@@ -150,7 +150,7 @@ func (r *Reactor) admit(fd int, listener uint8) bool {
 	return true
 }
 
-// refusal returns one of the refusals, by chance; nil if there are none.
+// refusal returns a random refusal; nil if there are none.
 func (r *Reactor) refusal() []byte {
 	all := r.plan.Refusals
 	if len(all) == 0 {
@@ -189,8 +189,8 @@ func (r *Reactor) retryAccept() {
 	}
 }
 
-// beginAccepting puts the listening sockets on the poller. Those that join others begin to listen only now: the kernel
-// gives them a share of the connections from here on.
+// beginAccepting puts the listening sockets on the poller. Sockets that join others start to listen only now, because
+// the kernel gives them a share of the connections from here on.
 func (r *Reactor) beginAccepting() error {
 	a := &r.accept
 	if a.watching {
@@ -208,8 +208,8 @@ func (r *Reactor) beginAccepting() error {
 	return nil
 }
 
-// stopAccepting closes the listening sockets. Those of listeners that are not kept, which nobody else has, are emptied
-// first, also while accepting is paused.
+// stopAccepting closes the listening sockets. It first empties the queues of listeners that are not kept, even while
+// accepting is paused, because no other process serves them.
 func (r *Reactor) stopAccepting(kept []bool) {
 	for _, l := range r.accept.listeners {
 		if r.accept.watching && !kept[l.index] {
@@ -219,8 +219,8 @@ func (r *Reactor) stopAccepting(kept []bool) {
 	r.closeListeners()
 }
 
-// closeListeners closes the listening sockets. Closing alone would not take them out of the poller while anybody else
-// has them open.
+// closeListeners closes the listening sockets. It removes them from the poller first, because close does not do so
+// while another process or table has them open.
 func (r *Reactor) closeListeners() {
 	a := &r.accept
 	for _, l := range a.listeners {

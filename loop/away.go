@@ -8,24 +8,24 @@ import (
 	"megaphone/tuning"
 )
 
-// away is a connection that was refused and has no slot, because the slots are taken: the one with which accepting is
-// paused, and those that wait when a listener closes. Its answer is written, our side is shut down, and it stays open
-// until the peer has closed too, or for lingerTicks. It would be reset otherwise, and the reset would overtake the
-// answer.
+// away is a refused connection without a slot, because all slots are taken. Such are the connection with which
+// accepting pauses, and those that wait when a listener closes. The reactor writes the refusal, shuts down its side,
+// and keeps the socket open until the peer closes too, or for lingerTicks. Closing it at once could reset it, and the
+// reset would overtake the answer.
 type away struct {
 	fd    int
 	until uint32 // tick
 }
 
-// What bounds those of a reactor. Beyond, the oldest is closed: what it had sent has been read by then.
+// Bounds of the away connections of a reactor. Beyond them the oldest is closed; its input has been read by then.
 const (
-	maxAway = 1024 // when the listeners close, and descriptors are for nothing else any more
+	maxAway = 1024 // when the listeners close, and descriptors are needed for nothing else
 	fewAway = tuning.AwayDescriptors
 )
 
-// emptyQueue takes the connections that wait in a listener's queue, which would be reset when it closes: as long as
-// there are slots they are clients, then they are refused. The kernel queues Backlog+1 at most, so that is enough for
-// all that wait now, and a flood of others cannot hold the reactor up for longer.
+// emptyQueue accepts the connections that wait in a listener's queue, because closing the listener would reset them.
+// They become clients while there are slots, and are refused after that. The kernel queues Backlog+1 at most, so that
+// many attempts empty the queue, and a flood of new connections cannot hold up the reactor for longer.
 func (r *Reactor) emptyQueue(l listenerFD) {
 	a := &r.accept
 	for range r.plan.Backlog + 1 {
@@ -49,13 +49,13 @@ func (r *Reactor) emptyQueue(l listenerFD) {
 				return
 			}
 			r.closeAway(1)
-		default: // this one connection is lost
+		default: // only this one connection is lost
 			r.counters[AcceptFailures]++
 		}
 	}
 }
 
-// turnAway refuses a connection that has no slot. At most that many stay open.
+// turnAway refuses a connection that has no slot. At most most of them stay open.
 func (r *Reactor) turnAway(fd, most int) {
 	if len(r.away) >= most {
 		r.closeAway(1)
@@ -72,7 +72,7 @@ func (r *Reactor) turnAway(fd, most int) {
 	r.away = append(r.away, away{fd, r.now + lingerTicks})
 }
 
-// throwInput reads what has come, up to a bound, and reports whether the peer has closed.
+// throwInput discards waiting input, up to a bound. It reports whether the peer has closed or exceeded the bound.
 func (r *Reactor) throwInput(fd int) (closed bool) {
 	for range maxLingerBytes / ReadBufferBytes {
 		switch n, err := unix.Read(fd, r.read); {
@@ -82,10 +82,10 @@ func (r *Reactor) throwInput(fd int) (closed bool) {
 			return true
 		}
 	}
-	return true // it sends without end
+	return true // the peer sends without end
 }
 
-// tickAway closes those whose peers have closed, or whose time is up.
+// tickAway closes the away connections whose peers have closed, or whose time is up.
 func (r *Reactor) tickAway() {
 	kept := r.away[:0]
 	for _, c := range r.away {

@@ -2,36 +2,36 @@ package loop
 
 import "github.com/valyala/bytebufferpool"
 
-// buffers keeps what connections could not consume or send at once. A slot holds an index, not a pointer, so that
-// the flat table stays free of pointers; few connections have a buffer at any time.
+// buffers keeps input that was not consumed and output that was not sent at once. A slot holds an index instead of a
+// pointer, so the flat table stays free of pointers. Few connections have a buffer at any time.
 type buffers struct {
 	slots []buffer
 	free  []uint32
-	bytes int    // capacity handed out to clients, against the budget
-	large int    // of these, what is beyond the first firstBytes of a buffer
-	taken uint64 // how many have been handed out so far
+	bytes int    // capacity handed out to clients, counted against the budget
+	large int    // of these, the bytes beyond the first firstBytes of each buffer
+	taken uint64 // number of buffers handed out so far
 
-	// Pools by size, because a client is charged for the size of what it gets: up to firstBytes, up to maxPooledBytes,
-	// and those of links.
+	// Pools by size, because a client is charged for the capacity of its buffer: up to firstBytes, up to
+	// maxPooledBytes, and those of links.
 	small, middle, links bytebufferpool.Pool
 }
 
-// maxPooledBytes is the largest buffer of a client that another gets.
+// maxPooledBytes is the capacity of the largest client buffer that is reused.
 const maxPooledBytes = 16 << 10
 
 type buffer struct {
 	*bytebufferpool.ByteBuffer
 	need   int // input: the least length at which the owner can make progress
-	seen   int // input: its length when Gained was called last
-	sent   int // output: bytes of it that have left
-	billed int // what of it counts in bytes
+	seen   int // input: its length at the last call of Gained
+	sent   int // output: bytes that have left
+	billed int // bytes counted in buffers.bytes
 	link   bool
 	stowed bool // neither input nor output; see Stow
 	conn   uint32
-	serial uint64 // those that were handed out later have larger ones
+	serial uint64 // higher for buffers handed out later
 }
 
-// get takes a buffer for n bytes of connection c, a link's or a client's; 0 is never a valid index.
+// get takes a buffer for n bytes of connection c, which is a link's if link is set. It never returns 0.
 func (b *buffers) get(c uint32, link bool, n int) uint32 {
 	if len(b.free) == 0 {
 		b.slots = append(b.slots, buffer{})
@@ -67,7 +67,7 @@ func (b *buffers) poolOf(link bool, n int) *bytebufferpool.Pool {
 
 func (b *buffers) at(i uint32) *buffer { return &b.slots[i] }
 
-// bill brings the budget up to date after the buffer may have grown.
+// bill updates the budget after the buffer may have grown.
 func (b *buffers) bill(i uint32) {
 	s := &b.slots[i]
 	b.charge(s, cap(s.B))
@@ -93,7 +93,7 @@ func (b *buffers) giveBack(s *buffer) {
 	}
 }
 
-// room makes at least n bytes of free capacity at the end of buffer i and returns them.
+// room returns at least n bytes of free capacity at the end of buffer i.
 func (b *buffers) room(i uint32, n int) []byte {
 	s := &b.slots[i]
 	if free := cap(s.B) - len(s.B); free < n {
@@ -102,7 +102,7 @@ func (b *buffers) room(i uint32, n int) []byte {
 	return s.B[len(s.B):cap(s.B)]
 }
 
-// grow makes room for n bytes in all: in a buffer of a larger pool if that is for so many, else in this one.
+// grow makes room for n bytes in all: in a buffer of a larger pool if n calls for one, else in this buffer.
 func (b *buffers) grow(s *buffer, n int) {
 	old := s.ByteBuffer
 	pool := b.poolOf(s.link, n)

@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-// What a link has needed is not charged to a client, and what a client has needed not to another.
+// Clients are not charged for the buffer sizes of links, nor for those of other clients.
 func TestPoolsGiveOutNothingLarge(t *testing.T) {
 	var b buffers
 	for _, link := range []bool{true, false} {
 		i := b.get(1, link, 0)
 		b.room(i, 8<<20)
 		b.put(i)
-		i = b.get(1, link, 0) // as many reads of a link end with: too much for a client, and kept for the next read
+		i = b.get(1, link, 0) // as large as reads of a link end with: too much for a client, and kept for the next read
 		b.room(i, ReadBufferBytes)
 		b.put(i)
 	}

@@ -2,13 +2,14 @@ package loop
 
 import "time"
 
-// Micros is a clock for measuring: microseconds since the start of the reactor, those in which it stood still included,
-// so that it never goes back. It wraps after 71 minutes, so differences of it are good for shorter times; ticks are for
-// longer ones. It is read once a turn: whatever asks in a turn that has something to finish gets what the first one
-// got. With ManualTicks it moves with the ticks.
+// Micros returns microseconds since the start of the reactor, for measurements. It includes standstills, so it never
+// goes back. It wraps after 71 minutes: use differences for shorter times, and ticks for longer ones.
+//
+// The clock is read once a turn. Later calls in a turn that has something to finish get the same value. With
+// ManualTicks it moves with the ticks.
 func (r *Reactor) Micros() uint32 {
 	if !r.clockRead {
-		r.micros, r.clockRead = r.readMicros(), r.rung
+		r.micros, r.clockRead = r.readMicros(), r.endTurnPending
 	}
 	return r.micros
 }

@@ -12,16 +12,16 @@ import (
 	"megaphone/tuning"
 )
 
-// Tables says whether each reactor gets a descriptor table of its own (see the package documentation).
+// Tables sets whether each reactor gets its own descriptor table (see the package documentation).
 type Tables uint8
 
 const (
-	TablesAuto Tables = iota // private only when RLIMIT_NOFILE is too low for MaxConnections in one table
+	TablesAuto Tables = iota // private only if RLIMIT_NOFILE is too low for MaxConnections in one table
 	TablesOn
 	TablesOff
 )
 
-// ParseTables reads the configuration's word for a mode: auto, on or off.
+// ParseTables parses a mode of the configuration: auto, on or off.
 func ParseTables(s string) (Tables, error) {
 	switch s {
 	case "", "auto":
@@ -31,62 +31,62 @@ func ParseTables(s string) (Tables, error) {
 	case "off":
 		return TablesOff, nil
 	}
-	return TablesAuto, fmt.Errorf("%q is none of auto, on, off", s)
+	return TablesAuto, fmt.Errorf("%q is not auto, on or off", s)
 }
 
 const (
-	// TickMillis is the wheel's unit. Every timeout of a connection is seconds long, so a tenth is fine enough, and
-	// ten wake-ups a second and reactor cost nothing.
+	// TickMillis is the wheel's unit. Connection timeouts are several seconds long, so a tenth is fine enough. Ten
+	// wake-ups a second and reactor cost nothing.
 	TickMillis = 100
 
 	DefaultMaxConnections   = 100_000
 	DefaultMaxOutputBytes   = 1 << 20 // unsent bytes of one connection: four replies of the largest usual size
 	DefaultMaxBufferedBytes = 256 << 20
-	DefaultAcceptPerTurn    = 128 // a flood of connections may not starve those that are there
+	DefaultAcceptPerTurn    = 128 // a flood of connections must not starve existing clients
 	DefaultBacklog          = 65535
 	ReadBufferBytes         = 64 << 10
 
-	// DefaultKeepAlive is how long a connection may be silent before it is probed. A probe a socket in two minutes is
-	// 8,000 packets a second for a million of them.
+	// DefaultKeepAlive is the idle time before a connection is probed. One probe per socket every two minutes is 8,000
+	// packets a second for a million sockets.
 	DefaultKeepAlive = 2 * time.Minute
 
-	// refusalSlots are connection slots beyond the maximum, in which a refused client is told so and drained.
+	// refusalSlots are connection slots beyond the maximum, used to answer and drain refused clients.
 	refusalSlots = tuning.RefusalSlots
 
-	drainTicks     = 30_000 / TickMillis // a closing connection's output makes no progress for so long
-	lingerTicks    = 2_000 / TickMillis  // and then its peer does not close for so long
+	drainTicks     = 30_000 / TickMillis // a closing connection is closed after this time without output progress
+	lingerTicks    = 2_000 / TickMillis  // and this time after its output has left, if its peer does not close
 	maxLingerBytes = 1 << 20
 )
 
 // Config describes the reactors of one process. The zero value of a field means the documented default.
 type Config struct {
-	Listen           []Listener    //
-	AcceptLater      bool          // accept nobody before Group.Accept
-	Reactors         int           // 0: one a core, or as many private tables as MaxConnections needs
-	MaxConnections   int           // over all reactors
-	Links            int           // of each reactor at once, for which descriptors are kept; see Group.LinkRoom
-	Tables           Tables        //
-	MaxOutputBytes   int           // unsent bytes of one connection; what would come on top cuts the slow reader off
-	MaxBufferedBytes int           // kept for all connections of one reactor; above it the heaviest are shed
-	AcceptPerTurn    int           //
+	Listen           []Listener
+	AcceptLater      bool // accept no connections before Group.Accept
+	Reactors         int  // 0: one per core, or as many private tables as MaxConnections needs
+	MaxConnections   int  // over all reactors
+	Links            int  // links per reactor for which descriptors are reserved; see Group.LinkRoom
+	Tables           Tables
+	MaxOutputBytes   int // unsent bytes of one connection; further output beyond it closes the connection
+	MaxBufferedBytes int // kept for all connections of one reactor; beyond it the heaviest are shed
+	AcceptPerTurn    int
 	Backlog          int           // of listen(2); the kernel lowers it to net.core.somaxconn
-	Refusals         [][]byte      // one of them is written to a client that is one too many, before it is closed
+	Refusals         [][]byte      // a refused client gets a random one of these
 	KeepAlive        time.Duration // TCP keep-alive: idle time before the first probe, default DefaultKeepAlive
-	Log              *slog.Logger  // default slog.Default(); written to by the goroutine of a logqueue only
+	Log              *slog.Logger  // default slog.Default(); written only by the goroutine of a logqueue
 	ManualTicks      bool          // no clock: time moves by Group.Advance (tests)
 }
 
-// plan is a validated configuration with its defaults filled in and its sizes worked out.
+// plan is a validated configuration with defaults filled in and sizes computed.
 type plan struct {
 	Config
 	private     bool
-	slots       int // connections a reactor may have
+	slots       int // maximum connections of a reactor
 	fds         int // size of the index from descriptor to slot
-	links       int // links of a reactor for which there are descriptors, whatever the clients do
-	acceptBelow int // from here on descriptors are not for clients
+	links       int // links per reactor for which descriptors are reserved, however many clients there are
+	acceptBelow int // clients get only descriptors below this
 }
 
-// limitNoFile is RLIMIT_NOFILE's soft limit: the size of one descriptor table.
+// limitNoFile returns RLIMIT_NOFILE's soft limit: the size of one descriptor table.
 func limitNoFile() (int, error) {
 	var rl unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &rl); err != nil {
@@ -95,7 +95,7 @@ func limitNoFile() (int, error) {
 	return int(min(rl.Cur, math.MaxInt32)), nil
 }
 
-// resolve fills in the defaults and decides on reactors and descriptor tables for a limit of limit descriptors a table.
+// resolve fills in the defaults and sets reactors and descriptor tables, given limit descriptors per table.
 func (c Config) resolve(limit int) (plan, error) {
 	p := plan{Config: c}
 	setDefault(&p.MaxConnections, DefaultMaxConnections)
@@ -116,7 +116,7 @@ func (c Config) resolve(limit int) (plan, error) {
 	if err := p.lay(limit); err != nil {
 		return p, err
 	}
-	// Descriptors are handed out lowest first, so a number is never above the count of those that are open.
+	// The kernel hands out the lowest descriptor first, so a number never exceeds the count of open descriptors.
 	p.fds = min(limit, 2*p.MaxConnections+p.layout(maxLinks).Shared()+4096)
 	p.acceptBelow = min(p.fds, p.layout(p.links).AcceptBelow(limit, p.private))
 	return p, nil
@@ -126,8 +126,8 @@ func (p *plan) layout(links int) tuning.Layout {
 	return tuning.Layout{Reactors: p.Reactors, Listeners: max(1, len(p.Listen)), Links: links}
 }
 
-// lay decides who has which descriptor table of limit descriptors. Descriptors are kept for Links links of each reactor
-// at least, and for as many more as there is room for.
+// lay decides on private descriptor tables and sizes, given limit descriptors per table. It reserves descriptors for at
+// least Links links of each reactor, and for as many more as there is room for.
 func (p *plan) lay(limit int) error {
 	if need := p.layout(p.Links).Private() + 1; limit < need {
 		return fmt.Errorf("RLIMIT_NOFILE is %d: at least %d are needed; raise it with `ulimit -n` or LimitNOFILE=",
@@ -165,7 +165,7 @@ func (p *plan) lay(limit int) error {
 	return nil
 }
 
-// Check returns the error with which Start would fail because of the descriptors that this process may have.
+// Check returns the error with which Start would fail because of this process's descriptor limit.
 func (c Config) Check() error {
 	limit, err := limitNoFile()
 	if err == nil {

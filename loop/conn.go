@@ -8,7 +8,7 @@ import (
 	"megaphone/table"
 )
 
-// state is what a connection slot is, in table.Conn.State.
+// state is the state of a connection slot, in table.Conn.State.
 type state uint8
 
 const (
@@ -18,10 +18,10 @@ const (
 	stateConnecting
 	// next: stateLingering (closed gracefully), stateEnding
 	stateOpen
-	// Our side is shut down once the output has left; input is thrown away until the peer closes or the time is up.
+	// Our side is shut down once the output has left. Input is discarded until the peer closes or the time is up.
 	// next: stateEnding
 	stateLingering
-	// Out of the poller; closed and freed at the end of the turn, so that no event of this turn can meet a
+	// Removed from the poller. The slot is closed and freed at the end of the turn, so no event of this turn can meet a
 	// reused descriptor or slot.
 	// next: stateFree
 	stateEnding
@@ -37,17 +37,17 @@ const (
 	flagRefused                   // beyond the maximum: the owner does not know it
 )
 
-// Cause says why a connection was closed.
+// Cause is the reason for which a connection was closed.
 type Cause uint8
 
 const (
 	CauseOwner   Cause = iota // the owner closed it
 	CausePeer                 // the peer closed it
-	CauseReset                // the peer reset it, or the network did
+	CauseReset                // the peer or the network reset it
 	CauseSlow                 // more than MaxOutputBytes were waiting for a slow reader
 	CauseBudget               // it had the largest buffer when MaxBufferedBytes was reached
 	CauseTimeout              // the other end was not reached in time
-	CauseRefused              // nobody listens at the other end
+	CauseRefused              // nothing listens at the other end
 	CauseError                // an unexpected error of the kernel
 )
 
@@ -56,8 +56,8 @@ type closing struct {
 	why  Cause
 }
 
-// interest brings the poller in line with what a connection waits for. A paused connection leaves the poller, as an
-// error or hang-up would be reported without end otherwise.
+// interest makes the poller watch connection s for want. A connection that wants nothing leaves the poller, because
+// epoll would otherwise report an error or hang-up endlessly.
 func (r *Reactor) interest(s *table.Conn, want uint8) error {
 	have := s.Flags & (wantRead | wantWrite)
 	if have == want {
@@ -84,7 +84,7 @@ func (r *Reactor) interest(s *table.Conn, want uint8) error {
 	return r.poller.ModReadWrite(&r.pa, false)
 }
 
-// settle works out what connection c waits for. Nothing is read from a peer that does not take what it was sent.
+// settle works out the events that connection c waits for. It does not read from a peer that leaves its output unread.
 func (r *Reactor) settle(c uint32) {
 	s := r.conns.At(c)
 	var want uint8
@@ -126,13 +126,12 @@ func (r *Reactor) connEvent(c uint32, ev uint32) {
 	}
 }
 
-// Close closes connection c at the end of this turn; output that waits is lost. Closing twice is nothing.
+// Close closes connection c at the end of this turn and drops its pending output. A second call has no effect.
 func (r *Reactor) Close(c uint32) { r.end(c, CauseOwner) }
 
-// CloseGracefully closes connection c once its output has left, of which some must leave every 30 seconds: our side
-// is shut down and input is thrown away until the peer closes too, for two seconds at most. Closing at once would
-// reset the connection if the peer is still sending, and the reset would overtake the answer (RFC 9112 section
-// 9.6).
+// CloseGracefully closes connection c once its output has left, some of it at least every 30 seconds. It then shuts
+// down our side and discards input until the peer closes too, for two seconds at most. An immediate close would reset
+// the connection if the peer is still sending, and the reset would overtake the answer (RFC 9112 section 9.6).
 func (r *Reactor) CloseGracefully(c uint32) {
 	s := r.conns.At(c)
 	if state(s.State) != stateOpen {
@@ -147,7 +146,7 @@ func (r *Reactor) CloseGracefully(c uint32) {
 	r.settle(c)
 }
 
-// linger shuts down our side of a connection whose output has left, and waits for the peer's end.
+// linger shuts down our side of a connection whose output has left, and waits for the peer to close.
 func (r *Reactor) linger(c uint32) {
 	r.wheel.Arm(c, r.now+lingerTicks)
 	if err := unix.Shutdown(int(r.conns.At(c).FD), unix.SHUT_WR); err != nil {
@@ -156,13 +155,13 @@ func (r *Reactor) linger(c uint32) {
 	r.settle(c)
 }
 
-// Pause stops reading from connection c; input that has been kept stays.
+// Pause stops reading from connection c; kept input stays.
 func (r *Reactor) Pause(c uint32) {
 	r.conns.At(c).Flags |= flagPaused
 	r.settle(c)
 }
 
-// Resume undoes Pause. Input that was kept is delivered again at the end of the turn.
+// Resume undoes Pause. Kept input is delivered again at the end of the turn.
 func (r *Reactor) Resume(c uint32) {
 	s := r.conns.At(c)
 	if s.Flags&flagPaused == 0 {
@@ -177,20 +176,20 @@ func (r *Reactor) makeReady(c uint32) {
 	if s := r.conns.At(c); s.In != 0 && s.Flags&flagReady == 0 {
 		s.Flags |= flagReady
 		r.ready = append(r.ready, c)
-		r.ring()
+		r.scheduleEndTurn()
 	}
 }
 
-// Paused says whether the owner has paused connection c.
+// Paused reports whether the owner has paused connection c.
 func (r *Reactor) Paused(c uint32) bool { return r.conns.At(c).Flags&flagPaused != 0 }
 
-// Sending says whether connection c has output that waits for the peer.
+// Sending reports whether connection c has output that waits for the peer.
 func (r *Reactor) Sending(c uint32) bool { return r.conns.At(c).Out != 0 }
 
-// IsOpen says whether connection c can still be written to.
+// IsOpen reports whether connection c can still be written to.
 func (r *Reactor) IsOpen(c uint32) bool { return state(r.conns.At(c).State) == stateOpen }
 
-// end takes connection c out of the poller now and closes it at the end of the turn.
+// end removes connection c from the poller now and closes it at the end of the turn.
 func (r *Reactor) end(c uint32, why Cause) {
 	s := r.conns.At(c)
 	if st := state(s.State); st == stateEnding || st == stateFree {
@@ -200,7 +199,7 @@ func (r *Reactor) end(c uint32, why Cause) {
 	_ = r.interest(s, 0)
 	r.wheel.Disarm(c)
 	r.ending = append(r.ending, closing{c, why})
-	r.ring()
+	r.scheduleEndTurn()
 }
 
 // finish tells the owner, closes the descriptor and frees the slot.
@@ -224,7 +223,7 @@ func (r *Reactor) finish(e closing) {
 	r.counters[Closed]++
 }
 
-// DropInput throws away the input of connection c that was kept. Data must not have it.
+// DropInput discards the kept input of connection c. It must not be called during Data.
 func (r *Reactor) DropInput(c uint32) { r.dropInput(r.conns.At(c)) }
 
 func (r *Reactor) dropBuffers(s *table.Conn) {

@@ -2,40 +2,40 @@ package loop
 
 import "sync/atomic"
 
-// Counter names one of a reactor's counters.
+// Counter identifies one of a reactor's counters.
 type Counter uint8
 
 const (
 	Accepted       Counter = iota // connections accepted
-	Dialled                       // connections that Dial has begun
-	Closed                        // connections closed, for whatever reason
-	Refused                       // connections beyond MaxConnections, told so and closed
-	AcceptFailures                // accept4 failed for want of descriptors or memory
-	AcceptPauses                  // accepting stopped for a back-off
+	Dialled                       // connections that Dial has started
+	Closed                        // connections closed, for any reason
+	Refused                       // connections beyond MaxConnections, refused with an answer
+	AcceptFailures                // failed accept4 calls: no descriptors, no memory, or a connection lost early
+	AcceptPauses                  // pauses of accepting
 	Turns                         // turns that had something to finish
 	Reads                         // read system calls on clients
 	Writes                        // write system calls to clients
-	ShortWrites                   // of these, those after which bytes were left
+	ShortWrites                   // writes to clients that left bytes unsent
 	BytesIn                       // from clients
 	BytesOut                      // to clients
 	LinkReads                     // read system calls on links
 	LinkWrites                    // write system calls to links: one a turn and dirty link
-	LinkBytesIn                   //
-	LinkBytesOut                  //
-	LinkConnects                  // links that came up
-	LinkFailures                  // links lost or not reached
-	SlowReaders                   // connections closed for MaxOutputBytes
-	OverBudget                    // connections that lost a buffer to MaxBufferedBytes
-	StrayEvents                   // events of descriptors without a connection
-	OpenNow                       // gauge: clients connected
-	BufferedNow                   // gauge: bytes kept for connections
+	LinkBytesIn
+	LinkBytesOut
+	LinkConnects // links that came up
+	LinkFailures // links lost or not reached
+	SlowReaders  // connections closed because of MaxOutputBytes
+	OverBudget   // connections that lost a buffer to MaxBufferedBytes
+	StrayEvents  // events for descriptors without a connection
+	OpenNow      // gauge: clients connected
+	BufferedNow  // gauge: bytes kept for connections
 	numCounters
 )
 
-// NumCounters is how many there are.
+// NumCounters is the number of counters.
 const NumCounters = int(numCounters)
 
-// CounterNames gives each counter's name in snake case, in the order of the constants.
+// CounterNames has each counter's name in snake case, in the order of the constants.
 var CounterNames = [numCounters]string{
 	"accepted", "dialled", "closed", "refused", "accept_failures", "accept_pauses", "turns", "reads", "writes",
 	"short_writes", "bytes_in", "bytes_out", "link_reads", "link_writes", "link_bytes_in", "link_bytes_out",
@@ -46,7 +46,7 @@ var CounterNames = [numCounters]string{
 // posts once a tick.
 type Board struct{ cells []atomic.Uint64 }
 
-// NewBoard makes a board of n counters.
+// NewBoard returns a board of n counters.
 func NewBoard(n int) *Board { return &Board{make([]atomic.Uint64, n)} }
 
 // Post publishes v, which has as many counters as the board.
@@ -56,5 +56,5 @@ func (b *Board) Post(v []uint64) {
 	}
 }
 
-// Get reads counter i as last posted.
+// Get returns counter i as last posted.
 func (b *Board) Get(i int) uint64 { return b.cells[i].Load() }

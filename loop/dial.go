@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrFull says that the reactor has as many connections as it may have.
+// ErrFull is returned if the reactor has its maximum number of connections.
 var ErrFull = errors.New("the reactor's connection slots are all in use")
 
-// Dial begins to connect to the address to, without blocking, and gives the connection's slot. Open follows when there
-// is a connection, Closed when there is none within ticks; neither before Dial has returned. The slot's own fields may
-// be used at once, but nothing can be written before Open.
+// Dial starts to connect to the address to, without blocking, and returns the connection's slot. After Dial has
+// returned, the handler gets Open if the connection succeeds, and Closed if it fails or is not there after ticks. The
+// slot's own fields may be used at once, but nothing can be written before Open.
 //
-// A valid from is the source address and port. Both should be given by who opens many: with the port left to it, the
-// kernel looks through the ports in use at every connect, and with half of them used that takes milliseconds. An error
-// that is unix.EADDRINUSE or unix.EADDRNOTAVAIL says that this source is taken, and another may do.
+// A valid from is the source address and port. A caller that opens many connections should give both. Otherwise the
+// kernel searches the ports in use at every connect, which takes milliseconds when half of them are used. The errors
+// unix.EADDRINUSE and unix.EADDRNOTAVAIL mean that this source is taken; another may work.
 func (r *Reactor) Dial(to, from netip.AddrPort, ticks uint32) (c uint32, err error) {
 	if r.accept.clients >= r.plan.slots {
 		return 0, ErrFull
@@ -39,8 +39,8 @@ func (r *Reactor) Dial(to, from netip.AddrPort, ticks uint32) (c uint32, err err
 	return c, nil
 }
 
-// dialSocket makes a socket that connects. It gets none of the probes of accepted ones: who dials waits for an answer
-// and has a deadline for it, and a timer of the kernel a socket is a cost.
+// dialSocket makes a socket that connects. Unlike accepted sockets it gets no keep-alive, because the caller waits for
+// an answer under a deadline, and a kernel timer per socket has a cost.
 func (r *Reactor) dialSocket(to, from netip.AddrPort) (fd int, err error) {
 	fd, err = unix.Socket(family(to), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -53,7 +53,7 @@ func (r *Reactor) dialSocket(to, from netip.AddrPort) (fd int, err error) {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	if err == nil && from.IsValid() {
-		// The port may be that of a connection of ours that has just ended (TIME-WAIT).
+		// The port may belong to a connection that has just ended (TIME-WAIT).
 		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
 			err = unix.Bind(fd, sockaddr(from))
 		}
@@ -68,8 +68,8 @@ func (r *Reactor) dialSocket(to, from netip.AddrPort) (fd int, err error) {
 	return fd, nil
 }
 
-// connected is called when a connecting socket reports something. The event may be one of an earlier user of the
-// descriptor, so the kernel is asked whether there is a peer.
+// connected is called when a connecting socket reports an event. The event may be for an earlier user of the
+// descriptor, so connected asks the kernel whether there is a peer.
 func (r *Reactor) connected(c uint32) {
 	s := r.conns.At(c)
 	errno, err := unix.GetsockoptInt(int(s.FD), unix.SOL_SOCKET, unix.SO_ERROR)
@@ -78,7 +78,7 @@ func (r *Reactor) connected(c uint32) {
 	}
 	if err == nil {
 		if err = peerOf(int(s.FD)); err == unix.ENOTCONN {
-			return // the event was meant for the descriptor's earlier user
+			return // the event was for the descriptor's earlier user
 		}
 	}
 	switch {
@@ -94,7 +94,7 @@ func (r *Reactor) connected(c uint32) {
 	}
 }
 
-// dialCause sorts what connect(2) may have come to.
+// dialCause maps an error of connect(2) to a cause.
 func dialCause(err error) Cause {
 	switch err {
 	case unix.ECONNREFUSED, errSelf:
@@ -105,11 +105,11 @@ func dialCause(err error) Cause {
 	return CauseReset
 }
 
-// errSelf: nobody listens on the port, but the kernel has chosen it for the near end, and TCP has connected the socket
-// to itself (RFC 9293 section 3.5). It would keep an origin from its port until the ping timeout.
-var errSelf = errors.New("connected to itself: nobody listens there")
+// errSelf: the port has no listener, but the kernel has chosen it as the source port, and TCP has connected the socket
+// to itself (RFC 9293 section 3.5). Such a connection would keep an origin from its port until the ping timeout.
+var errSelf = errors.New("connected to itself: the port has no listener")
 
-// peerOf asks the kernel whether there is a peer, and whether that is somebody else.
+// peerOf returns an error if the socket has no peer, or is its own peer.
 func peerOf(fd int) error {
 	peer, err := unix.Getpeername(fd)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listen is a listener that is not ours, of this process's own Go.
+// listen returns a listener of Go's own net package.
 func listen(t testing.TB) (net.Listener, netip.AddrPort) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -22,7 +22,7 @@ func listen(t testing.TB) (net.Listener, netip.AddrPort) {
 	return l, l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// dialling is one reactor that dials what it is told.
+// dialling is a group of one reactor that dials on request.
 type dialling struct {
 	*Group
 	opened chan uint32
@@ -45,7 +45,7 @@ func newDialling(t testing.TB, cfg Config) *dialling {
 	return d
 }
 
-// dial has the reactor dial, and then do something with the connection or the error.
+// dial makes the reactor dial.
 func (d *dialling) dial(to, from netip.AddrPort, ticks uint32) (c uint32, err error) {
 	d.Do(func(r *Reactor, _ Handler) { c, err = r.Dial(to, from, ticks) })
 	return c, err
@@ -101,7 +101,7 @@ func TestDialToNobodyIsRefused(t *testing.T) {
 	}
 }
 
-// A source that is taken is an error at once, and costs no slot.
+// A taken source port is an error at once, and costs no slot.
 func TestDialFromATakenPort(t *testing.T) {
 	_, to := listen(t)
 	_, taken := listen(t)
@@ -120,7 +120,8 @@ func TestDialFromATakenPort(t *testing.T) {
 	}
 }
 
-// Who does not answer is given up at the deadline: here the listener's queue is full, and the kernel drops what comes.
+// A peer that does not answer is given up at the deadline. Here the listener's queue is full, and the kernel drops
+// SYNs.
 func TestDialTimesOut(t *testing.T) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -138,7 +139,7 @@ func TestDialTimesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := newDialling(t, Config{ManualTicks: true})
-	for range 4 { // one or two are taken, the others wait
+	for range 4 { // one or two are accepted, the others wait
 		if _, err := d.dial(addrPort(sa), netip.AddrPort{}, 5); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +155,7 @@ func TestDialTimesOut(t *testing.T) {
 	}
 }
 
-// What is closed while it connects is reported like the rest.
+// A connection closed while connecting is reported like any other.
 func TestCloseWhileConnecting(t *testing.T) {
 	_, to := listen(t)
 	d := newDialling(t, Config{})

@@ -12,10 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initRuntimePoller makes Go's runtime open its own epoll and eventfd descriptors now, in the table that all
-// ordinary threads share. Were they first opened by a thread with a private table, every other thread would find a
-// bad or a wrong descriptor under their numbers ("runtime: epollwait on fd N failed with 9"). A sleep is enough to
-// do it.
+// initRuntimePoller makes Go's runtime open its own epoll and eventfd descriptors now, in the table that all ordinary
+// threads share. If a thread with a private table opened them first, every other thread would find a bad or wrong
+// descriptor under their numbers ("runtime: epollwait on fd N failed with 9"). A sleep is enough.
 func initRuntimePoller() error {
 	time.Sleep(time.Nanosecond) // a timer's channel would not do: it may fire without ever being in a heap
 	found := false
@@ -23,16 +22,17 @@ func initRuntimePoller() error {
 		found = found || target == "anon_inode:[eventpoll]"
 	})
 	if err == nil && !found {
-		err = errors.New("the runtime poller of Go is not open before the first private descriptor table")
+		err = errors.New("Go's runtime poller is not open before the first private descriptor table")
 	}
 	return err
 }
 
-// unshareTable gives the calling thread, which must be locked to its goroutine for good, a descriptor table of its own:
-// a copy, in which every descriptor but those of keep is then closed. A socket that lived on in the copy would
-// never send its FIN when its owner closes it. Kept besides: the standard streams, and the epoll and event descriptors,
-// among which are those of Go's runtime: any thread may have to write to them. Those of others, which wake other
-// reactors, are closed as well.
+// unshareTable gives the calling thread, which must be locked to its goroutine for good, its own descriptor table. The
+// table starts as a copy, in which every descriptor except keep is then closed. A socket left open in the copy would
+// never send its FIN when its owner closes it.
+//
+// It also keeps the standard streams, and the epoll and event descriptors except others, which wake other reactors.
+// Among those kept are the descriptors of Go's runtime, because any thread may have to write to them.
 func unshareTable(others []int, keep ...int) error {
 	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
 		return fmt.Errorf("unshare(CLONE_FILES): %w", err)
@@ -50,8 +50,8 @@ func unshareTable(others []int, keep ...int) error {
 	return err
 }
 
-// eachDescriptor lists the calling thread's descriptors with what they refer to. It uses system calls only: the os
-// package would go through Go's poller and the table of whatever thread it runs on.
+// eachDescriptor visits the calling thread's descriptors with their targets. It makes only system calls, because the os
+// package would use Go's poller and the table of whatever thread it runs on.
 func eachDescriptor(visit func(fd int, target string)) error {
 	const dir = "/proc/thread-self/fd"
 	d, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// alone runs the calling test in a process of its own, with RLIMIT_NOFILE lowered to limit (0: as it is), because
-// descriptor tables belong to the process. It says whether this is that process.
+// alone runs the calling test in its own process, with RLIMIT_NOFILE lowered to limit (0: unchanged), because
+// descriptor tables belong to the process. It reports whether this is that process.
 func alone(t *testing.T, limit uint64) bool {
 	t.Helper()
 	if inChild() {
@@ -39,11 +39,11 @@ func alone(t *testing.T, limit uint64) bool {
 	return false
 }
 
-// One process holds more connections than RLIMIT_NOFILE, clients included: each reactor has a table of its own.
+// One process holds more connections than RLIMIT_NOFILE, clients included, because each reactor has its own table.
 func TestPrivateTablesHoldMoreThanTheLimit(t *testing.T) {
 	const limit, clients = 400, 500
 	if !inChild() {
-		// The clients need descriptors as well: they live out here, with the ordinary limit.
+		// The clients need descriptors too, so they run in this process, under the ordinary limit.
 		testClients(t, clients)
 		return
 	}
@@ -91,7 +91,7 @@ func testClients(t *testing.T, clients int) {
 		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 		conns[i] = c
 	}
-	for i, c := range conns { // all at once are open, and all are served
+	for i, c := range conns { // all are open at once, and all are served
 		send(t, c, "x")
 		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 			t.Fatalf("connection %d: %v", i, err)
@@ -107,7 +107,7 @@ func testClients(t *testing.T, clients int) {
 	}
 }
 
-// Running out of descriptors pauses accepting; who was accepted is served, and who waited is as soon as there is room.
+// Running out of descriptors pauses accepting. Accepted clients are served, and waiting ones as soon as there is room.
 func TestAcceptSurvivesEMFILE(t *testing.T) {
 	if !alone(t, 0) {
 		return
@@ -153,7 +153,7 @@ func TestAcceptSurvivesEMFILE(t *testing.T) {
 	}
 }
 
-// A descriptor that another part of the process closes is closed: no private table keeps a copy of it.
+// A descriptor that another part of the process closes is really closed: no private table keeps a copy of it.
 func TestPrivateTableKeepsNoForeignDescriptors(t *testing.T) {
 	if !alone(t, 0) {
 		return
@@ -183,7 +183,7 @@ func TestPrivateTableKeepsNoForeignDescriptors(t *testing.T) {
 	}
 }
 
-// The reactors' connections are in their own tables and in no other; those that all threads share are fit for Go's I/O.
+// The reactors' connections are only in their own tables; descriptors that all threads share still work with Go's I/O.
 func TestPrivateTablesAreApart(t *testing.T) {
 	if !alone(t, 0) {
 		return
@@ -208,14 +208,14 @@ func TestPrivateTablesAreApart(t *testing.T) {
 	if sockets != g.Reactors() {
 		t.Fatalf("%d sockets in the shared table, want the %d that listen", sockets, g.Reactors())
 	}
-	// Timers, pipes, files and child processes of ordinary goroutines go on working.
+	// Timers, pipes, files and child processes of ordinary goroutines still work.
 	out, err := exec.Command("echo", "fine").Output()
 	if err != nil || string(out) != "fine\n" {
 		t.Fatalf("%q, %v", out, err)
 	}
 }
 
-// Go's own poller is open before the first private table, and found to be.
+// Go's own poller is open before the first private table, and the check finds it.
 func TestRuntimePollerIsInitialisedFirst(t *testing.T) {
 	if !alone(t, 0) {
 		return
@@ -228,7 +228,7 @@ func TestRuntimePollerIsInitialisedFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, Config{Reactors: 2, Tables: TablesOn}, func(*Reactor, *testHandler) {
-		// In the reactor's table Go's poller has its old number: the thread may have to write to it.
+		// In the reactor's table Go's poller has its old number, because the thread may have to write to it.
 		here := map[int]string{}
 		if err := eachDescriptor(func(fd int, target string) { here[fd] = target }); err != nil {
 			t.Error(err)
@@ -250,7 +250,7 @@ func TestRuntimePollerIsInitialisedFirst(t *testing.T) {
 	}
 }
 
-// A reactor's log records are written by a goroutine that shares everybody's descriptors, and never block the reactor.
+// A goroutine on the shared descriptor table writes a reactor's log records, and they never block the reactor.
 func TestReactorLogsThroughTheQueue(t *testing.T) {
 	if !alone(t, 0) {
 		return
@@ -267,7 +267,7 @@ func TestReactorLogsThroughTheQueue(t *testing.T) {
 	if err != nil || !strings.Contains(string(buf[:n]), "from a reactor") {
 		t.Fatalf("read %q, %v", buf[:n], err)
 	}
-	g.Do(func(r *Reactor, _ Handler) { // nobody reads: the pipe fills up, then the queue
+	g.Do(func(r *Reactor, _ Handler) { // without a reader the pipe fills up, then the queue
 		for range 5000 {
 			r.Log(slog.LevelInfo, strings.Repeat("x", 100))
 		}

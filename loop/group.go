@@ -22,21 +22,21 @@ type Group struct {
 	listens  []*listening
 	reactors []*Reactor
 	logs     *slog.Logger // never blocks
-	endLogs  func()       // when no reactor runs any more
+	endLogs  func()       // called after the last reactor has ended
 	running  sync.WaitGroup
 	stopping sync.Once
-	doing    sync.Mutex // held while tasks are posted, so that Stop closes no wake eventfd under them
+	doing    sync.Mutex // held while tasks are posted, so that Stop does not close a wake eventfd in use
 	stopped  bool
 	failed   chan error
 }
 
-// Start validates cfg, opens the listeners and starts the reactors. newHandler is called on each reactor's
-// goroutine before its first turn; it may make links. Start returns when all reactors are serving, or with the
-// first error, in which case nothing is left running.
+// Start validates cfg, opens the listeners and starts the reactors. It calls newHandler on each reactor's goroutine
+// before its first turn; newHandler may make links. Start returns when all reactors are serving, or with the first
+// error, in which case nothing is left running.
 func Start(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Group, error) {
 	g, err := startGroup(cfg, newHandler)
 	for _, l := range cfg.Listen {
-		closeFiles(l.Files) // those that have been taken are closed already
+		closeFiles(l.Files) // harmless for those that are closed already
 	}
 	return g, err
 }
@@ -80,7 +80,7 @@ func (g *Group) listen(at []Listener) error {
 	return nil
 }
 
-// startReactor waits until reactor i serves. They start one after the other.
+// startReactor starts reactor i and waits until it serves. Reactors start one after the other.
 func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)) error {
 	r, err := newReactor(&g.plan, i, g.logs)
 	if err != nil {
@@ -141,8 +141,8 @@ func newReactor(p *plan, i int, logs *slog.Logger) (*Reactor, error) {
 	return r, nil
 }
 
-// Addrs are the addresses listened on, in the order of Config.Listen, with the ports that were chosen for port 0. That
-// of a unix socket is not valid.
+// Addrs returns the listening addresses in the order of Config.Listen, with the ports chosen for port 0. The address of
+// a unix socket is invalid.
 func (g *Group) Addrs() (addrs []netip.AddrPort) {
 	for _, l := range g.listens {
 		addrs = append(addrs, l.addr)
@@ -150,19 +150,20 @@ func (g *Group) Addrs() (addrs []netip.AddrPort) {
 	return addrs
 }
 
-// Reactors is how many there are.
+// Reactors returns the number of reactors.
 func (g *Group) Reactors() int { return len(g.reactors) }
 
-// Private says whether each reactor has a descriptor table of its own.
+// Private reports whether each reactor has its own descriptor table.
 func (g *Group) Private() bool { return g.plan.private }
 
-// LinkRoom is how many links each reactor can have at once, whatever its clients do: Config.Links at least.
+// LinkRoom returns how many links each reactor can have at once, however many clients there are. It is at least
+// Config.Links.
 func (g *Group) LinkRoom() int { return g.plan.links }
 
-// Slots is how many client connections one reactor may have.
+// Slots returns the maximum number of client connections of one reactor.
 func (g *Group) Slots() int { return g.plan.slots }
 
-// Counter sums counter c over the reactors, as of their last ticks.
+// Counter returns the sum of counter c over the reactors, as of their last ticks.
 func (g *Group) Counter(c Counter) (sum uint64) {
 	for _, r := range g.reactors {
 		sum += r.board.Get(int(c))
@@ -170,11 +171,11 @@ func (g *Group) Counter(c Counter) (sum uint64) {
 	return sum
 }
 
-// ReactorCounter is counter c of reactor i, as of its last tick.
+// ReactorCounter returns counter c of reactor i, as of its last tick.
 func (g *Group) ReactorCounter(i int, c Counter) uint64 { return g.reactors[i].board.Get(int(c)) }
 
-// Do runs f on every reactor's goroutine, one after the other, and waits for each. After Stop it does nothing; a
-// reactor that has ended by itself is left out.
+// Do runs f on every reactor's goroutine, one after the other, and waits for each. After Stop it does nothing. It skips
+// reactors that have ended by themselves.
 func (g *Group) Do(f func(r *Reactor, h Handler)) {
 	g.doing.Lock()
 	defer g.doing.Unlock()
@@ -195,8 +196,8 @@ func (g *Group) Do(f func(r *Reactor, h Handler)) {
 	}
 }
 
-// Advance moves the time of every reactor on by ticks, one tick at a time (with ManualTicks), and waits until what
-// was due has been done.
+// Advance moves the time of every reactor on by ticks, one tick at a time (with ManualTicks). It waits until everything
+// due has been done.
 func (g *Group) Advance(ticks int) {
 	for range ticks {
 		g.Do(func(r *Reactor, _ Handler) { r.advance(r.now + 1) })
@@ -206,7 +207,7 @@ func (g *Group) Advance(ticks int) {
 // Failed delivers the error of a reactor that ended by itself, which is a bug or a broken kernel.
 func (g *Group) Failed() <-chan error { return g.failed }
 
-// Stop ends the reactors: handlers get Stop, links are flushed, everything is closed. It waits for that.
+// Stop ends the reactors and waits for them: handlers get Stop, links are flushed, everything is closed.
 func (g *Group) Stop() {
 	g.stopping.Do(func() {
 		g.doing.Lock()

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stuck is a log handler whose writer never returns, as with a pipe that nobody reads.
+// stuck is a log handler whose writer never returns, like a pipe without a reader.
 type stuck struct{ slog.Handler }
 
 func (stuck) Enabled(context.Context, slog.Level) bool  { return true }
 func (stuck) Handle(context.Context, slog.Record) error { select {} }
 
-// Stopping does not wait for a log that takes nothing.
+// Stopping does not wait for a blocked log.
 func TestStopWithAStuckLog(t *testing.T) {
 	g := start(t, Config{Log: slog.New(stuck{})}, nil)
 	g.Do(func(r *Reactor, _ Handler) { r.Log(slog.LevelInfo, "never written") })
@@ -29,7 +29,7 @@ func TestStopWithAStuckLog(t *testing.T) {
 	}
 }
 
-// After Stop there is nobody to do anything: Do returns, and writes to no descriptor that is somebody else's by now.
+// After Stop, Do returns without running anything. It writes to no descriptor, because the number may have been reused.
 func TestDoAfterStop(t *testing.T) {
 	g := start(t, Config{Reactors: 2}, nil)
 	wake := g.reactors[0].wake
@@ -58,7 +58,7 @@ func TestDoAfterStop(t *testing.T) {
 	}
 }
 
-// Doing and stopping at the same time is no deadlock and no race.
+// Concurrent Do and Stop neither deadlock nor race.
 func TestDoWhileStopping(t *testing.T) {
 	g := start(t, Config{Reactors: 2}, nil)
 	done := make(chan struct{})
@@ -72,7 +72,7 @@ func TestDoWhileStopping(t *testing.T) {
 	receive(t, done)
 }
 
-// A start that fails in a later reactor leaves nothing: no descriptor, no listener, no goroutine that waits.
+// A start that fails in a later reactor leaves nothing: no descriptor, no listener, no waiting goroutine.
 func TestFailedStartLeavesNothing(t *testing.T) {
 	if !alone(t, 0) {
 		return

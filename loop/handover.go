@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Listeners are the listeners with copies of all their sockets, for another group, in this process or another, to serve
-// as its Config.Listen. The caller closes the files.
+// Listeners returns the group's listeners with copies of all their sockets. Another group, in this process or another,
+// can serve them as its Config.Listen. The caller closes the files.
 func (g *Group) Listeners() ([]Listener, error) {
 	all := make([]Listener, 0, len(g.listens))
 	for _, l := range g.listens {
@@ -22,7 +22,7 @@ func (g *Group) Listeners() ([]Listener, error) {
 	return all, nil
 }
 
-// Accept begins to accept, with Config.AcceptLater.
+// Accept starts accepting if Config.AcceptLater is set.
 func (g *Group) Accept() (err error) {
 	g.Do(func(r *Reactor, _ Handler) {
 		if err == nil {
@@ -32,8 +32,9 @@ func (g *Group) Accept() (err error) {
 	return err
 }
 
-// StopAccepting closes the listeners and leaves the connections alone. Of those that are kept, by index, another group
-// has copies: their sockets live on with who waits in them. The others take who waits, and end.
+// StopAccepting closes the listeners and leaves the connections alone. kept marks, by index, the listeners of which
+// another group has copies: their sockets live on, with the clients waiting in them. The other listeners first accept
+// all waiting clients.
 func (g *Group) StopAccepting(kept []bool) {
 	kept = append(kept[:len(kept):len(kept)], make([]bool, max(0, len(g.listens)-len(kept)))...)
 	for i, l := range g.listens {
@@ -46,8 +47,8 @@ func (g *Group) StopAccepting(kept []bool) {
 	g.Do(func(r *Reactor, _ Handler) { r.stopAccepting(kept) })
 }
 
-// Behind is how long ago the reactor that is furthest behind last saw the time move: a tenth of a second when all is
-// well. (With ManualTicks it says nothing.)
+// Behind returns the time since the slowest reactor last advanced its clock: a tenth of a second in normal operation.
+// It is meaningless with ManualTicks.
 func (g *Group) Behind() (most time.Duration) {
 	for _, r := range g.reactors {
 		most = max(most, time.Since(r.started)-time.Duration(r.turned.Load()))
@@ -55,7 +56,7 @@ func (g *Group) Behind() (most time.Duration) {
 	return most
 }
 
-// Keeps says of each listener whether its address is among those given, in the form that Listeners has them.
+// Keeps reports for each listener whether its address is among addresses, which have the form used by Listeners.
 func (g *Group) Keeps(addresses []string) (kept []bool) {
 	for _, l := range g.listens {
 		kept = append(kept, slices.Contains(addresses, l.String()))
@@ -63,7 +64,7 @@ func (g *Group) Keeps(addresses []string) (kept []bool) {
 	return kept
 }
 
-// SameAddress says whether two listeners' addresses are one.
+// SameAddress reports whether a and b are the same listener address.
 func SameAddress(a, b string) bool {
 	if a == b {
 		return true

@@ -16,7 +16,7 @@ func speaker(name string) func(r *Reactor, h *testHandler) {
 	}
 }
 
-// listeners are copies of g's.
+// listeners returns copies of g's listeners.
 func listeners(t *testing.T, g *Group) []Listener {
 	t.Helper()
 	l, err := g.Listeners()
@@ -26,8 +26,8 @@ func listeners(t *testing.T, g *Group) []Listener {
 	return l
 }
 
-// Groups of every size take over from each other while nobody accepts. Everybody who waits in the queues of the old one
-// is served by the new one: all of its sockets are adopted, and those that join get their share.
+// Groups of every size take over from each other while no reactor accepts. The new group serves every client in the old
+// group's queues: it adopts all sockets, and the sockets that join get their share.
 func TestHandOverKeepsWhoWaits(t *testing.T) {
 	for _, tables := range []Tables{TablesOff, TablesOn} {
 		for _, n := range [][2]int{{1, 1}, {2, 5}, {5, 2}, {3, 3}} {
@@ -44,7 +44,7 @@ func TestHandOverKeepsWhoWaits(t *testing.T) {
 				if next.Addrs()[0] != old.Addrs()[0] {
 					t.Fatalf("at %v", next.Addrs())
 				}
-				for _, a := range at { // the new one is there, and takes nobody yet
+				for _, a := range at { // the new group exists, and does not accept yet
 					for range 20 {
 						if got := hear(t, dialAt(t, a), 3); got != "old" {
 							t.Fatalf("%s before Accept: %q", a, got)
@@ -58,7 +58,7 @@ func TestHandOverKeepsWhoWaits(t *testing.T) {
 						waiting = append(waiting, dialAt(t, a))
 					}
 				}
-				old.Stop() // and not a queue is lost with it
+				old.Stop() // no queue is lost with it
 				if err := next.Accept(); err != nil {
 					t.Fatal(err)
 				}
@@ -77,7 +77,7 @@ func TestHandOverKeepsWhoWaits(t *testing.T) {
 	}
 }
 
-// A successor that comes to nothing leaves the old one as it was: sockets that only joined never got a connection.
+// A failed successor leaves the old group unchanged: sockets that only joined never got a connection.
 func TestHandOverThatFails(t *testing.T) {
 	old := start(t, Config{Reactors: 2}, speaker("old"))
 	for range 3 {
@@ -91,7 +91,7 @@ func TestHandOverThatFails(t *testing.T) {
 	}
 }
 
-// Nobody who was there when the listeners were closed is lost, and later ones are refused.
+// Clients that wait when the listeners are closed are served, and later ones are refused.
 func TestStopAcceptingTakesWhoWaits(t *testing.T) {
 	for _, tables := range []Tables{TablesOff, TablesOn} {
 		t.Run(fmt.Sprint("tables ", tables), func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestStopAcceptingTakesWhoWaits(t *testing.T) {
 			first := dialAt(t, at)
 			hear(t, first, 6)
 			send(t, first, "x")
-			receive(t, held) // one reactor is held up, so that its queues grow
+			receive(t, held) // hold up one reactor so that its queues grow
 			var waiting []net.Conn
 			for range 50 {
 				waiting = append(waiting, dialAt(t, at), dialAt(t, "unix:"+sock))
@@ -134,7 +134,7 @@ func TestStopAcceptingTakesWhoWaits(t *testing.T) {
 	}
 }
 
-// Behind says when a reactor does not turn.
+// Behind grows while a reactor does not turn.
 func TestBehind(t *testing.T) {
 	g := start(t, Config{Reactors: 2}, nil)
 	stuck, free := make(chan struct{}), make(chan struct{})
@@ -146,7 +146,7 @@ func TestBehind(t *testing.T) {
 	})
 	receive(t, stuck)
 	last := g.reactors[1].turned.Load()
-	for g.Behind() < 3*TickMillis*1e6 { // it grows as time goes by
+	for g.Behind() < 3*TickMillis*1e6 { // it grows as time passes
 	}
 	if g.reactors[1].turned.Load() != last {
 		t.Fatal("the time of a stuck reactor moves")
@@ -156,8 +156,8 @@ func TestBehind(t *testing.T) {
 	}
 }
 
-// Clients that wait in the queue of a group that is full get the refusal when its listeners close, whether it has room
-// in its spare slots for them or not, and whatever they have sent.
+// Clients in the queue of a full group get the refusal when its listeners close. This holds with and without room in
+// the spare slots, and whatever the clients have sent.
 func TestStopAcceptingRefusesWhoWaits(t *testing.T) {
 	for _, tables := range []Tables{TablesOff, TablesOn} {
 		t.Run(fmt.Sprint("tables ", tables), func(t *testing.T) {

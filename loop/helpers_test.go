@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// testHandler runs functions; those that are nil do nothing. Data echoes by default.
+// testHandler calls its functions; nil ones do nothing. Data echoes by default.
 type testHandler struct {
 	r        *Reactor
 	open     func(c uint32)
@@ -132,7 +132,7 @@ func tryStart(t testing.TB, cfg Config, set func(r *Reactor, h *testHandler)) (*
 	})
 }
 
-// dial connects a client that fails the test when it waits for longer than ten seconds.
+// dial connects a client. Waits of more than ten seconds fail the test.
 func dial(t testing.TB, g *Group) *net.TCPConn {
 	t.Helper()
 	c, err := net.Dial("tcp", g.Addrs()[0].String())
@@ -165,5 +165,5 @@ func receive[T any](t testing.TB, from <-chan T) T {
 	}
 }
 
-// inChild says whether this process was made for one test, which changes the whole process.
+// inChild reports whether this process was started for a single test that changes the whole process.
 func inChild() bool { return os.Getenv("LOOP_TEST_CHILD") == "1" }

@@ -8,11 +8,11 @@ import (
 	"megaphone/table"
 )
 
-// clientRoom is the least free space given to a partial input buffer: big enough for the rest of most requests, small
-// enough that a slow client costs little.
+// clientRoom is the least free space given to a partial input buffer. It fits the rest of most requests, and a slow
+// client costs little.
 const clientRoom = 2 << 10
 
-// readable reads once, into the reactor's own buffer, or behind the input that was kept.
+// readable reads once, into the reactor's own buffer or behind the kept input.
 func (r *Reactor) readable(c uint32) {
 	s := r.conns.At(c)
 	switch state(s.State) {
@@ -24,12 +24,12 @@ func (r *Reactor) readable(c uint32) {
 		return
 	}
 	if s.Flags&flagReady != 0 {
-		return // what is kept is delivered first, at the end of this turn; the poller will say again that there is more
+		return // kept input is delivered first, at the end of this turn; the poller will report the rest again
 	}
 	buf, kept := r.read, (*buffer)(nil)
 	if s.In != 0 {
 		kept = r.bufs.at(s.In)
-		want := clientRoom // and doubled as the input comes: what a client announces costs nothing yet
+		want := clientRoom // doubled as input comes, so that a large announced length costs nothing yet
 		if s.Flags&flagLink != 0 {
 			want = max(ReadBufferBytes, kept.need-len(kept.B))
 		}
@@ -60,15 +60,15 @@ func (r *Reactor) readable(c uint32) {
 	}
 }
 
-// bill counts a buffer's growth against the budget; see relieve. Links are few, and bounded by the largest frame and
-// the high-water mark.
+// bill counts a buffer's growth against the budget; see relieve. It ignores links, because they are few, and bounded by
+// the largest frame and the high-water mark.
 func (r *Reactor) bill(s *table.Conn, b uint32) {
 	if s.Flags&flagLink == 0 {
 		r.bufs.bill(b)
 	}
 }
 
-// discard throws away what a lingering connection still sends.
+// discard discards input of a lingering connection.
 func (r *Reactor) discard(c uint32) {
 	s := r.conns.At(c)
 	n, err := unix.Read(int(s.FD), r.read)
@@ -86,7 +86,7 @@ func (r *Reactor) Kept(c uint32) []byte {
 	return nil
 }
 
-// redeliver gives a resumed connection the input that was kept for it.
+// redeliver delivers kept input to a resumed connection.
 func (r *Reactor) redeliver(c uint32) {
 	s := r.conns.At(c)
 	if s.Flags&flagReady == 0 || state(s.State) != stateOpen {
@@ -98,7 +98,7 @@ func (r *Reactor) redeliver(c uint32) {
 	}
 }
 
-// deliver hands p to the owner and keeps what is not consumed.
+// deliver passes p to the owner and keeps the bytes that it does not consume.
 func (r *Reactor) deliver(c uint32, p []byte) {
 	s := r.conns.At(c)
 	var consumed, need int
@@ -113,7 +113,7 @@ func (r *Reactor) deliver(c uint32, p []byte) {
 	}
 	poison(p[:consumed])
 	if state(s.State) != stateOpen {
-		r.dropInput(s) // closed meanwhile
+		r.dropInput(s) // closed by the owner
 		return
 	}
 	r.keep(c, s, p, consumed, need)
@@ -145,8 +145,8 @@ func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
 	}
 }
 
-// Gained returns how many bytes of input have been kept for connection c since the previous call; since the first one
-// that was kept, if there was none. An owner that waits for the rest of its input learns from it how fast that comes.
+// Gained returns how many bytes of input have been kept for connection c since the previous call, or since the first
+// kept byte. An owner that waits for the rest of its input uses it to measure the rate.
 func (r *Reactor) Gained(c uint32) int {
 	s := r.conns.At(c)
 	if s.In == 0 {
@@ -158,9 +158,9 @@ func (r *Reactor) Gained(c uint32) int {
 	return n
 }
 
-// Write sends head and then body on connection c: at once if the socket takes them, else as it does. It borrows
-// both until return. One output may be of any size within MaxBufferedBytes; a further one that makes more than
-// MaxOutputBytes wait closes the connection.
+// Write sends head and then body on connection c, at once or when the socket has room. It borrows both until return.
+// One output may have any size within MaxBufferedBytes. A further one that makes more than MaxOutputBytes wait closes
+// the connection.
 func (r *Reactor) Write(c uint32, head, body []byte) {
 	s := r.conns.At(c)
 	if state(s.State) != stateOpen {
@@ -192,7 +192,7 @@ func (r *Reactor) Write(c uint32, head, body []byte) {
 	r.queue(c, s, head, body)
 }
 
-// send is one write system call.
+// send makes one write system call.
 func (r *Reactor) send(fd int, head, body []byte) (int, error) {
 	switch {
 	case len(body) == 0:
@@ -222,8 +222,8 @@ func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 	r.bill(s, s.Out)
 }
 
-// Stow keeps p for connection c until Unstow, which must come before c is gone. It counts against MaxBufferedBytes, and
-// when it is the largest of the client that has most, c is closed. It borrows p until return.
+// Stow keeps p for connection c until Unstow, which must come before c is freed. It borrows p until return. The buffer
+// counts against MaxBufferedBytes. If it is shed as the largest of the heaviest client, c is closed.
 func (r *Reactor) Stow(c uint32, p []byte) (i uint32) {
 	i = r.bufs.get(c, false, len(p))
 	b := r.bufs.at(i)
@@ -232,13 +232,13 @@ func (r *Reactor) Stow(c uint32, p []byte) (i uint32) {
 	return i
 }
 
-// Stowed returns what Stow has kept. It is valid until Unstow.
+// Stowed returns the bytes kept by Stow. They are valid until Unstow.
 func (r *Reactor) Stowed(i uint32) []byte { return r.bufs.at(i).B }
 
-// Unstow lets go of what Stow has kept.
+// Unstow releases a buffer kept by Stow.
 func (r *Reactor) Unstow(i uint32) { r.bufs.put(i) }
 
-// writable sends what waits.
+// writable sends pending output.
 func (r *Reactor) writable(c uint32) {
 	s := r.conns.At(c)
 	switch {
@@ -263,7 +263,7 @@ func (r *Reactor) writable(c uint32) {
 	r.counters[BytesOut] += uint64(n)
 	if b.sent += n; b.sent < len(b.B) {
 		if state(s.State) == stateLingering {
-			r.wheel.Arm(c, r.now+drainTicks) // it makes progress
+			r.wheel.Arm(c, r.now+drainTicks) // there is progress
 		} else {
 			r.handler.Progress(c)
 		}

@@ -11,7 +11,7 @@ import (
 	"megaphone/tuning"
 )
 
-// linkState is what a link is doing.
+// linkState is the state of a link.
 type linkState uint8
 
 const (
@@ -31,19 +31,19 @@ const (
 	maxRetryTicks       = 5_000 / TickMillis
 	minEagerTicks       = 200 / TickMillis
 	maxEagerTicks       = 500 / TickMillis
-	// keepBatchBytes is the largest batch buffer that is kept when it is empty.
+	// keepBatchBytes is the largest batch buffer that a link keeps while it is empty.
 	keepBatchBytes = 1 << 20
 )
 
-// Link is a long-lived connection that a reactor dials, keeps up, and writes to in batches.
+// Link is a long-lived connection that a reactor dials, keeps connected, and writes in batches.
 //
-// The owner appends to Batch and calls Dirty; at the end of the turn one write takes all of it. When the link is
-// lost the reactor dials again after a jittered back-off that doubles from 0.2 to 5 seconds and starts anew with a
-// link that has been Settled. While the owner is eager for it the reactor dials every 0.2 to 0.5 seconds.
+// The owner appends to Batch and calls Dirty; at the end of the turn one write sends all of it. A lost link is dialled
+// again after a jittered back-off, which doubles from 0.2 to 5 seconds. Settled resets the back-off. While the link is
+// eager, the reactor dials every 0.2 to 0.5 seconds.
 type Link struct {
 	Name  string
-	Index int    // in the order of NewLink
-	Batch []byte // unsent bytes from sent on; the owner appends only
+	Index int    // lowest index free when NewLink was called
+	Batch []byte // unsent bytes from sent on; the owner only appends
 
 	r       *Reactor
 	addr    netip.AddrPort
@@ -58,11 +58,11 @@ type Link struct {
 	removed bool
 }
 
-// ErrUnresolved says that the link's host name has no address yet.
-var ErrUnresolved = errors.New("the host name has not been resolved")
+// ErrUnresolved is the failure of a link whose host name has no address yet.
+var ErrUnresolved = errors.New("host name not resolved")
 
-// NewLink makes a link to addr; it is dialled at the end of the turn. Without a valid address it fails until SetAddr
-// gives it one. Its index is the lowest that is free.
+// NewLink makes a link to addr, which is dialled at the end of the turn. Without a valid address dialling fails until
+// SetAddr provides one. Its index is the lowest free one.
 func (r *Reactor) NewLink(name string, addr netip.AddrPort) (*Link, error) {
 	i := slices.Index(r.links, nil)
 	if i < 0 {
@@ -73,15 +73,15 @@ func (r *Reactor) NewLink(name string, addr netip.AddrPort) (*Link, error) {
 	}
 	l := &Link{Name: name, Index: i, r: r, addr: addr}
 	r.links[i] = l
-	r.ring()
+	r.scheduleEndTurn()
 	return l, nil
 }
 
-// SetAddr has the link dialled to addr from the next time on.
+// SetAddr sets the address used by the next dial.
 func (l *Link) SetAddr(addr netip.AddrPort) { l.addr = addr }
 
-// Remove gives the link up for good, after what is in the batch has been offered to the kernel once. The owner hears no
-// more of it; its index is free when its connection has been closed.
+// Remove gives up the link for good, after one attempt to write the batch. The owner gets no further calls for it. Its
+// index is free once its connection has been closed.
 func (l *Link) Remove() {
 	if l.removed {
 		return
@@ -95,17 +95,17 @@ func (l *Link) Remove() {
 	l.r.end(l.conn, CauseOwner)
 }
 
-// Up says whether the link is connected.
+// Up reports whether the link is connected.
 func (l *Link) Up() bool { return l.state == linkUp }
 
-// Unsent is how many bytes of the batch have not been taken by the kernel.
+// Unsent returns the number of bytes in the batch that the kernel has not taken.
 func (l *Link) Unsent() int { return len(l.Batch) - l.sent }
 
-// Dirty has the batch written at the end of the turn.
+// Dirty schedules the batch to be written at the end of the turn.
 func (l *Link) Dirty() {
 	if !l.dirty {
 		l.dirty = true
-		l.r.ring()
+		l.r.scheduleEndTurn()
 	}
 }
 
@@ -119,16 +119,15 @@ func (l *Link) SetEager(on bool) {
 	}
 }
 
-// eagerly is the time until an eager link is dialled again.
+// eagerly returns a random time until an eager link is dialled again.
 func (r *Reactor) eagerly() uint32 {
 	return minEagerTicks + r.rand.Uint32N(maxEagerTicks-minEagerTicks+1)
 }
 
-// Settled says that the link is of use; its back-off starts anew.
+// Settled resets the back-off. The owner calls it when the link has proved useful.
 func (l *Link) Settled() { l.backoff = 0 }
 
-// Fail closes the link after what is in the batch has been offered to the kernel once. The owner gets LinkDown with
-// why.
+// Fail closes the link after one attempt to write the batch. The owner gets LinkDown with why.
 func (l *Link) Fail(why error) {
 	if l.state == linkDown || l.why != nil || l.removed {
 		return
@@ -160,7 +159,7 @@ func (r *Reactor) flushLinks() {
 	}
 }
 
-// dial begins to connect, without blocking.
+// dial starts to connect, without blocking.
 func (l *Link) dial() {
 	r := l.r
 	at := l.addr
@@ -197,7 +196,7 @@ func (l *Link) dial() {
 	r.settle(c)
 }
 
-// linkConnected ends an attempt to connect a link, with err when there is no connection.
+// linkConnected ends an attempt to connect a link; err is nil if it succeeded.
 func (r *Reactor) linkConnected(l *Link, c uint32, err error) {
 	if err != nil {
 		l.why = fmt.Errorf("connect %s: %w", l.addr, err)
@@ -212,7 +211,7 @@ func (r *Reactor) linkConnected(l *Link, c uint32, err error) {
 	r.handler.LinkUp(l)
 }
 
-// flush writes what the turn has gathered, unless the kernel has had enough; then it waits for room.
+// flush writes the batch, unless an earlier write still waits for room in the kernel.
 func (l *Link) flush() {
 	l.dirty = false
 	s := l.r.conns.At(l.conn)
@@ -221,7 +220,7 @@ func (l *Link) flush() {
 	}
 }
 
-// write offers the whole batch to the kernel in one system call. What it does not take leaves when there is room.
+// write offers the whole batch to the kernel in one system call. Bytes that it does not take leave when there is room.
 func (l *Link) write() {
 	r, s := l.r, l.r.conns.At(l.conn)
 	n, err := unix.Write(int(s.FD), l.Batch[l.sent:])
@@ -255,7 +254,7 @@ func (l *Link) write() {
 	}
 }
 
-// linkLost ends a link whose connection has ended.
+// linkLost resets a link whose connection has ended, schedules the next attempt and tells the owner.
 func (r *Reactor) linkLost(l *Link, cause Cause) {
 	why := l.why
 	if why == nil {
@@ -283,8 +282,8 @@ func (l *Link) failed(why error) {
 	l.r.handler.LinkFailed(l, why)
 }
 
-// schedule sets the time of the next try: half of the back-off for sure, half by chance, so that the reactors of many
-// edges do not come back in step.
+// schedule sets the time of the next attempt. Half of the back-off is fixed and half is random, so that the reactors of
+// many edges do not reconnect in step.
 func (l *Link) schedule() {
 	l.backoff = min(max(2*l.backoff, minRetryTicks), maxRetryTicks)
 	half := l.backoff / 2
@@ -294,7 +293,7 @@ func (l *Link) schedule() {
 	}
 }
 
-// NoLinks is the part of a Handler that has to do with links, for one that makes none.
+// NoLinks implements the link methods of a Handler that makes no links.
 type NoLinks struct{}
 
 // LinkUp is never called.
@@ -315,10 +314,10 @@ var causeErrors = [...]error{
 	CauseReset:   errors.New("connection reset"),
 	CauseSlow:    errors.New("the other end does not read"),
 	CauseBudget:  errors.New("out of buffers"),
-	CauseTimeout: errors.New("no connection in time"),
+	CauseTimeout: errors.New("connection timed out"),
 	CauseRefused: errors.New("connection refused"),
 	CauseError:   errors.New("unexpected kernel error"),
 }
 
-// String is the cause in words.
+// String returns the cause in words.
 func (c Cause) String() string { return causeErrors[c].Error() }

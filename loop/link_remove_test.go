@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A removed link says what it has to say, its owner hears no more of it, and its index is free again.
+// A removed link sends its batch, makes no more calls to its owner, and frees its index.
 func TestLinkRemove(t *testing.T) {
 	p, q := newPeer(t), newPeer(t)
 	up := make(chan *Link, 2)
@@ -20,7 +20,7 @@ func TestLinkRemove(t *testing.T) {
 	g.Do(func(r *Reactor, _ Handler) {
 		l.Batch = append(l.Batch, "goodbye"...)
 		l.Remove()
-		l.Remove() // again: nothing
+		l.Remove() // a second call has no effect
 		l.Fail(io.EOF)
 		if _, err := r.NewLink("other", q.addr()); err != nil || r.links[1] == nil {
 			t.Errorf("a second link while the first one ends: %v", err)
@@ -45,7 +45,7 @@ func TestLinkRemove(t *testing.T) {
 			t.Error("a removed link keeps its index")
 		}
 	})
-	g.Advance(100) // nothing is dialled again
+	g.Advance(100) // no link is dialled again
 	select {
 	case l := <-down:
 		t.Errorf("the owner was told of link %q", l.Name)

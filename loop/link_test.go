@@ -55,7 +55,7 @@ func linked(t *testing.T, p *peer, set func(r *Reactor, h *testHandler)) (*Group
 	return g, l
 }
 
-// Whatever a turn appends leaves in one write.
+// Everything that a turn appends leaves in one write.
 func TestLinkWritesOnceATurn(t *testing.T) {
 	p := newPeer(t)
 	up := make(chan struct{}, 1)
@@ -139,7 +139,7 @@ func TestLinkComesBackAfterABackOff(t *testing.T) {
 	}
 }
 
-// The back-off doubles up to its bound while nobody answers, and is never the same for all.
+// The back-off doubles up to its bound while the peer is unreachable, and is jittered.
 func TestLinkBackOffGrowsAndIsJittered(t *testing.T) {
 	p := newPeer(t)
 	p.Close()
@@ -192,8 +192,8 @@ func TestLinkFailSendsTheLastWords(t *testing.T) {
 	}
 }
 
-// With nobody listening on a port that the kernel may also choose for the near end, TCP can connect a socket to itself
-// (RFC 9293 section 3.5, simultaneous open). Such a link would keep the origin from its port.
+// If a port has no listener and the kernel chooses it as the source port, TCP can connect a socket to itself (RFC 9293
+// section 3.5, simultaneous open). Such a link would keep the origin from its port.
 func TestLinkToItselfIsNone(t *testing.T) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -218,7 +218,7 @@ func TestLinkToItselfIsNone(t *testing.T) {
 	}
 }
 
-// An eager link is dialled every 0.2 to 0.5 s, whatever its back-off has come to.
+// An eager link is dialled every 0.2 to 0.5 s, whatever its back-off is.
 func TestEagerLinkIsDialledOften(t *testing.T) {
 	p := newPeer(t)
 	p.Close()

@@ -14,35 +14,35 @@ import (
 
 // Listener is an address that clients connect to.
 //
-// Every socket of an address has an accept queue of its own, and who waits in it is lost when the last descriptor of
-// the socket is closed. So whoever inherits the sockets of a listener must serve all of them: with more Files than
-// reactors a reactor serves several, with fewer the other reactors open sockets that join them.
+// Every socket of an address has its own accept queue, and the clients waiting in it are lost when the socket's last
+// descriptor is closed. A process that inherits the sockets of a listener must therefore serve all of them. With more
+// Files than reactors, a reactor serves several. With fewer, the other reactors open sockets that join them.
 type Listener struct {
-	Address string      // host:port, or unix:/path; port 0 picks one (tests). With Files it is only for messages
+	Address string      // host:port, or unix:/path; port 0 picks one (tests). With Files it only appears in messages
 	Mode    fs.FileMode // of a unix socket; default 0660
-	Files   []*os.File  // listening sockets, inherited; Start takes them and closes them
+	Files   []*os.File  // inherited listening sockets; Start takes and closes them
 }
 
-// DefaultSocketMode lets the owner and the group connect: a unix socket is for a proxy on the same host.
+// DefaultSocketMode lets the owner and the group connect, because a unix socket is for a proxy on the same host.
 const DefaultSocketMode fs.FileMode = 0o660
 
-// MaxListeners bounds the listeners of a group: a connection remembers its own in a byte.
+// MaxListeners bounds the listeners of a group, because a connection stores the index of its listener in a byte.
 const MaxListeners = 256
 
-// listening is a listener's sockets as the group has them: in the descriptor table that all ordinary threads share,
-// from which they can be handed on. Each reactor has descriptors of its own for those that it serves.
+// listening holds the group's sockets of one listener, in the descriptor table that all ordinary threads share. From
+// there they can be handed on. Each reactor has its own descriptors for the sockets that it serves.
 type listening struct {
-	addr netip.AddrPort // not valid: a unix socket's
+	addr netip.AddrPort // invalid for a unix socket
 	path string
-	made fs.FileInfo // of a unix socket that we have made, and so take away again
+	made fs.FileInfo // of a unix socket that this group made, and will therefore remove
 	fds  []int
 }
 
-// unixPath is the path of a unix socket's address.
+// unixPath returns the path of a unix socket's address.
 func unixPath(address string) (path string, ok bool) { return strings.CutPrefix(address, "unix:") }
 
-// openListener makes the sockets of one listener for the plan's reactors. Those that join others do not listen yet:
-// they would get connections before anybody serves them.
+// openListener makes the sockets of one listener for the plan's reactors. Sockets that join others do not listen yet,
+// because they would get connections before a reactor serves them.
 func openListener(at Listener, p *plan) (l *listening, err error) {
 	l = new(listening)
 	path, isUnix := unixPath(at.Address)
@@ -80,7 +80,7 @@ func (l *listening) openTCP(address string, p *plan) error {
 	return l.name()
 }
 
-// name asks the kernel for the address of the first socket.
+// name sets the address of l to that of its first socket.
 func (l *listening) name() error {
 	sa, err := unix.Getsockname(l.fds[0])
 	if err != nil {
@@ -94,8 +94,8 @@ func (l *listening) name() error {
 	return nil
 }
 
-// inherit takes sockets that listen already. The files are closed: what Go's poller knows of would wake it with every
-// connection.
+// inherit takes sockets that are listening already. It closes the files, because Go's poller would otherwise wake for
+// every connection.
 func (l *listening) inherit(files []*os.File) error {
 	var first error
 	for _, f := range files {
@@ -112,7 +112,7 @@ func (l *listening) inherit(files []*os.File) error {
 	return l.name()
 }
 
-// takeFile copies a descriptor, if it listens, and may close the original.
+// takeFile copies the descriptor of f, which must be listening. If closing is set it also closes f.
 func takeFile(f *os.File, closing bool) (fd int, err error) {
 	if closing {
 		defer f.Close()
@@ -125,7 +125,7 @@ func takeFile(f *os.File, closing bool) (fd int, err error) {
 	if cerr := raw.Control(func(old uintptr) {
 		var is int
 		if is, err = unix.GetsockoptInt(int(old), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && is == 0 {
-			err = errors.New("the inherited descriptor does not listen")
+			err = errors.New("the inherited descriptor is not listening")
 		}
 		if err == nil {
 			fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
@@ -139,7 +139,7 @@ func takeFile(f *os.File, closing bool) (fd int, err error) {
 	return fd, err
 }
 
-// Inherited sorts listening sockets that another process has opened by their addresses.
+// Inherited groups listening sockets opened by another process by their addresses.
 func Inherited(files []*os.File) (all []Listener, err error) {
 	for _, f := range files {
 		fd, err := takeFile(f, false)
@@ -162,8 +162,8 @@ func Inherited(files []*os.File) (all []Listener, err error) {
 	return all, nil
 }
 
-// join opens the sockets of the reactors that have none. The kernel lets only sockets of the same user share a port, so
-// inherited ones of another user (systemd's) may have to do for all reactors.
+// join opens sockets for the reactors that have none. The kernel lets only sockets of the same user share a port, so
+// inherited sockets of another user (systemd's) may have to serve all reactors.
 func (l *listening) join(p *plan, inherited bool) error {
 	if inherited {
 		for _, fd := range l.fds {
@@ -184,7 +184,7 @@ func (l *listening) join(p *plan, inherited bool) error {
 	return nil
 }
 
-// of are the sockets that reactor i of n serves: every socket is served, and every reactor serves one.
+// of returns the sockets that reactor i of n serves. Every socket is served, and every reactor serves at least one.
 func (l *listening) of(i, n int) (fds []int) {
 	for k := i % len(l.fds); k < len(l.fds); k += n {
 		fds = append(fds, l.fds[k])
@@ -192,19 +192,19 @@ func (l *listening) of(i, n int) (fds []int) {
 	return fds
 }
 
-// files are copies of the sockets.
+// files returns copies of the sockets that listen.
 func (l *listening) files() (files []*os.File, err error) {
 	for _, fd := range l.fds {
 		is, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		if err == nil && is == 0 {
-			continue // it has not begun, so nobody waits in it
+			continue // no client waits in a socket that does not listen yet
 		}
 		if err == nil {
 			fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		}
 		if err != nil {
 			closeFiles(files)
-			return nil, fmt.Errorf("copy of a listener: %w", err)
+			return nil, fmt.Errorf("copy listener: %w", err)
 		}
 		files = append(files, os.NewFile(uintptr(fd), l.String()))
 	}
@@ -217,7 +217,7 @@ func closeFiles(files []*os.File) {
 	}
 }
 
-// String is the address in the form of Listener.Address.
+// String returns the address in the form of Listener.Address.
 func (l *listening) String() string {
 	if l.addr.IsValid() {
 		return l.addr.String()
@@ -225,7 +225,7 @@ func (l *listening) String() string {
 	return "unix:" + l.path
 }
 
-// close closes the group's own descriptors; the sockets live on while reactors or other processes have theirs.
+// close closes the group's own descriptors. The sockets live on while reactors or other processes have them open.
 func (l *listening) close() {
 	for _, fd := range l.fds {
 		_ = unix.Close(fd)
@@ -233,7 +233,7 @@ func (l *listening) close() {
 	l.fds = nil
 }
 
-// remove takes the file of a unix socket away that we have made, unless it is another's by now.
+// remove removes the file of a unix socket that this group made, unless another socket has replaced it.
 func (l *listening) remove() {
 	if l.made == nil {
 		return

@@ -32,7 +32,7 @@ func dialAt(t testing.TB, address string) net.Conn {
 	return c
 }
 
-// hear wants one answer of the given length.
+// hear reads one answer of n bytes.
 func hear(t testing.TB, c net.Conn, n int) string {
 	t.Helper()
 	buf := make([]byte, n)
@@ -77,8 +77,8 @@ func TestListenersAndPeers(t *testing.T) {
 	}
 }
 
-// A unix socket has its mode, is refused while it is served, replaced when it is stale, and gone after Stop. What is no
-// socket stays.
+// A unix socket has its mode, and its file is removed by Stop. Binding to a live socket fails, a stale one is replaced,
+// and a file that is not a socket stays.
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	at := []Listener{{Address: "unix:" + path, Mode: 0o600}}
@@ -119,7 +119,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// The reactors share a unix socket's queue. One that is full leaves who waits to the others.
+// The reactors share a unix socket's queue. A full reactor leaves waiting clients to the others.
 func TestSharedQueueFillsAll(t *testing.T) {
 	sock := "unix:" + filepath.Join(t.TempDir(), "s")
 	start(t, Config{Reactors: 3, MaxConnections: 15, Listen: []Listener{{Address: sock}}}, nil)
@@ -130,7 +130,7 @@ func TestSharedQueueFillsAll(t *testing.T) {
 	}
 }
 
-// What is inherited must listen.
+// Inherited descriptors must be listening.
 func TestInheritedMustListen(t *testing.T) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {

@@ -26,7 +26,7 @@ func TestEchoesAndClosesWithThePeer(t *testing.T) {
 	}
 }
 
-// A reader that is slow at first gets every byte, in order, by way of the output buffer.
+// A reader that is slow at first gets every byte, in order, through the output buffer.
 func TestShortWritesAreFinished(t *testing.T) {
 	const size = 8 << 20
 	written, flushed := make(chan bool, 1), make(chan struct{}, 1)
@@ -41,7 +41,7 @@ func TestShortWritesAreFinished(t *testing.T) {
 	})
 	c := dial(t, g)
 	send(t, c, "x")
-	if !receive(t, written) { // a client that read meanwhile could have let the kernel take all of it
+	if !receive(t, written) { // a client that read in the meantime could have let the kernel take all of it
 		t.Fatal("the kernel has taken it all: too little for this test")
 	}
 	got := make([]byte, size)
@@ -54,7 +54,7 @@ func TestShortWritesAreFinished(t *testing.T) {
 	receive(t, flushed)
 }
 
-// What was kept before and what is consumed do not count as gained.
+// Bytes kept before the call and consumed bytes do not count as gained.
 func TestGained(t *testing.T) {
 	gained, seen := make(chan int, 1), make(chan int, 8)
 	var conn uint32
@@ -93,7 +93,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	closed := make(chan Cause, 1)
 	g := start(t, Config{MaxOutputBytes: 64 << 10}, func(r *Reactor, h *testHandler) {
 		h.data = func(c uint32, p []byte) (int, int) {
-			for range 1000 { // until the socket is full, and then some
+			for range 1000 { // until the socket is full, and beyond
 				r.Write(c, make([]byte, 32<<10), nil)
 			}
 			return len(p), 0
@@ -119,7 +119,7 @@ func TestInputOverTheBudgetIsCutOff(t *testing.T) {
 	}
 }
 
-// What the owner does not consume comes again with what follows, and not before there is enough of it.
+// Unconsumed input is delivered again with the bytes that follow, once there are enough.
 func TestUnconsumedInputIsKept(t *testing.T) {
 	seen := make(chan string, 10)
 	g := start(t, Config{}, func(_ *Reactor, h *testHandler) {
@@ -168,7 +168,7 @@ func TestPausedConnectionIsNotRead(t *testing.T) {
 	default:
 	}
 	g.Do(func(r *Reactor, _ Handler) { r.Resume(conn) })
-	got := "" // what was kept and what came meanwhile, in one delivery or in two
+	got := "" // kept and new input, in one delivery or in two
 	for len(got) < 3 {
 		got += receive(t, seen)
 	}
@@ -216,7 +216,7 @@ func TestGracefulCloseIsNotAReset(t *testing.T) {
 	}
 }
 
-// Output that waits for a slow reader is not cut short because the connection closes after it.
+// Closing gracefully does not cut short output that waits for a slow reader.
 func TestGracefulCloseWaitsForTheOutput(t *testing.T) {
 	const size = 8 << 20
 	closing := make(chan struct{}, 2)
@@ -246,7 +246,7 @@ func TestGracefulCloseWaitsForTheOutput(t *testing.T) {
 
 	send(t, dial(t, g), "x")
 	receive(t, closing)
-	g.Advance(drainTicks + 1) // who reads nothing for so long is given up
+	g.Advance(drainTicks + 1) // a client that reads nothing for so long is given up
 	receive(t, closed)
 }
 
@@ -306,7 +306,7 @@ func TestPortIsNotShared(t *testing.T) {
 	start(t, Config{Listen: at, Reactors: 2}, nil)
 }
 
-// A foreign listener with SO_REUSEPORT is no invitation either, and nor is ours to others before we are up.
+// We do not join another program's listener with SO_REUSEPORT, and others cannot join ours before we are up.
 func TestPortOfAnotherProgram(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -2,7 +2,7 @@
 
 package loop
 
-// poison overwrites consumed input, so that a slice kept beyond its life is found out.
+// poison overwrites consumed input, to expose slices that were kept beyond their life.
 func poison(p []byte) {
 	for i := range p {
 		p[i] = 0xcc

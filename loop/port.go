@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrPortTaken says that another process listens on the address already. With SO_REUSEPORT alone a second instance
-// would start without a word and take half of the first one's connections.
+// ErrPortTaken is returned if another process listens on the address already. With SO_REUSEPORT alone a second instance
+// would start silently and take half of the first one's connections.
 var ErrPortTaken = errors.New("another process listens there already: stop it or choose another address")
 
 // resolveListen turns host:port into an address to bind. An empty host is every address, IPv6 and IPv4.
@@ -27,8 +27,8 @@ func resolveListen(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
 }
 
-// CheckAddress returns an error if host:port is no address of this host. It binds another port, which the kernel picks,
-// for a moment.
+// CheckAddress returns an error if host:port is not an address of this host. It briefly binds another port, chosen by
+// the kernel.
 func CheckAddress(address string) error {
 	at, err := resolveListen(address)
 	if err != nil {
@@ -46,9 +46,9 @@ func CheckAddress(address string) error {
 	return os.NewSyscallError("bind", err)
 }
 
-// listenSocket binds a TCP socket. The first one of an address is exclusive: it is bound and listening before it gets
-// SO_REUSEPORT, and two such sockets cannot be (the kernel refuses the second with EADDRINUSE whatever options the
-// first one has got since). The others join it, and listen once they are served.
+// listenSocket binds a TCP socket. The first socket of an address is exclusive: it binds and listens before it gets
+// SO_REUSEPORT. The kernel then refuses a second exclusive socket with EADDRINUSE, whatever options the first has got
+// since. The others join it, and listen once they are served.
 func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
 	fd, err := unix.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -72,7 +72,7 @@ func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
 			return fail("setsockopt SO_REUSEPORT", err)
 		}
 	}
-	// Accepted sockets inherit these, which saves system calls a connection.
+	// Accepted sockets inherit these options, which saves system calls per connection.
 	if err := tune(fd, p.KeepAlive); err != nil {
 		return fail("setsockopt", err)
 	}
@@ -90,12 +90,12 @@ func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
 	return fd, nil
 }
 
-// keepAliveProbes is how many go unanswered before a connection is given up.
+// keepAliveProbes is the number of unanswered probes after which a connection is given up.
 const keepAliveProbes = 4
 
-// tune sets what a long-lived connection needs: no Nagle delay, and an end for a peer that is silently gone. The user
-// timeout bounds how long sent bytes may stay unacknowledged. The kernel also applies it to keep-alive in place of the
-// number of probes (tcp(7)): were it shorter than all of them together, one lost probe would end an idle connection.
+// tune sets the options of a long-lived connection: no Nagle delay, and detection of dead peers. The user timeout
+// bounds how long sent bytes may stay unacknowledged. The kernel also applies it to keep-alive instead of the number of
+// probes (tcp(7)). If it were shorter than all probes together, one lost probe would end an idle connection.
 func tune(fd int, keepAlive time.Duration) error {
 	idle := max(1, int(keepAlive/time.Second))
 	interval := max(1, idle/4)

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestOneLostProbeIsNotTheEnd: the kernel gives an idle connection up when the user timeout is over and one probe is
-// unanswered, whatever number of probes there may be.
+// TestOneLostProbeIsNotTheEnd: the kernel gives up an idle connection when the user timeout has passed and one probe is
+// unanswered, whatever the number of probes is set to.
 func TestOneLostProbeIsNotTheEnd(t *testing.T) {
 	for _, keepAlive := range []time.Duration{0, time.Second, 30 * time.Second, 2 * time.Minute} {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every has f called each d on the reactor's goroutine, for work that is to be spread finer than in ticks. There is one
-// such pulse a reactor, and it is set up once. When a turn has taken longer than d, f is called once for all of it.
+// Every calls f each d on the reactor's goroutine, for work that is spread more finely than ticks. A reactor has at
+// most one such pulse. If a turn takes longer than d, f is called once for the whole time. It panics on a second call.
 func (r *Reactor) Every(d time.Duration, f func()) error {
 	if r.pulse != 0 {
-		panic("loop: a second pulse")
+		panic("loop: Every was called twice")
 	}
 	fd, err := openTimerFD(d)
 	if err != nil {
@@ -21,7 +21,7 @@ func (r *Reactor) Every(d time.Duration, f func()) error {
 	return r.watch(fd, fdPulse, false)
 }
 
-// openTimerFD is a timer that becomes readable each d.
+// openTimerFD returns a timer that becomes readable each d.
 func openTimerFD(d time.Duration) (int, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {

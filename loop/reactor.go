@@ -16,33 +16,33 @@ import (
 	"megaphone/table"
 )
 
-// Handler is what a reactor's owner does with its connections and links. All methods are called on the reactor's
-// goroutine and must neither block nor do Go I/O; nothing re-enters: what a method closes or resumes is acted on at
-// the end of the turn.
+// Handler acts on the connections and links of a reactor. All methods are called on the reactor's goroutine and must
+// neither block nor do Go I/O. Calls do not nest: closing or resuming a connection takes effect at the end of the turn.
 type Handler interface {
-	// Open: connection c was accepted, or is what Dial asked for.
+	// Open: connection c was accepted, or Dial has connected it.
 	Open(c uint32)
-	// Data: p is all input of c that is not consumed yet. It borrows p until return. The reactor keeps
-	// what is not consumed and calls again when p has at least need bytes (0: when anything more came; Again: at the
-	// end of the turn).
+	// Data: p is all input of c that is not consumed yet. Data borrows p until return. The reactor keeps the rest and
+	// calls again once p has at least need bytes (0: after any further input; Again: at the end of the turn).
 	Data(c uint32, p []byte) (consumed, need int)
-	// Progress: some of the output of c that had to wait has left. Flushed: all of it has.
+	// Progress: some of the delayed output of c has left. Flushed: all of it has.
 	Progress(c uint32)
 	Flushed(c uint32)
 	// Expired: the deadline set by Arm has passed.
 	Expired(c uint32)
-	// Client: whose use of memory is that of c, as IPv6 or v4-mapped. It is asked when memory is short only.
+	// Client returns the client that is charged for the memory of c, as IPv6 or v4-mapped. It is called only when
+	// memory is short.
 	Client(c uint32) [16]byte
-	// Shed: the input of c that is kept must go, because too much is kept in all. An owner that has answered c calls
-	// DropInput; otherwise c is closed.
+	// Shed: the kept input of c must go, because too much is kept in all. An owner that answers c calls DropInput;
+	// otherwise c is closed.
 	Shed(c uint32)
-	// Closed: c is gone, once for each Open and for each Dial that came to nothing. Its slot can be read until return.
+	// Closed: c has ended. It is called once for each Open and for each failed Dial. The slot can be read until return.
 	Closed(c uint32, why Cause)
-	// LinkUp, LinkData, LinkDown: the same for a link. An error of LinkData closes the link with it as the reason.
+	// LinkUp, LinkData, LinkDown: the same for a link. If LinkData returns an error, it closes the link with that
+	// reason.
 	LinkUp(l *Link)
 	LinkData(l *Link, p []byte) (consumed, need int, err error)
 	LinkDown(l *Link, why error)
-	// LinkFailed: an attempt to connect a link has failed; it is tried again by itself.
+	// LinkFailed: an attempt to connect a link has failed; the reactor will retry.
 	LinkFailed(l *Link, why error)
 	// Tick: time has moved to r.Now().
 	Tick()
@@ -50,11 +50,12 @@ type Handler interface {
 	Stop()
 }
 
-// Again, as what Data needs, lets the other connections have their turn before the rest of the input.
+// Again, returned as need by Data, yields to other connections. Data is called again for the rest of the input at the
+// end of the turn.
 const Again = -1
 
-// Reactor is one event loop: a poller, its listeners, its connections, its timing wheel, its links. It shares nothing
-// with its siblings; its methods may be called by its Handler only.
+// Reactor is one event loop: a poller, its listeners, connections, timing wheel and links. It shares nothing with its
+// siblings. Only its Handler may call its methods.
 type Reactor struct {
 	plan    *plan
 	index   int
@@ -73,31 +74,31 @@ type Reactor struct {
 	conns *table.Conns
 	wheel *table.Wheel
 	byFD  []uint32 // descriptor -> slot, or special | kind
-	from  []uint8  // slot -> listener; nil when there is only one
+	from  []uint8  // slot -> listener; nil if there is only one
 	bufs  buffers
 	read  []byte
 	iov   [2][]byte
 
 	maxOutput, maxBuffered int // see Config; SetLimits
-	maxLarge               int // what of maxBuffered is not reserved for the first bytes of buffers
+	maxLarge               int // maxBuffered less the reserve for the first bytes of buffers
 
-	accept    acceptor
-	away      []away
-	pressure  Interval
-	links     []*Link
-	now       uint32
-	started   time.Time     // never changed: other threads read it
-	stood     time.Duration // time that ticks do not count; see maxStepTicks
-	micros    uint32        // see Micros
-	clockRead bool          // in this turn
-	turned    atomic.Int64  // since started, in nanoseconds, of the last tick: for other threads
-	rung      bool
-	ending    []closing // connections to be closed at the end of the turn
-	ready     []uint32  // connections resumed in this turn
-	nextReady []uint32
-	pa        netpoll.PollAttachment
-	counters  [numCounters]uint64
-	rand      *rand.Rand
+	accept         acceptor
+	away           []away
+	pressure       Interval
+	links          []*Link
+	now            uint32
+	started        time.Time     // never changed, because other threads read it
+	stood          time.Duration // time that ticks do not count; see maxStepTicks
+	micros         uint32        // see Micros
+	clockRead      bool          // in this turn
+	turned         atomic.Int64  // time of the last tick in nanoseconds since started, for other threads
+	endTurnPending bool
+	ending         []closing // connections to be closed at the end of the turn
+	ready          []uint32  // connections resumed in this turn
+	nextReady      []uint32
+	pa             netpoll.PollAttachment
+	counters       [numCounters]uint64
+	rand           *rand.Rand
 }
 
 // Kinds of descriptors that are not connections, in byFD.
@@ -118,7 +119,7 @@ type task struct {
 	next *task
 }
 
-// post has the reactor run f in its next turn. It may be called from any thread that has not a table of its own.
+// post makes the reactor run f in its next turn. It may be called from any thread without a private descriptor table.
 func (r *Reactor) post(f func(r *Reactor) error) {
 	t := &task{run: f}
 	for {
@@ -131,7 +132,8 @@ func (r *Reactor) post(f func(r *Reactor) error) {
 	_, _ = unix.Write(r.wake, one[:])
 }
 
-// open makes everything that lives in the reactor's own descriptor table. others wake the reactors before it.
+// open makes everything that lives in the reactor's own descriptor table. others are the wake eventfds of the reactors
+// before it.
 func (r *Reactor) open(at []*listening, others []int) (err error) {
 	var own []listenerFD
 	for i, l := range at {
@@ -148,7 +150,7 @@ func (r *Reactor) open(at []*listening, others []int) (err error) {
 		if err := unshareTable(others, keep...); err != nil {
 			return fmt.Errorf("private descriptor table: %w", err)
 		}
-		r.accept.listeners = own // the same numbers, in a table of our own
+		r.accept.listeners = own // the same numbers, in the private table
 	} else {
 		for _, l := range own {
 			if l.fd, err = unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
@@ -187,8 +189,8 @@ func (r *Reactor) watch(fd int, kind uint32, edge bool) error {
 	return r.poller.AddRead(&r.pa, edge)
 }
 
-// event handles one readiness event. Its flags are hints only: a descriptor may have been closed and reused earlier in
-// the same batch of events, so every path asks the kernel, and a spurious event finds nothing.
+// event handles one readiness event. Its flags are only hints, because the descriptor may have been closed and reused
+// earlier in the same batch. So every path asks the kernel, and a spurious event has no effect.
 func (r *Reactor) event(e *unix.EpollEvent) error {
 	fd := int(e.Fd)
 	if fd >= len(r.byFD) {
@@ -232,13 +234,12 @@ func (r *Reactor) runPosted() error {
 	return nil
 }
 
-// ring asks for endTurn.
-func (r *Reactor) ring() { r.rung = true }
+func (r *Reactor) scheduleEndTurn() { r.endTurnPending = true }
 
-// endTurn finishes what the turn has begun: it gives resumed connections their kept input, closes what is to be
-// closed, and flushes every dirty link with one write each.
+// endTurn finishes the work of the turn. It delivers kept input to resumed connections, closes the connections in
+// r.ending, and flushes every dirty link with one write.
 func (r *Reactor) endTurn() {
-	r.rung = false
+	r.endTurnPending = false
 	r.counters[Turns]++
 	r.ready, r.nextReady = r.nextReady[:0], r.ready
 	for _, c := range r.nextReady {
@@ -253,12 +254,12 @@ func (r *Reactor) endTurn() {
 	r.clockRead = false
 }
 
-// maxStepTicks is how much time may go by between two ticks. A reactor that finds more has not run meanwhile: its
-// process was stopped, or its machine moved. What its peers said is still in its sockets, and nobody may be found too
-// late before that has been read. Such time is not counted.
+// maxStepTicks is the most time that may pass between two ticks. If more has passed, the reactor was not running: its
+// process was stopped, or its machine moved. Such time is not counted. The peers' data may still be in the sockets, and
+// no connection may time out before it has been read.
 const maxStepTicks = 1_000 / TickMillis
 
-// step is the next tick after now, when it should be elapsed, and how many ticks the reactor stood still.
+// step returns the tick that follows now if the clock says elapsed, and the number of ticks not to count.
 func step(now, elapsed uint32) (next, still uint32) {
 	if elapsed > now && elapsed-now > maxStepTicks {
 		return now + 1, elapsed - now - 1
@@ -266,7 +267,7 @@ func step(now, elapsed uint32) (next, still uint32) {
 	return elapsed, 0
 }
 
-// advance moves time to tick now and lets everything expire that is due.
+// advance moves time to tick now and expires every deadline that is due.
 func (r *Reactor) advance(now uint32) {
 	if now <= r.now {
 		return
@@ -303,11 +304,11 @@ func (r *Reactor) expired(c uint32) {
 	}
 }
 
-// shutdown ends everything in order: the handler's last words, the links' last flush, the descriptors.
+// shutdown ends everything in order: the handler, the links after a last flush, the descriptors.
 func (r *Reactor) shutdown() error {
 	r.handler.Stop()
 	r.endTurn()
-	r.endTurn() // what the first one has ended
+	r.endTurn() // close the connections that the first call has ended
 	for i := uint32(1); i <= uint32(r.conns.Cap()); i++ {
 		if fd := r.conns.At(i).FD; fd > 0 && state(r.conns.At(i).State) != stateFree {
 			_ = unix.Close(int(fd))
@@ -318,7 +319,7 @@ func (r *Reactor) shutdown() error {
 	return errors.ErrEngineShutdown
 }
 
-// release closes the reactor's own descriptors; all but the wake eventfd, which others may still write to.
+// release closes the reactor's own descriptors, except the wake eventfd, which other threads may still write to.
 func (r *Reactor) release() {
 	r.closeListeners()
 	r.closeAway(len(r.away))
@@ -333,25 +334,26 @@ func (r *Reactor) release() {
 	}
 }
 
-// Now is the current tick, in units of TickMillis since the start, at least 1.
+// Now returns the current tick, in units of TickMillis since the start, at least 1.
 func (r *Reactor) Now() uint32 { return r.now }
 
-// Index is the reactor's number in its group.
+// Index returns the reactor's number in its group.
 func (r *Reactor) Index() int { return r.index }
 
-// Siblings is how many reactors the group has, this one included.
+// Siblings returns the number of reactors in the group, including this one.
 func (r *Reactor) Siblings() int { return r.plan.Reactors }
 
-// Rand is the reactor's own source of random numbers, for jitter and choices; not for secrets.
+// Rand returns the reactor's own source of random numbers, for jitter and choices; not for secrets.
 func (r *Reactor) Rand() *rand.Rand { return r.rand }
 
-// Slots is how many clients the reactor can have.
+// Slots returns the maximum number of clients of the reactor.
 func (r *Reactor) Slots() int { return r.plan.slots }
 
-// Clients is how many are connected, those that are being closed or refused included.
+// Clients returns the number of connected clients, including those being closed or refused.
 func (r *Reactor) Clients() int { return r.accept.clients + r.accept.refusing + len(r.away) }
 
-// Capacity is the number of connection slots, those of links and refusals included: no connection is above it.
+// Capacity returns the number of connection slots, including those of links and refusals. No connection has a higher
+// number.
 func (r *Reactor) Capacity() int { return r.conns.Cap() }
 
 // EachOpen calls f for every open connection above after, up to and including upTo.
@@ -363,25 +365,26 @@ func (r *Reactor) EachOpen(after, upTo uint32, f func(c uint32)) {
 	}
 }
 
-// Conn is connection c's slot. The owner may use Phase, Held, First, Last, Scanned and Decoded; the rest is the loop's.
+// Conn returns connection c's slot. The owner may use Phase, Held, First, Last, Scanned and Decoded; the loop owns the
+// rest.
 func (r *Reactor) Conn(c uint32) *table.Conn { return r.conns.At(c) }
 
-// BufferedBytes is what is kept for connections, against MaxBufferedBytes.
+// BufferedBytes returns the bytes kept for connections, which count against MaxBufferedBytes.
 func (r *Reactor) BufferedBytes() int { return r.bufs.bytes }
 
-// SetLimits replaces Config's MaxOutputBytes and MaxBufferedBytes. Output that waits already may be longer.
+// SetLimits replaces Config's MaxOutputBytes and MaxBufferedBytes. Output that is waiting already may be longer.
 func (r *Reactor) SetLimits(maxOutputBytes, maxBufferedBytes int) {
 	r.maxOutput, r.maxBuffered = maxOutputBytes, maxBufferedBytes
 	r.maxLarge = maxBufferedBytes - reserve(r.plan.slots, maxBufferedBytes)
 }
 
-// Peer is the address of connection c's other end; 127.0.0.1 for a client on a unix socket.
+// Peer returns the address of connection c's other end; 127.0.0.1 for a client on a unix socket.
 func (r *Reactor) Peer(c uint32) netip.Addr { return netip.AddrFrom16(r.conns.At(c).Peer).Unmap() }
 
-// SetPeer replaces the address of connection c's other end, for a client behind a proxy that has told it.
+// SetPeer replaces the address of connection c's other end with that of a client behind a proxy.
 func (r *Reactor) SetPeer(c uint32, addr netip.Addr) { r.conns.At(c).Peer = addr.As16() }
 
-// ListenerOf is the index in Config.Listen of the listener that accepted connection c.
+// ListenerOf returns the index in Config.Listen of the listener that accepted connection c.
 func (r *Reactor) ListenerOf(c uint32) int {
 	if r.from == nil {
 		return 0
@@ -389,10 +392,10 @@ func (r *Reactor) ListenerOf(c uint32) int {
 	return int(r.from[c])
 }
 
-// Arm sets connection c's one deadline, ticks from now; it replaces an earlier one.
+// Arm sets connection c's only deadline to ticks from now. It replaces an earlier one.
 func (r *Reactor) Arm(c uint32, ticks uint32) { r.wheel.Arm(c, r.now+max(ticks, 1)) }
 
-// Disarm takes connection c's deadline away.
+// Disarm removes connection c's deadline.
 func (r *Reactor) Disarm(c uint32) { r.wheel.Disarm(c) }
 
 // Ticks rounds a duration up to ticks.

@@ -18,11 +18,11 @@ import (
 	"megaphone/tuning"
 )
 
-// reserveOrigins is how many links each reactor has in TestClientsKeepNoLinkDown.
+// reserveOrigins is the number of links of each reactor in TestClientsKeepNoLinkDown.
 const reserveOrigins = 40
 
-// TestClientsKeepNoLinkDown: clients fill every descriptor table as far as they can, and go on knocking. Links that are
-// lost come back nevertheless, and so do those of a reload that replaces all of them.
+// TestClientsKeepNoLinkDown: clients fill every descriptor table as far as they can, and keep connecting. Lost links
+// nevertheless come back, and so do those of a reload that replaces all of them.
 func TestClientsKeepNoLinkDown(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit uint64
@@ -36,13 +36,13 @@ func TestClientsKeepNoLinkDown(t *testing.T) {
 				serveFull(t, c.limit, c.cfg)
 				return
 			}
-			// The clients, and the links' other ends, live out here, with the ordinary limit.
+			// The clients and the links' other ends run in this process, under the ordinary limit.
 			knock(t, c.cfg.Reactors*reserveOrigins)
 		})
 	}
 }
 
-// serveFull is the process whose tables are to be full. It does what its standard input says.
+// serveFull runs the process whose tables are to be filled. It follows commands on its standard input.
 func serveFull(t *testing.T, limit uint64, cfg Config) {
 	rl := unix.Rlimit{Cur: limit, Max: limit}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &rl); err != nil {
@@ -93,7 +93,7 @@ type fullChild struct {
 	out *bufio.Scanner
 }
 
-// says returns what the child says behind a word, in a line of its own.
+// says returns the text after word in the child's next line that contains it.
 func (p *fullChild) says(word string) string {
 	p.t.Helper()
 	var all []string
@@ -180,7 +180,7 @@ func knock(t *testing.T, links int) {
 	}
 }
 
-// linksUp waits until n links have been made, and does something meanwhile.
+// linksUp waits until n links have been made, and calls meanwhile while it waits.
 func linksUp(t *testing.T, accepted <-chan net.Conn, n int, meanwhile func()) (all []net.Conn) {
 	t.Helper()
 	patience := time.After(60 * time.Second)
@@ -199,8 +199,8 @@ func linksUp(t *testing.T, accepted <-chan net.Conn, n int, meanwhile func()) (a
 	return all
 }
 
-// TestReserveAddsUp: whatever the limit and the configuration, clients, refusals, links and all else fit into each
-// table, and clients end where links begin.
+// TestReserveAddsUp: for any limit and configuration, clients, refusals, links and everything else fit into each table,
+// and clients end where links begin.
 func TestReserveAddsUp(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// firstBytes is the part of each buffer that large ones cannot take from it: more than most requests need.
+	// firstBytes is the part of each buffer that large buffers cannot crowd out. It is more than most requests need.
 	firstBytes = 4 << 10
 
-	// shedShare is the part of a bound that is made free at once. A client has to send as much again before the buffers
-	// are looked through again, so what that costs stays small beside what it has sent.
+	// shedShare is the fraction of a bound (one in shedShare) that shedding frees at once. Clients must send that much
+	// again before the next scan of the buffers, so a scan is cheap compared with the bytes received.
 	shedShare = 16
 )
 
-// reserve is the part of MaxBufferedBytes that only the first bytes of buffers may use: those of all connections, and a
-// quarter at most.
+// reserve returns the part of MaxBufferedBytes that only the first bytes of buffers may use: those of all connections,
+// and a quarter at most.
 func reserve(slots, maxBuffered int) int { return min(slots*firstBytes, maxBuffered/4) }
 
 // relieve keeps the buffers within their bounds. It is called when no buffer is borrowed.
@@ -36,17 +36,17 @@ func (r *Reactor) relieve() {
 // weight is a buffer with the bytes of it that count.
 type weight struct {
 	client       uint64
-	bytes        int // that count
-	size         int // of the buffer, or firstBytes: how much less it has is chance
+	bytes        int // the bytes that count
+	size         int // of the buffer, at least firstBytes: differences below that are accidental
 	serial       uint64
 	buffer, conn uint32
 }
 
-// account is a client's buffers, from next on in a list of weights, and their sum. The largest is the first; of small
-// ones it is the oldest, as what a request needs comes soon after its beginning.
+// account sums the buffers of one client, which begin at next in a list of weights. The largest comes first. Among
+// small buffers the oldest comes first, because a request's remaining bytes usually follow soon after its first ones.
 type account struct{ next, bytes int }
 
-// accounts is a heap of them, with the heaviest on top.
+// accounts is a heap with the heaviest account on top.
 type accounts []account
 
 func (a accounts) Len() int           { return len(a) }
@@ -57,8 +57,8 @@ func (a accounts) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
 func (a accounts) Push(any) {}
 func (a accounts) Pop() any { return nil }
 
-// shed gives up buffers until *used is well below most: again and again the first one of the client that has most.
-// Bytes up to free of each buffer do not count.
+// shed gives up buffers until *used is well below most: repeatedly the first buffer of the heaviest client. The first
+// free bytes of each buffer do not count.
 func (r *Reactor) shed(free int, used *int, most int) {
 	before := *used
 	list := r.weigh(free)
@@ -84,8 +84,8 @@ func (r *Reactor) shed(free int, used *int, most int) {
 	}
 }
 
-// weigh lists the buffers of clients with more than free bytes, those of one client together. Buffers of connections
-// that have been ended in this turn are freed now.
+// weigh lists the buffers with more than free bytes, grouped by client. It also frees the buffers of connections that
+// ended in this turn.
 func (r *Reactor) weigh(free int) (list []weight) {
 	for i := range r.bufs.slots {
 		b := &r.bufs.slots[i]
@@ -94,7 +94,7 @@ func (r *Reactor) weigh(free int) (list []weight) {
 		}
 		if s := r.conns.At(b.conn); state(s.State) == stateEnding {
 			r.dropBuffers(s)
-			r.bufs.charge(b, 0) // if it is stowed, it goes at the end of the turn
+			r.bufs.charge(b, 0) // a stowed buffer is freed at the end of the turn
 			continue
 		}
 		if b.billed > free {
@@ -118,8 +118,7 @@ func accountsOf(list []weight) (all accounts) {
 	return all
 }
 
-// clientKey tells clients apart: by their IPv4 address, or by the first 48 bits of their IPv6 address, as one site has
-// those.
+// clientKey identifies a client by its IPv4 address, or by the first 48 bits of its IPv6 address, the size of one site.
 func clientKey(a [16]byte) uint64 {
 	if [12]byte(a[:12]) == [12]byte{10: 0xFF, 11: 0xFF} {
 		return 1<<63 | uint64(binary.BigEndian.Uint32(a[12:]))
@@ -127,19 +126,20 @@ func clientKey(a [16]byte) uint64 {
 	return binary.BigEndian.Uint64(a[:8]) >> 16
 }
 
-// giveUp frees a buffer of connection c, or has it freed at the end of the turn. The owner may answer the connection;
-// if that does not let go of the buffer, the connection is closed. It reports whether one of both has come of it.
+// giveUp frees a buffer of connection c now or at the end of the turn. The owner may answer the connection; if it does
+// not release the buffer, the connection is closed. giveUp reports whether the owner answered or the connection was
+// closed.
 func (r *Reactor) giveUp(c, buffer uint32) bool {
 	s, b := r.conns.At(c), r.bufs.at(buffer)
 	if b.billed == 0 || b.conn != c || s.In != buffer && s.Out != buffer && !b.stowed {
-		return false // freed with the connection's other ones
+		return false // freed with the connection's other buffers
 	}
 	switch {
 	case state(s.State) == stateEnding:
 		r.bufs.charge(b, 0) // it is stowed
 		return false
 	case state(s.State) == stateLingering && s.In == buffer:
-		r.dropInput(s) // it has its answer already
+		r.dropInput(s) // the connection has its answer already
 		return false
 	case state(s.State) == stateOpen && s.In == buffer:
 		r.handler.Shed(c)

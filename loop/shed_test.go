@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestBudgetModel: whatever is taken, grows and is given back, in any order, the sums are those of the buffers that are
-// there, and zero in the end.
+// TestBudgetModel: buffers are taken, grown and given back in random order. The sums always match the live buffers, and
+// end at zero.
 func TestBudgetModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -61,8 +61,8 @@ func TestBudgetModel(t *testing.T) {
 	}
 }
 
-// TestTheHeaviestIsShed: each buffer that is given up is the largest of the client that has most, small ones are never
-// given up for large ones, and the bounds hold after each event.
+// TestTheHeaviestIsShed: each buffer that is given up is the largest of the heaviest client, small ones are never given
+// up for large ones, and the bounds hold after each event.
 func TestTheHeaviestIsShed(t *testing.T) {
 	const clients, budget = 200, 4 << 20 // the first bytes of all of them are reserved
 	seed := rand.Uint64()
@@ -81,7 +81,7 @@ func TestTheHeaviestIsShed(t *testing.T) {
 			}
 			return 0, 0
 		}
-		h.client = func(c uint32) (a [16]byte) { // sites of different sizes: the first byte of what came
+		h.client = func(c uint32) (a [16]byte) { // sites of different sizes: the first byte of the input
 			a[5] = r.Kept(c)[0]
 			a[15] = byte(c)
 			return a
@@ -134,7 +134,7 @@ func TestTheHeaviestIsShed(t *testing.T) {
 	}
 }
 
-// TestABufferThatIsNotLetGoOfIsClosed: the owner may refuse to answer.
+// TestABufferThatIsNotLetGoOfIsClosed: if the owner does not answer, the connection is closed.
 func TestABufferThatIsNotLetGoOfIsClosed(t *testing.T) {
 	closed := make(chan Cause, 8)
 	g := start(t, Config{MaxBufferedBytes: 100 << 10}, func(_ *Reactor, h *testHandler) {

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// TestAStandstillIsNotCounted: a reactor that did not run for a time goes on where it was.
+// TestAStandstillIsNotCounted: a reactor that did not run for a while continues from where it was.
 func TestAStandstillIsNotCounted(t *testing.T) {
 	for _, c := range []struct{ now, elapsed, next, still uint32 }{
-		{5, 4, 4, 0}, // advance knows what to do
+		{5, 4, 4, 0}, // advance handles this
 		{5, 5, 5, 0},
 		{5, 6, 6, 0},
 		{5, 5 + maxStepTicks, 5 + maxStepTicks, 0}, // a long turn
@@ -21,8 +21,8 @@ func TestAStandstillIsNotCounted(t *testing.T) {
 	}
 }
 
-// TestMicrosNeverGoBack: ticks leave out a standstill, which is found in the midst of a turn. The clock for measuring
-// does not, or what came before in that turn would seem to have taken an hour.
+// TestMicrosNeverGoBack: ticks leave out a standstill, which is detected in the middle of a turn. The measuring clock
+// includes it, because earlier events of that turn would otherwise seem to have taken an hour.
 func TestMicrosNeverGoBack(t *testing.T) {
 	g := start(t, Config{Reactors: 1}, nil)
 	var before, after uint32
@@ -30,7 +30,7 @@ func TestMicrosNeverGoBack(t *testing.T) {
 		<-time.After((maxStepTicks + 3) * TickMillis * time.Millisecond)
 		before = r.readMicros()
 	})
-	for now := g.Behind(); g.Behind() >= now; { // read by others while the reactor moves its time
+	for now := g.Behind(); g.Behind() >= now; { // read by other goroutines while the reactor moves its time
 	}
 	g.Do(func(r *Reactor, _ Handler) { after = r.readMicros() })
 	if after-before > 1<<31 {

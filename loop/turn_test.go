@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestAgainLetsOthersHaveTheirTurn: a connection whose owner takes a byte at a time and asks for Again gets all of its
-// input, although nothing more comes; others are served before it is done; and its end is seen after its input.
+// TestAgainLetsOthersHaveTheirTurn: an owner takes one byte per call and returns Again. The connection gets all of its
+// input although no more arrives, others are served before it is done, and its end is seen after its input.
 func TestAgainLetsOthersHaveTheirTurn(t *testing.T) {
 	const length = 20_000
 	seen := make(chan string, 2*length)
@@ -17,7 +17,7 @@ func TestAgainLetsOthersHaveTheirTurn(t *testing.T) {
 	first := true
 	g := start(t, Config{Reactors: 1}, func(_ *Reactor, h *testHandler) {
 		h.data = func(_ uint32, p []byte) (int, int) {
-			if first { // the other one's input is there before this one is done
+			if first { // the other connection's input arrives before this one is done
 				first = false
 				begun <- struct{}{}
 				<-proceed
@@ -47,8 +47,8 @@ func TestAgainLetsOthersHaveTheirTurn(t *testing.T) {
 	}
 }
 
-// TestTheBudgetHoldsWithinATurn: of many connections that ask for buffers in one turn, as many get one as the budget
-// has room for, and at no time is more allocated than one buffer beyond it.
+// TestTheBudgetHoldsWithinATurn: many connections ask for buffers in one turn. As many get one as the budget has room
+// for, and allocation never exceeds the budget by more than one buffer.
 func TestTheBudgetHoldsWithinATurn(t *testing.T) {
 	const clients, bytes, budget = 300, 8 << 10, 64 * 8 << 10
 	most := 0
@@ -60,7 +60,7 @@ func TestTheBudgetHoldsWithinATurn(t *testing.T) {
 		h.data = func(_ uint32, p []byte) (int, int) {
 			if seen++; seen == 1 {
 				delivered <- seen
-				<-proceed // until all the others' input is there
+				<-proceed // until the input of all others has arrived
 				return len(p), 0
 			}
 			most = max(most, r.BufferedBytes())
@@ -91,7 +91,7 @@ func TestTheBudgetHoldsWithinATurn(t *testing.T) {
 	if most > budget+maxPooledBytes {
 		t.Errorf("%d bytes were allocated, the budget is %d", most, budget)
 	}
-	// A buffer may be somewhat larger than what is in it.
+	// A buffer may be somewhat larger than its contents.
 	if open > budget/bytes || open < budget/bytes/2 {
 		t.Errorf("%d of %d connections are left; the budget has room for %d", open, clients, budget/bytes)
 	}

@@ -10,7 +10,7 @@ import (
 	"megaphone/unixsocket"
 )
 
-// openUnix binds a unix socket. The mode is set before it listens, so nobody can connect with another one.
+// openUnix binds a unix socket. It sets the mode before it listens, so no client can connect under another mode.
 func (l *listening) openUnix(path string, mode fs.FileMode, p *plan) error {
 	l.path = path
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)

@@ -14,21 +14,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eventsPerTurn bounds the events of one turn: enough for a full batch, few enough that no one waits long.
+// eventsPerTurn bounds the events of one turn: enough for a full batch, few enough to keep waits short.
 const eventsPerTurn = 256
 
-// poller is netpoll's Poller with a wait of our own, which netpoll has no other way to add: one list of events serves
-// for good, and the caller knows where a turn ends. Polling makes a new list whenever the number of events leaves the
-// range of the last one, under load every few turns.
+// poller is netpoll's Poller with its own wait, because netpoll offers no hook for one. It reuses one list of events,
+// and the caller knows where a turn ends. Polling allocates a new list whenever the number of events leaves the range
+// of the previous list, which happens every few turns under load.
 //
-// A reactor sleeps as other goroutines do, parked until Go's own poller finds the epoll descriptor readable. A blocking
-// epoll_wait would keep the slot (P) of a sleeping reactor for up to 10 ms, until sysmon takes it back. With
-// as many reactors as slots, every other goroutine of the process would wait that long: the embedded origin of the
-// demo, reloads, the admin endpoint.
+// A reactor sleeps like any other goroutine, parked until Go's own poller finds the epoll descriptor readable. A
+// blocking epoll_wait would keep the slot (P) of a sleeping reactor for up to 10 ms, until sysmon takes it back. With
+// as many reactors as slots, every other goroutine of the process would wait that long: the demo's embedded origin,
+// reloads, the admin endpoint.
 type poller struct {
 	*netpoll.Poller
 	fd     int
-	asleep *os.File // a second descriptor of the epoll instance, which Go's poller watches; closes with Close
+	asleep *os.File // a second descriptor of the epoll instance, watched by Go's poller; closed by Close
 	conn   syscall.RawConn
 	poll   func(uintptr) bool // asks for events without blocking, and reports whether the wait is over
 
@@ -44,7 +44,7 @@ func openPoller() (*poller, error) {
 	}
 	fd := reflect.ValueOf(np).Elem().FieldByName("fd")
 	if !fd.IsValid() || !fd.CanInt() {
-		return nil, errors.New("this version of netpoll keeps its descriptor elsewhere: use the one in go.mod")
+		return nil, errors.New("unknown version of netpoll: use the version in go.mod")
 	}
 	p := &poller{Poller: np, fd: int(fd.Int())}
 	p.poll = func(uintptr) bool {
@@ -58,7 +58,7 @@ func openPoller() (*poller, error) {
 	}
 	if err := p.openSleep(); err != nil {
 		if p.asleep != nil {
-			_ = p.asleep.Close() // here and now: its number may be another file's elsewhere
+			_ = p.asleep.Close() // close it on this thread: elsewhere its number may mean another file
 		}
 		_ = np.Close()
 		return nil, fmt.Errorf("reactor: %w", err)
@@ -66,17 +66,17 @@ func openPoller() (*poller, error) {
 	return p, nil
 }
 
-// openSleep has Go's poller watch the epoll instance, under a second number because an os.File owns its number.
+// openSleep makes Go's poller watch the epoll instance. It uses a second number because an os.File owns its number.
 func (p *poller) openSleep() error {
 	fd, err := unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err == nil {
-		err = unix.SetNonblock(fd, true) // what makes os.NewFile ask Go's poller
+		err = unix.SetNonblock(fd, true) // required for os.NewFile to register with Go's poller
 	}
 	if err != nil {
 		return err
 	}
 	p.asleep = os.NewFile(uintptr(fd), "epoll")
-	if err = p.asleep.SetReadDeadline(time.Time{}); err == nil { // an error if Go's poller does not watch it
+	if err = p.asleep.SetReadDeadline(time.Time{}); err == nil { // fails if Go's poller does not watch it
 		p.conn, err = p.asleep.SyscallConn()
 	}
 	return err
@@ -86,7 +86,7 @@ func (p *poller) Close() error {
 	return errors.Join(p.asleep.Close(), p.Poller.Close())
 }
 
-// wait returns what is ready now or, if block is set, what is ready next.
+// wait returns the events that are ready. If block is set and there are none, it sleeps until the next.
 func (p *poller) wait(block bool) ([]unix.EpollEvent, error) {
 	var err error
 	if block {
@@ -103,12 +103,12 @@ func (p *poller) wait(block bool) ([]unix.EpollEvent, error) {
 	return p.events[:p.ready], nil
 }
 
-// run is the loop. It returns when a posted task says errors.ErrEngineShutdown.
+// run is the loop. It returns when a posted task returns errors.ErrEngineShutdown.
 //
-// Before it sleeps it yields: who then runs on this processor makes more events ready, so that turns are larger where
-// there are more reactors than processors (three times as many frames a write at a million connections).
+// It yields before it sleeps. Goroutines that then run on this processor make more events ready, so turns are larger
+// when there are more reactors than processors (three times as many frames per write at a million connections).
 func (r *Reactor) run() error {
-	for block := !r.rung; ; {
+	for block := !r.endTurnPending; ; {
 		if block {
 			runtime.Gosched()
 		}
@@ -122,8 +122,8 @@ func (r *Reactor) run() error {
 			}
 			r.relieve()
 		}
-		block = len(events) == 0 && !r.rung
-		if r.rung {
+		block = len(events) == 0 && !r.endTurnPending
+		if r.endTurnPending {
 			r.endTurn()
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestReactorsSleepWithoutAProcessor: a reactor that has nothing to do is parked. One that blocked in a system call
-// would keep its scheduler slot from the other goroutines of the process.
+// TestReactorsSleepWithoutAProcessor: an idle reactor is parked. If it blocked in a system call, it would keep its
+// scheduler slot from the other goroutines of the process.
 func TestReactorsSleepWithoutAProcessor(t *testing.T) {
 	for name, tables := range map[string]Tables{"shared table": TablesOff, "private tables": TablesOn} {
 		t.Run(name, func(t *testing.T) {
@@ -31,14 +31,14 @@ func TestReactorsSleepWithoutAProcessor(t *testing.T) {
 	}
 }
 
-// TestTurnsOfAnySizeAllocateNothing: neither many events at once nor few after many make garbage.
+// TestTurnsOfAnySizeAllocateNothing: neither many events at once nor few after many allocate.
 func TestTurnsOfAnySizeAllocateNothing(t *testing.T) {
 	const clients = 400
 	waiting, proceed := make(chan struct{}), make(chan struct{})
 	g := start(t, Config{Reactors: 1, MaxConnections: clients, ManualTicks: true}, func(r *Reactor, h *testHandler) {
 		answer := []byte("a")
 		h.data = func(c uint32, p []byte) (int, int) {
-			if p[0] == 'w' { // the others' input comes meanwhile
+			if p[0] == 'w' { // the others' input arrives meanwhile
 				waiting <- struct{}{}
 				<-proceed
 			}

@@ -19,6 +19,9 @@
 #   --join DIR2                    become a node of the cluster of the one that runs in DIR2
 #   --max-inactivity S             seconds without a request after which a BOSH session ends (default 30)
 #   --module-options YAML          mod_megaphone's options, for example '{sleep_after: 1 second}'
+#   --modules YAML                 further modules with their options, one a line: mod_last: {}
+#   --loglevel WORD                (default info)
+#   --passwords plain|scram        how they are stored (default plain)
 #   --owner PID                    stop when that process has ended, however it ended
 #   --patience S                   how long the start may take (default 90)
 #
@@ -30,11 +33,14 @@
 # DIR/ejabberd.yml is written by the first start and left alone by later ones, ports and options of the first included.
 # MEGAPHONE_MODULE names another directory than ejabberd/mod_megaphone; where it is empty, there is no such module.
 # EJABBERD_EBIN names another ejabberd's ebin directory than that of Debian's package; ERL_FLAGS are erl's own.
+# EJABBERD_ROOT names a directory with the ejabberd and the Erlang of another Debian release; see scripts/ejabberd-root.sh.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/ports.sh
 . "$here/ports.sh"
+# shellcheck source=scripts/root.sh
+. "$here/root.sh"
 module=${MEGAPHONE_MODULE-$here/../ejabberd/mod_megaphone}
 
 fail() {
@@ -216,12 +222,15 @@ write_config() {
 
 write_config_once() {
 	local without=''
+	printf '%s\n' "$modules" | sed '/./s/^/  /' >"$dir/modules.yml"
 	[ -n "$module" ] || without='/# with mod_megaphone/,/# end/d;'
 	sed -e "$without" \
 		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/" \
 		-e "s/@engine@/$(free_port)/; s/@c2s@/$(free_port)/" \
 		-e "s/@inactivity@/$inactivity/; s|@module-options@|$module_options|; s|@secret@|${secret:+secret: \"$secret\"}|" \
+		-e "s/@loglevel@/$loglevel/; s/@passwords@/$passwords/" -e "/@modules@/{r $dir/modules.yml" -e "d;}" \
 		"$here/ejabberd.yml" >"$dir/ejabberd.yml"
+	rm "$dir/modules.yml"
 }
 
 # launch: erl in the background, in a session of its own and with nothing of ours open but its log.
@@ -266,7 +275,7 @@ await_ready() {
 
 start() {
 	local bosh_port='' link_port='' node=ejabberd@localhost secret='' join='' inactivity=30 owner='' patience=90
-	local module_options='{}'
+	local module_options='{}' modules='' loglevel=info passwords=plain
 	while [ $# -gt 0 ]; do
 		[ $# -ge 2 ] || usage
 		case $1 in
@@ -277,6 +286,9 @@ start() {
 		--join) join=$(readlink -f "$2") ;;
 		--max-inactivity) inactivity=$2 ;;
 		--module-options) module_options=$2 ;;
+		--modules) modules=$2 ;;
+		--loglevel) loglevel=$2 ;;
+		--passwords) passwords=$2 ;;
 		--owner) owner=$2 ;;
 		--patience) patience=$2 ;;
 		*) usage ;;
@@ -377,6 +389,7 @@ end_node() {
 }
 
 [ $# -ge 2 ] || usage
+enter_root "$here/ejabberd.sh" "$@"
 verb=$1
 case $verb in start) mkdir -p "$2" ;; esac
 dir=$(readlink -f "$2")

@@ -10,6 +10,10 @@ fail() {
 	exit 1
 }
 
+# shellcheck source=scripts/root.sh
+. scripts/root.sh
+enter_root scripts/eunit.sh "$@"
+
 command -v erlc >/dev/null || fail "erlc is missing: run make setup-test"
 ebin=$(dirname "$(ls /usr/lib/*/ejabberd-*/ebin/ejabberd.app 2>/dev/null | tail -n 1)")
 [ -f "$ebin/ejabberd.app" ] || fail "ejabberd is missing: run make setup-test"

@@ -2,7 +2,7 @@ package table
 
 import "testing"
 
-// benchConns is a reactor's share of a million connections on a machine with 50 of them.
+// benchConns is a reactor's share of a million connections on a machine with 50 reactors.
 const benchConns = 20_000
 
 // BenchmarkParkPop parks and releases one hold on each connection in turn, as an edge at full load does.
@@ -36,8 +36,8 @@ func BenchmarkAllocFree(b *testing.B) {
 	}
 }
 
-// BenchmarkWheelArm re-arms one connection after another, each with a timeout of 600 ticks, while time goes
-// on a tick every 100 of them: what each request does.
+// BenchmarkWheelArm re-arms one connection after another with a timeout of 600 ticks, as each request does. Time
+// advances by a tick every 100 of them.
 func BenchmarkWheelArm(b *testing.B) {
 	conns, w := armed(0, make([]uint32, benchConns)...)
 	b.ReportAllocs()
@@ -58,7 +58,7 @@ func BenchmarkWheelArm(b *testing.B) {
 	}
 }
 
-// BenchmarkWheelExpire lets every connection expire after 600 ticks: arm, scatter, pop. The figure is for one of them.
+// BenchmarkWheelExpire lets every connection expire after 600 ticks: arm, scatter, pop. The figure is per connection.
 func BenchmarkWheelExpire(b *testing.B) {
 	_, w := armed(0, make([]uint32, benchConns)...)
 	w.Advance(1)
@@ -75,7 +75,7 @@ func BenchmarkWheelExpire(b *testing.B) {
 	}
 }
 
-// BenchmarkWheelIdleTick is a tick on which nothing expires.
+// BenchmarkWheelIdleTick measures a tick on which nothing expires.
 func BenchmarkWheelIdleTick(b *testing.B) {
 	_, w := armed(0, MaxTicks)
 	now := uint32(0)
@@ -85,7 +85,7 @@ func BenchmarkWheelIdleTick(b *testing.B) {
 	}
 }
 
-// BenchmarkWheelLongSleep is the longest step there is, which must not cost a look at each tick.
+// BenchmarkWheelLongSleep measures the longest possible step, which must not visit each tick.
 func BenchmarkWheelLongSleep(b *testing.B) {
 	_, w := armed(0)
 	now := uint32(0)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestSlotsHoldNoPointers keeps the tables out of the garbage collector's sight.
+// TestSlotsHoldNoPointers ensures that the garbage collector skips the tables.
 func TestSlotsHoldNoPointers(t *testing.T) {
 	var flat func(what string, typ reflect.Type)
 	flat = func(what string, typ reflect.Type) {
@@ -26,8 +26,8 @@ func TestSlotsHoldNoPointers(t *testing.T) {
 	flat("Hold", reflect.TypeFor[Hold]())
 }
 
-// TestBytesPerHold is the recorded base: 64 + 24 bytes for a connection with one hold, all of it allocated by
-// the constructors, and next to nothing beside the slots. Raise it only with a reason in doc.go.
+// TestBytesPerHold pins the recorded base: 64 + 24 bytes for a connection with one hold, all allocated by the
+// constructors, and next to nothing besides the slots. Raise it only with a reason in doc.go.
 func TestBytesPerHold(t *testing.T) {
 	const base, n = ConnBytes + HoldBytes, 1 << 18
 	if ConnBytes != 64 || HoldBytes != 24 {

@@ -1,14 +1,14 @@
 package table
 
-// Conns is a fixed number of connection slots. All its memory is allocated by NewConns; untouched
-// pages cost address space only, until the first use of the slots in them.
+// Conns is a fixed number of connection slots. NewConns allocates all its memory. Untouched pages cost only address
+// space until their slots are first used.
 //
-// Invariant: every index from 1 to Cap is live, in the free queue, or at or above fresh; never two of them.
+// Invariant: every index from 1 to Cap is exactly one of live, in the free queue, or at or above fresh.
 type Conns struct {
 	slots []Conn // slots[0] is never used, so that index 0 can mean none
 
-	// fresh is the lowest index never used. Unused slots are the oldest free ones there are, so they go
-	// first; only then the queue of freed slots, from its first (freed longest ago) to its last.
+	// fresh is the lowest index never used. Unused slots count as the oldest free ones, so they are taken first, and
+	// then the queue of freed slots, from its first (freed longest ago) to its last.
 	fresh       uint32
 	first, last uint32
 	live        int
@@ -20,8 +20,8 @@ func NewConns(capacity int) *Conns {
 	return &Conns{slots: make([]Conn, capacity+1), fresh: 1}
 }
 
-// Alloc takes the slot that has been free longest, so that a generation lasts as long as it can.
-// The slot is zero except for its new generation. ok is false when all slots are in use.
+// Alloc takes the slot that has been free longest, so that a generation lasts as long as possible. The slot is zero
+// except for its new generation. ok is false if all slots are in use.
 func (t *Conns) Alloc() (i uint32, ok bool) {
 	switch {
 	case int(t.fresh) < len(t.slots):
@@ -44,9 +44,9 @@ func (t *Conns) Alloc() (i uint32, ok bool) {
 	return i, true
 }
 
-// Free gives slot i back; handles to it are stale from here on. The caller has disarmed the connection
-// and popped its holds. A slot that is free, armed or still holds is a programmer error and panics:
-// freeing it would tie the free queue into the wheel, or leave holds behind that nobody answers.
+// Free releases slot i; handles to it are stale from here on. The caller has disarmed the connection and popped its
+// holds. Free panics if the slot is free, armed or has holds. Freeing it would tie the free queue into the wheel, or
+// leave holds behind without an answer.
 func (t *Conns) Free(i uint32) {
 	c := &t.slots[i]
 	switch {
@@ -69,26 +69,26 @@ func (t *Conns) Free(i uint32) {
 	t.checkInvariants()
 }
 
-// At is slot i, live or not, for i from 1 to Cap. The pointer is valid until the slot is freed.
+// At returns slot i, live or not, for i from 1 to Cap. The pointer is valid until the slot is freed.
 func (t *Conns) At(i uint32) *Conn { return &t.slots[i] }
 
-// Live reports whether slot i is in use: for scans over all of a table.
+// Live reports whether slot i is in use. It is for scans over a whole table.
 func (t *Conns) Live(i uint32) bool { return t.slots[i].live() }
 
-// Gen is the generation of slot i.
+// Gen returns the generation of slot i.
 func (t *Conns) Gen(i uint32) uint32 { return t.slots[i].gen }
 
-// Len is the number of live slots.
+// Len returns the number of live slots.
 func (t *Conns) Len() int { return t.live }
 
-// Cap is the number of slots, live or not.
+// Cap returns the number of slots, live or not.
 func (t *Conns) Cap() int { return len(t.slots) - 1 }
 
-// Handle names the present use of slot i.
+// Handle returns the handle of the present use of slot i.
 func (t *Conns) Handle(i uint32) Handle { return handleOf(t.slots[i].gen, i) }
 
-// Resolve finds the slot that h names. ok is false when that use has ended, and for any other number:
-// h may come from anywhere.
+// Resolve returns the slot that h names. ok is false if that use has ended, or if h is any other number: h may come
+// from anywhere.
 func (t *Conns) Resolve(h Handle) (i uint32, ok bool) {
 	i = h.Index()
 	if h.Gen() == 0 || uint64(i) >= uint64(len(t.slots)) {

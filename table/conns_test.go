@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// connModel is Conns done simply: a map of the live slots and a list of the free ones, oldest first.
+// connModel is a simple model of Conns: a map of the live slots and a list of the free ones, oldest first.
 type connModel struct {
 	live  map[uint32]Handle
 	free  []uint32
@@ -88,7 +88,7 @@ func runConns(t *testing.T, s *script, capacity int) {
 	}
 }
 
-// scribble fills what the owner may write, to see that Alloc leaves nothing of it to the next use.
+// scribble fills the fields that the owner may write, to check that Alloc clears them.
 func scribble(c *Conn) {
 	c.FD, c.State, c.Flags, c.Phase = 7, 1, 2, 3
 	c.Peer[0], c.Peer[15] = 0xFE, 1
@@ -149,7 +149,7 @@ func TestResolveTakesAnyNumber(t *testing.T) {
 	i, _ := c.Alloc()
 	gen := c.Gen(i)
 	for _, h := range []Handle{
-		0, 1, 2, 3, math.MaxUint64, math.MaxUint32, // generation 0, index outside
+		0, 1, 2, 3, math.MaxUint64, math.MaxUint32, // generation 0, index out of range
 		handleOf(gen, 0), handleOf(gen, 2), handleOf(gen, 3), handleOf(gen+1, i), handleOf(gen-1, i),
 		handleOf(gen, freed), handleOf(gen, headBase),
 	} {

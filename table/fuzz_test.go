@@ -2,7 +2,7 @@ package table
 
 import "testing"
 
-// The fuzz targets choose the scripts of the model tests: what holds for random operations must hold for all.
+// The fuzz targets choose the scripts of the model tests: properties of random operations must hold for all.
 
 func FuzzTables(f *testing.F) {
 	f.Add([]byte{0, 0, 2, 0, 0, 3, 0, 0}, uint8(1), uint8(1))

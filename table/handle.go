@@ -1,19 +1,19 @@
 package table
 
-// Handle names one use of one slot: the generation in the upper 32 bits, the index in the lower 32.
-// The zero Handle is never valid. A hold's Handle is the connection ID on the wire.
+// Handle identifies one use of one slot: the generation in the upper 32 bits, the index in the lower 32. The zero
+// Handle is never valid. A hold's Handle is the connection ID on the wire.
 type Handle uint64
 
 func handleOf(gen, index uint32) Handle { return Handle(gen)<<32 | Handle(index) }
 
-// Index is the slot's index, 1 or more in a valid handle.
+// Index returns the slot's index, 1 or more in a valid handle.
 func (h Handle) Index() uint32 { return uint32(h) }
 
-// Gen is the slot's generation at the time the handle was made, never 0 in a valid handle.
+// Gen returns the slot's generation when the handle was made, never 0 in a valid handle.
 func (h Handle) Gen() uint32 { return uint32(h >> 32) }
 
-// nextGen counts a slot's uses. It leaves out 0, which marks a slot never used, so that the zero
-// Handle and any handle with generation 0 can be refused without a look at the slot's state.
+// nextGen counts a slot's uses. It skips 0, which marks a slot never used. The zero Handle and any handle with
+// generation 0 can therefore be refused without reading the slot's state.
 func nextGen(gen uint32) uint32 {
 	gen++
 	if gen == 0 {

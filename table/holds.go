@@ -1,10 +1,10 @@
 package table
 
-// Holds is a fixed number of hold slots. Holds of one connection form a FIFO in the order of parking,
-// because HTTP answers leave in the order of the requests.
+// Holds is a fixed number of hold slots. Holds of one connection form a FIFO in the order of parking, because HTTP
+// answers leave in the order of the requests.
 //
-// Invariant: every index from 1 to Cap is live in exactly one connection's FIFO, in the free queue, or at or
-// above fresh.
+// Invariant: every index from 1 to Cap is live in exactly one connection's FIFO, in the free queue, or at or above
+// fresh.
 type Holds struct {
 	slots []Hold // slots[0] is never used, so that index 0 can mean none
 
@@ -13,7 +13,7 @@ type Holds struct {
 	live        int
 }
 
-// MaxHeld is the most holds a connection can have: Conn.Held counts them in a byte.
+// MaxHeld is the maximum number of holds of a connection, because Conn.Held counts them in a byte.
 const MaxHeld = 255
 
 // NewHolds allocates a table for capacity holds, 1 to 1<<30.
@@ -22,9 +22,8 @@ func NewHolds(capacity int) *Holds {
 	return &Holds{slots: make([]Hold, capacity+1), fresh: 1}
 }
 
-// Park takes the slot that has been free longest and puts it at the end of c's FIFO. conn is c's index,
-// now the tick to remember in Since; the other fields are zero. It is false when all slots are in use
-// or c has MaxHeld holds.
+// Park takes the slot that has been free longest and appends it to c's FIFO. conn is c's index and now is stored in
+// Since; the other fields are zero. It returns false if all slots are in use or c has MaxHeld holds.
 func (t *Holds) Park(c *Conn, conn uint32, now uint32) (Handle, *Hold, bool) {
 	if conn == 0 {
 		panic("table: Park without a connection")
@@ -61,7 +60,7 @@ func (t *Holds) Park(c *Conn, conn uint32, now uint32) (Handle, *Hold, bool) {
 	return handleOf(h.gen, i), h, true
 }
 
-// Pop frees the oldest hold of c. Popping from an empty FIFO is a programmer error and panics.
+// Pop frees the oldest hold of c. It panics if the FIFO is empty.
 func (t *Holds) Pop(c *Conn) {
 	i := c.First
 	if i == 0 {
@@ -85,8 +84,8 @@ func (t *Holds) Pop(c *Conn) {
 	t.checkInvariants(c)
 }
 
-// Resolve finds the hold that h names, or nil when that hold has ended. h may come from anywhere: any
-// number that names no live hold gives nil.
+// Resolve returns the hold that h names, or nil if that hold has ended. h may come from anywhere: any number that names
+// no live hold gives nil.
 func (t *Holds) Resolve(h Handle) *Hold {
 	i := h.Index()
 	if uint64(i) >= uint64(len(t.slots)) {
@@ -99,10 +98,10 @@ func (t *Holds) Resolve(h Handle) *Hold {
 	return s
 }
 
-// First is the oldest hold of c, whose answer leaves next; 0 and nil when c has none.
+// First returns the oldest hold of c, whose answer leaves next; 0 and nil if c has none.
 func (t *Holds) First(c *Conn) (Handle, *Hold) { return t.named(c.First) }
 
-// Next is the hold parked after h on the same connection; 0 and nil when h is the youngest or has ended.
+// Next returns the hold parked after h on the same connection; 0 and nil if h is the youngest or has ended.
 func (t *Holds) Next(h Handle) (Handle, *Hold) {
 	s := t.Resolve(h)
 	if s == nil {
@@ -119,7 +118,7 @@ func (t *Holds) named(i uint32) (Handle, *Hold) {
 	return handleOf(h.gen, i), h
 }
 
-// HandleAt is the handle of slot i, false when it is free: for scans over all of a table.
+// HandleAt returns the handle of slot i, false if it is free. It is for scans over a whole table.
 func (t *Holds) HandleAt(i uint32) (Handle, bool) {
 	h := &t.slots[i]
 	if h.Conn == 0 {
@@ -128,11 +127,11 @@ func (t *Holds) HandleAt(i uint32) (Handle, bool) {
 	return handleOf(h.gen, i), true
 }
 
-// At is slot i, live or not, for i from 1 to Cap. The pointer is valid until the hold is popped.
+// At returns slot i, live or not, for i from 1 to Cap. The pointer is valid until the hold is popped.
 func (t *Holds) At(i uint32) *Hold { return &t.slots[i] }
 
-// Len is the number of live holds.
+// Len returns the number of live holds.
 func (t *Holds) Len() int { return t.live }
 
-// Cap is the number of slots, live or not.
+// Cap returns the number of slots, live or not.
 func (t *Holds) Cap() int { return len(t.slots) - 1 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// holdModel is Holds done simply: a list of handles for each connection, a list of free slots, oldest first.
+// holdModel is a simple model of Holds: a list of handles for each connection, a list of free slots, oldest first.
 type holdModel struct {
 	fifo  map[uint32][]Handle
 	since map[Handle]uint32

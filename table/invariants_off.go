@@ -2,7 +2,7 @@
 
 package table
 
-// Without the build tag invariants nothing is checked and nothing poisoned; these calls compile to nothing.
+// Without the build tag invariants there are no checks and no poison. These calls compile to nothing.
 
 func (t *Conns) checkInvariants()      {}
 func (t *Holds) checkInvariants(*Conn) {}

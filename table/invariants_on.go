@@ -2,12 +2,12 @@
 
 package table
 
-// maxFullCheck bounds what a check costs: larger tables are checked where they were changed only.
+// maxFullCheck bounds the cost of a check: in larger tables only changed slots are checked.
 const maxFullCheck = 4096
 
 const poison32 = 0xCCCCCCCC
 
-// poisonedConn is a freed slot's contents, its generation and links aside.
+// poisonedConn is the contents of a freed slot, except its generation and links.
 var poisonedConn = Conn{
 	FD: -0x33333334,
 	Peer: [16]byte{
@@ -18,7 +18,7 @@ var poisonedConn = Conn{
 	Scanned: poison32, Decoded: poison32,
 }
 
-// poisonedHold is a freed slot's contents; Conn is 0, as that marks it free.
+// poisonedHold is the contents of a freed slot; Conn is 0, because that marks it free.
 var poisonedHold = Hold{Since: poison32, Reply: poison32, Link: 0xCC, Flags: 0xCC, Style: 0xCCCC}
 
 func poisonConn(c *Conn) {
@@ -33,7 +33,7 @@ func poisonHold(h *Hold) {
 	h.gen = gen
 }
 
-// checkConnPoison finds who kept a *Conn beyond Free and wrote to it.
+// checkConnPoison detects writes through a *Conn kept beyond Free.
 func checkConnPoison(c *Conn) {
 	want := poisonedConn
 	want.gen, want.links = c.gen, c.links
@@ -151,7 +151,7 @@ func (w *Wheel) checkInvariants() {
 	must(armed == w.armed, "an armed connection is not on the wheel")
 }
 
-// belongs reports whether bucket b is a place for a deadline that is ahead.
+// belongs reports whether a deadline that is ahead may be in bucket b.
 func (w *Wheel) belongs(deadline, b uint32) bool {
 	if b == bucketFar {
 		return (deadline-w.now>>wheelBits<<wheelBits)>>wheelBits >= 1

@@ -4,7 +4,7 @@ package table
 
 import "testing"
 
-// TestBrokenInvariantsPanic breaks the tables by hand: a check that cannot fail would be worth nothing.
+// TestBrokenInvariantsPanic breaks the tables by hand, to show that each check can fail.
 func TestBrokenInvariantsPanic(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -71,7 +71,7 @@ func TestBrokenInvariantsPanic(t *testing.T) {
 	}
 }
 
-// TestWriteAfterFree: whoever keeps a pointer to a freed slot reads 0xCC, and is found when writing.
+// TestWriteAfterFree: a stale pointer to a freed slot reads 0xCC, and a write through it is detected.
 func TestWriteAfterFree(t *testing.T) {
 	conns, holds := NewConns(1), NewHolds(1)
 	i, _ := conns.Alloc()
@@ -92,7 +92,7 @@ func TestWriteAfterFree(t *testing.T) {
 	mustPanic(t, "Alloc after a write to a freed connection", func() { conns.Alloc() })
 }
 
-// TestLargeTablesAreCheckedInPart: above maxFullCheck slots a check must not look at all of them.
+// TestLargeTablesAreCheckedInPart: above maxFullCheck slots a check must not visit all of them.
 func TestLargeTablesAreCheckedInPart(t *testing.T) {
 	conns, holds := NewConns(maxFullCheck+1), NewHolds(maxFullCheck+1)
 	w := NewWheel(conns, 1)
@@ -100,7 +100,7 @@ func TestLargeTablesAreCheckedInPart(t *testing.T) {
 	j, _ := conns.Alloc()
 	holds.Park(conns.At(j), j, 1)
 	w.Arm(j, 10)
-	conns.At(j).prev = 0 // Elsewhere than the changes that follow.
+	conns.At(j).prev = 0 // Apart from the slots changed below.
 	conns.Free(i)
 	conns.Alloc()
 	w.checkInvariants()

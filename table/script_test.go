@@ -30,7 +30,7 @@ func randomScript(t *testing.T, bytes int) *script {
 
 func (s *script) done() bool { return len(s.p) == 0 }
 
-// byte is the next decision; a script that has ended decides 0.
+// byte returns the next decision; a script that has ended decides 0.
 func (s *script) byte() byte {
 	if len(s.p) == 0 {
 		return 0
@@ -40,11 +40,11 @@ func (s *script) byte() byte {
 	return b
 }
 
-// below is a number from 0 to n-1, n at most 1<<16.
+// below returns a number from 0 to n-1, n at most 1<<16.
 func (s *script) below(n int) int { return (int(s.byte())<<8 | int(s.byte())) % n }
 
-// span is a number of ticks from 0 to MaxTicks. Each order of magnitude is as likely as any other, so
-// that all levels of the wheel get their share.
+// span returns a number of ticks from 0 to MaxTicks. All orders of magnitude are equally likely, so that all levels of
+// the wheel are exercised.
 func (s *script) span() uint64 {
 	bitsWide := int(s.byte()) % 32
 	var v uint64

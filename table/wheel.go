@@ -2,29 +2,29 @@ package table
 
 import "math/bits"
 
-// The wheel's shape: four levels of 64 buckets reach 1<<24 ticks; what is farther waits in one list.
+// The wheel's shape: four levels of 64 buckets reach 1<<24 ticks. Deadlines farther ahead wait in one list.
 const (
 	levels     = 4
 	digitBits  = 6
 	digits     = 1 << digitBits
 	digitMask  = digits - 1
 	wheelBits  = levels * digitBits
-	bucketFar  = levels * digits // 1<<24 ticks ahead or more, looked at each time that now passes a multiple of it
-	bucketDue  = bucketFar + 1   // deadline <= now: what Expired pops
+	bucketFar  = levels * digits // 1<<24 ticks ahead or more, scattered whenever now passes a multiple of that
+	bucketDue  = bucketFar + 1   // deadline <= now: popped by Expired
 	bucketLate = bucketFar + 2   // armed with a deadline <= now: due at the next Advance
 	buckets    = bucketFar + 3
 )
 
-// MaxTicks is the longest timeout that Arm takes and the longest step that Advance takes. Ticks are a circle of
-// 1<<32: a tick less than half of it ahead is the future, the other half the past. So the counter may wrap.
+// MaxTicks is the longest timeout for Arm and the longest step for Advance. Ticks form a circle of 1<<32: less than
+// half of it ahead is the future, the other half the past. So the counter may wrap.
 const MaxTicks = 1<<31 - 1
 
-// Wheel is the timing wheel of a table of connections. It keeps list heads only: the links of the
-// lists are in the slots. There is one wheel for a table.
+// Wheel is the timing wheel of a table of connections. It keeps only list heads: the links are in the slots. A table
+// has one wheel.
 //
-// Invariant: an armed slot whose Deadline is ahead is in the bucket of its digit in some level, where that bucket
-// will be entered before any other deadline of the same digit; or in far, with a multiple of 1<<24 before it.
-// One whose Deadline is not ahead is in due, or in late when it was not ahead at the time of arming.
+// Invariant: an armed slot whose Deadline is ahead is in the bucket of its digit in some level, where that bucket will
+// be entered before any other deadline of the same digit; or in far, with a multiple of 1<<24 before it. A slot whose
+// Deadline is not ahead is in due, or in late if it was not ahead when it was armed.
 // Invariant: a bit of occupied is set if and only if that bucket is not empty.
 type Wheel struct {
 	conns    *Conns
@@ -34,7 +34,7 @@ type Wheel struct {
 	heads    [buckets]links
 }
 
-// NewWheel makes the wheel of t at tick now. No slot of t is armed yet.
+// NewWheel returns the wheel of t at tick now. No slot of t is armed yet.
 func NewWheel(t *Conns, now uint32) *Wheel {
 	w := &Wheel{conns: t, now: now}
 	for b := range w.heads {
@@ -43,15 +43,15 @@ func NewWheel(t *Conns, now uint32) *Wheel {
 	return w
 }
 
-// Now is the tick of the last Advance.
+// Now returns the tick of the last Advance.
 func (w *Wheel) Now() uint32 { return w.now }
 
-// Len is the number of armed connections, those that have expired but were not popped yet included.
+// Len returns the number of armed connections, including those that have expired but were not popped yet.
 func (w *Wheel) Len() int { return w.armed }
 
-// Arm makes connection i expire at tick deadline, at most MaxTicks ahead, in place of any deadline it
-// had. A deadline that is not ahead expires at the next Advance, not in an Expired loop under way, so
-// that such a loop ends. A deadline of 0 becomes 1: 0 in Conn.Deadline means not armed.
+// Arm makes connection i expire at tick deadline, at most MaxTicks ahead. It replaces an earlier deadline. A deadline
+// that is not ahead expires at the next Advance, not in a current Expired loop, so that such a loop ends. A deadline of
+// 0 becomes 1, because 0 in Conn.Deadline means not armed.
 func (w *Wheel) Arm(i uint32, deadline uint32) {
 	c := &w.conns.slots[i]
 	if !c.live() {
@@ -63,7 +63,7 @@ func (w *Wheel) Arm(i uint32, deadline uint32) {
 	ahead := after(deadline, w.now)
 	if c.next != 0 {
 		if ahead && c.Deadline == deadline {
-			return // Timeouts of requests that came in one tick often meet.
+			return // Requests that arrive in one tick often have equal deadlines.
 		}
 		w.unlink(c)
 		w.armed--
@@ -78,7 +78,7 @@ func (w *Wheel) Arm(i uint32, deadline uint32) {
 	w.checkInvariants()
 }
 
-// Disarm takes connection i off the wheel; it does nothing when i is not armed.
+// Disarm removes connection i from the wheel; it has no effect if i is not armed.
 func (w *Wheel) Disarm(i uint32) {
 	c := &w.conns.slots[i]
 	if !c.live() {
@@ -93,10 +93,9 @@ func (w *Wheel) Disarm(i uint32) {
 	w.checkInvariants()
 }
 
-// Expired pops a connection whose deadline is not after the tick of the last Advance; it is disarmed.
-// Between calls the caller may arm, disarm and free any connection, this one and others that are due.
-// Deadlines of different ticks come in order as long as Advance steps tick by tick; connections of
-// one tick come in any order.
+// Expired pops and disarms a connection whose deadline is not after the tick of the last Advance. Between calls the
+// caller may arm, disarm and free any connection, including this one and others that are due. Deadlines of different
+// ticks come in order if Advance steps tick by tick. Connections of one tick come in any order.
 func (w *Wheel) Expired() (i uint32, ok bool) {
 	i = w.heads[bucketDue].next
 	if i >= headBase {
@@ -106,9 +105,9 @@ func (w *Wheel) Expired() (i uint32, ok bool) {
 	return i, true
 }
 
-// Advance moves time to tick now. It costs no more than a look at each level and one move for each
-// connection in the buckets entered, however far the step: a machine that slept for hours pays the
-// same as one that slept for a second. Ticks that are not ahead change nothing: time does not go back.
+// Advance moves time to tick now. However far the step, it looks once at each level and moves each connection in the
+// buckets entered once: a machine that slept for hours pays the same as one that slept for a second. Ticks that are not
+// ahead change nothing, because time does not go back.
 func (w *Wheel) Advance(now uint32) {
 	w.splice(bucketDue, bucketLate)
 	if !after(now, w.now) {
@@ -119,18 +118,18 @@ func (w *Wheel) Advance(now uint32) {
 	w.now = now
 	for level := range levels {
 		shift := level * digitBits
-		first := old>>shift + 1 // the first bucket to leave behind or to enter, as a number that is not cut to a digit
+		first := old>>shift + 1 // the first bucket to leave or to enter, not reduced to a digit
 		steps := (now - old>>shift<<shift) >> shift
 		if steps == 0 {
 			break // The same bucket of this level, and so of the levels above.
 		}
-		// What is in the buckets before the one entered has passed, without a look at it. A bucket of level 0 is
-		// one tick, so there also what is in the one entered.
+		// The deadlines in the buckets before the entered one have all passed, so they need no individual check. A
+		// bucket of level 0 is a single tick, so the entered one has passed there too.
 		n := steps - 1
 		if level == 0 {
 			n = steps
 		}
-		passed := uint64(1)<<n - 1 // all of them when n is 64 or more
+		passed := uint64(1)<<n - 1 // all of them if n is 64 or more
 		for m := bits.RotateLeft64(w.occupied[level], -int(first&digitMask)) & passed; m != 0; m &= m - 1 {
 			digit := (first + uint32(bits.TrailingZeros64(m))) & digitMask
 			w.splice(bucketDue, uint32(level*digits)+digit)
@@ -149,9 +148,9 @@ func (w *Wheel) Advance(now uint32) {
 // after reports whether tick a is after tick b on the circle of ticks.
 func after(a, b uint32) bool { return int32(a-b) > 0 }
 
-// bucketOf names the bucket of a deadline that is ahead: the level by how far ahead it is, the bucket by the
-// deadline's digit. (A level by the highest digit that differs from now would do as well and never wrap within a
-// level, but then nearly all connections change levels at once whenever a high digit of now changes.)
+// bucketOf returns the bucket of a deadline that is ahead: the level by its distance, the bucket by the deadline's
+// digit. The level could also be the highest digit that differs from now, which never wraps within a level. But then
+// nearly all connections would change levels at once whenever a high digit of now changes.
 func (w *Wheel) bucketOf(deadline uint32) uint32 {
 	level := (bits.Len32(deadline-w.now) - 1) / digitBits
 	if level >= levels {
@@ -160,7 +159,7 @@ func (w *Wheel) bucketOf(deadline uint32) uint32 {
 	return uint32(level*digits) + deadline>>(level*digitBits)&digitMask
 }
 
-// scatter moves each connection of bucket b to where it belongs at the present tick.
+// scatter moves each connection of bucket b to the bucket for its distance now.
 func (w *Wheel) scatter(b uint32) {
 	i := w.take(b)
 	for i != 0 {

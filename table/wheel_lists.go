@@ -1,10 +1,10 @@
 package table
 
-// headBase numbers the list heads: bucket b is headBase+b in next and prev, so that a slot can be
-// taken off its list without knowing which list that is. Indexes of slots are below it.
+// headBase numbers the list heads: bucket b is headBase+b in next and prev. So a slot can be unlinked without knowing
+// its list. Indexes of slots are below headBase.
 const headBase = uint32(1) << 31
 
-// at is the pair of links with number x: a slot's or a head's.
+// at returns the pair of links with number x: a slot's or a head's.
 func (w *Wheel) at(x uint32) *links {
 	if x >= headBase {
 		return &w.heads[x-headBase]
@@ -17,7 +17,7 @@ func (w *Wheel) empty(b uint32) {
 	w.heads[b] = links{next: headBase + b, prev: headBase + b}
 }
 
-// push puts slot i at the end of bucket b.
+// push appends slot i to bucket b.
 func (w *Wheel) push(b, i uint32) {
 	head := &w.heads[b]
 	w.conns.slots[i].links = links{next: headBase + b, prev: head.prev}
@@ -28,7 +28,7 @@ func (w *Wheel) push(b, i uint32) {
 	}
 }
 
-// unlink takes c off its list and tells the level when that was the last of a bucket.
+// unlink removes c from its list, and clears the occupied bit if the bucket is now empty.
 func (w *Wheel) unlink(c *Conn) {
 	next, prev := c.next, c.prev
 	w.at(next).prev = prev
@@ -40,8 +40,8 @@ func (w *Wheel) unlink(c *Conn) {
 	}
 }
 
-// splice moves all of bucket from to the end of bucket to, without a look at what is between the
-// ends. The caller sees to the bit of from.
+// splice moves all of bucket from to the end of bucket to, without visiting the slots between the ends. The caller
+// clears the occupied bit of from.
 func (w *Wheel) splice(to, from uint32) {
 	f := w.heads[from]
 	if f.next >= headBase {

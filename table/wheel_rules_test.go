@@ -46,7 +46,7 @@ func TestWheelPassedDeadlineWaitsForAdvance(t *testing.T) {
 	}
 }
 
-// TestWheelRearmInLoopEnds: a loop that arms what it popped for now again must not go on for ever.
+// TestWheelRearmInLoopEnds: a loop that re-arms what it popped for the current tick must end.
 func TestWheelRearmInLoopEnds(t *testing.T) {
 	_, w := armed(100, 101, 101)
 	for tick := uint32(101); tick < 104; tick++ {
@@ -64,8 +64,8 @@ func TestWheelRearmInLoopEnds(t *testing.T) {
 	}
 }
 
-// TestWheelRearmDueForItsOwnTick: due already, armed for the same tick again: that is passed, so it is for the
-// next Advance like any other.
+// TestWheelRearmDueForItsOwnTick: a due connection is armed for the same tick again. That tick has passed, so it
+// expires at the next Advance like any other.
 func TestWheelRearmDueForItsOwnTick(t *testing.T) {
 	_, w := armed(100, 110, 110)
 	w.Advance(110)
@@ -102,7 +102,7 @@ func TestWheelChangeDueInLoop(t *testing.T) {
 	}
 }
 
-// TestWheelDueOutlastsAdvance: what is not popped in one turn is there in the next.
+// TestWheelDueOutlastsAdvance: connections not popped in one turn are still due in the next.
 func TestWheelDueOutlastsAdvance(t *testing.T) {
 	_, w := armed(0, 5, 6, 2_000_000)
 	w.Advance(5)
@@ -142,7 +142,7 @@ func TestWheelTickZero(t *testing.T) {
 	}
 }
 
-// TestWheelLongSleep takes longest steps: a wheel that steps tick by tick would not end.
+// TestWheelLongSleep takes the longest steps: a wheel that steps tick by tick would not end.
 func TestWheelLongSleep(t *testing.T) {
 	_, w := armed(0)
 	now := uint32(0)

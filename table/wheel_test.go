@@ -2,8 +2,8 @@ package table
 
 import "testing"
 
-// wheelModel is the wheel done simply: a list of deadlines that is searched whole. It counts time in
-// 64 bits, so that it shares none of the wheel's arithmetic about wrapping.
+// wheelModel is a simple model of the wheel: a list of deadlines that is searched whole. It counts time in 64 bits, so
+// that it shares none of the wheel's arithmetic about wrapping.
 type wheelModel struct {
 	now   uint64
 	armed map[uint32]uint64
@@ -103,7 +103,7 @@ func (r *wheelRun) compare(i uint32) {
 	}
 }
 
-// drain pops what has expired. The script changes things inside the loop, and now and then leaves it early.
+// drain pops expired connections. The script makes changes inside the loop, and sometimes leaves it early.
 func (r *wheelRun) drain() {
 	for {
 		if r.s.byte()%64 == 1 {
@@ -128,7 +128,7 @@ func (r *wheelRun) drain() {
 }
 
 func TestWheelAgainstNaive(t *testing.T) {
-	const turn = uint64(1) << 32 // model time starts a turn of the counter in, so that the past is not negative
+	const turn = uint64(1) << 32 // model time starts one turn of the counter in, so that the past is not negative
 	for _, test := range []struct {
 		name  string
 		conns int
@@ -148,8 +148,8 @@ func TestWheelAgainstNaive(t *testing.T) {
 	}
 }
 
-// TestWheelExact tries deadlines around the ends of all levels from starts around the ends of all levels: not
-// expired one tick early, however time gets there, and expired on the tick.
+// TestWheelExact tries deadlines around the ends of all levels from starts around the ends of all levels. None expires
+// one tick early, however time gets there, and each expires on its tick.
 func TestWheelExact(t *testing.T) {
 	edges := []uint32{1, 2, 62, 63, 64, 65, 100, 4095, 4096, 4097, 1<<18 - 1, 1 << 18, 1<<18 + 1, 1<<24 - 1, 1 << 24,
 		1<<24 + 1, 1 << 30, MaxTicks - 1, MaxTicks}

@@ -13,13 +13,13 @@ import (
 	"megaphone/unixsocket"
 )
 
-// ErrNobody says that no process waits for a successor.
-var ErrNobody = errors.New("nobody to take over from")
+// ErrNobody is returned if no process waits for a successor.
+var ErrNobody = errors.New("no process to take over from")
 
 // ErrExited is an ErrNobody. The ports may still be in use for a moment, until the process has closed all of them.
-var ErrExited = fmt.Errorf("%w any more", ErrNobody)
+var ErrExited = fmt.Errorf("%w: it has exited", ErrNobody)
 
-// Predecessor is the process that is to be followed.
+// Predecessor is the process to be replaced.
 type Predecessor struct {
 	PID    int
 	Offer  Offer
@@ -30,11 +30,11 @@ type Predecessor struct {
 	said   error // the reason of the last event; written before it is delivered
 }
 
-// askAttempts bounds how often Ask tries anew: each time the process that was asked ended meanwhile.
+// askAttempts bounds the retries of Ask, each after the process that was asked exited.
 const askAttempts = 5
 
-// Ask asks the process that waits at path for its listeners. It returns ErrNobody if there is none, and ErrExited if
-// there was one that ended while it was asked.
+// Ask asks the process that waits at path for its listeners. It returns ErrNobody if there is none, and ErrExited if it
+// exited while it was asked.
 func Ask(path string) (*Predecessor, error) {
 	none := ErrNobody
 	for range askAttempts {
@@ -66,7 +66,7 @@ func Ask(path string) (*Predecessor, error) {
 	return nil, fmt.Errorf("takeover: %w", errGone)
 }
 
-// eventOf is the event that receive's error means, or fine if there is none.
+// eventOf returns the event for an error of receive, or fine if there is none.
 func eventOf(err error, fine Event) Event {
 	var refused refusal
 	switch {
@@ -81,7 +81,7 @@ func eventOf(err error, fine Event) Event {
 	}
 }
 
-// event is eventOf, but that a predecessor must be there to go on: it may have exited since it said so.
+// event is like eventOf, but a refusal counts only if the predecessor is there to continue: it may have exited since.
 func (p *Predecessor) event(err error, fine Event) Event {
 	e := eventOf(err, fine)
 	if e == Refused && !unixsocket.Live(p.path) {
@@ -91,7 +91,7 @@ func (p *Predecessor) event(err error, fine Event) Event {
 }
 
 func (p *Predecessor) ask() error {
-	_ = send(p.conn, packet{Version: Version}) // what has become of it is to be read
+	_ = send(p.conn, packet{Version: Version}) // reading will give its fate
 	for {
 		got, files, err := receive(p.conn, stepTimeout)
 		switch {
@@ -115,7 +115,7 @@ func (p *Predecessor) add(address string, files []*os.File) {
 	(*l)[i].Files = append((*l)[i].Files, files...)
 }
 
-// listen reads what the predecessor says until that decides what becomes of us. Later versions may say more.
+// listen reads packets of the predecessor until one decides the hand-over. Later versions may send more.
 func (p *Predecessor) listen() {
 	for {
 		got, files, err := receive(p.conn, forever)
@@ -130,14 +130,14 @@ func (p *Predecessor) listen() {
 	}
 }
 
-// Reason returns what the predecessor gave as its reason, when Events has delivered Refused.
+// Reason returns the predecessor's reason after Events has delivered Refused.
 func (p *Predecessor) Reason() error { return p.said }
 
-// Events delivers the one word of the predecessor that ends the hand-over: Left, Refused or Gone.
+// Events delivers the predecessor's one packet that ends the hand-over: Left, Refused or Gone.
 func (p *Predecessor) Events() <-chan Event { return p.events }
 
-// Late returns the event for a step of ours that has failed: Failed as long as the predecessor is there to go on, else
-// what it has left behind.
+// Late returns the event for a failed step of this process: Failed if the predecessor is there to continue, else the
+// last event from it.
 func (p *Predecessor) Late() Event {
 	if hungUp(p.conn) {
 		return <-p.events
@@ -145,14 +145,14 @@ func (p *Predecessor) Late() Event {
 	return Failed
 }
 
-// Handle takes the next step. It sends and hangs up by itself, and has do carry out the rest, in order, up to the first
-// error. keeps are the listeners that we keep, for SendServing.
+// Handle takes the next step. It sends and hangs up itself, and calls do for the other actions, in order, up to the
+// first error. keeps are the listeners that this process keeps, for SendServing.
 func (p *Predecessor) Handle(e Event, do func(Action) error, keeps ...string) (SuccessorState, error) {
 	var todo []Action
 	p.state, todo = p.state.Next(e)
 	for _, a := range todo {
 		switch a {
-		case SendServing: // if this fails, the reason is to be read
+		case SendServing: // if this fails, reading will give the reason
 			_ = send(p.conn, packet{Serving: true, Keeps: keeps, Confirm: true})
 		case SendAlone: // a predecessor of version 0.1 does not wait for it
 			_ = send(p.conn, packet{Alone: true})
@@ -167,14 +167,14 @@ func (p *Predecessor) Handle(e Event, do func(Action) error, keeps ...string) (S
 	return p.state, nil
 }
 
-// Drop closes what was offered and not taken: a socket that nobody serves must not be kept open.
+// Drop closes offered listeners that were not taken, because an open socket without a server must not remain.
 func (p *Predecessor) Drop() {
 	for _, l := range p.Offer.Listeners {
 		closeAll(l.Files)
 	}
 }
 
-// Close ends the talk.
+// Close ends the conversation.
 func (p *Predecessor) Close() {
 	p.Drop()
 	p.conn.Close()

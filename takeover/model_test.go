@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// The model: two processes, the socket between them, and everything that may become of them at every step. Delay is a
-// process that does not take its next step; a process that is stopped cannot. All interleavings are walked through,
-// breadth first, so a counterexample is a shortest one.
+// The model: two processes, the socket between them, and everything that may happen to them at every step. A delay is a
+// process that does not take its next step; a stopped process cannot. The walk explores all interleavings breadth
+// first, so a counterexample is a shortest one.
 
 type life uint8
 
@@ -20,8 +20,8 @@ const (
 	exited
 )
 
-// process is what both have in common. The actions of a step are carried out one by one: a process may crash between
-// any two.
+// process is the part that both have in common. The actions of a step are carried out one by one: a process may crash
+// between any two.
 type process struct {
 	state   uint8
 	todo    [6]Action
@@ -30,15 +30,15 @@ type process struct {
 	talks   bool // its end of the socket is open
 	accepts bool
 	drains  bool
-	path    bool // takeover-socket is its own
-	ended   bool // it has been told to end
+	path    bool // it has takeover-socket
+	ended   bool // it has been told to exit
 }
 
 func (p *process) alive() bool  { return p.life == running || p.life == stopped }
 func (p *process) serves() bool { return p.alive() && p.accepts }
 func (p *process) idle() bool   { return p.life == running && p.left == 0 }
 
-// word is a packet. The listeners, which come before the offer, can decide nothing, and are left out.
+// word is a packet. The listeners, which precede the offer, decide nothing, and are left out.
 type word uint8
 
 const (
@@ -66,34 +66,34 @@ func (q *queue) pop() (w word) {
 	return w
 }
 
-// world is a state of the model: all of it, and comparable.
+// world is a complete, comparable state of the model.
 type world struct {
 	p, s     process
 	toP, toS queue
-	asks     uint8 // how often the successor asked
-	alone    bool  // the successor came to serve alone
+	asks     uint8 // number of times that the successor asked
+	alone    bool  // the successor served alone at some point
 	unable   bool  // the successor could not start or accept, which no hand-over can help
 	yielded  bool  // the successor withdrew while its predecessor served
 	wrong    string
 }
 
-// rules are the two state machines, and what else of the code decides.
+// rules are the two state machines, and the other decisions of the code.
 type rules struct {
 	p, s          func(state uint8, e Event) (uint8, []Action)
 	oldP, oldS    bool // a process of version 0.1; see oldPredecessor
-	noLastLook    bool // Failed although Gone is to be found on the socket
-	noPathEnds    bool // a successor without takeover-socket ends
+	noLastLook    bool // reports Failed although the socket would yield Gone
+	noPathEnds    bool // a successor without takeover-socket exits
 	trustsRefusal bool // of a process that has exited since
 }
 
 // Actions of version 0.1.
 const (
-	oldLeave     Action = 100 + iota // say so, and drain if that could be sent; else go on
+	oldLeave     Action = 100 + iota // send leaving, and drain if that succeeded; else continue
 	oldStop                          // stop serving; the socket is closed last
-	oldTakePaths                     // or end
+	oldTakePaths                     // or exit
 )
 
-// Events of version 0.1 are those of today; its states are these machines'.
+// Events of version 0.1 are the current ones; its states are those of these machines.
 func oldPredecessor(state uint8, e Event) (uint8, []Action) {
 	switch s := PredecessorState(state); {
 	case s == Offering && e == Served:
@@ -134,13 +134,13 @@ func begin() world {
 	return w
 }
 
-// move is one thing that may happen, by name.
+// move is one possible event, by name.
 type move struct {
 	name string
 	to   world
 }
 
-// moves are all that may happen in w.
+// moves returns all possible events in w.
 func (r *rules) moves(w world) (all []move) {
 	do := func(name string, f func(w *world)) {
 		to := w
@@ -274,7 +274,7 @@ func (r *rules) actP(w *world, do func(string, func(*world))) {
 	case FreePaths:
 		act("frees its path", func(w *world) {
 			w.p.path = false
-			if w.toP.n > 0 && w.toP.words[0] == ask { // who waits to be accepted is hung up on
+			if w.toP.n > 0 && w.toP.words[0] == ask { // a process that waits to be accepted is hung up on
 				w.p.talks, w.toP = false, queue{}
 			}
 		})
@@ -369,7 +369,7 @@ func askAgain(w *world) {
 	}
 }
 
-// check returns what is wrong with the step from one state of the world to the next.
+// check returns the fault of a step from one state of the world to the next.
 func (r *rules) check(from, w *world) string {
 	if SuccessorState(w.s.state) == Alone && w.s.serves() && (w.s.path || !r.oldS) {
 		w.alone = true
@@ -399,14 +399,14 @@ func (r *rules) check(from, w *world) string {
 	case w.p.serves() || w.s.serves():
 		return ""
 	case w.p.drains && !w.p.ended && sWent || pWent && (sWent || w.yielded || comes):
-		return "" // the environment took both, or the one that was left comes
+		return "" // the environment took both, or the remaining process returns
 	case w.p.life == exited && sWent:
 		return ""
 	}
 	return "neither serves"
 }
 
-// settled returns what is wrong with a state in which nothing happens by itself any more.
+// settled returns the fault of a state in which nothing more happens by itself.
 func (r *rules) settled(w *world) string {
 	if w.s.idle() && w.toS.n == 0 && !(w.s.talks && !w.p.talks) && !w.p.serves() && !w.s.serves() && !w.s.drains {
 		return "the successor waits, and neither serves"
@@ -414,7 +414,7 @@ func (r *rules) settled(w *world) string {
 	return ""
 }
 
-// walk visits every state but those behind moves that are skipped. It returns the shortest way to a wrong one.
+// walk visits every state except those behind skipped moves. It returns the shortest way to a faulty one.
 func (r *rules) walk(skip func(name string) bool) (states int, reached map[string]bool, wrong string) {
 	type seen struct {
 		from world
@@ -457,9 +457,9 @@ func (r *rules) walk(skip func(name string) bool) (states int, reached map[strin
 	return len(ways), reached, ""
 }
 
-// TestModel: as long as not every process has been taken by its environment one of them serves, and none drains unless
-// the other serves, whatever crashes, stops or fails at whatever step. It holds also if one of both is of version 0.1,
-// as far as that one does not break it by itself.
+// TestModel: unless the environment has taken both processes, one of them serves, and none drains unless the other
+// serves, whatever crashes, stops or fails at any step. This also holds if one of them has version 0.1, except for the
+// faults of that version itself.
 func TestModel(t *testing.T) {
 	own := func(names ...string) func(string) bool {
 		return func(name string) bool { return slices.Contains(names, name) }
@@ -471,7 +471,7 @@ func TestModel(t *testing.T) {
 	}{
 		{"both of today", rules{p: newPredecessor, s: newSuccessor}, nil},
 		{"from version 0.1", rules{p: oldPredecessor, s: newSuccessor, oldP: true}, nil},
-		// A successor of version 0.1 ends with its predecessor.
+		// A successor of version 0.1 exits with its predecessor.
 		{"back to version 0.1", rules{p: newPredecessor, s: oldSuccessor, oldS: true},
 			own("predecessor crashes", "predecessor: told to end")},
 	} {
@@ -480,7 +480,7 @@ func TestModel(t *testing.T) {
 		if wrong != "" {
 			t.Errorf("%s: %s", test.name, wrong)
 		}
-		// And what is to be is possible: the hand-over, and each end that is none.
+		// The intended ends are reachable too: the hand-over, and each failed one.
 		for _, end := range []string{fmt.Sprint(Retired, Alone), fmt.Sprint(Available, Withdrawn),
 			fmt.Sprint(Offering, Beside)} {
 			if !reached[end] {
@@ -490,7 +490,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// on replaces what one of today's machines does in one state after one event.
+// on replaces the behaviour of a current machine in one state after one event.
 func on(machine func(uint8, Event) (uint8, []Action), in uint8, at Event, to uint8,
 	todo ...Action) func(uint8, Event) (uint8, []Action) {
 	return func(state uint8, e Event) (uint8, []Action) {
@@ -501,8 +501,8 @@ func on(machine func(uint8, Event) (uint8, []Action), in uint8, at Event, to uin
 	}
 }
 
-// TestModelFindsFaults: the model is able to fail. It finds the protocol of version 0.1 wrong, and each of these
-// mistakes in that of today.
+// TestModelFindsFaults: the model can fail. It finds the protocol of version 0.1 wrong, and each of these mistakes in
+// the current one.
 func TestModelFindsFaults(t *testing.T) {
 	p := func(in PredecessorState, at Event, to PredecessorState, todo ...Action) rules {
 		return rules{p: on(newPredecessor, uint8(in), at, uint8(to), todo...), s: newSuccessor}

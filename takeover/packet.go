@@ -11,23 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Version is that of the packets; a process refuses to take over from one of another version.
+// Version is the version of the packets; a process refuses to take over from one of another version.
 const Version = 1
 
 const (
 	maxPacketBytes   = 64 << 10
 	maxPacketSockets = 128 // the kernel's bound is 253 (SCM_MAX_FD)
 
-	// stepTimeout is for a packet that the other process has only to write.
+	// stepTimeout bounds the wait for a packet that the other process only has to write.
 	stepTimeout = 5 * time.Second
-	// DefaultPatience is for a successor to start and to link up.
+	// DefaultPatience bounds the time in which a successor starts and links up.
 	DefaultPatience = 30 * time.Second
 )
 
-// packet is everything that is said; each step has its own fields.
+// packet is any packet; each step has its own fields.
 type packet struct {
 	Version int      `json:"version,omitempty"` // ask
-	Address string   `json:"address,omitempty"` // of the listener whose sockets come along
+	Address string   `json:"address,omitempty"` // of the listener whose sockets are attached
 	Offer   *offer   `json:"offer,omitempty"`   // the end of the listeners
 	Serving bool     `json:"serving,omitempty"`
 	Keeps   []string `json:"keeps,omitempty"`    // with serving
@@ -42,13 +42,15 @@ type offer struct {
 	Up    int `json:"up"`
 }
 
-// errGone is the reason if the other process has closed its end, or is no more.
-var errGone = errors.New("the other process has gone")
+// errGone is the reason if the other process has closed its end, or has exited.
+var errGone = errors.New("the other process has hung up or exited")
 
-// refusal is what the other process says when it ends the talk.
+// refusal is the reason with which the other process ends the conversation.
 type refusal string
 
-func (r refusal) Error() string { return fmt.Sprintf("the other process says: %.200q", string(r)) }
+func (r refusal) Error() string {
+	return fmt.Sprintf("refused by the other process: %.200q", string(r))
+}
 
 // send writes one packet, with the descriptors of files.
 func send(c *net.UnixConn, p packet, files ...*os.File) error {
@@ -58,7 +60,7 @@ func send(c *net.UnixConn, p packet, files ...*os.File) error {
 	}
 	var fds []int
 	for _, f := range files {
-		raw, err := f.SyscallConn() // File.Fd would make the socket a blocking one, in every process that has it
+		raw, err := f.SyscallConn() // File.Fd would make the socket blocking in every process that has it
 		if err == nil {
 			err = raw.Control(func(fd uintptr) { fds = append(fds, int(fd)) })
 		}
@@ -80,12 +82,11 @@ func send(c *net.UnixConn, p packet, files ...*os.File) error {
 	return err
 }
 
-// forever is receive's time without a limit.
+// forever makes receive wait without a time limit.
 const forever time.Duration = -1
 
-// receive reads one packet within d, and the descriptors that came along. It returns errGone if no more can come, a
-// refusal if the packet is one, os.ErrDeadlineExceeded if there is none in time, and other errors for a packet that
-// cannot be read.
+// receive reads one packet within d, with attached descriptors. It returns errGone if no more can come, a refusal if
+// the packet is one, os.ErrDeadlineExceeded if none comes in time, and other errors for an unreadable packet.
 func receive(c *net.UnixConn, d time.Duration) (p packet, files []*os.File, err error) {
 	until := time.Now().Add(d)
 	if d == forever {
@@ -96,11 +97,11 @@ func receive(c *net.UnixConn, d time.Duration) (p packet, files []*os.File, err 
 	}
 	text, rights := make([]byte, maxPacketBytes), make([]byte, unix.CmsgSpace(4*maxPacketSockets))
 	n, r, flags, _, err := c.ReadMsgUnix(text, rights)
-	if errors.Is(err, os.ErrDeadlineExceeded) && has(c, unix.POLLIN|unix.POLLRDHUP) { // it is we who did not run
+	if errors.Is(err, os.ErrDeadlineExceeded) && has(c, unix.POLLIN|unix.POLLRDHUP) { // this process itself did not run
 		_ = c.SetReadDeadline(time.Time{})
 		n, r, flags, _, err = c.ReadMsgUnix(text, rights)
 	}
-	if errors.Is(err, unix.ECONNRESET) { // once, if the other end closed with packets unread: its own come behind
+	if errors.Is(err, unix.ECONNRESET) { // once, if the other end closed with packets unread: its own packets follow
 		n, r, flags, _, err = c.ReadMsgUnix(text, rights)
 	}
 	switch {
@@ -115,7 +116,7 @@ func receive(c *net.UnixConn, d time.Duration) (p packet, files []*os.File, err 
 	case n == 0:
 		err = errGone
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
-		err = errors.New("a packet is too large")
+		err = errors.New("packet too large")
 	default:
 		err = json.Unmarshal(text[:n], &p)
 	}
@@ -152,10 +153,10 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// hungUp reports whether the other end of c is closed, whatever is still to be read here.
+// hungUp reports whether the other end of c is closed, even if there are packets to read.
 func hungUp(c *net.UnixConn) bool { return has(c, unix.POLLRDHUP) }
 
-// has asks poll(2) for events; an error is one.
+// has reports whether poll(2) finds one of events; an error counts as one.
 func has(c *net.UnixConn, events int16) (is bool) {
 	raw, err := c.SyscallConn()
 	if err == nil {
@@ -168,7 +169,7 @@ func has(c *net.UnixConn, events int16) (is bool) {
 	return is || err != nil
 }
 
-// peer is the process at the other end. It must be of our own user, or root's.
+// peer returns the process at the other end. It returns an error unless that runs as our own user or root.
 func peer(c *net.UnixConn) (pid int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -184,7 +185,7 @@ func peer(c *net.UnixConn) (pid int, err error) {
 		return 0, os.NewSyscallError("getsockopt SO_PEERCRED", err)
 	}
 	if uid := int(cred.Uid); uid != 0 && uid != os.Geteuid() {
-		return 0, fmt.Errorf("the other process is of user %d, we are of %d", uid, os.Geteuid())
+		return 0, fmt.Errorf("the other process runs as user %d, this one as %d", uid, os.Geteuid())
 	}
 	return int(cred.Pid), nil
 }

@@ -13,10 +13,10 @@ import (
 	"megaphone/unixsocket"
 )
 
-// Offer is what a process has to give.
+// Offer is what a process hands over.
 type Offer struct {
-	Listeners []loop.Listener // with files, which are closed when they have been sent
-	Links, Up int             // links to origins, and how many of them are up
+	Listeners []loop.Listener // with files, which are closed after they have been sent
+	Links, Up int             // links to origins, and the number that is up
 }
 
 // Server is the predecessor's side: it waits for a successor.
@@ -30,7 +30,7 @@ type Server struct {
 	open     context.Context
 	close    context.CancelFunc
 	done     sync.WaitGroup
-	offered  bool // the successor that is served has all listeners; accept's own until done
+	offered  bool // the served successor has all listeners; only accept uses it until done
 }
 
 // Successor is a process that asks for our listeners, and then serves beside us until we leave.
@@ -40,18 +40,18 @@ type Successor struct {
 	conn     *net.UnixConn
 	state    PredecessorState
 	path     string // where it will wait for its own successor
-	confirms bool   // it says when it is alone
+	confirms bool   // it confirms that it is alone
 	events   chan Event
 }
 
-// socketMode admits the edge's own user only, because a client of the socket gets the listeners.
+// socketMode admits only the edge's own user, because a client of the socket gets the listeners.
 const socketMode = 0o600
 
-// Listen waits for successors at path, one after the other. offer is called on a goroutine of the server's, for each.
+// Listen waits for successors at path, one after the other. It calls offer for each, on a goroutine of the server.
 func Listen(path string, patience time.Duration, log *slog.Logger, offer func() (Offer, error)) (*Server, error) {
 	l, err := unixsocket.Listen("unixpacket", path, socketMode)
 	if errors.Is(err, unixsocket.ErrLive) {
-		err = fmt.Errorf("%w; if that process is an edge to be replaced, start with --takeover", err)
+		err = fmt.Errorf("%w, or start with --takeover if that process is the edge to replace", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("takeover-socket: %s: %w", path, err)
@@ -66,8 +66,8 @@ func Listen(path string, patience time.Duration, log *slog.Logger, offer func() 
 // Found delivers a successor that serves. It waits for Handle(Served).
 func (s *Server) Found() <-chan *Successor { return s.found }
 
-// Close stops waiting, frees the path, and hangs up on a successor that Found has not delivered. It reports whether
-// that one has copies of all listeners: it goes on with them.
+// Close stops waiting, releases the path, and hangs up on a successor that Found has not delivered. It reports whether
+// that successor has copies of all listeners, and therefore continues with them.
 func (s *Server) Close() (offered bool) {
 	s.close()
 	s.listener.Close()
@@ -86,11 +86,11 @@ func (s *Server) accept() {
 			return
 		}
 		if err != nil {
-			s.log.Warn("takeover: cannot accept", "error", err)
+			s.log.Warn("takeover accept failed", "error", err)
 			select {
 			case <-s.open.Done():
 				return
-			case <-time.After(time.Second): // for want of descriptors, most likely
+			case <-time.After(time.Second): // most likely out of descriptors
 			}
 			continue
 		}
@@ -98,7 +98,7 @@ func (s *Server) accept() {
 	}
 }
 
-// serve deals with one process that wants to take over.
+// serve handles one process that wants to take over.
 func (s *Server) serve(c *net.UnixConn) {
 	next := &Successor{conn: c, path: s.path, events: make(chan Event, 1)}
 	interrupt := context.AfterFunc(s.open, func() { c.Close() })
@@ -116,12 +116,12 @@ func (s *Server) serve(c *net.UnixConn) {
 		case <-s.open.Done():
 		}
 	}
-	if s.open.Err() != nil { // Close: the rest of what Ended demands is our caller's
+	if s.open.Err() != nil { // Close was called: its caller handles the other actions of Ended
 		next.Handle(Ended, func(Action) {})
 		c.Close()
 		return
 	}
-	s.log.Warn("takeover: it came to nothing; we go on", "pid", next.PID, "reason", err)
+	s.log.Warn("takeover failed, still serving", "pid", next.PID, "reason", err)
 	s.offered = false
 	if next.state == Available {
 		_ = send(c, packet{Error: err.Error()})
@@ -135,15 +135,15 @@ func (s *Server) serve(c *net.UnixConn) {
 	next.Handle(e, func(Action) { _ = send(c, packet{Error: err.Error()}) })
 }
 
-// asked reads the request and finds out who it is from.
+// asked reads the request and identifies its sender.
 func (s *Server) asked(next *Successor) (err error) {
 	if next.PID, err = peer(next.conn); err != nil {
 		return err
 	}
-	s.log.Info("takeover: a successor asks for the listeners", "pid", next.PID)
+	s.log.Info("takeover requested", "pid", next.PID)
 	ask, _, err := receive(next.conn, stepTimeout)
 	if err == nil && ask.Version != Version {
-		err = fmt.Errorf("the successor speaks version %d, this one %d", ask.Version, Version)
+		err = fmt.Errorf("the successor speaks version %d, this process %d", ask.Version, Version)
 	}
 	return err
 }
@@ -177,19 +177,19 @@ func (s *Server) offerTo(next *Successor) error {
 	case err != nil:
 		return err
 	case !answer.Serving:
-		return errors.New("the successor said something else than that it serves")
+		return errors.New("unexpected packet from the successor, which should serve")
 	}
 	next.Keeps, next.confirms = answer.Keeps, answer.Confirm
 	return nil
 }
 
-// Handle takes the next step. It sends and hangs up by itself, and has do carry out the rest, in order.
+// Handle takes the next step. It sends and hangs up itself, and calls do for the other actions, in order.
 func (n *Successor) Handle(e Event, do func(Action)) PredecessorState {
 	var todo []Action
 	n.state, todo = n.state.Next(e)
 	for _, a := range todo {
 		switch a {
-		case SendLeaving: // if this fails, the reason is to be read
+		case SendLeaving: // if this fails, reading will give the reason
 			_ = send(n.conn, packet{Leaving: true})
 			go n.listen()
 		case HangUp:
@@ -201,11 +201,11 @@ func (n *Successor) Handle(e Event, do func(Action)) PredecessorState {
 	return n.state
 }
 
-// pathPoll is how often a successor's path is looked at that does not confirm.
+// pathPoll is the interval of checks for the path of a successor that does not confirm.
 const pathPoll = 20 * time.Millisecond
 
-// listen waits until the successor confirms that it is alone, or has gone. One of version 0.1 does not confirm, but it
-// binds its path as soon as it knows, and exits if it cannot.
+// listen waits until the successor confirms that it is alone, or has gone. A successor of version 0.1 does not confirm,
+// but it binds its path as soon as it knows, and exits if it cannot.
 func (n *Successor) listen() {
 	wait := forever
 	if !n.confirms {
@@ -225,5 +225,5 @@ func (n *Successor) listen() {
 	}
 }
 
-// Events delivers what becomes of the successor after Handle(Served): Confirmed or Gone.
+// Events delivers the fate of the successor after Handle(Served): Confirmed or Gone.
 func (n *Successor) Events() <-chan Event { return n.events }

@@ -1,45 +1,45 @@
 package takeover
 
-// The steps of a hand-over as two state machines, one a process. They know no sockets and no clock: the caller hands in
-// what happened and carries out what is returned, in order. TestModel walks through everything that two processes that
-// follow them can do, so whatever is decided in a hand-over must be decided here.
+// The steps of a hand-over as two state machines, one per process. They know no sockets and no clock: the caller passes
+// events and carries out the returned actions in order. TestModel explores everything that two processes that follow
+// them can do, so all decisions of a hand-over must be made here.
 
-// Event is what happens to a process during a hand-over.
+// Event is an event of a process during a hand-over.
 type Event uint8
 
 const (
 	Asked     Event = iota // to the predecessor: a successor asks for the listeners
 	Offered                // to the successor: all listeners have come
-	Linked                 // the successor is linked as well as its predecessor
+	Linked                 // the successor has as many links up as its predecessor
 	Served                 // to the predecessor: the successor accepts
 	Left                   // to the successor: the predecessor gives way
-	Confirmed              // to the predecessor: the successor knows, and goes on alone
-	Refused                // to the successor: the predecessor goes on, in words
-	Gone                   // the other process has closed its end, or is no more, without a word
+	Confirmed              // to the predecessor: the successor knows, and continues alone
+	Refused                // to the successor: the predecessor continues, and sent its reason
+	Gone                   // the other process has closed its end, or exited, without a packet
 	Failed                 // a step of this process failed, or took too long
-	Ended                  // this process has been told to end, by a signal
+	Ended                  // a signal told this process to exit
 )
 
-// Action is what a process has to do after an event.
+// Action is a task of a process after an event.
 type Action uint8
 
 const (
-	SendOffer   Action = iota // the listeners, and how well we are linked
-	SendRefusal               // why the hand-over comes to nothing
+	SendOffer   Action = iota // the listeners, and the number of links up
+	SendRefusal               // the reason why the hand-over fails
 	SendLeaving
 	SendServing
 	SendAlone
-	HangUp     // close our end of the talk
-	FreePaths  // give up takeover-socket, which one process only can have
+	HangUp     // close our end of the conversation
+	FreePaths  // release takeover-socket, which only one process can have
 	TakePaths  // bind takeover-socket; a failure is logged, and is no reason to stop serving
 	AskAgain   // there may be another predecessor, or none
-	StartEdge  // with the listeners that were offered; accept nothing yet
+	StartEdge  // with the offered listeners; accept nothing yet
 	BeginServe // accept
-	DrainEdge  // take leave of the clients, and end
+	DrainEdge  // drain the clients, and exit
 	EndEdge    // at once: it has no clients
 )
 
-// PredecessorState is how far a process has come that may be followed. It accepts in all of them but Retired.
+// PredecessorState is the progress of a process that may have a successor. It accepts in all states except Retired.
 type PredecessorState uint8
 
 const (
@@ -47,15 +47,15 @@ const (
 	Available PredecessorState = iota
 	// A successor has copies of the listeners. next: Leaving (Served), Available, Retired (Ended)
 	Offering
-	// The paths are free, and the successor has been told to take them. Nothing is drained before it has confirmed: it
-	// may have ended while the word was on its way. next: Retired (Confirmed, Ended), Available (Gone)
+	// The paths are free, and the successor has been told to take them. Nothing is drained before it confirms, because
+	// it may have exited before it read that. next: Retired (Confirmed, Ended), Available (Gone)
 	Leaving
 	// It drains.
 	Retired
 )
 
-// Next returns the state after e and what is to be done for it. An event that means nothing in a state changes nothing:
-// a process that is late is not waited for without end by a clock, but by its end of the talk.
+// Next returns the state after e and the actions to carry out. An event without a meaning in a state changes nothing.
+// No clock ends the wait for a late process: only the end of its conversation does.
 func (s PredecessorState) Next(e Event) (PredecessorState, []Action) {
 	switch s {
 	case Available:
@@ -73,7 +73,7 @@ func (s PredecessorState) Next(e Event) (PredecessorState, []Action) {
 			return Available, []Action{HangUp}
 		case Failed:
 			return Available, []Action{SendRefusal, HangUp}
-		case Ended: // the successor finds the end of the talk, and goes on
+		case Ended: // the successor finds the end of the conversation, and continues
 			return Retired, []Action{FreePaths, HangUp, DrainEdge}
 		}
 	case Leaving:
@@ -87,7 +87,7 @@ func (s PredecessorState) Next(e Event) (PredecessorState, []Action) {
 	return s, nil
 }
 
-// SuccessorState is how far a process has come that follows another one. It accepts in Beside and Alone.
+// SuccessorState is the progress of a process that succeeds another one. It accepts in Beside and Alone.
 type SuccessorState uint8
 
 const (
@@ -95,17 +95,17 @@ const (
 	Asking SuccessorState = iota
 	// It has the listeners and accepts nothing. next: Beside (Linked), Alone (Gone), Withdrawn (Refused, Failed, Ended)
 	Linking
-	// Both accept. It has no limit in time: a predecessor that says nothing may be stopped, serve nothing, and come
-	// back to say that it leaves. next: Alone (Left, Gone), Withdrawn (Refused, Ended)
+	// Both accept. It has no time limit: a silent predecessor may be stopped, serve no client, and resume to announce
+	// that it leaves. next: Alone (Left, Gone), Withdrawn (Refused, Ended)
 	Beside
-	// The hand-over is done.
+	// The hand-over is complete.
 	Alone
-	// The predecessor goes on, and this process ends.
+	// The predecessor continues, and this process exits.
 	Withdrawn
 )
 
-// Next returns the state after e and what is to be done for it. Failed, in Linking, must not be reported while Gone is
-// to be found on the socket (see Predecessor.Failed).
+// Next returns the state after e and the actions to carry out. Failed, in Linking, must not be reported while the
+// socket would yield Gone (see Predecessor.Late).
 func (s SuccessorState) Next(e Event) (SuccessorState, []Action) {
 	switch s {
 	case Asking:
@@ -121,7 +121,7 @@ func (s SuccessorState) Next(e Event) (SuccessorState, []Action) {
 		switch e {
 		case Linked:
 			return Beside, []Action{BeginServe, SendServing}
-		case Gone: // whoever had the listeners has no use for them any more
+		case Gone: // the process that had the listeners no longer uses them
 			return Alone, []Action{HangUp, BeginServe, TakePaths}
 		case Refused, Failed, Ended:
 			return Withdrawn, []Action{HangUp, EndEdge}

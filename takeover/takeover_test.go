@@ -50,7 +50,7 @@ func receiveSuccessor(t *testing.T, s *Server) *Successor {
 
 func ignore(Action) {}
 
-// step takes one of the successor's steps, and demands the state that it leads to.
+// step takes one of the successor's steps, and requires the resulting state.
 func step(t *testing.T, p *Predecessor, e Event, want SuccessorState, keeps ...string) {
 	t.Helper()
 	if state, err := p.Handle(e, func(Action) error { return nil }, keeps...); state != want || err != nil {
@@ -58,7 +58,7 @@ func step(t *testing.T, p *Predecessor, e Event, want SuccessorState, keeps ...s
 	}
 }
 
-// await waits for the other process's word.
+// await waits for an event from the other process.
 func await(t *testing.T, from <-chan Event) Event {
 	t.Helper()
 	select {
@@ -70,7 +70,7 @@ func await(t *testing.T, from <-chan Event) Event {
 	}
 }
 
-// All sockets come, however many there are, and the predecessor learns what is kept. Then another one may ask.
+// All sockets arrive, however many there are, and the predecessor learns which are kept. Then another process may ask.
 func TestTakeover(t *testing.T) {
 	path, s := offering(t, 2*maxPacketSockets+7, DefaultPatience, nil)
 	defer s.Close()
@@ -111,7 +111,7 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// Who asks and fails, in whatever way, is told or dropped, and the next one is served.
+// A process that asks and fails, in any way, is told or dropped, and the next one is served.
 func TestAskersThatFail(t *testing.T) {
 	path, s := offering(t, 1, 50*time.Millisecond, nil)
 	defer s.Close()
@@ -151,7 +151,7 @@ func TestAskersThatFail(t *testing.T) {
 	}
 }
 
-// A successor that has gone is noticed before anything is drained, also if it went after "leaving" was sent.
+// A vanished successor is detected before anything is drained, even if it vanished after "leaving" was sent.
 func TestSuccessorThatIsGone(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		path, s := offering(t, 1, DefaultPatience, nil)
@@ -175,7 +175,7 @@ func TestSuccessorThatIsGone(t *testing.T) {
 	}
 }
 
-// A predecessor that ends while it is asked is as good as none, and the caller is told so.
+// A predecessor that exits while it is asked counts as none, and the caller learns that.
 func TestPredecessorThatEndsWhileAsked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
@@ -187,7 +187,7 @@ func TestPredecessorThatEndsWhileAsked(t *testing.T) {
 		l.Close()
 		if err == nil {
 			_, _, _ = receive(c, 10*time.Second)
-			_ = send(c, packet{Error: "it goes on"}) // and yet it does not
+			_ = send(c, packet{Error: "it goes on"}) // and yet it exits
 			c.Close()
 		}
 	}()
@@ -196,8 +196,8 @@ func TestPredecessorThatEndsWhileAsked(t *testing.T) {
 	}
 }
 
-// Whatever was said before the other end closed is read, also if it left packets of ours unread, and also by a process
-// that did not run while its time went by.
+// Packets sent before the other end closed are read, even if it left packets of ours unread, and even by a process that
+// did not run while its time passed.
 func TestLastWords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
@@ -242,7 +242,7 @@ func TestOfferThatFails(t *testing.T) {
 	}
 }
 
-// A path is one server's; a stale socket is replaced. Close frees it, also while somebody asks.
+// A path belongs to one server; a stale socket is replaced. Close releases it, even while a process asks.
 func TestPath(t *testing.T) {
 	path, s := offering(t, 1, DefaultPatience, nil)
 	again := func() error {
@@ -261,7 +261,7 @@ func TestPath(t *testing.T) {
 	}
 	defer p.Close()
 	s.Close()
-	step(t, p, await(t, p.Events()), Alone) // a server that closes without a word has no use for its listeners
+	step(t, p, await(t, p.Events()), Alone) // a server that closes without a packet no longer uses its listeners
 	if _, err := Ask(path); !errors.Is(err, ErrNobody) {
 		t.Fatal(err)
 	}
@@ -288,8 +288,8 @@ func TestPath(t *testing.T) {
 	}
 }
 
-// A server that is closed knows whether the successor that it hangs up on has the listeners, whatever it was doing: the
-// caller may take away what a successor does not have, and nothing else.
+// A server that is closed knows whether the successor that it hangs up on has the listeners, whatever it was doing. The
+// caller may remove only what a successor does not have.
 func TestCloseKnowsWhoHasTheListeners(t *testing.T) {
 	path, s := offering(t, 1, DefaultPatience, nil)
 	if s.Close() {
@@ -305,7 +305,7 @@ func TestCloseKnowsWhoHasTheListeners(t *testing.T) {
 	}
 	step(t, p, await(t, p.Events()), Alone)
 
-	for range 20 { // the offer is being made when the server is closed, and may come or not
+	for range 20 { // the offer is in progress when the server is closed, and may arrive or not
 		path := filepath.Join(t.TempDir(), "s")
 		asked, goOn := make(chan struct{}), make(chan struct{})
 		s, err := Listen(path, DefaultPatience, slog.New(slog.DiscardHandler), func() (Offer, error) {

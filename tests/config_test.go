@@ -116,7 +116,7 @@ func TestBadConfigFile(t *testing.T) {
 		{"socket without a directory", good + "admin-socket: /no/such/directory/s\n",
 			[]string{"edge.yml:3:15: admin-socket: /no/such/directory/s: make the directory /no/such/directory"}},
 		{"log that cannot be opened", good + "access-log: /no/such/log\n",
-			[]string{"edge.yml:3:13: access-log: /no/such/log: no file can be made in /no/such"}},
+			[]string{"edge.yml:3:13: access-log: /no/such/log: no file can be created in /no/such"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := configFile(t, c.text)

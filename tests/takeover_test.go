@@ -171,7 +171,7 @@ func TestTakeoverThatFails(t *testing.T) {
 	p.serves()
 	from := p.edge.Said()
 	o.Close()
-	p.edge.Line(from, "it came to nothing; we go on")
+	p.edge.Line(from, "takeover failed, still serving")
 	p.serves()
 	p.upgrade()
 	p.serves()

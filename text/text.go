@@ -7,16 +7,16 @@ import (
 	"unicode/utf8"
 )
 
-// Columns is the width that everything fits unless a terminal says otherwise.
+// Columns is the width of all output unless a terminal has another.
 const Columns = 80
 
 // Table is rows of cells in aligned columns.
 type Table struct {
-	Right []bool // columns whose cells stand at the right
+	Right []bool // right-aligned columns
 	Rows  []Row
 }
 
-// Row has lines below it, which are indented and no part of the columns.
+// Row has cells, and indented lines below them that are not part of the columns.
 type Row struct{ Cells, Below []string }
 
 const (
@@ -42,7 +42,7 @@ func (t *Table) widths() (widths []int) {
 	return widths
 }
 
-// Width is that of the widest row, without what stands below.
+// Width returns the width of the widest row, without the lines below.
 func (t *Table) Width() (sum int) {
 	for i, w := range t.widths() {
 		if i > 0 {
@@ -53,7 +53,7 @@ func (t *Table) Width() (sum int) {
 	return sum
 }
 
-// Drop takes out columns, the first of the list first, until the table fits into columns.
+// Drop removes columns, in the order of list, until the table fits into columns.
 func (t *Table) Drop(columns int, list ...int) {
 	for k, i := range list {
 		if t.Width() <= columns {
@@ -95,7 +95,7 @@ func (t *Table) String() string {
 	return s.String()
 }
 
-// Wrap breaks text between words into lines of at most columns. A longer word has a line of its own.
+// Wrap breaks text between words into lines of at most columns. A longer word gets its own line.
 func Wrap(text string, columns int) (lines []string) {
 	line := ""
 	for word := range strings.FieldsSeq(text) {
@@ -115,7 +115,7 @@ func Paragraph(text string) string {
 	return strings.Join(Wrap(text, Columns-len(indent)), "\n"+indent)
 }
 
-// Cut takes from a line what is beyond columns.
+// Cut cuts a line after columns.
 func Cut(line string, columns int) string {
 	if utf8.RuneCountInString(line) <= columns {
 		return line

@@ -25,7 +25,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Columns go in the order of the list, none while the table fits, and what is left keeps its side.
+// Drop removes columns in the order of the list, and none if the table fits. The others keep their alignment.
 func TestTableDrops(t *testing.T) {
 	for _, c := range []struct {
 		columns int

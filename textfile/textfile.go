@@ -1,8 +1,7 @@
-// Package textfile reads the text files that people edit for a start: configuration, secrets, accounts.
+// Package textfile reads text files that people edit: configuration, secrets, accounts.
 //
-// Editors differ in what they write around the same text: a byte order mark in front, CR LF at the ends of lines. Both
-// are taken off here, so that no reader sees them. UTF-16 is an error with a remedy, because what it looks like to a
-// reader of UTF-8 differs from reader to reader.
+// Editors may add a byte order mark at the start and CR LF at the ends of lines. Read removes both, so that no reader
+// sees them. UTF-16 is an error with a remedy, because readers of UTF-8 would each misread it in their own way.
 package textfile
 
 import (
@@ -31,7 +30,7 @@ func Read(name string) (string, error) {
 	return read(f)
 }
 
-// refused makes of err one as package os returns, so that callers can tell the reason from the name.
+// refused wraps err in an error like those of package os, so that callers can tell the reason from the name.
 func refused(f *os.File, err error) error { return &fs.PathError{Op: "read", Path: f.Name(), Err: err} }
 
 func read(f *os.File) (string, error) {
@@ -49,8 +48,8 @@ func read(f *os.File) (string, error) {
 	return text, nil
 }
 
-// normalize returns text without a byte order mark, its lines ending with LF. It returns ErrUTF16 if text is in one of
-// the encodings that are taken for no text otherwise.
+// normalize returns text without a byte order mark, its lines ending with LF. It returns ErrUTF16 if text appears to be
+// UTF-16 or UTF-32.
 func normalize(text string) (string, error) {
 	if isUTF16(text) {
 		return "", ErrUTF16
@@ -58,8 +57,8 @@ func normalize(text string) (string, error) {
 	return strings.ReplaceAll(strings.TrimPrefix(text, "\xEF\xBB\xBF"), "\r\n", "\n"), nil
 }
 
-// isUTF16 reports whether text begins with a mark of UTF-16 or UTF-32, or has every other byte zero from the start, as
-// ASCII in UTF-16 without a mark has.
+// isUTF16 reports whether text begins with a mark of UTF-16 or UTF-32, or has zeros in every other byte from the start,
+// like ASCII in UTF-16 without a mark.
 func isUTF16(text string) bool {
 	for _, mark := range []string{"\xFF\xFE", "\xFE\xFF", "\x00\x00\xFE\xFF"} {
 		if strings.HasPrefix(text, mark) {
@@ -79,8 +78,8 @@ func isUTF16(text string) bool {
 	return zeros[0] == 0 && zeros[1] == looked/2 || zeros[1] == 0 && zeros[0] == looked/2
 }
 
-// ReadSecret returns the text of a file with secrets as Read does. It returns an error if every user may write the file
-// or put another one in its place: what such a file says is anybody's word.
+// ReadSecret returns the text of a file with secrets, as Read does. It returns an error if every user may write or
+// replace the file, because its contents then prove nothing.
 func ReadSecret(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -100,7 +99,7 @@ const (
 
 func checkWriters(f *os.File) error {
 	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() { // a pipe from a shell: it has no place
+	if err != nil || !info.Mode().IsRegular() { // such as a pipe from a shell, which has no directory
 		return err
 	}
 	if info.Mode()&otherMayWrite != 0 {
@@ -111,7 +110,7 @@ func checkWriters(f *os.File) error {
 		dirs = append(dirs, filepath.Dir(real))
 	}
 	for _, dir := range dirs {
-		// In a sticky directory, as /tmp is, only its owner replaces a file.
+		// In a sticky directory, such as /tmp, only a file's owner can replace it.
 		if d, err := os.Stat(dir); err == nil && d.Mode()&otherMayWrite != 0 && d.Mode()&fs.ModeSticky == 0 {
 			return refused(f, fmt.Errorf("every user may replace this file: chmod o-w %s, and change the secret", dir))
 		}
@@ -119,7 +118,7 @@ func checkWriters(f *os.File) error {
 	return nil
 }
 
-// ReadableByAll reports whether every user may read a file, which is no place for a secret.
+// ReadableByAll reports whether every user may read a file, which then keeps no secret.
 func ReadableByAll(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&otherMayRead != 0

@@ -46,7 +46,7 @@ func TestRead(t *testing.T) {
 		{"a: b\r\nc: d\r\n", "a: b\nc: d\n", nil},
 		{"\xEF\xBB\xBFa: b\r\nc: d", "a: b\nc: d", nil},
 		{"\xEF\xBB\xBF", "", nil},
-		{"a\rb\r", "a\rb\r", nil}, // only the pair is an end of a line
+		{"a\rb\r", "a\rb\r", nil}, // only the pair ends a line
 		{"a\xEF\xBB\xBFb", "a\xEF\xBB\xBFb", nil},
 		{"x\x00binary secret", "x\x00binary secret", nil},
 		{inUTF16("listen: x", true, false), "", ErrUTF16},

@@ -19,7 +19,7 @@ const (
 	epollItemBytes   = 128
 	epollWaitBytes   = 64
 	KernelIdleBytes  = tcpBytes + inodeBytes + filpBytes + dentryBytes + epollItemBytes + epollWaitBytes
-	KernelQueueBytes = 4096 // a page: what a socket with one short reply queued is charged (measured), and uses at most
+	KernelQueueBytes = 4096 // a page: charged for a socket with one short reply queued (measured), and at most used
 )
 
 // Bytes of the edge for one connection with one held request, idle.
@@ -38,7 +38,7 @@ const (
 	UserBytes     = SlotBytes + HoldBytes + IndexBytes + bufferedBytes
 )
 
-// Bytes of an edge's process whatever it holds.
+// Bytes of an edge's process, independent of its connections.
 //
 //	32 MiB   Go's runtime: code, heap with room for a collection, stacks
 //	16 MiB   read buffers, 64 KiB each, of up to 256 reactors
@@ -64,8 +64,8 @@ type Line struct {
 	Why            string `json:"why"`
 }
 
-// Budget is the memory that N sockets take, with a reply queued on each of them at once: the worst moment of a
-// broadcast. At rest it is half of that. The origin's memory and a load generator's are not in it.
+// Budget is the memory that N sockets take, with a reply queued on each of them at once: the peak of a broadcast. Half
+// of it is in use at rest. It excludes the memory of the origin and of a load generator.
 type Budget struct {
 	Lines          []Line `json:"lines"`
 	BytesPerSocket uint64 `json:"bytes_per_socket"`
@@ -77,7 +77,7 @@ func NewBudget(n int) Budget {
 	const kernel, user = "kernel", "user"
 	b := Budget{Lines: []Line{
 		{"TCP socket", kernel, tcpBytes, 0, 0, "struct tcp_sock"},
-		{"inode, file, dentry", kernel, inodeBytes + filpBytes + dentryBytes, 0, 0, "what makes it a descriptor"},
+		{"inode, file, dentry", kernel, inodeBytes + filpBytes + dentryBytes, 0, 0, "the descriptor and its file"},
 		{"epoll", kernel, epollItemBytes + epollWaitBytes, 0, 0, "item and wait entry"},
 		{"socket buffers", kernel, KernelQueueBytes, 0, 0, "one queued reply each, charged as a page (tcp_mem)"},
 		{"connection slots", user, SlotBytes, 0, 0, "64 bytes, preallocated"},

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestBudgetAddsUp holds the budget to its lines, to what was measured, and to the knobs that are about the same bytes.
+// TestBudgetAddsUp compares the budget with its lines, with measurements, and with the knobs for the same bytes.
 func TestBudgetAddsUp(t *testing.T) {
 	const n = 1_000_000
 	b := NewBudget(n)
@@ -40,11 +40,11 @@ func TestBudgetAddsUp(t *testing.T) {
 	if UserBytes < 110 || UserBytes > 2*141 {
 		t.Errorf("%d bytes of the edge a connection, measured were 110 to 141", UserBytes)
 	}
-	// A socket with something queued is charged a page, and that is when the kernel begins to save.
+	// A socket with anything queued is charged a page, and the kernel starts to save at that point.
 	if _, pressure, _ := tcpPagesFor(n); pressure*KernelQueueBytes != n*KernelQueueBytes {
 		t.Errorf("the budget has a page a socket, tcp_mem %d", pressure)
 	}
-	// The read buffers are enough for the reactors that a million takes under a limit of 20,000.
+	// The read buffers suffice for the number of reactors that a million takes under a limit of 20,000.
 	if tables := MinTables(n, 20_000-UsualLayout.Private()); tables > BudgetReactors {
 		t.Errorf("%d reactors, the budget has %d", tables, BudgetReactors)
 	}

@@ -9,8 +9,8 @@ import (
 	"testing/fstest"
 )
 
-// debian is a host as it comes: 4 cores, 32 GB, one network device with two queues. cmd/megaphone and tune.sh are
-// tested with the same tree.
+// debian is a stock host: 4 cores, 32 GB, one network device with two queues. The tests of cmd/megaphone and tune.sh
+// use the same tree.
 func debian(t *testing.T) fs.FS {
 	t.Helper()
 	root := os.DirFS("testdata/debian")
@@ -20,10 +20,10 @@ func debian(t *testing.T) fs.FS {
 	return root
 }
 
-// fakeTree is files by their names.
+// fakeTree maps names to files.
 type fakeTree map[string]string
 
-// fakeHost is a file system of nothing else.
+// fakeHost returns a file system of only these files.
 func fakeHost(files fakeTree) fs.FS {
 	m := fstest.MapFS{}
 	for name, text := range files {
@@ -32,7 +32,7 @@ func fakeHost(files fakeTree) fs.FS {
 	return m
 }
 
-// with is root with some files changed.
+// with returns root with some files changed.
 func with(t *testing.T, root fs.FS, changed fakeTree) fs.FS {
 	t.Helper()
 	files := fakeTree{}
@@ -51,7 +51,7 @@ func with(t *testing.T, root fs.FS, changed fakeTree) fs.FS {
 	return fakeHost(files)
 }
 
-// fileOf is where a knob of the tree is.
+// fileOf returns the file of a knob in the tree.
 func fileOf(name string) string {
 	if name == "transparent_hugepage" {
 		return thpFile

@@ -10,7 +10,7 @@ import (
 
 const netDir = "sys/class/net"
 
-// hardwareKnobs are those of devices and cores. They are shown and never changed.
+// hardwareKnobs returns the knobs of devices and cores. They are shown and never changed.
 func hardwareKnobs(h *Host) (all []Knob) {
 	for _, nic := range h.nics() {
 		all = append(all, nicKnobs(nic)...)
@@ -18,8 +18,8 @@ func hardwareKnobs(h *Host) (all []Knob) {
 	return append(all, Knob{
 		Name:  "cpu governor",
 		Class: ReportOnly,
-		Why: "An edge wakes up for a few microseconds at a time, and a governor that saves power answers each " +
-			"of them at a low clock. Virtual machines have none.",
+		Why: "An edge wakes up for a few microseconds at a time, and a power-saving governor serves each " +
+			"of these at a low clock. Virtual machines have none.",
 		Formula: "performance",
 		Source:  "Documentation/admin-guide/pm/cpufreq.rst",
 		want:    constant(oneOf("performance")),
@@ -28,28 +28,28 @@ func hardwareKnobs(h *Host) (all []Knob) {
 	})
 }
 
-// nicKnobs are those of one network device: how its packets are spread over the cores, and whether its rings are
-// long enough.
+// nicKnobs returns the knobs of one network device: the distribution of its packets over the cores, and the length of
+// its rings.
 func nicKnobs(nic string) []Knob {
 	const scaling = "Documentation/networking/scaling.rst"
 	return []Knob{{
 		Name:  "receive " + nic,
 		Class: ReportOnly,
-		Why: "Cores that packets are received on, by the device's queues or by RPS. With one, that core has " +
-			"all the work of the protocol, and the others wait for it.",
+		Why: "Cores that receive packets, by the device's queues or by RPS. With one, that core does all " +
+			"the work of the protocol, and the others wait for it.",
 		Formula: "all cores",
 		Source:  scaling + ", RSS and RPS",
 		want:    func(h *Host) Want { return Want{atLeast(uint64(h.cpus))} },
 		read:    func(h *Host) (string, bool) { return h.spread(nic, "rx-", "rps_cpus") },
 		fix: func(cores string) string {
-			return "ethtool -L " + nic + " combined " + cores + "; where it has fewer queues: echo " + mask(cores) +
+			return "ethtool -L " + nic + " combined " + cores + "; if it has fewer queues: echo " + mask(cores) +
 				" into each /" + path.Join(netDir, nic, "queues/rx-*/rps_cpus")
 		},
 	}, {
 		Name:  "transmit " + nic,
 		Class: ReportOnly,
-		Why: "Cores that have a transmit queue, by the device's queues or by XPS. Cores that share one share " +
-			"its lock.",
+		Why: "Cores that have a transmit queue, by the device's queues or by XPS. Cores that share a queue " +
+			"share its lock.",
 		Formula: "all cores",
 		Source:  scaling + ", XPS",
 		want:    func(h *Host) Want { return Want{atLeast(uint64(h.cpus))} },
@@ -58,9 +58,9 @@ func nicKnobs(nic string) []Knob {
 	}, {
 		Name:  "interrupts " + nic,
 		Class: ReportOnly,
-		Why: "Cores that the device's interrupts have gone to so far. irqbalance, or a mask each, spreads " +
-			"those of several queues.",
-		Formula: "as many as there are receive queues, or cores",
+		Why: "Cores that have received the device's interrupts so far. irqbalance, or a mask for each, " +
+			"spreads the interrupts of several queues.",
+		Formula: "the number of receive queues, or of cores",
 		Source:  "Documentation/core-api/irq/irq-affinity.rst",
 		want: func(h *Host) Want {
 			return Want{atLeast(uint64(min(h.cpus, max(1, len(h.queues(nic, "rx-"))))))}
@@ -72,19 +72,19 @@ func nicKnobs(nic string) []Knob {
 	}, {
 		Name:  "missed " + nic,
 		Class: ReportOnly,
-		Why: "Packets that came when the device's receive ring was full, since it is up. Rings are short by " +
-			"default; ethtool -g shows what they can be.",
+		Why: "Packets that arrived when the device's receive ring was full, since it came up. Rings are " +
+			"short by default; ethtool -g shows their maximum.",
 		Formula: "0",
 		Source:  "Documentation/networking/statistics.rst; ethtool(8)",
 		want:    constant(exactly(0)),
 		read:    func(h *Host) (string, bool) { return h.missed(nic) },
 		fix: func(string) string {
-			return "ethtool -G " + nic + " rx MAXIMUM (ethtool -g " + nic + " says what that is)"
+			return "ethtool -G " + nic + " rx MAXIMUM (shown by ethtool -g " + nic + ")"
 		},
 	}}
 }
 
-// mask is the hexadecimal mask of the first cores cores, as rps_cpus has it.
+// mask returns the hexadecimal mask of the first cores cores, in the format of rps_cpus.
 func mask(cores string) string {
 	n, _ := strconv.Atoi(cores)
 	var groups []string
@@ -94,7 +94,7 @@ func mask(cores string) string {
 	return strings.Join(append([]string{strconv.FormatUint(1<<n-1, 16)}, groups...), ",")
 }
 
-// nics are the network devices that are hardware, or look like it.
+// nics returns the network devices that are hardware, or look like it.
 func (h *Host) nics() (names []string) {
 	for _, name := range h.entries(netDir) {
 		if _, err := fs.Stat(h.root, path.Join(netDir, name, "device")); err == nil {
@@ -104,7 +104,7 @@ func (h *Host) nics() (names []string) {
 	return names
 }
 
-// queues are a device's receive (rx-) or transmit (tx-) queues.
+// queues returns a device's receive (rx-) or transmit (tx-) queues.
 func (h *Host) queues(nic, kind string) (names []string) {
 	for _, name := range h.entries(path.Join(netDir, nic, "queues")) {
 		if strings.HasPrefix(name, kind) {
@@ -114,7 +114,8 @@ func (h *Host) queues(nic, kind string) (names []string) {
 	return names
 }
 
-// spread is the number of cores that a device's queues of a kind serve: one a queue, or those of the masks if more.
+// spread returns the number of cores that a device's queues of a kind serve: one per queue, or those of the masks if
+// more.
 func (h *Host) spread(nic, kind, maskFile string) (string, bool) {
 	queues := h.queues(nic, kind)
 	masked := map[int]bool{}
@@ -133,8 +134,8 @@ func (h *Host) spread(nic, kind, maskFile string) (string, bool) {
 	return strconv.Itoa(min(h.cpus, max(len(queues), len(masked)))), len(queues) > 0
 }
 
-// interruptCores is the number of cores that have had interrupts of a device. They are named after it, or, for virtio,
-// after the device behind it.
+// interruptCores returns the number of cores that have had interrupts of a device. Interrupts are named after it, or,
+// for virtio, after the device behind it.
 func (h *Host) interruptCores(nic string) (string, bool) {
 	names := []string{nic}
 	if target, err := fs.ReadLink(h.root, path.Join(netDir, nic, "device")); err == nil {
@@ -162,7 +163,7 @@ func ofDevice(fields []string, device string) bool {
 	return last == device || strings.HasPrefix(last, device+"-")
 }
 
-// missed is the number of packets that found no room in a device's ring.
+// missed returns the number of packets that found no room in a device's ring.
 func (h *Host) missed(nic string) (string, bool) {
 	var sum uint64
 	found := false
@@ -176,7 +177,7 @@ func (h *Host) missed(nic string) (string, bool) {
 	return strconv.FormatUint(sum, 10), found
 }
 
-// governor is that of the cores, or the first other one than performance.
+// governor returns the governor of the cores: the first that is not performance, if there is one.
 func (h *Host) governor() (text string, ok bool) {
 	const dir = "sys/devices/system/cpu/cpufreq"
 	for _, policy := range h.entries(dir) {

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Need is what a host is asked to do.
+// Need is the task of a host.
 type Need struct {
-	Sockets  int  // at once, of all programs on the host that are meant
+	Sockets  int  // at once, of all programs on the host together
 	OneTable bool // all of them in one descriptor table: the edge's descriptor-tables are off
-	Dials    bool // the host opens many connections itself: a TLS proxy, a gateway or a load generator is on it
+	Dials    bool // the host opens many connections itself: it runs a TLS proxy, a gateway or a load generator
 }
 
-// MaxSockets is the largest Need.Sockets for which the formulas are meant; none of them overflows below it.
+// MaxSockets is the largest Need.Sockets for which the formulas are intended; none of them overflows below it.
 const MaxSockets = 999_999_999
 
 // Host reads a host's /proc and /sys below root, which is the file system's root or a tree like it.
@@ -23,8 +23,8 @@ type Host struct {
 	need Need
 
 	n               uint64 // need.Sockets
-	memTotalKB      uint64 // 0: not known
-	memAvailableKB  uint64 // what is free or can be freed, within the limit of the control group
+	memTotalKB      uint64 // 0: unknown
+	memAvailableKB  uint64 // free or reclaimable, within the limit of the control group
 	cpus            int
 	descriptorLimit uint64 // RLIMIT_NOFILE, hard: Go raises its own soft limit to that
 }
@@ -38,7 +38,7 @@ func newHost(root fs.FS, need Need) *Host {
 	return h
 }
 
-// text is a file's contents with single spaces; ok is false when there is no such file, or none that may be read.
+// text returns a file's contents with single spaces; ok is false if the file is missing or unreadable.
 func (h *Host) text(name string) (text string, ok bool) {
 	data, err := fs.ReadFile(h.root, name)
 	if err != nil {
@@ -47,7 +47,7 @@ func (h *Host) text(name string) (text string, ok bool) {
 	return strings.Join(strings.Fields(string(data)), " "), true
 }
 
-// lines are those of a file, none when it cannot be read.
+// lines returns the lines of a file, none if it cannot be read.
 func (h *Host) lines(name string) []string {
 	data, err := fs.ReadFile(h.root, name)
 	if err != nil {
@@ -56,10 +56,10 @@ func (h *Host) lines(name string) []string {
 	return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 }
 
-// sysctlFile is where a sysctl's value is.
+// sysctlFile returns the file of a sysctl.
 func sysctlFile(name string) string { return "proc/sys/" + strings.ReplaceAll(name, ".", "/") }
 
-// meminfo is a value of /proc/meminfo, in KiB as there.
+// meminfo returns a value of /proc/meminfo, in KiB as in the file.
 func (h *Host) meminfo(key string) uint64 {
 	for _, line := range h.lines("proc/meminfo") {
 		if rest, ok := strings.CutPrefix(line, key+":"); ok {
@@ -70,8 +70,8 @@ func (h *Host) meminfo(key string) uint64 {
 	return 0
 }
 
-// cgroupKB is the memory that the control group (version 2) of this process may use, the largest number when there is
-// no limit. The kernel's memory for sockets counts in it.
+// cgroupKB returns the memory that the control group (version 2) of this process may use, the largest number if there
+// is no limit. The kernel's memory for sockets counts in it.
 func (h *Host) cgroupKB() uint64 {
 	least := ^uint64(0)
 	for _, line := range h.lines("proc/self/cgroup") {
@@ -92,7 +92,7 @@ func (h *Host) cgroupKB() uint64 {
 	return least
 }
 
-// openFilesLimit is the hard RLIMIT_NOFILE of this process; 0: not known.
+// openFilesLimit returns the hard RLIMIT_NOFILE of this process; 0: unknown.
 func (h *Host) openFilesLimit() uint64 {
 	for _, line := range h.lines("proc/self/limits") {
 		rest, ok := strings.CutPrefix(line, "Max open files")
@@ -105,7 +105,7 @@ func (h *Host) openFilesLimit() uint64 {
 	return 0
 }
 
-// list reads a list of numbers and ranges, as 0-3,8.
+// list reads a list of numbers and ranges, such as 0-3,8.
 func (h *Host) list(name string) (numbers []int) {
 	text, _ := h.text(name)
 	for part := range strings.SplitSeq(text, ",") {
@@ -125,7 +125,7 @@ func (h *Host) list(name string) (numbers []int) {
 	return numbers
 }
 
-// listening returns the TCP ports that something on the host listens on.
+// listening returns the TCP ports on the host that have a listener.
 func (h *Host) listening() (ports []uint64) {
 	const listen = "0A" // TCP_LISTEN in /proc/net/tcp, proc(5)
 	for _, name := range []string{"proc/net/tcp", "proc/net/tcp6"} {
@@ -143,7 +143,7 @@ func (h *Host) listening() (ports []uint64) {
 	return ports
 }
 
-// entries are the names in a directory, in order.
+// entries returns the names in a directory, in order.
 func (h *Host) entries(dir string) (names []string) {
 	list, _ := fs.ReadDir(h.root, dir)
 	for _, e := range list {

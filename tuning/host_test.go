@@ -27,7 +27,7 @@ func TestControlGroup(t *testing.T) {
 	}
 }
 
-// TestDevices: what is reported of network devices and cores, and how it is said to be changed.
+// TestDevices: the reports on network devices and cores, and their remedies.
 func TestDevices(t *testing.T) {
 	for _, c := range []struct {
 		knob    string
@@ -68,7 +68,7 @@ func TestDevices(t *testing.T) {
 	}
 }
 
-// TestVirtioInterrupts: they are named after the device behind the network device.
+// TestVirtioInterrupts: interrupts are named after the device behind the network device.
 func TestVirtioInterrupts(t *testing.T) {
 	tree := with(t, debian(t), fakeTree{
 		"proc/interrupts": "40: 7 0 5 1 PCI virtio3-input.0\n41: 1 1 1 1 PCI virtio31-input.0\n"}).(fstest.MapFS)

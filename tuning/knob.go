@@ -1,6 +1,6 @@
 package tuning
 
-// Class says what a knob's value means for N sockets; see the package documentation.
+// Class is the importance of a knob for N sockets; see the package documentation.
 type Class string
 
 const (
@@ -9,15 +9,15 @@ const (
 	ReportOnly Class = "report"
 )
 
-// Knob is one thing that can be set on a host.
+// Knob is one setting of a host.
 type Knob struct {
-	Name    string // the sysctl's, or what else it is called
+	Name    string // the sysctl's name, or another usual name
 	Class   Class
 	Why     string // full sentences
 	Formula string // of the wanted value, in words; N is the number of sockets
-	Source  string // where the kernel, a manual page or an RFC says so
+	Source  string // documentation in the kernel, a manual page or an RFC
 
-	want func(h *Host) Want           // nil: nothing is wanted, it is only shown
+	want func(h *Host) Want           // nil: no value is wanted, it is only shown
 	read func(h *Host) (string, bool) // nil: the sysctl of that name
 	fix  func(set string) string      // how to set it; nil: the sysctl of that name
 }
@@ -29,7 +29,7 @@ func (k *Knob) now(h *Host) (string, bool) {
 	return h.text(sysctlFile(k.Name))
 }
 
-// howToSet is a command or a line of configuration.
+// howToSet returns a command or a line of configuration.
 func (k *Knob) howToSet(set string) string {
 	if k.fix != nil {
 		return k.fix(set)
@@ -37,10 +37,10 @@ func (k *Knob) howToSet(set string) string {
 	return "sysctl -w " + k.Name + "='" + set + "'"
 }
 
-// constant is a wanted value that does not depend on N.
+// constant returns a wanted value that does not depend on N.
 func constant(w ...term) func(*Host) Want { return func(*Host) Want { return w } }
 
-// knobs are all those of a host, in the order in which they are shown.
+// knobs returns all knobs of a host, in display order.
 func knobs(h *Host) []Knob {
 	var all []Knob
 	all = append(all, memoryKnobs(h)...)

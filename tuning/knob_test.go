@@ -44,7 +44,7 @@ func TestEveryKnobIsExplained(t *testing.T) {
 	}
 }
 
-// TestFormulas: what is wanted for some N, to the number.
+// TestFormulas: the exact wanted values for some N.
 func TestFormulas(t *testing.T) {
 	for name, wanted := range map[string][4]string{ // for 1, 20,000, 1,000,000 and 999,999,999 sockets
 		"fs.file-max":                    {">=16385", ">=41384", ">=1266384", ">=1250016382"},
@@ -70,7 +70,7 @@ func TestFormulas(t *testing.T) {
 	}
 }
 
-// TestFormulasKeepTheirRelations for many N: what contains another is larger, and more sockets never need less.
+// TestFormulasKeepTheirRelations for many N: a container is larger than its contents, and more sockets never need less.
 func TestFormulasKeepTheirRelations(t *testing.T) {
 	var before []uint64
 	for n := uint64(1); n <= MaxSockets; n = n*3/2 + 1 {
@@ -95,7 +95,7 @@ func TestFormulasKeepTheirRelations(t *testing.T) {
 	}
 }
 
-// TestDescriptorLimit is a must only in one table; otherwise the report says what N needs then.
+// TestDescriptorLimit: the limit is a must only in one table; otherwise the report explains what N needs.
 func TestDescriptorLimit(t *testing.T) {
 	tree := func(limit int) fakeTree {
 		return fakeTree{"proc/self/limits": "Max open files     1024     " + strconv.Itoa(limit) + "     files\n"}
@@ -109,12 +109,12 @@ func TestDescriptorLimit(t *testing.T) {
 	}{
 		{20_000, 1_000_000, false, Should, Low, "the edge starts 53 reactors for N, with a table of 20000 each"},
 		{20_000, 1_000_000, true, Must, Low, "all sockets are in one"},
-		{20_000, 15_000, false, Should, Good, "gets a table of its own where the limit is too low"},
+		{20_000, 15_000, false, Should, Good, "gets its own table if the limit is too low"},
 		{20_000, 15_000, true, Must, Good, "all sockets are in one"},
 		{4096, 1_000_000, false, Should, Low, "the edge starts 280 reactors for N, with a table of 4096 each"},
-		{1024, 1_000_000, false, Must, Low, "too low even with a table for each"},
-		{339, 1_000_000, false, Must, Low, "too low even with a table for each"},
-		{64, 1_000_000, false, Must, Low, "too low even with a table for each"},
+		{1024, 1_000_000, false, Must, Low, "too low even for the maximum number of reactors"},
+		{339, 1_000_000, false, Must, Low, "too low even for the maximum number of reactors"},
+		{64, 1_000_000, false, Must, Low, "too low even for the maximum number of reactors"},
 		{64, 1_000_000, true, Must, Low, "EMFILE"},
 	} {
 		r := Examine(fakeHost(tree(c.limit)), Need{Sockets: c.sockets, OneTable: c.oneTable})
@@ -125,8 +125,8 @@ func TestDescriptorLimit(t *testing.T) {
 	}
 }
 
-// TestPortRange: a host that dials gets its ports above those that are listened on (5222, 15672, 40960, and 11000 over
-// IPv6 in the tree; the 20000 there is a client's), another is left alone.
+// TestPortRange: a host that dials gets its ports above those with listeners (5222, 15672, 40960, and 11000 over IPv6
+// in the tree; the 20000 there is a client's). The range of other hosts stays.
 func TestPortRange(t *testing.T) {
 	const name = "net.ipv4.ip_local_port_range"
 	if f := find(t, Examine(debian(t), Need{Sockets: 1_000_000}), name); f.Class != ReportOnly || f.State != Shown {

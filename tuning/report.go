@@ -2,42 +2,41 @@ package tuning
 
 import "io/fs"
 
-// State is what a knob's value is worth.
+// State is the assessment of a knob's value.
 type State string
 
 const (
 	Good   State = "good"   // as wanted, or better
 	Low    State = "low"    // not as wanted
-	Absent State = "absent" // not there to be read: another kernel, a module that is not loaded, a network namespace
-	Shown  State = "shown"  // nothing is wanted
+	Absent State = "absent" // unreadable: another kernel, a module that is not loaded, a network namespace
+	Shown  State = "shown"  // no value is wanted
 )
 
-// Finding is a knob on a host.
+// Finding is the state of a knob on a host.
 type Finding struct {
 	Name    string `json:"name"`
 	Class   Class  `json:"class"`
 	State   State  `json:"state"`
-	Now     string `json:"now"`    // fields with single spaces; empty when absent
+	Now     string `json:"now"`    // fields with single spaces; empty if absent
 	Wanted  string `json:"wanted"` // see Want
-	Set     string `json:"set"`    // what to set it to; the same as now where that is good
+	Set     string `json:"set"`    // the value to set; the same as now if that is good
 	Why     string `json:"why"`
 	Formula string `json:"formula"`
 	Source  string `json:"source"`
-	Fix     string `json:"fix"` // how to set it; empty where it is good
+	Fix     string `json:"fix"` // how to set it; empty if it is good
 }
 
-// Report is what a host lacks for N sockets.
+// Report compares a host with the requirements of N sockets.
 type Report struct {
 	Sockets        int       `json:"sockets"`
 	OneTable       bool      `json:"one_descriptor_table"`
-	Fits           bool      `json:"fits"` // nothing that is a must is low
+	Fits           bool      `json:"fits"` // no knob of class must is low
 	Knobs          []Finding `json:"knobs"`
 	Budget         Budget    `json:"memory_budget"`
 	AvailableBytes uint64    `json:"memory_available_bytes"`
 }
 
-// Examine reads the host whose root is given and compares it with what need asks for. It changes nothing, and a file
-// that is missing is no error.
+// Examine reads the host below root and compares it with need. It changes nothing, and a missing file is not an error.
 func Examine(root fs.FS, need Need) Report {
 	h := newHost(root, need)
 	r := Report{Sockets: need.Sockets, OneTable: need.OneTable, Budget: NewBudget(need.Sockets)}
@@ -49,7 +48,7 @@ func Examine(root fs.FS, need Need) Report {
 	return r
 }
 
-// Lacking are the findings of a class that are low.
+// Lacking returns the findings of a class that are low.
 func (r *Report) Lacking(class Class) (low []Finding) {
 	for _, f := range r.Knobs {
 		if f.Class == class && f.State == Low {
@@ -80,7 +79,7 @@ func (k *Knob) examine(h *Host) Finding {
 	switch {
 	case good:
 		f.State = Good
-	case set == "": // not a value of this knob as we know it
+	case set == "": // not a known form of this knob's value
 		f.State = Shown
 	default:
 		f.Fix = k.howToSet(set)

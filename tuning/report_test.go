@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestSettingAllMakesItFit: what a report says is to be set is what makes the host fit, and nothing that was as good is
-// among it.
+// TestSettingAllMakesItFit: setting everything that a report proposes makes the host fit, and the report proposes
+// nothing that was good.
 func TestSettingAllMakesItFit(t *testing.T) {
 	for _, n := range []int{1, 5_000, 100_000, 1_000_000, 3_000_000} {
 		need := Need{Sockets: n, OneTable: true}
@@ -33,7 +33,7 @@ func TestSettingAllMakesItFit(t *testing.T) {
 	}
 }
 
-// TestEachMustDecides: with any one of them low the host does not fit, with any should it does.
+// TestEachMustDecides: with any must low the host does not fit, with any should low it does.
 func TestEachMustDecides(t *testing.T) {
 	need := Need{Sockets: 1_000}
 	if r := Examine(debian(t), need); !r.Fits {
@@ -67,7 +67,7 @@ func TestEachMustDecides(t *testing.T) {
 	}
 }
 
-// TestNothingThere: a host that shows nothing lacks nothing that could be said, and nothing panics.
+// TestNothingThere: a host without readable values lacks nothing that could be reported, and nothing panics.
 func TestNothingThere(t *testing.T) {
 	for name, root := range map[string]fakeTree{
 		"empty": {},

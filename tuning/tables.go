@@ -3,48 +3,48 @@ package tuning
 import "math"
 
 const (
-	// RefusalSlots are places beyond the clients of a reactor, in which one too many is told so.
+	// RefusalSlots is the number of slots beyond a reactor's clients, used to refuse a client with an answer.
 	RefusalSlots = 64
 
-	// AwayDescriptors are for clients of a reactor that were told so and have no place.
+	// AwayDescriptors is the number of descriptors of a reactor for refused clients without a slot.
 	AwayDescriptors = 8
 
-	// MaxLinks bounds the links of a reactor: those of as many origins as an edge may have, and of as many before a
-	// reload.
+	// MaxLinks bounds the links of a reactor: one for each of the maximum number of origins, and as many again for the
+	// origins before a reload.
 	MaxLinks = 128
 
 	reactorDescriptors = 7  // of a reactor: its poller (3), wake, timer, pulse, and one to spare
 	processDescriptors = 64 // of the process: standard streams, Go's poller, logs, the admin endpoint, name servers
-	passingDescriptors = 9  // of a private table: standard streams, Go's poller, and what is opened in passing
+	passingDescriptors = 9  // of a private table: standard streams, Go's poller, and short-lived ones
 )
 
-// Layout is what an edge opens besides its clients.
+// Layout describes the descriptors that an edge opens besides its clients.
 type Layout struct {
 	Reactors  int
 	Listeners int
-	Links     int // of each reactor, at most at once: each origin twice, because a reload may replace all of them
+	Links     int // maximum of each reactor at once: each origin twice, because a reload may replace all of them
 }
 
-// UsualLayout is that of an edge with one listener and up to 8 origins.
+// UsualLayout is the layout of an edge with one listener and up to 8 origins.
 var UsualLayout = Layout{Reactors: 1, Listeners: 1, Links: 16}
 
-// Private returns how many descriptors of a reactor's private table no client gets.
+// Private returns the number of descriptors of a private table that are not for clients.
 func (l Layout) Private() int {
 	return RefusalSlots + AwayDescriptors + l.Links + l.Listeners + reactorDescriptors + passingDescriptors
 }
 
-// Shared returns how many descriptors no client gets of a table that the whole process shares. Each reactor has
-// listening sockets of its own there, and duplicates of them.
+// Shared returns the number of descriptors of a process-wide table that are not for clients. Each reactor has its own
+// listening sockets there, and duplicates of them.
 func (l Layout) Shared() int {
 	return RefusalSlots + l.Reactors*(AwayDescriptors+l.Links+2*l.Listeners+reactorDescriptors) + processDescriptors
 }
 
-// Ordinary returns how many descriptors are open in the table of all threads that have no private one: each reactor's
+// Ordinary returns the number of open descriptors in the table of all threads without a private one: each reactor's
 // listening sockets, and the eventfd that wakes it.
 func (l Layout) Ordinary() int { return l.Reactors*(l.Listeners+1) + processDescriptors }
 
-// AcceptBelow returns the number from which on no descriptor is a client's, in tables of limit descriptors: the rest is
-// for links and, in a shared table, for the process.
+// AcceptBelow returns the lowest descriptor that is not for clients, in tables of limit descriptors. The rest is for
+// links and, in a shared table, for the process.
 func (l Layout) AcceptBelow(limit int, private bool) int {
 	if private {
 		return limit - l.Links - AwayDescriptors
@@ -52,8 +52,8 @@ func (l Layout) AcceptBelow(limit int, private bool) int {
 	return limit - l.Reactors*(l.Links+AwayDescriptors) - processDescriptors
 }
 
-// Tables returns how many private tables of limit descriptors an edge makes for max connections: so many that each has
-// room for MaxLinks, or for l.Links if those are more than there can be. l.Reactors says nothing.
+// Tables returns how many private tables of limit descriptors an edge makes for max connections: enough that each has
+// room for MaxLinks, or for l.Links if that would take too many tables. It ignores l.Reactors.
 func (l Layout) Tables(max, limit int) int {
 	least := l.Links
 	for _, l.Links = range []int{MaxLinks, least} {
@@ -69,8 +69,9 @@ func (l Layout) Tables(max, limit int) int {
 	return 1
 }
 
-// Share is what one of n reactors must be able to hold of max connections: SO_REUSEPORT spreads by a hash of the
-// addresses, so the counts are binomial; five sigma of headroom fail once in 3.5 million starts.
+// Share returns the number of connections that one of n reactors must be able to hold, of max in all. SO_REUSEPORT
+// spreads by a hash of the addresses, so the counts are binomial. Five sigma of headroom fail once in 3.5 million
+// starts.
 func Share(max, n int) int {
 	if n == 1 {
 		return max
@@ -79,7 +80,7 @@ func Share(max, n int) int {
 	return min(max, int(math.Ceil(mean+5*math.Sqrt(mean))))
 }
 
-// MinTables is the least number of private descriptor tables with room for table connections each that hold max.
+// MinTables returns the least number of private descriptor tables, with room for table connections each, that hold max.
 func MinTables(max, table int) int {
 	for n := 1; ; n++ {
 		if Share(max, n) <= table {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestShareHasHeadroom spreads connections as the kernel does, by a hash, that is at random: no table overflows.
+// TestShareHasHeadroom spreads connections randomly, like the kernel's hash: no table overflows.
 func TestShareHasHeadroom(t *testing.T) {
 	const seed = 1
 	t.Logf("seed %d", seed)

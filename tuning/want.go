@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Want is what the fields of a knob's value should be, one term a field.
+// Want is the wanted value of a knob, one term for each field.
 type Want []term
 
 // term is one field's condition, in the form in which it is printed:
 //
 //	>=N    at least N      <=N    at most N      =N    N
-//	a/b    one of these words, the first for choice      -    anything
+//	a/b    one of these words, preferably the first      -    anything
 type term struct {
 	op    string // ">=", "<=", "=", "/" or "-"
 	n     uint64
@@ -44,7 +44,7 @@ func (t term) String() string {
 	return t.op + strconv.FormatUint(t.n, 10)
 }
 
-// fulfilled reports whether a field's value is as good as the term asks for. What is no number is not.
+// fulfilled reports whether a field's value satisfies the term. A value that is not a number satisfies no numeric term.
 func (t term) fulfilled(field string) bool {
 	switch t.op {
 	case "-":
@@ -65,7 +65,7 @@ func (t term) fulfilled(field string) bool {
 	return v == t.n
 }
 
-// value is what a field is set to that does not fulfil the term.
+// value returns the value for a field that does not satisfy the term.
 func (t term) value() string {
 	if t.op == "/" {
 		return t.words[0]
@@ -73,8 +73,8 @@ func (t term) value() string {
 	return strconv.FormatUint(t.n, 10)
 }
 
-// Merge is the value to set in place of now: each field that is as good already stays as it is. ok reports whether all
-// are, so that there is nothing to set. A value with another number of fields is not understood: set is empty.
+// Merge returns the value to set instead of now: each field that is good already stays. ok reports whether all are
+// good, so that there is nothing to set. For a value with another number of fields set is empty.
 func (w Want) Merge(now string) (set string, ok bool) {
 	fields := strings.Fields(now)
 	if len(fields) != len(w) {

@@ -25,7 +25,7 @@ func TestMerge(t *testing.T) {
 		{Want{anything, atMost(131072), anything}, "4096 262144 33554432", "4096 131072 33554432", false},
 		{Want{anything, atMost(131072), anything}, "1 2 3", "1 2 3", true},
 		{Want{atMost(10000), atLeast(60999)}, "32768 65535", "10000 65535", false},
-		{Want{atLeast(100)}, "", "", false}, // what is not understood is not touched
+		{Want{atLeast(100)}, "", "", false}, // an unknown form is left alone
 		{Want{atLeast(100)}, "1 2", "", false},
 		{mem, "500 1000", "", false},
 		{Want{atLeast(100)}, "many", "100", false},

@@ -2,35 +2,35 @@ package typed
 
 import "strconv"
 
-// Int is a flag of package flag or pflag for a whole number. It implements their Value.
+// Int is a flag for a whole number. It implements Value of packages flag and pflag.
 type Int struct{ To *int }
 
-// Type returns the word that the help shows for a value.
+// Type returns the word for a value in the help.
 func (Int) Type() string { return "number" }
 
-// Set reads s.
+// Set parses s.
 func (f Int) Set(s string) (err error) { return set(f.To, s, ParseInt) }
 
 func (f Int) String() string {
-	if f.To == nil { // package flag asks a zero value
+	if f.To == nil { // package flag calls it on a zero value
 		return "0"
 	}
 	return strconv.Itoa(*f.To)
 }
 
-// IntRate is a flag for a whole number a second.
+// IntRate is a flag for a whole number per second.
 type IntRate struct{ Int }
 
-// Set reads s.
+// Set parses s.
 func (f IntRate) Set(s string) error { return set(f.To, s, ParseIntRate) }
 
-// Rate is a flag for a number a second.
+// Rate is a flag for a number per second.
 type Rate struct{ To *float64 }
 
-// Type returns the word that the help shows for a value.
+// Type returns the word for a value in the help.
 func (Rate) Type() string { return "number" }
 
-// Set reads s.
+// Set parses s.
 func (f Rate) Set(s string) error { return set(f.To, s, ParseRate) }
 
 func (f Rate) String() string {
@@ -48,13 +48,13 @@ func set[T any](to *T, s string, parse func(string) (T, error)) error {
 	return err
 }
 
-// IntOr makes a flag for to with a default.
+// IntOr returns a flag for to with a default.
 func IntOr(to *int, value int) Int {
 	*to = value
 	return Int{to}
 }
 
-// RateOr makes a flag for to with a default.
+// RateOr returns a flag for to with a default.
 func RateOr(to *float64, value float64) Rate {
 	*to = value
 	return Rate{to}

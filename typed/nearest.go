@@ -1,6 +1,6 @@
 package typed
 
-// Nearest returns the candidate that was meant by word, or "" if none is near.
+// Nearest returns the candidate most similar to word, or "" if none is similar.
 func Nearest(word string, candidates []string) string {
 	best, least := "", 1+max(2, len(word)/3)
 	for _, c := range candidates {
@@ -11,7 +11,7 @@ func Nearest(word string, candidates []string) string {
 	return best
 }
 
-// distance is the number of characters to be put in, taken out or replaced to make b of a (Levenshtein).
+// distance returns the number of insertions, deletions and replacements of characters that turn a into b (Levenshtein).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

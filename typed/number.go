@@ -1,7 +1,7 @@
-// Package typed understands numbers and words as people type them: on command lines, in configuration files.
+// Package typed parses numbers and words as people type them: on command lines, in configuration files.
 //
-// A number may have separators between its thousands and a unit behind it: 1000000, 1_000_000, 1,000,000, 1M, 1.5k,
-// 64Ki. k, M, G and T are powers of 1,000, Ki, Mi, Gi and Ti of 1,024. A rate may end in /s.
+// A number may have separators between its thousands and a unit after it: 1000000, 1_000_000, 1,000,000, 1M, 1.5k,
+// 64Ki. k, M, G and T are powers of 1,000; Ki, Mi, Gi and Ti are powers of 1,024. A rate may end in /s.
 package typed
 
 import (
@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// What a flag or key says that got no number. They have no mention of the value, which the caller knows.
+// Errors for a value that is not a number. They do not mention the value, which the caller knows.
 var (
 	ErrNumber = errors.New("use a whole number, for example 1000, 10k or 1M")
-	ErrRate   = errors.New("use a number a second, for example 1000, 10k or 8000/s")
+	ErrRate   = errors.New("use a number per second, for example 1000, 10k or 8000/s")
 )
 
-// units are what a number is multiplied by. Longer ones stand first.
+// units are the multipliers. Longer names come first.
 var units = []struct {
 	name  string
 	times float64
@@ -26,10 +26,10 @@ var units = []struct {
 	{"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12},
 }
 
-// maxWhole is the largest number up to which a float64 has every whole one.
+// maxWhole is the largest number up to which a float64 represents every whole number.
 const maxWhole = 1 << 53
 
-// ParseInt reads a whole number. 1.5k is one.
+// ParseInt parses a whole number. 1.5k is one.
 func ParseInt(s string) (int, error) {
 	v, ok := parse(s)
 	if !ok || v != math.Trunc(v) || math.Abs(v) > maxWhole {
@@ -38,7 +38,7 @@ func ParseInt(s string) (int, error) {
 	return int(v), nil
 }
 
-// ParseIntRate reads a whole number a second.
+// ParseIntRate parses a whole number per second.
 func ParseIntRate(s string) (int, error) {
 	v, err := ParseInt(strings.TrimSuffix(s, "/s"))
 	if err != nil {
@@ -47,7 +47,7 @@ func ParseIntRate(s string) (int, error) {
 	return v, nil
 }
 
-// ParseRate reads a number a second.
+// ParseRate parses a number per second.
 func ParseRate(s string) (float64, error) {
 	v, ok := parse(strings.TrimSuffix(s, "/s"))
 	if !ok {
@@ -79,8 +79,8 @@ func parse(s string) (v float64, ok bool) {
 	return product, !math.IsInf(product, 0)
 }
 
-// plain takes the separators out of a number, and refuses what is none: of what strconv reads only decimal digits with
-// a point and an exponent are numbers here.
+// plain removes the separators of a number. It accepts only decimal digits with a point and an exponent, a part of what
+// strconv accepts.
 func plain(s string) (digits string, ok bool) {
 	whole, rest := s, ""
 	if i := strings.IndexAny(s, ".eE"); i >= 0 {
@@ -97,7 +97,7 @@ func plain(s string) (digits string, ok bool) {
 	return sign + whole + rest, true
 }
 
-// ungroup joins digits. Commas stand before groups of three; underscores stand where the writer likes, as in Go.
+// ungroup joins digits. Commas must precede groups of three; underscores may be anywhere between digits, as in Go.
 func ungroup(s string) (string, bool) {
 	for i, group := range strings.Split(s, ",") {
 		if digits := strings.ReplaceAll(group, "_", ""); i > 0 && len(digits) != 3 ||

@@ -58,7 +58,7 @@ func TestParseRate(t *testing.T) {
 	}
 }
 
-// Any whole number is read however it is written, and nothing makes a panic or a number out of range.
+// Any whole number parses in every notation, and no input causes a panic or a number out of range.
 func FuzzParseInt(f *testing.F) {
 	for _, s := range []string{"1,000", "1_0k", "1.5M", "-3Ki", "1e3/s"} {
 		f.Add(s, int32(7))
@@ -87,7 +87,7 @@ func FuzzParseInt(f *testing.F) {
 	})
 }
 
-// The flags serve both packages, keep the old value when there is none, and show the default as it is typed.
+// The flags work with both packages, keep the old value on an error, and show the default as it is typed.
 func TestFlags(t *testing.T) {
 	var n, limit int
 	var r float64
@@ -109,7 +109,7 @@ func TestFlags(t *testing.T) {
 	if err := ps.Parse([]string{"--limit", "10/s"}); err != nil || limit != 10 {
 		t.Errorf("%v, %d", err, limit)
 	}
-	fs.PrintDefaults() // asks zero values
+	fs.PrintDefaults() // calls zero values
 }
 
 func TestNearest(t *testing.T) {

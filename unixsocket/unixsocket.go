@@ -1,8 +1,8 @@
 // Package unixsocket binds unix sockets to paths.
 //
-// A process that is killed leaves its socket's file behind, and bind(2) refuses a path that exists. So every start must
-// be able to replace such a file. It replaces nothing else: a regular file, a directory, a symbolic link and the socket
-// of a running process are errors, because a path with a typing mistake must not cost a file.
+// A killed process leaves its socket's file behind, and bind(2) refuses a path that exists. So every start must be able
+// to replace such a file. It replaces nothing else: a regular file, a directory, a symbolic link and the socket of a
+// running process are errors, because a typing mistake in a path must not cost a file.
 package unixsocket
 
 import (
@@ -18,10 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxPathBytes is the longest path of a socket: sun_path has room for one more byte, which ends it.
+// MaxPathBytes is the length of the longest path of a socket: sun_path has room for one more byte, which ends it.
 const MaxPathBytes = 107
 
-// ErrLive is the reason if a running process has its socket at the path. It is a syscall.EADDRINUSE.
+// ErrLive is returned if a running process has its socket at the path. It is a syscall.EADDRINUSE.
 var ErrLive = fmt.Errorf("another process has its socket there: stop it, or choose another path (%w)",
 	syscall.EADDRINUSE)
 
@@ -38,8 +38,8 @@ func Bind(fd int, path string) error {
 	return os.NewSyscallError("bind", unix.Bind(fd, at))
 }
 
-// Listen listens on network (unix or unixpacket) at path, and replaces a stale socket there. The socket has mode, or
-// less, from its first moment on.
+// Listen listens on network (unix or unixpacket) at path, and replaces a stale socket there. The socket never has more
+// permissions than mode.
 func Listen(network, path string, mode fs.FileMode) (*net.UnixListener, error) {
 	l, err := listen(network, path, mode)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -51,7 +51,7 @@ func Listen(network, path string, mode fs.FileMode) (*net.UnixListener, error) {
 }
 
 func listen(network, path string, mode fs.FileMode) (*net.UnixListener, error) {
-	// bind(2) gives the file the mode that the socket has, less the umask.
+	// bind(2) gives the file the mode of the socket, less the umask.
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		if cerr := raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), uint32(mode.Perm())) }); cerr != nil {
 			return cerr
@@ -69,8 +69,8 @@ func listen(network, path string, mode fs.FileMode) (*net.UnixListener, error) {
 	return l.(*net.UnixListener), nil
 }
 
-// Check returns what would keep a socket from being bound to path, without binding one. A live socket is no problem
-// here: it is usually that of the process whose configuration is being checked.
+// Check returns an error if a socket cannot be bound to path, without binding one. A live socket is allowed here,
+// because it usually belongs to the process whose configuration is checked.
 func Check(path string) error {
 	switch {
 	case path == "" || path[0] == '@':
@@ -86,7 +86,7 @@ func Check(path string) error {
 	case err != nil:
 		return fmt.Errorf("%w: choose another path", err)
 	case !info.IsDir():
-		return fmt.Errorf("%s is no directory: choose another path", dir)
+		return fmt.Errorf("%s is not a directory: choose another path", dir)
 	}
 	if err := kindAt(path); err != nil {
 		return err
@@ -100,7 +100,7 @@ func Check(path string) error {
 	return nil
 }
 
-// kindAt returns an error if there is something else than a socket at path.
+// kindAt returns an error if path exists and is not a socket.
 func kindAt(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +123,7 @@ func kindAt(path string) error {
 	return fmt.Errorf("there is %s, and only a stale socket is replaced: remove it, or choose another path", kind)
 }
 
-// removeStale removes the socket of a process that has exited. It returns ErrLive if the process runs.
+// removeStale removes the socket of a process that has exited. It returns ErrLive if the process is running.
 func removeStale(path string) error {
 	if err := kindAt(path); err != nil {
 		return err
@@ -148,8 +148,8 @@ func Live(path string) bool {
 }
 
 // isStale reports whether the socket at path belongs to a process that has exited. Connecting a datagram socket
-// disturbs no listener: the kernel answers with the wrong type if the file belongs to a live one, bound or listening,
-// and refuses if the file belongs to none.
+// disturbs no listener. The kernel reports the wrong type if the file belongs to a live socket, bound or listening, and
+// refuses if it belongs to none.
 func isStale(path string) (bool, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -164,7 +164,7 @@ func isStale(path string) (bool, error) {
 	case unix.ENOENT:
 		return false, err
 	default:
-		return false, fmt.Errorf("there is a socket that cannot be asked whether it is stale (connect: %w): remove "+
-			"it, or choose another path", err)
+		return false, fmt.Errorf("the socket there may or may not be stale (connect: %w): remove it, or "+
+			"choose another path", err)
 	}
 }

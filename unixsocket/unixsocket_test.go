@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// There are two ways to bind, and both must spare the same things.
+// There are two ways to bind, and neither may replace anything but stale sockets.
 var binders = map[string]func(path string) (close func(), err error){
 	"Listen stream": func(path string) (func(), error) { return closer(Listen("unix", path, 0o660)) },
 	"Listen packet": func(path string) (func(), error) { return closer(Listen("unixpacket", path, 0o600)) },
@@ -64,7 +64,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	}
 }
 
-// TestNothingElseIsReplaced: whatever is there and is no stale socket is there afterwards, and as it was.
+// TestNothingElseIsReplaced: everything that is not a stale socket stays, unchanged.
 func TestNothingElseIsReplaced(t *testing.T) {
 	for name, bind := range binders {
 		dir := t.TempDir()
@@ -99,7 +99,7 @@ func TestNothingElseIsReplaced(t *testing.T) {
 
 func second(_ func(), err error) error { return err }
 
-// TestLiveSocketIsSpared: of any type, whether it listens yet or not, and no connection is made to it.
+// TestLiveSocketIsSpared, of any type, whether it listens yet or not, and without a connection to it.
 func TestLiveSocketIsSpared(t *testing.T) {
 	for name, bind := range binders {
 		for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET, unix.SOCK_DGRAM} {
@@ -158,7 +158,7 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 		"":                              "give a path",
 		"@abstract":                     "give a path",
 		filepath.Join(dir, "none", "s"): "make the directory " + filepath.Join(dir, "none"),
-		filepath.Join(file, "s"):        "is no directory",
+		filepath.Join(file, "s"):        "is not a directory",
 		filepath.Join(dir, strings.Repeat("x", 99)): "at most 107 bytes",
 	} {
 		if err := Check(path); err == nil || !strings.Contains(err.Error(), want) {

@@ -1,5 +1,7 @@
 package main
 
+import "megaphone/bench/node"
+
 // Erlang's schedulers do not sleep as soon as they have nothing to do: they spin for a while, and the operating system
 // counts that as CPU time. The more often a node is woken, the more of it there is. Microstate accounting tells what a
 // node does from what it burns.
@@ -25,13 +27,13 @@ const endMicrostates = `All = erlang:statistics(microstate_accounting), Now = er
 		Sum([scheduler, dirty_cpu_scheduler, dirty_io_scheduler], [other])}`
 
 // account begins an account; close ends it.
-func (s *server) account() (close func() (microstates, error), err error) {
+func account(s *node.Node) (close func() (microstates, error), err error) {
 	var began, ended, work, other int64
-	if err := s.eval(beginMicrostates, "%d", &began); err != nil {
+	if err := s.Eval(beginMicrostates, "%d", &began); err != nil {
 		return nil, err
 	}
 	return func() (microstates, error) {
-		err := s.eval(endMicrostates, "{%d,%d,%d}", &ended, &work, &other)
+		err := s.Eval(endMicrostates, "{%d,%d,%d}", &ended, &work, &other)
 		return microstates{float64(ended-began) / 1e3, float64(work) / 1e6, float64(other) / 1e6}, err
 	}, nil
 }

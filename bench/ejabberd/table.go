@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"megaphone/bench/machine"
+	"megaphone/bench/node"
 	"megaphone/bench/spread"
 )
 
@@ -29,7 +30,7 @@ func printTables(out io.Writer, o *options, done []*trial) (unwell bool) {
 func (o *options) String() string {
 	busy := "as it is by default"
 	if o.NoBusyWait {
-		busy = "none (" + noBusyWait + ")"
+		busy = "none (" + node.NoBusyWait + ")"
 	}
 	return fmt.Sprintf("Rounds: %d. Wait: %d s, held for %s. Talk: %s, %g messages/s. Erlang's busy waiting: %s.",
 		o.Rounds, o.Wait, o.hold(), o.Chat, o.Messages, busy)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"megaphone/bench/node"
 	"megaphone/load"
 )
 
@@ -20,6 +21,14 @@ const (
 )
 
 var ways = []way{direct, megaphone, engine}
+
+// link is where an edge links to.
+func (w way) link(n *node.Node) string {
+	if w == engine {
+		return n.Engine
+	}
+	return n.Link
+}
 
 // Names of the processes in the reports of load.
 const (
@@ -58,18 +67,18 @@ func (t *trial) fault(what string, err error) {
 
 // make makes the trial, which is the nth of all.
 func (t *trial) make(ctx context.Context, o *options, n int) {
-	s, err := startServer(o)
+	s, err := startNode(o)
 	if err != nil {
 		t.fault("start", err)
 		return
 	}
-	defer s.stop()
+	defer stopNode(s)
 	cfg := load.Config{
-		Target: s.bosh, Sessions: t.Sessions, Wait: o.Wait, Login: load.LoginAnonymous, Domain: "anon.localhost",
-		Processes: []load.Process{{Name: ejabberdName, PID: s.pid}},
+		Target: s.BOSH, Sessions: t.Sessions, Wait: o.Wait, Login: load.LoginAnonymous, Domain: "anon.localhost",
+		Processes: []load.Process{{Name: ejabberdName, PID: s.PID}},
 	}
 	if t.Way != direct {
-		e, err := startEdge(ctx, o, s.link[t.Way], t.Sessions)
+		e, err := startEdge(ctx, o, t.Way.link(s), t.Sessions)
 		if err != nil {
 			t.fault("start", err)
 			return
@@ -78,7 +87,7 @@ func (t *trial) make(ctx context.Context, o *options, n int) {
 		cfg.Target = e.url
 		cfg.Processes = append(cfg.Processes, load.Process{Name: edgeName, PID: e.pid})
 	}
-	if err = s.settle(ctx); err == nil {
+	if err = settle(ctx, s); err == nil {
 		t.Idle, err = glance(s)
 	}
 	if err != nil {
@@ -143,9 +152,9 @@ func (t *trial) load(ctx context.Context, cfg load.Config, watch func() error) *
 const endOfWatch = 2 * time.Second
 
 // watchHold keeps an account of what ejabberd does while it holds, and looks at it in the middle.
-func (t *trial) watchHold(ctx context.Context, s *server, hold time.Duration) error {
+func (t *trial) watchHold(ctx context.Context, s *node.Node, hold time.Duration) error {
 	began := time.Now()
-	finish, err := s.account()
+	finish, err := account(s)
 	if err != nil {
 		return err
 	}
@@ -175,12 +184,37 @@ func sleepUntil(ctx context.Context, at time.Time) error {
 }
 
 // glance counts the sockets first: to ask ejabberd for its processes takes one more.
-func glance(s *server) (l look, err error) {
-	if l.Sockets, err = s.sockets(); err == nil {
-		l.Processes, err = s.processes()
+func glance(s *node.Node) (l look, err error) {
+	if l.Sockets, err = s.Sockets(); err == nil {
+		l.Processes, err = s.Processes()
 	}
 	if err == nil {
-		l.Memory, err = s.memory()
+		l.Memory, err = s.Memory()
 	}
 	return l, err
+}
+
+func startNode(o *options) (*node.Node, error) {
+	flags := ""
+	if o.NoBusyWait {
+		flags = node.NoBusyWait
+	}
+	return node.Start(o.root, flags, "--module-options", o.Module)
+}
+
+func stopNode(n *node.Node) {
+	if err := n.Stop(); err != nil {
+		say("%v", err)
+	}
+}
+
+// settleTime is how long Erlang takes to give back to the system what it used to start, some 30 MiB.
+const settleTime = 12 * time.Second
+
+// settle brings a node that has just been started to where it would be in the long run.
+func settle(ctx context.Context, n *node.Node) error {
+	if err := n.Collect(); err != nil {
+		return err
+	}
+	return sleepUntil(ctx, time.Now().Add(settleTime))
 }

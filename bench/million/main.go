@@ -9,19 +9,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"megaphone/bench/children"
-	"megaphone/bench/machine"
+	"megaphone/bench/trials"
 )
 
 func main() {
@@ -46,7 +44,7 @@ func run(ctx context.Context, o *options) error {
 	if err := checkHost(o); err != nil {
 		return err
 	}
-	done, err := earlier(o)
+	done, err := trials.Earlier[*trial](o.with)
 	if err != nil {
 		return err
 	}
@@ -72,38 +70,9 @@ func run(ctx context.Context, o *options) error {
 	return nil
 }
 
-// earlier are the trials of earlier runs.
-func earlier(o *options) (all []*trial, err error) {
-	if o.with == "" {
-		return nil, nil
-	}
-	for file := range strings.SplitSeq(o.with, ",") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		var run struct {
-			Trials []*trial `json:"trials"`
-		}
-		if err := json.Unmarshal(text, &run); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		all = append(all, run.Trials...)
-	}
-	return all, nil
-}
-
 // present writes the table to standard output and into the directory, and beside it all figures, and the curves.
 func present(o *options, done []*trial) error {
-	text, err := json.MarshalIndent(struct {
-		Machine machine.Machine `json:"machine"`
-		Options *options        `json:"options"`
-		Trials  []*trial        `json:"trials"`
-	}{machine.This(o.root), o, done}, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(o.out, "trials.json"), append(text, '\n'), 0o644); err != nil {
+	if err := trials.Save(filepath.Join(o.out, "trials.json"), o.root, o, done); err != nil {
 		return err
 	}
 	slices.SortStableFunc(done, func(a, b *trial) int { return a.Sessions - b.Sessions })

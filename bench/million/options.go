@@ -83,9 +83,6 @@ func (o *options) messages(n int) float64 {
 	return max(1, float64(n)/1000)
 }
 
-// connections is what n sessions have at most: one each, and some second ones while they talk.
-func connections(n int) int { return n + n/32 + 1024 }
-
 // Two cores open at least so many sessions a second, and deliver so many messages of a broadcast.
 const (
 	slowOpening   = 4_000

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"megaphone/bench/machine"
+	"megaphone/bench/programs"
 	"megaphone/load"
 )
 
@@ -32,40 +34,40 @@ func makeTrial(ctx context.Context, o *options, n int) (*trial, error) {
 		return nil, err
 	}
 	origin, at, err := startOrigin(ctx, o, dir, n)
-	defer origin.stop()
+	defer origin.Stop()
 	if err != nil {
 		return nil, err
 	}
-	edge, target, err := startEdge(ctx, o, dir, n, at)
-	defer edge.stop()
+	edge, target, err := programs.StartEdge(ctx, o.root, dir, n, time.Duration(o.Wait)*time.Second, at)
+	defer edge.Stop()
 	if err != nil {
 		return nil, err
 	}
-	t := &trial{Sessions: n, Messages: o.messages(n), Available: available()}
+	t := &trial{Sessions: n, Messages: o.messages(n), Available: machine.Available()}
 	looks := watch(edge)
 	t.Load, err = runLoad(ctx, o, dir, t, target, edge, origin, at)
 	memory := looks.finish()
 	if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(edge.log)
+	text, err := os.ReadFile(edge.Log)
 	if err != nil {
 		return nil, err
 	}
-	t.Edge = activities(text, edge.started, t.Load)
+	t.Edge = activities(text, edge.Started, t.Load)
 	t.remember(memory)
 	return t, nil
 }
 
 // runLoad runs the load generator to its end. It shows its progress itself.
-func runLoad(ctx context.Context, o *options, dir string, t *trial, target string, edge, origin *process,
+func runLoad(ctx context.Context, o *options, dir string, t *trial, target string, edge, origin *programs.Program,
 	originAt string) (*load.Report, error) {
 	report := filepath.Join(dir, "load.json")
 	_ = os.Remove(report) // an earlier run's
 	args := []string{"--target", "http://" + target + "/http-bind", "--sessions", strconv.Itoa(t.Sessions),
 		"--login", o.Login, "--rate", fmt.Sprint(o.Rate), "--wait", strconv.Itoa(o.Wait),
 		"--duration", o.Duration.String(), "--report", report, "--plot", dir, "--abandon",
-		"--pid", fmt.Sprintf("edge=%d", edge.pid()), "--pid", fmt.Sprintf("origin=%d", origin.pid())}
+		"--pid", fmt.Sprintf("edge=%d", edge.PID()), "--pid", fmt.Sprintf("origin=%d", origin.PID())}
 	switch {
 	case o.Storm > 0:
 		args = append(args, "--scenario", "storm", "--retry", o.Retry, "--duration", o.deadline(t.Sessions).String(),
@@ -75,12 +77,12 @@ func runLoad(ctx context.Context, o *options, dir string, t *trial, target strin
 	default:
 		args = append(args, "--scenario", "chat", "--messages", fmt.Sprint(t.Messages), "--then", "broadcast")
 	}
-	p, err := start(o, dir, "load", nil, args...)
+	p, err := programs.Start(o.root, dir, "load", nil, args...)
 	if err != nil {
 		return nil, err
 	}
-	defer p.stop()
-	follow := follow(p.log)
+	defer p.Stop()
+	follow := follow(p.Log)
 	defer follow.stop()
 	ended := make(chan error, 1)
 	go func() { ended <- p.Wait() }()
@@ -106,7 +108,7 @@ func runLoad(ctx context.Context, o *options, dir string, t *trial, target strin
 const patience = 2 * time.Minute
 
 // waitOrKill sees to it that something is sent on ended.
-func waitOrKill(p *process, ended chan error) chan error {
+func waitOrKill(p *programs.Program, ended chan error) chan error {
 	time.AfterFunc(patience, func() { _ = p.Process.Kill() })
 	return ended
 }

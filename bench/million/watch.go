@@ -7,6 +7,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"megaphone/bench/machine"
+	"megaphone/bench/programs"
 )
 
 // watcher asks the edge for its counters once a second, which it writes to its log, and notes the memory of the
@@ -22,14 +25,14 @@ type memoryPoint struct {
 	kib int // available
 }
 
-func watch(edge *process) *watcher {
+func watch(edge *programs.Program) *watcher {
 	w := &watcher{quit: make(chan struct{})}
 	w.done.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
 			_ = edge.Process.Signal(syscall.SIGUSR1)
-			w.memory = append(w.memory, memoryPoint{time.Now(), available()})
+			w.memory = append(w.memory, memoryPoint{time.Now(), machine.Available()})
 			select {
 			case <-tick.C:
 			case <-w.quit:

@@ -44,7 +44,8 @@ them), lets them poll, and runs a scenario:
   storm      open them, and wait for a restart of the edge or of its origin (by --trigger, or by hand) within
              --duration; all sessions come back, and those that have logged in anew ping --messages times a second
 
-With --then broadcast the sessions of a hold or a chat get a broadcast afterwards.
+With --then the sessions of a hold or a chat do more afterwards: hold, chat, broadcast, each with a time of its own or
+--duration.
 
 A session never pipelines, has at most two requests and sockets at a time, and one only when that suffices. On a
 closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
@@ -69,7 +70,7 @@ Exit status: 0    all sessions were reached, and nothing was lost, duplicated or
       --report out.json --plot plots --pid edge=4711`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := refuseZeros(cmd.Flags(), "reactors"); err != nil {
+			if err := refuseZeros(cmd.Flags(), "reactors", "opening", "leave-rate"); err != nil {
 				return usageError{err}
 			}
 			return runLoad(cmd.Context(), cfg, o, cmd.OutOrStdout())
@@ -88,14 +89,18 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.StringVar(&cfg.Target, "target", "", "`URL` of the BOSH endpoint, http:// only")
 	fs.Var(&word[load.Scenario]{&cfg.Scenario}, "scenario",
 		"ramp, hold, chat, broadcast, churn or storm (default hold)")
-	fs.Var(&word[load.Scenario]{&cfg.Then}, "then", "broadcast: follow a hold or a chat with it")
+	fs.StringVar(&cfg.Then, "then", "",
+		"`scenarios` for the same sessions after a hold or a chat, for example chat=2m,broadcast=30s")
 	fs.Var(typed.IntOr(&cfg.Sessions, d.Sessions), "sessions", "BOSH sessions")
-	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened per second")
+	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened a second")
+	fs.Var(typed.RateOr(&cfg.LeaveRate, 0), "leave-rate", "sessions ended a second at the end; 0: as many as --rate")
+	fs.Var(typed.IntOr(&cfg.Opening, 0), "opening",
+		"log-ins under way at once, presence included; 0: any number, however slow the server is")
 	fs.Var(typed.IntOr(&cfg.Wait, d.Wait), "wait", "`seconds` that the server is asked to hold a request")
 	fs.Var(typed.RateOr(&cfg.Messages, d.Messages), "messages", "chat: messages per second, over all sessions")
 	fs.Var(typed.IntOr(&cfg.Size, d.Size), "size", "`bytes` of a message's text")
-	fs.DurationVar(&cfg.Duration, "duration", d.Duration,
-		"of the scenario after the opening; broadcast and storm: at most")
+	fs.Float64Var(&cfg.Part, "part", d.Part, "broadcast: the `fraction` of the sessions that are sent it")
+	fs.DurationVar(&cfg.Duration, "duration", d.Duration, "of what follows the opening; broadcast and storm: at most")
 	fs.DurationVar(&cfg.Settle, "settle", 0,
 		"messages count as lost after this long without an arrival (default the wait and 10s)")
 	fs.DurationVar(&cfg.Patience, "patience", d.Patience, "how late an answer may be, beyond the wait")
@@ -103,11 +108,11 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.StringVar(&cfg.Retry, "retry", d.Retry, "reaction to a failure: load (a jittered back-off), or that of "+
 		"strophe, stanza, libpurple; a comma-separated list goes to sessions in turn")
 	fs.Var(&word[load.Login]{&cfg.Login}, "login",
-		"none (bare BOSH sessions that only poll), anonymous or plain (default none)")
+		"none (bare BOSH sessions that only poll), anonymous, plain or scram (default none)")
 	fs.StringVar(&cfg.Domain, "domain", "", "XMPP domain (default the target's host, localhost for a loopback address)")
 	fs.StringVar(&cfg.UserPrefix, "user-prefix", d.UserPrefix,
-		"plain: session n logs in as this `name` followed by n, from 1")
-	fs.StringVar(&cfg.Password, "password", d.Password, "plain: of all users")
+		"plain, scram: session n logs in as this `name` with n behind it, from 1")
+	fs.StringVar(&cfg.Password, "password", d.Password, "plain, scram: of all users")
 	fs.BoolVar(&cfg.Presence, "presence", false, "send presence after log-in")
 	fs.Var(typed.IntOr(&cfg.Connecting, d.Connecting), "connecting", "concurrent connection attempts")
 	fs.Var(&addressesFlag{&cfg.Sources}, "source",

@@ -7,45 +7,36 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"megaphone/tests/rig"
 )
 
-// What a run is without CHAOS_SEEDS (numbers with commas between, or FROM-TO) and CHAOS_DURATION.
 const (
-	defaultSeeds    = "1,2,3"
-	defaultDuration = 5 * time.Second
-
 	usersPerDomain = 6
 	edgeCount      = 2
 	edgeReactors   = 2
 	settleTime     = rig.Patience
 )
 
-var domains = []string{"a.example", "b.example"}
-
-// TestChaos: see the package documentation.
-func TestChaos(t *testing.T) {
-	duration := defaultDuration
+// runs is a run for each seed, on a stage of its own. The environment has other seeds and another duration.
+func runs(t *testing.T, seedList string, duration time.Duration, set func(s *stage)) {
 	if s := os.Getenv("CHAOS_DURATION"); s != "" {
 		var err error
 		if duration, err = time.ParseDuration(s); err != nil {
 			t.Fatalf("CHAOS_DURATION: %v", err)
 		}
 	}
-	for _, seed := range seeds(t) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { run(t, seed, duration) })
+	if s := os.Getenv("CHAOS_SEEDS"); s != "" {
+		seedList = s
+	}
+	for _, seed := range seeds(t, seedList) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { run(t, seed, duration, set) })
 	}
 }
 
-func seeds(t *testing.T) (all []uint64) {
-	list := os.Getenv("CHAOS_SEEDS")
-	if list == "" {
-		list = defaultSeeds
-	}
+func seeds(t *testing.T, list string) (all []uint64) {
 	for _, s := range strings.Split(list, ",") {
 		first, last, ranged := strings.Cut(s, "-")
 		if !ranged {
@@ -70,16 +61,28 @@ type stage struct {
 	rng     *rand.Rand
 	journal *journal
 	ledger  *ledger
-	origins []*rig.Process
-	edges   []*rig.Process
+	domains []string
+	gap     time.Duration // between two messages of a user, at most
+	calm    int           // of the wires to clients, see relay
+	nodes   []node        // each is the origin of one domain
+	edges   []*edge
 	front   []*relay   // to each edge
-	back    [][]*relay // from each edge to each origin
+	back    [][]*relay // from each edge to each node
+
+	disturbances []func() // one of them at a time
 }
 
-func run(t *testing.T, seed uint64, duration time.Duration) {
+// node is an origin.
+type node interface {
+	name() string
+	links() string // its address
+}
+
+// run has people chat on a stage while it is disturbed, and accounts for every message.
+func run(t *testing.T, seed uint64, duration time.Duration, set func(s *stage)) {
 	s := &stage{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), journal: &journal{began: time.Now()},
-		ledger: &ledger{}}
-	s.set()
+		ledger: &ledger{}, gap: 40 * time.Millisecond, calm: 40}
+	set(s)
 	quiet, done := make(chan struct{}), make(chan struct{})
 	users := s.users(quiet, done)
 	var living sync.WaitGroup
@@ -97,9 +100,10 @@ func run(t *testing.T, seed uint64, duration time.Duration) {
 	for _, u := range users {
 		resent += u.resent.Load()
 	}
-	t.Logf("seed %d: %+v; %d requests sent again, %d faults", seed, a, resent, len(s.journal.lines))
+	t.Logf("seed %d: %+v; %d requests sent again, %d faults, %d sessions ended, %d may forget", seed, a, resent,
+		len(s.journal.lines), len(s.ledger.over), s.ledger.forgetful())
 	if !reached {
-		t.Errorf("there is no peace: %+v", a)
+		t.Errorf("there is no peace: %+v; open are %v", a, s.ledger.open())
 	}
 	for _, w := range wrong[:min(len(wrong), 10)] { // the first ones bring the others about
 		t.Error(w)
@@ -112,39 +116,30 @@ func run(t *testing.T, seed uint64, duration time.Duration) {
 	}
 }
 
-// set starts everything.
-func (s *stage) set() {
-	for i := range domains {
-		s.origins = append(s.origins, s.startOrigin(i))
-	}
+// connect starts edges and wires to the nodes.
+func (s *stage) connect() {
 	for i := range edgeCount {
 		var wires []*relay
-		for j, o := range s.origins {
-			name := fmt.Sprintf("edge %d to %s", i, domains[j])
-			wires = append(wires, newRelay(s.t, name, o.Addr, 2000, s.rng.Uint64(), s.journal))
+		for j, n := range s.nodes {
+			name := fmt.Sprintf("edge %d to %s", i, s.domains[j])
+			wires = append(wires, newRelay(s.t, name, n.links(), 2000, s.rng.Uint64(), s.journal))
 		}
 		s.back = append(s.back, wires)
-		s.edges = append(s.edges, s.startEdge(i).Linked(edgeReactors*len(domains)))
-		s.front = append(s.front, newRelay(s.t, fmt.Sprint("clients to edge ", i), s.edges[i].Addr, 40, s.rng.Uint64(),
+		e := &edge{stage: s, number: i}
+		e.configure()
+		e.start()
+		e.Linked(edgeReactors * len(s.nodes))
+		s.edges = append(s.edges, e)
+		s.front = append(s.front, newRelay(s.t, fmt.Sprint("clients to edge ", i), e.Addr, s.calm, s.rng.Uint64(),
 			s.journal))
 	}
 }
 
-func (s *stage) startOrigin(i int) *rig.Process {
-	return rig.Serve(s.t, "origin", "--listen", "127.0.0.1:0", "--name", "node"+fmt.Sprint(i), "--domain", domains[i])
-}
-
-func (s *stage) startEdge(i int) *rig.Process {
-	config := "origins:\n"
-	for j, r := range s.back[i] {
-		config += fmt.Sprintf("  - {name: node%d, address: '%s', domains: [%s]}\n", j, r.addr, domains[j])
+// often adds a disturbance that is as frequent as so many others.
+func (s *stage) often(times int, do func()) {
+	for range times {
+		s.disturbances = append(s.disturbances, do)
 	}
-	file := s.t.TempDir() + "/edge.yml"
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	return rig.Serve(s.t, "edge", "--config", file, "--listen", "127.0.0.1:0", "--name", fmt.Sprint("edge", i),
-		"--reactors", fmt.Sprint(edgeReactors), "--max-connections", "500", "--ping-timeout", "2s")
 }
 
 func (s *stage) users(quiet, done chan struct{}) (all []*user) {
@@ -152,11 +147,11 @@ func (s *stage) users(quiet, done chan struct{}) (all []*user) {
 	for _, r := range s.front {
 		addrs = append(addrs, r.addr)
 	}
-	for _, domain := range domains {
+	for _, domain := range s.domains {
 		first := len(all)
 		for i := range usersPerDomain {
 			all = append(all, &user{name: fmt.Sprint("user", i), domain: domain, edges: addrs, ledger: s.ledger,
-				rng: rand.New(rand.NewPCG(s.seed, uint64(len(all))+1)), quiet: quiet, done: done})
+				rng: rand.New(rand.NewPCG(s.seed, uint64(len(all))+1)), quiet: quiet, done: done, gap: s.gap})
 		}
 		for i, u := range all[first:] {
 			u.peer = all[first+(i+1)%usersPerDomain] // in a circle: each has one to write to and one to read from
@@ -173,52 +168,26 @@ func (s *stage) disturb(until time.Time) {
 		if time.Now().After(until) {
 			return
 		}
-		s.one()
+		s.disturbances[s.rng.IntN(len(s.disturbances))]()
 	}
 }
 
-// one is one disturbance.
-func (s *stage) one() {
-	edge, origin := s.rng.IntN(edgeCount), s.rng.IntN(len(domains))
-	away := time.Duration(50+s.rng.IntN(700)) * time.Millisecond
-	reset := s.rng.IntN(2) == 0
-	switch what := s.rng.IntN(10); what {
-	case 0, 1, 2:
-		s.journal.add("edge %d is killed, for %v", edge, away)
-		s.edges[edge].Kill()
-		<-time.After(away)
-		s.edges[edge] = s.startEdge(edge)
-		s.front[edge].setTarget(s.edges[edge].Addr)
-		s.journal.add("edge %d is back", edge)
-	case 3:
-		s.journal.add("origin of %s is killed, for %v", domains[origin], away)
-		s.origins[origin].Kill()
-		s.ledger.killed(domains[origin])
-		<-time.After(away)
-		s.origins[origin] = s.startOrigin(origin)
-		for _, wires := range s.back {
-			wires[origin].setTarget(s.origins[origin].Addr)
-		}
-		s.journal.add("origin of %s is back", domains[origin])
-	case 4, 5:
-		s.journal.add("edge %d stands still for %v", edge, away)
-		s.still(s.edges[edge], away)
-	case 6:
-		s.journal.add("origin of %s stands still for %v", domains[origin], away)
-		s.still(s.origins[origin], away)
-	case 7, 8:
-		s.journal.add("the wire from edge %d to %s is cut, by reset: %v", edge, domains[origin], reset)
-		s.back[edge][origin].cutAll(reset)
-	case 9:
-		s.journal.add("all clients of edge %d are cut off, by reset: %v", edge, reset)
-		s.front[edge].cutAll(reset)
-	}
+// away is for how long something is away.
+func (s *stage) away() time.Duration { return time.Duration(50+s.rng.IntN(700)) * time.Millisecond }
+
+// anyEdge is one of the edges, by chance.
+func (s *stage) anyEdge() *edge { return s.edges[s.rng.IntN(edgeCount)] }
+
+func (s *stage) cutWire() {
+	i, j, reset := s.rng.IntN(edgeCount), s.rng.IntN(len(s.nodes)), s.rng.IntN(2) == 0
+	s.journal.add("the wire from edge %d to %s is cut, by reset: %v", i, s.nodes[j].name(), reset)
+	s.back[i][j].cutAll(reset)
 }
 
-func (s *stage) still(p *rig.Process, d time.Duration) {
-	p.Signal(syscall.SIGSTOP)
-	<-time.After(d)
-	p.Signal(syscall.SIGCONT)
+func (s *stage) cutClients() {
+	i, reset := s.rng.IntN(edgeCount), s.rng.IntN(2) == 0
+	s.journal.add("all clients of edge %d are cut off, by reset: %v", i, reset)
+	s.front[i].cutAll(reset)
 }
 
 func (s *stage) mend() {
@@ -238,7 +207,7 @@ func (s *stage) settled(quiet chan struct{}) bool {
 	for told := false; ; {
 		a, _ := s.ledger.balance()
 		switch {
-		case !told && a.delivered >= before.delivered+20*usersPerDomain*len(domains):
+		case !told && a.delivered >= before.delivered+20*usersPerDomain*len(s.domains):
 			told = true
 			close(quiet)
 		case told && a.open == 0:

@@ -28,13 +28,13 @@ type user struct {
 	done         <-chan struct{} // closed: go
 	current      atomic.Pointer[party]
 	resent       atomic.Int64
+	gap          time.Duration // between two messages, at most
 }
 
 const (
 	inFlight   = 2                       // requests at a time: what hold='1' gives
 	waitTime   = "2"                     // seconds that an empty request is held
 	answerTime = 4 * time.Second         // an answer that takes longer will not come
-	messageGap = 40 * time.Millisecond   // between two messages of a user, at most
 	againAfter = 60 * time.Millisecond   // before a request is sent again, at most
 	nsClient   = "xmlns='jabber:client'" //
 )
@@ -55,9 +55,9 @@ func (u *user) life() {
 		switch {
 		case errors.Is(err, errDone):
 			return
-		case s.party.jid == "" && s.sid == "":
+		case s.sid == "":
 		default:
-			u.ledger.over(s.party, err.Error())
+			u.ledger.ended(s.party, s.unsure, err.Error())
 		}
 	}
 }
@@ -66,9 +66,9 @@ func (u *user) life() {
 type session struct {
 	*user
 	*party
-	sid  string
-	rid  int
-	line line
+	rid    int
+	line   line
+	unsure bool // an answer to a request of the end was lost
 }
 
 // logIn opens a session. A creation whose answer is lost is asked for again: nobody knows of the first one.
@@ -104,12 +104,21 @@ func (u *user) logIn() (*session, error) {
 			"'><ping xmlns='urn:xmpp:ping'/></iq>", "id='p'"},
 	} {
 		text, err := s.line.insist(s.body(step.attributes, step.payload))
+		for err == nil && !strings.Contains(text, step.answer) && !strings.Contains(text, "<failure") {
+			s.read(text) // what was kept for the user
+			text, err = s.line.insist(s.body("", ""))
+		}
+		if s.line.copies > 1 {
+			s.ledger.resent(s.party)
+		}
 		if err == nil && !strings.Contains(text, step.answer) {
 			err = fmt.Errorf("no %s in %s", step.answer, text)
 		}
 		if err != nil {
+			s.unsure = s.line.copies > 1
 			return s, err
 		}
+		s.read(text)
 		if m := jidPattern.FindStringSubmatch(text); m != nil {
 			s.jid = m[1]
 		}
@@ -134,9 +143,10 @@ func (s *session) body(attributes, payload string) string {
 
 // answer is what became of a request.
 type answer struct {
-	rid  int
-	text string
-	err  error
+	rid    int
+	text   string
+	err    error
+	copies int // how often it was asked for
 }
 
 // chat sends a message now and then, and polls when nothing else is to be sent. It ends with the session.
@@ -152,26 +162,50 @@ func (s *session) chat() error {
 	carrying := map[int][]string{} // the names of the messages in a request
 	early := map[int]answer{}      // answers that are not yet due
 	next := s.rid + 1              // the rid whose answer is due
+	// take enters the answers that are due, in order.
+	take := func() error {
+		for a, ok := early[next]; ok; a, ok = early[next] {
+			delete(early, next)
+			if a.err != nil {
+				s.unsure = s.unsure || a.copies > 1
+				return a.err
+			}
+			for _, name := range carrying[next] {
+				s.ledger.acked(name)
+			}
+			delete(carrying, next)
+			s.read(a.text)
+			next++
+		}
+		return nil
+	}
 	defer func() {
 		for range using { // all give up soon: they meet the same fate, or it is time to go
-			<-answers
+			a := <-answers
+			early[a.rid] = a
+		}
+		_ = take()
+		for _, a := range early { // there is a gap before it
+			s.unsure = s.unsure || a.copies > 1 || a.err == nil
 		}
 		for i := range lines {
 			lines[i].hangUp()
 		}
 	}()
-	talk := time.NewTimer(s.gap())
+	talk := time.NewTimer(s.pause())
 	defer talk.Stop()
-	due, quiet := false, s.quiet
+	due, quiet, fetching := false, s.quiet, false
 	for {
 		// A rid may not be further ahead of the oldest unanswered one than there may be requests (section 14.2): the
 		// answer to that one would not be kept.
 		for s.rid+1 < next+inFlight && (due || len(using) == 0) {
 			payload, names := "", []string(nil)
-			if due {
+			if due && fetching {
+				payload = fetch
+			} else if due {
 				payload, names = s.write()
-				due = false
 			}
+			due = false
 			if payload == "" && len(using) > 0 {
 				break // two empty requests at a time are too many (section 11)
 			}
@@ -182,31 +216,24 @@ func (s *session) chat() error {
 			using[rid], carrying[rid] = l, names
 			go func() {
 				text, err := l.insist(text)
-				answers <- answer{rid, text, err}
+				answers <- answer{rid, text, err, l.copies}
 			}()
 		}
 		select {
 		case <-quiet:
 			quiet = nil
-			talk.Stop()
+			if fetching = s.ledger.keeps; !fetching {
+				talk.Stop()
+			}
 		case <-talk.C:
 			due = true
-			talk.Reset(s.gap())
+			talk.Reset(s.pause())
 		case a := <-answers:
 			free = append(free, using[a.rid])
 			delete(using, a.rid)
 			early[a.rid] = a
-			for a, ok := early[next]; ok; a, ok = early[next] {
-				delete(early, next)
-				if a.err != nil {
-					return a.err
-				}
-				for _, name := range carrying[next] {
-					s.ledger.acked(name)
-				}
-				delete(carrying, next)
-				s.read(a.text)
-				next++
+			if err := take(); err != nil {
+				return err
 			}
 			if a.err != nil {
 				return a.err
@@ -215,7 +242,11 @@ func (s *session) chat() error {
 	}
 }
 
-func (s *session) gap() time.Duration { return time.Duration(s.rng.Int64N(int64(messageGap))) }
+// pause is the time until the next message.
+func (s *session) pause() time.Duration { return time.Duration(s.rng.Int64N(int64(s.gap))) }
+
+// fetch asks for what was kept for the user since the session has been there.
+const fetch = "<presence " + nsClient + " type='unavailable'/><presence " + nsClient + "/>"
 
 // write makes one message, or a few.
 func (s *session) write() (payload string, names []string) {
@@ -234,6 +265,9 @@ func (s *session) write() (payload string, names []string) {
 
 // read enters what an answer brings.
 func (s *session) read(text string) {
+	if s.ledger.forgets && strings.Contains(text, " sid='"+s.sid+"'") && strings.Contains(text, " rid='") {
+		return // the request itself
+	}
 	for _, tag := range messagePattern.FindAllString(text, -1) {
 		m := namePattern.FindStringSubmatch(tag)
 		switch {
@@ -249,14 +283,15 @@ func (s *session) read(text string) {
 // line is a connection for one request at a time; when it breaks, there is another.
 type line struct {
 	*user
-	conn net.Conn
-	r    *bufio.Reader
-	edge int
+	conn   net.Conn
+	r      *bufio.Reader
+	edge   int
+	copies int // of the last request
 }
 
 // insist sends a request until it is answered.
 func (l *line) insist(text string) (string, error) {
-	for {
+	for l.copies = 1; ; l.copies++ {
 		status, body, err := l.try(text)
 		switch {
 		case err == nil && status == 200 && strings.Contains(body, "type='terminate'"):
@@ -268,6 +303,9 @@ func (l *line) insist(text string) (string, error) {
 			return "", fmt.Errorf("%w: %d %s", errOver, status, body)
 		}
 		l.resent.Add(1)
+		if p := l.user.current.Load(); p != nil {
+			l.ledger.resent(p)
+		}
 		if err := l.again(); err != nil {
 			return "", err
 		}

@@ -30,4 +30,18 @@
 // Anything else is a fault: a message twice, out of order, skipped, at the wrong reader, delivered and returned,
 // acknowledged and not delivered while its reader lives. It is a fault, too, when a session ends whose origin was not
 // killed meanwhile, whatever edges and wires did, or when there is no chat any more after all is well again.
+//
+// # ejabberd
+//
+// TestEjabberd has a real ejabberd with mod_megaphone in the place of the two origins. Its sessions sleep and wake, few
+// at a time, while its shards, links and helpers are killed, its configuration is read again, and the module is stopped
+// and started. It keeps messages for its users (RFC 6121, section 8.5.2.2.1), so the account is stricter:
+//
+//   - only the sessions of the shard that was killed may end, or those of the module's engine when it was stopped, and
+//     their clients must be told a condition;
+//   - only what was under way to a session of that shard, or in an answer that a broken wire lost as the session ended,
+//     may die: all else goes to a later session, in any order, or back to its author.
+//
+// With ejabberd's own engine no session may end, nothing may come twice or to another reader; what a session that has
+// sent a request again says or is told may be forgotten: see ledger.
 package chaos

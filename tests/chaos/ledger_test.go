@@ -29,24 +29,34 @@ func (j *journal) String() string {
 
 // ledger is the account of all messages; the package documentation says what it demands.
 type ledger struct {
-	mu    sync.Mutex
-	flows []*flow
-	kills []kill
-	wrong []string // what may not happen and did
+	// The origin keeps what a session has not had when it ends, and gives it to a later one of the same user.
+	keeps bool
+	// The origin may forget what a session says or is to be told when a request of it comes again. ejabberd's own
+	// engine answers the older copy, with nothing or with the request itself, and a third one with the same.
+	forgets bool
+
+	mu      sync.Mutex
+	flows   []*flow
+	endings []*ending
+	over    []*party // sessions that have ended
+	wrong   []string // what may not happen and did
 }
 
 // party is a session as the ledger sees it.
 type party struct {
-	user, domain, jid string
-	born              time.Time // before its creation was asked for
-	ended             bool
-	flows             map[*party]*flow // as an author, by reader
+	user, domain, jid, sid string
+	born                   time.Time // before its creation was asked for
+	ended                  bool
+	robbed                 bool             // what it had not read may be lost
+	torn                   bool             // it has sent a request again
+	flows                  map[*party]*flow // as an author, by reader
 }
 
-// kill is the end of an origin: at is when its process was certainly gone.
-type kill struct {
-	domain string
-	at     time.Time
+// ending is something that ends sessions.
+type ending struct {
+	of   func(*party) bool
+	robs bool      // what they have not read is lost
+	at   time.Time // when it was certainly over; zero: it is not
 }
 
 // flow is the messages from one session to another.
@@ -59,6 +69,7 @@ type flow struct {
 
 type message struct {
 	acked, returned, moved bool
+	had                    bool // by its reader
 	passed                 bool // a later one was moved, and this one was not
 }
 
@@ -109,20 +120,22 @@ func (l *ledger) delivered(reader *party, name string) {
 	case f == nil:
 	case f.reader.user != reader.user || f.reader.domain != reader.domain:
 		l.fault("%s went to %s, and not to %s", name, reader.jid, f.reader.jid)
-	case n < f.next:
-		l.fault("%s was delivered twice", name)
-	case f.reader != reader:
-		for i := f.next; i < n; i++ {
-			f.messages[i].passed = true
-		}
-		f.messages[n].moved, f.next = true, n+1
-	case n > f.next:
-		l.fault("%s was delivered before %d.%d", name, f.number, f.next)
-		f.next = n + 1
+	case f.messages[n].had || f.messages[n].moved || f.messages[n].passed:
+		l.fault("%s was delivered twice, or after a later one", name)
 	case f.messages[n].returned:
 		l.fault("%s was returned, and delivered after all", name)
+	case f.reader != reader:
+		f.messages[n].moved = true
+		if !l.keeps { // what is kept has no order
+			for ; f.next <= n; f.next++ {
+				f.messages[f.next].passed = f.next < n
+			}
+		}
 	default:
-		f.next++
+		if n != f.next && !l.mayForget(f) {
+			l.fault("%s was delivered before %d.%d", name, f.number, f.next)
+		}
+		f.messages[n].had, f.next = true, max(f.next, n+1)
 	}
 }
 
@@ -133,33 +146,78 @@ func (l *ledger) returned(author *party, name string) {
 	f, n := l.find(name)
 	switch {
 	case f == nil:
-	case f.author != author:
+	case f.author != author && !(l.keeps && f.author.user == author.user):
 		l.fault("%s was returned to %s, who is not its author", name, author.jid)
-	case n < f.next:
+	case f.messages[n].had || f.messages[n].moved:
 		l.fault("%s was delivered, and returned", name)
 	default:
 		f.messages[n].returned = true
 	}
 }
 
-// over: a session has ended, which it may when its origin was killed in its time.
-func (l *ledger) over(p *party, why string) {
+// resent: a session has sent a request again.
+func (l *ledger) resent(p *party) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.torn = true
+}
+
+// ended: a session has ended, which it may when something in its time ended it. Unsure: the last answers to it were
+// lost on the way, and what was in them with them.
+func (l *ledger) ended(p *party, unsure bool, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p.ended = true
-	for _, k := range l.kills {
-		if k.domain == p.domain && k.at.After(p.born) {
-			return
+	l.over = append(l.over, p)
+	excused := false
+	for _, e := range l.endings {
+		if e.of(p) && (e.at.IsZero() || e.at.After(p.born)) {
+			excused = true
+			p.robbed = p.robbed || e.robs || unsure
 		}
 	}
-	l.fault("the session of %s has ended, although its origin lives: %s", p.user, why)
+	if !excused {
+		l.fault("the session of %s has ended, although its origin lives: %s", p.jid, why)
+	}
+	if l.keeps && !strings.Contains(why, " condition='") {
+		l.fault("the session of %s has ended without a condition: %s", p.jid, why)
+	}
 }
 
-// killed: an origin is gone now.
-func (l *ledger) killed(domain string) {
+// ends does something that ends sessions.
+func (l *ledger) ends(of func(*party) bool, robs bool, do func()) {
+	e := &ending{of: of, robs: robs}
+	l.mu.Lock()
+	l.endings = append(l.endings, e)
+	l.mu.Unlock()
+	do()
+	l.mu.Lock()
+	e.at = time.Now()
+	l.mu.Unlock()
+}
+
+// forgetful is between how many pairs of sessions messages may be forgotten.
+func (l *ledger) forgetful() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.kills = append(l.kills, kill{domain, time.Now()})
+	for _, f := range l.flows {
+		if l.mayForget(f) {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *ledger) mayForget(f *flow) bool { return l.forgets && (f.reader.torn || f.author.torn) }
+
+// mayBeLost: the reader, or a later session of the same user to which what was kept may have gone, was robbed.
+func (l *ledger) mayBeLost(reader *party) bool {
+	for _, p := range l.over {
+		if p.robbed && p.user == reader.user && p.domain == reader.domain && !p.born.Before(reader.born) {
+			return true
+		}
+	}
+	return false
 }
 
 // account is how many messages had which fate. Open are those of which more is to be heard.
@@ -172,30 +230,58 @@ func (l *ledger) balance() (a account, wrong []string) {
 	wrong = append(wrong, l.wrong...)
 	for _, f := range l.flows {
 		a.sent += len(f.messages)
-		for n, m := range f.messages {
-			switch {
-			case m.moved && f.reader.ended:
-				a.moved++
-			case m.moved:
+		for n := range f.messages {
+			if m := f.messages[n]; m.moved && !f.reader.ended {
 				wrong = append(wrong, fmt.Sprintf("%d.%d went to another session of %s", f.number, n, f.reader.jid))
-			case n < f.next && !m.passed:
-				a.delivered++
-			case m.returned && f.reader.ended:
-				a.returned++
-			case !m.acked && f.author.ended:
-				a.failed++
-			case m.acked && f.reader.ended:
-				a.died++
-			default:
-				a.open++
+			} else {
+				*l.entry(&a, f, m)++
 			}
 		}
 	}
 	return a, wrong
 }
 
+// entry is where the account counts a message.
+func (l *ledger) entry(a *account, f *flow, m message) *int {
+	switch {
+	case m.moved:
+		return &a.moved
+	case m.had:
+		return &a.delivered
+	case m.returned && f.reader.ended:
+		return &a.returned
+	case !m.acked && f.author.ended:
+		return &a.failed
+	case l.mayForget(f):
+		return &a.died
+	case m.acked && f.reader.ended && (!l.keeps || l.mayBeLost(f.reader)):
+		return &a.died
+	}
+	return &a.open
+}
+
+// open is some of the messages of which more is to be heard, for people.
+func (l *ledger) open() (names []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var a account
+	for _, f := range l.flows {
+		for n, m := range f.messages {
+			if len(names) < 10 && l.entry(&a, f, m) == &a.open {
+				names = append(names, fmt.Sprintf("%d.%d %+v to %s (ended %v)", f.number, n, m, f.reader.jid,
+					f.reader.ended))
+			}
+		}
+	}
+	return names
+}
+
+// of is the sessions of a domain.
+func of(domain string) func(*party) bool { return func(p *party) bool { return p.domain == domain } }
+
 // TestLedger: what may not happen is noticed.
 func TestLedger(t *testing.T) {
+	const said = "<body type='terminate' condition='item-not-found'/>"
 	for _, c := range []struct {
 		name string
 		do   func(l *ledger, a, b *party, m []string) // three messages were sent from a to b
@@ -217,14 +303,14 @@ func TestLedger(t *testing.T) {
 			l.delivered(b, m[0])
 		}, account{sent: 3, delivered: 1, open: 2}, "twice"},
 		{"skipped", func(l *ledger, a, b *party, m []string) { l.delivered(b, m[1]) },
-			account{sent: 3, delivered: 2, open: 1}, "before"},
+			account{sent: 3, delivered: 1, open: 2}, "before"},
 		{"astray", func(l *ledger, a, b *party, m []string) { l.delivered(a, m[0]) },
 			account{sent: 3, open: 3}, "went to"},
 		{"to a later session", func(l *ledger, a, b *party, m []string) {
 			l.delivered(b, m[0])
 			l.acked(m[1])
-			l.killed("x")
-			l.over(b, "")
+			l.ends(of("x"), true, func() {})
+			l.ended(b, false, "")
 			l.delivered(&party{user: b.user, domain: b.domain}, m[2])
 		}, account{sent: 3, delivered: 1, moved: 1, died: 1}, ""},
 		{"to a later session while there is the one", func(l *ledger, a, b *party, m []string) {
@@ -246,14 +332,53 @@ func TestLedger(t *testing.T) {
 			l.delivered(b, m[0])
 			l.acked(m[0])
 			l.acked(m[1])
-			l.killed("x")
-			l.over(a, "")
-			l.over(b, "")
+			l.ends(of("x"), true, func() { l.ended(a, false, "") })
+			l.ended(b, false, "")
 		}, account{sent: 3, delivered: 1, died: 1, failed: 1}, ""},
 		{"another origin was killed", func(l *ledger, a, b *party, m []string) {
-			l.killed("y")
-			l.over(a, "")
+			l.ends(of("y"), true, func() {})
+			l.ended(a, false, "")
 		}, account{sent: 3, failed: 3}, "although its origin lives"},
+		{"the origin was killed before", func(l *ledger, a, b *party, m []string) {
+			l.ends(of("x"), true, func() {})
+			a.born = time.Now().Add(time.Hour)
+			l.ended(a, false, "")
+		}, account{sent: 3, failed: 3}, "although its origin lives"},
+		{"kept, in any order", func(l *ledger, a, b *party, m []string) {
+			l.keeps = true
+			l.ends(of("x"), false, func() { l.ended(b, false, said) })
+			later := &party{user: b.user, domain: b.domain}
+			l.delivered(later, m[2])
+			l.delivered(later, m[0])
+			l.acked(m[1])
+		}, account{sent: 3, moved: 2, open: 1}, ""},
+		{"ended without a word", func(l *ledger, a, b *party, m []string) {
+			l.keeps = true
+			l.ends(of("x"), false, func() { l.ended(a, false, "") })
+		}, account{sent: 3, failed: 3}, "without a condition"},
+		{"sent again to an origin that forgets", func(l *ledger, a, b *party, m []string) {
+			l.forgets = true
+			l.resent(b)
+			l.delivered(b, m[1])
+		}, account{sent: 3, delivered: 1, died: 2}, ""},
+		{"kept, and twice", func(l *ledger, a, b *party, m []string) {
+			l.keeps = true
+			l.ends(of("x"), false, func() { l.ended(b, false, said) })
+			later := &party{user: b.user, domain: b.domain}
+			l.delivered(later, m[2])
+			l.delivered(later, m[2])
+		}, account{sent: 3, moved: 1, open: 2}, "twice"},
+		{"kept by nobody, as the answers were lost", func(l *ledger, a, b *party, m []string) {
+			l.keeps = true
+			l.ends(of("x"), false, func() { l.ended(b, true, said) })
+			l.acked(m[1])
+		}, account{sent: 3, died: 1, open: 2}, ""},
+		{"kept for one that was killed", func(l *ledger, a, b *party, m []string) {
+			l.keeps = true
+			l.ends(of("x"), false, func() { l.ended(b, false, said) })
+			l.acked(m[1])
+			l.ends(of("x"), true, func() { l.ended(&party{user: b.user, domain: b.domain}, false, said) })
+		}, account{sent: 3, died: 1, open: 2}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := &ledger{}

@@ -204,7 +204,7 @@ func TestManual(t *testing.T) {
 		"man8/megaphone-edge.8.gz": {"--takeover-socket", `"*", or`, "megaphone-edge.yml(5)", "megaphone(1)"},
 
 		"man8/megaphone-tune.8.gz":             {"--sockets N --persist", "EXIT STATUS"},
-		"man8/megaphone-ejabberd-install.8.gz": {"--secret-file FILE", "EXIT STATUS"},
+		"man8/megaphone-ejabberd-install.8.gz": {"--secret-file FILE", "--sessions N", "EXIT STATUS"},
 
 		"man5/megaphone-edge.yml.5.gz": {"#takeover-socket: /run/megaphone/takeover.sock", "grace: 30s", `["*"]`},
 	} {

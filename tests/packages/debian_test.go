@@ -214,6 +214,23 @@ func TestDocumentsFromNothing(t *testing.T) {
 		t.Errorf("accounts stay: %s", users)
 	}
 
+	// More of them, by the next section.
+	stock := server.run("sha256sum", "/etc/default/ejabberd")
+	more := blocks(t, root, "ejabberd.md", "## Set up for a number of sessions")
+	if len(more) != 1 {
+		t.Fatalf("%d blocks", len(more))
+	}
+	server.follow(more[0])
+	doctor := server.said[len(server.said)-1]
+	for line := range strings.Lines(doctor) {
+		if !strings.HasPrefix(line, "ok ") && line != "This node fits 200000 sessions.\n" {
+			t.Errorf("the doctor says %s", line)
+		}
+	}
+	if n := strings.Count(doctor, "\nok "); n < 10 {
+		t.Errorf("the doctor says\n%s", doctor)
+	}
+
 	// What else the page promises, and the package.
 	server.wants(server.run("dpkg", "-i", one(t, shared, newer, "deb")), "ejabberd has the module of the old version")
 	server.wants(server.run("megaphone-ejabberd-install", "--ip", "10.0.0.2", "--secret-file", "/root/secret"),
@@ -221,6 +238,9 @@ func TestDocumentsFromNothing(t *testing.T) {
 	server.wants(server.run("dpkg", "-r", "megaphone"), "mod_megaphone stays in ejabberd")
 	server.run("dpkg", "-i", deb)
 	server.run("megaphone-ejabberd-install", "--uninstall")
+	if now := server.run("sha256sum", "/etc/default/ejabberd"); now != stock {
+		t.Errorf("ejabberdctl.cfg is not as it was:\n%s", server.run("cat", "/etc/default/ejabberd"))
+	}
 	server.run("systemctl", "restart", "ejabberd")
 	if out, err := server.say("ejabberdctl", "megaphone_links"); err == nil {
 		t.Errorf("without the module there is the command megaphone_links: %s", out)

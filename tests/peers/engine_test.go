@@ -47,6 +47,7 @@ func TestUsersOfTheEngine(t *testing.T) {
 				}
 			})
 		}},
+		{"what is under way to a session as the module stops is kept", underWay},
 		{"kick", kicked},
 		{"connected_users_info", listed},
 		{"carbons", carbons},
@@ -95,6 +96,29 @@ func offline(t *testing.T, j *ejabberd, at endpoint, n int, filling string, happ
 	slices.Sort(want)
 	if !slices.Equal(again.messages, want) {
 		t.Errorf("%d messages have come, not %d", len(again.messages), n)
+	}
+	again.leave(t)
+}
+
+// underWay: a message is in the mailbox of bob's session, which has stood still, when the module's shards are gone.
+func underWay(t *testing.T, j *ejabberd, at endpoint) {
+	alice, bob := logIn(t, at, "alice"), logIn(t, at, "bob")
+	bob.must(t, available+ping)
+	_, resource, _ := strings.Cut(bob.jid, "/")
+	j.number(fmt.Sprintf(`begin Pid = ejabberd_sm:get_session_pid(<<"bob">>, <<"localhost">>, <<"%s">>), Me = self(),
+		spawn(fun() -> register(holder, self()), true = erlang:suspend_process(Pid), Me ! held,
+			receive go -> ok end end),
+		receive held -> 1 end end`, resource))
+	alice.must(t, fmt.Sprintf("<message xmlns='jabber:client' type='chat' to='%s'><body>late</body></message>",
+		bob.jid)+ping)
+	j.number("begin mod_megaphone_engine:stop(), holder ! go, mod_megaphone_engine:start(), 1 end")
+	until(t, j, `length(ejabberd_sm:get_user_resources(<<"bob">>, <<"localhost">>))`, 0)
+	again := logIn(t, at, "bob")
+	again.must(t, available)
+	for late := time.Now().Add(rig.Patience); len(again.messages) == 0; again.must(t, ping) {
+		if time.Now().After(late) {
+			t.Fatal("the message is lost")
+		}
 	}
 	again.leave(t)
 }

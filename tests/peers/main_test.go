@@ -7,4 +7,8 @@ import (
 	"megaphone/tests/rig"
 )
 
-func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+func TestMain(m *testing.M) {
+	code := rig.Main(m)
+	_ = os.RemoveAll(compiledDir)
+	os.Exit(code)
+}

@@ -1,11 +1,8 @@
 package peers
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -96,28 +93,7 @@ func (p *peer) start() {
 
 // run runs the script.
 func (p *peer) run(limit time.Duration, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	var out, problems bytes.Buffer
-	cmd := exec.CommandContext(ctx, "../../scripts/"+p.name+".sh", args...)
-	cmd.Stdout, cmd.Stderr = &out, &problems
-	cmd.Env = append(os.Environ(), p.env...)
-	if err := cmd.Run(); err != nil {
-		return out.String(), &scriptError{p.name, args, err, out.String() + problems.String()}
-	}
-	return out.String(), nil
-}
-
-// scriptError is what a script said before it failed.
-type scriptError struct {
-	name string
-	args []string
-	err  error
-	said string
-}
-
-func (e *scriptError) Error() string {
-	return e.name + ".sh " + strings.Join(e.args, " ") + ": " + e.err.Error() + "\n" + e.said
+	return rig.Script(limit, p.env, p.name, args...)
 }
 
 // stop ends it as an operator would.

@@ -170,6 +170,33 @@ func TestSleep(t *testing.T) {
 	}
 }
 
+// TestSleepBytes: on this ejabberd and Erlang, whichever they are, a session that is asleep takes little more than a
+// kilobyte, again after it was woken, and what woke it is answered.
+func TestSleepBytes(t *testing.T) {
+	t.Parallel()
+	const n, most = 20, 1500
+	j := startNode(t, "--max-inactivity", "120", "--module-options", "{sleep_after: 50 ms}")
+	users := crowd(t, through("edge", serveEdge(t, 1, "a="+j.with("megaphone").link, "")), n)
+	for _, before := range []string{"at first", "again"} {
+		j.asleep(n)
+		bytes := j.number(`lists:max([0 | [element(2, process_info(P, memory)) || P <- processes(),
+			{dictionary, D} <- [process_info(P, dictionary)],
+			lists:member({'$initial_call', {mod_megaphone_sleep, asleep, 0}}, D)]])`)
+		if bytes == 0 || bytes > most {
+			t.Errorf("%s, a session that is asleep takes %d bytes, and at most %d are wanted", before, bytes, most)
+		}
+		t.Logf("%s: %d bytes", before, bytes)
+		allAnswer(t, users)
+	}
+	j.asleep(n)
+	version, err := j.run(rig.Patience, "eval", j.dir,
+		`{ejabberd_option:version(), list_to_binary(erlang:system_info(otp_release))}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("ejabberd and OTP: %s", strings.TrimSpace(version))
+}
+
 // checkStates has each session pack and unpack its state, whatever its client has done, in its own process.
 func checkStates(j *ejabberd) {
 	j.t.Helper()

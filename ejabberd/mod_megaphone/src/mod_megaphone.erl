@@ -12,7 +12,7 @@
 %% ejabberd_listener
 -export([start/3, start_link/3, accept/1, listen_opt_type/1, listen_options/0]).
 %% ejabberd commands and hooks
--export([links/0, stats/0, drain/0]).
+-export([links/0, stats/0, drain/0, doctor/1]).
 %% ext_mod
 -export([pre_uninstall/0]).
 
@@ -185,7 +185,7 @@ node_name() ->
 
 %% ejabberd deletes a command only as it was registered, its definer included.
 commands() ->
-    [Command#ejabberd_commands{module = ?MODULE, definer = ?MODULE, tags = [megaphone], args = [], policy = admin}
+    [Command#ejabberd_commands{module = ?MODULE, definer = ?MODULE, tags = [megaphone], policy = admin}
      || Command <- described_commands()].
 
 described_commands() ->
@@ -198,6 +198,7 @@ described_commands() ->
         longdesc = "One line for each reactor of each edge: its name and address, how long the link has been up, the "
             "requests that are held, the bytes that are not written yet, and what has gone over the link.",
         function = links,
+        args = [],
         result_desc = "The links",
         result_example = [{"edge-1", "192.0.2.7:40122", 3600, 5012, 0, 310422, 305410, 40102003, 31044210, 902, 881}],
         result = {links, {list, {link, {tuple, Links}}}}},
@@ -209,6 +210,7 @@ described_commands() ->
             "ejabberd or Erlang lacks something for it and they only collect their garbage (counted in collected). "
             "slept_with_more counts the times that something had to stay on the heap beside the packed state.",
         function = stats,
+        args = [],
         result_desc = "Counters with their values",
         result_example = [{"links", 2}, {"live", 10024}],
         result = {stats, {list, {stat, {tuple, [{name, string}, {value, integer}]}}}}},
@@ -218,8 +220,22 @@ described_commands() ->
         longdesc = "Sessions that are there go on. It holds until the node is started again. Without another node new "
             "users are refused.",
         function = drain,
+        args = [],
         result_desc = "Status code: 0 on success, 1 otherwise",
-        result = {res, rescode}}].
+        result = {res, rescode}},
+     #ejabberd_commands{
+        name = megaphone_doctor,
+        desc = "Check whether this node fits a number of sessions",
+        longdesc = "One line for each check: ok, warn (the sessions fit, and take more than they need) or fail (they "
+            "do not fit), the value, what is wanted, and the remedy. Nothing is changed. megaphone-ejabberd-install "
+            "--sessions N writes what can be written.",
+        function = doctor,
+        args = [{sessions, string}],
+        args_desc = ["How many sessions this node is to hold: 1000000, 1000k or 1M"],
+        args_example = ["1M"],
+        result_desc = "The lines; the status code is 1 if a check has failed",
+        result_example = {ok, "ok    processes   process_limit 2097152 (wanted: 1500000 or more)"},
+        result = {res, restuple}}].
 
 links() ->
     [{binary_to_list(Edge), binary_to_list(Address), Seconds, Live, Unsent, FramesIn, FramesOut, BytesIn, BytesOut,
@@ -258,6 +274,13 @@ link_pids() ->
 drain() ->
     mod_megaphone_stats:set_draining(true),
     lists:foreach(fun mod_megaphone_link:drain/1, link_pids()).
+
+%% ejabberdctl ends with the number as its status.
+doctor(Sessions) ->
+    case mod_megaphone_doctor:report(Sessions, length([up || #{stage := up} <- infos()])) of
+        {ok, Text} -> {ok, Text};
+        {error, Text} -> {1, Text}
+    end.
 
 %%% Documentation, as `ejabberdctl man` and the web site have it
 

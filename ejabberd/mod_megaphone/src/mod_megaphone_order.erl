@@ -116,14 +116,22 @@ leave(none, _) ->
     ok;
 leave({creation, Rid}, {Status, Body}) ->
     case Status =:= 200 andalso mod_megaphone_body:sid(Body) of
-        Sid when is_binary(Sid) -> catch ets:insert_new(?MODULE, {key(Sid), Rid, none, none, minute()}), ok;
+        Sid when is_binary(Sid) ->
+            try ets:insert_new(?MODULE, {key(Sid), Rid, none, none, minute()}), ok
+            catch error:badarg -> ok            % no table
+            end;
         _ -> ok
     end;
 leave(#{key := Key, own := Own, before := Before, since := Since}, {Status, Body}) ->
-    _ = (Status =/= 200 orelse mod_megaphone_body:is_terminate(Body)) andalso (catch ets:delete(?MODULE, Key)),
+    _ = (Status =/= 200 orelse mod_megaphone_body:is_terminate(Body)) andalso forget(Key),
     case Before =/= none andalso now_ms() - Since < ?FOLLOW_MS of
         true -> mod_megaphone_link:follow(Before, Own, ?FOLLOW_MS);
         false -> ok
+    end.
+
+forget(Key) ->
+    try ets:delete(?MODULE, Key)
+    catch error:badarg -> true                  % no table
     end.
 
 %%% gen_server

@@ -66,7 +66,18 @@ release(Shard, Place, Sid) -> send(Shard, {release, Place, Sid}).
 create(Shard, Session, Request, Size, Place) -> send(Shard, {create, Session, Request, Size, Place}).
 
 -spec output(shard(), sid(), mod_megaphone_wrapper:item()) -> ok.
-output(Shard, Sid, Item) -> send(Shard, {output, self(), Sid, Item}).
+output(Shard, Sid, Item) ->
+    try Shard ! {output, self(), Sid, Item}, ok
+    catch error:badarg -> not_taken(Item)       % the shard has ended, and the stream is about to
+    end.
+
+not_taken({stanza, Stanza}) -> bounce(self(), [Stanza]);
+not_taken(_) -> ok.
+
+bounce(C2S, Stanzas) ->
+    try spawn(mod_megaphone_engine, route_again, [C2S, Stanzas]), ok
+    catch error:system_limit -> mod_megaphone_stats:add(crashed, 1)
+    end.
 
 -spec closed(shard(), sid()) -> ok.
 closed(Shard, Sid) -> send(Shard, {closed, Sid}).
@@ -133,10 +144,13 @@ take(_, State) -> State.
 %% The node stops, or the module: clients are told, and what they have not had is routed again, while there is a router.
 %% The shard may wait for that now.
 terminate(_, #state{table = Table} = State) ->
-    Routing = ets:foldl(fun(S, Acc) ->
+    %% What streams still say goes back to them from now on.
+    _ = [unregister(Name) || {registered_name, Name} <- [process_info(self(), registered_name)]],
+    Queued = ets:foldl(fun(S, Acc) ->
                                 {Acts, _} = mod_megaphone_session:acts(mod_megaphone_session:shutdown(S)),
                                 lists:foldl(fun(Act, Pids) -> last(Act, Pids, State) end, Acc, Acts)
                         end, [], Table),
+    Routing = under_way(Queued, State),
     Late = erlang:send_after(?LAST_WORDS_MS, self(), late),
     _ = lists:all(fun({Pid, Monitor}) ->
                           receive
@@ -145,6 +159,11 @@ terminate(_, #state{table = Table} = State) ->
                           end
                   end, Routing),
     erlang:cancel_timer(Late).
+
+under_way(Routing, State) ->
+    receive {output, C2S, _, {stanza, Stanza}} -> under_way(last({bounce, C2S, [Stanza]}, Routing, State), State)
+    after 0 -> Routing
+    end.
 
 last({bounce, C2S, Stanzas}, Routing, _) ->
     [spawn_monitor(mod_megaphone_engine, route_again, [C2S, Stanzas]) | Routing];
@@ -224,9 +243,7 @@ act({c2s, Pid, Event}, _, State) ->
     Pid ! {'$gen_event', Event},
     State;
 act({bounce, C2S, Stanzas}, _, State) ->
-    try spawn(mod_megaphone_engine, route_again, [C2S, Stanzas])
-    catch error:system_limit -> mod_megaphone_stats:add(crashed, 1)
-    end,
+    bounce(C2S, Stanzas),
     State;
 act({follow, Link, N}, Sid, #state{asked = Asked} = State) ->
     Link ! {follow, none, none, {self(), {Link, Sid, N}}, true},

@@ -13,35 +13,35 @@ import (
 	"megaphone/unixsocket"
 )
 
-// place is an address to listen on.
-type place struct {
+// endpoint is an address to listen on.
+type endpoint struct {
 	network string
 	address string
-	patient bool // it is waited for when it is in use
+	patient bool // wait for it if it is in use
 
 	optional bool // the edge starts without it
 }
 
-// places are those of a configuration.
-func places(cfg Config) (p []place, err error) {
+// endpointsOf returns the endpoints of a configuration.
+func endpointsOf(cfg Config) (p []endpoint, err error) {
 	switch cfg.Address {
 	case "off", "":
 	case "auto":
-		p = append(p, place{network: "tcp", address: DefaultAddress, patient: true})
+		p = append(p, endpoint{network: "tcp", address: DefaultAddress, patient: true})
 	default:
 		if err := CheckAddress(cfg.Address); err != nil {
 			return nil, fmt.Errorf("admin: %w", err)
 		}
-		p = append(p, place{network: "tcp", address: cfg.Address, patient: cfg.Wait})
+		p = append(p, endpoint{network: "tcp", address: cfg.Address, patient: cfg.Wait})
 	}
 	switch cfg.Socket {
 	case "off", "":
 	case "auto":
 		if at := RuntimeSocket(); at != "" {
-			p = append(p, place{network: "unix", address: at, patient: true, optional: true})
+			p = append(p, endpoint{network: "unix", address: at, patient: true, optional: true})
 		}
 	default:
-		p = append(p, place{network: "unix", address: cfg.Socket, patient: cfg.Wait})
+		p = append(p, endpoint{network: "unix", address: cfg.Socket, patient: cfg.Wait})
 	}
 	return p, nil
 }
@@ -55,25 +55,25 @@ func RuntimeSocket() string {
 	return filepath.Join(dir, "admin.sock")
 }
 
-// CheckAddress says what is wrong with Config.Address.
+// CheckAddress returns an error if address is invalid as Config.Address.
 func CheckAddress(address string) error {
 	if address == "auto" || address == "off" {
 		return nil
 	}
 	if _, _, err := net.SplitHostPort(address); err != nil {
-		return fmt.Errorf("%s: give host:port, auto (%s, when it is free) or off", address, DefaultAddress)
+		return fmt.Errorf("%s: use host:port, auto (%s, once it is free) or off", address, DefaultAddress)
 	}
 	return nil
 }
 
-// socketMode lets the edge's user and group in.
+// socketMode admits the edge's user and group.
 const socketMode = 0o660
 
-func (p place) listen() (net.Listener, error) {
+func (p endpoint) listen() (net.Listener, error) {
 	if p.network == "tcp" {
 		l, err := net.Listen("tcp", p.address)
 		if err != nil {
-			return nil, fmt.Errorf("admin: %s: %w: another edge? give each its own address", p.address, err)
+			return nil, fmt.Errorf("admin: %s: %w: another edge? use a different address for each", p.address, err)
 		}
 		return l, nil
 	}
@@ -86,16 +86,16 @@ func (p place) listen() (net.Listener, error) {
 
 func inUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
-// name is what l listens on, for people and for `megaphone top`.
-func (p place) name(l net.Listener) string {
+// name returns the address of l, for people and for `megaphone top`.
+func (p endpoint) name(l net.Listener) string {
 	if p.network == "unix" {
 		return "unix:" + p.address
 	}
 	return l.Addr().String()
 }
 
-// loopback says whether only this host reaches l.
-func (p place) loopback(l net.Listener) bool {
+// loopback reports whether only this host can reach l.
+func (p endpoint) loopback(l net.Listener) bool {
 	at, err := netip.ParseAddrPort(l.Addr().String())
 	return err != nil || at.Addr().IsLoopback()
 }

@@ -1,0 +1,39 @@
+// Package edge is the proxy between BOSH clients and origins. It parses HTTP, parks each request of a session in a flat
+// table, and forwards it over a link to an origin, whose reply answers the hold.
+//
+//	request   Data -> exchange -> request -> post -> create, forward -> park -> batch of a link
+//	reply     LinkData -> reply -> answerHold -> deliver -> Write
+//
+// A worker handles the events of its reactor (package loop). Workers share the settings, and behind these the health
+// and throttle of each origin and the table of client addresses (package limit). They never wait for each other.
+//
+// # Holds
+//
+// A hold is a request that waits for its reply. Its handle, index and generation, is the connection ID on the link, so
+// a reply finds it without a hash, and a late reply is recognized by its generation. The replies of one connection
+// leave in the order of its requests (deliver). A hold is in one of these states:
+//   - An origin has it. It expires after hold-timeout with 504, a session creation after create-timeout with 503.
+//   - Its origin is away (holdAway). The request waits in a queue, or its link was lost (waiting.go).
+//   - It is a session creation that waits for an origin with room (creation.go).
+//   - Its response is stowed until its turn (holdReady).
+//
+// The edge never invents a 200 for a request of a live session, because a message would be lost. It speaks for an
+// origin only if the origin cannot. The failure table in ARCHITECTURE.md has the cases, with a test each.
+//
+// # Routing
+//
+// A session creation goes to one of two origins drawn by weight, the one with fewer holds for its weight (pick). Later
+// requests go to the origin whose tag their session ID ends with (forward). The health of an origin decides whether it
+// gets new sessions (health.go), and its throttle how many creations may be under way (throttle.go).
+//
+// # Configuration
+//
+// The tables of keys (keys.go) drive the parser, the checks, the flags and the example file. settings is the immutable
+// form that a reactor uses. A reload makes a new one and hands it to each reactor between two requests (reload.go).
+//
+// # Costs
+//
+// A connection has a slot of 64 bytes, and 1.25 holds of 24 bytes each. Both are allocated at start. Parking and
+// answering a request allocates nothing (TestParkAndReplyAllocateNothing). Waiting requests, buffered input and access
+// records have bounds that are documented where they are set.
+package edge
