@@ -32,10 +32,10 @@ const (
 	LoginNone      Login = "none"      // a bare BOSH session that only polls
 	LoginAnonymous Login = "anonymous" // SASL ANONYMOUS, restart, bind
 	LoginPlain     Login = "plain"     // SASL PLAIN as one of UserPrefix1, UserPrefix2, ...; restart, bind
-	LoginScram     Login = "scram"     // the same with SASL SCRAM-SHA-1, whose work is half the client's
+	LoginScram     Login = "scram"     // the same with SASL SCRAM-SHA-1: half of its work is the client's
 )
 
-// Logins are all of them.
+// Logins lists all log-ins.
 var Logins = []Login{LoginNone, LoginAnonymous, LoginPlain, LoginScram}
 
 const (
@@ -60,28 +60,28 @@ const (
 
 // Config configures one run. A zero field selects its default.
 type Config struct {
-	Target      string        // http://host:port/path
-	Scenario    Scenario      // default hold
-	Then        string        // what the same sessions do after hold or chat, with commas: chat=2m,broadcast
-	Sessions    int           //
-	Rate        float64       // sessions opened a second, and in churn ended and opened anew
+	Target      string   // http://host:port/path
+	Scenario    Scenario // default hold
+	Then        string   // scenarios for the same sessions after hold or chat, comma-separated: chat=2m,broadcast
+	Sessions    int
+	Rate        float64       // sessions opened per second; in churn, ended and reopened per second
 	Wait        int           // seconds that the server is asked to hold a request
 	Messages    float64       // per second, over all sessions
 	Size        int           // bytes of a message's text, at least MinSize
-	Part        float64       // of the sessions that are sent a broadcast; default 1: all
-	Duration    time.Duration // of what follows the opening; in broadcast and storm the most that it may take
-	Settle      time.Duration // messages under way are lost when none has arrived for so long; default wait + 10 s
-	Patience    time.Duration // an answer may be late by so much, beyond the wait
-	Tries       int           // how often a request is sent before its session is given up, with RetryLoad
-	Retry       string        // what sessions do after a failure; several with commas: sessions in turn
+	Part        float64       // fraction of the sessions that get a broadcast; default 1: all
+	Duration    time.Duration // of the scenario after the opening; in broadcast and storm its limit
+	Settle      time.Duration // messages count as lost after this long without an arrival; default wait + 10 s
+	Patience    time.Duration // how late an answer may be, beyond the wait
+	Tries       int           // with RetryLoad: tries per request before its session is given up
+	Retry       string        // reaction to a failure; a comma-separated list is assigned to sessions in turn
 	Login       Login         // default none
 	Domain      string        // default the target's host; localhost for a loopback address
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
 	Password    string        // default "secret"
 	Presence    bool          // send presence after binding
-	LeaveRate   float64       // sessions ended a second when all is over; default Rate
-	Opening     int           // log-ins under way at once, over all reactors, presence included; 0: any number
-	Connecting  int           // connection attempts under way at once, over all reactors
+	LeaveRate   float64       // sessions ended per second at the end; default Rate
+	Opening     int           // concurrent log-ins, over all reactors, including presence; 0: no limit
+	Connecting  int           // concurrent connection attempts, over all reactors
 	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
 	Reactors    int           // 0: one per core, or as many as descriptor tables need
 	Abandon     bool          // leave the sessions open at the end, for the server to time out
@@ -140,7 +140,7 @@ func (c Config) Validate() error {
 	case !slices.Contains(Logins, c.Login):
 		return fmt.Errorf("login: %s: use one of %s", c.Login, join(Logins))
 	case c.messaging() && c.Login == LoginNone:
-		return fmt.Errorf("scenario: %s: needs sessions that can be sent messages: use a login other than none",
+		return fmt.Errorf("scenario: %s: needs sessions that can receive messages: use a login other than none",
 			c.Scenario)
 	case c.messaging() && c.Scenario != Broadcast && c.Sessions < 2:
 		return fmt.Errorf("sessions: %d: a chat needs two or more", c.Sessions)

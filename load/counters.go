@@ -14,7 +14,7 @@ const (
 	cWaiting                // gauge: sessions in a back-off
 	cOpening                // gauge: connection attempts in progress
 	cIdle                   // gauge: connections without a request
-	cCalling                // gauge: reactors whose broadcast is not all sent yet
+	cCalling                // gauge: reactors that have not sent all of their broadcast
 	cSockets                // gauge: connections
 
 	cConnects  // connections made
@@ -29,10 +29,10 @@ const (
 	cDelivered  // messages received, each counted once
 	cDuplicated // received again
 	cReordered  // received later than a younger one of the same author
-	cMisplaced  // received by a session that they are not for
-	cBounced    // came back to their author
-	cForeign    // of another run
-	cUnsendable // not sent: no pair of sessions was found that could
+	cMisplaced  // received by the wrong session
+	cBounced    // returned to their author
+	cForeign    // from another run
+	cUnsendable // not sent: no eligible pair of sessions was found
 
 	cRefused      // connection attempts refused
 	cUnreached    // connection attempts without an answer in time

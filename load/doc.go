@@ -31,20 +31,20 @@
 // Source addresses and ports are chosen explicitly (source.go). Beyond RLIMIT_NOFILE each reactor has its own
 // descriptor table (package loop).
 //
-// Sessions open at a rate, however slow the server is: what it refuses comes again. With Opening they do so only while
-// few enough log-ins are under way, so that the server is given what it can do.
+// Sessions open at a rate, however slow the server is, and retry what it refuses. With Opening, new ones wait while
+// that many log-ins are in progress, so that the server is not overloaded.
 //
-// In the storm nothing but their back-offs and --connecting limits how often sessions try to come back. In churn, and
-// when the sessions leave, each closes its connections, as browsers do.
+// In a storm only their back-offs and --connecting limit how often sessions try to come back. In churn, and at the end,
+// each leaving session closes its connections, as browsers do.
 //
 // # Messages
 //
 // The sessions of a reactor form a random circle: each sends to the next and has one author. A message carries the run,
 // author, reader, number and time. The reader keeps a window of the last 64 numbers (inbox.go), and its author sends no
-// message that would not fit into it, so that what is lost, twice or out of order is known exactly, not sampled. Author
-// and reader share a reactor and so a clock, and nothing is shared between reactors; where a server puts their
-// connections has nothing to do with it. In a broadcast one session in each reactor sends every other a
-// message, or a part of them, as many in a request as fit into 16 KiB.
+// message outside that window. Lost, duplicated and reordered messages are therefore counted exactly, not sampled.
+// Author and reader share a reactor and so a clock, and reactors share nothing. This does not depend on how a server
+// distributes their connections. In a broadcast one session in each reactor sends a message to every other, or to a
+// part of them, with as many per request as fit into 16 KiB.
 //
 // # Measuring
 //

@@ -27,9 +27,9 @@ func (w *worker) begin(i uint32) {
 	w.ask(i, kindCreate, 0, 0)
 }
 
-// comes counts a session that begins; hasCome counts it no longer. It has come when its log-in has ended in one way or
-// another: with Presence, when the server has sent its presence back to it (RFC 6121, section 4.4.2), because much of a
-// server's work for a log-in follows the presence.
+// comes adds a session to the pending log-ins; hasCome removes it once its log-in has succeeded or failed. With
+// Presence a log-in lasts until the server has sent the session's presence back (RFC 6121, section 4.4.2), because much
+// of a server's work for a log-in follows the presence.
 func (w *worker) comes(s *session) {
 	if s.flags&flagComing == 0 {
 		s.flags |= flagComing
@@ -44,7 +44,7 @@ func (w *worker) hasCome(s *session) {
 	}
 }
 
-// ask makes session i's next request. There must be a place for it.
+// ask makes session i's next request. A free place for it must exist.
 func (w *worker) ask(i uint32, k kind, seq uint32, at stamp) {
 	s := &w.sessions[i]
 	q := s.free()

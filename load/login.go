@@ -52,7 +52,7 @@ func (w *worker) step(i uint32, payload []byte) {
 		w.challenged(i, payload)
 	case s.stage == stageAuth && bytes.Contains(payload, wordSuccess):
 		if !w.proven(i, payload) {
-			w.unexpected(i, "the server has not proved that it knows the password")
+			w.unexpected(i, "server proof wrong or missing")
 			return
 		}
 		s.stage = stageRestart

@@ -47,7 +47,7 @@ type Options struct {
 	WaitSeconds       int      `json:"wait_seconds"`
 	MessagesPerSecond float64  `json:"messages_per_second"`
 	SizeBytes         int      `json:"size_bytes"`
-	Part              float64  `json:"part"` // of the sessions that a broadcast is for
+	Part              float64  `json:"part"` // fraction of the sessions that a broadcast is for
 	DurationSeconds   float64  `json:"duration_seconds"`
 	Reactors          int      `json:"reactors"`
 	PrivateTables     bool     `json:"private_descriptor_tables"`

@@ -73,8 +73,8 @@ type run struct {
 	points []Point
 	phases []Phase
 	steps  []step
-	stage  string   // the phase of the step that is under way
-	doing  Scenario // which of the scenarios is under way; opening is for the first
+	stage  string   // the phase of the current step
+	doing  Scenario // the current scenario; during the opening, the first one
 	storm  *StormReport
 	held   uint64 // at the end of the scenario
 	used   []ProcessReport
@@ -141,7 +141,7 @@ func (r *run) launch() (err error) {
 	return nil
 }
 
-// share is what each of n reactors may have of a number; 0: any number.
+// share returns the part of a limit for each of n reactors; 0 means no limit.
 func share(number, n int) int {
 	if number == 0 {
 		return math.MaxInt
@@ -149,8 +149,8 @@ func share(number, n int) int {
 	return max(1, number/n)
 }
 
-// pulse is how often each of n reactors looks for what is due: some 200 times a second all together, so that work comes
-// evenly and does not cost much to look for.
+// pulse returns the interval at which each of n reactors checks for due work. All together check some 200 times a
+// second, so that work is spread evenly at little cost.
 func pulse(n int) time.Duration {
 	return min(time.Duration(n)*5*time.Millisecond, loop.TickMillis*time.Millisecond)
 }
@@ -173,7 +173,7 @@ func (r *run) counts() (sum [numCounters]uint64) {
 // elapsed returns the time since the first session could begin.
 func (r *run) elapsed() time.Duration { return time.Since(r.started) }
 
-// glance is how often a run looks at itself.
+// glance is the interval at which a run checks its phase.
 const glance = 100 * time.Millisecond
 
 // errStopped ends the scenario after an interrupt or the failure of a reactor.

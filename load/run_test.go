@@ -194,7 +194,7 @@ func TestBroadcastAfterAChat(t *testing.T) {
 	}
 }
 
-// TestScenariosFollowEachOther: each has a phase of its own, and a broadcast to a part reaches that part.
+// TestScenariosFollowEachOther: each has its own phase, and a broadcast to a part of the sessions reaches that part.
 func TestScenariosFollowEachOther(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -212,7 +212,7 @@ func TestScenariosFollowEachOther(t *testing.T) {
 	}
 }
 
-// TestOpeningIsBounded: where a server is slow, no more sessions than may be on their way are.
+// TestOpeningIsBounded: with a slow server the number of pending log-ins stays within Opening.
 func TestOpeningIsBounded(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

@@ -66,7 +66,7 @@ func (r *run) open(ctx context.Context) error {
 	})
 }
 
-// act is the scenario itself, and those after it.
+// act runs the scenario, and those after it.
 func (r *run) act(ctx context.Context) error {
 	for _, s := range r.steps {
 		r.doing, r.cfg.Duration, r.stage = s.scenario, s.duration, s.phase
@@ -130,7 +130,7 @@ func (r *run) broadcast(ctx context.Context) error {
 	now := stampAt(time.Since(r.started))
 	r.each(func(w *worker) {
 		w.shout(now)
-		w.Tick() // cCalling is to be seen from now on
+		w.Tick() // makes cCalling visible
 	})
 	began := time.Now()
 	var stall stalled

@@ -40,18 +40,18 @@ const (
 type kind uint8
 
 const (
-	kindNone      kind = iota
-	kindCreate         //
-	kindAuth           //
-	kindProof          // the answer to a challenge
-	kindRestart        //
-	kindBind           //
-	kindPresence       //
-	kindPoll           // nothing
-	kindMessage        // message number seq to the partner, first sent at stamp
-	kindBatch          // a broadcast's messages to the sessions from seq on, of a burst that began at stamp
-	kindTerminate      //
-	kindPing           // what a server answers at once
+	kindNone kind = iota
+	kindCreate
+	kindAuth
+	kindProof // the answer to a challenge
+	kindRestart
+	kindBind
+	kindPresence
+	kindPoll    // no contents
+	kindMessage // message number seq to the partner, first sent at stamp
+	kindBatch   // a broadcast's messages to the sessions from seq on, in a burst that began at stamp
+	kindTerminate
+	kindPing // a server answers it at once
 )
 
 // noConn, as request.conn, marks a request that must be sent or sent again.

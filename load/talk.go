@@ -97,18 +97,20 @@ func (w *worker) batch() uint32 {
 	return uint32(max(1, batchBytes/(w.cfg.Size+w.addresses.slot+80)))
 }
 
-// stride is how many sessions one batch is taken from: all of them, or more when only a part is to be sent anything.
+// stride returns the number of sessions that one batch covers. It exceeds the batch if only a part of the sessions gets
+// the broadcast.
 func (w *worker) stride() uint32 { return uint32(float64(w.batch()) / w.cfg.Part) }
 
-// meant reports whether the broadcast is for session i: it is for so many, evenly spread, and only if their addresses
-// are known.
+// meant reports whether the broadcast is for session i. Its recipients are the configured part of the sessions, evenly
+// spread, and only those with known addresses.
 func (w *worker) meant(i uint32) bool {
 	n := float64(w.number(i))
 	return math.Floor((n+1)*w.cfg.Part) > math.Floor(n*w.cfg.Part) && w.addresses.size[i] > 0
 }
 
-// shout begins a broadcast: the last session sends every other and itself a message, many in each request. As its own
-// comes last, the answers to its requests have no payload until then, and each says that the next request has arrived.
+// shout begins a broadcast: the last session sends a message to every other and to itself, many in each request. Its
+// own message comes last, so the earlier requests get answers without payload. Each answer shows that the next request
+// has arrived.
 func (w *worker) shout(at stamp) {
 	for i := len(w.sessions) - 1; i >= 0; i-- {
 		if s := &w.sessions[i]; s.stage == stageUp {

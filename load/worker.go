@@ -49,12 +49,12 @@ type worker struct {
 	backoffs  backoffs
 	queue     queue // sessions that wait because too many connections are opening
 	opening   int
-	most      int  // of them
-	coming    int  // see comes
-	allowed   int  // of them; beyond, none begins for the first time
-	revive    bool // who ends begins anew
-	stormy    bool // who ends unasked is not lost, as the server may have been restarted with the edge
-	quit      bool // nothing is begun or sent again any more
+	most      int  // limit of opening
+	coming    int  // pending log-ins; see comes
+	allowed   int  // limit of coming, above which no session begins for the first time
+	revive    bool // ended sessions begin anew
+	stormy    bool // a session that ends unasked is not lost, because the server may have been restarted with the edge
+	quit      bool // begin and resend nothing
 	retries   []Retry
 	arrivals  arrivals
 	asks      pace // storm: pings of sessions that are back
@@ -68,7 +68,7 @@ type worker struct {
 	voice   uint32
 	aloud   uint32 // the first session of the broadcast's next batch
 	calling bool
-	proofs  map[uint32]proof // by sessions whose log-in is at it
+	proofs  map[uint32]proof // by session, between challenge and success
 	called  stamp
 	opens   pace
 	talks   pace

@@ -99,7 +99,7 @@ func (w *writer) plain(s *session, rid uint64, k kind) []byte {
 	return w.finish(b)
 }
 
-// auth makes the request that logs session number n in.
+// auth returns the request that logs session number n in.
 func (w *writer) auth(s *session, rid uint64, n uint32) []byte {
 	b := append(append(w.open(s, rid), boshNS...), "><auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='"...)
 	if w.login == LoginAnonymous {
@@ -120,8 +120,8 @@ func (w *writer) auth(s *session, rid uint64, n uint32) []byte {
 	return w.finish(append(b, "</auth></body>"...))
 }
 
-// firstBare returns a client's first message of SCRAM without its first three characters, and the nonce in it. No other
-// log-in has that nonce.
+// firstBare returns a client's first message of SCRAM without its first three characters, and the nonce in it, which is
+// unique to the log-in.
 func (w *writer) firstBare(n uint32, began stamp) (bare, nonce []byte) {
 	bare = appendNumber(append([]byte("n="), w.prefix...), uint64(n)+1)
 	bare = append(bare, ",r="...)
@@ -131,14 +131,14 @@ func (w *writer) firstBare(n uint32, began stamp) (bare, nonce []byte) {
 	return bare, bare[from:]
 }
 
-// proof makes the request that answers a challenge.
+// proof returns the request that answers a challenge.
 func (w *writer) proof(s *session, rid uint64, final []byte) []byte {
 	b := append(append(w.open(s, rid), boshNS...), "><response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"...)
 	b = base64.StdEncoding.AppendEncode(b, final)
 	return w.finish(append(b, "</response></body>"...))
 }
 
-// openMessages starts a request with messages, closeMessages ends it.
+// openMessages begins a request with messages, closeMessages ends it.
 func (w *writer) openMessages(s *session, rid uint64) []byte {
 	return append(append(w.open(s, rid), boshNS...), '>')
 }

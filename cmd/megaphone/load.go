@@ -44,8 +44,8 @@ them), lets them poll, and runs a scenario:
   storm      open them, and wait for a restart of the edge or of its origin (by --trigger, or by hand) within
              --duration; all sessions come back, and those that have logged in anew ping --messages times a second
 
-With --then the sessions of a hold or a chat do more afterwards: hold, chat, broadcast, each with a time of its own or
---duration.
+With --then the sessions of a hold or a chat run more scenarios afterwards: hold, chat, broadcast, each with its own
+duration or --duration.
 
 A session never pipelines, has at most two requests and sockets at a time, and one only when that suffices. On a
 closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
@@ -92,15 +92,16 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.StringVar(&cfg.Then, "then", "",
 		"`scenarios` for the same sessions after a hold or a chat, for example chat=2m,broadcast=30s")
 	fs.Var(typed.IntOr(&cfg.Sessions, d.Sessions), "sessions", "BOSH sessions")
-	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened a second")
-	fs.Var(typed.RateOr(&cfg.LeaveRate, 0), "leave-rate", "sessions ended a second at the end; 0: as many as --rate")
+	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened per second")
+	fs.Var(typed.RateOr(&cfg.LeaveRate, 0), "leave-rate", "sessions ended per second at the end; 0: as many as --rate")
 	fs.Var(typed.IntOr(&cfg.Opening, 0), "opening",
-		"log-ins under way at once, presence included; 0: any number, however slow the server is")
+		"concurrent log-ins, including presence; 0: no limit, however slow the server is")
 	fs.Var(typed.IntOr(&cfg.Wait, d.Wait), "wait", "`seconds` that the server is asked to hold a request")
 	fs.Var(typed.RateOr(&cfg.Messages, d.Messages), "messages", "chat: messages per second, over all sessions")
 	fs.Var(typed.IntOr(&cfg.Size, d.Size), "size", "`bytes` of a message's text")
-	fs.Float64Var(&cfg.Part, "part", d.Part, "broadcast: the `fraction` of the sessions that are sent it")
-	fs.DurationVar(&cfg.Duration, "duration", d.Duration, "of what follows the opening; broadcast and storm: at most")
+	fs.Float64Var(&cfg.Part, "part", d.Part, "broadcast: the `fraction` of the sessions that get it")
+	fs.DurationVar(&cfg.Duration, "duration", d.Duration,
+		"of the scenario after the opening; broadcast and storm: at most")
 	fs.DurationVar(&cfg.Settle, "settle", 0,
 		"messages count as lost after this long without an arrival (default the wait and 10s)")
 	fs.DurationVar(&cfg.Patience, "patience", d.Patience, "how late an answer may be, beyond the wait")
@@ -111,7 +112,7 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 		"none (bare BOSH sessions that only poll), anonymous, plain or scram (default none)")
 	fs.StringVar(&cfg.Domain, "domain", "", "XMPP domain (default the target's host, localhost for a loopback address)")
 	fs.StringVar(&cfg.UserPrefix, "user-prefix", d.UserPrefix,
-		"plain, scram: session n logs in as this `name` with n behind it, from 1")
+		"plain, scram: session n logs in as this `name` followed by n, from 1")
 	fs.StringVar(&cfg.Password, "password", d.Password, "plain, scram: of all users")
 	fs.BoolVar(&cfg.Presence, "presence", false, "send presence after log-in")
 	fs.Var(typed.IntOr(&cfg.Connecting, d.Connecting), "connecting", "concurrent connection attempts")
