@@ -32,9 +32,9 @@ func (g *Group) Accept() (err error) {
 	return err
 }
 
-// StopAccepting closes the listeners and leaves the connections alone. kept marks, by index, the listeners of which
-// another group has copies: their sockets live on, with the clients waiting in them. The other listeners first accept
-// all waiting clients.
+// StopAccepting closes the listeners and leaves the connections alone. kept marks, by index, the listeners whose copies
+// another group has: their sockets live on, with the clients waiting in them. The other listeners first accept all
+// waiting clients.
 func (g *Group) StopAccepting(kept []bool) {
 	kept = append(kept[:len(kept):len(kept)], make([]bool, max(0, len(g.listens)-len(kept)))...)
 	for i, l := range g.listens {
