@@ -27,13 +27,12 @@ const (
 	DefaultMaxRooms           = 1000       // rooms at once
 	DefaultMaxOccupants       = 100        // per room: each message goes to every occupant
 	DefaultMaxJoined          = 32         // rooms per session
-	// of a resource that a client chooses, because each of its stanzas carries it
-	maxResourceBytes     = 256
-	maxMechanismBytes    = 20      // RFC 4422, section 3.1
-	mailboxOverheadBytes = 64      // counted for each kept message beyond its bytes
-	anonymousPrefix      = "anon-" // begins names made by ANONYMOUS; no account may begin so
-	anonymousBytes       = 10      // of randomness in an anonymous name: 80 bits, 16 characters
-	resourceBytes        = 5       // of randomness in a generated resource: 40 bits, 8 characters
+	maxResourceBytes          = 256        // of a client's own resource, which all its stanzas carry
+	maxMechanismBytes         = 20         // RFC 4422, section 3.1
+	mailboxOverheadBytes      = 64         // counted for each kept message beyond its bytes
+	anonymousPrefix           = "anon-"    // begins names made by ANONYMOUS; no account may begin so
+	anonymousBytes            = 10         // of randomness in an anonymous name: 80 bits, 16 characters
+	resourceBytes             = 5          // of randomness in a generated resource: 40 bits, 8 characters
 )
 
 // Config configures the chat. The zero value is the demo on localhost.

@@ -15,11 +15,10 @@ const (
 	DefaultMaxContentsBytes = 1 << 20 // an edge accepts bodies of up to 256 KiB by default
 	DefaultPingTimeout      = 15 * time.Second
 	DefaultHighWaterBytes   = 1 << 20
-	DefaultMaxUnsentBytes   = 8 << 20 // a 10 Gbit/s network sends this in 7 ms
-	// each reactor of an edge has one link; this is enough for 64 edges of 64 reactors
-	DefaultMaxLinks     = 4096
-	DefaultMaxUnproved  = 64              // a handshake takes a millisecond, so 64,000 may begin per second
-	DefaultProofTimeout = 3 * time.Second // a lost packet may be retransmitted twice
+	DefaultMaxUnsentBytes   = 8 << 20         // a 10 Gbit/s network sends this in 7 ms
+	DefaultMaxLinks         = 4096            // one per reactor of an edge: 64 edges of 64 reactors
+	DefaultMaxUnproved      = 64              // a handshake takes a millisecond, so 64,000 may begin per second
+	DefaultProofTimeout     = 3 * time.Second // a lost packet may be retransmitted twice
 )
 
 // Config configures a Server. A zero field selects its default.
@@ -30,14 +29,13 @@ type Config struct {
 
 	TakesQuery bool // ask edges to forward the query of the client's URL
 
-	MaxContentsBytes int // limit of a frame's contents
-	// closes a link without input or progress for this long; a third of it triggers a ping
-	PingTimeout    time.Duration
-	HighWaterBytes int           // reading from a link pauses above this many unsent bytes
-	MaxUnsentBytes int           // a link is full above this many unsent bytes, until half of it is sent (Link.Full)
-	MaxLinks       int           // further links are refused
-	MaxUnproved    int           // connections without a proof yet; a new one evicts the oldest
-	ProofTimeout   time.Duration // time for a connection to prove itself
+	MaxContentsBytes int           // limit of a frame's contents
+	PingTimeout      time.Duration // closes a link that is silent or stalled for this long; a third triggers a ping
+	HighWaterBytes   int           // reading from a link pauses above this many unsent bytes
+	MaxUnsentBytes   int           // a link is full above this many unsent bytes, until half of it is sent (Link.Full)
+	MaxLinks         int           // further links are refused
+	MaxUnproved      int           // connections without a proof yet; a new one evicts the oldest
+	ProofTimeout     time.Duration // time for a connection to prove itself
 
 	Log *slog.Logger // nil disables logging
 }
