@@ -37,9 +37,9 @@
 // Payloads for a full link (Replier.Full) wait in their sessions' queues. Sessions send in the order in which they
 // began to wait. A request that must be answered meanwhile gets an empty answer.
 //
-// Everything that a client can make a session keep is bounded. Early requests and kept replies are at most the window.
-// Each of the former has at most MaxBodyBytes, each of the latter about MaxReplyBytes or one payload. The queue has at
-// most MaxQueuedBytes, and there are at most MaxSessions sessions.
+// Everything that a client can make a session keep is bounded. The window bounds the number of early requests, of at
+// most MaxBodyBytes each, and of kept replies, of about MaxReplyBytes or one payload each. The queue has at most
+// MaxQueuedBytes, and there are at most MaxSessions sessions.
 //
 // # Absent clients
 //
