@@ -21,7 +21,7 @@
 //
 // # Rules of the package
 //
-//   - ParseX borrows its input until it returns. Its results are slices of the input, and valid as long as it. Only
+//   - ParseX borrows its input until it returns. Its results are slices of the input, and valid while it is. Only
 //     DecodeChunks writes into its argument. AppendX extends dst as append does.
 //   - There are three outcomes: parsed; incomplete (ok is false without an error: more bytes are needed); malformed (an
 //     error). Malformed input never panics. Only programmer errors do, such as a frame larger than the protocol allows.

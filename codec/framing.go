@@ -45,8 +45,8 @@ func (h *Head) length(value []byte) *Error {
 const maxInt = int(^uint(0) >> 1)
 
 // coding handles a Transfer-Encoding header. RFC 9112 section 6.1: a server that receives a transfer coding that it
-// does not understand SHOULD respond with 501. Section 6.3: it responds with 400 if chunked is not the last. The header
-// in an HTTP/1.0 request is to be treated "as if the framing is faulty".
+// does not understand SHOULD respond with 501. Section 6.3: it responds with 400 if chunked is not the last. An
+// HTTP/1.0 request with the header must be treated "as if the framing is faulty".
 func (h *Head) coding(value []byte) *Error {
 	switch {
 	case h.Minor == 0:

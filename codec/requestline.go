@@ -136,7 +136,7 @@ func (h *Head) parseAuthority(t []byte) (rest []byte, err *Error) {
 	if q := bytes.IndexByte(t[n:end], '?'); q >= 0 {
 		end = n + q
 	}
-	// RFC 9110 section 4.2.1: a URI with an empty host is to be rejected. User names are not valid hosts either.
+	// RFC 9110 section 4.2.1: a URI with an empty host must be rejected. User names are not valid hosts either.
 	if end == n || !validHost(t[n:end]) || t[n] == ':' {
 		return nil, ErrTarget
 	}

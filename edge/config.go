@@ -95,7 +95,7 @@ type Config struct {
 	BodyTimeout     time.Duration // from there to the end of its body, or to the next BodyRate times this bytes of it
 	IdleTimeout     time.Duration // a keep-alive connection without a request
 	HoldTimeout     time.Duration // a held request; must exceed every session's wait
-	WriteTimeout    time.Duration // a reply of which no byte leaves
+	WriteTimeout    time.Duration // a reply without progress: no byte leaves
 	Grace           time.Duration // how long a lost origin is expected to return
 	LostJitter      time.Duration // the holds of a lost link get their 503 spread over this time
 	ResolveInterval time.Duration // between two look-ups of origins by name
@@ -151,8 +151,8 @@ const (
 	DefaultForwardedHeader = "x-forwarded-for" // written by every HTTP proxy
 	DefaultResolveInterval = 30 * time.Second
 
-	// DefaultSiteMultiple fits a /48 with many households, of which few are present at once. A single holder of the /48
-	// gets as much as 64 IPv4 addresses.
+	// DefaultSiteMultiple fits a /48 with many households, few of them present at once. A single holder of the /48 gets
+	// as much as 64 IPv4 addresses.
 	DefaultSiteMultiple = 64
 )
 

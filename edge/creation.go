@@ -48,7 +48,7 @@ type creations struct {
 // Indexes of the heads of two circles.
 const (
 	underWay = iota // those that an origin has
-	departed        // those whose client has left: the origin still works on them, for as long as on others
+	departed        // those whose client has left: the origin still works on them, as on others
 	numHeads
 )
 

@@ -68,7 +68,7 @@ func watchSilence(ctx context.Context, inquiries <-chan inquiry, log *slog.Logge
 	}
 }
 
-// ask sends nonsense to an address. It returns the first bytes of the answer, and a guess at what is there. Without a
+// ask sends nonsense to an address. It returns the first bytes of the answer, and a guess at the protocol. Without a
 // connection it returns "", because the links report that themselves.
 func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
 	dialer := net.Dialer{Timeout: inquiryPatience}

@@ -14,7 +14,7 @@ const maxCreations = 100_000
 // Keys returns the keys of an edge's configuration file, in the order of the example.
 func Keys() []Key[Config] { return slices.Clone(configKeys) }
 
-// configKeys is the only table of keys. See Key for what is derived from it.
+// configKeys is the only table of keys. See Key, which lists the values derived from it.
 var configKeys = []Key[Config]{
 	{Name: "listen", Doc: "address `host:port` for clients",
 		More:  "An empty host means every address, IPv6 and IPv4. For several addresses use listeners instead.",

@@ -16,10 +16,10 @@ import (
 // works on, or half a queue of slackMicros if that is more. So an origin has a queue of about its own length, or of
 // slackMicros. It runs dry neither at a cut nor when the machine stalls for a moment.
 //
-// If fewer creations take as long as before the cut, their number was not the reason, and this is the new measure. Now
-// and then it lets only a few begin, to measure again how fast they are without a queue. A bound that is not reached
-// falls, so an origin that suddenly stops answering gets few. (See Brakmo, TCP Vegas; Cardwell, BBR; Netflix's
-// concurrency-limits.)
+// If fewer creations take the same time as before the cut, their number was not the reason, and this is the new
+// measure. Now and then it lets only a few begin, to measure again how fast they are without a queue. A bound that is
+// not reached falls, so an origin that suddenly stops answering gets few. (See Brakmo, TCP Vegas; Cardwell, BBR;
+// Netflix's concurrency-limits.)
 //
 // Reactors change its fields without waiting for each other, because a reactor that the kernel takes off its core must
 // not stall the others. Only adapt has a lock, and a reactor that does not get it moves on.

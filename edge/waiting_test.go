@@ -125,7 +125,7 @@ func spreadOf(e *Edge, n uint64, tick func()) (ticks int, most uint64) {
 	return ticks, most
 }
 
-// Small numbers of clients do not wait as long as large ones.
+// Small numbers of clients wait for a shorter time than large ones.
 func TestFewLostHoldsAreAnsweredSoon(t *testing.T) {
 	e, l := one(t, nil)
 	for i := range 3 {

@@ -4,7 +4,7 @@
 // kills it. A logrotate script that sends one while the edge starts would then cost all its clients. main runs late,
 // because the packages that it imports are initialised first, which takes milliseconds. This package imports little and
 // its path sorts early, so Go initialises it before them. Only the time in which the kernel loads the program and the
-// runtime starts remains, and no code of ours runs then.
+// runtime starts remains, and no code of this program runs then.
 package hangup
 
 import (

@@ -1,7 +1,7 @@
 package load
 
-// addresses are the sessions' full JIDs, in slots of one size: the local part and resource that a server makes up are
-// within 64 and 24 bytes at all servers that were looked at.
+// addresses holds the sessions' full JIDs in slots of one size. The local part and resource that a server generates fit
+// in 64 and 24 bytes at all servers examined.
 type addresses struct {
 	slot int
 	text []byte
@@ -16,7 +16,7 @@ func newAddresses(n int, domain string) addresses {
 	return addresses{slot, make([]byte, n*slot), make([]uint8, n)}
 }
 
-// set keeps the address of session i, as it stands in XML. It is false when it is too long.
+// set stores the address of session i in its XML form. It returns false if the address is empty or too long.
 func (a *addresses) set(i uint32, jid []byte) bool {
 	if len(jid) > a.slot || len(jid) == 0 {
 		return false
@@ -25,7 +25,7 @@ func (a *addresses) set(i uint32, jid []byte) bool {
 	return true
 }
 
-// at is the address of session i, empty when it has none.
+// at returns the address of session i, which is empty if it has none.
 func (a *addresses) at(i uint32) []byte {
 	from := int(i) * a.slot
 	return a.text[from : from+int(a.size[i])]

@@ -3,25 +3,25 @@ package load
 import "math/rand/v2"
 
 const (
-	backoffTicks    = 1024 // 102 seconds: more than the longest wait of any client
-	minBackoffTicks = 2    // the first try again comes after 0.1 to 0.2 s
-	maxBackoffTicks = 100  // and a later one after 10 s at most, unless the server asks for more
+	backoffTicks    = 1024 // 102 seconds: longer than the longest wait of any client
+	minBackoffTicks = 2    // the first retry comes after 0.1 to 0.2 s
+	maxBackoffTicks = 100  // and a later one after at most 10 s, unless the server asks for more
 	maxAskedTicks   = 250
 )
 
-// backoffs lists the sessions that wait to send something again, by the tick at which they will. A list goes through
-// session.next; a session is taken out only when its time has come.
+// backoffs lists the sessions in a back-off by the tick at which it ends. The lists go through session.next. A session
+// leaves its list only when its tick comes.
 type backoffs struct {
 	heads [backoffTicks]uint32 // index+1 of the first session of a tick; 0: none
 	now   uint32
 	n     int
 }
 
-// put has session i come up ticks from now.
+// put schedules session i for ticks from now.
 func (b *backoffs) put(sessions []session, i uint32, ticks uint32) {
 	s := &sessions[i]
 	if s.flags&flagWaiting != 0 {
-		return // it will look for all that it has to send
+		return // when its tick comes it will send everything that waits
 	}
 	s.flags |= flagWaiting
 	head := &b.heads[(b.now+min(max(ticks, 1), backoffTicks-1))%backoffTicks]
@@ -29,7 +29,7 @@ func (b *backoffs) put(sessions []session, i uint32, ticks uint32) {
 	b.n++
 }
 
-// due moves on by a tick and calls f with the sessions whose time has come.
+// due advances by one tick and calls f with the sessions whose tick has come.
 func (b *backoffs) due(sessions []session, f func(i uint32)) {
 	b.now++
 	head := &b.heads[b.now%backoffTicks]
@@ -45,8 +45,8 @@ func (b *backoffs) due(sessions []session, f func(i uint32)) {
 	}
 }
 
-// backoff is how long to wait before try number tries: half of it for sure, half by chance, so that a million clients
-// of an edge that was restarted do not come back in step. asked is what the server asked for in Retry-After.
+// backoff returns the wait before try number tries. Half of it is random, so that a million clients of a restarted edge
+// do not return in step. asked is the server's Retry-After in ticks.
 func backoff(r *rand.Rand, tries uint8, asked uint32) uint32 {
 	most := min(uint32(minBackoffTicks)<<min(tries, 10), maxBackoffTicks)
 	most = max(most, min(asked, maxAskedTicks))

@@ -9,7 +9,7 @@ import (
 	"megaphone/loop"
 )
 
-// TestPollAllocatesNothing takes answers to polls, and sends the next polls, as fast as it can.
+// TestPollAllocatesNothing processes answers to polls, and sends the next polls, at full speed.
 func TestPollAllocatesNothing(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,7 +44,7 @@ func TestPollAllocatesNothing(t *testing.T) {
 		w := h.(*worker)
 		s := &w.sessions[0]
 		s.sidLen = uint8(copy(s.sid[:], "some-sid"))
-		s.kinds[0] = kindBind // an answer to it is not hurried
+		s.kinds[0] = kindBind // so that its answer is not treated as early
 		w.up(0)
 		c := s.req[0].conn
 		if n := testing.AllocsPerRun(100, func() {
@@ -61,7 +61,7 @@ func TestPollAllocatesNothing(t *testing.T) {
 	})
 }
 
-// TestBytesOfASession holds the memory of a session to what the package says.
+// TestBytesOfASession checks the package's figure for the memory of a session.
 func TestBytesOfASession(t *testing.T) {
 	const slot, index = 64, 4
 	a := newAddresses(1000, "localhost")

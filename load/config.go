@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Scenario is what the sessions do once they are there.
+// Scenario is the work of the sessions once all are up.
 type Scenario string
 
 const (
-	Ramp      Scenario = "ramp"      // open all sessions at a rate, and that is all
+	Ramp      Scenario = "ramp"      // open all sessions at a rate, nothing else
 	Hold      Scenario = "hold"      // then poll for a time
 	Chat      Scenario = "chat"      // then send messages between random pairs for a time
 	Broadcast Scenario = "broadcast" // then send one message to every session at once
@@ -22,32 +22,32 @@ const (
 	Storm     Scenario = "storm"     // then wait until the edge is restarted, and come back all at once
 )
 
-// Scenarios are all of them, in the order of the documentation.
+// Scenarios lists all scenarios in the order of the documentation.
 var Scenarios = []Scenario{Ramp, Hold, Chat, Broadcast, Churn, Storm}
 
-// Login is how far a session goes into XMPP.
+// Login is the extent of a session's XMPP log-in.
 type Login string
 
 const (
 	LoginNone      Login = "none"      // a bare BOSH session that only polls
 	LoginAnonymous Login = "anonymous" // SASL ANONYMOUS, restart, bind
 	LoginPlain     Login = "plain"     // SASL PLAIN as one of UserPrefix1, UserPrefix2, ...; restart, bind
-	LoginScram     Login = "scram"     // the same with SASL SCRAM-SHA-1, whose work is half the client's
+	LoginScram     Login = "scram"     // the same with SASL SCRAM-SHA-1: half of its work is the client's
 )
 
-// Logins are all of them.
+// Logins lists all log-ins.
 var Logins = []Login{LoginNone, LoginAnonymous, LoginPlain, LoginScram}
 
 const (
 	DefaultSessions   = 1000
-	DefaultRate       = 1000 // sessions a second
-	DefaultWait       = 60   // seconds, what Strophe.js asks for
-	DefaultMessages   = 100  // a second
+	DefaultRate       = 1000 // sessions per second
+	DefaultWait       = 60   // seconds; the value of Strophe.js
+	DefaultMessages   = 100  // per second
 	DefaultSize       = 120  // bytes of text: a sentence
 	DefaultDuration   = 30 * time.Second
 	DefaultConnecting = 1024
 	DefaultUserPrefix = "load"
-	DefaultSettle     = 10 * time.Second // besides the wait
+	DefaultSettle     = 10 * time.Second // in addition to the wait
 	DefaultPatience   = 20 * time.Second
 	DefaultTries      = 12 // over a minute and a half
 
@@ -58,47 +58,47 @@ const (
 	maxWait     = 3600
 )
 
-// Config is one run. The zero value of a field means the documented default.
+// Config configures one run. A zero field selects its default.
 type Config struct {
-	Target      string        // http://host:port/path
-	Scenario    Scenario      // default hold
-	Then        string        // what the same sessions do after hold or chat, with commas: chat=2m,broadcast
-	Sessions    int           //
-	Rate        float64       // sessions opened a second, and in churn ended and opened anew
+	Target      string   // http://host:port/path
+	Scenario    Scenario // default hold
+	Then        string   // scenarios for the same sessions after hold or chat, comma-separated: chat=2m,broadcast
+	Sessions    int
+	Rate        float64       // sessions opened per second; in churn, ended and reopened per second
 	Wait        int           // seconds that the server is asked to hold a request
-	Messages    float64       // a second, over all sessions
+	Messages    float64       // per second, over all sessions
 	Size        int           // bytes of a message's text, at least MinSize
-	Part        float64       // of the sessions that are sent a broadcast; default 1: all
-	Duration    time.Duration // of what follows the opening; in broadcast and storm the most that it may take
-	Settle      time.Duration // messages under way are lost when none has arrived for so long; default wait + 10 s
-	Patience    time.Duration // an answer may be late by so much, beyond the wait
-	Tries       int           // how often a request is sent before its session is given up, with RetryLoad
-	Retry       string        // what sessions do after a failure; several with commas: sessions in turn
+	Part        float64       // fraction of the sessions that get a broadcast; default 1: all
+	Duration    time.Duration // of the scenario after the opening; in broadcast and storm its limit
+	Settle      time.Duration // messages count as lost after this long without an arrival; default wait + 10 s
+	Patience    time.Duration // how late an answer may be, beyond the wait
+	Tries       int           // with RetryLoad: tries per request before its session is given up
+	Retry       string        // reaction to a failure; a comma-separated list is assigned to sessions in turn
 	Login       Login         // default none
 	Domain      string        // default the target's host; localhost for a loopback address
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
 	Password    string        // default "secret"
 	Presence    bool          // send presence after binding
-	LeaveRate   float64       // sessions ended a second when all is over; default Rate
-	Opening     int           // log-ins under way at once, over all reactors, presence included; 0: any number
-	Connecting  int           // connection attempts under way at once, over all reactors
+	LeaveRate   float64       // sessions ended per second at the end; default Rate
+	Opening     int           // concurrent log-ins, over all reactors, including presence; 0: no limit
+	Connecting  int           // concurrent connection attempts, over all reactors
 	Sources     []netip.Addr  // local addresses to connect from; default: many for a loopback target, else the kernel's
-	Reactors    int           // 0: one a core, or as many as descriptor tables need
-	Abandon     bool          // do not end the sessions at the end: the server will find out that they are gone
+	Reactors    int           // 0: one per core, or as many as descriptor tables need
+	Abandon     bool          // leave the sessions open at the end, for the server to time out
 	Trigger     string        // storm: a shell command that restarts edge or origin, run when all sessions are held
-	Processes   []Process     // whose memory and CPU time to watch, besides this one
-	AllowPublic bool          // load targets that are neither loopback nor private
+	Processes   []Process     // processes whose memory and CPU time to record, besides this one
+	AllowPublic bool          // permit targets that are neither loopback nor private
 	Version     string        // of the program, for the report
 	Log         *slog.Logger  // default slog.Default()
 }
 
-// Process is one to be watched.
+// Process is a process to watch.
 type Process struct {
 	Name string
 	PID  int
 }
 
-// WithDefaults is c with its zero fields filled in, but for what depends on the target.
+// WithDefaults returns c with every zero field set to its default, except those that depend on the target.
 func (c Config) WithDefaults() Config {
 	setDefault(&c.Scenario, Hold)
 	setDefault(&c.Login, LoginNone)
@@ -130,7 +130,7 @@ func setDefault[T comparable](p *T, v T) {
 	}
 }
 
-// Validate names the key that cannot be, its value, and what would do. It is for a Config with its defaults.
+// Validate returns an error with the first invalid key, its value and a remedy. Call WithDefaults first.
 func (c Config) Validate() error {
 	switch {
 	case c.Target == "":
@@ -140,7 +140,7 @@ func (c Config) Validate() error {
 	case !slices.Contains(Logins, c.Login):
 		return fmt.Errorf("login: %s: use one of %s", c.Login, join(Logins))
 	case c.messaging() && c.Login == LoginNone:
-		return fmt.Errorf("scenario: %s: needs sessions that can be sent messages: use a login other than none",
+		return fmt.Errorf("scenario: %s: needs sessions that can receive messages: use a login other than none",
 			c.Scenario)
 	case c.messaging() && c.Scenario != Broadcast && c.Sessions < 2:
 		return fmt.Errorf("sessions: %d: a chat needs two or more", c.Sessions)
@@ -189,10 +189,10 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// plain is a number without an exponent.
+// plain formats a number without an exponent.
 func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// messaging says whether the scenario sends messages.
+// messaging reports whether the scenario sends messages.
 func (c *Config) messaging() bool {
 	return c.Scenario == Chat || c.Scenario == Broadcast || strings.Contains(c.Then, string(Chat)) ||
 		strings.Contains(c.Then, string(Broadcast))

@@ -27,7 +27,7 @@ func TestTargets(t *testing.T) {
 		{"https://127.0.0.1/b", "only http://"},
 		{"127.0.0.1:5280/b", "did you mean http://127.0.0.1:5280/b?"},
 		{"localhost:5280/b", "did you mean http://localhost:5280/b?"},
-		{"http://[::1/b", "this is no URL"},
+		{"http://[::1/b", "not a URL"},
 		{"http:///b", "no host"},
 		{"http://127.0.0.1:99999/b", "port"},
 		{"http://me:secret@127.0.0.1/b", "leave out"},

@@ -4,52 +4,52 @@ package load
 type counter uint8
 
 const (
-	cStarted counter = iota // sessions whose creation was begun
-	cReached                // sessions that were up, each once
-	cFailed                 // sessions that were given up before they were up
-	cLost                   // sessions that ended unasked after they were up
+	cStarted counter = iota // sessions whose creation has begun
+	cReached                // sessions that came up, each counted once
+	cFailed                 // sessions given up before they came up
+	cLost                   // sessions that ended unasked after they came up
 	cRenewed                // sessions that ended unasked in a storm
-	cEnded                  // sessions ended as asked
+	cEnded                  // sessions ended by this program
 	cUpNow                  // gauge: sessions up
 	cWaiting                // gauge: sessions in a back-off
-	cOpening                // gauge: connection attempts under way
+	cOpening                // gauge: connection attempts in progress
 	cIdle                   // gauge: connections without a request
-	cCalling                // gauge: reactors whose broadcast is not all sent yet
+	cCalling                // gauge: reactors that have not sent all of their broadcast
 	cSockets                // gauge: connections
 
 	cConnects  // connections made
-	cRequests  // requests sent, those sent again included
-	cPolls     // of them, without payload
+	cRequests  // requests sent, including repeated ones
+	cPolls     // requests without payload
 	cResent    // requests sent again with the same rid
 	cResponses // complete responses
-	cEarly     // answered at once, without payload and for no reason
-	cHurried   // polls that were put off for that
+	cEarly     // empty answers that came at once without a reason
+	cHurried   // polls delayed because of that
 
 	cSent       // messages handed to the server
-	cDelivered  // messages received, each once
+	cDelivered  // messages received, each counted once
 	cDuplicated // received again
 	cReordered  // received later than a younger one of the same author
-	cMisplaced  // received by a session that they are not for
-	cBounced    // came back to their author
-	cForeign    // of another run
-	cUnsendable // not sent: no pair of sessions was found that could
+	cMisplaced  // received by the wrong session
+	cBounced    // returned to their author
+	cForeign    // from another run
+	cUnsendable // not sent: no eligible pair of sessions was found
 
 	cRefused      // connection attempts refused
 	cUnreached    // connection attempts without an answer in time
 	cReset        // connections reset, or closed by the server while it had a request
-	cOutOfSockets // connection attempts that found no descriptor, port or slot
+	cOutOfSockets // connection attempts without a free descriptor, port or slot
 	cTimeouts     // requests without an answer in time
 	cMalformed    // responses that are not HTTP
 	cStray        // bytes behind a response, or without a request
 	cUnavailable  // responses 5xx and 429
 	cRejected     // responses 4xx, which end a session
-	cTerminated   // bodies of type terminate that were not asked for
+	cTerminated   // unrequested bodies of type terminate
 	cRecoverable  // bodies of type error
-	cUnexpected   // replies that a log-in cannot go on with
+	cUnexpected   // replies with which a log-in cannot continue
 	numCounters
 )
 
-// counterNames are for the report: those that have a place in Report.Requests or Report.Errors.
+// counterNames are the names in Report.Requests and Report.Errors.
 var counterNames = map[counter]string{
 	cConnects: "connections", cRequests: "requests", cPolls: "polls", cResent: "resent", cResponses: "responses",
 	cEarly: "early_empty", cHurried: "polls_put_off",

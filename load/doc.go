@@ -1,7 +1,7 @@
-// Package load is the load generator: BOSH clients (XEP-0124, XEP-0206) by the million, that account for every message.
+// Package load is the load generator: BOSH clients (XEP-0124, XEP-0206) by the million that account for every message.
 //
 //	           +------------- worker, one a reactor --------------+
-//	pulse ---->| opens, talks, churns, leaves: what is due        |
+//	pulse ---->| opens, talks, churns, leaves at its rates        |
 //	           |      |                                           |
 //	           |      v                                           |      any BOSH endpoint
 //	           |  sessions (flat) --ask--> idle connection, or    |----> edge, ejabberd, Prosody,
@@ -12,44 +12,43 @@
 //
 // # A session
 //
-// A session is 184 bytes in a flat table (and some 100 for its address when it logs in), besides the 68 of its
-// connection in package loop; there is not one pointer in any of them. It walks through the stages of session.go. It
-// has at most two requests without an answer, each on a connection of its own, and never two on one: nothing is
-// pipelined. On a closed socket, a status of 5xx or 429, a malformed answer or none in time, the same rid is sent again
-// after a jittered back-off (XEP-0124 section 14.3); what a request says can always be written again from its kind.
-// What a server answers is taken in the order of the rids: an answer that overtakes that to an older request stays
-// where it is, in the loop's buffer of a paused connection.
+// A session takes 184 bytes in a flat table, some 100 more for its address if it logs in, and 68 for its connection in
+// package loop. None of them contains a pointer. A session passes through the stages in session.go. It has at most two
+// unanswered requests, each on its own connection; nothing is pipelined. After a closed socket, a status of 5xx or 429,
+// or a malformed or missing answer, it sends the same rid again after a jittered back-off (XEP-0124 section 14.3). A
+// request can always be written again from its kind. A session processes answers in the order of the rids. An answer
+// that overtakes the one to an older request stays in the loop's buffer of a paused connection.
 //
 // # Connections
 //
-// A session has no connection of its own. Each request takes the reactor's idle connection that was used last, or opens
-// one. Who polls finds the connection that its answer came on, so that a million sessions that poll have a million
-// connections. A session that sends while its poll is held takes a second one; the server then answers the poll, whose
-// connection becomes idle and is there for the next one who sends. So the second sockets are a few that go round
-// (what is idle for five seconds is closed), where browsers would keep one or two each. A server sees the requests of
-// a session come on changing connections and from changing ports, as through a proxy; BOSH allows that.
+// A session does not own a connection. Each request takes the reactor's most recently used idle connection, or opens
+// one. A session that polls again finds the connection of its last answer, so a million polling sessions have a million
+// connections. A session that sends while its poll is held takes a second one. The server then answers the poll, whose
+// connection becomes idle and serves the next sender. The second sockets are therefore few and shared, where browsers
+// would keep one or two each. A connection that is idle for five seconds is closed. A server sees a session's requests
+// arrive on changing connections and ports, as through a proxy. BOSH permits that.
 //
-// Source addresses and ports are given explicitly (source.go), and beyond RLIMIT_NOFILE each reactor has a descriptor
-// table of its own (package loop).
+// Source addresses and ports are chosen explicitly (source.go). Beyond RLIMIT_NOFILE each reactor has its own
+// descriptor table (package loop).
 //
-// Sessions open at a rate, however slow the server is: what it refuses comes again. With Opening they do so only while
-// few enough log-ins are under way, so that the server is given what it can do.
+// Sessions open at a rate, however slow the server is, and retry what it refuses. With Opening, new ones wait while
+// that many log-ins are in progress, so that the server is not overloaded.
 //
-// In the storm nothing but their back-offs and --connecting limits how often sessions try to come back. In churn, and
-// when the sessions leave, each closes its connections, as browsers do.
+// In a storm only their back-offs and --connecting limit how often sessions try to come back. In churn, and at the end,
+// each leaving session closes its connections, as browsers do.
 //
 // # Messages
 //
 // The sessions of a reactor form a random circle: each sends to the next and has one author. A message carries the run,
 // author, reader, number and time. The reader keeps a window of the last 64 numbers (inbox.go), and its author sends no
-// message that would not fit into it, so that what is lost, twice or out of order is known exactly, not sampled. Author
-// and reader share a reactor and so a clock, and nothing is shared between reactors; where a server puts their
-// connections has nothing to do with it. In a broadcast one session in each reactor sends every other a
-// message, or a part of them, as many in a request as fit into 16 KiB.
+// message outside that window. Lost, duplicated and reordered messages are therefore counted exactly, not sampled.
+// Author and reader share a reactor and so a clock, and reactors share nothing. This does not depend on how a server
+// distributes their connections. In a broadcast one session in each reactor sends a message to every other, or to a
+// part of them, with as many per request as fit into 16 KiB.
 //
 // # Measuring
 //
-// Each worker has an HDR histogram for each latency (meter.go). Once a second the run has each worker, on its own
-// goroutine, drain them into the run's: there is no lock and no atomic on the way of a request. Counters are plain, and
-// are posted ten times a second.
+// Each worker has an HDR histogram for each latency (meter.go). Once a second the run makes each worker drain them into
+// the run's, on the worker's goroutine. A request touches no lock and no atomic. Counters are plain, and are posted ten
+// times a second.
 package load

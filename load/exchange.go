@@ -12,7 +12,7 @@ import (
 	"megaphone/loop"
 )
 
-// maxRID leaves room for a run's requests below 2^53.
+// maxFirstRID bounds a session's first rid, so that a run's rids stay below 2^53.
 const maxFirstRID = 1 << 40
 
 // begin opens session i.
@@ -27,9 +27,9 @@ func (w *worker) begin(i uint32) {
 	w.ask(i, kindCreate, 0, 0)
 }
 
-// comes counts a session that begins; hasCome counts it no longer. It has come when its log-in has ended in one way or
-// another: with Presence, when the server has sent its presence back to it (RFC 6121, section 4.4.2), because much of a
-// server's work for a log-in follows the presence.
+// comes adds a session to the pending log-ins; hasCome removes it once its log-in has succeeded or failed. With
+// Presence a log-in lasts until the server has sent the session's presence back (RFC 6121, section 4.4.2), because much
+// of a server's work for a log-in follows the presence.
 func (w *worker) comes(s *session) {
 	if s.flags&flagComing == 0 {
 		s.flags |= flagComing
@@ -44,7 +44,7 @@ func (w *worker) hasCome(s *session) {
 	}
 }
 
-// ask makes session i's next request. There must be a place for it.
+// ask makes session i's next request. A free place for it must exist.
 func (w *worker) ask(i uint32, k kind, seq uint32, at stamp) {
 	s := &w.sessions[i]
 	q := s.free()
@@ -57,7 +57,7 @@ func (w *worker) ask(i uint32, k kind, seq uint32, at stamp) {
 	w.send(i, q)
 }
 
-// send puts a request on an idle connection, or on one that it opens.
+// send sends a request on an idle connection, or opens a connection for it.
 func (w *worker) send(i uint32, q int) {
 	if c := w.idleOne(); c != 0 {
 		w.sessions[i].req[q].conn = c
@@ -71,7 +71,7 @@ func (w *worker) send(i uint32, q int) {
 	c, err := w.dial()
 	if err != nil {
 		w.counters[cOutOfSockets]++
-		w.r.LogLimited(&w.dialLog, slog.LevelWarn, "no connection can be opened", "reason", err.Error())
+		w.r.LogLimited(&w.dialLog, slog.LevelWarn, "dial failed", "reason", err.Error())
 		w.failed(i, q, 0)
 		return
 	}
@@ -83,7 +83,7 @@ func (w *worker) send(i uint32, q int) {
 	r.conn, r.at = c, w.now()
 }
 
-// maxDials is how many sources are tried at once.
+// maxDials is the number of sources to try per connection.
 const maxDials = 16
 
 func (w *worker) dial() (c uint32, err error) {
@@ -97,7 +97,7 @@ func (w *worker) dial() (c uint32, err error) {
 	return 0, err
 }
 
-// drain lets sessions that have waited for it open their connections.
+// drain opens connections for sessions that wait for one.
 func (w *worker) drain() {
 	for w.opening < w.most && !w.quit {
 		i, ok := w.queue.pop(w.sessions)
@@ -124,7 +124,7 @@ func (w *worker) transmit(c, i uint32, q int) {
 	w.r.Write(c, w.text(i, q), nil)
 }
 
-// text is what a request says; valid until the next call.
+// text returns a request's bytes, which are valid until the next call.
 func (w *worker) text(i uint32, q int) []byte {
 	s := &w.sessions[i]
 	r := &s.req[q]
@@ -144,7 +144,7 @@ func (w *worker) text(i uint32, q int) []byte {
 	return w.write.plain(s, r.rid, s.kinds[q])
 }
 
-// resume sends what session i could not send before, the lower rid first.
+// resume sends the waiting requests of session i, the lower rid first.
 func (w *worker) resume(i uint32) {
 	s := &w.sessions[i]
 	switch {
@@ -169,8 +169,8 @@ func (w *worker) resume(i uint32) {
 	w.pump(i)
 }
 
-// failed has a request sent again after a wait: with the same rid, so that the server recognises it if it has had
-// it already (XEP-0124 section 14.3). asked is what the server asked for, in ticks.
+// failed schedules a failed request to be sent again with the same rid, so that the server recognises it if it has seen
+// it (XEP-0124 section 14.3). asked is the server's Retry-After in ticks.
 func (w *worker) failed(i uint32, q int, asked uint32) {
 	s := &w.sessions[i]
 	r := &s.req[q]
@@ -194,7 +194,7 @@ func (w *worker) failed(i uint32, q int, asked uint32) {
 	w.backoffs.put(w.sessions, i, wait)
 }
 
-// end gives up session i: it has failed to come up, or was lost.
+// end gives up session i, which has failed to come up or was lost.
 func (w *worker) end(i uint32, failed bool) {
 	s := &w.sessions[i]
 	if s.flags&flagBack != 0 {
@@ -217,7 +217,7 @@ func (w *worker) end(i uint32, failed bool) {
 	w.over(i)
 }
 
-// over ends session i. Requests that are on a connection keep it until they are answered.
+// over ends session i. Requests on a connection keep it until they are answered.
 func (w *worker) over(i uint32) {
 	delete(w.proofs, i)
 	s := &w.sessions[i]
@@ -231,7 +231,7 @@ func (w *worker) over(i uint32) {
 	w.pump(i)
 }
 
-// answered takes the response to a request of session i.
+// answered processes the response to a request of session i.
 func (w *worker) answered(i uint32, q int, res *response) {
 	s := &w.sessions[i]
 	s.req[q].conn = noConn
@@ -247,7 +247,7 @@ func (w *worker) answered(i uint32, q int, res *response) {
 	case res.status != 200:
 		if s.stage != stageEnding {
 			w.counters[cRejected]++
-			w.r.LogLimited(&w.endLog, slog.LevelWarn, "a session was ended", "status", res.status)
+			w.r.LogLimited(&w.endLog, slog.LevelWarn, "session ended by server", "status", res.status)
 		}
 		w.dead(i, q)
 		return
@@ -270,7 +270,7 @@ func (w *worker) answered(i uint32, q int, res *response) {
 	case string(w.body.Type) == "terminate":
 		if s.stage != stageEnding {
 			w.counters[cTerminated]++
-			w.r.LogLimited(&w.endLog, slog.LevelWarn, "a session was ended", "body", string(firstTag(body)))
+			w.r.LogLimited(&w.endLog, slog.LevelWarn, "session ended by server", "body", string(firstTag(body)))
 		}
 		w.dead(i, q)
 	case string(w.body.Type) == "error":
@@ -281,10 +281,10 @@ func (w *worker) answered(i uint32, q int, res *response) {
 	}
 }
 
-// firstTag is the start of a body, for the log.
+// firstTag returns the start of a body, for the log.
 func firstTag(p []byte) []byte { return p[:min(len(p), 300)] }
 
-// dead ends session i with its server's last word, which came for request q.
+// dead ends session i after the server ended it in its answer to request q.
 func (w *worker) dead(i uint32, q int) {
 	s := &w.sessions[i]
 	s.req[q] = request{}
@@ -295,7 +295,7 @@ func (w *worker) dead(i uint32, q int) {
 	w.end(i, s.stage != stageUp)
 }
 
-// accept goes on with session i after an ordinary answer to request q.
+// accept continues session i after an ordinary answer to request q.
 func (w *worker) accept(i uint32, q int, payload []byte) {
 	s := &w.sessions[i]
 	done, k := s.req[q], s.kinds[q]
@@ -308,7 +308,7 @@ func (w *worker) accept(i uint32, q int, payload []byte) {
 			w.meters.record(mBack, now.since(o.at))
 		}
 	} else if wait := time.Duration(s.wait) * time.Second; o == nil && s.stage == stageUp && w.body.Empty &&
-		held > wait-wait/8 { // a server may count in whole seconds; what is early by less counts as in time
+		held > wait-wait/8 { // a server may count in whole seconds; an answer early by less counts as in time
 		w.meters.record(mRelease, held-wait)
 	}
 	if k == kindCreate && !w.created(i, now) {
@@ -326,22 +326,22 @@ func (w *worker) accept(i uint32, q int, payload []byte) {
 	w.pump(i)
 }
 
-// tooSoon is how soon an empty answer to a lone poll is no long poll at all. Without a pause the two would go on as
-// fast as they can.
+// tooSoon is the time below which an empty answer to a lone poll is no long poll. Without a pause, client and server
+// would continue at full speed.
 const tooSoon = 50 * time.Millisecond
 
-// onTheWay says whether the request on connection c has been sent.
+// onTheWay reports whether the request on connection c has been sent.
 func (w *worker) onTheWay(c uint32) bool { return phase(w.r.Conn(c).Phase) == connBusy }
 
-// isEarly says whether an older request than q has no answer yet. What the server says is in the order of the rids, and
-// on two connections it may come in another one; so the answer to q is left where it is, until resume.
+// isEarly reports whether a request older than q is unanswered. The server's payloads follow the order of the rids, but
+// may arrive out of order on two connections. The answer to q therefore stays in its connection until resume.
 func (w *worker) isEarly(i uint32, q int) bool {
 	s := &w.sessions[i]
 	o := s.other(q)
 	return o != nil && o.rid < s.req[q].rid && s.stage < stageOver
 }
 
-// unblock takes the answer that came before that to an older request, which has had its own by now.
+// unblock resumes a connection whose answer was early, once the older request has been answered.
 func (w *worker) unblock(i uint32) {
 	for q := range w.sessions[i].req {
 		if c := w.sessions[i].req[q].conn; c != noConn && w.r.Paused(c) && !w.isEarly(i, q) {
@@ -350,7 +350,7 @@ func (w *worker) unblock(i uint32) {
 	}
 }
 
-// pump has session i do what comes next.
+// pump performs the next action of session i.
 func (w *worker) pump(i uint32) {
 	s := &w.sessions[i]
 	open := s.open()

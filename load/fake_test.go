@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// fake is a BOSH server with a small chat, in which whatever a server may do wrong can be had. It also watches the
-// clients: nothing may be pipelined, and no session may have more than two requests.
+// fake is a BOSH server with a small chat that can simulate any fault of a server. It also checks the clients: nothing
+// may be pipelined, and no session may have more than two requests.
 type fake struct {
 	t    testing.TB
 	addr string
-	// script may answer a request in place of the server, or make it answer nothing. It is called for one at a time.
+	// script may answer a request instead of the server, or withhold the answer. Calls are serialised.
 	script    func(q *fakeRequest) *fakeAnswer
 	scripting sync.Mutex
-	// relay says what arrives of a message; by default the message.
+	// relay returns what arrives of a message; by default the message.
 	relay   func(to string, stanza string) []string
 	headers string // of every answer
-	// late is by how much an answer is late; nil: not at all.
+	// late returns the delay of an answer; nil: none.
 	late func() time.Duration
 
 	start func()
@@ -43,14 +43,14 @@ type fakeRequest struct {
 	tries         int // how often this rid has come before
 }
 
-// fakeAnswer is what goes out in place of the server's answer.
+// fakeAnswer replaces the server's answer.
 type fakeAnswer struct {
 	status  int
 	headers string
 	body    string
-	raw     string // in place of all of it
+	raw     string // replaces all of it
 	hangUp  bool   // close without an answer
-	lose    bool   // handle the request, and then close without an answer
+	lose    bool   // process the request, then close without an answer
 	cut     bool   // close behind raw
 }
 
@@ -59,8 +59,8 @@ type fakeSession struct {
 	pending   []string
 	held      chan string
 	seen      map[string]int
-	last      uint64        // the highest rid that was handled
-	turned    chan struct{} // closed and replaced when it moves on
+	last      uint64        // the highest rid processed
+	turned    chan struct{} // closed and replaced when last advances
 	answers   map[string]string
 	wait      time.Duration
 }
@@ -98,7 +98,7 @@ func newFake(t testing.TB) *fake {
 	return f
 }
 
-// url is that of the fake, which serves from now on: what it is to do is not to be changed any more.
+// url starts the fake and returns its URL. The test must not change its hooks afterwards.
 func (f *fake) url() string {
 	f.start()
 	return "http://" + f.addr + "/bosh"
@@ -110,7 +110,7 @@ func (f *fake) problem(format string, args ...any) {
 	f.problems = append(f.problems, fmt.Sprintf(format, args...))
 }
 
-// strike closes all connections, and has the server forget its sessions or not.
+// strike closes all connections. With forget the server also loses its sessions.
 func (f *fake) strike(forget bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,7 +152,7 @@ func (f *fake) serve(c net.Conn) {
 		if f.late != nil {
 			<-time.After(f.late())
 		}
-		// Nobody may have sent anything while this was not answered.
+		// Nothing may have been sent before this answer.
 		_ = c.SetReadDeadline(time.Now().Add(-time.Second))
 		if _, err := r.Peek(1); err == nil {
 			f.problem("pipelined behind %q", text)
@@ -183,7 +183,7 @@ func first(re *regexp.Regexp, text string) string {
 	return ""
 }
 
-// handle answers a request, which may take as long as the session's wait.
+// handle answers a request, which may take up to the session's wait.
 func (f *fake) handle(text string) fakeAnswer {
 	q := &fakeRequest{sid: first(fakeSID, text), rid: first(fakeRID, text), raw: text}
 	f.mu.Lock()
@@ -205,7 +205,7 @@ func (f *fake) handle(text string) fakeAnswer {
 		if a.status == 0 {
 			a.status = 200
 		}
-		if a.status == 200 && a.body != "" { // it counts as handled
+		if a.status == 200 && a.body != "" { // it counts as processed
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if s := f.sessions[q.sid]; s != nil {
@@ -223,7 +223,7 @@ func (f *fake) handle(text string) fakeAnswer {
 
 const fakeNS = "xmlns='http://jabber.org/protocol/httpbind'"
 
-// process is the server proper. "" hangs up: a newer copy of the request has come.
+// process is the actual server. It returns "" to hang up after a newer copy of the request has come.
 func (f *fake) process(q *fakeRequest) string {
 	f.mu.Lock()
 	if q.sid == "" {
@@ -278,7 +278,8 @@ func (f *fake) process(q *fakeRequest) string {
 	return s.answer(q.rid, what)
 }
 
-// await waits for the turn of a request: they are handled in the order of their rids. f.mu is held.
+// await waits for the turn of a request, because requests are processed in the order of their rids. The caller holds
+// f.mu.
 func (f *fake) await(s *fakeSession, rid string) {
 	for late := time.After(10 * time.Second); number(rid) > s.last+1; {
 		turned := s.turned
@@ -294,7 +295,7 @@ func (f *fake) await(s *fakeSession, rid string) {
 	}
 }
 
-// turn has the request after rid be the next one.
+// turn makes the request after rid the next one.
 func (s *fakeSession) turn(rid string) {
 	if n := number(rid); n > s.last {
 		s.last = n
@@ -343,7 +344,7 @@ func (f *fake) create(q *fakeRequest) string {
 		first(fakeWait, q.raw), fakeNS, fmt.Sprintf(fakeFeatures, "<mechanisms/>"))
 }
 
-// payload does what a request says.
+// payload processes the contents of a request.
 func (f *fake) payload(s *fakeSession, raw string) {
 	switch {
 	case strings.Contains(raw, "<auth "):
@@ -363,7 +364,7 @@ func (f *fake) payload(s *fakeSession, raw string) {
 	}
 }
 
-// deliver gives a stanza to the session with an address; f.mu is held.
+// deliver passes a stanza to the session with an address. The caller holds f.mu.
 func (f *fake) deliver(to, stanza string) {
 	for _, s := range f.sessions {
 		if s.name+"@fake/r" != to {

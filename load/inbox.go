@@ -2,29 +2,30 @@ package load
 
 import "math/bits"
 
-// inboxWindow is how many messages of one author may be under way at once. Within it every message is told from every
-// other, so that what is lost, twice or out of order is known exactly.
+// inboxWindow is the number of messages that one author may have in flight. Within it all messages are distinguished,
+// so lost, duplicated and reordered ones are counted exactly.
 const inboxWindow = 64
 
-// inbox keeps account of the messages from one author, which are numbered from 1.
+// inbox accounts for the messages from one author, which are numbered from 1.
 //
-// Invariant: bit b of seen says whether message next-1-b has come; next-1 has.
+// Invariant: bit b of seen is set if and only if message next-1-b has arrived. Message next-1 has.
 type inbox struct {
 	seen uint64
-	next uint32 // one more than the highest number that has come; 0 and 1 both mean that none has
+	next uint32 // one more than the highest number that has arrived; 0 and 1 both mean none
 }
 
-// arrival is how a message came.
+// arrival classifies the arrival of a message.
 type arrival uint8
 
 const (
-	arrivedInOrder arrival = iota // the one behind the last
-	arrivedAhead                  // before others of lower numbers, which are missing now
-	arrivedLate                   // one of those that were missing
-	arrivedAgain                  // had come before
+	arrivedInOrder arrival = iota // the successor of the last one
+	arrivedAhead                  // before others of lower numbers, which are now missing
+	arrivedLate                   // one of the missing ones
+	arrivedAgain                  // a duplicate
 )
 
-// take notes message seq. The author may not send message n+inboxWindow before message n has come; see room.
+// take records the arrival of message seq. The author may not send message n+inboxWindow before message n has arrived;
+// see room.
 func (b *inbox) take(seq uint32) arrival {
 	b.next = max(b.next, 1)
 	if seq >= b.next {
@@ -44,7 +45,7 @@ func (b *inbox) take(seq uint32) arrival {
 	return arrivedLate
 }
 
-// oldest is the lowest number that has not come.
+// oldest returns the lowest number that has not arrived.
 func (b *inbox) oldest() uint32 {
 	next := max(b.next, 1)
 	missing := ^b.seen
@@ -57,5 +58,5 @@ func (b *inbox) oldest() uint32 {
 	return next - uint32(bits.Len64(missing))
 }
 
-// room says whether its author may send message seq.
+// room reports whether the author may send message seq.
 func (b *inbox) room(seq uint32) bool { return seq-b.oldest() < inboxWindow }

@@ -1,6 +1,6 @@
 package load
 
-// bye has session i tell its server that it ends.
+// bye sends the terminate of session i.
 func (w *worker) bye(i uint32) {
 	s := &w.sessions[i]
 	s.flags &^= flagLeaving
@@ -10,7 +10,7 @@ func (w *worker) bye(i uint32) {
 	w.ask(i, kindTerminate, 0, 0)
 }
 
-// goAway has session i end as soon as it may say so.
+// goAway ends session i as soon as it may send a terminate.
 func (w *worker) goAway(i uint32) {
 	s := &w.sessions[i]
 	if s.stage != stageUp {
@@ -22,7 +22,7 @@ func (w *worker) goAway(i uint32) {
 	}
 }
 
-// leave ends the sessions that are due to end, in order, as fast as the server lets them go.
+// leave ends the sessions that are due, in order, as fast as the server permits.
 func (w *worker) leave(now stamp) {
 	for n := w.leaves.due(now); n > 0 && w.left < len(w.sessions) && w.ending < w.spare; n-- {
 		w.leaves.done++
@@ -31,7 +31,7 @@ func (w *worker) leave(now stamp) {
 	}
 }
 
-// churn ends the sessions whose turn it is; they begin anew by themselves.
+// churn ends the sessions that are due. They reopen by themselves.
 func (w *worker) churn(now stamp) {
 	for n := w.churns.due(now); n > 0 && w.ending < w.spare; n-- {
 		w.churns.done++

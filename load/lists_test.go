@@ -33,7 +33,7 @@ func TestBackoffsWakeInTime(t *testing.T) {
 func TestQueueIsAFIFO(t *testing.T) {
 	sessions := make([]session, 10)
 	var u queue
-	for _, i := range []uint32{3, 0, 9, 3, 0} { // one is in it once
+	for _, i := range []uint32{3, 0, 9, 3, 0} { // each is in it once
 		u.push(sessions, i)
 	}
 	var got []uint32

@@ -5,12 +5,12 @@ import (
 	"log/slog"
 )
 
-// created takes the session ID from the creation's reply. It is false when the session has ended with it.
+// created takes the session ID from the creation's reply. It returns false if the session has ended.
 func (w *worker) created(i uint32, now stamp) bool {
 	s := &w.sessions[i]
 	sid := w.body.SID
 	if len(sid) == 0 || len(sid) > MaxSIDBytes {
-		w.unexpected(i, "the creation's reply has no sid, or one that is too long")
+		w.unexpected(i, "sid missing or too long in creation reply")
 		return false
 	}
 	s.sidLen = uint8(copy(s.sid[:], sid))
@@ -26,7 +26,7 @@ func (w *worker) created(i uint32, now stamp) bool {
 	return true
 }
 
-// What tells the replies of a log-in apart. They are short and come one at a time, so looking for a word will do.
+// The marks of a log-in's replies. The replies are short and come one at a time, so a substring search suffices.
 var (
 	wordFeatures  = []byte("features")
 	wordBind      = []byte("urn:ietf:params:xml:ns:xmpp-bind")
@@ -39,7 +39,7 @@ var (
 	wordError     = []byte("<error")
 )
 
-// step goes on with a log-in. A server may answer before it has what is waited for; then the session polls for it.
+// step continues a log-in. If an answer does not contain what the log-in waits for, the session polls for it.
 func (w *worker) step(i uint32, payload []byte) {
 	s := &w.sessions[i]
 	switch {
@@ -52,7 +52,7 @@ func (w *worker) step(i uint32, payload []byte) {
 		w.challenged(i, payload)
 	case s.stage == stageAuth && bytes.Contains(payload, wordSuccess):
 		if !w.proven(i, payload) {
-			w.unexpected(i, "the server has not proved that it knows the password")
+			w.unexpected(i, "server proof wrong or missing")
 			return
 		}
 		s.stage = stageRestart
@@ -67,12 +67,12 @@ func (w *worker) step(i uint32, payload []byte) {
 	}
 }
 
-// bound takes the session's address.
+// bound stores the session's address.
 func (w *worker) bound(i uint32, payload []byte) {
 	_, jid, _ := bytes.Cut(payload, wordJID)
 	jid, _, whole := bytes.Cut(jid, wordEndJID)
 	if !whole || !w.addresses.set(i, jid) {
-		w.unexpected(i, "there is no room for the address of the session", "jid", string(firstTag(jid)))
+		w.unexpected(i, "session address missing or too long", "jid", string(firstTag(jid)))
 		return
 	}
 	w.meters.record(mLogin, w.now().since(w.sessions[i].began))
@@ -84,7 +84,7 @@ func (w *worker) bound(i uint32, payload []byte) {
 	w.pump(i)
 }
 
-// up makes session i one of those that hold a request and may send.
+// up marks session i as up: it holds a request and may send.
 func (w *worker) up(i uint32) {
 	s := &w.sessions[i]
 	s.stage, s.fails = stageUp, 0
@@ -102,7 +102,7 @@ func (w *worker) up(i uint32) {
 	}
 }
 
-// unexpected gives session i up, as the log-in cannot go on.
+// unexpected gives up session i because its log-in cannot continue.
 func (w *worker) unexpected(i uint32, what string, args ...any) {
 	w.counters[cUnexpected]++
 	w.r.LogLimited(&w.oddLog, slog.LevelWarn, what, args...)

@@ -5,12 +5,12 @@ import (
 	"strconv"
 )
 
-// A message's text says all that is needed to account for it, in fields of 8 hexadecimal digits:
+// The text of a message contains everything that accounting needs, in fields of 8 hexadecimal digits:
 //
 //	megaphone:RUN:KIND:AUTHOR:READER:SEQ:STAMP:xxxxx...
 //
-// RUN is a random number of the run, so that what an earlier run has left at the server is not counted. AUTHOR and
-// READER are numbers of sessions over all reactors. KIND is c or b: of a chat or of a broadcast.
+// RUN is random, so that messages left at the server by an earlier run do not count. AUTHOR and READER are numbers of
+// sessions over all reactors. KIND is c for a chat or b for a broadcast.
 const (
 	messageMark  = "megaphone:"
 	messageHead  = len(messageMark) + 9 + 2 + 4*9
@@ -20,7 +20,7 @@ const (
 	authorOffset = 11 // in a text without its mark, behind RUN and KIND
 )
 
-// message is what a text says.
+// message is a parsed text.
 type message struct {
 	run            uint32
 	kind           byte
@@ -43,7 +43,8 @@ func appendMessage(dst []byte, m message, size int) []byte {
 	return dst
 }
 
-// nextMessage finds the next text of a message in p, and what follows it. ok is false when there is none.
+// nextMessage finds the next text of a message in p and returns it with the bytes behind it. ok is false if there is
+// none.
 func nextMessage(p []byte) (m message, rest []byte, ok bool) {
 	for {
 		i := bytes.Index(p, []byte(messageMark))

@@ -66,7 +66,8 @@ func (n naive) oldest() uint32 {
 	}
 }
 
-// Against the naive account: messages in any order within the window, some twice, some never.
+// TestInboxAgainstANaiveOne compares with the naive inbox: messages in any order within the window, some twice, some
+// never.
 func TestInboxAgainstANaiveOne(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

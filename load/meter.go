@@ -6,7 +6,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// meter names one of the latencies that are measured.
+// meter names a measured latency.
 type meter uint8
 
 const (
@@ -16,8 +16,8 @@ const (
 	mCreation
 	// From the creation request until the session is logged in and has a resource.
 	mLogin
-	// From the moment a held request was due to be answered, as its wait was over or a newer request of the session
-	// was sent, to its answer.
+	// From the moment at which a held request became due to its answer. It becomes due when its wait ends or a newer
+	// request of the session is sent.
 	mRelease
 	// From the sending of a message to its receipt, through the server.
 	mDelivery
@@ -31,7 +31,7 @@ const (
 // meterNames are the names in the report.
 var meterNames = [numMeters]string{"connect", "creation", "login", "release", "delivery", "broadcast", "back"}
 
-// A histogram covers what a run can last, in steps of one percent: 26 KiB.
+// A histogram covers the longest run in steps of one percent: 26 KiB.
 const (
 	maxMeterMicros = int64(MaxDuration / time.Microsecond)
 	meterDigits    = 2
@@ -48,10 +48,10 @@ func newMeters() (m meters) {
 }
 
 func (m *meters) record(which meter, d time.Duration) {
-	_ = m[which].RecordValue(min(max(d.Microseconds(), 1), maxMeterMicros)) // within the bounds there is no error
+	_ = m[which].RecordValue(min(max(d.Microseconds(), 1), maxMeterMicros)) // no error within the bounds
 }
 
-// drain moves all that m has to another.
+// drain moves the contents of m to another meters.
 func (m *meters) drain(to *meters) {
 	for i, h := range m {
 		if h.TotalCount() > 0 {

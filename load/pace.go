@@ -2,20 +2,20 @@ package load
 
 import "time"
 
-// pace spreads work evenly over time. The zero value has none to do.
+// pace spreads work evenly over time. The zero value has no work.
 type pace struct {
-	rate  float64 // a second
+	rate  float64 // per second
 	since stamp
 	done  int
 }
 
-// maxBurst is the most of a pace that is made up for at once after a stall.
+// maxBurst bounds the work that is made up for at once after a stall.
 const maxBurst = 250 * time.Millisecond
 
 // newPace begins a pace at now.
 func newPace(rate float64, now stamp) pace { return pace{rate: rate, since: now} }
 
-// due is how much is to be done now, less what has been done. Work that would make a longer burst is left out for good.
+// due returns the work that is due and not done. Work beyond maxBurst is dropped for good.
 func (p *pace) due(now stamp) int {
 	if p.rate == 0 {
 		return 0

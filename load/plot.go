@@ -13,14 +13,13 @@ import (
 	"megaphone/load/chart"
 )
 
-// The size of a plot.
 const (
 	plotWidth  = 9 * vg.Inch
 	plotHeight = 5 * vg.Inch
 )
 
-// Plot draws the report as SVG files in a directory, which is made, and gives their paths. A picture of nothing is not
-// drawn.
+// Plot draws the report as SVG files into a directory, which it creates, and returns their paths. It skips a plot
+// without data.
 func (r *Report) Plot(dir string) (files []string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("plot: %w", err)
@@ -80,7 +79,7 @@ func (r *Report) backLines() []series {
 	return tenths("sessions", r.Storm.Back)
 }
 
-// tenths makes a line of a number in each tenth of a second.
+// tenths returns the line of a count per tenth of a second.
 func tenths(name string, n []uint32) []series {
 	if len(n) == 0 {
 		return nil
@@ -98,7 +97,7 @@ type series struct {
 	points plotter.XYs
 }
 
-// over makes a line of the timeline; ok is false where there is nothing.
+// over returns a line of the timeline. ok is false if it has no points.
 func (r *Report) over(name string, y func(p *Point) (float64, bool)) (s series, ok bool) {
 	s.name = name
 	for i := range r.Timeline {
@@ -164,7 +163,7 @@ func (r *Report) cpuLines() (list []series) {
 	return list
 }
 
-// percentileLines has as x how many nines a percentile has, so that the tail gets the room it deserves.
+// percentileLines uses a percentile's number of nines as x, so that the tail gets enough room.
 func (r *Report) percentileLines() (list []series) {
 	for i, h := range r.distributions {
 		if h == nil || h.TotalCount() == 0 {
@@ -181,10 +180,10 @@ func (r *Report) percentileLines() (list []series) {
 	return list
 }
 
-// percentileTicks name the nines.
+// percentileTicks labels the nines.
 type percentileTicks struct{}
 
-// Ticks are those within the plot.
+// Ticks returns the ticks within the plot.
 func (percentileTicks) Ticks(_, most float64) (ticks []plot.Tick) {
 	for i, label := range []string{"0", "90", "99", "99.9", "99.99", "99.999", "99.9999"} {
 		if float64(i) <= most {

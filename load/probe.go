@@ -19,23 +19,22 @@ import (
 	"megaphone/codec"
 )
 
-// How long a probe waits.
+// The timeouts of a probe.
 const (
 	probeConnect = 5 * time.Second
-	probeAnswer  = 10 * time.Second // or the run's patience, if that is less
-	probeRetries = 10               // while the answer is a 503: a server may be starting
+	probeAnswer  = 10 * time.Second // or the run's patience, if shorter
+	probeRetries = 10               // on a 503, because a server may be starting
 	probeRetry   = 500 * time.Millisecond
 )
 
-// ErrProbe says that the target does not answer as a BOSH endpoint that serves the domain.
+// ErrProbe means that the target does not answer as a BOSH endpoint that serves the domain.
 var ErrProbe = errors.New("nothing was loaded")
 
-// errBusy is an answer that may be another one soon.
+// errBusy means that a later answer may differ.
 var errBusy = errors.New("not ready")
 
-// Probe connects once from each source of cfg, opens one session and ends it, so that a run against an address where
-// nothing is, or something else, ends before it begins. It returns ErrProbe if the target does not do, and ErrTarget
-// if it must not be loaded.
+// Probe connects once from each source of cfg, opens one session and ends it. A run against the wrong address thus ends
+// before it begins. It returns ErrProbe if the target is unsuitable, and ErrTarget if it must not be loaded.
 func Probe(ctx context.Context, cfg Config) error {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -78,7 +77,7 @@ type probe struct {
 	from netip.Addr // the zero Addr leaves it to the kernel
 }
 
-// patiently tries again while the server says that it is not ready.
+// patiently retries while the server reports that it is not ready.
 func (p *probe) patiently(ctx context.Context) error {
 	for tries := 0; ; tries++ {
 		err := p.attempt(ctx, p.converse)
@@ -93,7 +92,7 @@ func (p *probe) patiently(ctx context.Context) error {
 	}
 }
 
-// attempt has a talk on a connection of its own.
+// attempt runs talk on a new connection.
 func (p *probe) attempt(ctx context.Context, talk func(ctx context.Context, conn net.Conn) error) error {
 	conn, err := p.connect(ctx)
 	if err != nil {
@@ -124,7 +123,7 @@ func (p *probe) connect(ctx context.Context) (net.Conn, error) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("connection refused: nothing listens on %s", where)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return nil, fmt.Errorf("no answer to a connection to %s within %s: is the host up, and no firewall between?",
+		return nil, fmt.Errorf("no answer to a connection to %s within %s: is the host up, and no firewall in between?",
 			where, probeConnect)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("--source %s: this host does not have that address", from)
@@ -136,7 +135,7 @@ func (p *probe) connect(ctx context.Context) (net.Conn, error) {
 	return nil, fmt.Errorf("no connection to %s: %w", where, err)
 }
 
-// reply is what counts of a <body>.
+// reply is the relevant part of a <body>.
 type reply struct {
 	XMLName   xml.Name
 	SID       string `xml:"sid,attr"`
@@ -144,7 +143,7 @@ type reply struct {
 	Condition string `xml:"condition,attr"`
 }
 
-// converse opens a session, and ends it.
+// converse opens a session and ends it.
 func (p *probe) converse(ctx context.Context, conn net.Conn) error {
 	patience := min(probeAnswer, p.cfg.Patience)
 	_ = conn.SetDeadline(time.Now().Add(patience))
@@ -161,7 +160,7 @@ func (p *probe) converse(ctx context.Context, conn net.Conn) error {
 		errors.Is(err, syscall.EPIPE):
 		return errors.New("connected, but the connection was closed without an answer: is this HTTP?")
 	case err != nil:
-		return errors.New("what answers does not speak HTTP")
+		return errors.New("the answer is not HTTP")
 	}
 	r, err := judgeReply(resp, body, p.cfg.Domain)
 	if err != nil {
@@ -194,7 +193,7 @@ func exchange(conn net.Conn, in *bufio.Reader, request []byte) (*http.Response, 
 	return resp, body, err
 }
 
-// judgeReply finds out whether the reply to a creation began a session.
+// judgeReply checks whether the reply to a creation began a session.
 func judgeReply(resp *http.Response, body []byte, domain string) (r reply, err error) {
 	what := "nothing"
 	if len(body) > 0 {
@@ -213,7 +212,7 @@ func judgeReply(resp *http.Response, body []byte, domain string) (r reply, err e
 	}
 	if xml.NewDecoder(bytes.NewReader(body)).Decode(&r) != nil || r.XMLName.Local != "body" ||
 		r.XMLName.Space != codec.Namespace {
-		return r, fmt.Errorf("what answers is no BOSH endpoint (%s, %s): is the path wrong?",
+		return r, fmt.Errorf("no BOSH endpoint (%s, %s): is the path wrong?",
 			or(resp.Header.Get("Content-Type"), "no type"), what)
 	}
 	switch {

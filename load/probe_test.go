@@ -16,7 +16,7 @@ import (
 
 const body = "<body xmlns='http://jabber.org/protocol/httpbind' "
 
-// probeOf probes a server that answers as handle does.
+// probeOf probes a server with the given handler.
 func probeOf(t *testing.T, handle http.HandlerFunc) error {
 	t.Helper()
 	s := httptest.NewServer(handle)
@@ -64,7 +64,7 @@ func TestProbeSaysWhatAnswers(t *testing.T) {
 	}
 }
 
-// A server that is not ready yet is asked again, and one that never is given up.
+// TestProbeWaitsForTheServer: the probe retries a server that is not ready yet, and gives up on one that never is.
 func TestProbeWaitsForTheServer(t *testing.T) {
 	t.Parallel()
 	for _, ready := range []int64{3, 1000} {
@@ -82,7 +82,7 @@ func TestProbeWaitsForTheServer(t *testing.T) {
 	}
 }
 
-// The session of the probe is ended, also where each response ends its connection.
+// TestProbeEndsItsSession: the probe ends its session, even if each response ends its connection.
 func TestProbeEndsItsSession(t *testing.T) {
 	t.Parallel()
 	for _, closes := range []bool{false, true} {

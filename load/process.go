@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// usage is what a process has and has used, as /proc says.
+// usage is the memory and CPU time of a process, read from /proc.
 type usage struct {
 	rss, anon, pss uint64
 	cpu            float64 // seconds since it started
 }
 
-// clockTicks is USER_HZ, which is 100 on every Linux of today.
+// clockTicks is USER_HZ, which is 100 on every current Linux.
 const clockTicks = 100
 
-// readUsage reads a process's memory and CPU time. Only goroutines on ordinary threads may do so: a reactor with a
-// private descriptor table does no I/O of Go's. With pss also the proportional share is read, for which the kernel
-// walks all pages of the process.
+// readUsage reads a process's memory and CPU time. Only goroutines on ordinary threads may call it, because a reactor
+// with a private descriptor table cannot use Go's I/O. With pss it also reads the proportional share, for which the
+// kernel walks all pages of the process.
 func readUsage(pid int, pss bool) (u usage, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -41,7 +41,7 @@ func readUsage(pid int, pss bool) (u usage, err error) {
 	return u, nil
 }
 
-// procBytes finds a line "key   N kB".
+// procBytes returns the value of a line "key N kB", in bytes.
 func procBytes(text []byte, key string) uint64 {
 	for line := range bytes.Lines(text) {
 		if value, ok := bytes.CutPrefix(line, []byte(key)); ok {
@@ -52,7 +52,8 @@ func procBytes(text []byte, key string) uint64 {
 	return 0
 }
 
-// parseStat adds user and system time: fields 14 and 15, counted behind the command's name, which may have spaces.
+// parseStat returns the sum of user and system time: fields 14 and 15. It counts from behind the command's name, which
+// may contain spaces.
 func parseStat(text []byte) (seconds float64, err error) {
 	end := bytes.LastIndexByte(text, ')')
 	fields := bytes.Fields(text[end+1:])

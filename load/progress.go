@@ -15,33 +15,33 @@ import (
 	"megaphone/text"
 )
 
-// Progress shows a run while it is under way: bars on a terminal, a line now and then elsewhere. It writes on a
-// goroutine of its own, because a terminal may be stopped (Ctrl-S), and a pipe not be read: the run goes on then.
+// Progress shows a running load: bars on a terminal, otherwise a line now and then. It writes on its own goroutine,
+// because a terminal may be stopped (Ctrl-S) and a pipe may have no reader. Neither stops the run.
 type Progress struct {
 	next  chan Status
-	shown chan struct{} // closed when all is shown
+	shown chan struct{} // closed when everything is shown
 
-	// of the goroutine
+	// Owned by the goroutine.
 	out   io.Writer
 	bars  *mpb.Progress // nil: lines
 	bar   *mpb.Bar
 	phase string
-	now   *atomic.Pointer[Status] // what the bar shows
+	now   *atomic.Pointer[Status] // the status that the bar shows
 	said  time.Time
 }
 
-// barColumns is the width of a bar, so that 80 columns have room for the figures.
+// barColumns is the width of a bar. It leaves room for the figures in 80 columns.
 const barColumns = 16
 
-// lineInterval is how often there is a line where there is no terminal.
+// lineInterval is the interval of lines if the output is no terminal.
 const lineInterval = 5 * time.Second
 
 const (
 	progressQueue = 64          // statuses that wait to be shown
-	closePatience = time.Second // at the end, for an output that takes nothing
+	closePatience = time.Second // for an output that blocks at the end
 )
 
-// NewProgress shows on out. Close it when the run has ended.
+// NewProgress returns a Progress that writes to out. Close it when the run has ended.
 func NewProgress(out io.Writer) *Progress {
 	p := &Progress{out: out, next: make(chan Status, progressQueue), shown: make(chan struct{})}
 	if f, ok := out.(*os.File); ok && isTerminal(f) {
@@ -60,15 +60,15 @@ func NewProgress(out io.Writer) *Progress {
 	return p
 }
 
-// Show is what a run calls with its status. It does not block, and must not be called after Close.
+// Show takes a status of a run. It does not block, and must not be called after Close.
 func (p *Progress) Show(s Status) {
 	select {
 	case p.next <- s:
-	default: // what is to be shown is not taken, and there will be a later one
+	default: // the output is blocked, and a later status will follow
 	}
 }
 
-// Close shows the last status and ends the showing, within a second.
+// Close shows the last status and ends the output, within a second.
 func (p *Progress) Close() {
 	close(p.next)
 	select {
@@ -96,7 +96,7 @@ func (p *Progress) show(s Status) {
 		p.endBar()
 		now := new(atomic.Pointer[Status])
 		now.Store(&s)
-		p.now = now // one for each bar: an old one goes on showing how its phase has ended
+		p.now = now // one per bar: an old bar keeps showing the end of its phase
 		p.bar = p.bars.AddBar(int64(max(s.All, 1)), mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s ", s.Phase))),
 			mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
 				return " " + details(now.Load(), min(s.AvailableWidth, text.Columns)-barColumns-len("broadcast   "))
@@ -106,7 +106,7 @@ func (p *Progress) show(s Status) {
 	p.bar.SetCurrent(int64(s.Done))
 }
 
-// endBar leaves a bar as it is, whether it is full or not.
+// endBar leaves a bar as it is, full or not.
 func (p *Progress) endBar() {
 	if p.bar != nil {
 		p.bar.Abort(false)
@@ -114,7 +114,7 @@ func (p *Progress) endBar() {
 	}
 }
 
-// line is a status as a line of text.
+// line formats a status as a line of text.
 func line(s *Status) string {
 	done := "100 %"
 	switch {
@@ -127,7 +127,7 @@ func line(s *Status) string {
 	return front + details(s, text.Columns-len(front))
 }
 
-// details are as many of the figures as fit into columns, the most telling ones first.
+// details formats as many figures as fit into columns, the most important ones first.
 func details(s *Status, columns int) string {
 	parts := []string{fmt.Sprintf("%d up", s.Sessions), fmt.Sprintf("%.0f %s/s", s.Rate, s.Unit),
 		fmt.Sprintf("%d errors", s.Errors)}
@@ -141,7 +141,7 @@ func details(s *Status, columns int) string {
 	}
 }
 
-// short is a duration in three digits or so.
+// short formats a duration in about three digits.
 func short(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:

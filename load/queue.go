@@ -1,7 +1,7 @@
 package load
 
-// queue is a FIFO of sessions that wait until a connection may be opened, through session.next. A session is in one
-// list at a time: in this one or in that of a back-off.
+// queue is a FIFO of sessions that wait to open a connection, linked through session.next. A session is in one list at
+// a time: this one or a back-off's.
 type queue struct {
 	first, last uint32 // index+1
 	n           int

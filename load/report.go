@@ -8,33 +8,33 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Schema is the version of the report's fields. They are added to, and neither renamed nor given another meaning.
+// Schema is the version of the report's fields. Fields may be added, but are never renamed or redefined.
 const Schema = 1
 
-// Report is what a run has come to. Names of fields end with their unit; what has none is a number of things.
+// Report is the result of a run. Names of fields end with their unit; a name without one is a count.
 type Report struct {
 	Schema      int       `json:"schema"`
 	Version     string    `json:"version"` // of megaphone
 	Started     time.Time `json:"started"`
 	Seconds     float64   `json:"seconds"`     // from the first session's beginning to the last one's end
-	Interrupted bool      `json:"interrupted"` // it was told to stop early; messages under way are not lost then
+	Interrupted bool      `json:"interrupted"` // stopped early; messages in flight do not count as lost then
 	Verdict     Verdict   `json:"verdict"`
 	Options     Options   `json:"options"`
 
 	Sessions  Sessions           `json:"sessions"`
 	Messages  Messages           `json:"messages"`
 	Requests  map[string]uint64  `json:"requests"` // connections, requests, polls, resent, responses, ...
-	Errors    map[string]uint64  `json:"errors"`   // what went wrong on the way; what was sent again is no loss
+	Errors    map[string]uint64  `json:"errors"`   // failures on the way; a repeated request is no loss
 	Latencies map[string]Latency `json:"latencies"`
 	Phases    []Phase            `json:"phases"`
 	Storm     *StormReport       `json:"storm,omitempty"`
 	Processes []ProcessReport    `json:"processes"` // this one first
-	Timeline  []Point            `json:"timeline"`  // one a second
+	Timeline  []Point            `json:"timeline"`  // one per second
 
 	distributions [numMeters]*hdrhistogram.Histogram
 }
 
-// Options are those of the run.
+// Options are the options of the run.
 type Options struct {
 	Target            string   `json:"target"`
 	Scenario          Scenario `json:"scenario"`
@@ -47,40 +47,40 @@ type Options struct {
 	WaitSeconds       int      `json:"wait_seconds"`
 	MessagesPerSecond float64  `json:"messages_per_second"`
 	SizeBytes         int      `json:"size_bytes"`
-	Part              float64  `json:"part"` // of the sessions that a broadcast is for
+	Part              float64  `json:"part"` // fraction of the sessions that a broadcast is for
 	DurationSeconds   float64  `json:"duration_seconds"`
 	Reactors          int      `json:"reactors"`
 	PrivateTables     bool     `json:"private_descriptor_tables"`
 }
 
-// Sessions says what became of them. Wanted = Reached + Failed + those that were not begun or not finished.
+// Sessions counts the sessions by their fate. Wanted = Reached + Failed + those not begun or not finished.
 type Sessions struct {
 	Wanted   uint64 `json:"wanted"`
-	Started  uint64 `json:"started"` // creations begun, those that came back in churn and storm included
+	Started  uint64 `json:"started"` // creations begun, including those after churn and storm
 	Reached  uint64 `json:"reached"` // were up once
 	Failed   uint64 `json:"failed"`  // given up before they were up
 	Lost     uint64 `json:"lost"`    // ended unasked
-	Ended    uint64 `json:"ended"`   // ended as asked
+	Ended    uint64 `json:"ended"`   // ended by this program
 	Held     uint64 `json:"held"`    // were up at the end of the scenario, before they left
 	MostHeld uint64 `json:"most_held"`
 	Sockets  uint64 `json:"most_sockets"`
 }
 
-// Messages is the account of them. Sent = Delivered + Lost + UnderWay.
+// Messages accounts for the messages. Sent = Delivered + Lost + UnderWay.
 type Messages struct {
 	Sent       uint64 `json:"sent"`
 	Delivered  uint64 `json:"delivered"` // each counted once
 	Lost       uint64 `json:"lost"`
-	UnderWay   uint64 `json:"under_way"`  // in a run that was interrupted: neither delivered nor known to be lost
+	UnderWay   uint64 `json:"under_way"`  // in an interrupted run: neither delivered nor known to be lost
 	Duplicated uint64 `json:"duplicated"` // came again
 	Reordered  uint64 `json:"reordered"`  // came later than a younger one of the same author to the same reader
-	Misplaced  uint64 `json:"misplaced"`  // came to a session that they are not for
-	Bounced    uint64 `json:"bounced"`    // came back to their author; they are among the lost as well
-	Foreign    uint64 `json:"foreign"`    // of another run, as from a server's offline storage
-	Unsendable uint64 `json:"unsendable"` // were due, but no two sessions were found that could exchange one
+	Misplaced  uint64 `json:"misplaced"`  // came to the wrong session
+	Bounced    uint64 `json:"bounced"`    // returned to their author; they also count as lost
+	Foreign    uint64 `json:"foreign"`    // from another run, as from a server's offline storage
+	Unsendable uint64 `json:"unsendable"` // were due, but no eligible pair of sessions was found
 }
 
-// Latency is a distribution. The histogram's steps are of one percent.
+// Latency is a distribution. The histogram has steps of one percent.
 type Latency struct {
 	Count        int64   `json:"count"`
 	MinMicros    int64   `json:"min_us"`
@@ -105,20 +105,20 @@ type Phase struct {
 	Name       string             `json:"name"`
 	At         float64            `json:"at_seconds"`
 	Seconds    float64            `json:"seconds"`
-	Counts     map[string]uint64  `json:"counts"`      // what this phase has added
+	Counts     map[string]uint64  `json:"counts"`      // the increments in this phase
 	CPUSeconds map[string]float64 `json:"cpu_seconds"` // of each process
 	Note       string             `json:"note,omitempty"`
 }
 
-// StormReport is how the sessions came back.
+// StormReport describes how the sessions came back.
 type StormReport struct {
 	Connections     uint64  `json:"connections_lost"`
 	RecoverySeconds float64 `json:"recovery_seconds"` // from the first failure until all sessions were back
 	Recovered       bool    `json:"recovered"`
-	Renewed         uint64  `json:"sessions_renewed"` // that the server no longer knew, and that began anew
+	Renewed         uint64  `json:"sessions_renewed"` // sessions unknown to the server, which began anew
 
-	// What came in each tenth of a second, from At on: clients that tried again or logged in, and all requests. The
-	// share is that of the sessions that came in the tenth with most.
+	// Arrivals in each tenth of a second, from At on: clients that retried or logged in, and all requests. The share is
+	// that of the sessions that came in the busiest tenth.
 	At       float64  `json:"at_seconds"`
 	Clients  []uint32 `json:"clients_per_tenth"`
 	Requests []uint32 `json:"requests_per_tenth"`
@@ -127,7 +127,7 @@ type StormReport struct {
 	Share    float64  `json:"most_share"`
 }
 
-// ProcessReport is what a process has used.
+// ProcessReport is the resource usage of a process.
 type ProcessReport struct {
 	Name            string  `json:"name"`
 	PID             int     `json:"pid"`
@@ -138,11 +138,11 @@ type ProcessReport struct {
 	BaseRSSBytes    uint64  `json:"base_rss_bytes"` // before the first session; so is the next
 	BaseAnonBytes   uint64  `json:"base_rss_anon_bytes"`
 	MostRSSBytes    uint64  `json:"most_rss_bytes"`
-	BytesPerSession float64 `json:"bytes_per_session"` // what RSS has grown by, over the sessions held
+	BytesPerSession float64 `json:"bytes_per_session"` // the growth of RSS, divided by the sessions held
 	Error           string  `json:"error,omitempty"`
 }
 
-// Point is the state at one second; latencies are of what came in that second, 0 when nothing did.
+// Point is the state at one second. Latencies cover that second, and are 0 if it has none.
 type Point struct {
 	Seconds    float64            `json:"seconds"`
 	Phase      string             `json:"phase"`
@@ -159,12 +159,12 @@ type Point struct {
 	CPUPercent map[string]float64 `json:"cpu_percent"` // of one core
 }
 
-// WriteTo writes the report as JSON.
+// Encode writes the report as JSON.
 func (r *Report) Encode(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
 }
 
-// round keeps three decimals: more say nothing.
+// round rounds to three decimals.
 func round(x float64) float64 { return float64(int64(x*1000+0.5)) / 1000 }

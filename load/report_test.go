@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write testdata anew")
 
-// stormy is a report with something in every field.
+// stormy returns a report with a value in every field.
 func stormy(t *testing.T) *Report {
 	t.Helper()
 	f := newFake(t)
@@ -46,7 +46,7 @@ func paths(at string, v any, to map[string]bool) {
 	}
 }
 
-// The fields of the report are a promise to whoever reads it by program.
+// TestReportFields: programs that read the report rely on its fields.
 func TestReportFields(t *testing.T) {
 	t.Parallel()
 	var text bytes.Buffer
@@ -59,7 +59,7 @@ func TestReportFields(t *testing.T) {
 	}
 	found := map[string]bool{}
 	paths("", v, found)
-	// A second in which nothing of a kind came has no latency of it, and which second that is varies.
+	// A second without an event has no latency of it, and which second that is varies.
 	maps.DeleteFunc(found, func(k string, _ bool) bool { return strings.HasPrefix(k, ".timeline[].p") })
 	got := strings.Join(slices.Sorted(maps.Keys(found)), "\n") + "\n"
 	const file = "testdata/report-fields.txt"
@@ -161,7 +161,7 @@ func TestSummaryNamesWhatMatters(t *testing.T) {
 
 const million = 1_000_000
 
-// A million sessions and processes with names of a dozen letters fit 80 columns.
+// TestSummaryFits: a million sessions and processes with names of a dozen letters fit 80 columns.
 func TestSummaryFits(t *testing.T) {
 	r := &Report{Seconds: 1234.5, Options: Options{Scenario: Broadcast, Target: "http://127.0.0.1:5280/http-bind"},
 		Sessions: Sessions{Wanted: million, Reached: million, Held: million, Sockets: million},
@@ -196,7 +196,7 @@ func fits(t *testing.T, said string) {
 	}
 }
 
-// Whatever a run comes to, its lines fit, and the figures that there is no room for are the less telling ones.
+// TestProgressFits: the lines of any run fit, and the less important figures are dropped first.
 func TestProgressFits(t *testing.T) {
 	for _, s := range []Status{
 		{Phase: "broadcast", Done: 999_999, All: million, Sessions: million, Rate: 20_000, Unit: "messages",

@@ -6,22 +6,22 @@ import (
 	"megaphone/codec"
 )
 
-// Bounds of what a server may send.
+// Bounds of a response.
 const (
 	maxHeadBytes  = 16 << 10
 	maxReplyBytes = 16 << 20
 )
 
-// response is an HTTP response. Its body is valid as long as the bytes it was parsed from.
+// response is an HTTP response. Its body is valid while the bytes are from which it was parsed.
 type response struct {
 	status     int
-	retryAfter int  // seconds, 0 when not given
+	retryAfter int  // seconds, 0 if absent
 	close      bool // the server closes the connection behind it
 	chunked    bool
-	raw        []byte // the body as it came; see body
+	raw        []byte // the body as received; see body
 }
 
-// body is the response's body. It overwrites one that came in chunks, and is called once.
+// body returns the response's body. It overwrites a chunked one, so call it once.
 func (r *response) body() []byte {
 	if r.chunked {
 		return codec.DecodeChunks(r.raw)
@@ -29,12 +29,12 @@ func (r *response) body() []byte {
 	return r.raw
 }
 
-// malformed is what a server sent that is not HTTP as this client speaks it.
+// malformed is an error in the server's HTTP.
 type malformed string
 
 func (m malformed) Error() string { return string(m) }
 
-// What may be wrong with a response.
+// The errors of a response.
 const (
 	errStatusLine malformed = "the response does not begin with an HTTP/1.x status line"
 	errHeadSize   malformed = "the response's head is larger than 16 KiB"
@@ -46,8 +46,8 @@ const (
 
 var limits = codec.Limits{MaxBodyBytes: maxReplyBytes}.WithDefaults()
 
-// parseResponse parses the response to a POST at the start of p. n is its length; 0 when it is not complete, and then
-// calling again can bring something new once p has need bytes.
+// parseResponse parses the response to a POST at the start of p. n is its length, or 0 if it is incomplete. In that
+// case the caller should call again once p has need bytes.
 func parseResponse(p []byte) (r response, n, need int, err error) {
 	end := bytes.Index(p, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -98,7 +98,7 @@ func (r response) chunks(p []byte, from int) (_ response, n, need int, err error
 	return r, from + end, 0, nil
 }
 
-// parseStatus parses HTTP-version SP 3DIGIT (RFC 9112 section 4). HTTP/1.0 closes unless it says otherwise.
+// parseStatus parses HTTP-version SP 3DIGIT (RFC 9112 section 4). HTTP/1.0 closes by default.
 func parseStatus(p []byte) (status int, old bool, err error) {
 	const version = "HTTP/1."
 	if len(p) < len(version)+5 || string(p[:len(version)]) != version || p[len(version)+1] != ' ' {
@@ -116,7 +116,7 @@ func parseStatus(p []byte) (status int, old bool, err error) {
 	return status, p[len(version)] == '0', nil
 }
 
-// parseFields takes the few header lines that matter; length is -1 when there is none.
+// parseFields parses the few header lines that matter; length is -1 if there is none.
 func (r *response) parseFields(p []byte) (length int, err error) {
 	length = -1
 	for i := bytes.IndexByte(p, '\n') + 1; i < len(p); {
@@ -170,7 +170,7 @@ func is(p []byte, word string) bool {
 	return true
 }
 
-// has says whether word is in p, without regard to case.
+// has reports whether p contains word, without regard to case.
 func has(p []byte, word string) bool {
 	for i := 0; i+len(word) <= len(p); i++ {
 		if is(p[i:i+len(word)], word) {

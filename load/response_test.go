@@ -8,7 +8,7 @@ import (
 
 const okResponse = "HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: 5\r\n\r\nhello"
 
-// responseCases are whole responses, and what is to be found in each.
+// responseCases are whole responses and the expected results.
 var responseCases = []struct {
 	name, text string
 	status     int
@@ -66,7 +66,7 @@ func TestResponsesWhole(t *testing.T) {
 	}
 }
 
-// In pieces, a response is not complete before its last byte, needs no more than there will be, and ends the same way.
+// TestResponsesInPieces: a response is not complete before its last byte, needs no more than that, and parses the same.
 func TestResponsesInPieces(t *testing.T) {
 	for _, c := range responseCases {
 		for cut := range len(c.text) {
@@ -82,7 +82,7 @@ func TestResponsesInPieces(t *testing.T) {
 				t.Fatalf("%s, cut at %d of %d: %d bytes, needs %d, %v", c.name, cut, len(c.text), n, need, err)
 			}
 			if string(p) != c.text[:cut] {
-				t.Fatalf("%s, cut at %d: what is not complete was changed", c.name, cut)
+				t.Fatalf("%s, cut at %d: an incomplete response was changed", c.name, cut)
 			}
 		}
 	}

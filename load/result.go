@@ -1,6 +1,6 @@
 package load
 
-// report makes the report of a run whose reactors have stopped.
+// report returns the report of a run whose reactors have stopped.
 func (r *run) report(interrupted bool) *Report {
 	c := r.counts()
 	for _, w := range r.workers {

@@ -9,10 +9,10 @@ import (
 	"megaphone/loop"
 )
 
-// Retry is what a client does after a failure. Storms are made of it: what has no jitter comes back in step.
+// Retry is a client's reaction to a failure. It shapes a storm: clients without jitter come back in step.
 type Retry string
 
-// The retries of known clients are by their sources: strophe.js 5.0.0 (src/transports/bosh.ts) with Converse.js 14
+// The retries of known clients follow their sources: strophe.js 5.0.0 (src/transports/bosh.ts) with Converse.js 14
 // (src/headless/shared/connection), stanza 12.22 (transports/bosh.js, Client.js), and libpurple 2
 // (protocols/jabber/bosh.c) with Pidgin (gtkconn.c).
 const (
@@ -22,22 +22,22 @@ const (
 	RetryLibpurple Retry = "libpurple" // never; polls with a new rid after a while; logs in anew after 8 to 60 s
 )
 
-// Retries are all of them.
+// Retries lists all retries.
 var Retries = []Retry{RetryLoad, RetryStrophe, RetryStanza, RetryLibpurple}
 
 const second = 1000 / loop.TickMillis // ticks
 
 const (
-	knownTries      = 5           // Strophe.js and stanza.js give a request up with the fifth failure in a row
+	knownTries      = 5           // Strophe.js and stanza.js give up a request after the fifth failure in a row
 	stropheAnew     = 3 * second  // Converse.js
 	stanzaMostAnew  = 32 * second // maxReconnectBackoff
-	purpleQuiet     = 55 * second // libpurple notices no empty answer; it polls 5 s before the usual inactivity is over
+	purpleQuiet     = 55 * second // libpurple notices no empty answer; it polls 5 s before the usual inactivity ends
 	purpleLeastAnew = 8 * second
 	purpleMostAnew  = 60 * second
-	mostAnew        = 100 * second // what backoffs has room for
+	mostAnew        = 100 * second // the capacity of backoffs
 )
 
-// parseRetries reads a list of retries: sessions take one of them in turn.
+// parseRetries parses a list of retries, which is assigned to sessions in turn.
 func parseRetries(s string) (list []Retry, err error) {
 	for part := range strings.SplitSeq(s, ",") {
 		r := Retry(strings.TrimSpace(part))
@@ -49,11 +49,11 @@ func parseRetries(s string) (list []Retry, err error) {
 	return list, nil
 }
 
-// of is the retry of session i.
+// retryOf returns the retry of session i.
 func (w *worker) retryOf(i uint32) Retry { return w.retries[int(i)%len(w.retries)] }
 
-// again is how many ticks to wait before a request is sent once more that has failed tries times; ok is false when the
-// client gives it up. asked is what the server asked for, most how often load's own sessions send a request.
+// again returns the ticks to wait before a request that has failed tries times is sent again. ok is false if the client
+// gives up. asked is the server's Retry-After, and most the number of tries of RetryLoad.
 func (r Retry) again(rnd *rand.Rand, tries uint8, asked uint32, most int) (ticks uint32, ok bool) {
 	n := uint32(tries)
 	switch r {
@@ -71,7 +71,7 @@ func (r Retry) again(rnd *rand.Rand, tries uint8, asked uint32, most int) (ticks
 	return backoff(rnd, tries, asked), int(tries) < most
 }
 
-// anew is how many ticks after its end a session begins anew, when that has come to nothing fails times before.
+// anew returns the ticks between a session's end and its next log-in, after fails failed ones.
 func (r Retry) anew(rnd *rand.Rand, fails uint8) uint32 {
 	doubled := uint32(1) << min(fails, 10)
 	switch r {

@@ -8,7 +8,7 @@ import (
 	"megaphone/loop"
 )
 
-// TestRetriesOfKnownClients has the times between the tries of a request, in seconds, as the clients' sources say.
+// TestRetriesOfKnownClients has the seconds between the tries of a request, according to the clients' sources.
 func TestRetriesOfKnownClients(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const second = 1000 / loop.TickMillis
@@ -55,7 +55,7 @@ func TestRetriesThatAreNone(t *testing.T) {
 	}
 }
 
-// An arrival is counted in its tenth of a second, and a worker whose list is shorter is as it was.
+// TestArrivals: an arrival counts in its tenth of a second, and a worker with a shorter list keeps its last level.
 func TestArrivals(t *testing.T) {
 	var s StormReport
 	a, b := arrivals{since: 1000}, arrivals{since: 1000}

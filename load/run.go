@@ -12,25 +12,25 @@ import (
 	"megaphone/loop"
 )
 
-// Status is how a run stands, for those who watch it.
+// Status is the progress of a run.
 type Status struct {
 	Phase     string
 	Done, All uint64        // of the phase: sessions, or milliseconds
 	Timed     bool          // Done and All are milliseconds
 	Elapsed   time.Duration // since the start
 	Sessions  uint64        // up
-	Rate      float64       // sessions, messages or responses a second, whatever the phase is about
+	Rate      float64       // per second: sessions, messages or responses, depending on the phase
 	Unit      string        // of the rate
 	Errors    uint64
-	Latency   string // the name of the latency that matters now
+	Latency   string // the name of the latency relevant to the phase
 	P50, P99  time.Duration
 }
 
-// ErrTarget says that the target is not one to be loaded.
+// ErrTarget means that the target must not be loaded.
 var ErrTarget = errors.New("target")
 
-// Run makes the run that cfg describes and reports on it. show is called a few times a second. When ctx ends, the
-// report is of what was done by then. An error says that there was no run.
+// Run performs the run that cfg describes and reports on it. It calls show a few times a second. If ctx ends, the
+// report covers the run until then. It returns an error if the run could not begin.
 func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -58,7 +58,7 @@ func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
 	return r.report(ctx.Err() != nil), nil
 }
 
-// run is a run under way, on an ordinary goroutine that looks after the workers.
+// run is a run in progress. It supervises the workers on an ordinary goroutine.
 type run struct {
 	cfg     Config
 	target  target
@@ -68,13 +68,13 @@ type run struct {
 	started time.Time
 	watch   *watcher
 
-	totals meters // all but the present second
+	totals meters // all but the current second
 	second meters
 	points []Point
 	phases []Phase
 	steps  []step
-	stage  string   // the phase of the step that is under way
-	doing  Scenario // which of the scenarios is under way; opening is for the first
+	stage  string   // the phase of the current step
+	doing  Scenario // the current scenario; during the opening, the first one
 	storm  *StormReport
 	held   uint64 // at the end of the scenario
 	used   []ProcessReport
@@ -82,7 +82,7 @@ type run struct {
 	last   status
 }
 
-// status is a phase under way.
+// status is the current phase.
 type status struct {
 	phase  string
 	at     time.Time
@@ -96,7 +96,8 @@ type status struct {
 	name   string
 }
 
-// sockets is how many connections n sessions need: one each, and some for those that send while they are held.
+// sockets returns the number of connections for n sessions: one each, and some for those that send while they hold a
+// poll.
 func sockets(n int) int { return n + n/32 + 256 }
 
 // launch starts the reactors, each with its part of the sessions.
@@ -140,7 +141,7 @@ func (r *run) launch() (err error) {
 	return nil
 }
 
-// share is what each of n reactors may have of a number; 0: any number.
+// share returns the part of a limit for each of n reactors; 0 means no limit.
 func share(number, n int) int {
 	if number == 0 {
 		return math.MaxInt
@@ -148,18 +149,18 @@ func share(number, n int) int {
 	return max(1, number/n)
 }
 
-// pulse is how often each of n reactors looks for what is due: some 200 times a second all together, so that work comes
-// evenly and does not cost much to look for.
+// pulse returns the interval at which each of n reactors checks for due work. All together check some 200 times a
+// second, so that work is spread evenly at little cost.
 func pulse(n int) time.Duration {
 	return min(time.Duration(n)*5*time.Millisecond, loop.TickMillis*time.Millisecond)
 }
 
-// each has every worker do something.
+// each calls f for every worker on its goroutine.
 func (r *run) each(f func(w *worker)) {
 	r.group.Do(func(_ *loop.Reactor, h loop.Handler) { f(h.(*worker)) })
 }
 
-// counts sums the workers' counters, as of their last ticks.
+// counts returns the sums of the workers' counters as of their last ticks.
 func (r *run) counts() (sum [numCounters]uint64) {
 	for _, w := range r.workers {
 		for c := range sum {
@@ -169,16 +170,16 @@ func (r *run) counts() (sum [numCounters]uint64) {
 	return sum
 }
 
-// elapsed is the time since the first session could begin.
+// elapsed returns the time since the first session could begin.
 func (r *run) elapsed() time.Duration { return time.Since(r.started) }
 
-// glance is how often a run looks at itself.
+// glance is the interval at which a run checks its phase.
 const glance = 100 * time.Millisecond
 
-// errStopped ends the scenario: it was told to stop, or a reactor has failed.
+// errStopped ends the scenario after an interrupt or the failure of a reactor.
 var errStopped = errors.New("stopped")
 
-// phase runs until done says so. done gets the counters, and what they were when the phase began.
+// phase runs until done returns true. done gets the counters, and their values at the beginning of the phase.
 func (r *run) phase(ctx context.Context, name string, all uint64, timed bool,
 	done func(c, began *[numCounters]uint64) (uint64, bool)) error {
 	r.enter(name)
@@ -190,7 +191,7 @@ func (r *run) phase(ctx context.Context, name string, all uint64, timed bool,
 		case <-ctx.Done():
 			return errStopped
 		case err := <-r.group.Failed():
-			r.cfg.Log.Error("a reactor has failed", "error", err)
+			r.cfg.Log.Error("reactor failed", "error", err)
 			return errStopped
 		case <-tick.C:
 		}
@@ -212,7 +213,7 @@ func (r *run) enter(name string) {
 	r.last = status{phase: name, at: now, counts: c, cpu: r.watch.cpu(), second: c, ticked: now}
 }
 
-// leave ends it, with a point of its own so that no latency is counted to the next one.
+// leave ends the phase. It adds a point to the timeline, so that no latency counts for the next phase.
 func (r *run) leave() {
 	c := r.counts()
 	r.point(&c)
@@ -232,7 +233,7 @@ func (r *run) leave() {
 		Seconds: round(time.Since(r.last.at).Seconds()), Counts: counts, CPUSeconds: cpu})
 }
 
-// look keeps the figures of each second.
+// look updates the maxima, and adds a point each second.
 func (r *run) look(c *[numCounters]uint64) {
 	r.most.held = max(r.most.held, c[cUpNow])
 	r.most.sockets = max(r.most.sockets, c[cSockets])
@@ -241,7 +242,7 @@ func (r *run) look(c *[numCounters]uint64) {
 	}
 }
 
-// point makes a point of the timeline and begins the next second.
+// point adds a point to the timeline and begins the next second.
 func (r *run) point(c *[numCounters]uint64) {
 	now := time.Now()
 	p := Point{
@@ -262,7 +263,7 @@ func (r *run) point(c *[numCounters]uint64) {
 	r.points = append(r.points, p)
 }
 
-// gauge works out what a watcher wants to see of the last second.
+// gauge computes the rate and the latency of the last second for Status.
 func (s *status) gauge(scenario Scenario, c *[numCounters]uint64, m *meters, now time.Time) {
 	which, what := mCreation, cReached
 	switch {
@@ -284,7 +285,7 @@ func (s *status) gauge(scenario Scenario, c *[numCounters]uint64, m *meters, now
 	s.second, s.ticked = *c, now
 }
 
-// units are what the rates count.
+// unit returns the unit of the rate.
 func unit(phase string, scenario Scenario) string {
 	switch {
 	case phase == phaseOpening || scenario == Churn:
@@ -295,7 +296,7 @@ func unit(phase string, scenario Scenario) string {
 	return "responses"
 }
 
-// tell shows how the phase stands.
+// tell passes the phase's progress to show.
 func (r *run) tell(c *[numCounters]uint64, done, all uint64, timed bool) {
 	if r.show == nil {
 		return
@@ -307,7 +308,7 @@ func (r *run) tell(c *[numCounters]uint64, done, all uint64, timed bool) {
 	})
 }
 
-// errorSum is how often anything went wrong.
+// errorSum returns the sum of all error counters.
 func errorSum(c *[numCounters]uint64) (n uint64) {
 	for k := cRefused; k < numCounters; k++ {
 		n += c[k]

@@ -15,7 +15,7 @@ func try(t testing.TB, f *fake, cfg Config) *Report {
 	return watch(t, f, cfg, nil)
 }
 
-// watch is try with somebody who looks on.
+// watch is try with a show function.
 func watch(t testing.TB, f *fake, cfg Config, show func(Status)) *Report {
 	t.Helper()
 	cfg.Target = f.url()
@@ -74,14 +74,14 @@ func TestChatAccountsForEveryMessage(t *testing.T) {
 	}
 }
 
-// faults counts what a relay does to messages.
+// faults counts a relay's actions on messages.
 type faults struct {
 	lost, duplicated, swapped uint64
 	n                         int
-	back                      map[string]string // held back until the next one to the same reader
+	back                      map[string]string // withheld until the next one to the same reader
 }
 
-// relay loses every 11th message, doubles every 7th, and has every 5th come behind the next one to the same reader.
+// relay loses every 11th message, doubles every 7th, and delays every 5th behind the next one to the same reader.
 func (k *faults) relay(to, stanza string) []string {
 	k.n++
 	behind, any := k.back[to]
@@ -194,7 +194,7 @@ func TestBroadcastAfterAChat(t *testing.T) {
 	}
 }
 
-// TestScenariosFollowEachOther: each has a phase of its own, and a broadcast to a part reaches that part.
+// TestScenariosFollowEachOther: each has its own phase, and a broadcast to a part of the sessions reaches that part.
 func TestScenariosFollowEachOther(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -212,7 +212,7 @@ func TestScenariosFollowEachOther(t *testing.T) {
 	}
 }
 
-// TestOpeningIsBounded: where a server is slow, no more sessions than may be on their way are.
+// TestOpeningIsBounded: with a slow server the number of pending log-ins stays within Opening.
 func TestOpeningIsBounded(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

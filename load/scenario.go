@@ -10,17 +10,17 @@ import (
 // The phases of a run besides the scenario's own, which has its name.
 const (
 	phaseOpening  = "opening"
-	phaseSettling = "settling" // what is under way arrives
+	phaseSettling = "settling" // messages in flight arrive
 	phaseLeaving  = "leaving"
 )
 
-// How long a run waits when nothing happens any more.
+// How long a run waits without progress.
 const (
 	stallTime = 60 * time.Second // no session comes up or fails
 	leaveTime = 15 * time.Second // no session ends
 )
 
-// scenario runs all phases, and takes the figures of memory before the sessions leave.
+// scenario runs all phases, and reads the memory before the sessions leave.
 func (r *run) scenario(ctx context.Context) {
 	err := r.open(ctx)
 	c := r.counts()
@@ -41,7 +41,7 @@ func (r *run) scenario(ctx context.Context) {
 	r.look(&last)
 }
 
-// stalled says that a number has not changed for a time.
+// stalled detects that a number has not changed for a time.
 type stalled struct {
 	n  uint64
 	at time.Time
@@ -54,7 +54,7 @@ func (s *stalled) check(n uint64, most time.Duration) bool {
 	return time.Since(s.at) > most
 }
 
-// open brings all sessions up.
+// open opens all sessions.
 func (r *run) open(ctx context.Context) error {
 	n := float64(len(r.workers))
 	r.each(func(w *worker) { w.opens = newPace(r.cfg.Rate/n, w.now()) })
@@ -66,7 +66,7 @@ func (r *run) open(ctx context.Context) error {
 	})
 }
 
-// act is the scenario itself, and those after it.
+// act runs the scenario, and those after it.
 func (r *run) act(ctx context.Context) error {
 	for _, s := range r.steps {
 		r.doing, r.cfg.Duration, r.stage = s.scenario, s.duration, s.phase
@@ -93,7 +93,7 @@ func (r *run) play(ctx context.Context) error {
 	return nil
 }
 
-// pass lets the scenario's time pass.
+// pass waits for the scenario's duration.
 func (r *run) pass(ctx context.Context) error {
 	all := uint64(r.cfg.Duration.Milliseconds())
 	began := time.Now()
@@ -114,7 +114,7 @@ func (r *run) chat(ctx context.Context) error {
 	return r.settle(ctx)
 }
 
-// settle waits for the messages that are under way.
+// settle waits for the messages in flight.
 func (r *run) settle(ctx context.Context) error {
 	r.each((*worker).Tick) // brings the counters up to date
 	c := r.counts()
@@ -126,11 +126,11 @@ func (r *run) settle(ctx context.Context) error {
 }
 
 func (r *run) broadcast(ctx context.Context) error {
-	before := r.counts() // a chat may have been before
+	before := r.counts() // a chat may have come before
 	now := stampAt(time.Since(r.started))
 	r.each(func(w *worker) {
 		w.shout(now)
-		w.Tick() // cCalling is to be seen from now on
+		w.Tick() // makes cCalling visible
 	})
 	began := time.Now()
 	var stall stalled
@@ -190,7 +190,7 @@ func (r *run) weather(ctx context.Context) error {
 			lost = time.Now()
 		}
 		back := c[cUpNow] - min(c[cUpNow], c[cWaiting]+c[cOpening])
-		// A restart of the edge takes the connections, one of its origin takes the sessions.
+		// A restart of the edge ends the connections; one of its origin ends the sessions.
 		if (down >= all/2 || c[cRenewed] >= all) && back >= all {
 			r.storm.Recovered, r.storm.RecoverySeconds = true, round(time.Since(lost).Seconds())
 			return back, true
@@ -205,7 +205,7 @@ func (r *run) weather(ctx context.Context) error {
 	return err
 }
 
-// part has all sessions end in order.
+// part ends all sessions in order.
 func (r *run) part(ctx context.Context) error {
 	n := float64(len(r.workers))
 	r.each(func(w *worker) { w.leaves = newPace(r.cfg.LeaveRate/n, w.now()) })

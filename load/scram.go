@@ -11,27 +11,27 @@ import (
 	"strconv"
 )
 
-// SCRAM-SHA-1 (RFC 5802) without channel binding. Of the client's messages the first follows from the session, and is
-// never kept. The last is kept while it has no answer, so that it can be sent again.
+// SCRAM-SHA-1 (RFC 5802) without channel binding. The client's first message is computed from the session and never
+// kept. Its last message is kept until it is answered, so that it can be sent again.
 //
 //	client-first   n,,n=USER,r=NONCE
 //	server-first   r=NONCE...,s=SALT,i=COUNT
 //	client-final   c=biws,r=NONCE...,p=PROOF
 //	server-final   v=SIGNATURE
 //
-// A password takes COUNT rounds, on the reactor: with the 4,096 that servers store, about a millisecond of a log-in.
+// A password takes COUNT rounds on the reactor: with the usual 4,096, about a millisecond per log-in.
 
-// maxRounds is more than any server asks for, and bounds what an answer can make a reactor do.
+// maxRounds bounds the work that an answer can cause on a reactor. It exceeds what any server asks for.
 const maxRounds = 100_000
 
-var errChallenge = errors.New("the challenge is not one of SCRAM-SHA-1")
+var errChallenge = errors.New("malformed SCRAM-SHA-1 challenge")
 
-// proof is a client's last message, and what the server has to answer.
+// proof is a client's last message with the expected answer.
 type proof struct {
 	final, signature []byte
 }
 
-// prove answers a challenge to a client's first message, of which bare is what follows "n,,".
+// prove answers a challenge. bare is the client's first message after its "n,,".
 func prove(bare, nonce, challenge []byte, password string) (proof, error) {
 	rest, ok := bytes.CutPrefix(challenge, []byte("r="))
 	both, rest, found := bytes.Cut(rest, []byte(",s="))
@@ -65,7 +65,7 @@ func sign(key, text []byte) []byte {
 	return h.Sum(nil)
 }
 
-// challenged goes on with a log-in that has been asked for a proof.
+// challenged answers a log-in's challenge with a proof.
 func (w *worker) challenged(i uint32, payload []byte) {
 	first, nonce := w.write.firstBare(w.number(i), w.sessions[i].began)
 	p := proof{}
@@ -74,7 +74,7 @@ func (w *worker) challenged(i uint32, payload []byte) {
 		p, err = prove(first, nonce, text, w.cfg.Password)
 	}
 	if err != nil {
-		w.unexpected(i, "log-in cannot go on", "reason", err.Error())
+		w.unexpected(i, "log-in failed", "reason", err.Error())
 		return
 	}
 	if w.proofs == nil {
@@ -84,7 +84,7 @@ func (w *worker) challenged(i uint32, payload []byte) {
 	w.ask(i, kindProof, 0, 0)
 }
 
-// proven reports whether the server has shown that it knows the password as well; it does so with its success.
+// proven reports whether the server's success proves that the server knows the password too.
 func (w *worker) proven(i uint32, payload []byte) bool {
 	if w.cfg.Login != LoginScram {
 		return true
@@ -95,7 +95,7 @@ func (w *worker) proven(i uint32, payload []byte) bool {
 	return err == nil && len(signature) > 0 && hmac.Equal(text, signature)
 }
 
-// contents are those of the first element.
+// contents returns the contents of the first element.
 func contents(payload []byte) []byte {
 	_, inner, _ := bytes.Cut(payload, []byte{'>'})
 	inner, _, _ = bytes.Cut(inner, []byte{'<'})

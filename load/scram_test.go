@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestScramExample is the conversation of RFC 5802, section 5.
+// TestScramExample checks the conversation of RFC 5802, section 5.
 func TestScramExample(t *testing.T) {
 	t.Parallel()
 	p, err := prove([]byte("n=user,r=fyko+d2lbbFgONRv9qkxdawL"), []byte("fyko+d2lbbFgONRv9qkxdawL"),
@@ -37,8 +37,8 @@ func TestScramRefusesChallenges(t *testing.T) {
 
 var fakeSASL = regexp.MustCompile(`<(?:auth|response) [^>]*>([^<]*)<`)
 
-// TestLogInWithScram: also when an answer is lost, so that the same proof comes again, and with a server that does not
-// know the password.
+// TestLogInWithScram logs in, also when a lost answer makes the client send the same proof again. A server that does
+// not know the password is rejected.
 func TestLogInWithScram(t *testing.T) {
 	t.Parallel()
 	for _, honest := range []bool{true, false} {

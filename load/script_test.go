@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Each row makes a server do something to the second request of the only session, its first poll, and says what the
-// client is to make of it. The server lets nothing pass that is pipelined, see fake.
+// TestWhatAServerMayDoToAPoll: each row has a server's fault at the second request of the only session, its first poll,
+// and the client's expected reaction. The fake rejects pipelining.
 func TestWhatAServerMayDoToAPoll(t *testing.T) {
 	t.Parallel()
 	const terminate = "<body type='terminate' condition='policy-violation' " + fakeNS + "/>"
@@ -67,7 +67,8 @@ func TestWhatAServerMayDoToAPoll(t *testing.T) {
 	}
 }
 
-// A server that closes each connection behind its answer gets a new one for each request, and no complaint.
+// TestConnectionClose: a server that closes each connection behind its answer gets a new one for each request, without
+// an error.
 func TestConnectionClose(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -79,7 +80,8 @@ func TestConnectionClose(t *testing.T) {
 	}
 }
 
-// A message whose request is lost on the way, before or after the server has had it, arrives once.
+// TestMessagesSurviveLostConnections: a message whose request is lost, before or after it reached the server, arrives
+// once.
 func TestMessagesSurviveLostConnections(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -107,8 +109,8 @@ func TestMessagesSurviveLostConnections(t *testing.T) {
 	}
 }
 
-// The answers to a session's two requests come on two connections, the later one first as often as not; what they say
-// is taken in the order of the requests.
+// TestAnswersAreTakenInOrder: the answers to a session's two requests come on two connections, often the later one
+// first. They are processed in the order of the requests.
 func TestAnswersAreTakenInOrder(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -120,7 +122,7 @@ func TestAnswersAreTakenInOrder(t *testing.T) {
 	}
 }
 
-// A server that answers polls at once is not asked as fast as it can.
+// TestEarlyAnswersDoNotRaceOn: the client slows down if a server answers polls at once.
 func TestEarlyAnswersDoNotRaceOn(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -151,7 +153,7 @@ func TestLogInThatIsRefused(t *testing.T) {
 	}
 }
 
-// What a server sends late or in parts of the log-in is polled for.
+// TestLogInThatTakesPolls: the client polls for parts of the log-in that a server sends late.
 func TestLogInThatTakesPolls(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -160,7 +162,7 @@ func TestLogInThatTakesPolls(t *testing.T) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			s := f.sessions[q.sid]
-			f.payload(s, q.raw) // is pending, and comes with the answer to the next request
+			f.payload(s, q.raw) // pending until the answer to the next request
 			return &fakeAnswer{body: "<body " + fakeNS + "/>"}
 		}
 		return nil
@@ -171,18 +173,19 @@ func TestLogInThatTakesPolls(t *testing.T) {
 	}
 }
 
-// Nobody listens: every session is given up in the end, and the run ends by itself.
+// TestNobodyListens: without a listener every session is given up eventually, and the run ends by itself.
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	f.addr = "127.0.0.1:1" // nothing is ever there
+	f.addr = "127.0.0.1:1" // nothing ever listens there
 	r := try(t, f, Config{Sessions: 3, Tries: 4})
 	if r.Sessions.Failed != 3 || r.Verdict.Status != StatusSessions || r.Errors["connection_refused"] != 3*4 {
 		t.Errorf("%+v %+v %v", r.Verdict, r.Sessions, r.Errors)
 	}
 }
 
-// A restart of the edge closes all connections; in one of a server with it, the sessions are gone as well.
+// TestStormIsWeathered: a restart of the edge closes all connections. If the server restarts with it, the sessions are
+// gone as well.
 func TestStormIsWeathered(t *testing.T) {
 	for _, forget := range []bool{false, true} {
 		t.Run(fmt.Sprintf("sessions forgotten %v", forget), func(t *testing.T) {
@@ -214,7 +217,7 @@ func TestStormThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// An answer that does not come is given up, and the request sent again.
+// TestLateAnswerIsGivenUp: the client stops waiting for a missing answer and sends the request again.
 func TestLateAnswerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

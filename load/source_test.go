@@ -8,7 +8,8 @@ import (
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// A million sockets in 53 reactors: no source twice, none of another's, enough of them, and no port that servers use.
+// TestSourcesOfAMillion: a million sockets in 53 reactors have enough sources, none twice, and no port that servers
+// use.
 func TestSourcesOfAMillion(t *testing.T) {
 	const reactors, each = 53, 19_900
 	used := map[netip.AddrPort]bool{}
@@ -26,7 +27,7 @@ func TestSourcesOfAMillion(t *testing.T) {
 	}
 }
 
-// One reactor with more sockets than an address has ports.
+// TestSourcesOfOneLargeReactor: one reactor has more sockets than an address has ports.
 func TestSourcesOfOneLargeReactor(t *testing.T) {
 	s := planSources(loopback, nil, 1, 500_000, 0)[0]
 	used := map[netip.AddrPort]bool{}
@@ -64,7 +65,7 @@ func TestSourcesThatWereGivenAreShared(t *testing.T) {
 	}
 }
 
-// Elsewhere than on the loopback network the kernel chooses.
+// TestNoSources: outside the loopback network the kernel chooses.
 func TestNoSources(t *testing.T) {
 	for _, to := range []string{"10.0.0.9", "::1", "fd00::1"} {
 		s := planSources(netip.MustParseAddr(to), nil, 2, 1000, 0)[1]

@@ -2,15 +2,16 @@ package load
 
 import "time"
 
-// stamp is a time in units of ten microseconds since the start of the run, 1 or more; 0 is no time. Eleven hours fit.
+// stamp is a time in units of ten microseconds since the start of the run, 1 or more; 0 means none. It covers eleven
+// hours.
 type stamp uint32
 
 const stampUnit = 10 * time.Microsecond
 
-// stampAt is the stamp of a moment since the start of the run.
+// stampAt returns the stamp of a time since the start of the run.
 func stampAt(since time.Duration) stamp { return 1 + stamp(since/stampUnit) }
 
-// since is the time from an earlier stamp to s.
+// since returns the time from an earlier stamp to s.
 func (s stamp) since(earlier stamp) time.Duration {
 	if s < earlier {
 		return 0

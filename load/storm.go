@@ -2,14 +2,14 @@ package load
 
 import "time"
 
-// arrivals counts what a worker's sessions send in each tenth of a second of a storm.
+// arrivals counts the requests of a worker's sessions in each tenth of a second of a storm.
 type arrivals struct {
 	since                   stamp
 	clients, requests, back []uint32
 	up                      uint32 // sessions that are back
 }
 
-// tenth is the index of a time.
+// tenth returns the index of a time.
 func (a *arrivals) tenth(now stamp) int {
 	at := int(now.since(a.since) / (100 * time.Millisecond))
 	for len(a.requests) <= at {
@@ -18,7 +18,7 @@ func (a *arrivals) tenth(now stamp) int {
 	return at
 }
 
-// count notes a request that is sent; again: its client tries once more, or logs in.
+// count records a sent request. again: its client retries or logs in.
 func (a *arrivals) count(now stamp, again bool) {
 	at := a.tenth(now)
 	a.requests[at]++
@@ -27,10 +27,10 @@ func (a *arrivals) count(now stamp, again bool) {
 	}
 }
 
-// tick notes how many sessions are back by now.
+// tick records the number of sessions that are back.
 func (a *arrivals) tick(now stamp) { a.back[a.tenth(now)] = a.up }
 
-// add sums up the arrivals of a worker.
+// add adds the arrivals of a worker.
 func (s *StormReport) add(a *arrivals) {
 	s.Requests, s.Clients, s.Back = addTo(s.Requests, a.requests), addTo(s.Clients, a.clients), addLevel(s.Back, a.back)
 }
@@ -45,7 +45,7 @@ func addTo(sum, part []uint32) []uint32 {
 	return sum
 }
 
-// addLevel is addTo for what stays as it is where a list ends.
+// addLevel is addTo for a level, which keeps its last value beyond the end of a list.
 func addLevel(sum, part []uint32) []uint32 {
 	both := make([]uint32, max(len(sum), len(part)))
 	for i := range both {
@@ -66,11 +66,11 @@ func (s *StormReport) sum(sessions int) {
 	s.Share = round(float64(s.Most) / float64(sessions))
 }
 
-// inquire has sessions that are back ask their server for a sign of life (XEP-0199), which comes with the answer to
-// their older request: how long that takes is what their users feel of the storm.
+// inquire sends pings (XEP-0199) from sessions that are back. The pong comes with the answer to their older request.
+// Its delay is what users notice of the storm.
 func (w *worker) inquire(now stamp) {
 	if w.cfg.Login == LoginNone {
-		return // a server takes nothing from who has not logged in
+		return // servers accept no stanzas before the log-in
 	}
 	for n := w.asks.due(now); n > 0; n-- {
 		w.asks.done++

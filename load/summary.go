@@ -11,7 +11,7 @@ import (
 	"megaphone/text"
 )
 
-// Summary writes what a person wants to know of a report, in lines that fit a terminal.
+// Summary writes the main figures of a report in lines that fit a terminal.
 func (r *Report) Summary(out io.Writer) error {
 	var b strings.Builder
 	say := func(format string, args ...any) { b.WriteString(text.Paragraph(fmt.Sprintf(format, args...)) + "\n") }
@@ -38,7 +38,7 @@ func (r *Report) Summary(out io.Writer) error {
 	return err
 }
 
-// figures is a table whose columns are numbers but for the first.
+// figures returns a table whose columns are numbers, except the first.
 func figures(head ...string) *text.Table {
 	t := &text.Table{Right: slices.Repeat([]bool{true}, len(head))}
 	t.Right[0] = false
@@ -58,7 +58,7 @@ func (r *Report) phaseTable() *text.Table {
 	return t
 }
 
-// cpuTable has a column for each phase, of which there are six at most.
+// cpuTable has a column for each phase, at most six.
 func (r *Report) cpuTable() *text.Table {
 	head := []string{"CPU seconds"}
 	for _, p := range r.Phases {
@@ -92,7 +92,7 @@ func (r *Report) latencyTable() *text.Table {
 	return t
 }
 
-// processTable has memory in MiB, but for bytes a session.
+// processTable has memory in MiB, except bytes per session.
 func (r *Report) processTable() *text.Table {
 	t := figures("process", "pid", "CPU s", "RSS MiB", "anonymous", "PSS", "most RSS", "B/session")
 	const mib = 1 << 20

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// maxPicks is how many sessions are looked at for one that may send.
+// maxPicks is the number of random sessions to try for one that may send.
 const maxPicks = 16
 
-// talk sends the messages that are due, from sessions drawn at random.
+// talk sends the messages that are due, from random sessions.
 func (w *worker) talk(now stamp) {
 	for n := w.talks.due(now); n > 0; n-- {
 		w.talks.done++
@@ -30,12 +30,12 @@ func (w *worker) sendOne(now stamp) {
 	w.counters[cUnsendable]++
 }
 
-// gap is the least time between two requests of a session of its own accord. Requests that leave at once on two
-// connections may meet the server in the other order. It has to put that right, but ejabberd 23.01 leaves the later one
-// alone until the earlier one's wait is over, and may end the session before.
+// gap is the shortest time between two requests that a session makes on its own. Requests sent at once on two
+// connections may reach the server out of order. It must reorder them, but ejabberd 23.01 ignores the later one until
+// the earlier one's wait ends, and may end the session before.
 const gap = 20 * time.Millisecond
 
-// mayTalk says whether session i can send a message now, and its partner can account for it.
+// mayTalk reports whether session i can send a message now and its partner can account for it.
 func (w *worker) mayTalk(i uint32, now stamp) bool {
 	s := &w.sessions[i]
 	to := &w.sessions[s.partner]
@@ -50,7 +50,7 @@ func (w *worker) mayTalk(i uint32, now stamp) bool {
 	return o == nil || o.conn != noConn && w.onTheWay(o.conn) && now.since(o.at) >= gap
 }
 
-// receive accounts for the messages in a payload that came to session i.
+// receive accounts for the messages in a payload for session i.
 func (w *worker) receive(i uint32, payload []byte) {
 	s := &w.sessions[i]
 	me := w.number(i)
@@ -89,26 +89,28 @@ func (w *worker) account(s *session, m *message) {
 	w.meters.record(mDelivery, w.now().since(m.stamp))
 }
 
-// batchBytes is about what a broadcast's requests have as contents.
+// batchBytes is the approximate size of a broadcast request's contents.
 const batchBytes = 16 << 10
 
-// batch is how many messages a broadcast's request has.
+// batch returns the number of messages in a broadcast request.
 func (w *worker) batch() uint32 {
 	return uint32(max(1, batchBytes/(w.cfg.Size+w.addresses.slot+80)))
 }
 
-// stride is how many sessions one batch is taken from: all of them, or more when only a part is to be sent anything.
+// stride returns the number of sessions that one batch covers. It exceeds the batch if only a part of the sessions gets
+// the broadcast.
 func (w *worker) stride() uint32 { return uint32(float64(w.batch()) / w.cfg.Part) }
 
-// meant reports whether the broadcast is for session i: it is for so many, evenly spread, and only if their addresses
-// are known.
+// meant reports whether the broadcast is for session i. Its recipients are the configured part of the sessions, evenly
+// spread, and only those with known addresses.
 func (w *worker) meant(i uint32) bool {
 	n := float64(w.number(i))
 	return math.Floor((n+1)*w.cfg.Part) > math.Floor(n*w.cfg.Part) && w.addresses.size[i] > 0
 }
 
-// shout begins a broadcast: the last session sends every other and itself a message, many in each request. As its own
-// comes last, the answers to its requests have no payload until then, and each says that the next request has arrived.
+// shout begins a broadcast: the last session sends a message to every other and to itself, many in each request. Its
+// own message comes last, so the earlier requests get answers without payload. Each answer shows that the next request
+// has arrived.
 func (w *worker) shout(at stamp) {
 	for i := len(w.sessions) - 1; i >= 0; i-- {
 		if s := &w.sessions[i]; s.stage == stageUp {
@@ -119,7 +121,7 @@ func (w *worker) shout(at stamp) {
 	}
 }
 
-// call sends the next batch. There is one for each answer, and not as many as there is room for; see gap.
+// call sends the next batch. It sends one per answer instead of as many as fit; see gap.
 func (w *worker) call() {
 	from := w.aloud
 	w.aloud = min(from+w.stride(), uint32(len(w.sessions)))
@@ -132,7 +134,7 @@ func (w *worker) call() {
 	w.ask(w.voice, kindBatch, from, w.called)
 }
 
-// batchText is the request of a broadcast whose batch begins with session r.seq.
+// batchText returns the broadcast request whose batch begins with session r.seq.
 func (w *worker) batchText(i uint32, r *request) []byte {
 	b := w.write.openMessages(&w.sessions[i], r.rid)
 	for to := r.seq; to < min(r.seq+w.stride(), uint32(len(w.sessions))); to++ {
@@ -144,7 +146,7 @@ func (w *worker) batchText(i uint32, r *request) []byte {
 	return w.write.closeMessages(b)
 }
 
-// hear accounts for the broadcast's message.
+// hear accounts for a broadcast message.
 func (w *worker) hear(s *session, m *message) {
 	if s.flags&flagGot != 0 {
 		w.counters[cDuplicated]++

@@ -19,21 +19,21 @@ type target struct {
 	at   netip.AddrPort
 }
 
-// resolveTarget reads a URL and finds the address to connect to. Unless public is set it refuses every address but
-// loopback, private (RFC 1918, RFC 4193) and link-local ones: this program can take a server down.
+// resolveTarget parses a URL and resolves its address. Unless public is set it only accepts loopback, private (RFC
+// 1918, RFC 4193) and link-local addresses, because this program can take a server down.
 func resolveTarget(ctx context.Context, text string, public bool) (t target, err error) {
 	if !strings.Contains(text, "://") {
 		return t, fmt.Errorf("%s: give a URL: did you mean http://%s?", text, text)
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return t, fmt.Errorf("%s: this is no URL; one is http://127.0.0.1:5280/http-bind", text)
+		return t, fmt.Errorf("%s: not a URL, for example http://127.0.0.1:5280/http-bind", text)
 	}
 	switch {
 	case u.Scheme != "http":
-		return t, fmt.Errorf("%s: only http:// is spoken here; connect behind what ends TLS", text)
+		return t, fmt.Errorf("%s: only http:// is supported: connect behind the TLS proxy", text)
 	case u.Hostname() == "":
-		return t, fmt.Errorf("%s: has no host; for example http://127.0.0.1:5280/http-bind", text)
+		return t, fmt.Errorf("%s: has no host, for example http://127.0.0.1:5280/http-bind", text)
 	case u.User != nil || u.Fragment != "":
 		return t, fmt.Errorf("%s: leave out user and fragment", text)
 	}
@@ -50,14 +50,14 @@ func resolveTarget(ctx context.Context, text string, public bool) (t target, err
 	}
 	addr := choose(addrs)
 	if !public && !isNear(addr) {
-		return t, fmt.Errorf("%s is %s, a public address: load only what is yours, with --allow-public",
+		return t, fmt.Errorf("%s is %s, a public address: load only your own servers, with --allow-public",
 			text, addr)
 	}
 	t.at = netip.AddrPortFrom(addr, uint16(port))
 	return t, nil
 }
 
-// domain is the likely XMPP domain: that of the URL, and localhost for an address of the loopback network.
+// domain returns the likely XMPP domain: that of the URL, or localhost for a loopback address.
 func (t *target) domain() string {
 	if a, err := netip.ParseAddr(t.name); err == nil && a.IsLoopback() {
 		return "localhost"
@@ -65,7 +65,7 @@ func (t *target) domain() string {
 	return t.name
 }
 
-// choose prefers IPv4, of whose loopback network there is more than one address to connect from.
+// choose prefers IPv4, because its loopback network has more than one source address.
 func choose(addrs []netip.Addr) netip.Addr {
 	for _, a := range addrs {
 		if a.Unmap().Is4() {
@@ -75,7 +75,7 @@ func choose(addrs []netip.Addr) netip.Addr {
 	return addrs[0]
 }
 
-// isNear says whether an address cannot be on the internet.
+// isNear reports whether an address cannot be on the internet.
 func isNear(a netip.Addr) bool {
 	a = a.Unmap()
 	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()

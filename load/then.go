@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// step is a scenario of a run, and how long it takes.
+// step is a scenario of a run with its duration.
 type step struct {
 	scenario Scenario
-	phase    string // its name, and for the second time with " 2" behind it
+	phase    string // its name, with " 2" behind it the second time
 	duration time.Duration
 }
 
-// steps are the scenario, and those of Then: "chat,broadcast", or with a time of their own "chat=2m,broadcast=30s".
+// steps returns the scenario and those of Then: "chat,broadcast", or with their own durations "chat=2m,broadcast=30s".
 func (c *Config) steps() ([]step, error) {
 	list := []step{{c.Scenario, string(c.Scenario), c.Duration}}
 	if c.Then == "" {

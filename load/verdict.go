@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// Verdict says whether all went well, and the exit status that says so.
+// Verdict is the outcome of a run and its exit status.
 type Verdict struct {
 	Status int    `json:"exit_status"`
 	Text   string `json:"text"`
 }
 
-// Exit statuses of a run that could be made. 1 and 2 are those of the whole program.
+// Exit statuses of a completed run. 1 and 2 are those of the whole program.
 const (
 	StatusFine        = 0
 	StatusMessages    = 3   // messages were lost, duplicated, reordered or misplaced
 	StatusSessions    = 4   // sessions were not reached or lost, or did not come back
-	StatusInterrupted = 130 // nothing of that, but it was told to stop before its time
+	StatusInterrupted = 130 // neither, but stopped early
 )
 
-// judge looks at a report that is otherwise complete.
+// judge returns the verdict on an otherwise complete report.
 func judge(r *Report) Verdict {
 	var wrong, missing []string
 	add := func(list *[]string, n uint64, what string) {
@@ -37,7 +37,7 @@ func judge(r *Report) Verdict {
 	if !r.Interrupted {
 		add(&missing, s.Wanted-min(s.Wanted, s.Reached+s.Failed), "sessions not reached")
 		if r.Storm != nil && !r.Storm.Recovered {
-			missing = append(missing, "the storm was not weathered")
+			missing = append(missing, "not all sessions came back from the storm")
 		}
 	}
 	switch {

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// watcher keeps an eye on some processes.
+// watcher records the resource usage of processes.
 type watcher struct {
 	procs []watched
 }
@@ -40,7 +40,7 @@ func (w *watcher) check() error {
 	return nil
 }
 
-// sample reads all of them at a time in seconds, and adds what it has read to a point.
+// sample reads the usage of all processes at a time in seconds, and adds it to a point.
 func (w *watcher) sample(at float64, pss bool, to *Point) {
 	for i := range w.procs {
 		v := &w.procs[i]
@@ -49,7 +49,7 @@ func (w *watcher) sample(at float64, pss bool, to *Point) {
 		}
 		u, err := readUsage(v.PID, pss)
 		if err != nil {
-			v.err = err // it has ended: what was read last stands
+			v.err = err // it has exited: keep its last usage
 			continue
 		}
 		if !pss {
@@ -65,7 +65,7 @@ func (w *watcher) sample(at float64, pss bool, to *Point) {
 	}
 }
 
-// cpu is what each process has used since the start, in seconds.
+// cpu returns the seconds that each process has used since the start.
 func (w *watcher) cpu() map[string]float64 {
 	m := map[string]float64{}
 	for i := range w.procs {
@@ -74,7 +74,7 @@ func (w *watcher) cpu() map[string]float64 {
 	return m
 }
 
-// reports is what the processes have come to, with held sessions.
+// reports returns the usage of the processes, with held sessions.
 func (w *watcher) reports(held uint64) []ProcessReport {
 	var list []ProcessReport
 	for i := range w.procs {

@@ -14,28 +14,24 @@ import (
 // Timeouts, in ticks of the loop.
 const (
 	connectTicks = 30_000 / loop.TickMillis
-	idleTicks    = 5_000 / loop.TickMillis // an idle connection that nobody needs for so long is closed
+	idleTicks    = 5_000 / loop.TickMillis // an idle connection unused for this long is closed
 )
 
-// phase is what a connection is, in table.Conn.Phase; table.Conn.Decoded is the session of its request.
+// phase is the state of a connection, in table.Conn.Phase; table.Conn.Decoded is the session of its request.
 type phase uint8
 
 const (
-	// Nobody's any more.
-	// next: none
+	// It belongs to no session. next: none
 	connGone phase = iota
-	// A request waits for the connection; Scanned is its place in session.req.
-	// next: connBusy, connGone
+	// A request waits for the connection; Scanned is its place in session.req. next: connBusy, connGone
 	connOpening
-	// A request waits for its answer; Scanned as before.
-	// next: connIdle, connBusy, connGone
+	// A request waits for its answer; Scanned as before. next: connIdle, connBusy, connGone
 	connBusy
-	// In worker.idle, at Scanned.
-	// next: connBusy, connGone
+	// In worker.idle, at Scanned. next: connBusy, connGone
 	connIdle
 )
 
-// worker is one reactor's sessions: the Handler of their connections. Nothing in it is shared but what is read only.
+// worker holds the sessions of one reactor. It is the Handler of their connections. It shares only read-only data.
 type worker struct {
 	loop.NoLinks
 	r     *loop.Reactor
@@ -43,36 +39,36 @@ type worker struct {
 	to    netip.AddrPort
 	from  sources
 	start time.Time
-	first uint32 // the number, over all reactors, of its session 0
+	first uint32 // the number of its session 0 over all reactors
 
 	sessions  []session
 	addresses addresses
 	write     writer
 	body      codec.Body
-	idle      []uint32 // connections without a request, the last used last
+	idle      []uint32 // connections without a request, most recently used last
 	backoffs  backoffs
-	queue     queue // sessions that wait until fewer connections are being opened
+	queue     queue // sessions that wait because too many connections are opening
 	opening   int
-	most      int  // of them
-	coming    int  // see comes
-	allowed   int  // of them; beyond, none begins for the first time
-	revive    bool // who ends begins anew
-	stormy    bool // who ends unasked is not lost, as the server may have been restarted with the edge
-	quit      bool // nothing is begun or sent again any more
+	most      int  // limit of opening
+	coming    int  // pending log-ins; see comes
+	allowed   int  // limit of coming, above which no session begins for the first time
+	revive    bool // ended sessions begin anew
+	stormy    bool // a session that ends unasked is not lost, because the server may have been restarted with the edge
+	quit      bool // begin and resend nothing
 	retries   []Retry
 	arrivals  arrivals
-	asks      pace // storm: of those that are back
+	asks      pace // storm: pings of sessions that are back
 
-	ending int // sessions that have said that they end
-	spare  int // of them at most at once, as each needs a second connection
+	ending int // sessions that have sent a terminate
+	spare  int // limit of ending, because each needs a second connection
 
-	begun   int // sessions that were begun
-	left    int // sessions looked at for leaving
-	turned  int // the session that churn looks at next
+	begun   int // sessions begun
+	left    int // sessions considered for leaving
+	turned  int // the next session that churn considers
 	voice   uint32
-	aloud   uint32 // the session that the broadcast's next batch begins with
+	aloud   uint32 // the first session of the broadcast's next batch
 	calling bool
-	proofs  map[uint32]proof // by sessions whose log-in is at it
+	proofs  map[uint32]proof // by session, between challenge and success
 	called  stamp
 	opens   pace
 	talks   pace
@@ -87,14 +83,14 @@ type worker struct {
 	oddLog   loop.Interval
 }
 
-// now is the present stamp.
+// now returns the current stamp.
 func (w *worker) now() stamp { return stampAt(time.Since(w.start)) }
 
-// number is the number of session i over all reactors.
+// number returns the number of session i over all reactors.
 func (w *worker) number(i uint32) uint32 { return w.first + i }
 
-// pair gives every session one to send messages to: a random circle through all of them (Sattolo's shuffle), so that
-// each has one author and nobody is his own.
+// pair assigns every session a partner in a random circle through all of them (Sattolo's shuffle). Each then has one
+// author, and none is its own.
 func (w *worker) pair(r *rand.Rand) {
 	n := len(w.sessions)
 	circle := make([]uint32, n)
@@ -111,7 +107,7 @@ func (w *worker) pair(r *rand.Rand) {
 	}
 }
 
-// Pulse does what is due by now.
+// Pulse does the work that is due.
 func (w *worker) Pulse() {
 	if w.quit {
 		return
@@ -129,7 +125,7 @@ func (w *worker) Pulse() {
 	w.inquire(now)
 }
 
-// Tick wakes the sessions whose back-off is over.
+// Tick resumes the sessions whose back-off has ended.
 func (w *worker) Tick() {
 	for w.backoffs.now != w.r.Now() {
 		w.backoffs.due(w.sessions, w.resume)
@@ -147,10 +143,10 @@ func (w *worker) Tick() {
 	w.board.Post(w.counters[:])
 }
 
-// Stop has nothing to say: who wants the sessions to end in order lets them leave first.
+// Stop only posts the counters. To end the sessions in order, let them leave first.
 func (w *worker) Stop() { w.board.Post(w.counters[:]) }
 
-// Open sends the request that has waited for the connection.
+// Open sends the request that waited for the connection.
 func (w *worker) Open(c uint32) {
 	s := w.r.Conn(c)
 	w.opening--
@@ -161,7 +157,7 @@ func (w *worker) Open(c uint32) {
 	w.drain()
 }
 
-// Data takes a response. It borrows p until return.
+// Data processes a response. It borrows p until return.
 func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 	s := w.r.Conn(c)
 	if phase(s.Phase) != connBusy {
@@ -190,7 +186,7 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 	if n < len(p) {
 		w.counters[cStray]++
 	}
-	// Who leaves closes its connections, as a browser does whose user goes away.
+	// A leaving session closes its connections, as a browser does when its page closes.
 	if res.close || n < len(p) || w.sessions[i].stage >= stageEnding {
 		w.discard(c, s)
 	} else {
@@ -200,15 +196,16 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 	return len(p), 0
 }
 
-// Progress and Flushed: a request has left, and its deadline stands.
+// Progress and Flushed ignore that a request has left, because its deadline stays the same.
 func (w *worker) Progress(uint32) {}
 func (w *worker) Flushed(uint32)  {}
 
-// Client and Shed: all input is the server's, and a session whose input does not fit ends as with a closed connection.
+// Client and Shed: all input comes from the server. A session whose input does not fit ends as with a closed
+// connection.
 func (w *worker) Client(uint32) (a [16]byte) { return a }
 func (w *worker) Shed(uint32)                {}
 
-// Expired ends a connection that nobody has needed, or whose answer does not come.
+// Expired closes an idle connection, or one whose answer does not come.
 func (w *worker) Expired(c uint32) {
 	s := w.r.Conn(c)
 	i, q, busy := s.Decoded, int(s.Scanned), phase(s.Phase) == connBusy
@@ -219,7 +216,7 @@ func (w *worker) Expired(c uint32) {
 	}
 }
 
-// Closed has what was on the connection sent again.
+// Closed schedules the connection's request to be sent again.
 func (w *worker) Closed(c uint32, why loop.Cause) {
 	s := w.r.Conn(c)
 	w.counters[cSockets]--
@@ -245,14 +242,14 @@ func (w *worker) Closed(c uint32, why loop.Cause) {
 	}
 }
 
-// keep puts a connection among the idle ones.
+// keep adds a connection to the idle ones.
 func (w *worker) keep(c uint32, s *table.Conn) {
 	s.Phase, s.Scanned = uint8(connIdle), uint32(len(w.idle))
 	w.idle = append(w.idle, c)
 	w.r.Arm(c, idleTicks)
 }
 
-// unidle takes a connection from the idle ones.
+// unidle removes a connection from the idle ones.
 func (w *worker) unidle(s *table.Conn) {
 	last := len(w.idle) - 1
 	w.idle[s.Scanned] = w.idle[last]
@@ -260,7 +257,7 @@ func (w *worker) unidle(s *table.Conn) {
 	w.idle = w.idle[:last]
 }
 
-// discard closes a connection that has nothing to do with any session any more.
+// discard closes a connection that no session uses any longer.
 func (w *worker) discard(c uint32, s *table.Conn) {
 	if phase(s.Phase) == connIdle {
 		w.unidle(s)
@@ -269,7 +266,7 @@ func (w *worker) discard(c uint32, s *table.Conn) {
 	w.r.Close(c)
 }
 
-// idleOne takes the idle connection that was used last; 0 when there is none.
+// idleOne takes the most recently used idle connection. It returns 0 if there is none.
 func (w *worker) idleOne() uint32 {
 	for len(w.idle) > 0 {
 		c := w.idle[len(w.idle)-1]

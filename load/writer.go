@@ -7,9 +7,9 @@ import (
 
 const boshNS = " xmlns='http://jabber.org/protocol/httpbind'"
 
-// writer makes requests of what is known of a session, in one buffer. Whatever it writes it can write again.
+// writer builds requests from a session's state in one buffer. It can always build the same request again.
 type writer struct {
-	head     string // of every request, up to the length's value
+	head     string // of every request, up to the value of Content-Length
 	creation string // attributes of a creation request, behind the rid
 	restart  string // attributes of a restart, behind the sid
 	bind     string
@@ -24,7 +24,7 @@ type writer struct {
 	text []byte
 }
 
-// headRoom is the space before a body in which its head is put, when the body's length is known.
+// headRoom returns the space before a body for its head, which is written when the body's length is known.
 func (w *writer) headRoom() int { return len(w.head) + len("16777216\r\n\r\n") }
 
 func newWriter(t *target, c *Config, run uint32) writer {
@@ -45,7 +45,7 @@ func newWriter(t *target, c *Config, run uint32) writer {
 	}
 }
 
-// open begins the body of a request and leaves its start tag without an end.
+// open begins the body of a request and leaves its start tag open.
 func (w *writer) open(s *session, rid uint64) []byte {
 	room := w.headRoom()
 	if cap(w.buf) < room {
@@ -75,7 +75,7 @@ func (w *writer) finish(b []byte) []byte {
 
 const ping = "<iq xmlns='jabber:client' type='get' id='ping'><ping xmlns='urn:xmpp:ping'/></iq></body>"
 
-// plain makes a request of a kind that has neither messages nor a user name.
+// plain returns a request of a kind that has neither messages nor a user name.
 func (w *writer) plain(s *session, rid uint64, k kind) []byte {
 	b := w.open(s, rid)
 	switch k {
@@ -99,7 +99,7 @@ func (w *writer) plain(s *session, rid uint64, k kind) []byte {
 	return w.finish(b)
 }
 
-// auth makes the request that logs session number n in.
+// auth returns the request that logs session number n in.
 func (w *writer) auth(s *session, rid uint64, n uint32) []byte {
 	b := append(append(w.open(s, rid), boshNS...), "><auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='"...)
 	if w.login == LoginAnonymous {
@@ -120,8 +120,8 @@ func (w *writer) auth(s *session, rid uint64, n uint32) []byte {
 	return w.finish(append(b, "</auth></body>"...))
 }
 
-// firstBare returns a client's first message of SCRAM without its first three characters, and the nonce in it. No other
-// log-in has that nonce.
+// firstBare returns a client's first message of SCRAM without its first three characters, and the nonce in it, which is
+// unique to the log-in.
 func (w *writer) firstBare(n uint32, began stamp) (bare, nonce []byte) {
 	bare = appendNumber(append([]byte("n="), w.prefix...), uint64(n)+1)
 	bare = append(bare, ",r="...)
@@ -131,21 +131,21 @@ func (w *writer) firstBare(n uint32, began stamp) (bare, nonce []byte) {
 	return bare, bare[from:]
 }
 
-// proof makes the request that answers a challenge.
+// proof returns the request that answers a challenge.
 func (w *writer) proof(s *session, rid uint64, final []byte) []byte {
 	b := append(append(w.open(s, rid), boshNS...), "><response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"...)
 	b = base64.StdEncoding.AppendEncode(b, final)
 	return w.finish(append(b, "</response></body>"...))
 }
 
-// openMessages starts a request with messages, closeMessages ends it.
+// openMessages begins a request with messages, closeMessages ends it.
 func (w *writer) openMessages(s *session, rid uint64) []byte {
 	return append(append(w.open(s, rid), boshNS...), '>')
 }
 
 func (w *writer) closeMessages(b []byte) []byte { return w.finish(append(b, "</body>"...)) }
 
-// appendTo appends a message to the one with the given address.
+// appendTo appends a message to the given address.
 func (w *writer) appendTo(b []byte, jid []byte, m message) []byte {
 	b = append(append(append(b, "<message xmlns='jabber:client' type='chat' to='"...), jid...), "'><body>"...)
 	m.run = w.run

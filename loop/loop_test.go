@@ -306,7 +306,7 @@ func TestPortIsNotShared(t *testing.T) {
 	start(t, Config{Listen: at, Reactors: 2}, nil)
 }
 
-// We do not join another program's listener with SO_REUSEPORT, and others cannot join ours before we are up.
+// A group does not join another program's listener with SO_REUSEPORT, and others cannot join its own before it is up.
 func TestPortOfAnotherProgram(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

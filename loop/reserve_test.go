@@ -42,7 +42,7 @@ func TestClientsKeepNoLinkDown(t *testing.T) {
 	}
 }
 
-// serveFull runs the process whose tables are to be filled. It follows commands on its standard input.
+// serveFull runs the process whose tables the test fills. It follows commands on its standard input.
 func serveFull(t *testing.T, limit uint64, cfg Config) {
 	rl := unix.Rlimit{Cur: limit, Max: limit}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &rl); err != nil {

@@ -1,5 +1,5 @@
-// Package origin puts an origin together from its parts: the listening end of links (origin/link), BOSH sessions
-// (origin/bosh), and what is behind them (origin/chat).
+// Package origin assembles the embedded origin: the listening end of links (origin/link), BOSH sessions (origin/bosh),
+// and the chat service behind them (origin/chat).
 package origin
 
 import (
@@ -8,7 +8,7 @@ import (
 	"megaphone/origin/link"
 )
 
-// Handler gives the session manager what links bring.
+// Handler passes what links receive to the session manager.
 func Handler(e *bosh.Engine) link.Handler { return handler{e} }
 
 type handler struct{ *bosh.Engine }

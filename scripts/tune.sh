@@ -67,7 +67,7 @@ options() {
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--sockets | --descriptor-tables | --only | --state | --drop-in | --root)
-			[ $# -gt 1 ] || wrong "$1: give its value behind it" ;;
+			[ $# -gt 1 ] || wrong "$1: needs a value" ;;
 		esac
 		case $1 in
 		--sockets) sockets=$2; shift ;;
@@ -295,7 +295,7 @@ check() {
 	row '' knob now wanted
 	knobs check_one
 	[ -n "$lacking" ] || { say "This host fits $sockets sockets."; return 0; }
-	say "This host does NOT fit $sockets sockets, for want of$lacking."
+	say "This host does NOT fit $sockets sockets, because of$lacking."
 	return 1
 }
 

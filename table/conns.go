@@ -20,8 +20,8 @@ func NewConns(capacity int) *Conns {
 	return &Conns{slots: make([]Conn, capacity+1), fresh: 1}
 }
 
-// Alloc takes the slot that has been free longest, so that a generation lasts as long as possible. The slot is zero
-// except for its new generation. ok is false if all slots are in use.
+// Alloc takes the slot that has been free longest, so that a generation lasts for the longest possible time. The slot
+// is zero except for its new generation. ok is false if all slots are in use.
 func (t *Conns) Alloc() (i uint32, ok bool) {
 	switch {
 	case int(t.fresh) < len(t.slots):

@@ -38,7 +38,7 @@
 // by indexing: no hash, no probing, no collision. A reply to a hold that has ended meets another generation, and
 // Resolve returns nil. Any 64-bit number may be resolved; only one that names a live slot gives a result.
 //
-// Free slots are reused oldest first. With C slots of which L are live, a slot is reused after C-L other uses, and its
+// Free slots are reused oldest first. With C slots, L of them live, a slot is reused after C-L other uses, and its
 // generation repeats after 2^32 of those. With 20,000 slots, half of them live, and 100,000 requests a second, that
 // takes 13 years.
 //

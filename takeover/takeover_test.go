@@ -196,8 +196,8 @@ func TestPredecessorThatEndsWhileAsked(t *testing.T) {
 	}
 }
 
-// Packets sent before the other end closed are read, even if it left packets of ours unread, and even by a process that
-// did not run while its time passed.
+// Packets sent before the other end closed are read, even if it left packets unread, and even by a process that did not
+// run while its time passed.
 func TestLastWords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})

@@ -137,7 +137,7 @@ func TestAdminAddressInUse(t *testing.T) {
 		rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1").Line(0, "127.0.0.1:5281")
 	}
 	nobody := rig.Start(t, "top", "--once", "--admin", "127.0.0.1:1")
-	if code := nobody.Wait(); code != 1 || !strings.Contains(nobody.Text(), "no edge shows itself at 127.0.0.1:1") {
+	if code := nobody.Wait(); code != 1 || !strings.Contains(nobody.Text(), "no edge answers at 127.0.0.1:1") {
 		t.Errorf("top of nothing ended with %d and %s", code, nobody.Text())
 	}
 }
@@ -155,7 +155,7 @@ func TestAdminThroughUpgradeAndDrain(t *testing.T) {
 	old.Until("the connection", func(c map[string]int) bool { return c["open_now"] == 1 })
 	p.edge = p.successor(shown...)
 	p.edge.Listening()
-	old.Line(0, "a successor serves; we drain")
+	old.Line(0, "successor serves, draining")
 	p.edge.Line(0, `msg="admin started" address=`+at)
 	p.edge.Line(0, `msg="admin started" address=unix:`+socket)
 	if strings.Contains(old.Text(), "edge drained") {

@@ -105,7 +105,7 @@ func TestEdgeChecksItsHost(t *testing.T) {
 	_, r := doctor(t, "--sockets", tooMany, "--descriptor-tables", "off")
 	_, said := rig.Run(t, args...)
 	want := len(r.Lacking(tuning.Must))
-	if got := strings.Count(said, "short of what max-connections needs"); got != want || want == 0 {
+	if got := strings.Count(said, "too low for max-connections"); got != want || want == 0 {
 		t.Errorf("%d warnings, want %d, in\n%s", got, want, said)
 	}
 	for _, f := range r.Lacking(tuning.Must) {

@@ -55,7 +55,7 @@ func TestASuccessorEndsAfterItsPredecessor(t *testing.T) {
 	t.Parallel()
 	p, old, c := lateDrain(t)
 	p.edge.Signal(syscall.SIGTERM)
-	p.edge.Line(0, "edge waits for its predecessor")
+	p.edge.Line(0, "waiting for the draining predecessor")
 	completes(t, c)
 	ends(t, old, 0)
 	p.edge.Line(0, "edge drained")
@@ -63,7 +63,7 @@ func TestASuccessorEndsAfterItsPredecessor(t *testing.T) {
 
 	p, _, _ = lateDrain(t)
 	p.edge.Signal(syscall.SIGTERM)
-	p.edge.Line(0, "edge waits for its predecessor")
+	p.edge.Line(0, "waiting for the draining predecessor")
 	p.edge.Signal(syscall.SIGTERM)
 	ends(t, p.edge, 0)
 }

@@ -189,7 +189,7 @@ func TestLoadProbes(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"--target http://" + edge.Addr + "/nope", "404 Not Found"},
 		{"--target http://127.0.0.1:1/http-bind", "connection refused"},
-		{"--target http://" + origin.Addr + "/http-bind", "does not speak HTTP"},
+		{"--target http://" + origin.Addr + "/http-bind", "the answer is not HTTP"},
 		{"--target http://" + edge.Addr + "/http-bind --domain elsewhere.example", "host-unknown"},
 		{"--target http://" + edge.Addr + "/http-bind --source 127.0.0.2,192.0.2.1", "192.0.2.1"},
 	} {

@@ -37,7 +37,7 @@ func TestReload(t *testing.T) {
 	from := e.Said()
 	rewrite(t, file, text("path: /two\nlog-level: debug\ngrce: 5s\n"))
 	e.Signal(syscall.SIGHUP)
-	line := e.Line(from, "reload refused")
+	line := e.Line(from, "reload rejected")
 	if !strings.Contains(line, file+":6:1: grce: unknown key: do you mean grace?") {
 		t.Errorf("said %s", line)
 	}

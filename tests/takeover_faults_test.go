@@ -163,7 +163,7 @@ func TestTakeoverWithoutItsSocket(t *testing.T) {
 	}
 	p.serves()
 	next.Signal(syscall.SIGUSR2)
-	next.Line(0, "SIGUSR2, but takeover-socket is not open")
+	next.Line(0, "SIGUSR2 ignored, takeover-socket not open")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestSuccessorThatEndsUnheard(t *testing.T) {
 		c.hear(`"leaving"`)
 		p.serves()
 		c.Close()
-		p.edge.Line(from, "the successor has gone; we go on")
+		p.edge.Line(from, "successor lost, still serving")
 		p.serves()
 	}
 	p.upgrade()
@@ -249,7 +249,7 @@ func TestSuccessorOfVersion01(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer path.Close()
-	p.edge.Line(0, "a successor serves; we drain")
+	p.edge.Line(0, "successor serves, draining")
 	if code := p.edge.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

@@ -201,8 +201,8 @@ func TestSIGUSR2(t *testing.T) {
 	p := newPairOf(t, binary)
 	for _, bad := range []struct{ script, says string }{
 		{"#!/bin/sh\nexit 7\n", "exit status 7"},
-		{"#!/bin/sh\nexec sleep 1 >/dev/null 2>&1\n", "the successor has ended; we go on"}, // it hangs, and then ends
-		{"no program at all", "cannot start a successor"},
+		{"#!/bin/sh\nexec sleep 1 >/dev/null 2>&1\n", "successor exited, still serving"}, // it hangs, and then ends
+		{"no program at all", "successor not started"},
 	} {
 		install([]byte(bad.script))
 		from := p.edge.Said()

@@ -120,7 +120,7 @@ func TestTuneOptions(t *testing.T) {
 		{"--help", 0, "EXIT STATUS"},
 		{"", 2, "--check, --apply, --persist or --revert"},
 		{"--check", 2, "--sockets N is missing"},
-		{"--check --sockets", 2, "give its value"},
+		{"--check --sockets", 2, "needs a value"},
 		{"--check --sockets many", 2, "use 1 to 999999999"},
 		{"--check --sockets 1,00", 2, "use 1 to 999999999"},
 		{"--check --sockets 1.0001k", 2, "use 1 to 999999999"},

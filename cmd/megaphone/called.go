@@ -9,8 +9,8 @@ import (
 	"megaphone/admin"
 )
 
-// called is the first word of a command that a message tells people to type: megaphone if that is this program, else
-// the way it was called, such as bin/megaphone.
+// called returns the name under which users should run this program: megaphone if PATH finds it so, else the name it
+// was started with, such as bin/megaphone.
 func called() string {
 	own, err := os.Executable()
 	if err != nil {
@@ -31,7 +31,7 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// topCommand shows the edge whose admin endpoint is at an address or path.
+// topCommand returns the command that shows the edge with the admin endpoint at an address or path.
 func topCommand(at string) string {
 	command := called() + " top"
 	if at != admin.DefaultAddress {
@@ -42,7 +42,7 @@ func topCommand(at string) string {
 
 var plainWord = regexp.MustCompile(`^[-\w./:,@%+=]+$`)
 
-// quoted is a word as a shell takes it.
+// quoted returns a word quoted for a shell.
 func quoted(word string) string {
 	if plainWord.MatchString(word) {
 		return word

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestCalled: a command that people are told to type runs this very program.
+// TestCalled: a suggested command runs this very program.
 func TestCalled(t *testing.T) {
 	own, err := os.Executable()
 	if err != nil {

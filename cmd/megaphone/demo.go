@@ -24,8 +24,8 @@ import (
 type demoOptions struct {
 	listen     string
 	embedded   originOptions
-	origins    []edge.Origin // others than the embedded one
-	secretFile string        // theirs
+	origins    []edge.Origin // replace the embedded one
+	secretFile string        // of these origins
 	admin      string
 	public     []edge.PublicURL
 }
@@ -38,9 +38,9 @@ func newDemo() *cobra.Command {
 		Long: `demo is the whole of Megaphone in one process: an edge, and behind it, over a real TCP link, the
 embedded origin with a small chat service. The chat page is at / and BOSH at /http-bind.
 
-Without --accounts anybody may log in under any name with any password: show it to friends, not to the internet.
+Without --accounts any name with any password may log in: show it to friends, not to the internet.
 
-With --origin the chat page is in front of another server, and the embedded one stays out of it:
+With --origin the chat page serves another server's clients, and the embedded origin does not run:
 ` + "`make run-ejabberd`" + ` does that with a real ejabberd.`,
 		Example: `  megaphone demo
   megaphone demo --listen 0.0.0.0:5280 --accounts accounts.txt
@@ -56,32 +56,33 @@ With --origin the chat page is in front of another server, and the embedded one 
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:5280", "address `host:port` for browsers")
-	fs.Var(&originsFlag{&o.origins}, "origin", "origins `NAME=HOST:PORT` in place of the embedded one")
+	fs.Var(&originsFlag{&o.origins}, "origin", "origins `NAME=HOST:PORT` instead of the embedded one")
 	fs.StringVar(&o.secretFile, "secret-file", "", "`file` whose first line is the secret shared with those origins")
 	fs.StringVar(&o.admin, "admin", "auto",
-		"address `host:port` of the page that shows the edge; auto: "+admin.DefaultAddress+" if that is free; off")
+		"address `host:port` of the page about the edge; auto: "+admin.DefaultAddress+" if it is free; off")
 	fs.Var(&publicFlag{&o.public}, "public-url",
-		"`DOMAIN=URL` of BOSH that /.well-known/host-meta has (XEP-0156); by default that of --listen")
+		"`DOMAIN=URL` of BOSH for /.well-known/host-meta (XEP-0156); by default the one of --listen")
 	o.embedded.flags(fs)
 	return cmd
 }
 
-// validate refuses flags that go together with the other kind of origin only.
+// validate rejects flags that do not apply to the chosen kind of origin.
 func (o *demoOptions) validate(given *pflag.FlagSet) (err error) {
 	var embedded pflag.FlagSet
 	new(originOptions).flags(&embedded)
 	given.Visit(func(f *pflag.Flag) {
 		switch own := embedded.Lookup(f.Name) != nil && f.Name != "domain"; {
 		case own && len(o.origins) > 0:
-			err = fmt.Errorf("%s: it is for the embedded origin: leave it out, or --origin", f.Name)
+			err = fmt.Errorf("%s: applies to the embedded origin: leave out either it or --origin", f.Name)
 		case f.Name == "secret-file" && len(o.origins) == 0:
-			err = errors.New("secret-file: it is for other origins: give --origin NAME=HOST:PORT as well")
+			err = errors.New("secret-file: applies to other origins: give --origin NAME=HOST:PORT as well")
 		}
 	})
 	return err
 }
 
-// behind is what the edge of the demo is to connect to. stop ends it, if it is ours.
+// behind returns the origins for the demo's edge, and starts the embedded one unless others are given. stop ends the
+// embedded one.
 func (o *demoOptions) behind() (origins []edge.Origin, secret []byte, stop func(), err error) {
 	if len(o.origins) > 0 {
 		if o.secretFile != "" {
@@ -93,7 +94,7 @@ func (o *demoOptions) behind() (origins []edge.Origin, secret []byte, stop func(
 		return o.origins, secret, func() {}, nil
 	}
 	own := o.embedded
-	own.secret = []byte(rand.Text()) // the link is on the loopback interface, where others may dial too
+	own.secret = []byte(rand.Text()) // the link uses the loopback interface, where other programs may dial too
 	own.listen, own.name = "127.0.0.1:0", link.DefaultName
 	embedded, err := startOrigin(own)
 	if err != nil {
@@ -147,7 +148,7 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	return waitEdge(ctx, e, usr1)
 }
 
-// invitation is for people at a terminal.
+// invitation returns the instructions for users at a terminal.
 func (o *demoOptions) invitation(at netip.AddrPort, shownAt, path string) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "\n  Open http://%s/ in two browser tabs and chat.\n", at)
@@ -163,8 +164,8 @@ func (o *demoOptions) invitation(at netip.AddrPort, shownAt, path string) string
 	return s.String()
 }
 
-// demoURLs are the URLs of an edge that listens at an address. One that listens on all of them has one for each address
-// of this host, by which it is asked for, and one for clients that use a name.
+// demoURLs returns the public URLs of an edge that listens at an address. If it listens on all addresses, each address
+// of this host gets its own URL as a domain, and all other names get one URL.
 func demoURLs(at netip.AddrPort, path string) (list []edge.PublicURL) {
 	url := func(a netip.Addr) string { return "http://" + netip.AddrPortFrom(a, at.Port()).String() + path }
 	switch {
@@ -205,7 +206,7 @@ func awaitLinks(ctx context.Context, e *edge.Edge, origins []edge.Origin) error 
 		case <-ctx.Done():
 			return nil
 		case <-patience.C:
-			return fmt.Errorf("the edge has no link to %s: does it listen there, and is the secret the same?",
+			return fmt.Errorf("no link to %s: is an origin listening there, with the same secret?",
 				(&originsFlag{&origins}).String())
 		case <-poll.C:
 		}

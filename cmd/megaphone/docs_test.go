@@ -17,7 +17,7 @@ import (
 	"megaphone/tuning"
 )
 
-// What the documentation says of files, commands, keys, messages and metrics is compared with what there is.
+// These tests compare the documentation with the files, commands, keys, messages and metrics that exist.
 
 const top = "../.."
 
@@ -45,7 +45,7 @@ func contents(t *testing.T, name string) string {
 	return string(text)
 }
 
-// each calls f with what a pattern's groups match, on every page, and demands that it occurs somewhere.
+// each calls f with each match of a pattern on every page, and fails if there is none.
 func each(t *testing.T, pattern string, f func(p page, m []string)) {
 	t.Helper()
 	found := false
@@ -62,7 +62,7 @@ func each(t *testing.T, pattern string, f func(p page, m []string)) {
 
 var notInSlug = regexp.MustCompile(`[^a-z0-9 _-]`)
 
-// slug is the name by which a heading is linked to.
+// slug returns the name under which links refer to a heading.
 func slug(heading string) string {
 	return strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
 }
@@ -94,7 +94,7 @@ func TestDocsLinks(t *testing.T) {
 	})
 }
 
-// TestDocsQuoteRecipes: a block below the name of a recipe is that recipe, and each recipe is quoted.
+// TestDocsQuoteRecipes: a block below the name of a recipe equals that recipe, and each recipe is quoted.
 func TestDocsQuoteRecipes(t *testing.T) {
 	quoted := map[string]bool{}
 	each(t, "(?s)\\[(deploy/recipes/[^\\]]+)\\]\\([^)]+\\)\n\n```[a-z]*\n(.*?)```", func(p page, m []string) {
@@ -115,7 +115,7 @@ func TestDocsQuoteRecipes(t *testing.T) {
 }
 
 // TestDocsCommands: each command line that begins with megaphone, in a block or in backticks, has flags that exist.
-// What follows two spaces is a remark.
+// Text after two spaces is a remark.
 func TestDocsCommands(t *testing.T) {
 	joint, remark := regexp.MustCompile(`\s*\\\n\s*`), regexp.MustCompile(`(\s{2,}| && | \| | \.\.\.).*`)
 	each(t, "(?m)(?:^ {4,}(?:bin/)?|`)megaphone ((?:\\\\\n|[^`\n])*)", func(p page, m []string) {
@@ -131,7 +131,7 @@ func TestDocsCommands(t *testing.T) {
 	}
 }
 
-// parses says what is wrong with a command line.
+// parses returns an error if a command line is invalid.
 func parses(args []string) error {
 	cmd, rest, err := newRoot().Find(args)
 	if err != nil {
@@ -143,7 +143,7 @@ func parses(args []string) error {
 	return cmd.ValidateArgs(cmd.Flags().Args())
 }
 
-// TestDocsKeys: words with dashes in backticks are keys of the edge's file, and those that begin with two are flags.
+// TestDocsKeys: words with dashes in backticks are keys of the edge's file, or flags if they begin with two.
 func TestDocsKeys(t *testing.T) {
 	known := map[string]bool{}
 	example := contents(t, filepath.Join(top, "deploy/edge.yml"))
@@ -160,7 +160,7 @@ func TestDocsKeys(t *testing.T) {
 	})
 }
 
-// TestDocsMessages: what the documentation says that the log says is in the source.
+// TestDocsMessages: the source contains each log message that the documentation quotes.
 func TestDocsMessages(t *testing.T) {
 	source := sources(t, "edge", "loop", "logqueue", "cmd/megaphone", "admin", "takeover", "origin/link",
 		"origin/gateway", "origin/bosh", "ejabberd/mod_megaphone/src")
@@ -175,7 +175,7 @@ func TestDocsMessages(t *testing.T) {
 	each(t, "`Megaphone: ([^`]+)`", func(p page, m []string) { has(p, "Megaphone: "+m[1]) })
 }
 
-// sources are the texts of all files of some directories but their tests.
+// sources returns the texts of all files in some directories, except tests.
 func sources(t *testing.T, dirs ...string) string {
 	t.Helper()
 	var all strings.Builder
@@ -191,7 +191,7 @@ func sources(t *testing.T, dirs ...string) string {
 	return all.String()
 }
 
-// TestDocsMetrics: metrics are those of the reference, and reasons of refusals are classes.
+// TestDocsMetrics: all metrics are in the reference, and all reasons of refusals are classes.
 func TestDocsMetrics(t *testing.T) {
 	reference := contents(t, filepath.Join(top, "docs/metrics.md"))
 	each(t, `megaphone_edge_[a-z_]+`, func(p page, m []string) {
@@ -209,7 +209,7 @@ func TestDocsMetrics(t *testing.T) {
 	})
 }
 
-// TestDocsMemory: what is said that doctor asks for is what it asks for.
+// TestDocsMemory: the memory that the documentation quotes from doctor is correct.
 func TestDocsMemory(t *testing.T) {
 	each(t, "megaphone doctor --sockets ([0-9]+)` asks for ([0-9,]+) KiB", func(p page, m []string) {
 		n, err := strconv.Atoi(m[1])

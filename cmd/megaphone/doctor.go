@@ -15,10 +15,10 @@ import (
 	"megaphone/typed"
 )
 
-// exitUnfit is the status of a doctor that found the host too small.
+// exitUnfit is the exit status of doctor for a host that does not fit.
 const exitUnfit = 3
 
-// statusError ends the program with a status, after all was said.
+// statusError ends the program with a status, without a message.
 type statusError int
 
 func (s statusError) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
@@ -35,7 +35,7 @@ func newDoctor() *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor --sockets N",
-		Short: "Say whether this host fits N sockets, what is to be set, and why",
+		Short: "Check whether this host fits N sockets, what to set, and why",
 		Long: `doctor reads /proc and /sys, compares each knob with what N sockets need, adds up the memory that
 they take, and changes nothing. megaphone-tune (scripts/tune.sh in a checkout) sets what it asks for, by the same
 formulas, and undoes it.
@@ -53,7 +53,7 @@ RLIMIT_NOFILE is that of this process, after its hard limit; a service has the L
 only with --descriptor-tables off: otherwise the edge gives each reactor a table of its own where the limit is too low.
 
 Exit status: 0  the host fits
-             1  it could not be said
+             1  the host could not be examined
              2  a flag is wrong
              3  the host does not fit: a must is low, memory included`,
 		Example: `  megaphone doctor --sockets 1M
@@ -65,12 +65,12 @@ Exit status: 0  the host fits
 	}
 	fs := cmd.Flags()
 	fs.Var(typed.IntOr(&o.sockets, loop.DefaultMaxConnections), "sockets",
-		"how many, of all programs on the host that are meant")
-	fs.StringVar(&o.tables, "descriptor-tables", "auto", "those of the edge: auto, on, off")
+		"total of all programs on the host that count")
+	fs.StringVar(&o.tables, "descriptor-tables", "auto", "the edge's setting: auto, on, off")
 	fs.BoolVar(&o.dials, "dials", false,
 		"the host opens many connections too: a TLS proxy, a gateway or a load generator is on it")
-	fs.BoolVar(&o.explain, "explain", false, "say of every knob why, by what formula, and where that is written")
-	fs.BoolVar(&o.json, "json", false, "the same as JSON, all of it")
+	fs.BoolVar(&o.explain, "explain", false, "explain every knob: its reason, formula and source")
+	fs.BoolVar(&o.json, "json", false, "print the full report as JSON")
 	fs.StringVar(&o.root, "root", "/", "`directory` with the proc and sys to read, such as a copy of another host's")
 	return cmd
 }
@@ -102,12 +102,12 @@ func runDoctor(o doctorOptions, out io.Writer) error {
 	return err
 }
 
-// warnHost logs a line for each must that this host lacks for the connections of an edge.
+// warnHost logs a warning for each must that this host lacks for an edge's connections.
 func warnHost(cfg edge.Config) {
 	r := tuning.Examine(os.DirFS("/"),
 		tuning.Need{Sockets: cfg.MaxConnections, OneTable: cfg.DescriptorTables == "off"})
 	for _, f := range r.Lacking(tuning.Must) {
-		slog.Warn("this host is short of what max-connections needs",
+		slog.Warn("host limit too low for max-connections",
 			"knob", f.Name, "now", f.Now, "wanted", f.Wanted,
 			"see", fmt.Sprintf("%s doctor --sockets %d", called(), cfg.MaxConnections))
 	}

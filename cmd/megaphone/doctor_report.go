@@ -12,10 +12,10 @@ import (
 	"megaphone/tuning"
 )
 
-// wantedColumns is the width of the column of wanted values. Three numbers do not fit and stand below.
+// wantedColumns is the width of the column of wanted values. A value of three numbers does not fit and goes below.
 const wantedColumns = 14
 
-// printReport writes tables for people. What is low has its reason and its remedy below it.
+// printReport writes tables for terminals. A knob that is too low has its reason and remedy below it.
 func printReport(out io.Writer, r *tuning.Report, explain bool) error {
 	var knobs, memory text.Table
 	knobs.Add("", "knob", "now", "wanted")
@@ -47,7 +47,7 @@ func printReport(out io.Writer, r *tuning.Report, explain bool) error {
 	return err
 }
 
-// remarks are what stands below a row.
+// remarks returns the lines below a row.
 func remarks(f tuning.Finding, explain bool) []string {
 	lines := text.Wrap(f.Why, text.BelowColumns)
 	if explain && f.Formula != "" {
@@ -59,13 +59,13 @@ func remarks(f tuning.Finding, explain bool) []string {
 	if f.Fix == "" {
 		return lines
 	}
-	for part := range strings.SplitAfterSeq("fix: "+f.Fix, "; ") { // commands stay whole, to be copied
+	for part := range strings.SplitAfterSeq("fix: "+f.Fix, "; ") { // commands stay whole, so that they can be copied
 		lines = append(lines, text.Wrap(part, text.BelowColumns)...)
 	}
 	return lines
 }
 
-// mark is what a finding comes to, in one word.
+// mark returns a finding's result in one word.
 func mark(f tuning.Finding) string {
 	switch f.State {
 	case tuning.Good:
@@ -81,14 +81,14 @@ func mark(f tuning.Finding) string {
 	return "-"
 }
 
-// verdict says whether the host fits, and what to do.
+// verdict returns whether the host fits, and what to do.
 func verdict(r *tuning.Report) string {
 	must, should := r.Lacking(tuning.Must), r.Lacking(tuning.Should)
 	var s strings.Builder
 	if r.Fits {
 		fmt.Fprintf(&s, "This host fits %d sockets.", r.Sockets)
 	} else {
-		fmt.Fprintf(&s, "This host does NOT fit %d sockets, for want of %s.", r.Sockets, names(must))
+		fmt.Fprintf(&s, "This host does NOT fit %d sockets, because of %s.", r.Sockets, names(must))
 	}
 	if len(should) > 0 {
 		fmt.Fprintf(&s, " It would do better with other values of %s.", names(should))
@@ -105,7 +105,7 @@ func verdict(r *tuning.Report) string {
 	return strings.Join(lines, "\n")
 }
 
-// tuneCommand is the tuning script as this binary's user has it: from the package beside the binary, or in a checkout.
+// tuneCommand returns the tuning script for this binary: the package's, or the one in the checkout.
 func tuneCommand() string {
 	self, err := os.Executable()
 	if err == nil {
@@ -122,8 +122,8 @@ const (
 	tuneCheckout  = "scripts/tune.sh"
 )
 
-// tuneCommandOf is tuneCommand for a binary. One that was copied to a place of its own has the package's name for it,
-// under which the documentation has it too.
+// tuneCommandOf is tuneCommand for a binary. A binary copied elsewhere gets the package's name, which the documentation
+// uses too.
 func tuneCommandOf(binary string) string {
 	if _, err := os.Stat(filepath.Join(filepath.Dir(filepath.Dir(binary)), tuneCheckout)); err == nil {
 		return tuneCheckout

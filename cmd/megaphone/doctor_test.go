@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestTuneCommand: doctor names the tuning script as it is called where its binary is.
+// TestTuneCommand: doctor names the tuning script that belongs to its binary.
 func TestTuneCommand(t *testing.T) {
 	dir := t.TempDir()
 	for _, file := range []string{"checkout/scripts/tune.sh", "usr/sbin/megaphone-tune"} {

@@ -23,15 +23,15 @@ func newEdge() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "edge --listen ADDR --origin NAME=HOST:PORT[,...]",
 		Short: "Hold the clients' connections and pass their requests on to origins",
-		Long: `edge serves BOSH clients over HTTP/1.1 and hands their requests to one or more origins over
+		Long: `edge serves BOSH clients over HTTP/1.1 and passes their requests to one or more origins over
 multiplexed links.
 
-SIGTERM drains it: nobody is accepted any more, clients are sent away one after the other, and it ends when all
-have gone; a second one ends it at once, as does SIGINT. With takeover-socket set, SIGUSR2 starts the binary
-anew with --takeover: the new process takes the listening sockets over and serves, and then this one drains. If
-the new one fails, this one goes on. SIGHUP has it read its file again: what is wrong in any part changes nothing,
-what needs a restart is named in the log. SIGUSR1 has the counters logged. Put TLS in front of it (HAProxy,
-nginx, hitch).`,
+SIGTERM drains it: it accepts no more clients, releases those it has one after the other, and exits when all have
+left. A second SIGTERM ends it at once, as does SIGINT. With takeover-socket set, SIGUSR2 starts the binary again
+with --takeover: the new process takes over the listening sockets and serves, and then this one drains. If the new
+one fails, this one keeps serving. SIGHUP makes it read its file again: a mistake in any part changes nothing, and
+the log names the keys that need a restart. SIGUSR1 logs the counters. Put TLS in front of it (HAProxy, nginx,
+hitch).`,
 		Example: `  megaphone edge --listen 0.0.0.0:5280 --secret-file secret \
       --origin a=10.0.0.2:5279,b=10.0.0.3:5279
   megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000
@@ -49,7 +49,7 @@ nginx, hitch).`,
 			case err != nil:
 				return usageError{err}
 			case o.takeover && cfg.TakeoverSocket == "":
-				return usageError{errors.New("takeover: give takeover-socket, the path where the running edge waits")}
+				return usageError{errors.New("takeover: give takeover-socket, the path of the running edge's socket")}
 			}
 			if err := setLog(cfg.LogLevel, cfg.LogFormat); err != nil {
 				return err
@@ -71,21 +71,21 @@ nginx, hitch).`,
 	fs := cmd.Flags()
 	edgeFlags(fs, new(edge.Config))
 	fs.StringVar(&o.file, "config", "",
-		"YAML `file` with the same keys, and some more; flags override it")
-	fs.BoolVar(&o.checkConfig, "check-config", false, "say whether flags and file are right, and end")
+		"YAML `file` with the same keys and some more; flags override it")
+	fs.BoolVar(&o.checkConfig, "check-config", false, "check flags and file, and exit")
 	fs.BoolVar(&o.takeover, "takeover", false,
-		"take the listening sockets over from the edge that waits at takeover-socket, if there is one")
-	fs.BoolVar(&o.printDefaults, "print-defaults", false, "print a file with every key, documented, and end")
+		"take over the listening sockets of the edge at takeover-socket, if there is one")
+	fs.BoolVar(&o.printDefaults, "print-defaults", false, "print a file with every key and its documentation, and exit")
 	return cmd
 }
 
-// edgeOptions are the edge's flags that are no keys of its configuration.
+// edgeOptions are the edge's flags that are not keys of its configuration.
 type edgeOptions struct {
 	file                                 string
 	checkConfig, printDefaults, takeover bool
 }
 
-// edgeFlags binds every flag of the edge to cfg, with what cfg holds as the default.
+// edgeFlags binds every flag of the edge to cfg. The values of cfg are the defaults.
 func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 	d := cfg.WithDefaults()
 	for _, k := range edge.Keys() {
@@ -126,8 +126,8 @@ func or(v, otherwise string) string {
 	return v
 }
 
-// readEdgeConfig reads the file, if there is one, lays the flags that were given over it, and checks the whole. The
-// file is never nil.
+// readEdgeConfig reads the file, if there is one, overrides it with the given flags, and checks the result. The file is
+// never nil.
 func readEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, file *edge.File, err error) {
 	file = new(edge.File)
 	if name != "" {
@@ -174,7 +174,7 @@ func readEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, file *e
 	return cfg, file, nil
 }
 
-// preflight returns an error if the edge could not start as cfg says, and warns of probable mistakes.
+// preflight returns an error if the edge could not start with cfg, and warns of probable mistakes.
 func preflight(cfg *edge.Config, file *edge.File, checking bool) error {
 	if err := cfg.Preflight(!checking); err != nil {
 		return file.Explain(err)
@@ -190,7 +190,7 @@ func preflight(cfg *edge.Config, file *edge.File, checking bool) error {
 	return nil
 }
 
-// originsFlag reads NAME=HOST:PORT[,...]; origins by DNS have no name.
+// originsFlag parses NAME=HOST:PORT[,...]; origins by DNS have no name.
 type originsFlag struct{ list *[]edge.Origin }
 
 func (f *originsFlag) Type() string { return "NAME=HOST:PORT" }
@@ -199,7 +199,7 @@ func (f *originsFlag) String() string {
 	var s []string
 	for _, o := range *f.list {
 		if o.Name == "" {
-			s = append(s, o.Address) // nodes from DNS
+			s = append(s, o.Address) // an origin from DNS
 			continue
 		}
 		s = append(s, o.Name+"="+o.Address)
@@ -222,7 +222,7 @@ func (f *originsFlag) Set(v string) error {
 	return nil
 }
 
-// publicFlag reads DOMAIN=URL[,...]; a URL alone is that of all other domains.
+// publicFlag parses DOMAIN=URL[,...]; a URL alone applies to all other domains.
 type publicFlag struct{ list *[]edge.PublicURL }
 
 func (f *publicFlag) Type() string { return "DOMAIN=URL" }
@@ -243,7 +243,7 @@ func (f *publicFlag) Set(v string) error {
 	for part := range strings.SplitSeq(v, ",") {
 		part = strings.TrimSpace(part)
 		domain, url, ok := strings.Cut(part, "=")
-		if !ok || strings.Contains(domain, "/") { // the = is of the URL
+		if !ok || strings.Contains(domain, "/") { // the = belongs to the URL
 			domain, url = "", part
 		}
 		*f.list = append(*f.list, edge.PublicURL{Domain: domain, BOSH: url})
@@ -251,7 +251,7 @@ func (f *publicFlag) Set(v string) error {
 	return nil
 }
 
-// reloadEdge puts in force what the file says now.
+// reloadEdge reads the configuration again and applies it.
 func reloadEdge(e *edge.Edge, load func() (edge.Config, error)) {
 	cfg, err := load()
 	var restart []string
@@ -260,9 +260,9 @@ func reloadEdge(e *edge.Edge, load func() (edge.Config, error)) {
 	}
 	switch {
 	case err != nil:
-		slog.Error("reload refused; what was in force stays", "error", err)
+		slog.Error("reload rejected, configuration unchanged", "error", err)
 	case len(restart) > 0:
-		slog.Warn("reloaded, but for what needs a restart", "restart", strings.Join(restart, ","))
+		slog.Warn("reloaded, some keys need a restart", "restart", strings.Join(restart, ","))
 	default:
 		slog.Info("reloaded")
 	}

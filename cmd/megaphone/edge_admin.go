@@ -12,21 +12,22 @@ import (
 	"megaphone/edge"
 )
 
-// startAdmin shows e at the addresses that cfg names. A successor waits for those that its predecessor still has.
+// startAdmin serves e's admin endpoint at the addresses of cfg. A successor waits for addresses that its predecessor
+// still uses.
 func startAdmin(cfg *edge.Config, e *edge.Edge, successor bool) (*admin.Server, error) {
 	return admin.Start(admin.Config{Address: cfg.Admin, Socket: cfg.AdminSocket, Edge: e, Version: version,
 		Draining: e.Draining, DrainNode: e.SetDraining, Wait: successor, Log: slog.Default(),
 		LogDropped: toStderr.Dropped})
 }
 
-// accessFile is an access log's file, which what rotates logs may move away.
+// accessFile is the file of an access log. Log rotation may move it away.
 type accessFile struct {
 	path string
-	file atomic.Pointer[os.File] // written to by the log's own goroutine, for as long as that takes
+	file atomic.Pointer[os.File] // only the log's goroutine writes to it, and may block
 }
 
-// Write writes to the file that the path has now. The end of one that is being written to has the record written to the
-// next one.
+// Write writes to the file that currently has the path. If reopen closes the file during a write, Write repeats the
+// record in the new file.
 func (a *accessFile) Write(p []byte) (int, error) {
 	for {
 		f := a.file.Load()
@@ -36,7 +37,7 @@ func (a *accessFile) Write(p []byte) (int, error) {
 	}
 }
 
-// reopen goes on in the file that has the path now. If there can be none, it goes on in the old one.
+// reopen switches to the file that now has the path. If it cannot be opened, the old file stays in use.
 func (a *accessFile) reopen() {
 	if a == nil {
 		return
@@ -46,7 +47,7 @@ func (a *accessFile) reopen() {
 		slog.Error("access log not reopened", "path", a.path, "error", err)
 		return
 	}
-	_ = a.file.Swap(f).Close() // it waits for no write
+	_ = a.file.Swap(f).Close() // does not wait for a pending write
 }
 
 func (a *accessFile) close() {
@@ -55,8 +56,8 @@ func (a *accessFile) close() {
 	}
 }
 
-// openAccessLog gives cfg its access log. The file is appended to, so it may also be truncated. Without a file of its
-// own f is nil, and ready for use.
+// openAccessLog opens cfg's access log. It appends to the file, so the file may also be truncated. f is nil, and ready
+// for use, if the log has no file of its own.
 func openAccessLog(cfg *edge.Config) (f *accessFile, err error) {
 	var out io.Writer
 	switch cfg.AccessLog {

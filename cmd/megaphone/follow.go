@@ -18,17 +18,17 @@ import (
 	"megaphone/takeover"
 )
 
-// linkPatience is how long a successor may take to be linked to the origins as well as its predecessor is.
+// linkPatience is the time a successor has to get as many links to origins up as its predecessor has.
 const linkPatience = 10 * time.Second
 
-// inherit finds the sockets that cfg's listeners are to adopt: those of the process that we follow, or of the service
-// manager. p is nil without a predecessor; exited means that the process that was there has ended meanwhile.
+// inherit collects the sockets that cfg's listeners adopt: those of the predecessor, or of the service manager. p is
+// nil without a predecessor. exited reports that the predecessor has exited meanwhile.
 func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, exited bool, err error) {
 	if follow {
 		p, err = takeover.Ask(cfg.TakeoverSocket)
 		switch {
 		case errors.Is(err, takeover.ErrNobody):
-			slog.Info("nobody to take over from: we are the first", "takeover_socket", cfg.TakeoverSocket)
+			slog.Info("no edge to take over, starting as the first", "takeover_socket", cfg.TakeoverSocket)
 		case err != nil:
 			return nil, false, err
 		default:
@@ -41,10 +41,10 @@ func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, exited boo
 	return nil, exited && len(cfg.Inherited) == 0, err
 }
 
-// exitPatience is how long the ports of a process that ends may be in use after its takeover-socket is not.
+// exitPatience is how long the ports of an exiting process may stay in use after its takeover-socket is closed.
 const exitPatience = 5 * time.Second
 
-// startEdge is edge.Start. If wait is set, ports in use are waited for.
+// startEdge is edge.Start. With wait it waits for ports in use.
 func startEdge(cfg edge.Config, wait bool) (*edge.Edge, error) {
 	for late := time.Now().Add(exitPatience); ; time.Sleep(20 * time.Millisecond) {
 		e, err := edge.Start(cfg)
@@ -55,11 +55,12 @@ func startEdge(cfg edge.Config, wait bool) (*edge.Edge, error) {
 	}
 }
 
-// answerPatience is how long a process that owes us a word may be silent before the log has it.
+// answerPatience is how long a process may owe an answer before a warning is logged.
 const answerPatience = 5 * time.Second
 
-// takeOver serves beside p as soon as the edge has links as well, and returns when p has left or is no more. A
-// successor with a wrong secret must not get so far. It returns an error if p goes on and this edge has ended.
+// takeOver begins to serve beside p once the edge has its links, and returns when p has left or exited. It checks the
+// links first, so that a successor with a wrong secret never serves. It returns an error if p keeps serving and this
+// edge has ended.
 func (s *service) takeOver(p *takeover.Predecessor) error {
 	late, silent := time.NewTimer(linkPatience), time.NewTimer(time.Hour)
 	defer late.Stop()
@@ -76,7 +77,7 @@ func (s *service) takeOver(p *takeover.Predecessor) error {
 				continue
 			}
 			s.asked = true
-			e, why = takeover.Ended, errors.New("stopped before it was done")
+			e, why = takeover.Ended, errors.New("stopped before the takeover was complete")
 		case err := <-s.edge.Failed():
 			return err
 		case e = <-p.Events():
@@ -101,14 +102,14 @@ func (s *service) takeOver(p *takeover.Predecessor) error {
 	}
 }
 
-// behind is the reason of a successor that is not linked in time.
+// behind returns the error of a successor whose links are not up in time.
 func (s *service) behind(p *takeover.Predecessor) error {
 	all, up := s.edge.Links()
 	return fmt.Errorf("%d of %d links to origins are up after %v, the predecessor has %d of %d", up, all, linkPatience,
 		p.Offer.Up, p.Offer.Links)
 }
 
-// succeed takes the next step of a successor.
+// succeed performs the next step of a successor.
 func (s *service) succeed(p *takeover.Predecessor, e takeover.Event, why error) (alone bool, err error) {
 	drains := false
 	state, err := p.Handle(e, func(do takeover.Action) error {
@@ -129,7 +130,7 @@ func (s *service) succeed(p *takeover.Predecessor, e takeover.Event, why error) 
 		slog.Warn("takeover: predecessor exited, serving in its place", "pid", p.PID)
 		return true, nil
 	case state == takeover.Alone:
-		slog.Info("takeover: we serve in its place", "pid", p.PID, "listeners", s.edge.Adopted())
+		slog.Info("takeover complete, serving", "pid", p.PID, "listeners", s.edge.Adopted())
 		return true, nil
 	case state != takeover.Withdrawn:
 		return false, nil
@@ -140,13 +141,13 @@ func (s *service) succeed(p *takeover.Predecessor, e takeover.Event, why error) 
 			return false, err
 		}
 	}
-	return false, fmt.Errorf("takeover: %w; the predecessor goes on", why)
+	return false, fmt.Errorf("takeover: %w: the predecessor keeps serving", why)
 }
 
-// predecessor is the process that we have followed. It may drain still when we are to end.
+// predecessor is the process that this one has followed. It may still drain when this one is told to stop.
 type predecessor struct{ pid, fd int }
 
-// newPredecessor returns nil if the process has ended already.
+// newPredecessor returns nil if the process has exited already.
 func newPredecessor(pid int) *predecessor {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -155,8 +156,8 @@ func newPredecessor(pid int) *predecessor {
 	return &predecessor{pid, fd}
 }
 
-// wait waits for the end of the process, as long as ctx lasts and for a time at most. A service manager kills what is
-// left of a service when its main process ends, so a predecessor that drains would be cut short.
+// wait waits for the process to exit, until ctx ends, and at most for a given time. When the main process exits, the
+// service manager kills the rest of the service, and would cut off a draining predecessor.
 func (p *predecessor) wait(ctx context.Context, most time.Duration) {
 	const step = 50 * time.Millisecond
 	late := time.Now().Add(most)
@@ -166,7 +167,7 @@ func (p *predecessor) wait(ctx context.Context, most time.Duration) {
 			return
 		}
 		if !told {
-			slog.Info("edge waits for its predecessor, which drains", "pid", p.pid)
+			slog.Info("waiting for the draining predecessor", "pid", p.pid)
 		}
 	}
 }
@@ -177,8 +178,8 @@ func (p *predecessor) close() {
 	}
 }
 
-// startSuccessor runs the binary, which may be another one by now, with our own arguments and --takeover. It is told
-// when it has ended: after a takeover nobody is there to be told.
+// startSuccessor runs the binary, possibly a newer one, with this process's arguments and --takeover. It sends the
+// result to ended when the successor exits. After a takeover this process no longer reads it.
 func startSuccessor(ended chan<- error) error {
 	args := os.Args[1:]
 	if !slices.Contains(args, "--takeover") {

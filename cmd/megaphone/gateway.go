@@ -15,13 +15,13 @@ import (
 )
 
 const gatewayHelp = `With --bosh it is the gateway: it forwards each request over HTTP to the BOSH endpoint of an XMPP
-server that is there already (Prosody, Openfire, ejabberd's mod_bosh), in which nothing must be installed. Run it on
+server that exists already (Prosody, Openfire, ejabberd's mod_bosh). Nothing must be installed in it. Run it on
 the server's host. With several URLs each session stays where it began: its ID is marked with its endpoint.
 
-Each held request takes one socket to the endpoint, of which RLIMIT_NOFILE bounds the number (ulimit -n, or LimitNOFILE=
-in a systemd unit); when all are in use, clients get 503. An endpoint that is down is expected back for --grace, in
-which clients get 503 and try again; after that their sessions end with remote-connection-failed. The server sees the
-clients' addresses in X-Forwarded-For if it is told to trust the gateway's (Prosody: trusted_proxies).`
+Each held request takes one socket to the endpoint. RLIMIT_NOFILE bounds their number (ulimit -n, or LimitNOFILE=
+in a systemd unit). When all are in use, clients get 503. An endpoint that is down is expected back for --grace:
+clients get 503 and try again. After that their sessions end with remote-connection-failed. The server sees the
+clients' addresses in X-Forwarded-For if it trusts the gateway's address (Prosody: trusted_proxies).`
 
 // gatewayOptions are the flags of the gateway.
 type gatewayOptions struct {
@@ -29,7 +29,7 @@ type gatewayOptions struct {
 	cfg gateway.Config
 }
 
-// The flags that mean something to one of the two origins only.
+// The flags that apply to only one of the two origins.
 var (
 	gatewayFlags = []string{"max-sockets", "connect-timeout", "response-timeout", "grace", "max-reply-bytes",
 		"max-reply-head-bytes", "max-buffered-bytes"}
@@ -39,31 +39,31 @@ var (
 func (o *gatewayOptions) flags(fs *pflag.FlagSet) {
 	d := o.cfg.WithDefaults()
 	fs.StringSliceVar(&o.cfg.Endpoints, "bosh", nil,
-		"be a gateway to the BOSH endpoints `URL`, comma-separated or repeated: http://HOST[:PORT]/PATH")
+		"run a gateway to the BOSH endpoints `URL`, comma-separated or repeated: http://HOST[:PORT]/PATH")
 	fs.Var(typed.IntOr(&o.cfg.MaxSockets, d.MaxSockets), "max-sockets", fmt.Sprintf(
 		"gateway: sockets to endpoints, one for each held request; by default all that RLIMIT_NOFILE allows, less %d",
 		gateway.ReservedDescriptors))
 	fs.DurationVar(&o.cfg.ConnectTimeout, "connect-timeout", d.ConnectTimeout,
-		"gateway: for a connection to an endpoint, then 503")
+		"gateway: time for a connection to an endpoint, then 503")
 	fs.DurationVar(&o.cfg.ResponseTimeout, "response-timeout", d.ResponseTimeout,
-		"gateway: for an endpoint's reply, then 504; must exceed the longest wait that endpoints allow")
+		"gateway: time for an endpoint's reply, then 504; must exceed the longest wait of the endpoints")
 	fs.DurationVar(&o.cfg.Grace, "grace", d.Grace,
-		"gateway: an endpoint that is down is expected back: clients get 503 and try again")
+		"gateway: how long a down endpoint is expected back: clients get 503 and try again")
 	fs.Var(typed.IntOr(&o.cfg.MaxReplyBytes, d.MaxReplyBytes), "max-reply-bytes",
-		"gateway: bytes of a reply's body, above: not delivered, 502")
+		"gateway: limit of a reply's body; above it the client gets 502")
 	fs.Var(typed.IntOr(&o.cfg.MaxHeadBytes, d.MaxHeadBytes), "max-reply-head-bytes",
-		"gateway: bytes of a reply's HTTP head, above: not delivered, 502")
+		"gateway: limit of a reply's HTTP head; above it the client gets 502")
 	fs.Var(typed.IntOr(&o.cfg.MaxBufferedBytes, d.MaxBufferedBytes), "max-buffered-bytes",
-		"gateway: bytes of requests and replies under way, above: 503, and replies wait")
+		"gateway: limit of buffered requests and replies; above it requests get 503 and replies wait")
 }
 
-// choose finds out which of the two origins is asked for, and refuses what means nothing to it.
+// choose decides which of the two origins to run, and rejects flags that do not apply to it.
 func (o *gatewayOptions) choose(given *pflag.FlagSet) error {
 	o.on = given.Changed("bosh")
 	if !o.on {
 		for _, name := range gatewayFlags {
 			if given.Changed(name) {
-				return fmt.Errorf("%s: %s: this is for the gateway: add --bosh URL, or leave it out", name,
+				return fmt.Errorf("%s: %s: applies to the gateway: add --bosh URL, or leave it out", name,
 					given.Lookup(name).Value)
 			}
 		}
@@ -71,7 +71,7 @@ func (o *gatewayOptions) choose(given *pflag.FlagSet) error {
 	}
 	for _, name := range embeddedFlags {
 		if given.Changed(name) {
-			return fmt.Errorf("%s: %s: this is for the embedded origin, but with --bosh the XMPP server behind "+
+			return fmt.Errorf("%s: %s: applies to the embedded origin, but with --bosh the XMPP server "+
 				"decides: leave one of them out", name, given.Lookup(name).Value)
 		}
 	}
@@ -106,8 +106,8 @@ func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.
 	return nil
 }
 
-// refuseZeros refuses a limit or a timeout of zero: in a configuration zero means the default, which is not what
-// a user who types it expects. Some flags may be 0.
+// refuseZeros rejects a limit or a timeout of zero, because zero selects the default in a configuration, which a user
+// does not expect. The flags in but may be 0.
 func refuseZeros(given *pflag.FlagSet, but ...string) (err error) {
 	given.Visit(func(f *pflag.Flag) {
 		switch {

@@ -19,13 +19,13 @@ func newHealth() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "health [--admin ADDR]",
 		Short: "Ask an edge whether it is alive, or ready",
-		Long: `health asks the admin endpoint of an edge, and says in its exit status what the answer was. It is the
-health check of the container image, where there is neither a shell nor curl.
+		Long: `health asks the admin endpoint of an edge, and returns the answer as its exit status. It is the
+health check of the container image, which has neither a shell nor curl.
 
-Alive: the edge answers. Ready, with --ready: each of its reactors has a link to an origin, and it does not drain.
+Alive: the edge answers. Ready, with --ready: each of its reactors has a link to an origin, and it is not draining.
 
 Exit status: 0  yes
-             1  no, and standard error has the reason
+             1  no, with the reason on standard error
              2  a flag is wrong`,
 		Example: `  megaphone health
   megaphone health --ready --admin /run/megaphone/admin.sock`,
@@ -47,6 +47,6 @@ func runHealth(ctx context.Context, o healthOptions, out io.Writer) error {
 		return fmt.Errorf("no edge answers at %s: %w", o.address, err)
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(out, resp.Body) // one line of the edge's own
+	_, err = io.Copy(out, resp.Body) // a single line from the edge
 	return err
 }

@@ -33,7 +33,7 @@ func newLoad() *cobra.Command {
 		Use:   "load --target URL",
 		Short: "Load any BOSH endpoint with up to millions of real sessions, and account for every message",
 		Long: `load opens sessions at a BOSH endpoint (an edge, ejabberd, Prosody, nginx or HAProxy before one of
-them), lets them poll, and has them do what the scenario says:
+them), lets them poll, and runs a scenario:
 
   ramp       open all sessions at --rate a second, then end them
   hold       open them, and poll for --duration
@@ -44,23 +44,23 @@ them), lets them poll, and has them do what the scenario says:
   storm      open them, and wait for a restart of the edge or of its origin (by --trigger, or by hand) within
              --duration; all sessions come back, and those that have logged in anew ping --messages times a second
 
-With --then the sessions of a hold or a chat do more afterwards: hold, chat, broadcast, each with a time of its own or
---duration.
+With --then the sessions of a hold or a chat run more scenarios afterwards: hold, chat, broadcast, each with its own
+duration or --duration.
 
 A session never pipelines, has at most two requests and sockets at a time, and one only when that suffices. On a
 closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
 reactor gets a descriptor table of its own.
 
 Before the run one session is opened and ended, and a connection is made from
-each --source: what cannot be loaded is said at once.
+each --source, so that an unsuitable target is reported at once.
 
-Ctrl-C ends the run and reports on what was done by then.
+Ctrl-C ends the run, and the report covers it until then.
 
 Exit status: 0    all sessions were reached, and nothing was lost, duplicated or out of order
              1    there was no run: nothing listens at the target, it does
-                  not answer, it is no BOSH endpoint, or it does not serve
+                  not answer, it is not a BOSH endpoint, or it does not serve
                   the domain
-             2    a flag is wrong, or the target is not one to be loaded
+             2    a flag is wrong, or the target must not be loaded
              3    messages were lost, duplicated or out of order
              4    sessions were not reached, or were lost, or did not come back from a storm
              130  interrupted, and nothing was lost until then`,
@@ -92,47 +92,48 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.StringVar(&cfg.Then, "then", "",
 		"`scenarios` for the same sessions after a hold or a chat, for example chat=2m,broadcast=30s")
 	fs.Var(typed.IntOr(&cfg.Sessions, d.Sessions), "sessions", "BOSH sessions")
-	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened a second")
-	fs.Var(typed.RateOr(&cfg.LeaveRate, 0), "leave-rate", "sessions ended a second at the end; 0: as many as --rate")
+	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened per second")
+	fs.Var(typed.RateOr(&cfg.LeaveRate, 0), "leave-rate", "sessions ended per second at the end; 0: as many as --rate")
 	fs.Var(typed.IntOr(&cfg.Opening, 0), "opening",
-		"log-ins under way at once, presence included; 0: any number, however slow the server is")
+		"concurrent log-ins, including presence; 0: no limit, however slow the server is")
 	fs.Var(typed.IntOr(&cfg.Wait, d.Wait), "wait", "`seconds` that the server is asked to hold a request")
-	fs.Var(typed.RateOr(&cfg.Messages, d.Messages), "messages", "chat: messages a second, over all sessions")
+	fs.Var(typed.RateOr(&cfg.Messages, d.Messages), "messages", "chat: messages per second, over all sessions")
 	fs.Var(typed.IntOr(&cfg.Size, d.Size), "size", "`bytes` of a message's text")
-	fs.Float64Var(&cfg.Part, "part", d.Part, "broadcast: the `fraction` of the sessions that are sent it")
-	fs.DurationVar(&cfg.Duration, "duration", d.Duration, "of what follows the opening; broadcast and storm: at most")
+	fs.Float64Var(&cfg.Part, "part", d.Part, "broadcast: the `fraction` of the sessions that get it")
+	fs.DurationVar(&cfg.Duration, "duration", d.Duration,
+		"of the scenario after the opening; broadcast and storm: at most")
 	fs.DurationVar(&cfg.Settle, "settle", 0,
-		"messages under way are lost when none has arrived for so long (default the wait and 10s)")
-	fs.DurationVar(&cfg.Patience, "patience", d.Patience, "an answer may be late by so much, beyond the wait")
+		"messages count as lost after this long without an arrival (default the wait and 10s)")
+	fs.DurationVar(&cfg.Patience, "patience", d.Patience, "how late an answer may be, beyond the wait")
 	fs.Var(typed.IntOr(&cfg.Tries, d.Tries), "tries", "how often a request is sent before its session is given up")
-	fs.StringVar(&cfg.Retry, "retry", d.Retry, "what sessions do after a failure: load (a jittered back-off), or as "+
-		"strophe, stanza, libpurple do; several with commas: sessions in turn")
+	fs.StringVar(&cfg.Retry, "retry", d.Retry, "reaction to a failure: load (a jittered back-off), or that of "+
+		"strophe, stanza, libpurple; a comma-separated list goes to sessions in turn")
 	fs.Var(&word[load.Login]{&cfg.Login}, "login",
 		"none (bare BOSH sessions that only poll), anonymous, plain or scram (default none)")
 	fs.StringVar(&cfg.Domain, "domain", "", "XMPP domain (default the target's host, localhost for a loopback address)")
 	fs.StringVar(&cfg.UserPrefix, "user-prefix", d.UserPrefix,
-		"plain, scram: session n logs in as this `name` with n behind it, from 1")
+		"plain, scram: session n logs in as this `name` followed by n, from 1")
 	fs.StringVar(&cfg.Password, "password", d.Password, "plain, scram: of all users")
 	fs.BoolVar(&cfg.Presence, "presence", false, "send presence after log-in")
-	fs.Var(typed.IntOr(&cfg.Connecting, d.Connecting), "connecting", "connection attempts under way at once")
+	fs.Var(typed.IntOr(&cfg.Connecting, d.Connecting), "connecting", "concurrent connection attempts")
 	fs.Var(&addressesFlag{&cfg.Sources}, "source",
 		"local `addresses` to connect from (default many for a loopback target, else one: 28,000 sockets)")
 	fs.Var(typed.IntOr(&cfg.Reactors, 0), "reactors",
-		"event loops; 0: one a core, or as many as descriptor tables need")
+		"event loops; 0: one per core, or as many as descriptor tables need")
 	fs.StringVar(&cfg.Trigger, "trigger", "", "storm: shell `command` that restarts the edge or its origin")
 	fs.Var(&processesFlag{&cfg.Processes}, "pid", "`NAME=PID` of a process whose memory and CPU to report; repeatable")
-	fs.BoolVar(&cfg.Abandon, "abandon", false, "do not end the sessions at the end, but vanish")
-	fs.BoolVar(&cfg.AllowPublic, "allow-public", false, "load a target that is neither loopback nor private")
+	fs.BoolVar(&cfg.Abandon, "abandon", false, "leave the sessions open at the end")
+	fs.BoolVar(&cfg.AllowPublic, "allow-public", false, "permit a target that is neither loopback nor private")
 }
 
-// word is a flag with a few values, which are checked with the rest of the configuration.
+// word is a flag with a fixed set of values, which Config.Validate checks.
 type word[T ~string] struct{ to *T }
 
 func (f *word[T]) Type() string       { return "word" }
 func (f *word[T]) String() string     { return string(*f.to) }
 func (f *word[T]) Set(v string) error { *f.to = T(v); return nil }
 
-// addressesFlag reads a comma-separated list of IP addresses.
+// addressesFlag parses a comma-separated list of IP addresses.
 type addressesFlag struct{ list *[]netip.Addr }
 
 func (f *addressesFlag) Type() string   { return "addresses" }
@@ -149,7 +150,7 @@ func (f *addressesFlag) Set(v string) error {
 	return nil
 }
 
-// processesFlag reads NAME=PID.
+// processesFlag parses NAME=PID.
 type processesFlag struct{ list *[]load.Process }
 
 func (f *processesFlag) Type() string   { return "NAME=PID" }
@@ -181,8 +182,8 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	if err := o.writable(); err != nil {
 		return err
 	}
-	// The sessions hold no pointers, so collecting often costs next to nothing, and waiting until there is as much
-	// garbage as there are sessions would double the memory.
+	// Collecting often is cheap, because the sessions contain no pointers. By default the garbage could grow as large
+	// as the sessions and double the memory.
 	debug.SetGCPercent(20)
 	var show func(load.Status)
 	switch {
@@ -203,7 +204,7 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	}
 	err = present(report, o, &patient{ctx, out}, &patient{ctx, standardError})
 	switch {
-	case errors.Is(err, errUnread): // no failure of the run
+	case errors.Is(err, errUnread): // not a failure of the run
 		slog.Warn("report not written", "error", err)
 	case err != nil:
 		return err
@@ -214,7 +215,7 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 	return nil
 }
 
-// writable returns an error if what the run comes to could not be written. After hours would be late to find out.
+// writable returns an error if the results could not be written. Otherwise a run of hours would end without them.
 func (o *loadOptions) writable() error {
 	if o.plots != "" {
 		if err := os.MkdirAll(o.plots, 0o755); err != nil {
@@ -231,7 +232,7 @@ func (o *loadOptions) writable() error {
 	return f.Close()
 }
 
-// logProgress logs each phase of a run, and where it stands now and then.
+// logProgress logs each phase of a run, and its progress every few seconds.
 func logProgress() func(load.Status) {
 	var phase string
 	var due time.Time
@@ -251,9 +252,9 @@ func present(r *load.Report, o loadOptions, out, stderr io.Writer) error {
 	said := out
 	switch {
 	case o.report == "-" && jsonLog:
-		said = io.Discard // the report says it all
+		said = io.Discard // the report contains everything
 	case o.report == "-":
-		said = stderr // the report is to be read by a program
+		said = stderr // a program reads the report
 	}
 	var plots string
 	if o.plots != "" {

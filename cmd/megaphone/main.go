@@ -1,5 +1,5 @@
-// Command megaphone lets one XMPP server serve a million BOSH clients: an edge proxy, an embedded origin, and a
-// demo of both. Each subcommand has a file of its own.
+// Command megaphone lets one XMPP server serve a million BOSH clients. It contains an edge proxy, an embedded origin,
+// and a demo of both. Each subcommand has its own file.
 package main
 
 import (
@@ -63,16 +63,16 @@ func run(args []string) int {
 	}
 }
 
-// jsonLog is set while standard error has one JSON object a line, and nothing else.
+// jsonLog is set while standard error carries one JSON object per line, and nothing else.
 var jsonLog bool
 
-// asksForJSON reports whether a command line that was wrong before the log began asks for JSON.
+// asksForJSON reports whether a command line that failed before the log began asks for JSON.
 func asksForJSON(args []string) bool {
 	at := slices.Index(args, "--log-format")
 	return slices.Contains(args, "--log-format=json") || at >= 0 && at+1 < len(args) && args[at+1] == "json"
 }
 
-// report says why the program ends.
+// report writes the error that ends the program.
 func report(err error, hint string) {
 	if !jsonLog {
 		fmt.Fprintf(toStderr, "megaphone: %v\n%s", err, hint)
@@ -81,8 +81,8 @@ func report(err error, hint string) {
 	slog.New(toStderr.Handler(slog.NewJSONHandler(standardError, nil))).Error("megaphone ends", "error", err)
 }
 
-// announce says where a process listens: on standard output, or in a log that is JSON. Programs that start it wait for
-// that.
+// announce reports the listening address on standard output, or in a JSON log. Programs that start this one wait for
+// it.
 func announce(out io.Writer, what, address string) {
 	if jsonLog {
 		slog.Info("listening", "what", what, "address", address)
@@ -96,7 +96,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "megaphone",
 		Short: "Serve a million BOSH clients from one XMPP server",
-		Long: `Megaphone holds the long polls of BOSH clients (XEP-0124/0206) in place of the XMPP server: the edge
+		Long: `Megaphone holds the long polls of BOSH clients (XEP-0124/0206) for the XMPP server: the edge
 keeps a million HTTP connections and talks to the server, the origin, over a few TCP links.
 
 Try it:           megaphone demo
@@ -110,8 +110,8 @@ What does it do?  megaphone top, or a browser on http://127.0.0.1:5281/
 Numbers may be written 1000000, 1_000_000, 1,000,000, 1M, 10k or 64Ki (k, M and G are powers of 1,000; Ki, Mi and
 Gi of 1,024), rates with /s behind them, and times with their unit: 90s, 5m.
 
-Exit status: 0 stopped as asked, 1 it could not go on, 2 a flag or the configuration is wrong;
-others are in the help of the command that has them.`,
+Exit status: 0 stopped as asked, 1 could not continue, 2 a flag or the configuration is wrong;
+the help of a command lists its others.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
@@ -133,8 +133,8 @@ others are in the help of the command that has them.`,
 	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	var level, format string
 	root.PersistentFlags().StringVar(&level, "log-level", "info",
-		"what is logged to standard error: debug, info, warn, error")
-	root.PersistentFlags().StringVar(&format, "log-format", "text", "how it is logged: text (key=value), json")
+		"level of the log on standard error: debug, info, warn, error")
+	root.PersistentFlags().StringVar(&format, "log-format", "text", "format of the log: text (key=value), json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return setLog(level, format) }
 	root.AddCommand(newDemo(), newEdge(), newOrigin(), newLoad(), newDoctor(), newTop(), newHealth(), newVersion(),
 		newMan())
@@ -148,7 +148,7 @@ others are in the help of the command that has them.`,
 	return root
 }
 
-// logLevel is that of the process's log; a reload may change it.
+// logLevel is the level of the process's log; a reload may change it.
 var logLevel slog.LevelVar
 
 // setLog begins to log to standard error at the given level.

@@ -27,8 +27,8 @@ const (
 	configPage = "megaphone-edge.yml"
 )
 
-// newMan is for packages: it writes the manual out of what the commands and the keys say of themselves. The date of the
-// pages is SOURCE_DATE_EPOCH, if that is set.
+// newMan returns the command that packages use to write the manual pages from the help of commands and keys. The pages'
+// date is SOURCE_DATE_EPOCH, if it is set.
 func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",
@@ -41,7 +41,7 @@ func newMan() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cmd.Root().DisableAutoGenTag = true // it is a line with today's date
+			cmd.Root().DisableAutoGenTag = true // the tag contains today's date
 			if err := writeMan(cmd.Root(), args[0]); err != nil {
 				return fmt.Errorf("man: %w", err)
 			}
@@ -51,7 +51,7 @@ func newMan() *cobra.Command {
 	}
 }
 
-// writeMan writes the page of a command and those of the commands below it.
+// writeMan writes the page of a command and those of its subcommands.
 func writeMan(cmd *cobra.Command, dir string) error {
 	for _, c := range cmd.Commands() {
 		if c.IsAvailableCommand() && c.Name() != "completion" {
@@ -79,10 +79,10 @@ func sectionOf(path string) string {
 	return sectionCommands
 }
 
-// literal keeps Markdown out of a text.
+// literal escapes Markdown.
 var literal = strings.NewReplacer("*", `\*`, "_", `\_`, "<", `\<`)
 
-// seeAlso corrects the references to other pages: cobra takes their sections for its own, and lists what has no page.
+// seeAlso corrects the references to other pages. cobra gives them its own section, and lists commands without a page.
 func seeAlso(page []byte, section string) []byte {
 	page = bytes.ReplaceAll(page, fmt.Appendf(nil, `\fBmegaphone-completion(%s)\fP, `, section), nil)
 	for _, name := range []string{"megaphone", "megaphone-edge"} {
@@ -95,7 +95,7 @@ func seeAlso(page []byte, section string) []byte {
 	return page
 }
 
-// asMarkdown keeps the lines of paragraphs that are laid out in columns.
+// asMarkdown preserves the lines of paragraphs in columns.
 func asMarkdown(long string) string {
 	paragraphs := strings.Split(long, "\n\n")
 	for i, p := range paragraphs {
@@ -110,7 +110,7 @@ func verbatim(text string) string {
 	return "    " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ")
 }
 
-// configManual is the page of the edge's file, as Markdown.
+// configManual returns the page of the edge's file, as Markdown.
 func configManual() string {
 	return `% ` + configPage + ` ` + sectionFiles + `
 # NAME

@@ -14,8 +14,8 @@ import (
 	"megaphone/loop"
 )
 
-// notify tells the service manager how we are, if there is one (sd_notify(3)). One that does not read blocks only the
-// goroutine of the queue.
+// notify sends a state to the service manager, if there is one (sd_notify(3)). If the manager does not read, only the
+// goroutine of the queue blocks.
 func notify(state string) {
 	toManager.Do(func() error {
 		_, err := daemon.SdNotify(false, state)
@@ -26,11 +26,11 @@ func notify(state string) {
 	})
 }
 
-// notifyReloading says that the configuration is being read again; READY=1 follows. systemd wants to know when, so that
-// it can tell whether a READY came before or after.
+// notifyReloading announces that the configuration is being read again; READY=1 follows. systemd wants the time, so
+// that it can tell whether a READY came before or after.
 func notifyReloading() { notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec()) }
 
-// watchdog feeds that of the service manager as long as every reactor turns.
+// watchdog feeds the service manager's watchdog while every reactor turns.
 type watchdog struct {
 	interval time.Duration // 0: there is none
 	hungry   <-chan time.Time
@@ -40,7 +40,7 @@ type watchdog struct {
 func newWatchdog() *watchdog {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		slog.Warn("the service manager's watchdog is set up wrongly", "error", err)
+		slog.Warn("invalid watchdog settings of the service manager", "error", err)
 	}
 	w := &watchdog{interval: interval, stop: func() {}}
 	if interval > 0 {
@@ -50,28 +50,28 @@ func newWatchdog() *watchdog {
 	return w
 }
 
-// feed is called as often as hungry says. A reactor may be busy for a while, but for half of the interval it may not.
+// feed is called on each tick of hungry. A reactor may be busy for up to half of the interval.
 func (w *watchdog) feed(e *edge.Edge) {
 	if behind := e.Behind(); behind < w.interval/2 {
 		notify(daemon.SdNotifyWatchdog)
 	} else {
-		slog.Error("a reactor does not turn: the watchdog is not fed", "behind_ms", behind.Milliseconds())
+		slog.Error("reactor stalled, watchdog not fed", "behind_ms", behind.Milliseconds())
 	}
 }
 
-// retire ends it: the service manager watches our successor now, and would log each word of ours.
+// retire stops feeding. The service manager now watches the successor, and would log each message of this process.
 func (w *watchdog) retire() {
 	w.stop()
 	w.hungry = nil
 }
 
-// The service manager gives a service TimeoutStopSec to end, and more if it says again and again that it is at it.
+// A service has TimeoutStopSec to stop. It gets more if it repeatedly asks the service manager for it.
 const (
 	extendEvery = 5 * time.Second
 	extendBy    = 15 * time.Second
 )
 
-// extension keeps the service manager from killing an edge that takes longer than TimeoutStopSec to drain. nil is none.
+// extension keeps the service manager from killing an edge that drains for longer than TimeoutStopSec. nil is none.
 type extension struct{ tick *time.Ticker }
 
 func newExtension() *extension {
@@ -80,7 +80,7 @@ func newExtension() *extension {
 	return x
 }
 
-// due tells when to extend.
+// due returns a channel that ticks when an extension is due.
 func (x *extension) due() <-chan time.Time {
 	if x == nil {
 		return nil
@@ -92,8 +92,8 @@ func (x *extension) extend() { notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", exte
 
 func (x *extension) stop() { x.tick.Stop() }
 
-// activated are the sockets that the service manager has opened for us (sd_listen_fds(3)). Each must be a listener of
-// the configuration: it would take connections that nobody serves.
+// activated returns the sockets that the service manager has opened for this process (sd_listen_fds(3)). Each must be a
+// listener of the configuration, because connections to any other would not be served.
 func activated(configured []string) ([]loop.Listener, error) {
 	files := activation.Files(true)
 	all, err := loop.Inherited(files)
@@ -114,10 +114,10 @@ func activated(configured []string) ([]loop.Listener, error) {
 	return all, nil
 }
 
-// mainPID tells the service manager who goes on.
+// mainPID reports the main process to the service manager.
 func mainPID(pid int) { notify(fmt.Sprintf("MAINPID=%d", pid)) }
 
-// successorEnv is our environment without what the service manager has said to this process only.
+// successorEnv returns the environment without variables that the service manager meant for this process only.
 func successorEnv() (env []string) {
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")

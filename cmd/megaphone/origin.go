@@ -29,21 +29,21 @@ type originOptions struct {
 	secret                                     []byte
 }
 
-// flags binds those that the demo has too.
+// flags binds the flags that the demo has too.
 func (o *originOptions) flags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.domain, "domain", chat.DefaultDomain, "XMPP domain of the chat service; localhost always works too")
+	fs.StringVar(&o.domain, "domain", chat.DefaultDomain, "XMPP domain of the chat service, besides localhost")
 	fs.StringVar(&o.accounts, "accounts", "",
-		"`file` with one name:password a line; without it any name with any password may log in")
+		"`file` with one name:password per line; without it any name with any password may log in")
 	fs.BoolVar(&o.anonymous, "anonymous", false, "allow anonymous log-in besides the accounts")
 	fs.Var(typed.IntOr(&o.sessions.MaxSessions, bosh.DefaultMaxSessions), "max-sessions", "BOSH sessions at once")
 	fs.Var(typed.IntOr(&o.sessions.MaxWaitSeconds, bosh.DefaultMaxWaitSeconds), "max-wait", "longest hold in seconds")
 	fs.Var(typed.IntOr(&o.sessions.InactivitySeconds, bosh.DefaultInactivitySeconds), "inactivity",
 		"seconds without a request after which a session ends")
 	fs.Var(typed.IntOr(&o.maxBody, bosh.DefaultMaxBodyBytes), "max-body-bytes",
-		"bytes of a request body; more is a bad request")
+		"limit of a request body; a larger one is a bad request")
 }
 
-// validateLink names the flag of any origin that cannot be.
+// validateLink returns an error with the first invalid flag that all origins share.
 func (o *originOptions) validateLink() error {
 	if remedy := edge.CheckAddress(o.listen); remedy != "" {
 		return fmt.Errorf("listen: %s: %s", o.listen, remedy)
@@ -57,13 +57,14 @@ func (o *originOptions) validateLink() error {
 	return nil
 }
 
-// linkConfig is how any origin listens.
+// linkConfig returns the link configuration, which all origins share.
 func (o *originOptions) linkConfig() link.Config {
 	return link.Config{Listen: o.listen, Name: o.name, Secret: o.secret, Log: slog.Default(),
 		MaxContentsBytes: max(link.DefaultMaxContentsBytes, o.maxBody+addressBytes)}
 }
 
-// validate names the flag of the embedded origin that cannot be; the rest is checked where it is used.
+// validate returns an error with the first invalid flag of the embedded origin. Other flags are checked where they are
+// used.
 func (o *originOptions) validate() error {
 	if err := o.validateLink(); err != nil {
 		return err
@@ -83,7 +84,7 @@ func (o *originOptions) validate() error {
 	return nil
 }
 
-// addressBytes is room for what a request's contents have besides the body.
+// addressBytes is the room for a request's contents besides the body.
 const addressBytes = 1024
 
 func newOrigin() *cobra.Command {
@@ -122,7 +123,7 @@ Without --bosh it is the embedded origin: a complete BOSH session manager with a
 	return cmd
 }
 
-// readSecret reads the file that is named, if one is.
+// readSecret reads the secret file, if one is given.
 func (o *originOptions) readSecret() (err error) {
 	if o.secretFile != "" {
 		if o.secret, err = edge.ReadSecret(o.secretFile); err != nil {
@@ -133,7 +134,7 @@ func (o *originOptions) readSecret() (err error) {
 	return nil
 }
 
-// warnReadable warns of a file with secrets that every user may read.
+// warnReadable warns if every user may read a file with secrets.
 func warnReadable(key, file string) {
 	if textfile.ReadableByAll(file) {
 		slog.Warn("doubtful configuration", "key", key, "value", file, "remedy", "every user may read it: chmod o-r it")
@@ -159,7 +160,7 @@ func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
 	}
 }
 
-// runningOrigin is the embedded origin at work.
+// runningOrigin is a running embedded origin.
 type runningOrigin struct {
 	server *link.Server
 	engine *bosh.Engine
@@ -200,7 +201,7 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 	go func() {
 		err := server.Run(ctx)
 		if err == nil && ctx.Err() == nil {
-			err = errors.New("the origin ended by itself")
+			err = errors.New("origin ended unexpectedly")
 		}
 		r.ended <- err
 	}()
@@ -209,7 +210,7 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 
 func (r *runningOrigin) addr() string { return r.server.Addr().String() }
 
-// stop tells every client that its session is over, as it is, and closes the links.
+// stop ends all sessions with system-shutdown and closes the links.
 func (r *runningOrigin) stop() {
 	r.server.Do(r.engine.Shutdown)
 	r.cancel()

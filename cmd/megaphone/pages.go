@@ -9,17 +9,17 @@ import (
 	"megaphone/edge"
 )
 
-// The chat page. strophe.umd.min.js is put beside it by the build (scripts/setup.sh) and is not in the repository.
+// The chat page. The build (scripts/setup.sh) puts strophe.umd.min.js beside it; it is not in the repository.
 //
 //go:embed page
 var pageFiles embed.FS
 
 const stropheFile = "strophe.umd.min.js"
 
-// domainSetting is where the page has the domain that it logs in at.
+// domainSetting is the element of the page with the domain for the log-in.
 const domainSetting = `<meta name="xmpp-domain" content="%s">`
 
-// demoPages are the files of the chat page, which logs in at the given domain.
+// demoPages returns the files of the chat page, which logs in at the given domain.
 func demoPages(domain string) (map[string]edge.Page, error) {
 	pages := map[string]edge.Page{}
 	for path, f := range map[string]struct{ name, contentType string }{

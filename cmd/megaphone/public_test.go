@@ -28,7 +28,7 @@ func TestPublicFlag(t *testing.T) {
 	}
 }
 
-// TestDemoURLs: whatever the demo listens on, what it says of itself is a configuration.
+// TestDemoURLs: for every listening address of the demo, its URLs are a valid configuration.
 func TestDemoURLs(t *testing.T) {
 	for listen, want := range map[string]string{"127.0.0.1:5280": "http://127.0.0.1:5280/http-bind",
 		"[::1]:80": "http://[::1]:80/http-bind", "192.0.2.1:1": "http://192.0.2.1:1/http-bind"} {

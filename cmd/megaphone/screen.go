@@ -13,20 +13,21 @@ import (
 	"megaphone/text"
 )
 
-// screen is where top draws: a terminal that is drawn anew each time, or whatever else output goes to.
+// screen is the output of top: a terminal that it redraws each time, or any other output.
 type screen struct {
 	out           io.Writer
 	terminal      bool
-	raw           bool // a line feed does not begin a line at its left
+	raw           bool // a line feed does not return to the left margin
 	columns, rows int
-	quit          chan struct{} // q or Ctrl-C was pressed
+	quit          chan struct{} // closed when q or Ctrl-C is pressed
 	resized       chan os.Signal
 
 	size func() (columns, rows int, err error)
 }
 
-// open takes a terminal over, if out is one: keys come as they are pressed, if in is one as well. restore leaves it as
-// it was found, and must be called however top ends. With once the terminal only says how wide it is.
+// open takes over a terminal, if out is one. If in is one as well, it delivers keys as they are pressed. restore
+// returns the terminal to its earlier state, and must be called however top ends. With once it only measures the
+// terminal.
 func (s *screen) open(in, out *os.File, once bool) (restore func(), err error) {
 	if !term.IsTerminal(int(out.Fd())) {
 		return func() {}, nil
@@ -60,7 +61,7 @@ const (
 	ctrlD = 0x04
 )
 
-// keys waits for the key that ends top. An input at its end belongs to a terminal that was hung up.
+// keys waits for the key that ends top, or for the end of input, which means that the terminal was hung up.
 func (s *screen) keys(in io.Reader) {
 	defer close(s.quit)
 	key := make([]byte, 1)
@@ -75,17 +76,17 @@ func (s *screen) keys(in io.Reader) {
 	}
 }
 
-// measure finds out how large the terminal is now.
+// measure reads the size of the terminal.
 func (s *screen) measure() {
 	if columns, rows, err := s.size(); err == nil && columns > 0 && rows > 0 {
 		s.columns, s.rows = columns, rows
 	}
 }
 
-// clearScreen has a terminal begin at its upper left corner again, with nothing below.
+// clearScreen moves the cursor to the upper left corner and clears the screen.
 const clearScreen = "\x1b[H\x1b[2J"
 
-// draw shows a text. In a terminal what does not fit is cut off, so that nothing is wrapped or scrolls.
+// draw shows a text. In a terminal it cuts off what does not fit, so that nothing wraps or scrolls.
 func (s *screen) draw(look string) error {
 	if s.terminal {
 		lines := strings.Split(strings.TrimSuffix(look, "\n"), "\n")

@@ -18,7 +18,7 @@ import (
 	"megaphone/takeover"
 )
 
-// service is a running edge and what tells it to end, to hand over, or to say how it is.
+// service is a running edge with its signals, hand-over and administration.
 type service struct {
 	cfg       edge.Config
 	load      func() (edge.Config, error) // reads the configuration again
@@ -27,17 +27,17 @@ type service struct {
 	shown     *admin.Server
 	signals   chan os.Signal
 	watchdog  *watchdog
-	handover  *takeover.Server    // nil: no takeover-socket, or it is given up
-	next      *takeover.Successor // serves beside us until we have left; nil: there is none
-	silent    <-chan time.Time    // it has not confirmed that we may
-	retry     <-chan time.Time    // open could not be done when it had to; nil: it could
-	successor chan error          // a successor that we have started has ended
-	asked     bool                // to end, by a first SIGTERM
-	stopping  *extension          // nil: the service manager does not wait for our end
+	handover  *takeover.Server    // nil: no takeover-socket, or it has been closed
+	next      *takeover.Successor // serves beside this process until it has left; nil: there is none
+	silent    <-chan time.Time    // fires if next has not confirmed in time
+	retry     <-chan time.Time    // the next try of open; nil: none is due
+	successor chan error          // gets the result of a successor that this process started
+	asked     bool                // a first SIGTERM has come
+	stopping  *extension          // nil: the service manager is not waiting for the end
 	before    *predecessor        // nil: none
 }
 
-// runEdge serves until it is told to end, or a successor serves in its place.
+// runEdge serves until it is told to stop or a successor has taken over.
 func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, error), follow bool,
 	out io.Writer) (err error) {
 	cfg.Level, cfg.Log = &logLevel, slog.Default()
@@ -52,7 +52,7 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	s := &service{cfg: cfg, load: load, access: access, signals: make(chan os.Signal, 8), watchdog: newWatchdog(),
 		successor: make(chan error, 1)}
 	defer s.watchdog.stop()
-	// Before any process is told that we listen, or waits for us, and may send one.
+	// Register before another process can learn of this one and send a signal.
 	signal.Notify(s.signals, syscall.SIGTERM, os.Interrupt, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(s.signals)
 	if ctx.Err() != nil {
@@ -72,7 +72,7 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	if p != nil {
 		p.Drop()
 	}
-	// Before the predecessor leaves: an address that cannot be had must not be found out after that.
+	// Start before the predecessor leaves, because an address in use must be discovered by then.
 	if s.shown, err = startAdmin(&cfg, s.edge, p != nil); err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	return s.serve()
 }
 
-// open opens what only one process can have at a time. close gives it up.
+// open opens what only one process can have at a time; close closes it.
 func (s *service) open() (err error) {
 	if s.cfg.TakeoverSocket != "" {
 		s.handover, err = takeover.Listen(s.cfg.TakeoverSocket, takeover.DefaultPatience, slog.Default(), s.offer)
@@ -107,7 +107,7 @@ func (s *service) open() (err error) {
 	return err
 }
 
-// close reports whether a successor goes on with all listeners.
+// close reports whether a successor continues with all listeners.
 func (s *service) close() (offered bool) {
 	if s.handover != nil {
 		offered = s.handover.Close()
@@ -116,11 +116,11 @@ func (s *service) close() (offered bool) {
 	return offered
 }
 
-// pathRetry is how often takeover-socket is tried again. A process that is killed closes its sockets one after the
-// other, so its path may be taken for a moment longer than it answers.
+// pathRetry is the interval of tries to open takeover-socket. A killed process closes its sockets one after the other,
+// so its path may stay in use for a moment longer than it answers.
 const pathRetry = 200 * time.Millisecond
 
-// takePaths is open for an edge that has clients: they are not left because of it. It is tried again until it succeeds.
+// takePaths is open for an edge with clients. A failure does not end the edge; it retries until it succeeds.
 func (s *service) takePaths() {
 	err := s.open()
 	switch {
@@ -148,7 +148,7 @@ func (s *service) found() <-chan *takeover.Successor {
 	return s.handover.Found()
 }
 
-// serve is the life of a service.
+// serve is the main loop of a service.
 func (s *service) serve() error {
 	for {
 		select {
@@ -179,7 +179,7 @@ func (s *service) serve() error {
 			}
 			s.signalled(sig)
 		case err := <-s.successor:
-			slog.Warn("takeover: the successor has ended; we go on", "error", err)
+			slog.Warn("takeover: successor exited, still serving", "error", err)
 		case <-hangup.C:
 			notifyReloading()
 			s.access.reopen()
@@ -191,23 +191,23 @@ func (s *service) serve() error {
 	}
 }
 
-// signalled answers the signals that end nothing.
+// signalled handles the signals that do not end the process.
 func (s *service) signalled(sig os.Signal) {
 	switch sig {
 	case syscall.SIGUSR1:
 		slog.Info("counters", "counters", nonZero(s.edge.Stats()))
 	case syscall.SIGUSR2:
 		if s.cfg.TakeoverSocket == "" {
-			slog.Error("takeover: SIGUSR2, but there is no takeover-socket in the configuration")
+			slog.Error("takeover: SIGUSR2 ignored, no takeover-socket configured")
 		} else if s.handover == nil {
-			slog.Error("takeover: SIGUSR2, but takeover-socket is not open")
+			slog.Error("takeover: SIGUSR2 ignored, takeover-socket not open")
 		} else if err := startSuccessor(s.successor); err != nil {
-			slog.Error("takeover: cannot start a successor", "error", err)
+			slog.Error("takeover: successor not started", "error", err)
 		}
 	}
 }
 
-// answers delivers what the successor says that has been told to serve alone.
+// answers delivers the events of the successor that was told to serve alone.
 func (s *service) answers() <-chan takeover.Event {
 	if s.next == nil {
 		return nil
@@ -215,7 +215,7 @@ func (s *service) answers() <-chan takeover.Event {
 	return s.next.Events()
 }
 
-// leave takes the next step of a predecessor. Nothing but paths is given up before the successor has confirmed.
+// leave performs the next step of a predecessor. It gives up nothing but paths before the successor has confirmed.
 func (s *service) leave(e takeover.Event) (left bool) {
 	next := s.next
 	state := next.Handle(e, func(do takeover.Action) {
@@ -229,23 +229,23 @@ func (s *service) leave(e takeover.Event) (left bool) {
 		}
 	})
 	if state == takeover.Available {
-		slog.Warn("takeover: the successor has gone; we go on", "pid", next.PID)
+		slog.Warn("takeover: successor lost, still serving", "pid", next.PID)
 		s.next, s.silent = nil, nil
 	}
 	return left
 }
 
-// gaveWay drains, as a successor serves.
+// gaveWay drains after a successor has taken over.
 func (s *service) gaveWay() error {
 	mainPID(s.next.PID)
 	s.watchdog.retire()
 	s.shown.Stop()
-	slog.Info("takeover: a successor serves; we drain", "pid", s.next.PID)
+	slog.Info("takeover: successor serves, draining", "pid", s.next.PID)
 	return s.drain(s.next.Keeps)
 }
 
-// stays returns the listeners that live on when this edge is told to end: a successor may have them, and goes on with
-// what it has. None can ask for them from here on.
+// stays returns the listeners that live on when this edge is told to stop. A successor may have them, and continues
+// with those it has. From then on none can ask for them.
 func (s *service) stays() []string {
 	if s.next != nil {
 		s.leave(takeover.Ended)
@@ -257,7 +257,7 @@ func (s *service) stays() []string {
 	return nil
 }
 
-// end closes what is left. Unix sockets that a successor serves keep their files.
+// end closes the rest. Unix sockets that a successor serves keep their files.
 func (s *service) end() {
 	if keeps := s.stays(); keeps != nil && !s.edge.Draining() {
 		ended, end := context.WithCancel(context.Background())
@@ -267,8 +267,8 @@ func (s *service) end() {
 	s.close()
 }
 
-// drain takes leave of the clients. A second SIGTERM ends that at once, as does a SIGINT. After a takeover the first
-// SIGTERM changes nothing: it asks the service to end, and a drain is how an edge ends.
+// drain drains the clients. A second SIGTERM or a SIGINT ends it at once. After a takeover the first SIGTERM changes
+// nothing: it asks the service to stop, and draining is how an edge stops.
 func (s *service) drain(keeps []string) error {
 	s.close()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -296,7 +296,7 @@ func (s *service) drain(keeps []string) error {
 		case err := <-s.edge.Failed():
 			return err
 		case <-hangup.C:
-			s.access.reopen() // what it reads anew otherwise matters no longer
+			s.access.reopen() // its other effects no longer matter
 		case <-s.stopping.due():
 			s.stopping.extend()
 		case sig := <-s.signals:

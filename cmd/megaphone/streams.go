@@ -15,11 +15,10 @@ import (
 	"megaphone/logqueue"
 )
 
-// What a process says goes over queues, so that a pipe that no process reads stops nothing but the goroutine that
-// writes.
+// All output of a process goes through queues, so that a pipe without a reader stalls only the writing goroutine.
 var (
 	toStderr  = logqueue.New(standardError)
-	toStdout  = logqueue.New(&stream{fd: 1}) // what services say there
+	toStdout  = logqueue.New(&stream{fd: 1}) // the output of services
 	toManager = logqueue.New(nil)            // messages to the service manager
 )
 
@@ -34,13 +33,14 @@ func flush() {
 	done.Wait()
 }
 
-// stream is a standard stream. A reader that has gone is an error; by os.Stdout and os.Stderr it would end the process.
+// stream is a standard stream. If its reader has gone, it returns an error; os.Stdout and os.Stderr would end the
+// process.
 type stream struct {
 	fd int
-	mu sync.Mutex // held while a text is written, so that texts of several goroutines do not mix
+	mu sync.Mutex // held during a write, so that texts of several goroutines do not mix
 }
 
-// Write writes all of p, and waits for as long as that takes.
+// Write writes all of p, and blocks until it has.
 func (s *stream) Write(p []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,12 +58,12 @@ func (s *stream) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// freeCrashes has the runtime's report of a crash never wait for a reader of standard error: it is written while all
-// else stands still, so the process would neither serve nor end. What does not fit into a pipe is lost.
+// freeCrashes keeps the runtime's crash report from waiting for a reader of standard error. The runtime writes it while
+// everything else is stopped, so the process would neither serve nor exit. Text beyond the capacity of a pipe is lost.
 //
-// O_NONBLOCK belongs to the open file, which other processes may share, so pipes and terminals are opened anew. Sockets
-// cannot be: the journal's, which is this service's alone, is changed; others, and pipes of another user, stay as they
-// are.
+// O_NONBLOCK belongs to the open file, which other processes may share, so pipes and terminals are reopened. Sockets
+// cannot be reopened. The journal's, which belongs to this service alone, is changed. Other sockets, and pipes of
+// another user, are left alone.
 func freeCrashes() {
 	var s unix.Stat_t
 	if unix.Fstat(standardError.fd, &s) != nil {
@@ -84,17 +84,18 @@ func freeCrashes() {
 	}
 }
 
-// serviceOutput is where a service says that it listens. Its standard error is its log, and may block nothing.
+// serviceOutput returns the output on which a service announces its address. Its standard error is its log, which must
+// never block the service.
 func serviceOutput() io.Writer {
 	freeCrashes()
 	return toStdout
 }
 
-// errUnread is the end of a text that was not written, because its reader has stopped.
-var errUnread = errors.New("not all of it could be written: its reader takes nothing")
+// errUnread means that a text was not written completely because its reader has stopped.
+var errUnread = errors.New("output incomplete: its reader does not read")
 
-// patient writes for as long as it takes, as programs do whose output is wanted. But when ctx has ended, the process
-// is to end as well, and a reader that takes nothing gets logqueue.Patience.
+// patient writes without a time limit, because the output is wanted. Once ctx has ended the process must exit too, so a
+// reader that does not read gets only logqueue.Patience.
 type patient struct {
 	ctx context.Context
 	to  io.Writer

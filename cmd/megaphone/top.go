@@ -32,10 +32,10 @@ func newTop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top [--admin ADDR]",
 		Short: "Show an edge live in the terminal",
-		Long: `top shows what an edge does, once a second: requests held, rates, origins and their links,
-refusals, memory. It asks the edge's admin endpoint, over TCP or its unix socket. The same is on a page at http://ADDR/.
+		Long: `top shows the state of an edge, once per second: requests held, rates, origins and their links,
+refusals, memory. It asks the edge's admin endpoint, over TCP or its unix socket. A page at http://ADDR/ shows the same.
 
-In a terminal it redraws, as wide as that is; elsewhere, as in a pipe, each look follows the last one. q or Ctrl-C ends
+In a terminal it redraws in its full width; elsewhere, as in a pipe, it appends. q or Ctrl-C ends
 it.`,
 		Example: `  megaphone top
   megaphone top --admin /run/megaphone/admin.sock
@@ -50,15 +50,15 @@ it.`,
 	}
 	fs := cmd.Flags()
 	adminFlag(fs, &o.address)
-	fs.BoolVar(&o.once, "once", false, "look once, with the rates of one interval, and end")
-	fs.DurationVar(&o.interval, "interval", time.Second, "time between two looks")
+	fs.BoolVar(&o.once, "once", false, "show one interval's rates, and exit")
+	fs.DurationVar(&o.interval, "interval", time.Second, "time between two updates")
 	return cmd
 }
 
-// maxRefusalText is how much of an answer that is not 200 is shown, in bytes.
+// maxRefusalText bounds the bytes shown of an answer that is not 200.
 const maxRefusalText = 2000
 
-// adminClient asks an admin endpoint.
+// adminClient is a client of an admin endpoint.
 type adminClient struct {
 	http http.Client
 	url  string
@@ -76,13 +76,14 @@ func newAdminClient(address string) *adminClient {
 		"http://" + host}
 }
 
-// adminFlag names the endpoint that is asked.
+// adminFlag binds the flag that names the endpoint.
 func adminFlag(fs *pflag.FlagSet, address *string) {
 	fs.StringVar(address, "admin", admin.DefaultAddress,
 		"the edge's admin endpoint: `host:port`, or the path of its socket")
 }
 
-// get asks for a path. Any other answer than 200 is an error that has its text; otherwise the caller closes the body.
+// get requests a path. For any status but 200 it returns an error with the answer's text. Otherwise the caller closes
+// the body.
 func (c *adminClient) get(ctx context.Context, path string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, nil)
 	if err != nil {
@@ -90,7 +91,7 @@ func (c *adminClient) get(ctx context.Context, path string) (*http.Response, err
 	}
 	resp, err := c.http.Do(r)
 	var wrapped *url.Error
-	if errors.As(err, &wrapped) { // of what it wraps the address is said already
+	if errors.As(err, &wrapped) { // the message already contains the address
 		err = wrapped.Err
 	}
 	if err != nil || resp.StatusCode == http.StatusOK {
@@ -111,13 +112,13 @@ func (c *adminClient) status(ctx context.Context) (*admin.Status, error) {
 	return s, json.NewDecoder(resp.Body).Decode(s)
 }
 
-// runTop looks again and again until ctx ends, or q is pressed. An edge that does not answer the first time is an
-// error; later it may be restarting, and comes back.
+// runTop polls and draws until ctx ends or q is pressed. It returns an error if the edge does not answer the first
+// time. Later the edge may be restarting, and comes back.
 func runTop(ctx context.Context, o *topOptions, out io.Writer) error {
 	c := newAdminClient(o.address)
 	before, err := c.status(ctx)
 	if err != nil {
-		return fmt.Errorf("no edge shows itself at %s: %w: does it run, and is that its admin address or admin-socket?",
+		return fmt.Errorf("no edge answers at %s: %w: is it running, and is this its admin address or admin-socket?",
 			o.address, err)
 	}
 	s := &screen{out: out, columns: text.Columns}

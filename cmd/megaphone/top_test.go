@@ -12,7 +12,7 @@ import (
 	"megaphone/edge"
 )
 
-// busy is an edge with large figures everywhere.
+// busy returns an edge with large figures everywhere.
 func busy() *admin.Status {
 	s := &admin.Status{Name: "edge-1.example.org", Version: "v1.2.3-45-gabcdef0", Time: 2, UptimeSeconds: 12_345_678,
 		Reasons: []string{"no link to an origin is up", "draining"}, Connections: 1_000_000, Holds: 1_000_000}
@@ -27,7 +27,7 @@ func busy() *admin.Status {
 	return s
 }
 
-// TestTopFits: from 40 columns on every line fits, and what matters most is there.
+// TestTopFits: from 40 columns on every line fits, and the most important figures are there.
 func TestTopFits(t *testing.T) {
 	for columns := 40; columns <= 160; columns++ {
 		look := topText(busy(), &admin.Status{Time: 1}, columns)
@@ -48,7 +48,7 @@ func TestTopFits(t *testing.T) {
 	}
 }
 
-// TestScreenCuts: a terminal gets no line that it would wrap, and no more than it has rows.
+// TestScreenCuts: a terminal gets no line that it would wrap, and no more lines than rows.
 func TestScreenCuts(t *testing.T) {
 	const look = "0123456789\nab\nc\n"
 	for _, c := range []struct {
@@ -73,7 +73,7 @@ func TestScreenCuts(t *testing.T) {
 	}
 }
 
-// TestScreenMeasures: a size that cannot be had, or is none, leaves the last one.
+// TestScreenMeasures: a size that is unavailable or zero leaves the last one.
 func TestScreenMeasures(t *testing.T) {
 	s := &screen{columns: 80, rows: 24}
 	for _, c := range []struct {

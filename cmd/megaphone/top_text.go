@@ -11,8 +11,8 @@ import (
 	"megaphone/text"
 )
 
-// topText is one look at an edge: what it has now, and what it did since before, in lines that fit into columns. A
-// narrow terminal gets fewer columns of the tables.
+// topText returns one view of an edge: its current values, and its rates since before, in lines that fit into columns.
+// A narrow terminal gets fewer columns of the tables.
 func topText(now, before *admin.Status, columns int) string {
 	seconds := max(now.Time-before.Time, 0.001)
 	rate := func(of func(s *admin.Status) uint64) string {
@@ -55,7 +55,7 @@ func topText(now, before *admin.Status, columns int) string {
 	return b.String()
 }
 
-// pairs lays groups of names with their values out beside each other, as many as fit into columns, and the rest below.
+// pairs arranges groups of names and values beside each other, as many as fit into columns, and the rest below.
 func pairs(columns int, groups [][][2]string) string {
 	for n := len(groups); ; n-- {
 		t := text.Table{Right: slices.Repeat([]bool{false, true}, n)}
@@ -111,7 +111,7 @@ func originsText(s *admin.Status, columns int) string {
 	return t.String()
 }
 
-// refusalsText has a line for each class that has happened.
+// refusalsText has a line for each class that has occurred.
 func refusalsText(now, before *admin.Status, seconds float64, columns int) string {
 	t := text.Table{Right: []bool{false, true, true}}
 	t.Add("REFUSED", "/S", "IN ALL", "WHAT")
@@ -130,12 +130,12 @@ func refusalsText(now, before *admin.Status, seconds float64, columns int) strin
 	}
 	var b strings.Builder
 	for line := range strings.Lines(t.String()) {
-		b.WriteString(text.Cut(strings.TrimSuffix(line, "\n"), columns) + "\n") // WHAT is last
+		b.WriteString(text.Cut(strings.TrimSuffix(line, "\n"), columns) + "\n") // the last column may be cut
 	}
 	return b.String()
 }
 
-// quantile is that of what has come since before, in words.
+// quantile formats a quantile of the samples since before.
 func quantile(now, before *edge.Histogram, q float64) string {
 	h := *now
 	if before != nil && len(before.Counts) == len(now.Counts) && before.Count() <= now.Count() {
@@ -154,7 +154,7 @@ func quantile(now, before *edge.Histogram, q float64) string {
 	return d.Round(100 * time.Millisecond).String()
 }
 
-// count is a number with a comma between thousands.
+// count formats a number with a comma between thousands.
 func count(n float64) string {
 	if n > 0 && n < 10 && n != float64(int(n)) {
 		return fmt.Sprintf("%.1f", n)
@@ -166,7 +166,7 @@ func count(n float64) string {
 	return s
 }
 
-// size is a number of bytes with its unit.
+// size formats a number of bytes with its unit.
 func size(n float64) string {
 	for _, unit := range []string{"B", "KB", "MB"} {
 		if n < 1000 {

@@ -13,15 +13,15 @@ import (
 	"megaphone/typed"
 )
 
-// usageError is a mistake in what the user said, not in the world.
+// usageError is a mistake of the user, not of the environment.
 type usageError struct{ error }
 
-// complain writes the mistake in a command line to standard error, and the help that explains it.
+// complain writes a command line's error to standard error, and names the help.
 func complain(cmd *cobra.Command, err error) {
 	report(err, fmt.Sprintf("Try `%s --help`.\n", cmd.CommandPath()))
 }
 
-// noArgs is cobra.NoArgs for people. An argument that looks like a flag's name is answered with that flag.
+// noArgs is cobra.NoArgs with a better message. It suggests a flag if the argument resembles a flag's name.
 func noArgs(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
@@ -34,7 +34,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		didYouMean("--", typed.Nearest(name, flagNames(cmd))))}
 }
 
-// unknownCommand is the mistake of a first word that is no command.
+// unknownCommand returns the error for a first word that is not a command.
 func unknownCommand(root *cobra.Command, word string) error {
 	var names []string
 	for _, c := range root.Commands() {
@@ -63,7 +63,7 @@ func flagNames(cmd *cobra.Command) (names []string) {
 	return names
 }
 
-// flagError says which flag is wrong, its value, and what would do.
+// flagError returns an error with the flag, its value and a remedy.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
@@ -77,14 +77,14 @@ func flagError(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("--%s %s: %s", f.Name, invalid.GetValue(), remedy(f, invalid.Unwrap()))}
 	case errors.As(err, &missing):
 		f := missing.GetFlag()
-		return usageError{fmt.Errorf("--%s: give its value behind it: %s", f.Name, valueName(f))}
+		return usageError{fmt.Errorf("--%s: needs a value: %s", f.Name, valueName(f))}
 	case errors.As(err, &syntax):
-		return usageError{fmt.Errorf("%s: this is no flag", syntax.GetSpecifiedFlag())}
+		return usageError{fmt.Errorf("%s: not a flag", syntax.GetSpecifiedFlag())}
 	}
 	return usageError{err}
 }
 
-// unknownFlag is about -sessions too, which is a row of single letters to pflag.
+// unknownFlag also handles -sessions, which pflag takes for a row of single letters.
 func unknownFlag(cmd *cobra.Command, err *pflag.NotExistError) error {
 	name, written := err.GetSpecifiedName(), "--"+err.GetSpecifiedName()
 	if letters := err.GetSpecifiedShortnames(); letters != "" {
@@ -97,7 +97,7 @@ func unknownFlag(cmd *cobra.Command, err *pflag.NotExistError) error {
 	return fmt.Errorf("unknown flag: %s%s", written, didYouMean("--", typed.Nearest(name, flagNames(cmd))))
 }
 
-// remedy is what would do as the value of a flag. Types of ours say so themselves.
+// remedy returns a valid form of a flag's value. The program's own types have it in their error.
 func remedy(f *pflag.Flag, err error) string {
 	switch f.Value.Type() {
 	case "number":
@@ -119,14 +119,15 @@ func valueName(f *pflag.Flag) string {
 	return name
 }
 
-// misplaced finds a command that is unknown before its flags are, which root has not: laod --target URL.
+// misplaced detects an unknown command before root rejects the command's flags, which it does not know: laod --target
+// URL.
 func misplaced(root *cobra.Command, args []string) error {
 	front := pflag.NewFlagSet("", pflag.ContinueOnError)
 	front.SetOutput(io.Discard)
 	front.SetInterspersed(false)
 	front.AddFlagSet(root.PersistentFlags())
 	if front.Parse(args) != nil {
-		return nil // root says what is wrong with the flag
+		return nil // root reports the mistake in the flag
 	}
 	switch front.Arg(0) {
 	case "", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd: // cobra adds these when it runs
@@ -135,7 +136,7 @@ func misplaced(root *cobra.Command, args []string) error {
 	return unknownCommand(root, front.Arg(0))
 }
 
-// newHelp is cobra's help command with an error for what is unknown.
+// newHelp returns cobra's help command with an error for an unknown command.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
@@ -152,7 +153,7 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// strict has cobra's own commands refuse arguments as ours do.
+// strict makes cobra's own commands reject arguments as this program's do.
 func strict(cmd *cobra.Command) {
 	cmd.Args = noArgs
 	if cmd.HasSubCommands() {
@@ -163,12 +164,12 @@ func strict(cmd *cobra.Command) {
 	}
 }
 
-// printHelp is a command's help in lines that fit any terminal.
+// printHelp prints a command's help in lines that fit any terminal.
 func printHelp(cmd *cobra.Command, _ []string) {
 	fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", reflow(or(cmd.Long, cmd.Short)), usage(cmd))
 }
 
-// usage is the part of the help that is made from commands and flags.
+// usage returns the part of the help generated from commands and flags.
 func usage(cmd *cobra.Command) string {
 	var s strings.Builder
 	s.WriteString("Usage:\n")
@@ -201,8 +202,8 @@ func usage(cmd *cobra.Command) string {
 	return s.String()
 }
 
-// reflow wraps paragraphs to the width of a terminal. A line with two spaces within is a word and its explanation,
-// which stays in its column, with the lines below it that stand there too.
+// reflow wraps paragraphs to the width of a terminal. A line with two spaces inside is a word and its explanation. The
+// explanation stays in its column, with the lines below it at the same indentation.
 func reflow(long string) string {
 	var out []string
 	var item string
@@ -234,7 +235,7 @@ func reflow(long string) string {
 	return strings.Join(out, "\n")
 }
 
-// hang wraps what stands in an item from a column on.
+// hang wraps an item's text from a column on.
 func hang(item string, column int) []string {
 	lines := text.Wrap(item[column:], text.Columns-column)
 	for i := range lines {

@@ -1,4 +1,4 @@
-// Package chart draws a plot's lines with their legend beside them, where it hides nothing, as SVG.
+// Package chart draws a plot's lines as SVG, with the legend beside the data so that it hides nothing.
 package chart
 
 import (
@@ -16,20 +16,20 @@ import (
 )
 
 const (
-	margin vg.Length = 12 // around everything; the last label of an axis stands half beyond its end
+	margin vg.Length = 12 // around everything; the last label of an axis extends half beyond its end
 	gap    vg.Length = 14 // between data and legend
-	// wider is how much wider than ours another font may be: a browser takes what it has.
+	// wider is how much wider a browser's substitute font may be.
 	wider vg.Length = 1.35
 )
 
-// Chart is a plot and what stands beside it.
+// Chart is a plot with a legend beside it.
 type Chart struct {
 	*plot.Plot
 	beside plot.Legend
 	lines  int
 }
 
-// New makes a chart with a grid.
+// New returns a chart with a grid.
 func New(title, x, y string) *Chart {
 	c := &Chart{Plot: plot.New(), beside: plot.NewLegend()}
 	c.Title.Text, c.X.Label.Text, c.Y.Label.Text = title, x, y
@@ -40,7 +40,7 @@ func New(title, x, y string) *Chart {
 	return c
 }
 
-// Line adds a line in a colour of its own, with its points as dots if they are few.
+// Line adds a line in its own colour. With dots it also marks the points.
 func (c *Chart) Line(name string, points plotter.XYs, dots bool) error {
 	line, marks, err := plotter.NewLinePoints(points)
 	if err != nil {
@@ -62,7 +62,7 @@ func (c *Chart) Line(name string, points plotter.XYs, dots bool) error {
 // Empty reports whether no line was added.
 func (c *Chart) Empty() bool { return c.lines == 0 }
 
-// Save draws the chart into a file of a size.
+// Save draws the chart into a file.
 func (c *Chart) Save(width, height vg.Length, file string) error {
 	svg := vgsvg.New(width, height)
 	whole := draw.New(svg)
@@ -88,7 +88,7 @@ func (c *Chart) Save(width, height vg.Length, file string) error {
 	return f.Close()
 }
 
-// wrap breaks a title into lines that are no wider than room.
+// wrap breaks a title into lines no wider than room.
 func (c *Chart) wrap(title string, room vg.Length) string {
 	var lines []string
 	line := ""

@@ -17,7 +17,7 @@ var (
 	places = regexp.MustCompile(`[ML]([-.0-9]+),`)
 )
 
-// The legend stands right of all lines, and a title that is too long for a line is there whole, in several.
+// TestNothingIsHidden: the legend is right of all lines, and a long title is complete, on several lines.
 func TestNothingIsHidden(t *testing.T) {
 	for _, title := range []string{"CPU", strings.Repeat("a title that goes on ", 8) + "and ends"} {
 		c := New(title, "seconds", "percent")

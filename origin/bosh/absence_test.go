@@ -2,7 +2,7 @@ package bosh
 
 import "testing"
 
-// absent is a service that wants to know who is away.
+// absent is a service that implements Absences.
 type absent struct {
 	service
 	told []string
@@ -11,7 +11,7 @@ type absent struct {
 func (v *absent) Away(*Session) { v.told = append(v.told, "away") }
 func (v *absent) Back(*Session) { v.told = append(v.told, "back") }
 
-// newAbsentRig is a rig whose service is absent.
+// newAbsentRig returns a rig whose service is absent.
 func newAbsentRig(t *testing.T) (*rig, *absent) {
 	v := new(absent)
 	r := &rig{t: t, svc: &v.service, wire: &wire{t: t, replies: map[uint64]reply{}}, now: 1_000_000}
@@ -32,7 +32,7 @@ func (v *absent) want(t *testing.T, told ...string) {
 	}
 }
 
-// TestAbsence: a client that has hung up and does not come back is away; the session lives on, and ends by inactivity.
+// TestAbsence: a client that has disconnected and does not return is away. The session lives on and ends by inactivity.
 func TestAbsence(t *testing.T) {
 	r, v := newAbsentRig(t)
 	c := r.open("")
@@ -43,7 +43,7 @@ func TestAbsence(t *testing.T) {
 	v.want(t)
 	r.pass(2000)
 	v.want(t, "away")
-	again := c.sendAs(c.rid, "") // the same request, after all
+	again := c.sendAs(c.rid, "") // the same request after all
 	v.want(t, "away", "back")
 	r.wantHeld(again)
 	r.e.Gone(r.wire, again)
@@ -54,7 +54,7 @@ func TestAbsence(t *testing.T) {
 	v.want(t, "away", "back", "away")
 }
 
-// TestAnsweredAndGone: a page may be closed between a reply and its next request, so that nothing hangs up.
+// TestAnsweredAndGone: a page may close between a reply and its next request, so that no connection breaks.
 func TestAnsweredAndGone(t *testing.T) {
 	r, v := newAbsentRig(t)
 	c := r.open("")
@@ -102,11 +102,11 @@ func TestNoAbsence(t *testing.T) {
 	v.want(t)
 }
 
-// TestEndBody: what follows EndBody goes out in another body, and neither bound nor farewell minds.
+// TestEndBody: payloads after EndBody go out in another body. The bound of a reply and the farewell ignore it.
 func TestEndBody(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
-	c.s.EndBody() // nothing before it: nothing to end
+	c.s.EndBody() // the queue is empty: nothing to end
 	id := c.send("")
 	send := func(n int) { c.s.Send([]byte(msg(n))) }
 	send(1)

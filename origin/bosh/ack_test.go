@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestRow15Ack: with acknowledgements in use, each reply says what has been received, unless that is the request
-// itself.
+// TestRow15Ack: with acknowledgements in use, each reply acknowledges the last request, unless it answers that request.
 func TestRow15Ack(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("ack='1'")
@@ -19,11 +18,11 @@ func TestRow15Ack(t *testing.T) {
 	r.want(first, strings.TrimSuffix(empty, "/>")+" ack='1002'/>")
 	c.push(3)
 	r.want(second, with(msg(3))) // 1002 is the request itself
-	// The same reply again has the same ack.
+	// The repeated reply has the same ack.
 	r.want(c.sendAs(1001, ""), strings.TrimSuffix(empty, "/>")+" ack='1002'/>")
 }
 
-// TestRow15AckIsContiguous: the ack is the highest rid up to which all have come.
+// TestRow15AckIsContiguous: the ack is the highest rid up to which all requests have come.
 func TestRow15AckIsContiguous(t *testing.T) {
 	r := newRig(t, Config{MaxHold: 2})
 	c := r.open("ack='1' hold='2'")
@@ -37,7 +36,8 @@ func TestRow15AckIsContiguous(t *testing.T) {
 	r.want(second, "<body xmlns='http://jabber.org/protocol/httpbind' ack='1003'>"+msg(2)+"</body>")
 }
 
-// TestRow15LowAckBringsReport: a client that has missed a reply is told at once which, and how long ago it was given.
+// TestRow15LowAckBringsReport: a client that has missed a reply learns at once which one, and how long ago it was
+// given.
 func TestRow15LowAckBringsReport(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("ack='1'")
@@ -48,14 +48,14 @@ func TestRow15LowAckBringsReport(t *testing.T) {
 	id := c.send("ack='1000'", msg(2))
 	r.want(id, strings.TrimSuffix(empty, "/>")+" report='1001' time='852'/>")
 	r.want(c.sendAs(1001, ""), with(msg(1)))
-	r.wantHeld(c.send("ack='1002'", msg(3))) // nothing is missing any more
-	// Nonsense is no reason to hurry.
+	r.wantHeld(c.send("ack='1002'", msg(3))) // nothing is missing any longer
+	// Invalid acks cause no report.
 	for _, ack := range []string{"", "x", "99999999999999999999", "1", "1500"} {
 		r.wantHeld(c.send("ack='"+ack+"'", msg(4)))
 	}
 }
 
-// TestRow15ReportOnOldestHeld: the next response is that to the oldest request.
+// TestRow15ReportOnOldestHeld: the report goes to the oldest request.
 func TestRow15ReportOnOldestHeld(t *testing.T) {
 	r := newRig(t, Config{MaxHold: 2})
 	c := r.open("ack='1' hold='2'")
@@ -68,7 +68,7 @@ func TestRow15ReportOnOldestHeld(t *testing.T) {
 	r.wantHeld(next)
 }
 
-// TestRow15NotInUse: a client that does not speak of acknowledgements hears nothing of them.
+// TestRow15NotInUse: a client that does not use acknowledgements gets none.
 func TestRow15NotInUse(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -80,7 +80,7 @@ func TestRow15NotInUse(t *testing.T) {
 	}
 }
 
-// TestRow19WindowAndSyntax: rids up to 2^53-1; what is above the window ends the session, and so does what is below.
+// TestRow19WindowAndSyntax: rids may be at most 2^53-1. A rid above the window ends the session, and so does one below.
 func TestRow19WindowAndSyntax(t *testing.T) {
 	const last = 1<<53 - 1
 	r := newRig(t, Config{})
@@ -109,8 +109,8 @@ func TestRow19WindowAndSyntax(t *testing.T) {
 	}
 }
 
-// TestRow20AnsweredDuplicate: a request that has been answered gets the same reply again, byte for byte, as long as it
-// is kept: as many of them as there may be requests.
+// TestRow20AnsweredDuplicate: a repeated request gets the kept reply again, byte for byte. As many replies are kept as
+// there may be requests.
 func TestRow20AnsweredDuplicate(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -132,7 +132,7 @@ func TestRow20AnsweredDuplicate(t *testing.T) {
 	c.wantGone()
 }
 
-// TestRow20CreationReplyIsKept: with the sid it is like any other.
+// TestRow20CreationReplyIsKept: a creation request repeated with the sid gets its reply again.
 func TestRow20CreationReplyIsKept(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -140,7 +140,7 @@ func TestRow20CreationReplyIsKept(t *testing.T) {
 	r.want(c.sendAs(creationRID-1, ""), condition(ItemNotFound))
 }
 
-// TestRow20UnansweredDuplicate: the old request gets the recoverable error now, the reply goes to the newest.
+// TestRow20UnansweredDuplicate: the old request gets the recoverable error now, and the newest gets the reply.
 func TestRow20UnansweredDuplicate(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -157,7 +157,7 @@ func TestRow20UnansweredDuplicate(t *testing.T) {
 	}
 }
 
-// TestRow20Gone: a held request whose client has gone away keeps nothing that it could lose.
+// TestRow20Gone: a held request whose client has gone loses no payload.
 func TestRow20Gone(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -165,21 +165,22 @@ func TestRow20Gone(t *testing.T) {
 	r.e.Gone(r.wire, id)
 	c.push(1)
 	c.push(2)
-	r.wantHeld(id) // there is nobody to reply to
+	r.wantHeld(id) // its client has gone
 	r.want(c.sendAs(c.rid, "", msg(0)), with(msg(1), msg(2)))
 
-	// The client goes on with its next request instead: it gets what there is, and would find an empty reply.
+	// Instead the client sends its next request. It gets the payloads, and a repeat of the old one gets an empty
+	// reply.
 	id = c.send("", msg(0))
 	r.e.Gone(r.wire, id)
 	c.push(3)
 	r.want(c.send("", msg(0)), with(msg(3)))
 	r.want(c.sendAs(c.rid-1, "", msg(0)), empty)
 	r.wantHeld(id)
-	r.e.Gone(r.wire, id) // once more: not live
+	r.e.Gone(r.wire, id) // no longer live
 	r.e.Gone(r.wire, 99)
 }
 
-// TestRow20LinkClosed: when a link ends, all its clients have gone away; other links' clients have not.
+// TestRow20LinkClosed: the end of a link means that all its clients have gone, but no other link's.
 func TestRow20LinkClosed(t *testing.T) {
 	r := newRig(t, Config{})
 	a, b := r.open(""), r.open("")
@@ -199,7 +200,7 @@ func TestRow20LinkClosed(t *testing.T) {
 	}
 }
 
-// TestRow20ReplyCrossesGone: the edge has dropped the reply, and the request comes again.
+// TestRow20ReplyCrossesGone: the edge has dropped the reply, and the request is repeated.
 func TestRow20ReplyCrossesGone(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -212,7 +213,7 @@ func TestRow20ReplyCrossesGone(t *testing.T) {
 	r.want(c.send(""), with(msg(2)))
 }
 
-// TestRow20ResendsAreLimited: section 14.3 leaves it to us where to stop.
+// TestRow20ResendsAreLimited: section 14.3 leaves the limit open.
 func TestRow20ResendsAreLimited(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -227,7 +228,7 @@ func TestRow20ResendsAreLimited(t *testing.T) {
 	c.wantGone()
 }
 
-// TestRow20IDUsedTwice: a link that uses an id again while it is live does not get two replies for it.
+// TestRow20IDUsedTwice: if a link reuses a live id, that id gets only one reply.
 func TestRow20IDUsedTwice(t *testing.T) {
 	r := newRig(t, Config{})
 	a, b := r.open(""), r.open("")

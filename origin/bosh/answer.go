@@ -1,7 +1,7 @@
 package bosh
 
-// answerOldest answers the oldest request, with what waits for the client. A request whose client has gone away gets an
-// empty answer, for the client to find when it sends the request again: payloads only ever go where somebody listens.
+// answerOldest answers the oldest request with the payloads in the queue. If the request's client has gone, the answer
+// is empty and kept for the repeated request. Payloads only go where a client is listening.
 func (s *Session) answerOldest() { s.answerWith(true) }
 
 // answerWith is answerOldest, with or without payloads.
@@ -30,7 +30,7 @@ func (s *Session) answerWith(payloads bool) {
 	s.answer(d.end())
 }
 
-// report adds what the client needs to know of the reply that it seems to have missed (section 9.2).
+// report adds the attributes that tell the client which reply it seems to have missed (section 9.2).
 func (s *Session) report(d *draft) {
 	rid := s.rare.report
 	s.rare.report = 0
@@ -40,7 +40,7 @@ func (s *Session) report(d *draft) {
 	}
 }
 
-// fill adds the payloads that wait, as many as one reply takes but at least one.
+// fill adds the queued payloads: as many as one reply may carry, but at least one.
 func (s *Session) fill(d *draft) {
 	e := s.engine
 	if s.queue.empty() {
@@ -61,7 +61,7 @@ func (s *Session) fill(d *draft) {
 	}
 }
 
-// answer gives body, nil for the empty one, as the reply to the oldest request, and keeps it.
+// answer sends body (nil for the empty one) as the reply to the oldest request, and keeps it.
 func (s *Session) answer(body []byte) {
 	e := s.engine
 	h := &s.held[0]
@@ -79,7 +79,8 @@ func (s *Session) answer(body []byte) {
 	s.dropOldest()
 }
 
-// bye ends the session as its client asked: the oldest request is told, all others get an empty answer (section 13).
+// bye ends the session at its client's request. The oldest request gets the terminate, all others get an empty answer
+// (section 13).
 func (s *Session) bye() {
 	s.engine.stats.Terminated++
 	body := terminateReply
@@ -93,8 +94,8 @@ func (s *Session) bye() {
 	s.end()
 }
 
-// fail ends the session with condition c because of request id of p, which may be held or not; the other requests are
-// told that it was not they.
+// fail ends the session with condition c because of request id of p, which may be held or not. The other requests get
+// OtherRequest.
 func (s *Session) fail(p *peer, id uint64, c Condition) {
 	e := s.engine
 	for i := range s.held {
@@ -118,8 +119,8 @@ func (s *Session) fail(p *peer, id uint64, c Condition) {
 	s.end()
 }
 
-// farewell gives request id of p the service's last word, after the payloads that still wait; all other requests get an
-// empty answer.
+// farewell answers request id of p with the payloads still queued and the service's final payload. All other requests
+// get an empty answer.
 func (s *Session) farewell(p *peer, id uint64) {
 	e := s.engine
 	e.stats.ByService++

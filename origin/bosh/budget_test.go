@@ -8,14 +8,14 @@ import (
 	"unsafe"
 )
 
-// TestSessionSize: what a session is made of is what a million of them cost.
+// TestSessionSize bounds the size of a session, which determines the memory of a million.
 func TestSessionSize(t *testing.T) {
 	if got := unsafe.Sizeof(Session{}); got > 480 { // a size class of the allocator
 		t.Errorf("a session has %d bytes", got)
 	}
 }
 
-// deaf is a link that nobody listens to.
+// deaf is a link that drops its replies.
 type deaf struct {
 	prompt
 	replies int
@@ -23,7 +23,7 @@ type deaf struct {
 
 func (d *deaf) Reply(uint64, int, []byte) { d.replies++ }
 
-// quiet is a service that says nothing but what it must.
+// quiet is a service that only sends features.
 type quiet struct{ sessions []*Session }
 
 func (q *quiet) Open(s *Session, _ Open) Condition {
@@ -35,7 +35,7 @@ func (q *quiet) Restart(*Session)        {}
 func (q *quiet) Stanza(*Session, []byte) {}
 func (q *quiet) Closed(*Session)         {}
 
-// creation opens a session like any other.
+// creation opens a typical session.
 const creation = "<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='" + bodyNamespace + "'/>"
 
 // poller makes requests without allocating.
@@ -56,7 +56,7 @@ func (p *poller) poll(sid string, rid uint64) {
 	p.e.Request(p.r, p.id, nil, p.buf)
 }
 
-// heap returns the bytes of live objects.
+// liveHeap returns the bytes of live objects.
 func liveHeap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -65,9 +65,9 @@ func liveHeap() uint64 {
 	return m.HeapAlloc
 }
 
-// TestMemoryOfIdleSession states what a session costs that holds one request, maps and all: after the log-in, with the
-// last two replies kept as payloads of 200 bytes, and after two more requests whose replies were empty. 700 bytes are
-// the target for the latter, 1500 the cap for both.
+// TestMemoryOfIdleSession measures the memory of a session with one held request, including the maps. It measures after
+// the log-in, when the last two replies are kept as payloads of 200 bytes, and after two more requests with empty
+// replies. The target for the latter is 700 bytes; the cap for both is 1500.
 func TestMemoryOfIdleSession(t *testing.T) {
 	const n = 30_000
 	q := &quiet{sessions: make([]*Session, 0, n)}
@@ -75,7 +75,7 @@ func TestMemoryOfIdleSession(t *testing.T) {
 	e.Tick(1_000_000)
 	r := &deaf{}
 	sids := make([]string, 0, n)
-	before := liveHeap() + n*32 // the sids are the test's
+	before := liveHeap() + n*32 // the sids belong to the test
 	for i := range n {
 		e.Request(r, uint64(i+1), nil, []byte(creation))
 		sids = append(sids, q.sessions[i].SID())
@@ -115,7 +115,7 @@ func TestMemoryOfIdleSession(t *testing.T) {
 	runtime.KeepAlive(sids)
 }
 
-// TestPollDoesNotAllocate: an empty request in, the one before answered.
+// TestPollDoesNotAllocate: an empty request, and the answer to the previous one.
 func TestPollDoesNotAllocate(t *testing.T) {
 	p, sid := newPoller()
 	rid, now := uint64(1), int64(1_000_000)
@@ -142,7 +142,7 @@ func newPoller() (p *poller, sid string) {
 	return p, q.sessions[0].SID()
 }
 
-// BenchmarkPoll is an empty request in and the older one answered, for one session and for a hundred thousand.
+// BenchmarkPoll measures an empty request and the answer to the older one, for one session and for a hundred thousand.
 func BenchmarkPoll(b *testing.B) {
 	for _, n := range []int{1, 100_000} {
 		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
@@ -174,7 +174,8 @@ func BenchmarkPoll(b *testing.B) {
 	}
 }
 
-// BenchmarkMessage is a message from one client to another: a request with a payload in, a reply with it out.
+// BenchmarkMessage measures a message from one client to another: a request with a payload, and the reply that carries
+// it.
 func BenchmarkMessage(b *testing.B) {
 	q := &quiet{}
 	e := New(Config{}, q)

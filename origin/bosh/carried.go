@@ -2,25 +2,25 @@ package bosh
 
 import "slices"
 
-// carried is the last reply of a session that brought its client payloads. A client reads replies in the order of
-// their arrival, so the next payloads must not reach it first. On the same link they cannot. On another link, which
-// leads to another reactor of the edge or to another edge, they wait until this reply has reached its connection.
+// carried is the session's last reply with payloads. A client reads replies in the order of their arrival, so the next
+// payloads must not overtake it. On the same link they cannot. Another link leads to another reactor of the edge or to
+// another edge. There they wait until the edge has written this reply to the client's connection.
 type carried struct {
-	peer *peer  // nil: there is nothing to wait for
-	mark uint32 // of the reply, on its link
-	at   uint32 // ms, the low bits of when it was given
+	peer *peer  // nil: nothing to wait for
+	mark uint32 // covers the reply on its link
+	at   uint32 // ms, the low bits of the time of the reply
 }
 
-// maxFenceMillis is how long payloads wait for those before them to leave. A starved machine takes seconds to answer a
-// ping; an edge that takes longer stands still, and what would come in order from it is not known.
+// maxFenceMillis is how long payloads wait for earlier ones to leave. A starved machine takes seconds to answer a ping.
+// An edge that takes longer has stalled, and then the order can no longer be ensured.
 const maxFenceMillis = 5_000
 
-// carry notes that payloads go out on p.
+// carry records that payloads are sent on p.
 func (s *Session) carry(p *peer) {
 	s.carried, s.waited = carried{p, p.replier.Mark(), uint32(s.engine.now)}, false
 }
 
-// inOrder reports whether payloads may go out on p now. If not, the session is settled again when they may.
+// inOrder reports whether payloads may be sent on p now. If not, the session is settled again when they may.
 func (s *Session) inOrder(p *peer) bool {
 	c := &s.carried
 	e := s.engine
@@ -46,8 +46,8 @@ func (s *Session) inOrder(p *peer) bool {
 	return true
 }
 
-// mayCarry reports whether payloads may go out on p now: in their order, and if its link has room. If not, the session
-// is settled again when they may.
+// mayCarry reports whether payloads may be sent on p now: in order, and with room on the link. If not, the session is
+// settled again when they may.
 func (s *Session) mayCarry(p *peer) bool {
 	if !s.inOrder(p) {
 		return false
@@ -64,14 +64,14 @@ func (s *Session) mayCarry(p *peer) bool {
 	return false
 }
 
-// isCrowded reports whether the session waits for room on p. It may have an entry in a crowd that it left.
+// isCrowded reports whether the session waits for room on p. It may also have stale entries in other crowds.
 func (s *Session) isCrowded(p *peer) bool { return s.crowded && s.waitsOn == p }
 
-// crowdSlack is how many entries of sessions that wait no longer, or twice, a crowd may have in any case.
+// crowdSlack is the number of stale or duplicate entries that a crowd may always have.
 const crowdSlack = 16
 
-// tidyCrowd drops the entries of sessions that wait elsewhere, or are there twice, once they are half of the crowd: a
-// session that waits has a live request on p.
+// tidyCrowd drops stale and duplicate entries once they may be half of the crowd. A session that waits has a live
+// request on p, so len(p.live) bounds the valid entries.
 func (p *peer) tidyCrowd() {
 	if len(p.crowd) < 2*len(p.live)+crowdSlack {
 		return
@@ -79,7 +79,7 @@ func (p *peer) tidyCrowd() {
 	p.crowd = slices.DeleteFunc(p.crowd, func(s *Session) bool {
 		waits := s.isCrowded(p)
 		if waits {
-			s.crowded = false // its next entry is one too many
+			s.crowded = false // a further entry would be a duplicate
 		}
 		return !waits
 	})
@@ -88,7 +88,7 @@ func (p *peer) tidyCrowd() {
 	}
 }
 
-// leaveCrowd has a session that waits for room on p look again.
+// leaveCrowd settles a session again that waits for room on p.
 func (e *Engine) leaveCrowd(p *peer, s *Session) {
 	if s.isCrowded(p) {
 		s.waitsOn, s.crowded = nil, false

@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// fencedLink is a link to an edge that handles what it is sent when a test wants it to: replies reach their clients in
-// handle, and pings are answered there.
+// fencedLink is a link whose edge processes frames when a test calls handle. Only then do replies reach their clients
+// and pings get their pongs.
 type fencedLink struct {
 	e      *Engine
 	sent   []func()
 	fences uint32
 	passed uint32
 	reach  func(id uint64, body string)
-	full   bool // until the edge has handled most of what it was sent
+	full   bool // until the edge has processed most of what it was sent
 }
 
 func (l *fencedLink) Reply(id uint64, _ int, body []byte) {
@@ -37,7 +37,7 @@ func (l *fencedLink) Fence(mark uint32) {
 	}
 }
 
-// handle has the edge handle up to n frames.
+// handle makes the edge process up to n frames.
 func (l *fencedLink) handle(n int) {
 	for ; n > 0 && len(l.sent) > 0; n-- {
 		next := l.sent[0]
@@ -50,14 +50,14 @@ func (l *fencedLink) handle(n int) {
 	}
 }
 
-// strophe is a client with two requests at a time that takes replies as they come, as Strophe.js does. It sends those
-// requests again whose connections broke.
+// strophe is a client with two requests at a time that processes replies in order of arrival, as Strophe.js does. It
+// repeats requests whose connections broke.
 type strophe struct {
 	sid      string
 	rid      uint64
-	ids      uint64            // given so far
-	open     map[uint64]uint64 // the rids of the requests under way, by id
-	got      int               // messages; each is the next
+	ids      uint64            // the last id given
+	open     map[uint64]uint64 // the rids of the requests in progress, by id
+	got      int               // messages received in order
 	disorder int
 	last     int
 	ended    bool
@@ -81,7 +81,7 @@ func (c *strophe) take(id uint64, body string) {
 	c.ended = c.ended || regexp.MustCompile(`type='terminate'`).MatchString(body)
 }
 
-// request returns the request rid and its new id.
+// request returns request rid and its new id.
 func (c *strophe) request(rid uint64) (id uint64, body []byte) {
 	c.ids++
 	c.open[c.ids] = rid
@@ -89,12 +89,13 @@ func (c *strophe) request(rid uint64) (id uint64, body []byte) {
 		rid, c.sid, bodyNamespace)
 }
 
-// lose breaks the client's connections, which the links learn of, and returns the rids of what was under way.
+// lose breaks the client's connections, which it reports to the links, and returns the rids of the requests in
+// progress.
 func (c *strophe) lose(links []*fencedLink) (rids []uint64) {
 	for id, rid := range c.open {
 		rids = append(rids, rid)
 		for _, l := range links {
-			l.e.Gone(l, id) // only one of them knows it
+			l.e.Gone(l, id) // only one of them knows the id
 		}
 	}
 	clear(c.open)
@@ -102,9 +103,9 @@ func (c *strophe) lose(links []*fencedLink) (rids []uint64) {
 	return rids
 }
 
-// TestPayloadsLeaveInOrder sends requests of a session over three links whose edges handle what comes in their own
-// time, while the service sends messages and the client loses its connections and asks again: what reaches the client
-// first was sent first, none twice, and its end comes last.
+// TestPayloadsLeaveInOrder sends requests of a session over three links whose edges process frames at their own pace.
+// Meanwhile the service sends messages, and the client loses connections and repeats requests. Messages reach the
+// client in the order of sending, none twice, and the session's end comes last.
 func TestPayloadsLeaveInOrder(t *testing.T) {
 	seed := rand.Uint64()
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
@@ -175,8 +176,7 @@ func orderWorld(t *testing.T, rng *rand.Rand) Stats {
 	return e.stats
 }
 
-// TestRepeatsWait: a reply that is asked for again waits for the one before it on another link, and new payloads wait
-// behind it.
+// TestRepeatsWait: a repeated reply waits for the previous one on another link, and new payloads wait behind it.
 func TestRepeatsWait(t *testing.T) {
 	for name, c := range map[string]struct {
 		event func(r *repeatRig)
@@ -209,8 +209,8 @@ func TestRepeatsWait(t *testing.T) {
 	}
 }
 
-// repeatRig is a session whose replies 1 and 2 with messages 1 and 2 were lost and have been asked for again, over two
-// links, and whose third request is held while message 3 waits.
+// repeatRig is a session whose replies 1 and 2 with messages 1 and 2 were lost. Their requests have been repeated over
+// two links. Its third request is held while message 3 waits.
 type repeatRig struct {
 	*rig
 	c             *client
@@ -253,8 +253,8 @@ func (r *repeatRig) requestWith(l *fencedLink, n uint64, attributes string) uint
 	return r.id
 }
 
-// TestPayloadsWaitNoLonger: payloads go out when the link that those before them went over has ended, when the client
-// shows that it had them, or after a second.
+// TestPayloadsWaitNoLonger: payloads stop waiting when the link of the earlier ones ends, when the client proves that
+// it has received those, or after maxFenceMillis.
 func TestPayloadsWaitNoLonger(t *testing.T) {
 	for name, event := range map[string]func(c *client, first, second *fencedLink){
 		"pong":   func(c *client, first, _ *fencedLink) { first.handle(9) },
@@ -295,8 +295,8 @@ func TestPayloadsWaitNoLonger(t *testing.T) {
 	}
 }
 
-// TestClosedDoesNotWait: the service learns at once that a session is over whose last words wait for another link: what
-// it sent meanwhile would be lost.
+// TestClosedDoesNotWait: the service learns at once that a session is over, even if its final payload waits for another
+// link. Payloads sent meanwhile would be lost.
 func TestClosedDoesNotWait(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")

@@ -7,36 +7,36 @@ import (
 
 // The defaults of Config.
 const (
-	DefaultMaxSessions       = 1_200_000 // a million and room for those that have not yet been found out to be gone
-	DefaultMaxWaitSeconds    = 60        // what Strophe.js asks for; the edge's own deadline must be longer
-	DefaultMaxHold           = 1         // a second held request would double the sockets and buys nothing
+	DefaultMaxSessions       = 1_200_000 // a million, and room for those whose absence is not yet known
+	DefaultMaxWaitSeconds    = 60        // what Strophe.js requests; the edge's hold-timeout must be longer
+	DefaultMaxHold           = 1         // a second held request would double the sockets without a benefit
 	DefaultPollingSeconds    = 2
-	DefaultInactivitySeconds = 60  // long enough for an edge to be restarted under its clients
-	DefaultAwaySeconds       = 10  // a page that is loaded again is back in less
+	DefaultInactivitySeconds = 60  // enough for an edge to restart under its clients
+	DefaultAwaySeconds       = 10  // a reloaded page is back sooner
 	DefaultMaxPauseSeconds   = 120 // XEP-0124, section 10: a change of page in a slow browser
 	DefaultMaxBodyBytes      = 262_144
 	DefaultMaxQueuedBytes    = 1_048_576
 	DefaultMaxReplyBytes     = 262_144
 )
 
-// maxRequests bounds the window of request ids, and with it what a session can make us keep: the requests that a client
-// may have open at a time are one more than the hold it asked for, but never more than this.
+// maxRequests bounds the window of request ids, and so the memory of a session. A client may have one open request more
+// than the hold it asked for, but never more than maxRequests.
 const maxRequests = 8
 
-// Config is what the sessions are negotiated from. The zero value of a field means its default.
+// Config holds the limits from which sessions are negotiated. A zero field selects its default.
 type Config struct {
-	MaxSessions       int // more are refused with undefined-condition and <resource-constraint/>
+	MaxSessions       int // further ones are refused with undefined-condition and <resource-constraint/>
 	MaxWaitSeconds    int // longest time that a request is held
 	MaxHold           int // most requests held at a time, per session; at most 7
 	PollingSeconds    int // shortest interval between empty requests
 	InactivitySeconds int // longest time without a request before a session ends
-	AwaySeconds       int // time without a request until Absences hears of it; negative: never
-	MaxPauseSeconds   int // longest pause that a client may ask for; negative: pausing is not offered
+	AwaySeconds       int // time without a request before a call of Absences.Away; negative: never
+	MaxPauseSeconds   int // longest pause that a client may request; negative: pausing is not offered
 	MaxBodyBytes      int // largest request
-	MaxQueuedBytes    int // most bytes that wait for one client; more end its session with remote-stream-error
-	MaxReplyBytes     int // a reply takes no further payload once it is this long
+	MaxQueuedBytes    int // most bytes queued for one client; more end its session with remote-stream-error
+	MaxReplyBytes     int // a reply gets no further payload once it is this long
 
-	// Random is where session ids come from; nil means crypto/rand.
+	// Random is the source of session ids; nil selects crypto/rand.
 	Random io.Reader
 }
 
@@ -60,7 +60,7 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Validate says which key of c, with its defaults set, cannot be, and what would do.
+// Validate returns an error that names the first invalid key, its value and its range. Call WithDefaults first.
 func (c Config) Validate() error {
 	for _, f := range []struct {
 		key             string

@@ -2,18 +2,18 @@ package bosh
 
 import "megaphone/codec"
 
-// terms are what a session was opened with and what was agreed to, as far as they are needed no longer than for its
-// creation reply.
+// terms are the requested and agreed values of a session that are needed only until its creation reply.
 type terms struct {
 	open     Open
 	polling  uint64
 	maxPause uint64
 }
 
-// secondsMax bounds wait and hold as a client may write them; what is granted is much less.
+// secondsMax bounds the wait and hold that a client may write. The granted values are much smaller.
 const secondsMax = 1_000_000
 
-// create opens a session for a request without a sid (XEP-0124, section 7). Its start tag is open in e.splitter.
+// create opens a session for a request without a sid (XEP-0124, section 7). The request's start tag is open in
+// e.splitter.
 func (e *Engine) create(p *peer, id uint64, addr []byte, b *codec.Body) {
 	x := e.splitter.extras(b.Type)
 	legacy := b.Ver == nil
@@ -58,7 +58,7 @@ func (e *Engine) create(p *peer, id uint64, addr []byte, b *codec.Body) {
 	e.touch(s)
 }
 
-// negotiate settles the session's terms (XEP-0124, sections 7.1 and 7.2). ok is false for a value that is none.
+// negotiate settles the session's terms (XEP-0124, sections 7.1 and 7.2). ok is false if a value is malformed.
 func (s *Session) negotiate(b *codec.Body, x *extras) (t terms, ok bool) {
 	cfg := &s.engine.cfg
 	wait, hold := uint64(cfg.MaxWaitSeconds), uint64(1)
@@ -88,14 +88,14 @@ func (s *Session) negotiate(b *codec.Body, x *extras) (t terms, ok bool) {
 	}
 	s.wait = uint16(min(wait, uint64(cfg.MaxWaitSeconds)))
 	s.hold = uint8(min(hold, uint64(cfg.MaxHold)))
-	// More than the hold that the client asked for, also where it is granted less (section 7.2).
+	// One more than the hold that the client asked for, even if less is granted (section 7.2).
 	s.requests = uint8(min(hold+1, maxRequests))
 	s.inactivity = int32(cfg.InactivitySeconds)
 	if s.wait == 0 {
 		s.hold = 0
 	}
 	if s.isPolling() {
-		// Higher by more than the polling interval (section 12).
+		// Longer by more than the polling interval (section 12).
 		s.inactivity += 2 * int32(cfg.PollingSeconds)
 	}
 	s.acks = string(x.ack) == "1"
@@ -125,7 +125,7 @@ func (s *Session) begin(rid uint64, p *peer, id uint64) {
 	h.step = processed
 }
 
-// welcome gives the creation reply, with what the service has sent so far.
+// welcome sends the creation reply, with the payloads that the service has sent so far.
 func (s *Session) welcome(t *terms) {
 	d := &s.engine.draft
 	d.begin()
@@ -144,7 +144,7 @@ func (s *Session) welcome(t *terms) {
 		d.number(" ack='", s.received)
 	}
 	if t.open.Secure {
-		// The server is in this process: there is no way to it that could be listened to.
+		// The server is in this process, so nothing between the two can be intercepted.
 		d.attribute(" secure='", "true")
 	}
 	d.attribute(" from='", t.open.To)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestRow07SIDOnAllButTheFirst: a body without sid opens a session, one with an unknown sid is nobody's.
+// TestRow07SIDOnAllButTheFirst: a body without sid opens a session, and one with an unknown sid belongs to none.
 func TestRow07SIDOnAllButTheFirst(t *testing.T) {
 	r := newRig(t, Config{})
 	a, b := r.open(""), r.open("")
@@ -18,7 +18,7 @@ func TestRow07SIDOnAllButTheFirst(t *testing.T) {
 		r.want(r.post("<body rid='1001' sid='"+sid+"' xmlns='"+bodyNamespace+"'/>"), condition(ItemNotFound))
 	}
 	r.wantHeld(a.send(""))
-	// Without a rid it is not a request of any session, and none suffers for it.
+	// A body without a valid rid is no session's request and harms none.
 	r.want(r.post("<body sid='"+a.sid+"' xmlns='"+bodyNamespace+"'/>"), condition(BadRequest))
 	r.want(r.post("<body rid='9007199254740992' sid='"+a.sid+"' xmlns='"+bodyNamespace+"'/>"), condition(BadRequest))
 	r.pass(2000)
@@ -37,7 +37,7 @@ func TestRow08To(t *testing.T) {
 	}
 }
 
-// TestRow09CreationAttributes: what the service is told of the creation request; route is ignored.
+// TestRow09CreationAttributes checks what the service learns of the creation request; route is ignored.
 func TestRow09CreationAttributes(t *testing.T) {
 	r := newRig(t, Config{})
 	r.open(`from='a&amp;b@example.com' route='xmpp:example.com:9999' xml:lang='en' secure='true' ver='1.6'
@@ -49,7 +49,7 @@ func TestRow09CreationAttributes(t *testing.T) {
 	}
 }
 
-// TestRow09Version: the lower of the two versions, and minor is a number of its own.
+// TestRow09Version: the lower of two versions is used, and minor is compared as an integer.
 func TestRow09Version(t *testing.T) {
 	for _, c := range []struct{ asked, want string }{
 		{"1.6", "1.6"}, {"1.11", "1.11"}, {"1.12", "1.11"}, {"1.2", "1.2"}, {"1.20", "1.11"}, {"2.0", "1.11"},
@@ -68,7 +68,7 @@ func TestRow09Version(t *testing.T) {
 	}
 }
 
-// TestRow11CreationReply: sid, wait and requests, and that they fit what was asked.
+// TestRow11CreationReply: sid, wait and requests fit the client's attributes.
 func TestRow11CreationReply(t *testing.T) {
 	for _, c := range []struct{ attrs, wait, hold, requests string }{
 		{"wait='60' hold='1'", "60", "1", "2"},
@@ -97,7 +97,7 @@ func TestRow11CreationReply(t *testing.T) {
 	r.want(r.post("<body rid='0' to='a' ver='1.6' xmlns='"+bodyNamespace+"'/>"), condition(BadRequest)) // not positive
 }
 
-// TestRow12NegotiatedAttributes: the rest of the creation reply, in it and in no other.
+// TestRow12NegotiatedAttributes: the other attributes are in the creation reply and in no other reply.
 func TestRow12NegotiatedAttributes(t *testing.T) {
 	r := newRig(t, Config{
 		MaxHold: 3, PollingSeconds: 5, InactivitySeconds: 30, MaxPauseSeconds: 90,
@@ -121,11 +121,11 @@ func TestRow12NegotiatedAttributes(t *testing.T) {
 	r = newRig(t, Config{MaxPauseSeconds: -1})
 	if c := r.open(""); strings.Contains(c.creation, "maxpause") || strings.Contains(c.creation, "accept") ||
 		strings.Contains(c.creation, "ack=") || strings.Contains(c.creation, "secure") {
-		t.Errorf("what is not offered is announced: %s", c.creation)
+		t.Errorf("an unsupported feature is announced: %s", c.creation)
 	}
 }
 
-// TestRow12FromIsEscaped: the reply repeats what the client sent.
+// TestRow12FromIsEscaped: the client's value is escaped in the reply.
 func TestRow12FromIsEscaped(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.openExactly(`to="a'&lt;&amp;&#10;b" ver='1.6'`)
@@ -137,7 +137,7 @@ func TestRow12FromIsEscaped(t *testing.T) {
 	}
 }
 
-// TestCreationLimits: as many sessions as there may be, and none when the service says no.
+// TestCreationLimits: creations are refused above MaxSessions, and if the service refuses them.
 func TestCreationLimits(t *testing.T) {
 	r := newRig(t, Config{MaxSessions: 2})
 	a := r.open("")
@@ -153,7 +153,7 @@ func TestCreationLimits(t *testing.T) {
 	}
 }
 
-// TestCreationWithPayload: what comes with the creation request is for the service too.
+// TestCreationWithPayload: the service also gets the payloads of a creation request.
 func TestCreationWithPayload(t *testing.T) {
 	r := newRig(t, Config{})
 	id := r.post("<body rid='1' to='a' ver='1.6' xmlns='" + bodyNamespace + "'>" + m1 + "</body>")
@@ -163,7 +163,7 @@ func TestCreationWithPayload(t *testing.T) {
 	r.want(r.post("<body rid='1' to='a' ver='1.6' xmlns='"+bodyNamespace+"'>text</body>"), condition(BadRequest))
 }
 
-// TestServiceEndsSessionAtOnce: a service that accepts a session and ends it in the same breath.
+// TestServiceEndsSessionAtOnce: a service accepts a session and terminates it in the same call.
 func TestServiceEndsSessionAtOnce(t *testing.T) {
 	r := newRig(t, Config{})
 	r.svc.onOpen = func(s *Session, _ Open) Condition {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// narrow is a link that has room for so many replies with payloads.
+// narrow is a link with room for a given number of replies with payloads.
 type narrow struct {
 	wire
 	room int
@@ -20,8 +20,8 @@ func (l *narrow) Reply(id uint64, status int, body []byte) {
 	l.wire.Reply(id, status, body)
 }
 
-// TestPayloadsWaitForRoom: the sessions of a full link wait in their order, replies without payloads leave, and a link
-// that ends gives its sessions free.
+// TestPayloadsWaitForRoom: the sessions of a full link wait in order, and replies without payloads leave. A link that
+// ends releases its sessions.
 func TestPayloadsWaitForRoom(t *testing.T) {
 	const sessions = 10
 	r := newRig(t, Config{})
@@ -66,7 +66,7 @@ func TestPayloadsWaitForRoom(t *testing.T) {
 	l.room = 1
 	r.e.Release(l, first+9) // the client gets an empty answer, as when its wait ends
 	last := l.replies[first+9]
-	if last.body != with(msg(9)) { // there was room for it just now
+	if last.body != with(msg(9)) { // there has just been room for it
 		t.Fatalf("%+v", last)
 	}
 	l.order = l.order[:7]
@@ -76,7 +76,7 @@ func TestPayloadsWaitForRoom(t *testing.T) {
 	}
 	l.order = l.order[:7]
 
-	// What waits for the link that ends goes out on another one.
+	// Payloads that waited for the ended link go out on another one.
 	r.e.Closed(l)
 	for _, i := range []int{7, 8} {
 		rid := 2
@@ -114,7 +114,7 @@ func (n *narrowClient) request(l *narrow) (id uint64) {
 	return n.again(l)
 }
 
-// again sends the session's last request once more, over l.
+// again repeats the session's last request over l.
 func (n *narrowClient) again(l *narrow) (id uint64) {
 	n.id++
 	n.e.Request(l, n.id, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>", n.c.rid,
@@ -122,7 +122,7 @@ func (n *narrowClient) again(l *narrow) (id uint64) {
 	return n.id
 }
 
-// TestPayloadsTakeAnotherLink: what waits for room on one link leaves at once with a request on another one.
+// TestPayloadsTakeAnotherLink: payloads that wait for room on one link leave at once with a request on another one.
 func TestPayloadsTakeAnotherLink(t *testing.T) {
 	n := newNarrowClient(t)
 	full := n.request(n.first)
@@ -138,13 +138,13 @@ func TestPayloadsTakeAnotherLink(t *testing.T) {
 }
 
 // TestWaitsForTheRoomOfItsLink: a session whose request has moved to another link waits for room there, whatever it
-// waited for before, and wherever else its request has been.
+// waited for before.
 func TestWaitsForTheRoomOfItsLink(t *testing.T) {
 	n := newNarrowClient(t)
 	n.request(n.first)
 	n.first.room = 0
 	n.c.push(1)
-	n.request(n.other) // takes what waited, and the room
+	n.request(n.other) // takes the payloads that waited, and the room
 	id := n.request(n.other)
 	n.c.push(2)
 	if n.other.replies[id].body != "" {
@@ -157,7 +157,7 @@ func TestWaitsForTheRoomOfItsLink(t *testing.T) {
 	}
 }
 
-// TestCrowdIsBounded: a session that goes to and fro between full links is not kept in their crowds for each time.
+// TestCrowdIsBounded: a session that alternates between full links does not get an entry in their crowds each time.
 func TestCrowdIsBounded(t *testing.T) {
 	n := newNarrowClient(t)
 	n.first.room, n.other.room = 0, 0
@@ -174,20 +174,20 @@ func TestCrowdIsBounded(t *testing.T) {
 		l.room = 1
 		n.e.Room(l)
 	}
-	if n.e.stats.Carried != 2 { // with the creation's
+	if n.e.stats.Carried != 2 { // including the creation's
 		t.Errorf("%d replies with payloads", n.e.stats.Carried-1)
 	}
 }
 
-// TestRepeatIsARequest: a client whose repeated request waits for room is neither away nor inactive, and may be without
-// a request for as long as ever once it is answered.
+// TestRepeatIsARequest: a client whose repeated request waits for room is neither away nor inactive. Once answered, it
+// has the full time for its next request.
 func TestRepeatIsARequest(t *testing.T) {
 	r, v := newAbsentRig(t)
 	c := r.open("")
 	n := &narrowClient{rig: r, c: c, first: &narrow{wire: wire{t: t, replies: map[uint64]reply{}}, room: 1}}
 	n.pass(3000)
 	n.request(n.first)
-	c.push(1) // is lost, and there is no room for it to come again
+	c.push(1) // is lost, and there is no room to send it again
 	id := n.again(n.first)
 	n.pass(2 * DefaultInactivitySeconds * 1000)
 	v.want(t)

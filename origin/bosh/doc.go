@@ -1,6 +1,6 @@
-// Package bosh keeps the sessions of XEP-0124 (BOSH 1.11) and XEP-0206 (XMPP over BOSH): it turns the requests of a
-// million clients into streams of payloads for a service, and the payloads of that service into replies. It does no I/O
-// and has no clock: requests come in, replies go out, the time is an argument.
+// Package bosh implements the sessions of XEP-0124 (BOSH 1.11) and XEP-0206 (XMPP over BOSH). It turns clients'
+// requests into streams of payloads for a service, and the service's payloads into replies. It does no I/O and has no
+// clock: requests, replies and the time pass through its methods.
 //
 //	                Engine                                  Service
 //	Request(id) --> session --> window, order, keys --> Stanza(payload)
@@ -8,55 +8,56 @@
 //	Tick(now)       kept[]  <-- wait, hold, pause   <-- Send(payload)
 //	Reply(id) <---- queue
 //
-// # The room it takes
+// # Memory
 //
-// An idle session with one held request is one object of 480 bytes, an entry in the map of session ids and one in
-// its link's map of live ids: about 540 bytes in all, which TestMemoryOfIdleSession measures. There is no goroutine, no
-// timer and no buffer for it: a wheel of 1024 buckets holds the deadlines, and the buffer of a queue goes back to a
-// pool once it is empty.
+// An idle session with one held request takes about 540 bytes, which TestMemoryOfIdleSession measures. It is one object
+// of 480 bytes, an entry in the map of session ids and one in its link's map of live ids. It has no goroutine, no timer
+// and no buffer. A wheel of 1024 buckets holds the deadlines, and an empty queue returns its buffer to a pool.
 //
-// # What is never lost
+// # Reliability
 //
-// A reply leaves us for good when it has been given, since the client may have gone away meanwhile and neither the link
-// nor the edge will tell. Therefore
+// A reply may be lost once it is given, because the client may have gone and neither the link nor the edge reports
+// that. Therefore:
 //
-//   - each reply is kept until the client's own requests prove that it needs it no more: as many replies as the client
-//     may have requests open. A request that comes again is answered with the same bytes;
-//   - a request whose client is known to have gone stays unanswered. What arrives for the client waits in its queue,
-//     and goes out when the request comes again;
-//   - when such a request has to be answered nevertheless, because a later one is to be, it gets an empty answer, kept
-//     for the client to find. Payloads go only where somebody listens;
-//   - a request's payloads are handed to the service once, in the order of the request ids, however often it comes;
-//   - when a session ends, the service can take what the client has not had (Session.Undelivered).
+//   - Each reply is kept until the client's own requests prove that it has arrived: as many replies as the client may
+//     have open requests. A repeated request gets the same bytes.
+//   - A request whose client is known to have gone stays unanswered. Payloads for the client wait in its queue until
+//     the request is repeated.
+//   - If such a request must be answered because a later one is due, it gets an empty answer, which is kept. Payloads
+//     only go where a client is listening.
+//   - The service gets a request's payloads once, in the order of the request ids, however often the request is
+//     repeated.
+//   - When a session ends, the service can take the payloads that the client has not received (Session.Undelivered).
 //
-// # The rules of the room
+// # Rules of use
 //
-// One goroutine calls everything but Engine.Stats. Call Tick before the first request. Nothing re-enters: what a
-// service sends while it is being called goes out when the event has been dealt with.
+// One goroutine calls everything but Engine.Stats. Call Tick before the first request. Calls never re-enter: payloads
+// that a service sends during a callback go out at the end of the event.
 //
-// Payloads for a link that is full (Replier.Full) wait in their sessions' queues, and leave in the order in which they
-// came to wait, one session after the other. A request that has to be answered meanwhile gets an empty answer.
+// Payloads for a full link (Replier.Full) wait in their sessions' queues. Sessions send in the order in which they
+// began to wait. A request that must be answered meanwhile gets an empty answer.
 //
-// All that a client can make us keep has a bound: requests ahead of their turn (at most the window, each at most
-// MaxBodyBytes), replies (the window, each at most about MaxReplyBytes or one payload), the queue (MaxQueuedBytes), and
-// the number of sessions (MaxSessions).
+// Everything that a client can make a session keep is bounded. The window bounds the number of early requests, of at
+// most MaxBodyBytes each, and of kept replies, of about MaxReplyBytes or one payload each. The queue has at most
+// MaxQueuedBytes, and there are at most MaxSessions sessions.
 //
-// # Who is gone
+// # Absent clients
 //
-// A browser closes the connection of its held request when its page is closed, reloaded or left. Its session waits for
-// it all the same until inactivity. A service that implements Absences is told when a client without an open request
-// has sent nothing for AwaySeconds (10), which is longer than a reload takes, and when it is back. Whether it hung up
-// or its last request was answered makes no difference: a page may be closed just after a reply. Requests that are lost
-// with their link do not count: an edge that restarts says nothing of its clients.
+// A browser closes the connection of its held request when its page is closed, reloaded or left. The session still
+// waits for the client until inactivity. A service that implements Absences gets a call when a client without an open
+// request has sent nothing for AwaySeconds (10), which is longer than a reload. It gets another call when the client is
+// back. It makes no difference whether the client disconnected or its last request was answered, because a page may
+// close just after a reply. Requests lost with their link do not count, because an edge that restarts reports nothing
+// about its clients.
 //
-// # What is decided where the XEPs leave it open
+// # Decisions that the XEPs leave open
 //
-//   - Acknowledgements are used when the client asks for them with ack='1'.
-//   - `requests` is one more than the hold that the client asked for, but at most 8, even where less hold is granted.
+//   - Acknowledgements are used if the client asks for them with ack='1'.
+//   - `requests` is one more than the hold that the client asked for, but at most 8, even if less hold is granted.
 //   - A pause longer than maxpause, and the hundredth repeated request in a row, are policy violations.
 //   - A full server refuses sessions with undefined-condition and <resource-constraint/>.
 //   - A client whose queue overflows gets remote-stream-error with <resource-constraint/>.
-//   - A request that waits for an older one longer than `wait` is answered with the recoverable error.
-//   - A request too old to be answered again ends its session, like one that is too far ahead (section 14.3).
+//   - A request that waits longer than `wait` for an older one gets the recoverable error.
+//   - A request too old to be answered again ends its session, like one too far ahead (section 14.3).
 //   - Elements without a namespace are taken to be in jabber:client (XEP-0206, section 2).
 package bosh

@@ -13,23 +13,23 @@ const (
 	streamPrefix  = "<stream:"
 )
 
-// Replies that never change.
+// Constant replies.
 var (
 	emptyReply       = []byte(bodyOpen + "/>")
 	terminateReply   = []byte(bodyOpen + " type='terminate'/>")
 	recoverableReply = []byte(bodyOpen + " type='error'/>")
 )
 
-// resourceConstraint says in the words of XMPP that there is too much of something (RFC 6120, section 4.9.3.17).
+// resourceConstraint is the XMPP error for an exceeded limit (RFC 6120, section 4.9.3.17).
 var (
 	resourceConstraint      = []byte("<resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>")
 	resourceConstraintError = []byte("<stream:error>" + string(resourceConstraint) + "</stream:error>")
 )
 
-// draft is a reply in the making: first the attributes, then the payloads. Its buffer is used again for the next one.
+// draft builds a reply: first the attributes, then the payloads. All replies share its buffer.
 type draft struct {
 	buf     []byte
-	content bool // the start tag has been ended
+	content bool // the start tag is complete
 }
 
 // begin starts a reply.
@@ -38,21 +38,21 @@ func (d *draft) begin() {
 	d.content = false
 }
 
-// attribute adds an attribute; name comes with everything around it, as in " sid='".
+// attribute adds an attribute. name includes the characters around it, as in " sid='".
 func (d *draft) attribute(name, value string) {
 	d.buf = append(d.buf, name...)
 	d.buf = appendAttributeValue(d.buf, value)
 	d.buf = append(d.buf, '\'')
 }
 
-// number adds an attribute that is a number.
+// number adds a numeric attribute.
 func (d *draft) number(name string, value uint64) {
 	d.buf = append(d.buf, name...)
 	d.buf = strconv.AppendUint(d.buf, value, 10)
 	d.buf = append(d.buf, '\'')
 }
 
-// terminate makes it the reply that ends a session.
+// terminate adds the attributes of a reply that ends a session.
 func (d *draft) terminate(c Condition) {
 	d.buf = append(d.buf, " type='terminate'"...)
 	if c != "" {
@@ -60,7 +60,7 @@ func (d *draft) terminate(c Condition) {
 	}
 }
 
-// endTag ends the start tag; payloads follow.
+// endTag ends the start tag. Payloads follow.
 func (d *draft) endTag(stream bool) {
 	if stream {
 		d.buf = append(d.buf, declareStream...)
@@ -69,10 +69,10 @@ func (d *draft) endTag(stream bool) {
 	d.content = true
 }
 
-// payload adds a payload, behind endTag.
+// payload adds a payload. Call it after endTag.
 func (d *draft) payload(p []byte) { d.buf = append(d.buf, p...) }
 
-// end returns the reply, valid until the next begin.
+// end returns the reply, which is valid until the next begin.
 func (d *draft) end() []byte {
 	if d.content {
 		d.buf = append(d.buf, bodyClose...)
@@ -82,11 +82,11 @@ func (d *draft) end() []byte {
 	return d.buf
 }
 
-// needsStream reports a payload that uses the prefix which the body has to declare for it (XEP-0206, section 2).
+// needsStream reports whether a payload uses the prefix that the body must then declare (XEP-0206, section 2).
 func needsStream(payload []byte) bool { return bytes.HasPrefix(payload, []byte(streamPrefix)) }
 
-// terminal returns the reply that ends a session with condition c: an HTTP status where there is one that a legacy
-// client expects instead. It is valid until the next begin.
+// terminal returns the reply that ends a session with condition c. For a legacy client it returns an HTTP status
+// instead if there is one. The body is valid until the next begin.
 func (d *draft) terminal(c Condition, payload []byte, legacy bool) (status int, body []byte) {
 	if status := c.legacyStatus(); legacy && status != 0 {
 		return status, nil
@@ -103,5 +103,5 @@ func (d *draft) terminal(c Condition, payload []byte, legacy bool) (status int, 
 	return statusOK, d.end()
 }
 
-// statusOK is the HTTP status of every reply that is not for a legacy client's error.
+// statusOK is the HTTP status of every reply but a legacy client's error.
 const statusOK = 200

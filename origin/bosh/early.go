@@ -1,7 +1,7 @@
 package bosh
 
-// earlyBody is the body of a request that came before an older one. There are never more of them than the window is
-// wide, and each is at most MaxBodyBytes long.
+// earlyBody is the body of a request that came before an older one. The window bounds their number, and each is at most
+// MaxBodyBytes long.
 type earlyBody struct {
 	rid  uint64
 	body []byte
@@ -13,7 +13,7 @@ func (s *Session) keepEarly(rid uint64, body []byte) {
 	r.early = append(r.early, earlyBody{rid, append([]byte(nil), body...)})
 }
 
-// takeEarly returns what has been kept for request rid.
+// takeEarly removes and returns the kept body of request rid.
 func (s *Session) takeEarly(rid uint64) []byte {
 	list := s.rare.early
 	for i := range list {

@@ -7,19 +7,19 @@ import (
 	"megaphone/codec"
 )
 
-// Engine is all the sessions of an origin. Every method but Stats belongs to one goroutine.
+// Engine holds all sessions of an origin. All methods but Stats belong to one goroutine.
 type Engine struct {
 	cfg Config
 	svc Service
-	abs Absences // svc, if it wants to know
+	abs Absences // svc, if it implements Absences
 	now int64    // ms, from the last Tick
 
 	sessions map[[sidBytes]byte]*Session
 	peers    map[Replier]*peer
-	last     *peer // the peer of the last event, which is most often that of the next
+	last     *peer // the peer of the last event, usually also that of the next
 	wheel    wheel
 	sids     sidSource
-	dirty    []*Session // to be settled at the end of the event
+	dirty    []*Session // sessions to settle at the end of the event
 	closing  bool       // Shutdown has been called
 
 	// Scratch space, each used within one call.
@@ -32,7 +32,7 @@ type Engine struct {
 	published published
 }
 
-// New returns an engine without sessions. It panics if cfg does not pass Validate: check it first.
+// New returns an engine without sessions. It panics if cfg is invalid (see Config.Validate).
 func New(cfg Config, svc Service) *Engine {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -53,12 +53,12 @@ func New(cfg Config, svc Service) *Engine {
 	}
 }
 
-// Request takes a client's request: the bytes it posted, from the client address addr (nil when not known). id is live
-// from here until it has been answered by r.Reply, or until Gone. It borrows addr and body until return.
+// Request processes a client's request: the bytes it posted, from the client address addr (nil if unknown). id is live
+// until r.Reply answers it, or until Gone. It borrows addr and body until return.
 func (e *Engine) Request(r Replier, id uint64, addr, body []byte) {
 	e.stats.Requests++
 	p := e.peerOf(r)
-	if s := p.live[id]; s != nil { // the link does not let that through; a session must not be answered twice for it
+	if s := p.live[id]; s != nil { // the link prevents this; a session must not answer the same id twice
 		s.vanish(p, id)
 	}
 	b := &e.body
@@ -78,8 +78,8 @@ func (e *Engine) Request(r Replier, id uint64, addr, body []byte) {
 	e.settle()
 }
 
-// isLegacy reports whether a request that could not be understood came from a client that knows no conditions: one of a
-// session that was opened without a ver, or one that opens a session without it, as far as its start tag shows.
+// isLegacy reports whether an unintelligible request came from a client that knows no conditions. Either its session
+// was opened without a ver, or it opens a session without one, as far as its start tag shows.
 func isLegacy(b *codec.Body, s *Session, err *codec.BodyError) bool {
 	if s != nil {
 		return s.legacy
@@ -88,7 +88,7 @@ func isLegacy(b *codec.Body, s *Session, err *codec.BodyError) bool {
 	return tagWasRead && b.SID == nil && b.Ver == nil
 }
 
-// Gone says that the client of a request has gone away; its session waits for the request to be sent again.
+// Gone reports that the client of a request has disconnected. The session waits for the request to be repeated.
 func (e *Engine) Gone(r Replier, id uint64) {
 	p := e.peerOf(r)
 	if s := p.live[id]; s != nil {
@@ -116,7 +116,7 @@ func (e *Engine) ReleaseAll(r Replier) {
 	e.settle()
 }
 
-// Closed says that a link is no more: the clients of all its requests have gone away.
+// Closed reports that a link has ended, and with it the connections of all its requests.
 func (e *Engine) Closed(r Replier) {
 	p := e.peerOf(r)
 	e.stats.Gone += int64(len(p.live))
@@ -125,24 +125,24 @@ func (e *Engine) Closed(r Replier) {
 		s.cutOff()
 	}
 	p.closed = true
-	e.awake(p)
+	e.wakeWaiting(p)
 	for _, s := range p.crowd {
 		e.leaveCrowd(p, s)
 	}
-	*p = peer{closed: true} // sessions may still remember it
+	*p = peer{closed: true} // sessions may still refer to it
 	delete(e.peers, r)
 	e.last = nil
 	e.settle()
 }
 
-// Passed says that replies which sessions wait for have reached their clients' connections (Replier.Fence).
+// Passed reports that replies which sessions wait for have reached their clients' connections (Replier.Fence).
 func (e *Engine) Passed(r Replier) {
-	e.awake(e.peerOf(r))
+	e.wakeWaiting(e.peerOf(r))
 	e.settle()
 }
 
-// Room says that a link, which was full (Replier.Full), has room again. The sessions that wait for it have their turns
-// until it is full once more.
+// Room reports that a link is no longer full (Replier.Full). The sessions that wait for it send in turn until it is
+// full again.
 func (e *Engine) Room(r Replier) {
 	p := e.peerOf(r)
 	n := 0
@@ -153,8 +153,8 @@ func (e *Engine) Room(r Replier) {
 	p.crowd = slices.Delete(p.crowd, 0, n)
 }
 
-// awake has the sessions that wait for p look again.
-func (e *Engine) awake(p *peer) {
+// wakeWaiting settles the sessions that wait for a fence of p again.
+func (e *Engine) wakeWaiting(p *peer) {
 	for i, s := range p.waiting {
 		p.waiting[i] = nil
 		if s.waitsOn == p && !s.crowded {
@@ -165,8 +165,8 @@ func (e *Engine) awake(p *peer) {
 	p.waiting = p.waiting[:0]
 }
 
-// Tick moves the clock to nowMillis, which never goes back, and does what is due. Call it about every 100 ms and before
-// a batch of requests.
+// Tick advances the clock to nowMillis, which must be monotonic, and processes expired deadlines. Call it about every
+// 100 ms and before a batch of requests.
 func (e *Engine) Tick(nowMillis int64) {
 	if nowMillis > e.now {
 		tick := e.wheel.tick
@@ -174,7 +174,7 @@ func (e *Engine) Tick(nowMillis int64) {
 		e.wheel.advance(nowMillis, e.expire)
 		if e.wheel.tick != tick {
 			for _, p := range e.peers {
-				e.awake(p) // their time may be over
+				e.wakeWaiting(p) // their wait may have timed out
 			}
 		}
 	}
@@ -182,11 +182,11 @@ func (e *Engine) Tick(nowMillis int64) {
 	e.published.set(&e.stats)
 }
 
-// Idle ends a batch: what the service sent of its own accord goes out.
+// Idle ends a batch. Payloads that the service sent outside a callback go out.
 func (e *Engine) Idle() { e.settle() }
 
-// Shutdown refuses new sessions and ends all those there are with system-shutdown. A client that has no request open
-// learns of it when it sends the next one, if the engine still runs.
+// Shutdown refuses new sessions and ends all existing ones with system-shutdown. A client without an open request
+// learns of it with its next request, if the engine still runs.
 func (e *Engine) Shutdown() {
 	e.closing = true
 	for _, s := range e.sessions {
@@ -195,7 +195,7 @@ func (e *Engine) Shutdown() {
 	e.settle()
 }
 
-// peerOf returns what belongs to link r.
+// peerOf returns the peer of link r, and creates it if needed.
 func (e *Engine) peerOf(r Replier) *peer {
 	if e.last != nil && e.last.replier == r {
 		return e.last
@@ -217,7 +217,7 @@ func (e *Engine) lookup(sid []byte) *Session {
 	return e.sessions[key]
 }
 
-// touch puts s on the list of sessions to settle at the end of the event.
+// touch adds s to the list of sessions to settle at the end of the event.
 func (e *Engine) touch(s *Session) {
 	if !s.dirty {
 		s.dirty = true
@@ -225,7 +225,7 @@ func (e *Engine) touch(s *Session) {
 	}
 }
 
-// settle lets every session that the event has touched answer what it can.
+// settle makes every session that the event has touched answer what it can.
 func (e *Engine) settle() {
 	for i := 0; i < len(e.dirty); i++ { // settling may touch more of them
 		s := e.dirty[i]
@@ -236,7 +236,7 @@ func (e *Engine) settle() {
 	e.dirty = e.dirty[:0]
 }
 
-// refuse answers a request that is not held with condition c; legacy clients get an HTTP status where there is one.
+// refuse answers a request that is not held with condition c. Legacy clients get an HTTP status if there is one.
 func (e *Engine) refuse(p *peer, id uint64, c Condition, payload []byte, legacy bool) {
 	e.countCondition(c)
 	e.stats.Replies++

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestRow23LegacyCodes: a client that sent no ver gets HTTP statuses for three conditions, and 200 with the condition
-// for all others; a client with a ver gets 200 always.
+// TestRow23LegacyCodes: a client without a ver gets HTTP statuses for three conditions, and 200 with the condition for
+// all others. A client with a ver always gets 200.
 func TestRow23LegacyCodes(t *testing.T) {
 	const legacy = "to='example.com' wait='60' hold='1'"
 	type want struct {
@@ -42,7 +42,7 @@ func TestRow23LegacyCodes(t *testing.T) {
 			r.want(d.do(c), condition(modern[d.want.status]))
 		}
 	}
-	// Before there is a session, too; of an unknown one it is not known what it would have been.
+	// Before there is a session, too. The kind of an unknown session's client is not known.
 	r := newRig(t, Config{})
 	r.wantStatus(r.post("<body rid='1' to='a' wait='x' xmlns='"+bodyNamespace+"'/>"), 400, "")
 	r.wantStatus(r.post("<body to='a' xmlns='"+bodyNamespace+"'/>"), 400, "")
@@ -52,7 +52,7 @@ func TestRow23LegacyCodes(t *testing.T) {
 	r.want(r.post("nonsense"), condition(BadRequest))
 }
 
-// TestRow24Conditions: every condition reaches the client as the service says it, and a refusal opens nothing.
+// TestRow24Conditions: every condition of the service reaches the client, and a refusal opens no session.
 func TestRow24Conditions(t *testing.T) {
 	for _, cond := range []Condition{
 		BadRequest, HostGone, HostUnknown, ImproperAddressing, InternalServerError, ItemNotFound, OtherRequest,
@@ -78,7 +78,7 @@ func TestRow24Conditions(t *testing.T) {
 	}
 }
 
-// TestRow24OtherRequest: the request that ends a session is told why, the others that it was not they.
+// TestRow24OtherRequest: the request that ends a session gets the reason, the others get other-request.
 func TestRow24OtherRequest(t *testing.T) {
 	r := newRig(t, Config{MaxHold: 3})
 	c := r.open("hold='3'")
@@ -94,7 +94,7 @@ func TestRow24OtherRequest(t *testing.T) {
 	c.wantGone()
 }
 
-// TestRow24SystemShutdown: going down refuses new sessions and ends the old ones.
+// TestRow24SystemShutdown: a shutdown refuses new sessions and ends the old ones.
 func TestRow24SystemShutdown(t *testing.T) {
 	r := newRig(t, Config{})
 	a, b := r.open(""), r.open("")
@@ -104,7 +104,7 @@ func TestRow24SystemShutdown(t *testing.T) {
 	held = a.send("")
 	r.e.Shutdown()
 	r.want(held, condition(SystemShutdown))
-	r.want(b.send(""), condition(SystemShutdown)) // it had no request open
+	r.want(b.send(""), condition(SystemShutdown)) // it had no open request
 	r.want(r.post("<body rid='1' to='a' ver='1.6' xmlns='"+bodyNamespace+"'/>"), condition(SystemShutdown))
 	r.want(a.send(""), condition(ItemNotFound))
 	if len(r.svc.closed) != 2 {
@@ -112,8 +112,8 @@ func TestRow24SystemShutdown(t *testing.T) {
 	}
 }
 
-// TestRow25EarlyRequestNeverInTurn: a request that waits for an older one longer than wait gets the recoverable error,
-// which asks for it and the older one; nothing of it is lost.
+// TestRow25EarlyRequestNeverInTurn: a request that waits for an older one longer than wait gets the recoverable error.
+// The client repeats both, and nothing is lost.
 func TestRow25EarlyRequestNeverInTurn(t *testing.T) {
 	r := newRig(t, Config{InactivitySeconds: 30})
 	c := r.open("wait='20'")
@@ -130,7 +130,7 @@ func TestRow25EarlyRequestNeverInTurn(t *testing.T) {
 	r.want(newer, with(msg(3)))
 
 	r = newRig(t, Config{InactivitySeconds: 30})
-	c = r.open("wait='20'") // and if it does not come, the session ends like any that is inactive
+	c = r.open("wait='20'") // if it does not come, the session ends by inactivity
 	c.sendAs(1002, "", msg(2))
 	r.pass(49_500)
 	if len(r.svc.closed) != 0 {
@@ -140,7 +140,8 @@ func TestRow25EarlyRequestNeverInTurn(t *testing.T) {
 	c.wantGone()
 }
 
-// TestRow26Restart: xmpp:restart opens a new stream, which is answered with features; what comes with it is ignored.
+// TestRow26Restart: xmpp:restart opens a new stream, which is answered with features. Accompanying payloads are
+// ignored.
 func TestRow26Restart(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -163,7 +164,7 @@ func TestRow26Restart(t *testing.T) {
 	}
 }
 
-// TestRow27StreamError: stanzas first, then the stream error, with remote-stream-error; to the oldest request, the
+// TestRow27StreamError: stanzas precede the stream error, with remote-stream-error. The oldest request gets them, the
 // others get an empty body.
 func TestRow27StreamError(t *testing.T) {
 	const failure = "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
@@ -180,7 +181,7 @@ func TestRow27StreamError(t *testing.T) {
 	r.want(second, empty)
 	c.wantGone()
 
-	// With no request open it waits for the next, after a reply that has been lost.
+	// Without an open request it waits for the next, after a reply that has been lost.
 	c = r.open("")
 	c.push(1)
 	r.want(c.send(""), with(msg(1)))
@@ -197,7 +198,7 @@ func TestRow27StreamError(t *testing.T) {
 	}
 	c.wantGone()
 
-	// And if none comes, it is forgotten.
+	// If none comes, it is forgotten.
 	c = r.open("")
 	c.s.Terminate(RemoteStreamError, []byte(failure))
 	r.pass(60_500)
@@ -206,7 +207,7 @@ func TestRow27StreamError(t *testing.T) {
 	}
 }
 
-// TestRow27TerminateWithAVanishedRequest: the word waits for somebody to hear it.
+// TestRow27TerminateWithAVanishedRequest: the condition waits for a request whose client is connected.
 func TestRow27TerminateWithAVanishedRequest(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")

@@ -1,13 +1,13 @@
 package bosh
 
-// extras are the attributes of a request's <body> that codec.Body does not have. The slices borrow from the request.
+// extras are the attributes of a request's <body> that codec.Body lacks. The slices borrow from the request.
 type extras struct {
 	ack, key, newkey, pause                     []byte
 	from, lang, route, secure, version          []byte
 	hasAck, hasKey, hasPause, restart, shutDown bool
 }
 
-// extras reads the attributes of the root whose start tag has just been opened. typ is its type.
+// extras reads the attributes of the root, whose start tag has just been opened. typ is its type attribute.
 func (x *splitter) extras(typ []byte) (e extras) {
 	e.shutDown = string(typ) == "terminate"
 	for i := range x.attributes {
@@ -36,8 +36,8 @@ func (x *splitter) extras(typ []byte) (e extras) {
 	return e
 }
 
-// qualifiedExtra reads an attribute that has a prefix: xml:lang and those of XEP-0206. The prefix xmpp counts as
-// declared, since clients are around that forget to.
+// qualifiedExtra reads an attribute with a prefix: xml:lang and those of XEP-0206. The prefix xmpp counts as declared,
+// because some clients omit the declaration.
 func (x *splitter) qualifiedExtra(e *extras, a *attribute) {
 	if string(a.name.prefix) == "xml" {
 		if string(a.name.local) == "lang" {
@@ -60,10 +60,10 @@ func (x *splitter) qualifiedExtra(e *extras, a *attribute) {
 	}
 }
 
-// isTrue reads an XML Schema boolean.
+// isTrue parses an XML Schema boolean.
 func isTrue(value []byte) bool { return string(value) == "true" || string(value) == "1" }
 
-// parseNumber reads a number of decimal digits that is at most max.
+// parseNumber parses a decimal number of at most max.
 func parseNumber(value []byte, max uint64) (n uint64, ok bool) {
 	const longest = 16 // digits of 2^53-1, the largest number in BOSH
 	if len(value) == 0 || len(value) > longest {

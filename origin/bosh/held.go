@@ -1,28 +1,26 @@
 package bosh
 
-// step is how far a request has come that is not answered yet.
+// step is the progress of a request that is not answered yet.
 type step uint8
 
 const (
-	// missing: a later request is here, this one is not.
-	// next: processed (it came).
+	// missing: a later request has arrived, this one has not. next: processed (it arrived).
 	missing step = iota
-	// early: it is here, and its body is kept, but an older one is missing.
-	// next: processed (the older ones came).
+	// early: it has arrived and its body is kept, but an older one is missing. next: processed (the older ones
+	// arrived).
 	early
-	// processed: its payloads are with the service; it waits for an answer.
-	// next: it is answered, and leaves the list.
+	// processed: the service has its payloads; it waits for an answer. next: it is answered and leaves the list.
 	processed
 )
 
-// held is a request that is not answered. When its client has gone away, peer is nil, and it waits for the client to
-// send it again: what is to be delivered stays in the queue until there is a request to deliver it on.
+// held is an unanswered request. If its client has gone, peer is nil, and the request waits to be repeated. Payloads
+// stay in the queue until there is a request to deliver them on.
 type held struct {
 	peer *peer
 	id   uint64
-	at   int64 // ms, when it came the last time
+	at   int64 // ms, the time of its last arrival
 	step step
-	// released: it is to be answered as soon as its turn has come.
+	// released: answer it as soon as its turn comes.
 	released bool
 }
 
@@ -30,9 +28,9 @@ type held struct {
 type peer struct {
 	replier Replier
 	live    map[uint64]*Session
-	waiting []*Session // for a fence to be passed; see carried
-	crowd   []*Session // that wait for room on the link, those first that have waited longest
-	closed  bool       // the link is no more
+	waiting []*Session // sessions that wait for a fence; see carried
+	crowd   []*Session // sessions that wait for room on the link, longest wait first
+	closed  bool       // the link has ended
 }
 
 // reply answers a request that was never held.
@@ -45,13 +43,13 @@ func (h *held) answer(status int, body []byte) {
 	h.peer = nil
 }
 
-// attach makes a request that has just come the one to answer for h.
+// attach makes a newly arrived request the one to answer for h.
 func (h *held) attach(s *Session, p *peer, id uint64, now int64) {
 	h.peer, h.id, h.at, h.released = p, id, now, false
 	p.live[id] = s
 }
 
-// vanish notes that the client of request id has gone away.
+// vanish records that the client of request id has gone.
 func (s *Session) vanish(p *peer, id uint64) {
 	if i := s.findRepeat(func(r *repeat) bool { return r.peer == p && r.id == id }); i >= 0 {
 		s.takeRepeat(i)
@@ -70,22 +68,22 @@ func (s *Session) vanish(p *peer, id uint64) {
 	}
 }
 
-// cutOff notes that a link was lost, after vanish.
+// cutOff records that a link was lost. Call it after vanish.
 func (s *Session) cutOff() {
 	if s.absence == present && s.oldestLive(true) < 0 {
 		s.absence = cutOff
 	}
 }
 
-// watched reports whether the service is to be told when the client, which has no request open, stays away. One that
-// polls is away most of the time, and one that pauses has said so.
+// watched reports whether the service wants a call if the client, which has no open request, stays away. A polling
+// client is usually away, and a pausing one has announced it.
 func (s *Session) watched() bool {
 	e := s.engine
 	wanted := e.abs != nil && e.cfg.AwaySeconds > 0
 	return wanted && s.absence == present && s.phase == open && s.pausedFor == 0 && !s.isPolling()
 }
 
-// returned notes that a request has come.
+// returned records that a request has come.
 func (s *Session) returned() {
 	wasAway := s.absence == away
 	s.absence = present
@@ -94,8 +92,8 @@ func (s *Session) returned() {
 	}
 }
 
-// oldestLive returns the index of the oldest request that can be answered: one whose client is there and that has been
-// processed, or, with early, one that waits for an older request; -1 when there is none.
+// oldestLive returns the index of the oldest request that can be answered, or -1. That is a processed request whose
+// client is connected or, with orEarly, also one that waits for an older request.
 func (s *Session) oldestLive(orEarly bool) int {
 	for i := range s.held {
 		if h := &s.held[i]; h.peer != nil && (h.step == processed || orEarly) {
@@ -105,7 +103,7 @@ func (s *Session) oldestLive(orEarly bool) int {
 	return -1
 }
 
-// find returns the request rid of the session, nil when it is not among those held.
+// find returns request rid of the session, or nil if it is not held.
 func (s *Session) find(rid uint64) *held {
 	if i := rid - s.answered - 1; rid > s.answered && i < uint64(len(s.held)) {
 		return &s.held[i]
@@ -113,7 +111,7 @@ func (s *Session) find(rid uint64) *held {
 	return nil
 }
 
-// place makes room for request rid, which is new, and returns its entry.
+// place makes room for the new request rid and returns its entry.
 func (s *Session) place(rid uint64) *held {
 	for uint64(len(s.held)) < rid-s.answered {
 		s.held = append(s.held, held{})
@@ -121,7 +119,7 @@ func (s *Session) place(rid uint64) *held {
 	return &s.held[rid-s.answered-1]
 }
 
-// dropOldest takes the oldest request, which has been answered, off the list.
+// dropOldest removes the oldest request, which has been answered.
 func (s *Session) dropOldest() {
 	copy(s.held, s.held[1:])
 	s.held[len(s.held)-1] = held{}

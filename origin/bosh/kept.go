@@ -1,15 +1,15 @@
 package bosh
 
-// kept is a reply that has been given and may have to be given again (XEP-0124, section 14.3).
+// kept is a reply that was given and may have to be given again (XEP-0124, section 14.3).
 type kept struct {
 	body []byte // empty: the empty <body/>
-	at   int64  // ms, when it was given; 0: nothing is kept here
+	at   int64  // ms, the time of the reply; 0: the entry is unused
 }
 
-// reusableBytes is the size up to which a kept reply's buffer is used again for the next one in its place.
+// reusableBytes is the largest kept buffer that its successor reuses.
 const reusableBytes = 256
 
-// keep remembers body as the reply to request rid; nil stands for the empty <body/>.
+// keep stores body as the reply to request rid. nil stands for the empty <body/>.
 func (s *Session) keep(rid uint64, body []byte) {
 	k := &s.kept[rid%uint64(len(s.kept))]
 	switch {
@@ -28,8 +28,8 @@ func (s *Session) keep(rid uint64, body []byte) {
 	}
 }
 
-// limit is how many replies count as kept, seen from request rid: as many as the client may have requests open, and
-// that of the last pause comes on top.
+// limit returns how many replies count as kept, seen from request rid. That is as many as the client may have open
+// requests, plus one for the last pause.
 func (s *Session) limit(rid uint64) uint64 {
 	if s.rare != nil && s.rare.pausedRID > rid {
 		return uint64(s.requests) + 1
@@ -37,7 +37,7 @@ func (s *Session) limit(rid uint64) uint64 {
 	return uint64(s.requests)
 }
 
-// recall returns what is kept for request rid, nil when that is nothing or no longer anything.
+// recall returns the kept reply to request rid, or nil if there is none or it is too old.
 func (s *Session) recall(rid uint64) *kept {
 	if rid > s.answered || s.answered-rid >= s.limit(rid) {
 		return nil

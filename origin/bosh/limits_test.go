@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestRow16Inactivity: a session without a request for longer than inactivity ends silently, and is unknown then.
+// TestRow16Inactivity: a session without a request for longer than inactivity ends silently, and is then unknown.
 func TestRow16Inactivity(t *testing.T) {
 	r := newRig(t, Config{InactivitySeconds: 30})
 	c := r.open("")
@@ -45,8 +45,8 @@ func TestRow16InactivityAfterGone(t *testing.T) {
 	c.wantGone()
 }
 
-// TestRow16Pause: all pending requests are answered without payloads, and the client may be away for as long as it
-// said.
+// TestRow16Pause: all pending requests are answered without payloads, and the client may be away for the time it
+// asked for.
 func TestRow16Pause(t *testing.T) {
 	r := newRig(t, Config{InactivitySeconds: 30, MaxPauseSeconds: 100})
 	c := r.open("")
@@ -79,7 +79,7 @@ func TestRow16PauseShorterThanInactivity(t *testing.T) {
 	c.wantGone()
 }
 
-// TestRow16PauseTooLong: longer than maxpause, or no number, or not offered at all.
+// TestRow16PauseTooLong: a pause is refused if it exceeds maxpause, is malformed, or is not offered.
 func TestRow16PauseTooLong(t *testing.T) {
 	for _, pause := range []string{"121", "", "x", "-1"} {
 		r := newRig(t, Config{MaxPauseSeconds: 120})
@@ -94,7 +94,7 @@ func TestRow16PauseTooLong(t *testing.T) {
 	r.want(c.send("pause='1'"), condition(PolicyViolation))
 }
 
-// TestRow16PauseReplyDoesNotCount: the replies kept are those to requests that were not pauses.
+// TestRow16PauseReplyDoesNotCount: replies to pauses do not count among the kept ones.
 func TestRow16PauseReplyDoesNotCount(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -108,7 +108,7 @@ func TestRow16PauseReplyDoesNotCount(t *testing.T) {
 	r.want(c.sendAs(1003, "pause='10'"), empty)
 }
 
-// TestRow17TooManyRequests: more than `requests` at a time is a violation, but for one more to pause or terminate.
+// TestRow17TooManyRequests: more than `requests` at a time is a violation, except one more to pause or terminate.
 func TestRow17TooManyRequests(t *testing.T) {
 	for _, d := range []struct {
 		attrs string
@@ -117,7 +117,7 @@ func TestRow17TooManyRequests(t *testing.T) {
 		r := newRig(t, Config{})
 		c := r.open("")
 		first := c.send("", msg(1))              // 1001, held
-		third := c.sendAs(1003, d.attrs, msg(3)) // 1002 is on its way: three at a time
+		third := c.sendAs(1003, d.attrs, msg(3)) // 1002 is in flight: three at a time
 		if !d.ok {
 			r.want(first, condition(OtherRequest))
 			r.want(third, condition(PolicyViolation))
@@ -141,7 +141,7 @@ func TestRow17TooManyRequests(t *testing.T) {
 	}
 }
 
-// TestRow17TooFast: as many empty requests as may be open, the last two closer than polling.
+// TestRow17TooFast: as many empty requests as may be open are a violation if the last two come closer than polling.
 func TestRow17TooFast(t *testing.T) {
 	for _, d := range []struct {
 		attrs   string
@@ -170,7 +170,7 @@ func TestRow17TooFast(t *testing.T) {
 			c.wantGone()
 		}
 	}
-	// An answered request does not count, nor does one whose connection has broken, nor one that comes again.
+	// An answered request does not count, nor does one whose connection has broken, nor a repeated one.
 	r := newRig(t, Config{PollingSeconds: 5})
 	c := r.open("")
 	for n := range 10 {
@@ -184,7 +184,8 @@ func TestRow17TooFast(t *testing.T) {
 	r.wantHeld(c.sendAs(c.rid, ""))
 }
 
-// TestRow17PollingTooFast: in a polling session, two empty requests in a row, when there was nothing for the first.
+// TestRow17PollingTooFast: in a polling session, two empty requests in a row are a violation if the first one got no
+// payload.
 func TestRow17PollingTooFast(t *testing.T) {
 	for _, attrs := range []string{"hold='0'", "wait='0'"} {
 		r := newRig(t, Config{PollingSeconds: 5})
@@ -198,7 +199,7 @@ func TestRow17PollingTooFast(t *testing.T) {
 		r.pass(5_000)
 		c.push(1)
 		r.want(c.send(""), with(msg(1)))
-		r.want(c.send(""), empty) // there was something for the first
+		r.want(c.send(""), empty) // the first one got a payload
 		r.pass(4_000)
 		r.want(c.sendAs(c.rid, ""), empty) // not a new one
 		r.want(c.send(""), condition(PolicyViolation))
@@ -226,11 +227,12 @@ func TestRow18Terminate(t *testing.T) {
 
 	c = r.open("")
 	r.e.Gone(r.wire, c.send(""))
-	r.want(c.send("type='terminate'"), bye) // the oldest that is there
+	r.want(c.send("type='terminate'"), bye) // the oldest with a connected client
 	c.wantGone()
 }
 
-// TestRow18TerminateRaces: a terminate that overtakes a message waits for it; the service's own word is not said twice.
+// TestRow18TerminateRaces: a terminate that overtakes a message waits for it. A termination by the service is reported
+// once.
 func TestRow18TerminateRaces(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -254,7 +256,7 @@ func TestRow18TerminateRaces(t *testing.T) {
 	}
 }
 
-// sequence is K(1) to K(n) of XEP-0124, section 15.3.
+// sequence returns K(1) to K(n) of XEP-0124, section 15.3.
 func sequence(seed string, n int) []string {
 	k := []string{seed}
 	for range n {
@@ -263,7 +265,7 @@ func sequence(seed string, n int) []string {
 	return k[1:]
 }
 
-// TestRow21Keys: a request has to come with the next key; upper case is as good; newkey begins another sequence.
+// TestRow21Keys: each request must have the next key, upper case is accepted, and newkey begins another sequence.
 func TestRow21Keys(t *testing.T) {
 	r := newRig(t, Config{})
 	k, l := sequence("seed", 4), sequence("other", 3)
@@ -273,7 +275,7 @@ func TestRow21Keys(t *testing.T) {
 	r.wantHeld(c.send("key='"+k[0]+"' newkey='"+l[2]+"'", msg(3)))
 	c.push(1)
 	r.wantHeld(c.send("key='"+l[1]+"'", msg(4)))
-	r.want(c.sendAs(1003, "key='"+strings.ToUpper(k[0])+"'", msg(3)), with(msg(1))) // again, with the same key
+	r.want(c.sendAs(1003, "key='"+strings.ToUpper(k[0])+"'", msg(3)), with(msg(1))) // repeated with the same key
 	r.want(c.send("key='"+l[1]+"'", msg(5)), condition(ItemNotFound))
 	c.wantGone()
 	if len(r.svc.stanzas) != 4 {
@@ -281,7 +283,7 @@ func TestRow21Keys(t *testing.T) {
 	}
 }
 
-// TestRow21KeysInRidOrder: keys follow the rids, whatever comes first.
+// TestRow21KeysInRidOrder: keys follow the rids, whatever the order of arrival.
 func TestRow21KeysInRidOrder(t *testing.T) {
 	r := newRig(t, Config{})
 	k := sequence("seed", 4)
@@ -294,7 +296,7 @@ func TestRow21KeysInRidOrder(t *testing.T) {
 	}
 }
 
-// TestRow21WrongKeys: a key that is missing, wrong or no key; also on a request that is here already.
+// TestRow21WrongKeys: a key that is missing, wrong or malformed ends the session, even on a repeated request.
 func TestRow21WrongKeys(t *testing.T) {
 	k := sequence("seed", 3)
 	for _, attrs := range []string{
@@ -321,7 +323,7 @@ func TestRow21WrongKeys(t *testing.T) {
 	r.want(id, condition(BadRequest))
 }
 
-// TestRow22MultipleStreams: not offered, so that the attributes mean nothing.
+// TestRow22MultipleStreams: multiple streams are not offered, so the attributes are ignored.
 func TestRow22MultipleStreams(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")

@@ -12,7 +12,7 @@ import (
 )
 
 // world is one client that follows the XEP, one session, and a network between them that loses, delays, reorders and
-// repeats what it can. Both sides number their messages; each must arrive exactly once and in order.
+// repeats messages. Both sides number their messages. Each must arrive exactly once and in order.
 type world struct {
 	t    testing.TB
 	rng  *rand.Rand
@@ -22,12 +22,12 @@ type world struct {
 	todo events
 	seq  int
 
-	// The network: connections by the id of their request. A reply on one that is broken is lost.
+	// The network: connections by the id of their request. A reply on a broken connection is lost.
 	link  *modelLink
 	conns map[uint64]*conn
 	id    uint64
-	calm  bool // nothing breaks any more
-	quiet int  // ms, at most, between messages of the service's own
+	calm  bool // nothing breaks any longer
+	quiet int  // ms, the longest interval between the service's own messages
 
 	// The client.
 	sid       string
@@ -36,23 +36,23 @@ type world struct {
 	sent      uint64            // highest rid sent
 	read      uint64            // highest rid whose reply has been read, in order
 	bodies    map[uint64]string // requests that may have to be sent again
-	waiting   map[uint64]*conn  // the connection on which each unanswered request was sent last
+	waiting   map[uint64]*conn  // the last connection of each unanswered request
 	ahead     map[uint64]string // replies that came before an older one
-	keys      []string          // what is left of the key sequence, next one last
+	keys      []string          // the rest of the key sequence, next one last
 	silent    int64             // paused until then
 	toSend    int               // messages sent
 	got       int               // messages received
-	processed int               // messages that the service got
+	processed int               // messages that the service received
 	pushed    int               // messages that the service sent
-	stats     map[string]int    // how often things happened, so that the test knows that they did
+	stats     map[string]int    // counts of events, to check that each has occurred
 }
 
 // conn is an HTTP exchange.
 type conn struct {
 	rid     uint64
 	id      uint64
-	broken  bool // the client is gone; nothing reaches it
-	arrived bool // the request is with the engine
+	broken  bool // the client has gone, and nothing reaches it
+	arrived bool // the engine has the request
 	replied bool
 }
 
@@ -63,7 +63,7 @@ type modelLink struct {
 
 func (l *modelLink) Reply(id uint64, status int, body []byte) { l.w.reply(l, id, status, string(body)) }
 
-// events is a heap of what is to happen.
+// events is a heap of future events.
 type events []happening
 
 type happening struct {
@@ -84,7 +84,7 @@ func (e *events) Pop() any {
 	return last
 }
 
-// in makes something happen after up to millis.
+// in schedules do after up to millis.
 func (w *world) in(millis int, do func()) {
 	w.seq++
 	heap.Push(&w.todo, happening{w.now + int64(w.rng.IntN(millis+1)), w.seq, do})
@@ -95,7 +95,7 @@ func (w *world) chance(n int) bool { return !w.calm && w.rng.IntN(n) == 0 }
 
 func (w *world) count(what string) { w.stats[what]++ }
 
-// newWorld opens the session, on a network that works for once.
+// newWorld opens the session, on a reliable network.
 func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: 1_000_000, conns: map[uint64]*conn{},
@@ -126,7 +126,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 
 func (w *world) nextID() uint64 { w.id++; return w.id }
 
-// Open, Restart, Stanza and Closed are the service.
+// Open, Restart, Stanza and Closed implement the service.
 func (w *world) Open(s *Session, _ Open) Condition { w.s, w.sid = s, s.SID(); return "" }
 func (w *world) Restart(*Session)                  {}
 func (w *world) Closed(*Session)                   { w.t.Fatal("the session has ended") }
@@ -146,7 +146,7 @@ func (w *world) push() {
 	w.s.Send([]byte(msg(w.pushed)))
 }
 
-// reply is the edge that gets a reply.
+// reply plays the edge that gets a reply.
 func (w *world) reply(l *modelLink, id uint64, status int, body string) {
 	c := w.conns[id]
 	if c == nil {
@@ -157,7 +157,7 @@ func (w *world) reply(l *modelLink, id uint64, status int, body string) {
 	}
 	c.replied = true
 	if w.chance(10) {
-		w.breakDown(c) // the reply is lost on its way
+		w.breakDown(c) // the reply is lost in transit
 	}
 	w.in(200, func() {
 		if !c.broken {
@@ -166,8 +166,8 @@ func (w *world) reply(l *modelLink, id uint64, status int, body string) {
 	})
 }
 
-// breakDown breaks a connection. The edge sees it and says so, whether or not a reply is on its way meanwhile; the
-// client sees it after a while and sends its request again.
+// breakDown breaks a connection. The edge notices and reports it, even if a reply is in flight. The client notices
+// after a while and repeats its request.
 func (w *world) breakDown(c *conn) {
 	if c.broken {
 		return
@@ -184,7 +184,7 @@ func (w *world) breakDown(c *conn) {
 	w.in(2000, func() { w.resend(c) })
 }
 
-// resend sends a request again if nothing else has happened to it meanwhile.
+// resend repeats a request unless something else has happened to it meanwhile.
 func (w *world) resend(c *conn) {
 	if w.waiting[c.rid] == c {
 		w.count("resent")
@@ -205,7 +205,7 @@ func (w *world) transmit(rid uint64) {
 	}
 	w.in(300, func() {
 		if w.waiting[rid] != c {
-			return // given up before it got anywhere
+			return // abandoned before it arrived
 		}
 		c.arrived = true
 		w.e.Request(w.link, c.id, nil, []byte(w.bodies[rid]))
@@ -213,7 +213,7 @@ func (w *world) transmit(rid uint64) {
 	if w.chance(10) {
 		w.in(8000, func() { w.breakDown(c) })
 	}
-	if w.chance(20) { // the client loses patience and sends it again elsewhere, while the first one is still good
+	if w.chance(20) { // the client loses patience and repeats it elsewhere, while the first one is still good
 		w.in(8000, func() {
 			if w.waiting[rid] == c && c.arrived {
 				w.count("impatient")
@@ -226,7 +226,7 @@ func (w *world) transmit(rid uint64) {
 
 var messageID = regexp.MustCompile(`<message [^>]*id='(\d+)'/>`)
 
-// receive is the client that gets a reply.
+// receive plays the client that gets a reply.
 func (w *world) receive(c *conn, body string) {
 	if w.waiting[c.rid] != c {
 		return
@@ -266,7 +266,7 @@ func (w *world) receive(c *conn, body string) {
 	}
 }
 
-// act is the client's own doing: a new request if it may make one and has a reason to.
+// act plays the client: it makes a new request if it may and has a reason to.
 func (w *world) act() {
 	w.in(500, w.act)
 	open := w.sent - w.read
@@ -301,7 +301,7 @@ func (w *world) act() {
 	w.transmit(w.sent)
 }
 
-// chatter is the service's and the edge's own doing.
+// chatter plays the service and the edge.
 func (w *world) chatter() {
 	w.in(w.quiet, w.chatter)
 	if w.calm {
@@ -311,7 +311,7 @@ func (w *world) chatter() {
 	case 0:
 		w.count("release all")
 		w.e.ReleaseAll(w.link)
-	case 1: // the link ends, and another takes its place
+	case 1: // the link ends, and another replaces it
 		w.count("link lost")
 		old := w.link
 		w.link = &modelLink{w: w}
@@ -331,7 +331,7 @@ func (w *world) chatter() {
 	w.e.Idle()
 }
 
-// run lets some time of bad weather pass and then enough of good weather for everything to arrive.
+// run simulates bad weather for a time, and then good weather until everything has arrived.
 func (w *world) run(bad, good int64) {
 	w.act()
 	w.chatter()
@@ -350,7 +350,7 @@ func (w *world) run(bad, good int64) {
 	}
 }
 
-// TestModelDeliversExactlyOnce is bad weather for many clients; SEED=n repeats a run.
+// TestModelDeliversExactlyOnce simulates bad weather for many clients; SEED=n repeats a run.
 func TestModelDeliversExactlyOnce(t *testing.T) {
 	total := map[string]int{}
 	base := rand.Uint64()
@@ -373,7 +373,7 @@ func TestModelDeliversExactlyOnce(t *testing.T) {
 		total["expired"] += int(w.e.stats.Expired)
 	}
 	t.Log(total)
-	// Expired holds, and with them recoverable errors, are too rare to be asked for: some seeds have none.
+	// Expired holds, and so recoverable errors, are too rare to require: some seeds have none.
 	for _, what := range []string{"broken", "gone", "lost", "resent", "impatient", "pause", "release all", "link lost",
 		"sent", "pushed", "early", "repeated"} {
 		if total[what] == 0 {

@@ -12,11 +12,11 @@ const (
 	xmlnsNamespace  = "http://www.w3.org/2000/xmlns/"
 )
 
-// declaration is a namespace declaration in scope; prefix is nil for the default namespace. Both borrow from the input,
-// the URI as written.
+// declaration is a namespace declaration in scope; prefix is nil for the default namespace. Both borrow from the input;
+// the URI is raw.
 type declaration struct{ prefix, uri []byte }
 
-// declare takes the namespace declarations among x.attributes into scope (Namespaces in XML 1.0, section 3).
+// declare adds the namespace declarations among x.attributes to the scope (Namespaces in XML 1.0, section 3).
 func (x *splitter) declare() bool {
 	for i := range x.attributes {
 		a := &x.attributes[i]
@@ -41,7 +41,7 @@ func (x *splitter) declare() bool {
 	return true
 }
 
-// find returns the index in x.scope of what declares prefix; -1 when nothing does.
+// find returns the index in x.scope of the declaration of prefix, or -1.
 func (x *splitter) find(prefix []byte) int {
 	for i := len(x.scope) - 1; i >= 0; i-- {
 		if string(x.scope[i].prefix) == string(prefix) {
@@ -51,8 +51,8 @@ func (x *splitter) find(prefix []byte) int {
 	return -1
 }
 
-// resolve checks that the prefixes of an element in a payload and of x.attributes are declared, and notes what the
-// payload takes from outside itself.
+// resolve checks that the prefixes of a payload's element and of x.attributes are declared. It records which outside
+// declarations the payload uses.
 func (x *splitter) resolve(element *name) bool {
 	if len(element.prefix) == 0 {
 		if x.find(nil) < x.rootScope {
@@ -69,7 +69,7 @@ func (x *splitter) resolve(element *name) bool {
 	return true
 }
 
-// use notes that the current payload uses prefix, which must be declared.
+// use records that the current payload uses prefix, which must be declared.
 func (x *splitter) use(prefix []byte) bool {
 	if s := string(prefix); s == "xml" || s == "xmlns" {
 		return true
@@ -81,8 +81,8 @@ func (x *splitter) use(prefix []byte) bool {
 	return i >= 0
 }
 
-// distinct checks that no two of x.attributes have the same name, also when their prefixes differ but mean the same
-// namespace (Namespaces in XML 1.0, section 6.3).
+// distinct checks that no two of x.attributes have the same name, even under different prefixes for one namespace
+// (Namespaces in XML 1.0, section 6.3).
 func (x *splitter) distinct() bool {
 	for i := 1; i < len(x.attributes); i++ {
 		a := &x.attributes[i].name
@@ -106,8 +106,8 @@ func (x *splitter) distinct() bool {
 	return true
 }
 
-// payload returns the i-th payload with every namespace it uses declared in itself. It is valid until the next call and
-// as long as the input is.
+// payload returns the i-th payload, which declares every namespace it uses. It is valid until the next call and while
+// the input is.
 func (x *splitter) payload(i int) []byte {
 	c := &x.payloads[i]
 	if !c.needsDefault && c.uses == 0 {
@@ -128,7 +128,7 @@ func (x *splitter) payload(i int) []byte {
 	return append(x.out, x.p[c.nameEnd:c.end]...)
 }
 
-// defaultNamespace is what a payload's elements without a namespace of their own are in. The body's own namespace
+// defaultNamespace returns the namespace of a payload's elements that have none of their own. The body's own namespace
 // stands for jabber:client there (XEP-0206, section 2).
 func (x *splitter) defaultNamespace() []byte {
 	for k := range x.scope[:x.rootScope] {
@@ -139,7 +139,7 @@ func (x *splitter) defaultNamespace() []byte {
 	return []byte(clientNamespace)
 }
 
-// appendQuoted appends ='uri', or with the quotes that uri does not have in it.
+// appendQuoted appends ='uri', or with double quotes if uri contains a single one.
 func appendQuoted(dst, uri []byte) []byte {
 	quote := byte('\'')
 	for _, c := range uri {

@@ -16,7 +16,7 @@ import (
 	"megaphone/origin/link"
 )
 
-// engine is a session manager behind links.
+// engine adapts a session manager to links.
 type engine struct{ *bosh.Engine }
 
 func (e engine) Request(l *link.Link, id uint64, r codec.Request) {
@@ -29,7 +29,7 @@ func (e engine) Passed(l *link.Link)             { e.Engine.Passed(l) }
 func (e engine) Room(l *link.Link)               { e.Engine.Room(l) }
 func (e engine) Closed(l *link.Link)             { e.Engine.Closed(l) }
 
-// mute is a service that says nothing.
+// mute is a service that sends nothing.
 type mute struct{}
 
 func (mute) Open(*bosh.Session, bosh.Open) bosh.Condition { return "" }
@@ -37,7 +37,7 @@ func (mute) Restart(*bosh.Session)                        {}
 func (mute) Stanza(*bosh.Session, []byte)                 {}
 func (mute) Closed(*bosh.Session)                         {}
 
-// edge is the other end of a link to an origin.
+// edge is the remote end of a link to an origin.
 type edge struct {
 	t    testing.TB
 	conn net.Conn
@@ -101,8 +101,8 @@ func (d *edge) replies(n int, f func(codec.Frame)) {
 	}
 }
 
-// BenchmarkOrigin is an empty poll over a link and through the session manager, and the reply to the poll before it:
-// what an origin does all day. cpu-ns/op is the processor time of the edge of this benchmark as well.
+// BenchmarkOrigin measures the main work of an origin: an empty poll over a link and through the session manager, and
+// the reply to the previous poll. cpu-ns/op includes the processor time of this benchmark's edge.
 func BenchmarkOrigin(b *testing.B) {
 	for _, sessions := range []int{10, 1000, 100_000} {
 		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
@@ -112,7 +112,7 @@ func BenchmarkOrigin(b *testing.B) {
 			sids := make([]string, 0, sessions)
 			for range sessions {
 				id++
-				// hold='2' gives a window of three, in which polls as fast as these are no violation.
+				// hold='2' gives a window of three, in which polls this fast are no violation.
 				d.out = codec.AppendRequest(d.out, id, codec.Request{
 					Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='2' " + wrapper + "/>")})
 				d.flush()
@@ -172,7 +172,7 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// heard is a service that notes what reaches it.
+// heard is a service that passes on what it receives.
 type heard struct {
 	mute
 	stanzas chan string
@@ -182,8 +182,8 @@ type heard struct {
 func (h heard) Stanza(_ *bosh.Session, stanza []byte) { h.stanzas <- string(stanza) }
 func (h heard) Closed(*bosh.Session)                  { h.closed <- struct{}{} }
 
-// TestLastWords: a client that posts and leaves at once, so that its request and `gone` come with one read, has said
-// what it said.
+// TestLastWords: a client posts and leaves at once, so that one read brings its request and `gone`. The service
+// receives the payload.
 func TestLastWords(t *testing.T) {
 	svc := heard{stanzas: make(chan string, 1), closed: make(chan struct{}, 1)}
 	d := newEdge(t, bosh.New(bosh.Config{}, svc))
@@ -210,8 +210,8 @@ func TestLastWords(t *testing.T) {
 	}
 }
 
-// TestRoomOfSixHundred: a stanza to everybody in a room reaches all of them at the pace of the wire, those in a full
-// link's way in their turn, and a request that comes meanwhile is answered like any other.
+// TestRoomOfSixHundred: a stanza to everyone in a room arrives at the pace of the wire. Sessions behind a full link get
+// their turns, and a request that comes meanwhile is answered as usual.
 func TestRoomOfSixHundred(t *testing.T) {
 	const (
 		users        = 600
@@ -236,7 +236,7 @@ func TestRoomOfSixHundred(t *testing.T) {
 	first := id + 1
 	for i, sid := range sids {
 		payload := ""
-		if i == users-1 { // all others are held by then
+		if i == users-1 { // by then all others are held
 			payload = "<message xmlns='jabber:client'><body>" + strings.Repeat("x", stanzaBytes) + "</body></message>"
 		}
 		id++
@@ -262,7 +262,7 @@ func TestRoomOfSixHundred(t *testing.T) {
 	}
 }
 
-// room is a service that repeats to all sessions what one of them says.
+// room is a service that repeats each session's stanzas to all sessions.
 type room struct {
 	mute
 	sessions []*bosh.Session

@@ -29,8 +29,7 @@ func TestRow13PayloadsInRidOrder(t *testing.T) {
 	}
 }
 
-// TestRow13ForwardedOnce: payloads of a request that comes again are not forwarded again, answered or not, early or
-// not.
+// TestRow13ForwardedOnce: payloads of a repeated request are not forwarded again, answered or not, early or not.
 func TestRow13ForwardedOnce(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -44,7 +43,7 @@ func TestRow13ForwardedOnce(t *testing.T) {
 	}
 }
 
-// TestRow14HeldUntilThereIsAPayload: a request is held until there is something to say, which is then said at once.
+// TestRow14HeldUntilThereIsAPayload: a request is held until there is a payload, which is then sent at once.
 func TestRow14HeldUntilThereIsAPayload(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -53,14 +52,14 @@ func TestRow14HeldUntilThereIsAPayload(t *testing.T) {
 	r.wantHeld(id)
 	c.push(1)
 	r.want(id, with(msg(1)))
-	// What comes while no request is held waits for one.
+	// Payloads that come while no request is held wait for one.
 	c.push(2)
 	c.push(3)
 	r.want(c.poll(), with(msg(2), msg(3)))
 }
 
-// TestRow14AnsweredInTheSameEvent: the answer of the service to a payload goes out with the request that brought it,
-// and so does what it sends to others.
+// TestRow14AnsweredInTheSameEvent: the service's answer to a payload goes out with the request that brought it, and so
+// do its payloads to others.
 func TestRow14AnsweredInTheSameEvent(t *testing.T) {
 	r := newRig(t, Config{})
 	a, b := r.open(""), r.open("")
@@ -76,7 +75,7 @@ func TestRow14AnsweredInTheSameEvent(t *testing.T) {
 	r.want(held, with(msg(2)))
 }
 
-// TestRow14NeverPastWait: an empty body at wait, and not much sooner.
+// TestRow14NeverPastWait: a request gets an empty body at wait, and not much sooner.
 func TestRow14NeverPastWait(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("wait='20'")
@@ -88,7 +87,7 @@ func TestRow14NeverPastWait(t *testing.T) {
 	if r.e.stats.Expired != 1 {
 		t.Errorf("expired: %d", r.e.stats.Expired)
 	}
-	// A request that comes again starts anew, for its client waits anew.
+	// A repeated request starts its wait anew, because its client does.
 	id = c.poll()
 	r.pass(15_000)
 	id2 := c.sendAs(c.rid, "")
@@ -118,12 +117,12 @@ func TestRow14OldestBeyondHoldIsReleased(t *testing.T) {
 	}
 }
 
-// TestRow14LargeQueueGoesOutInParts: a reply is bounded, and what does not fit goes with the next.
+// TestRow14LargeQueueGoesOutInParts: the size of a reply is bounded, and further payloads go with the next.
 func TestRow14LargeQueueGoesOutInParts(t *testing.T) {
 	r := newRig(t, Config{MaxReplyBytes: 1024})
 	c := r.open("")
 	big := "<a xmlns='x'>" + strings.Repeat("a", 2000) + "</a>"
-	c.s.Send([]byte(big)) // more than a reply should have, but one payload is never cut
+	c.s.Send([]byte(big)) // larger than a reply should be, but a payload is never split
 	for n := range 60 {
 		c.s.Send([]byte(msg(n)))
 	}
@@ -147,7 +146,7 @@ func TestRow14LargeQueueGoesOutInParts(t *testing.T) {
 	}
 }
 
-// TestRow14Release: an edge that drains asks for an answer now.
+// TestRow14Release: a draining edge asks for an answer now.
 func TestRow14Release(t *testing.T) {
 	r := newRig(t, Config{MaxHold: 2})
 	a, b := r.open("hold='2'"), r.open("hold='2'")
@@ -165,13 +164,13 @@ func TestRow14Release(t *testing.T) {
 	r.e.ReleaseAll(r.wire)
 	r.wantHeld(b2) // its turn has not come
 	r.want(b.sendAs(1002, ""), empty)
-	r.want(b2, empty) // now it has, and nobody waits
+	r.want(b2, empty) // its turn has come
 	if r.e.stats.Released != 4 {
 		t.Errorf("released: %d", r.e.stats.Released)
 	}
 }
 
-// TestQueueIsBounded: a client that does not fetch what is there for it is let go, and the service gets it back.
+// TestQueueIsBounded: a session whose client does not fetch its payloads ends, and the service gets them back.
 func TestQueueIsBounded(t *testing.T) {
 	r := newRig(t, Config{MaxQueuedBytes: 1024})
 	c := r.open("")
@@ -193,7 +192,8 @@ func TestQueueIsBounded(t *testing.T) {
 	c.wantGone()
 }
 
-// TestUndelivered: when a session ends, the service can have what its client has not had, and nothing else.
+// TestUndelivered: when a session ends, the service can take the payloads that the client has not received, and no
+// others.
 func TestUndelivered(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.open("")
@@ -203,9 +203,9 @@ func TestUndelivered(t *testing.T) {
 	}
 	c.push(1)
 	r.want(c.send(""), with(msg(1)))
-	id := c.send("") // proves that it has had 1
+	id := c.send("") // proves receipt of 1
 	c.push(2)
-	r.want(id, with(msg(2))) // and this nobody knows
+	r.want(id, with(msg(2))) // receipt unknown
 	c.push(3)
 	c.push(4)
 	r.pass(61_000)

@@ -2,15 +2,15 @@ package bosh
 
 import "encoding/binary"
 
-// queue is the payloads that wait for one client, each behind its length in four bytes. A length of 0 behind a payload
-// ends the body that it goes out in. An empty queue has no buffer.
+// queue holds the payloads that wait for one client, each behind its length in four bytes. A length of 0 behind a
+// payload ends the body that carries it. An empty queue has no buffer.
 type queue struct {
 	buf    []byte
 	head   int  // offset of the first payload's length
-	stream bool // there is a payload among them, or was, that uses the prefix "stream"
+	stream bool // a payload in the buffer uses, or used, the prefix "stream"
 }
 
-// queueHeaderBytes is what a queued payload costs beyond itself.
+// queueHeaderBytes is the overhead of a queued payload.
 const queueHeaderBytes = 4
 
 func (q *queue) empty() bool { return q.head == len(q.buf) }
@@ -29,15 +29,15 @@ func (q *queue) push(free *buffers, payload []byte) {
 // peek returns the length of the first payload; the queue must not be empty.
 func (q *queue) peek() int { return int(binary.LittleEndian.Uint32(q.buf[q.head:])) }
 
-// endBody has the last payload be the last of its body. No payload ends in zeros, which XML does not have.
+// endBody makes the last payload the last of its body. No payload ends in zero bytes, because XML does not permit them.
 func (q *queue) endBody() {
 	if !q.empty() && binary.LittleEndian.Uint32(q.buf[len(q.buf)-queueHeaderBytes:]) != 0 {
 		q.buf = append(q.buf, 0, 0, 0, 0)
 	}
 }
 
-// pop takes the first payload out, nil when there is none, and reports whether it ends its body. The payload is valid
-// until the next push or release.
+// pop removes and returns the first payload, or nil if there is none, and reports whether it ends its body. The payload
+// is valid until the next push or release.
 func (q *queue) pop() (payload []byte, endsBody bool) {
 	if q.empty() {
 		return nil, true
@@ -52,7 +52,7 @@ func (q *queue) pop() (payload []byte, endsBody bool) {
 	return q.buf[start:end:end], endsBody
 }
 
-// release gives an empty queue's buffer back; with payloads left in it they are dropped.
+// release returns the queue's buffer to the pool and drops any payloads left in it.
 func (q *queue) release(free *buffers) {
 	if q.buf != nil {
 		free.put(q.buf)
@@ -67,7 +67,7 @@ const (
 	maxFreeBuffers     = 256
 )
 
-// buffers is the queues' pool: a stack, since one goroutine uses it.
+// buffers is the queues' pool: a stack without a lock, because one goroutine uses it.
 type buffers struct{ free [][]byte }
 
 func (f *buffers) get() []byte {

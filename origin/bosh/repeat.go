@@ -2,16 +2,16 @@ package bosh
 
 import "slices"
 
-// repeat is a request that asks for a reply once more (XEP-0124, section 14.3), while that reply must not reach the
-// client yet, because payloads before it left on another link; see carried. New payloads wait behind it.
+// repeat is a repeated request (XEP-0124, section 14.3) whose reply must not reach the client yet, because earlier
+// payloads left on another link; see carried. New payloads wait behind it.
 type repeat struct {
 	peer *peer
 	id   uint64
 	rid  uint64
-	body []byte // a copy: newer replies may take its place among those kept
+	body []byte // a copy, because newer replies may overwrite the kept one
 }
 
-// giveAgain gives request id of p the reply to request rid once more, as soon as it is in order.
+// giveAgain answers request id of p with the kept reply to request rid, as soon as order permits.
 func (s *Session) giveAgain(p *peer, id, rid uint64, k *kept) {
 	e := s.engine
 	e.stats.Repeated++
@@ -42,14 +42,14 @@ func (s *Session) settleRepeats() {
 	}
 }
 
-// endRepeats answers all repeated requests, as the session ends.
+// endRepeats answers all repeated requests when the session ends.
 func (s *Session) endRepeats() {
 	for s.repeatsWait() {
 		s.answerRepeat(0, s.rare.repeats[0].body)
 	}
 }
 
-// repeatsWait reports whether there is a repeated request without an answer.
+// repeatsWait reports whether a repeated request is unanswered.
 func (s *Session) repeatsWait() bool { return s.rare != nil && len(s.rare.repeats) > 0 }
 
 // findRepeat returns the index of the repeated request that matches, or -1.
@@ -72,7 +72,7 @@ func (s *Session) answerRepeat(i int, body []byte) {
 	r.peer.reply(r.id, statusOK, body)
 }
 
-// takeRepeat takes the repeated request at index i off the list.
+// takeRepeat removes and returns the repeated request at index i.
 func (s *Session) takeRepeat(i int) repeat {
 	r := s.rare.repeats[i]
 	delete(r.peer.live, r.id)

@@ -2,15 +2,15 @@ package bosh
 
 import "megaphone/codec"
 
-// maxResends bounds how often in a row a client may repeat requests without making a new one (XEP-0124, section 14.3
-// leaves the limit to us). A client on a bad network resends a few times a minute, and sessions end after one.
+// maxResends bounds how often in a row a client may repeat requests without making a new one. XEP-0124, section 14.3
+// leaves the limit open. A client on a bad network resends a few times a minute, and sessions end after one.
 const maxResends = 100
 
-// request takes a request of the session. Its start tag is open in the engine's splitter.
+// request processes a request of the session. Its start tag is open in the engine's splitter.
 func (s *Session) request(p *peer, id uint64, b *codec.Body, body []byte) {
 	e := s.engine
 	x := e.splitter.extras(b.Type)
-	s.pausedFor = 0 // back to normal upon the next request (section 10)
+	s.pausedFor = 0 // the next request ends a pause (section 10)
 	e.touch(s)
 	s.returned()
 	if h := s.find(b.RID); b.RID <= s.answered || h != nil && h.step != missing {
@@ -28,7 +28,7 @@ func (s *Session) request(p *peer, id uint64, b *codec.Body, body []byte) {
 		}
 		h := s.place(b.RID)
 		h.attach(s, p, id, e.now)
-		h.step = processed // what it brings is of no interest; settle says farewell with it
+		h.step = processed // its payloads are ignored; settle answers it with the farewell
 		return
 	}
 	switch {
@@ -69,7 +69,7 @@ func (s *Session) catchUp() {
 	}
 }
 
-// repeated takes a request that has been here before (section 14.3).
+// repeated processes a request that has arrived before (section 14.3).
 func (s *Session) repeated(p *peer, id uint64, rid uint64, h *held, x *extras) {
 	e := s.engine
 	if s.resends++; s.resends > maxResends {
@@ -97,7 +97,7 @@ func (s *Session) repeated(p *peer, id uint64, rid uint64, h *held, x *extras) {
 	s.giveAgain(p, id, rid, k)
 }
 
-// keys returns the session's key sequence, nil when the client uses none.
+// keys returns the session's key sequence, or nil if the client uses none.
 func (s *Session) keys() *keys {
 	if s.rare == nil {
 		return nil
@@ -105,9 +105,9 @@ func (s *Session) keys() *keys {
 	return s.rare.keys
 }
 
-// process hands the payloads of request rid to the service and does what its attributes ask for. All older requests
-// have been processed, and the start tag is open in the engine's splitter. The request is p's id, or nobody's if p is
-// nil.
+// process passes the payloads of request rid to the service and acts on its attributes. All older requests have been
+// processed, and the start tag is open in the engine's splitter. The request has id of p; if p is nil, no client waits
+// for it.
 func (s *Session) process(rid uint64, p *peer, id uint64, x *extras) {
 	e := s.engine
 	h := s.find(rid)
@@ -136,12 +136,12 @@ func (s *Session) process(rid uint64, p *peer, id uint64, x *extras) {
 	}
 	s.acknowledge(x)
 	if x.restart {
-		e.svc.Restart(s) // payloads that came along are ignored (XEP-0206, section 5)
+		e.svc.Restart(s) // accompanying payloads are ignored (XEP-0206, section 5)
 	} else {
 		s.forward()
 	}
 	switch {
-	case s.phase != open: // the service has ended the session: settle will say so
+	case s.phase != open: // the service has ended the session; settle answers
 	case x.shutDown:
 		s.bye()
 	case x.hasPause:
@@ -149,7 +149,7 @@ func (s *Session) process(rid uint64, p *peer, id uint64, x *extras) {
 	}
 }
 
-// forward hands the payloads that the splitter has found to the service.
+// forward passes the payloads in the splitter to the service.
 func (s *Session) forward() {
 	e := s.engine
 	for i := range e.splitter.payloads {
@@ -161,19 +161,19 @@ func (s *Session) forward() {
 	}
 }
 
-// tooFast reports an empty request, rid, that comes sooner after the one before than `polling` allows.
+// tooFast reports whether request rid is empty and comes sooner after the previous one than `polling` allows.
 func (s *Session) tooFast(rid uint64, empty bool) bool {
-	// Two requests that left in time may arrive closer to one another than they were sent.
+	// Two requests sent in time may arrive closer together than they were sent.
 	const graceMillis = 250
 	e := s.engine
 	if !empty || e.now-s.lastAt >= int64(e.cfg.PollingSeconds)*1000-graceMillis {
 		return false
 	}
-	if s.isPolling() { // two empty requests in a row, and nothing was there for the first (section 12)
+	if s.isPolling() { // two empty requests in a row, the first one answered without payload (section 12)
 		return s.wasEmpty && s.wasBare
 	}
-	// As many requests as the client may have open, none of them answered (section 11). One whose connection has
-	// broken does not count against the client.
+	// The client has as many open requests as it may, none of them answered (section 11). A request whose connection
+	// has broken does not count against the client.
 	for i := range s.held {
 		if s.held[i].peer == nil {
 			return false
@@ -182,7 +182,8 @@ func (s *Session) tooFast(rid uint64, empty bool) bool {
 	return rid-s.answered >= uint64(s.requests)
 }
 
-// acknowledge reads the client's ack: when it has missed a reply, it is told at once (section 9.2).
+// acknowledge reads the client's ack. If the client has missed a reply, the next answer reports it at once (section
+// 9.2).
 func (s *Session) acknowledge(x *extras) {
 	if !s.acks || !x.hasAck {
 		return

@@ -7,7 +7,6 @@ import (
 	"testing"
 )
 
-// reply is what a request got.
 type reply struct {
 	status int
 	body   string
@@ -21,7 +20,7 @@ func (prompt) Passed(uint32) bool { return true }
 func (prompt) Fence(uint32)       {}
 func (prompt) Full() bool         { return false }
 
-// wire is a link that remembers what was replied.
+// wire is a link that records replies.
 type wire struct {
 	prompt
 	t       testing.TB
@@ -37,7 +36,7 @@ func (w *wire) Reply(id uint64, status int, body []byte) {
 	w.order = append(w.order, id)
 }
 
-// service is a Service that remembers what it is told and does what a test wants.
+// service is a Service that records its calls and runs a test's hooks.
 type service struct {
 	opens    []Open
 	sessions []*Session
@@ -85,20 +84,20 @@ const (
 	bye      = "<body xmlns='http://jabber.org/protocol/httpbind' type='terminate'/>"
 )
 
-// condition is the reply that ends a session with a condition.
+// condition returns the reply that ends a session with a condition.
 func condition(c Condition) string {
 	return "<body xmlns='http://jabber.org/protocol/httpbind' type='terminate' condition='" + string(c) + "'/>"
 }
 
-// with is a reply with payloads.
+// with returns a reply with payloads.
 func with(payloads ...string) string {
 	return "<body xmlns='http://jabber.org/protocol/httpbind'>" + strings.Join(payloads, "") + "</body>"
 }
 
-// msg is a payload with a number.
+// msg returns a payload with a number.
 func msg(n int) string { return fmt.Sprintf("<message xmlns='jabber:client' id='%d'/>", n) }
 
-// rig is an engine with a clock of its own.
+// rig is an engine with its own clock.
 type rig struct {
 	t    testing.TB
 	e    *Engine
@@ -122,7 +121,7 @@ func (r *rig) post(body string) uint64 {
 	return r.id
 }
 
-// pass lets time pass.
+// pass advances the clock in ticks of 100 ms.
 func (r *rig) pass(millis int64) {
 	for end := r.now + millis; r.now < end; {
 		r.now = min(r.now+100, end)
@@ -130,7 +129,7 @@ func (r *rig) pass(millis int64) {
 	}
 }
 
-// want checks what request id has got.
+// want checks the reply to request id.
 func (r *rig) want(id uint64, body string) {
 	r.t.Helper()
 	r.wantStatus(id, 200, body)
@@ -167,7 +166,7 @@ type client struct {
 
 const creationRID = 1000
 
-// open opens a session with wait 60, hold 1 and ver 1.6, and whatever attrs say in their place.
+// open opens a session with wait 60, hold 1 and ver 1.6, unless attrs override them.
 func (r *rig) open(attrs string) *client {
 	r.t.Helper()
 	for _, d := range []string{"wait='60'", "hold='1'", "ver='1.6'"} {
@@ -178,7 +177,7 @@ func (r *rig) open(attrs string) *client {
 	return r.openExactly("to='example.com' " + attrs)
 }
 
-// openExactly opens a session with just these attributes and the rid.
+// openExactly opens a session with only these attributes and the rid.
 func (r *rig) openExactly(attrs string) *client {
 	r.t.Helper()
 	id := r.post(fmt.Sprintf("<body rid='%d' xmlns='%s' %s/>", creationRID, bodyNamespace, attrs))
@@ -222,7 +221,7 @@ func (c *client) sendAs(rid uint64, attrs string, payloads ...string) uint64 {
 	return c.r.post(tag + ">" + strings.Join(payloads, "") + "</body>")
 }
 
-// poll sends the next request, empty, late enough not to be too early.
+// poll sends the next request, empty, after the polling interval.
 func (c *client) poll() uint64 {
 	c.r.pass(int64(c.r.e.cfg.PollingSeconds) * 1000)
 	return c.send("")
@@ -234,7 +233,7 @@ func (c *client) push(n int) {
 	c.r.e.Idle()
 }
 
-// wantGone checks that the session is not known any more.
+// wantGone checks that the session is no longer known.
 func (c *client) wantGone() {
 	c.r.t.Helper()
 	c.r.want(c.send(""), condition(ItemNotFound))

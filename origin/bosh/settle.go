@@ -1,10 +1,10 @@
 package bosh
 
-// holdSlackMillis is how much sooner than `wait` a held request is answered: the clock moves in steps, and the client
-// must have the reply in time.
+// holdSlackMillis is how much sooner than `wait` a held request is answered. The clock advances in steps, and the
+// client must get the reply in time.
 const holdSlackMillis = 300
 
-// settle ends an event: the session answers what it can and should.
+// settle ends an event: the session answers what it can.
 func (s *Session) settle() {
 	s.settleRepeats()
 	switch s.phase {
@@ -15,7 +15,7 @@ func (s *Session) settle() {
 		if i := s.oldestLive(true); i >= 0 {
 			h := s.held[i]
 			if s.repeatsWait() || !s.mayCarry(h.peer) {
-				s.tellClosed() // what comes for it from now on is for others
+				s.tellClosed() // later payloads for it are not its own to deliver
 				s.arm()
 				return
 			}
@@ -29,8 +29,8 @@ func (s *Session) settle() {
 	}
 }
 
-// deliver answers held requests: as long as there is something to say, and then those beyond hold. Once one is answered
-// that had to wait for its link, the next one may be on another link.
+// deliver answers held requests while there is something to send, and then those beyond hold. After answering one whose
+// link was blocked, it tries again, because the next one may be on another link.
 func (s *Session) deliver() {
 	s.say()
 	for s.received-s.answered > uint64(s.hold) || s.isReleased() {
@@ -39,7 +39,7 @@ func (s *Session) deliver() {
 	}
 }
 
-// say answers held requests as long as there is something to say, and it may be said to the oldest one.
+// say answers held requests while there is something to send and the oldest one may carry it.
 func (s *Session) say() {
 	for !s.queue.empty() || s.rare != nil && s.rare.report != 0 {
 		i := s.oldestLive(false)
@@ -52,7 +52,7 @@ func (s *Session) say() {
 	}
 }
 
-// isReleased says whether a request that has been processed is to be answered now, and so all before it.
+// isReleased reports whether a processed request must be answered now, and so all before it.
 func (s *Session) isReleased() bool {
 	for i := range s.held {
 		if h := &s.held[i]; h.released && h.step == processed {
@@ -62,11 +62,11 @@ func (s *Session) isReleased() bool {
 	return false
 }
 
-// arm sets the time at which there is something to do when nothing happens before.
+// arm sets the deadline of the session's next action by the clock.
 func (s *Session) arm() {
 	live := s.repeatsWait()
 	next := s.idleSince + s.patience()
-	if live { // it is answered as soon as it may be, whatever the time
+	if live { // it is answered as soon as permitted, whatever the time
 		next = s.engine.now + s.patience()
 	}
 	for i := range s.held {
@@ -83,13 +83,13 @@ func (s *Session) arm() {
 	s.engine.wheel.arm(s, next)
 }
 
-// awayAt is when a client without a request counts as away.
+// awayAt returns the time at which a client without a request counts as away.
 func (s *Session) awayAt() int64 { return s.idleSince + int64(s.engine.cfg.AwaySeconds)*1000 }
 
-// due is when h has to be answered.
+// due returns the time by which h must be answered.
 func (s *Session) due(h *held) int64 { return h.at + int64(s.wait)*1000 - holdSlackMillis }
 
-// patience is how long, in ms, the session lasts without a request.
+// patience returns how long (ms) the session lasts without a request.
 func (s *Session) patience() int64 {
 	if s.pausedFor > 0 {
 		return int64(s.pausedFor) * 1000
@@ -97,7 +97,7 @@ func (s *Session) patience() int64 {
 	return int64(s.inactivity) * 1000
 }
 
-// expire does what is due now.
+// expire performs the actions that are due now.
 func (e *Engine) expire(s *Session) {
 	var through uint64 // the newest request whose time is over; all older ones are answered before it
 	live := s.repeatsWait()
@@ -110,7 +110,7 @@ func (e *Engine) expire(s *Session) {
 		case h.step == processed:
 			live = true
 			through = s.answered + 1 + uint64(i)
-		default: // early: it cannot be answered in its turn, so the client is asked to send it and those missing again
+		default: // early: its turn cannot come in time, so the client has to send it and the missing ones again
 			e.stats.Expired++
 			s.recover(h)
 			live = true
@@ -132,7 +132,7 @@ func (e *Engine) expire(s *Session) {
 	e.touch(s)
 }
 
-// release has request id of p answered at the end of the event, or as soon as its turn has come.
+// release answers request id of p at the end of the event, or as soon as its turn comes.
 func (s *Session) release(p *peer, id uint64) {
 	for i := range s.held {
 		if h := &s.held[i]; h.peer == p && h.id == id && !h.released {
@@ -144,14 +144,14 @@ func (s *Session) release(p *peer, id uint64) {
 	}
 }
 
-// recover answers a request that cannot be answered in its turn: the client should send it again (section 17.3).
+// recover answers a request whose turn cannot come, so that the client sends it again (section 17.3).
 func (s *Session) recover(h *held) {
 	s.engine.stats.Replies++
 	h.answer(statusOK, recoverableReply)
 	s.idleSince = s.engine.now
 }
 
-// pause answers everything, with nothing in it, and lets the client be away for a while (section 10).
+// pause answers everything without payloads, and lets the client be away for a while (section 10).
 func (s *Session) pause(rid, seconds uint64) {
 	s.rarely().pausedRID = rid
 	for s.answered < rid {

@@ -6,11 +6,11 @@ import (
 	"io"
 )
 
-// sidBytes is the size of a session id: 128 random bits, so that guessing one of a million sessions at a million
-// guesses a second takes ten million years (XEP-0124, section 7.2: opaque, unpredictable, unique).
+// sidBytes is the size of a session id: 128 random bits. Guessing one of a million sessions at a million guesses per
+// second takes ten million years (XEP-0124, section 7.2: opaque, unpredictable, unique).
 const sidBytes = 16
 
-// sidSource draws session ids from a random source, many at a time: one system call serves 256 sessions.
+// sidSource draws session ids from a random source in batches: one system call serves 256 sessions.
 type sidSource struct {
 	random io.Reader
 	buf    [256 * sidBytes]byte
@@ -23,7 +23,8 @@ func newSIDSource(random io.Reader) sidSource {
 	return s
 }
 
-// draw returns the next id and forgets it. Without randomness there can be no sessions: it panics.
+// draw returns the next id and erases it from the buffer. It panics if the random source fails, because sessions need
+// randomness.
 func (s *sidSource) draw() (sid [sidBytes]byte) {
 	if s.used == len(s.buf) {
 		if _, err := io.ReadFull(s.random, s.buf[:]); err != nil {
@@ -37,10 +38,10 @@ func (s *sidSource) draw() (sid [sidBytes]byte) {
 	return sid
 }
 
-// appendSID appends sid as the client gets it: 32 lower-case hexadecimal digits.
+// appendSID appends sid in the client's form: 32 lower-case hexadecimal digits.
 func appendSID(dst []byte, sid [sidBytes]byte) []byte { return hex.AppendEncode(dst, sid[:]) }
 
-// parseSID is the reverse of appendSID, and takes nothing else.
+// parseSID parses exactly what appendSID writes.
 func parseSID(p []byte) (sid [sidBytes]byte, ok bool) {
 	if len(p) != hex.EncodedLen(sidBytes) {
 		return sid, false
@@ -54,7 +55,7 @@ func parseSID(p []byte) (sid [sidBytes]byte, ok bool) {
 	return sid, all < 16
 }
 
-// digits are the values of lower-case hexadecimal digits; 16 for what is none.
+// digits maps lower-case hexadecimal digits to their values, and all other bytes to 16.
 var digits = func() (t [256]byte) {
 	for i := range t {
 		t[i] = 16

@@ -2,33 +2,33 @@ package bosh
 
 import "megaphone/codec"
 
-// The splitter's bounds. Chat stays far below them; they keep the work linear in the input and the memory constant.
+// The splitter's limits. Chat stays far below them. They keep the work linear in the input and the memory constant.
 const (
 	maxDepth        = 64 // elements within elements, in a payload
 	maxAttributes   = 64 // of one element
 	maxDeclarations = 64 // namespace declarations in scope
 )
 
-// splitter cuts a <body> into its child elements. It accepts what XEP-0124, section 6 does: well-formed XML 1.0 with
-// namespaces, without comments, processing instructions, DTD or entities other than the predefined, and with no
-// character data between the payloads but white space. It does not decode anything: payloads stay bytes.
+// splitter splits a <body> into its child elements. It accepts what XEP-0124, section 6 does: well-formed XML 1.0 with
+// namespaces. Comments, processing instructions, a DTD and entities other than the predefined ones are errors, and so
+// is text other than white space between the payloads. It decodes nothing: payloads stay bytes.
 //
-// It reads each byte once, apart from bounded comparisons of names. Its scratch space is used again for the next body.
+// It reads each byte once, apart from bounded comparisons of names. It reuses its scratch space for the next body.
 type splitter struct {
 	p          []byte
-	i          int // offset behind what has been read
+	i          int // offset behind the input read so far
 	root       name
 	empty      bool // the root is an empty-element tag
 	attributes []attribute
-	opened     []element     // the elements that are open, outermost first
+	opened     []element     // the open elements, outermost first
 	scope      []declaration // the namespace declarations in scope, outermost first
 	rootScope  int           // how many of them are the root's
 	payloads   []payload
-	current    payload // the payload that is being read
+	current    payload // the payload being read
 	out        []byte
 }
 
-// element is an element that is open.
+// element is an open element.
 type element struct {
 	name  name
 	scope int // declarations in scope before its own
@@ -37,11 +37,11 @@ type element struct {
 // payload is a child element of the body: p[start:end].
 type payload struct {
 	start, nameEnd, end int
-	needsDefault        bool   // elements in it take their namespace from the default outside it
+	needsDefault        bool   // elements in it inherit the default namespace from outside
 	uses                uint64 // bit i: a prefix in it is declared by the root's declaration i
 }
 
-// open reads the root's start tag, found by codec.ParseBody. Its attributes are in x.attributes until children is
+// open reads the root's start tag, found by codec.ParseBody. x.attributes holds its attributes until children is
 // called. It keeps p until the next call of open; the caller must not modify it.
 func (x *splitter) open(p []byte, b *codec.Body) bool { return x.openAt(p, b.Start) }
 
@@ -61,7 +61,7 @@ func (x *splitter) openAt(p []byte, start int) (ok bool) {
 	return true
 }
 
-// children reads everything after the root's start tag. On success the child elements are in x.payloads.
+// children reads everything after the root's start tag. On success x.payloads holds the child elements.
 func (x *splitter) children() bool {
 	p := x.p
 	if x.empty {
@@ -90,7 +90,7 @@ func (x *splitter) children() bool {
 			if len(x.opened) > 0 {
 				i, ok = cdata(p, i)
 			}
-		default: // '?' is not a name, so that processing instructions end here as well
+		default: // '?' begins no name, so processing instructions fail here as well
 			i, ok = x.enter(i)
 		}
 		if !ok {
@@ -155,8 +155,8 @@ func endTag(p []byte, i int, n *name) (end int, ok bool) {
 	return i + 1, i < len(p) && p[i] == '>'
 }
 
-// each calls yield for every payload of body, a reply that we have made. What is not well-formed, which only the
-// service can have made so, has none.
+// each calls yield for every payload of body, a reply of the engine. A malformed body has none; only the service can
+// have caused that.
 func (x *splitter) each(body []byte, yield func(payload []byte)) {
 	if !x.openAt(body, 0) || !x.children() {
 		return

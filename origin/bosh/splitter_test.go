@@ -12,7 +12,7 @@ import (
 	"megaphone/codec"
 )
 
-// split is what the engine does with a request's body: the payloads, or not ok.
+// split treats a request's body as the engine does. It returns the payloads, or not ok.
 func split(body string) (payloads []string, ok bool) {
 	var x splitter
 	var b codec.Body
@@ -26,7 +26,7 @@ func split(body string) (payloads []string, ok bool) {
 	return payloads, true
 }
 
-// tokens is a document as encoding/xml sees it, one string per token.
+// tokens returns a document as encoding/xml reads it, one string per token.
 func tokens(doc string) (list []string, err error) {
 	d := xml.NewDecoder(strings.NewReader(doc))
 	for {
@@ -41,7 +41,7 @@ func tokens(doc string) (list []string, err error) {
 		case xml.StartElement:
 			s := "<" + t.Name.Space + " " + t.Name.Local
 			for _, a := range t.Attr {
-				if a.Name.Space != "xmlns" && a.Name.Local != "xmlns" { // what they mean is in the names
+				if a.Name.Space != "xmlns" && a.Name.Local != "xmlns" { // the names already contain their meaning
 					s += fmt.Sprintf(" %s:%s=%q", a.Name.Space, a.Name.Local, a.Value)
 				}
 			}
@@ -74,8 +74,8 @@ func check(t *testing.T, content string) {
 		}
 		t.Fatalf("encoding/xml does not accept %q: %v", content, err)
 	}
-	// Put together again, the payloads are what came, but for white space between them and the namespace that a
-	// payload has in its new place.
+	// Joined, the payloads equal the input, except for white space between them and the namespace that a payload
+	// declares in its new place.
 	var want []string
 	depth := 0
 	for _, tok := range whole[1 : len(whole)-1] {
@@ -104,7 +104,7 @@ func check(t *testing.T, content string) {
 			t.Fatalf("payload %q of %q is no element", p, content)
 		}
 		got = append(got, toks...)
-		// A payload that is taken out is complete in itself: it passes again as it is.
+		// An extracted payload is self-contained: it passes again unchanged.
 		once, ok := split(head + p + "</body>")
 		if !ok || len(once) != 1 || once[0] != p {
 			t.Fatalf("payload %q of %q is %q when split again", p, content, once)
@@ -124,7 +124,7 @@ func isASCII(s string) bool {
 	return true
 }
 
-// TestSplitterAgainstEncodingXML checks the cases of row 6 and all that a changed or missing byte makes of them.
+// TestSplitterAgainstEncodingXML checks the cases of row 6, and each of them with a changed or missing byte.
 func TestSplitterAgainstEncodingXML(t *testing.T) {
 	for _, c := range bodies {
 		content := strings.TrimSuffix(strings.TrimRight(c.content, " \n"), "</body>")
@@ -148,7 +148,7 @@ func FuzzBodyPayload(f *testing.F) {
 	f.Fuzz(check)
 }
 
-// TestSplitterIsLinear: four times the input takes some four times as long, whatever it is made of; sixteen times would
+// TestSplitterIsLinear: four times the input takes about four times as long, whatever it contains. Sixteen times would
 // be quadratic.
 func TestSplitterIsLinear(t *testing.T) {
 	best := func(content string) time.Duration {

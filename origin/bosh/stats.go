@@ -2,34 +2,34 @@ package bosh
 
 import "sync"
 
-// Stats counts what an engine has seen. Everything but Sessions only grows.
+// Stats holds the counters of an engine. All but Sessions only increase.
 type Stats struct {
 	Sessions int64 // open now
 	Created  int64
-	Refused  int64 // by the service, or because there were too many or we are shutting down
+	Refused  int64 // by the service, at the limit, or during a shutdown
 
 	Requests int64 // of any kind
-	Payloads int64 // handed to the service
-	Replies  int64 // of any kind, those that carry an error as well
+	Payloads int64 // passed to the service
+	Replies  int64 // of any kind, including errors
 	Carried  int64 // replies with payloads
 
-	Waited    int64 // times that payloads waited for those before them to leave on another link
+	Waited    int64 // times that payloads waited for earlier ones to leave on another link
 	Crowded   int64 // times that payloads waited for room on a link
-	Overtaken int64 // of those, how often they waited in vain: no answer within maxFenceMillis
+	Overtaken int64 // of Waited, those in vain: no answer within maxFenceMillis
 
 	Early          int64 // requests that came before an older one
-	Repeated       int64 // requests answered again from what was kept
-	Reattached     int64 // requests that took the place of the same one on another connection
+	Repeated       int64 // requests answered again with a kept reply
+	Reattached     int64 // requests that replaced the same one on another connection
 	Gone           int64 // held requests whose client went away
 	Released       int64 // requests answered because an edge asked for it
 	Expired        int64 // requests answered because their wait time was over
-	Inactive       int64 // sessions ended because nothing was heard of them
+	Inactive       int64 // sessions ended by inactivity
 	Terminated     int64 // sessions ended by their client
 	ByService      int64 // sessions ended by the service
-	QueueOverflows int64 // of those, because too much was waiting for the client
+	QueueOverflows int64 // of those, because too much was queued for the client
 	UnknownSID     int64
 
-	BadRequest, ItemNotFound, PolicyViolation int64 // sessions and requests ended so
+	BadRequest, ItemNotFound, PolicyViolation int64 // sessions and requests ended with that condition
 }
 
 // published is the copy of Stats that other goroutines may read.

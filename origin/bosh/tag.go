@@ -8,13 +8,13 @@ import (
 // name is an element's or an attribute's name; both parts borrow from the input.
 type name struct{ prefix, local []byte }
 
-// attribute is an attribute of a start tag, its value as written.
+// attribute is an attribute of a start tag with its raw value.
 type attribute struct {
 	name  name
 	value []byte
 }
 
-// isDeclaration reports an attribute that declares a namespace, and for which prefix (nil: the default namespace).
+// isDeclaration reports whether an attribute declares a namespace, and returns its prefix (nil: the default namespace).
 func (a *attribute) isDeclaration() (prefix []byte, ok bool) {
 	switch {
 	case len(a.name.prefix) == 0 && string(a.name.local) == "xmlns":
@@ -25,7 +25,7 @@ func (a *attribute) isDeclaration() (prefix []byte, ok bool) {
 	return nil, false
 }
 
-// qualifiedName reads "local" or "prefix:local" at p[i]; ok is false when there is none.
+// qualifiedName reads "local" or "prefix:local" at p[i]; ok is false if there is none.
 func qualifiedName(p []byte, i int) (n name, end int, ok bool) {
 	end = ncName(p, i)
 	if end == i {
@@ -42,8 +42,8 @@ func qualifiedName(p []byte, i int) (n name, end int, ok bool) {
 	return n, end, end > local
 }
 
-// startTag reads the start tag whose < is p[i]. The attributes are in x.attributes until the next call; nameEnd is the
-// offset after the element's name. It checks all that needs no knowledge of namespaces.
+// startTag reads the start tag whose < is p[i]. x.attributes holds the attributes until the next call; nameEnd is the
+// offset after the element's name. It makes all checks that do not depend on namespaces.
 func (x *splitter) startTag(i int) (n name, nameEnd, end int, empty, ok bool) {
 	p := x.p
 	n, i, ok = qualifiedName(p, i+1)
@@ -64,8 +64,8 @@ func (x *splitter) startTag(i int) (n name, nameEnd, end int, empty, ok bool) {
 			end = next + 2
 			return n, nameEnd, end, true, end <= len(p) && p[end-1] == '>'
 		}
-		// White space before an attribute is not optional, and the number of attributes is bounded since each is
-		// compared with all the others.
+		// White space must precede an attribute. The number of attributes is bounded, because each is compared with all
+		// the others.
 		if next == i || len(x.attributes) == maxAttributes {
 			return n, nameEnd, next, false, false
 		}
@@ -109,8 +109,8 @@ func readAttribute(p []byte, i int) (a attribute, end int, ok bool) {
 	return a, i, false
 }
 
-// unusual passes what is neither plain nor markup at p[i], in a value or in text: a reference, a quote or bracket
-// that stands for itself, a rune beyond ASCII. ok is false for what may not stand there.
+// unusual skips a character at p[i] in a value or in text that is neither plain nor markup: a reference, a literal
+// quote or bracket, a rune beyond ASCII. ok is false for a character that is not permitted there.
 func unusual(p []byte, i int) (end int, ok bool) {
 	switch c := p[i]; {
 	case c == '&':
@@ -125,7 +125,7 @@ func unusual(p []byte, i int) (end int, ok bool) {
 	return i + n, !(r == utf8.RuneError && n == 1) && isChar(r)
 }
 
-// text passes the character data at p[i] and returns the offset of the < behind it.
+// text skips the character data at p[i] and returns the offset of the < behind it.
 func text(p []byte, i int) (end int, ok bool) {
 	for i < len(p) {
 		c := p[i]
@@ -145,7 +145,7 @@ func text(p []byte, i int) (end int, ok bool) {
 	return i, false
 }
 
-// cdata passes the CDATA section whose < is p[i].
+// cdata skips the CDATA section whose < is p[i].
 func cdata(p []byte, i int) (end int, ok bool) {
 	const open, shut = "<![CDATA[", "]]>"
 	if !bytes.HasPrefix(p[i:], []byte(open)) {

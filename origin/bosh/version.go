@@ -5,13 +5,13 @@ import (
 	"strconv"
 )
 
-// version is a BOSH version. The minor number is a number of its own: 1.11 is later than 1.6 (XEP-0124, section 7.1).
+// version is a BOSH version. Its minor part is an integer: 1.11 is later than 1.6 (XEP-0124, section 7.1).
 type version struct{ major, minor uint64 }
 
-// ownVersion is the one that this package implements.
+// ownVersion is the version that this package implements.
 var ownVersion = version{1, 11}
 
-// parseVersion reads "major.minor".
+// parseVersion parses "major.minor".
 func parseVersion(value []byte) (v version, ok bool) {
 	const max = 1_000_000
 	major, minor, found := bytes.Cut(value, []byte("."))

@@ -2,16 +2,16 @@ package bosh
 
 // The wheel's resolution and reach. A deadline is met within a tick and the interval of Engine.Tick.
 const (
-	wheelTickShift = 7                              // a tick is 128 ms
-	wheelBuckets   = 1024                           // 1024 ticks: 131 s, longer than nearly every deadline
-	wheelMask      = wheelBuckets - 1               //
+	wheelTickShift = 7    // a tick is 128 ms
+	wheelBuckets   = 1024 // 1024 ticks: 131 s, longer than nearly every deadline
+	wheelMask      = wheelBuckets - 1
 	wheelReach     = wheelBuckets << wheelTickShift // ms
 )
 
-// wheel holds the sessions in buckets by deadline. Nearly every request moves its session's deadline later: that only
-// overwrites the number. The session stays in its bucket until the bucket's tick comes, and is then put where it
-// belongs. So a session that is polled every few seconds is moved once a minute. What lies beyond the wheel's reach
-// waits in its farthest bucket and goes around again.
+// wheel keeps the sessions in buckets by deadline. Nearly every request postpones its session's deadline, which only
+// overwrites the number. The session stays in its bucket until the bucket's tick comes, and then moves to the right
+// one. A session polled every few seconds therefore moves once a minute. A deadline beyond the wheel's reach waits in
+// the farthest bucket and goes around again.
 //
 // Invariant: a session in bucket i has slot&wheelMask == i, slot > tick, and slot is not later than its deadline's
 // tick.
@@ -33,18 +33,18 @@ func (w *wheel) arm(s *Session, deadline int64) {
 	w.link(s, min(max(slot, w.tick+1), w.tick+wheelBuckets-1))
 }
 
-// disarm takes s out; it may be out already.
+// disarm removes s, if it is in the wheel.
 func (w *wheel) disarm(s *Session) {
 	if s.slot != 0 {
 		w.unlink(s)
 	}
 }
 
-// advance moves the time to now, in ms, and calls expire for each session whose deadline has come. expire may arm and
+// advance moves the time to now (ms) and calls expire for each session whose deadline has passed. expire may arm and
 // disarm any session.
 func (w *wheel) advance(now int64, expire func(s *Session)) {
 	last := now >> wheelTickShift
-	// Every bucket is visited once at most, however long ago the last visit was.
+	// Each bucket is visited at most once, however long ago the last visit was.
 	w.tick = max(w.tick, last-wheelBuckets)
 	for w.tick < last {
 		w.tick++

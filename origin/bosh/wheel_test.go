@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestWheelAgainstList arms, disarms and advances at random, and compares with a plain map of deadlines: nothing
-// expires too early, nor later than a tick after its deadline.
+// TestWheelAgainstList arms, disarms and advances at random, and compares with a map of deadlines. Nothing expires
+// before its deadline, or later than a tick after it.
 func TestWheelAgainstList(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

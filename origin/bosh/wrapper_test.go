@@ -7,7 +7,7 @@ import (
 
 const m1 = "<message xmlns='jabber:client' id='1'/>"
 
-// bodies are what may and may not stand in a request's <body>, with the payloads that the service gets.
+// bodies are valid and invalid contents of a request's <body>, with the payloads that the service gets.
 var bodies = []struct {
 	name    string
 	content string   // between the start tag and the end of the input
@@ -97,7 +97,7 @@ var bodies = []struct {
 	{"too many declarations", `<a ` + numbered(`xmlns:a`, `='x' `, maxAttributes) + `/></body>`, nil},
 }
 
-// numbered is n times a, a number, b.
+// numbered returns n copies of a, a number, b.
 func numbered(a, b string, n int) string {
 	var s strings.Builder
 	for i := range n {
@@ -131,7 +131,7 @@ func TestRow06OneWellFormedBody(t *testing.T) {
 	}
 }
 
-// TestRow06Truncated: every beginning of a good body is a bad one.
+// TestRow06Truncated: every proper prefix of a valid body is invalid.
 func TestRow06Truncated(t *testing.T) {
 	for _, c := range bodies {
 		if c.want == nil {
@@ -149,7 +149,7 @@ func TestRow06Truncated(t *testing.T) {
 	}
 }
 
-// TestRow06Root: what stands around the root, and in its tag.
+// TestRow06Root checks the input around the root, and the root's tag.
 func TestRow06Root(t *testing.T) {
 	for _, c := range []struct {
 		body string

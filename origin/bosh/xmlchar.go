@@ -2,15 +2,16 @@ package bosh
 
 import "unicode/utf8"
 
-// What a byte is in XML 1.0 (fifth edition). Bytes from 0x80 on are none of these: they begin a rune of several bytes.
+// The classes of a byte in XML 1.0 (fifth edition). Bytes from 0x80 on are in none, because they belong to multi-byte
+// runes.
 const (
 	classSpace     uint8 = 1 << iota // S, production 3
 	classNameStart                   // may begin a name, production 4; never the colon, which namespaces give a meaning
-	className                        // may stand in a name, production 4a; nor the colon
+	className                        // may occur in a name, production 4a; nor the colon
 	classText                        // plain in text and attribute values: no markup, control, quote or ]
 )
 
-// classes is what each byte is.
+// classes maps each byte to its classes.
 var classes = func() (t [256]uint8) {
 	for c := 0x20; c < utf8.RuneSelf; c++ {
 		t[c] = classText
@@ -34,10 +35,10 @@ var classes = func() (t [256]uint8) {
 	return t
 }()
 
-// isSpace reports white space.
+// isSpace reports whether c is white space.
 func isSpace(c byte) bool { return classes[c]&classSpace != 0 }
 
-// skipSpace returns the offset of the first byte of p from i on that is no white space.
+// skipSpace returns the offset of the first byte of p from i on that is not white space.
 func skipSpace(p []byte, i int) int {
 	for i < len(p) && isSpace(p[i]) {
 		i++
@@ -45,7 +46,7 @@ func skipSpace(p []byte, i int) int {
 	return i
 }
 
-// isChar reports whether a document may hold r at all (production 2). Surrogates never come out of UTF-8.
+// isChar reports whether a document may contain r at all (production 2). UTF-8 never decodes to surrogates.
 func isChar(r rune) bool {
 	return r >= 0x20 && r <= 0xD7FF || r == '\t' || r == '\n' || r == '\r' ||
 		r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= 0x10FFFF
@@ -70,7 +71,7 @@ func isNameRune(r rune) bool {
 	return isNameStart(r) || r == 0xB7 || r >= 0x300 && r <= 0x36F || r >= 0x203F && r <= 0x2040
 }
 
-// ncName returns the end of the name without a colon that begins at p[i]; i when there is none.
+// ncName returns the end of the name without a colon that begins at p[i], or i if there is none.
 func ncName(p []byte, i int) int {
 	start := i
 	for i < len(p) {
@@ -95,9 +96,8 @@ func ncName(p []byte, i int) int {
 	return i
 }
 
-// reference returns the offset after the reference whose & is p[i], and the rune it stands for; ok is false for
-// anything but a character reference and the five predefined entities (XEP-0124, section 6: no other entity
-// references).
+// reference parses the reference whose & is p[i]. It returns the rune and the offset after it. ok is false for anything
+// but a character reference and the five predefined entities (XEP-0124, section 6: no other entity references).
 func reference(p []byte, i int) (r rune, end int, ok bool) {
 	i++
 	if i < len(p) && p[i] == '#' {
@@ -141,8 +141,8 @@ func characterReference(p []byte, i int) (r rune, end int, ok bool) {
 	return 0, i, false
 }
 
-// unescape returns an attribute value with its references resolved and its white space made spaces (production 3.3.3).
-// The value has passed the splitter.
+// unescape returns an attribute value with its references resolved and its white space replaced by spaces (production
+// 3.3.3). The value has passed the splitter.
 func unescape(value []byte) string {
 	out := make([]byte, 0, len(value))
 	for i := 0; i < len(value); {

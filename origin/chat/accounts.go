@@ -19,16 +19,16 @@ import (
 	"megaphone/textfile"
 )
 
-// Iterations of PBKDF2. A password in the clear is derived with the default at start: about a millisecond an account.
+// Iterations of PBKDF2. A plain-text password is derived with the default at start, which takes about a millisecond.
 const (
-	DefaultIterations = 4096 // the least that RFC 7677 allows
+	DefaultIterations = 4096 // the minimum of RFC 7677
 	MaxIterations     = 200_000
 )
 
 const saltBytes = 16
 
-// Accounts is who may log in. Passwords are not kept: of each there is a keyed hash for PLAIN, whose key is made at
-// start and never leaves memory, and salted credentials for SCRAM.
+// Accounts holds the accounts that may log in. It does not keep passwords. For each it has salted credentials for
+// SCRAM, and a keyed hash for PLAIN. The hash key is generated at start and stays in memory.
 type Accounts struct {
 	byName map[string]*account
 	names  []string // sorted
@@ -52,9 +52,9 @@ func LoadAccounts(path string) (*Accounts, error) {
 	return ReadAccounts(strings.NewReader(text), path)
 }
 
-// ReadAccounts reads accounts, one a line: `name:password`, or with the password salted (RFC 5803)
-// `name:SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, which SaltedLine makes; SCRAM-SHA-1 likewise, on a line of
-// its own. Empty lines and lines that begin with # are skipped. Source is what errors call the file.
+// ReadAccounts reads accounts, one per line: `name:password`, or with a salted password (RFC 5803)
+// `name:SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, which SaltedLine writes. SCRAM-SHA-1 has the same form, on
+// a line of its own. Empty lines and lines that begin with # are skipped. source names the file in errors.
 func ReadAccounts(r io.Reader, source string) (*Accounts, error) {
 	a := &Accounts{byName: make(map[string]*account)}
 	if _, err := rand.Read(a.key[:]); err != nil {
@@ -82,7 +82,7 @@ func ReadAccounts(r io.Reader, source string) (*Accounts, error) {
 	return a, nil
 }
 
-// Len is the number of accounts.
+// Len returns the number of accounts.
 func (a *Accounts) Len() int { return len(a.names) }
 
 func (a *Accounts) add(line string) error {
@@ -91,14 +91,14 @@ func (a *Accounts) add(line string) error {
 		return fmt.Errorf("no password: write name:password")
 	}
 	if strings.Contains(written, "@") {
-		return fmt.Errorf("name %q has a domain: write only what stands before the @", written)
+		return fmt.Errorf("name %q has a domain: write only the part before the @", written)
 	}
 	name, ok := canonicalLocal(written)
 	if !ok {
 		return fmt.Errorf("name %q cannot be part of an address: use letters, digits, '.', '-' and '_'", written)
 	}
 	if isAnonymousName(name) {
-		return fmt.Errorf("name %q begins with %q, which is kept for anonymous users: choose another", written,
+		return fmt.Errorf("name %q begins with %q, which is reserved for anonymous users: choose another", written,
 			anonymousPrefix)
 	}
 	acc := a.byName[name]
@@ -107,7 +107,7 @@ func (a *Accounts) add(line string) error {
 	}
 	salted := strings.HasPrefix(secret, "SCRAM-") && strings.Contains(secret, "$")
 	if acc.hashed || !salted && acc.present != 0 {
-		return fmt.Errorf("name %q is there already: remove one of the lines", name)
+		return fmt.Errorf("name %q is listed already: remove one of the lines", name)
 	}
 	var err error
 	if salted {
@@ -143,7 +143,7 @@ func (a *Accounts) addPassword(acc *account, password string) error {
 	return nil
 }
 
-// derive makes SCRAM credentials of a password.
+// derive returns a password's SCRAM credentials.
 func derive(m mechanism, password string, kf scram.KeyFactors) (scram.StoredCredentials, error) {
 	client, err := m.hash().NewClient("", password, "")
 	if err != nil {
@@ -153,10 +153,10 @@ func derive(m mechanism, password string, kf scram.KeyFactors) (scram.StoredCred
 	return client.GetStoredCredentialsWithError(kf)
 }
 
-var errSalted = fmt.Errorf("broken salted password: write SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey, " +
+var errSalted = fmt.Errorf("malformed salted password: write SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey, " +
 	"the last three in base64")
 
-// addSalted reads MECHANISM$iterations:salt$StoredKey:ServerKey.
+// addSalted parses MECHANISM$iterations:salt$StoredKey:ServerKey.
 func (acc *account) addSalted(secret string) error {
 	parts := strings.Split(secret, "$")
 	if len(parts) != 3 {
@@ -164,10 +164,10 @@ func (acc *account) addSalted(secret string) error {
 	}
 	m, ok := mechanismNamed([]byte(parts[0]))
 	if !ok || m.hash() == nil {
-		return fmt.Errorf("mechanism %q is not known: use SCRAM-SHA-256 or SCRAM-SHA-1", parts[0])
+		return fmt.Errorf("mechanism %q is unknown: use SCRAM-SHA-256 or SCRAM-SHA-1", parts[0])
 	}
 	if acc.present.has(m) {
-		return fmt.Errorf("%s is there already: remove one of the lines", m)
+		return fmt.Errorf("%s is listed already: remove one of the lines", m)
 	}
 	count, salt64, ok1 := strings.Cut(parts[1], ":")
 	stored64, server64, ok2 := strings.Cut(parts[2], ":")
@@ -195,7 +195,7 @@ func (acc *account) addSalted(secret string) error {
 	return nil
 }
 
-// SaltedLine is the line of an accounts file that lets name in with password without telling the password.
+// SaltedLine returns the line of an accounts file for name and password, without the password itself.
 func SaltedLine(name, password string, iterations int) (string, error) {
 	salt := make([]byte, saltBytes)
 	if _, err := rand.Read(salt); err != nil {
@@ -212,7 +212,7 @@ func SaltedLine(name, password string, iterations int) (string, error) {
 	return line, err
 }
 
-// hash is the keyed hash of a password, in the form that RFC 8265 gives it if it has one.
+// hash returns the keyed hash of a password, in the form of RFC 8265 if it has one.
 func (a *Accounts) hash(password string) (sum [sha256.Size]byte) {
 	if prepared, err := precis.OpaqueString.String(password); err == nil {
 		password = prepared
@@ -223,8 +223,8 @@ func (a *Accounts) hash(password string) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// check reports whether password is that of the account name. An account of which only salted credentials are known
-// costs a derivation until its first success; a wrong password to it always does, hence MaxAttempts and MaxIterations.
+// check reports whether password is correct for the account name. An account with only salted credentials costs a
+// derivation until its first success. A wrong password always costs one, hence MaxAttempts and MaxIterations.
 func (a *Accounts) check(name, password string) bool {
 	acc := a.byName[name]
 	sum := a.hash(password)
@@ -247,8 +247,8 @@ func (a *Accounts) check(name, password string) bool {
 	return true
 }
 
-// credentials is the look-up of a SCRAM server. An unknown name gets a salt of its own, the same each time, so that it
-// looks like a known one (RFC 5802, section 9); no proof fits it.
+// credentials is the look-up function of a SCRAM server. An unknown name gets its own constant salt, so that it looks
+// like a known one (RFC 5802, section 9). No proof matches it.
 func (a *Accounts) credentials(m mechanism, name string) scram.StoredCredentials {
 	if canonical, ok := canonicalLocal(name); ok {
 		if acc := a.byName[canonical]; acc != nil && acc.present.has(m) {
@@ -260,6 +260,6 @@ func (a *Accounts) credentials(m mechanism, name string) scram.StoredCredentials
 	salt := mac.Sum(nil)[:saltBytes]
 	return scram.StoredCredentials{
 		KeyFactors: scram.KeyFactors{Salt: string(salt), Iters: DefaultIterations},
-		StoredKey:  nil, // equal to no hash
+		StoredKey:  nil, // equals no hash
 	}
 }

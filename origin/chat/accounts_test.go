@@ -49,16 +49,16 @@ func TestAccountsFileErrors(t *testing.T) {
 		{"\n\nalice:", "f:3: no password"},
 		{":pw", `f:1: name "" cannot be part of an address`},
 		{"a b:pw", `f:1: name "a b" cannot be part of an address: use letters`},
-		{"alice@example.org:pw", "f:1: name \"alice@example.org\" has a domain: write only what stands before the @"},
-		{"anon-x:pw", `f:1: name "anon-x" begins with "anon-", which is kept for anonymous users`},
-		{"alice:a\nAlice:b", `f:2: name "alice" is there already: remove one of the lines`},
+		{"alice@example.org:pw", "f:1: name \"alice@example.org\" has a domain: write only the part before the @"},
+		{"anon-x:pw", `f:1: name "anon-x" begins with "anon-", which is reserved for anonymous users`},
+		{"alice:a\nAlice:b", `f:2: name "alice" is listed already: remove one of the lines`},
 		{"alice:\x01", `f:1: name "alice": the password has characters that SASLprep forbids`},
-		{"alice:SCRAM-SHA-256$4096:c2FsdA==", `f:1: name "alice": broken salted password: write SCRAM-SHA-256$`},
-		{"alice:SCRAM-SHA-256$4096:c2FsdA==$AAAA:AAAA", "f:1: name \"alice\": broken salted password"},
+		{"alice:SCRAM-SHA-256$4096:c2FsdA==", `f:1: name "alice": malformed salted password: write SCRAM-SHA-256$`},
+		{"alice:SCRAM-SHA-256$4096:c2FsdA==$AAAA:AAAA", "f:1: name \"alice\": malformed salted password"},
 		{"alice:SCRAM-SHA-256$1:c2FsdA==$AAAA:AAAA", `f:1: name "alice": 1 iterations: use 4096 to 200000`},
-		{"alice:SCRAM-SHA-256$many:c2FsdA==$AAAA:AAAA", "f:1: name \"alice\": broken salted password"},
-		{"alice:SCRAM-SHA-512$4096:c2FsdA==$AAAA:AAAA", `mechanism "SCRAM-SHA-512" is not known: use SCRAM-SHA-256`},
-		{"alice:SCRAM-$x", "broken salted password"},
+		{"alice:SCRAM-SHA-256$many:c2FsdA==$AAAA:AAAA", "f:1: name \"alice\": malformed salted password"},
+		{"alice:SCRAM-SHA-512$4096:c2FsdA==$AAAA:AAAA", `mechanism "SCRAM-SHA-512" is unknown: use SCRAM-SHA-256`},
+		{"alice:SCRAM-$x", "malformed salted password"},
 		{strings.Repeat("x", 70_000), "f:1: bufio.Scanner: token too long: a line holds one name and password"},
 	} {
 		_, err := ReadAccounts(strings.NewReader(tc.text), "f")
@@ -74,8 +74,8 @@ func TestAccountsFileErrors(t *testing.T) {
 	}
 }
 
-// TestScram logs in with the library's client, by each mechanism, with a password that was in the clear in the file and
-// one that was salted.
+// TestScram logs in with the library's client by each mechanism, for a password that was plain text in the file and for
+// a salted one.
 func TestScram(t *testing.T) {
 	salted, err := SaltedLine("dave", "pw2", DefaultIterations)
 	if err != nil {
@@ -141,7 +141,7 @@ func TestScram(t *testing.T) {
 	}
 }
 
-// TestUnknownNameLooksKnown: the salt of a name that does not exist does not change from try to try.
+// TestUnknownNameLooksKnown: the salt of a name that does not exist is the same at each try.
 func TestUnknownNameLooksKnown(t *testing.T) {
 	a, err := ReadAccounts(strings.NewReader("alice:pw"), "test")
 	if err != nil {
@@ -155,7 +155,7 @@ func TestUnknownNameLooksKnown(t *testing.T) {
 	}
 }
 
-// TestAccountsOfAnyEditor: a byte order mark belongs to no name, CR to no password.
+// TestAccountsOfAnyEditor: a byte order mark is not part of a name, nor CR of a password.
 func TestAccountsOfAnyEditor(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts")
 	if err := os.WriteFile(path, []byte("\xEF\xBB\xBFanna:secret\r\nbert:secret\r\n"), 0o600); err != nil {

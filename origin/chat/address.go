@@ -9,8 +9,8 @@ import (
 // maxPartBytes is the longest part of a JID (RFC 7622, section 3.1).
 const maxPartBytes = 1023
 
-// address is a JID that a client wrote in `to`, in canonical form. It is valid until the next parse, and no longer than
-// the bytes that were parsed.
+// address is a JID that a client wrote in `to`, in canonical form. It is valid until the next parse and while the
+// parsed bytes are.
 type address struct {
 	local    []byte // nil: the server itself
 	resource []byte // nil: a bare JID
@@ -18,10 +18,10 @@ type address struct {
 	rooms    bool   // the domain is that of the rooms
 }
 
-// hosts is the domain that is served, first, and its aliases, in canonical form.
+// hosts holds the served domain, first, and its aliases, in canonical form.
 type hosts []string
 
-// serves reports whether domain is one of ours. ASCII letters may be of either case.
+// serves reports whether domain is served here. Case of ASCII letters is ignored.
 func (h hosts) serves(domain []byte) bool {
 	for _, name := range h {
 		if equalFold(name, domain) {
@@ -31,7 +31,8 @@ func (h hosts) serves(domain []byte) bool {
 	return false
 }
 
-// servesRooms reports whether domain is that of the rooms. It has one name only: clients learn it from us.
+// servesRooms reports whether domain is that of the rooms. It has only one name, because clients learn it from the
+// server.
 func (h hosts) servesRooms(domain []byte) bool {
 	n := len(roomsLabel)
 	return len(domain) > n && equalFold(roomsLabel, domain[:n]) && equalFold(h[0], domain[n:])
@@ -53,8 +54,8 @@ func equalFold(canonical string, b []byte) bool {
 	return true
 }
 
-// parse reads a JID from an attribute value as written. Nearly every JID is plain ASCII in canonical form at our own
-// domain and is taken as it stands, without allocating; the rest goes through the PRECIS profiles of RFC 7622.
+// parse parses a JID from a raw attribute value. Nearly every JID is plain ASCII in canonical form at the served
+// domain. parse accepts such a JID as it is, without allocating. Others pass through the PRECIS profiles of RFC 7622.
 func (h hosts) parse(raw []byte) (a address, ok bool) {
 	bare, local, resource := raw, []byte(nil), []byte(nil)
 	// RFC 7622, section 3.1: first the '/', then the '@' before it.
@@ -97,8 +98,9 @@ func (h hosts) parseSlow(raw []byte) (a address, ok bool) {
 	return a, true
 }
 
-// isPlainLocal reports whether p is a localpart that the PRECIS profile UsernameCaseMapped leaves as it is: printable
-// ASCII without capitals, without what RFC 7622, section 3.3.1, excludes, and without references.
+// isPlainLocal reports whether the PRECIS profile UsernameCaseMapped leaves the localpart p unchanged. It accepts
+// printable ASCII without capitals, without the characters that RFC 7622, section 3.3.1, excludes, and without
+// references.
 func isPlainLocal(p []byte) bool {
 	for _, c := range p {
 		if c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z' {
@@ -112,7 +114,7 @@ func isPlainLocal(p []byte) bool {
 	return len(p) > 0 && len(p) <= maxPartBytes
 }
 
-// isPlainResource reports whether p is a resourcepart that the profile OpaqueString leaves as it is.
+// isPlainResource reports whether the profile OpaqueString leaves the resourcepart p unchanged.
 func isPlainResource(p []byte) bool {
 	for _, c := range p {
 		if c < ' ' || c >= 0x7f || c == '&' {
@@ -122,7 +124,7 @@ func isPlainResource(p []byte) bool {
 	return len(p) > 0 && len(p) <= maxPartBytes
 }
 
-// canonicalLocal brings a name to the form of a localpart.
+// canonicalLocal returns a name in the canonical form of a localpart.
 func canonicalLocal(name string) (string, bool) {
 	if isPlainLocal([]byte(name)) {
 		return name, true
@@ -131,7 +133,7 @@ func canonicalLocal(name string) (string, bool) {
 	return j.Localpart(), err == nil && name != ""
 }
 
-// canonicalResource brings a name to the form of a resourcepart.
+// canonicalResource returns a name in the canonical form of a resourcepart.
 func canonicalResource(name string) (string, bool) {
 	if isPlainResource([]byte(name)) {
 		return name, true
@@ -140,7 +142,7 @@ func canonicalResource(name string) (string, bool) {
 	return j.Resourcepart(), err == nil && name != ""
 }
 
-// canonicalDomain brings a name to the form of a domainpart.
+// canonicalDomain returns a name in the canonical form of a domainpart.
 func canonicalDomain(name string) (string, bool) {
 	j, err := jid.New("", name, "")
 	return j.Domainpart(), err == nil

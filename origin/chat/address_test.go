@@ -47,7 +47,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// TestAddressAgainstLibrary: the short way and the library say the same of every ASCII address.
+// TestAddressAgainstLibrary: the fast path and the library agree on every ASCII address.
 func TestAddressAgainstLibrary(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -77,7 +77,7 @@ func TestAddressAgainstLibrary(t *testing.T) {
 			a.ours != (j.Domainpart() == "example.org")) {
 			t.Fatalf("%q: %q %q ours=%v, the library says %s", b, a.local, a.resource, a.ours, j)
 		}
-		// As it would be written by a client that does not escape what need not be.
+		// As a client writes it that escapes only what it must.
 		if raw := string(b); !strings.ContainsAny(raw, "&") {
 			if again, ok2 := h.parse(b); ok2 != ok || string(again.resource) != string(a.resource) {
 				t.Fatalf("%q: otherwise when not escaped", b)

@@ -1,7 +1,7 @@
 package chat
 
-// bindingIQ takes the iqs of a client that has logged in but has no resource yet: only binding is understood
-// (RFC 6120, section 7.1).
+// bindingIQ processes the iqs of a client that has logged in but has no resource yet. It only accepts binding (RFC
+// 6120, section 7.1).
 func (s *Service) bindingIQ(c *client, e *element) {
 	var child element
 	if string(e.kind) != "set" || !e.onlyChild(&child) || !child.is("bind", nsBind) || len(e.id) == 0 {
@@ -15,7 +15,7 @@ func (s *Service) bindingIQ(c *client, e *element) {
 	}
 	first := s.online[c.name()]
 	if old := first.find([]byte(resource)); resource != "" && old != nil {
-		// The newcomer wins: it is most often the same person after a reload (RFC 6120, section 7.7.2.2).
+		// The new session wins, because it is usually the same user after a reload (RFC 6120, section 7.7.2.2).
 		s.fail(old, streamConflict)
 		first = s.online[c.name()]
 	}
@@ -39,7 +39,7 @@ func (s *Service) bindingIQ(c *client, e *element) {
 	c.out.Send(b)
 }
 
-// wantedResource is the resource that the client asks for, "" for none.
+// wantedResource returns the resource that the client asks for, or "" for none.
 func (s *Service) wantedResource(bind *element) (resource string, problem stanzaError) {
 	var child element
 	if !bind.find(&child, "resource", nsBind) {
@@ -56,7 +56,7 @@ func (s *Service) wantedResource(bind *element) (resource string, problem stanza
 	return resource, ""
 }
 
-// bind gives c its full JID and puts it among the resources of its account.
+// bind gives c its full JID and adds it to the resources of its account.
 func (s *Service) bind(c *client, resource string) {
 	c.jid = c.jid + "/" + resource
 	c.state = stateBound

@@ -42,7 +42,7 @@ func (b *browser) post(attributes, payload string) {
 		b.rid, attributes, payload))
 }
 
-// expect finds text in what has come since the last expect.
+// expect finds texts in the replies since the last expect.
 func (b *browser) expect(texts ...string) {
 	b.t.Helper()
 	all := strings.Join(b.got, "\n")
@@ -73,7 +73,8 @@ func (b *browser) login(user, resource string) {
 	b.expect("<jid>" + user + "@localhost/" + resource + "</jid>")
 }
 
-// TestOverBOSH: two users chat over real sessions; one's session ends with a message on its way, which waits for him.
+// TestOverBOSH: two users chat over real sessions. One session ends with a message undelivered, which waits for its
+// user.
 func TestOverBOSH(t *testing.T) {
 	s := New(Config{})
 	engine := bosh.New(bosh.Config{}, s)
@@ -93,11 +94,11 @@ func TestOverBOSH(t *testing.T) {
 	bob.expect("from='alice@localhost/x'")
 	alice.expect("from='bob@localhost/y'")
 	bob.post("", "")
-	// A stanza that says no namespace: some clients leave it out.
+	// A stanza without a namespace, which some clients omit.
 	alice.post("", "<message to='bob@localhost' type='chat'><body>hi</body></message>")
 	bob.expect("<message xmlns='jabber:client' from='alice@localhost/x' to='bob@localhost' type='chat'><body>hi</body>")
 
-	// Alice's client has asked for its roster: a newcomer's item and presence come in bodies of their own.
+	// Alice's client has requested its roster: a newcomer's item and presence come in separate bodies.
 	alice.post("", "<iq xmlns='jabber:client' type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
 	alice.got = nil
 	carol := newBrowser(t, engine)
@@ -110,7 +111,7 @@ func TestOverBOSH(t *testing.T) {
 	alice.post("", "")
 	alice.expect("from='carol@localhost/z'")
 
-	// Bob has no request open any more; what alice writes now is not lost with his session.
+	// Bob no longer has an open request; what alice writes now is not lost with his session.
 	alice.post("", "<message xmlns='jabber:client' to='bob@localhost/y' type='chat'><body>there?</body></message>")
 	for range 2000 {
 		now += 100
@@ -124,7 +125,7 @@ func TestOverBOSH(t *testing.T) {
 	again.post("", "<presence xmlns='jabber:client'/>")
 	again.expect("<body>there?</body><delay xmlns='urn:xmpp:delay' from='localhost'")
 
-	// The newcomer takes the resource; the old session is told why.
+	// The new session takes the resource, and the old one gets the reason.
 	third := newBrowser(t, engine)
 	third.login("bob", "y")
 	again.post("", "")

@@ -8,7 +8,7 @@ import (
 	"megaphone/origin/bosh"
 )
 
-// sink is a stream that forgets, so that only the chat's own memory is measured.
+// sink is a stream that drops its payloads, so that only the chat's own memory is measured.
 type sink struct{ payloads, bytes int }
 
 func (d *sink) Send(p []byte)                    { d.payloads++; d.bytes += len(p) }
@@ -42,11 +42,11 @@ func authPlain(user string) string {
 	return "<auth xmlns='" + nsSASL + "' mechanism='PLAIN'>" + base64Text("\x00"+user+"\x00pw") + "</auth>"
 }
 
-// maxBytesPerUser is the budget for an online anonymous user beyond its BOSH session: 163 to 184 were measured when it
-// was set. A million of them: 200 MB.
+// maxBytesPerUser bounds an online anonymous user beyond its BOSH session. When it was set, 163 to 184 were measured. A
+// million users take 200 MB.
 const maxBytesPerUser = 200
 
-// TestBytesPerUser measures it, on both sides of a growth of the map, where it is dearest and cheapest.
+// TestBytesPerUser measures just after a growth of the map and before the next, where a user costs most and least.
 func TestBytesPerUser(t *testing.T) {
 	for _, users := range []int{60_000, 110_000} {
 		cfg := Config{}
@@ -75,7 +75,7 @@ func heapBytes() uint64 {
 	return m.HeapAlloc
 }
 
-// routes feeds TestAllocations and the benchmarks: stanzas that are everyday work.
+// routes are typical stanzas for TestAllocations and the benchmarks.
 var routes = []struct {
 	name, stanza string
 	maxAllocs    float64
@@ -99,7 +99,7 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// routed is a service in which alice and bob are online, and she knows his full JID.
+// routed returns a service in which alice and bob are online, and her client.
 func routed(tb testing.TB) (*Service, *client) {
 	s := New(Config{})
 	alice := loginQuick(tb, s, new(sink), authPlain("alice"))
@@ -142,7 +142,7 @@ func BenchmarkMessage(b *testing.B) {
 	}
 }
 
-// BenchmarkLogin is an anonymous user's way from Open to presence, and out again.
+// BenchmarkLogin measures an anonymous user from Open to presence, and out again.
 func BenchmarkLogin(b *testing.B) {
 	s := New(Config{})
 	out := new(sink)

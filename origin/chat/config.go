@@ -11,36 +11,36 @@ import (
 // Defaults of Config.
 const (
 	DefaultDomain             = "localhost"
-	DefaultCrowdUsers         = 200       // a presence is sent to at most so many: 200 x 300 bytes = 60 KB of queue
-	DefaultMaxUsers           = 2_097_152 // twice what one instance is meant to hold
+	DefaultCrowdUsers         = 200       // most recipients of a presence: 200 x 300 bytes = 60 KB of queue
+	DefaultMaxUsers           = 2_097_152 // twice the intended size of one instance
 	DefaultMaxResources       = 16        // sessions of one account
 	DefaultMaxAttempts        = 5         // RFC 6120, section 6.4.5, recommends 2 to 5 tries
 	DefaultMaxPresenceBytes   = 8192      // a presence is kept and multiplied by the crowd
-	DefaultMaxDirected        = 32        // remembered addressees of directed presence, a session
-	DefaultMailboxMessages    = 100       // an account
-	DefaultMailboxBytes       = 262_144   // an account: one message of the largest size
+	DefaultMaxDirected        = 32        // remembered addressees of directed presence, per session
+	DefaultMailboxMessages    = 100       // per account
+	DefaultMailboxBytes       = 262_144   // per account: one message of the largest size
 	DefaultAllMailboxMessages = 100_000   // all accounts
 	DefaultAllMailboxBytes    = 67_108_864
-	DefaultMaxContacts        = 100        // in a roster: presence goes to each contact's resources
-	DefaultMaxRequests        = 32         // contacts of an account that only others have put there
+	DefaultMaxContacts        = 100        // per roster: presence goes to each contact's resources
+	DefaultMaxRequests        = 32         // contacts per account that only others have added
 	DefaultAllRosterBytes     = 67_108_864 // all rosters
 	DefaultMaxRooms           = 1000       // rooms at once
-	DefaultMaxOccupants       = 100        // of one room: what is said is sent to each
-	DefaultMaxJoined          = 32         // rooms that one session is in
-	maxResourceBytes          = 256        // of a resource that a client chooses: it is in every stanza that he sends
+	DefaultMaxOccupants       = 100        // per room: each message goes to every occupant
+	DefaultMaxJoined          = 32         // rooms per session
+	maxResourceBytes          = 256        // of a client's own resource, which all its stanzas carry
 	maxMechanismBytes         = 20         // RFC 4422, section 3.1
 	mailboxOverheadBytes      = 64         // counted for each kept message beyond its bytes
-	anonymousPrefix           = "anon-"    // names made by ANONYMOUS; no account may begin so
+	anonymousPrefix           = "anon-"    // begins names made by ANONYMOUS; no account may begin so
 	anonymousBytes            = 10         // of randomness in an anonymous name: 80 bits, 16 characters
-	resourceBytes             = 5          // of randomness in a resource made here: 40 bits, 8 characters
+	resourceBytes             = 5          // of randomness in a generated resource: 40 bits, 8 characters
 )
 
-// Config says what the chat serves. The zero value is the demo on localhost.
+// Config configures the chat. The zero value is the demo on localhost.
 type Config struct {
-	Domain  string   // what users' addresses end with; "" = localhost
-	Aliases []string // other names of the same domain that clients may use; localhost always is one
+	Domain  string   // the domain of users' addresses; "" = localhost
+	Aliases []string // other names of the domain that clients may use, besides localhost
 
-	// Accounts says who may log in. nil is the demo: any name with any password, and anonymously.
+	// Accounts may log in. nil is the demo: any name with any password, or anonymously.
 	Accounts *Accounts
 	// Anonymous allows ANONYMOUS besides an accounts file. The demo always does.
 	Anonymous bool
@@ -52,7 +52,7 @@ type Config struct {
 
 	MaxPresenceBytes   int // 0 = default
 	MaxDirected        int // 0 = default
-	MailboxMessages    int // 0 = default, negative = nothing is kept
+	MailboxMessages    int // 0 = default, negative = messages are not kept
 	MailboxBytes       int // 0 = default
 	AllMailboxMessages int // 0 = default
 	AllMailboxBytes    int // 0 = default
@@ -64,15 +64,15 @@ type Config struct {
 	MaxOccupants   int // 0 = default
 	MaxJoined      int // 0 = default
 
-	Version string           // answered to jabber:iq:version; "" = unknown
+	Version string           // the answer to jabber:iq:version; "" = unknown
 	Now     func() time.Time // nil = time.Now
 	Random  io.Reader        // nil = crypto/rand
 }
 
-// Demo reports whether any name with any password is let in.
+// Demo reports whether any name with any password may log in.
 func (c *Config) Demo() bool { return c.Accounts == nil }
 
-// Notice is what to tell at start about who may log in; "" when there is nothing to warn of.
+// Notice returns a warning for the log at start if anyone may log in, or "".
 func (c *Config) Notice() string {
 	if !c.Demo() {
 		return ""
@@ -81,7 +81,7 @@ func (c *Config) Notice() string {
 		"give an accounts file to require passwords"
 }
 
-// WithDefaults fills in what is zero.
+// WithDefaults returns c with every zero field set to its default.
 func (c Config) WithDefaults() Config {
 	if c.Domain == "" {
 		c.Domain = DefaultDomain
@@ -123,7 +123,7 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Validate says what is wrong with c, with what would do. It does not need WithDefaults before.
+// Validate returns an error that names the first invalid field and a remedy. It also accepts a Config without defaults.
 func (c *Config) Validate() error {
 	for _, name := range append([]string{c.WithDefaults().Domain}, c.Aliases...) {
 		if _, ok := canonicalDomain(name); !ok || strings.ContainsAny(name, "@/ '\"<>&") {

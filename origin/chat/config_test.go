@@ -49,7 +49,7 @@ func TestNotice(t *testing.T) {
 	}
 }
 
-// TestOpen: which domains a session is opened for (XEP-0124, section 7.1).
+// TestOpen: sessions are opened for served domains only (XEP-0124, section 7.1).
 func TestOpen(t *testing.T) {
 	s := New(Config{Domain: "Example.ORG", Aliases: []string{"bücher.example"}})
 	if s.Domain() != "example.org" {

@@ -1,9 +1,9 @@
 package chat
 
-// The crowd is the sessions that see each other. It is bounded, and one who is in it stays in it until he leaves, so
-// that nobody is left with a contact that no longer tells him anything.
+// The crowd is the set of sessions that see each other. It is bounded. A session stays in it until it leaves, so that
+// no client keeps a contact whose presence it no longer gets.
 
-// joinCrowd takes c into the crowd if there is room, and reports whether it is in it.
+// joinCrowd adds c to the crowd if there is room, and reports whether c is in it.
 func (s *Service) joinCrowd(c *client) bool {
 	if c.place != 0 {
 		return true
@@ -16,7 +16,7 @@ func (s *Service) joinCrowd(c *client) bool {
 	return true
 }
 
-// leaveCrowd gives the place of c to the last one.
+// leaveCrowd removes c and moves the last session to its place.
 func (s *Service) leaveCrowd(c *client) {
 	if c.place == 0 {
 		return
@@ -30,13 +30,13 @@ func (s *Service) leaveCrowd(c *client) {
 	c.place = 0
 }
 
-// eachWatcher calls yield with the available resources that are told the presence of c: the crowd, if c is in it, the
+// eachWatcher calls yield with the available resources that receive the presence of c: the crowd, if c is in it, the
 // other resources of its account, and those of subscribed accounts.
 func (s *Service) eachWatcher(c *client, yield func(*client)) {
 	s.eachRelated(c, yield, func(k *contact) bool { return k.from })
 }
 
-// eachWatched calls yield with the resources whose presence c is told.
+// eachWatched calls yield with the resources whose presence c receives.
 func (s *Service) eachWatched(c *client, yield func(*client)) {
 	s.eachRelated(c, func(d *client) {
 		if d.shown() {
@@ -70,7 +70,7 @@ func (s *Service) eachRelated(c *client, yield func(*client), related func(*cont
 	}
 }
 
-// watches reports whether d is told the presence of c.
+// watches reports whether d receives the presence of c.
 func (s *Service) watches(d, c *client) bool {
 	if c.place != 0 && d.place != 0 || c.sameAccount(d) {
 		return true
@@ -79,7 +79,7 @@ func (s *Service) watches(d, c *client) bool {
 	return k != nil && k.from
 }
 
-// crowdResource is the first available resource of c's account that is in the crowd; nil when there is none.
+// crowdResource returns the first available resource of the account that is in the crowd, or nil.
 func (s *Service) crowdResource(name string) *client {
 	for d := s.online[name]; d != nil; d = d.next {
 		if d.available && d.place != 0 {

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// watcher is what a user's client believes of who is online, from what it has been sent.
+// watcher models which users a client considers online, from the payloads it received.
 type watcher struct {
 	*peer
 	seen  map[string]bool   // full JIDs
-	items map[string]string // roster items by JID; nil: of no interest
+	items map[string]string // roster items by JID; nil: ignored
 }
 
 func (o *watcher) read(t *testing.T) {
@@ -39,8 +39,8 @@ func (o *watcher) read(t *testing.T) {
 	o.sent = nil
 }
 
-// TestCrowdConverges: users come, go and change at random, more of them than the crowd takes. At every moment each
-// believes online exactly those available whom it shares the crowd or the account with: nobody is left a ghost.
+// TestCrowdConverges: more users than the crowd holds come, go and change at random. At every moment each considers
+// online exactly the available users in its crowd or account, and no ghosts.
 func TestCrowdConverges(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -65,7 +65,7 @@ func TestCrowdConverges(t *testing.T) {
 		case action == 1:
 			w.send(o.peer, "<presence xmlns='jabber:client' type='unavailable'/>")
 			o.read(t)
-			clear(o.seen) // RFC 6121, section 4.5.1: told nothing from here on
+			clear(o.seen) // RFC 6121, section 4.5.1: it receives nothing from here on
 		case action == 2:
 			w.send(o.peer, "<iq xmlns='jabber:client' type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
 		default:
@@ -93,7 +93,7 @@ func TestCrowdConverges(t *testing.T) {
 	}
 }
 
-// TestPresenceIsBounded: however many are online, a presence is sent to no more than the crowd.
+// TestPresenceIsBounded: however many users are online, a presence goes to at most the crowd.
 func TestPresenceIsBounded(t *testing.T) {
 	cfg := testConfig()
 	cfg.CrowdUsers = 10
@@ -111,7 +111,7 @@ func TestPresenceIsBounded(t *testing.T) {
 	}
 }
 
-// TestLimits: what is too large to be multiplied, or too much to be remembered, is refused.
+// TestLimits: a presence too large to be multiplied, and too many addressees to remember, are refused.
 func TestLimits(t *testing.T) {
 	cfg := testConfig()
 	cfg.MaxPresenceBytes, cfg.MaxDirected = 100, 2
@@ -141,7 +141,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// peerError reads one payload: the condition of the error that it is, "" when there is none.
+// peerError reads one payload. It returns the error's condition, or "" if it is no error.
 func (p *peer) peerError() string {
 	var e, problem, condition element
 	if !parseElement(&e, []byte(p.read()), nil) || !e.find(&problem, "error", nsClient) {

@@ -2,8 +2,8 @@ package chat
 
 import "slices"
 
-// presenceTo takes a presence stanza with a `to`: directed presence (RFC 6121, section 4.6), a probe (4.3), a matter of
-// subscriptions (section 3), or of rooms.
+// presenceTo processes a presence stanza with a `to`: directed presence (RFC 6121, section 4.6), a probe (4.3), a
+// subscription stanza (section 3), or one for a room.
 func (s *Service) presenceTo(c *client, e *element) {
 	a, ok := s.hosts.parse(e.to)
 	switch {
@@ -17,7 +17,7 @@ func (s *Service) presenceTo(c *client, e *element) {
 		s.refuse(c, e, errRemoteNotFound)
 		return
 	case a.local == nil:
-		return // the server does not care for its users' moods
+		return // the server ignores users' presence to it
 	}
 	switch string(e.kind) {
 	case "", "unavailable":
@@ -35,14 +35,15 @@ func (s *Service) presenceTo(c *client, e *element) {
 	}
 }
 
-// directPresence passes presence on to whom it is addressed, and remembers him, to tell him when c is gone.
+// directPresence forwards presence to its addressee. It remembers the addressee, who must learn when c becomes
+// unavailable.
 func (s *Service) directPresence(c *client, e *element, a *address) {
 	key := string(a.local)
 	if a.resource != nil {
 		key += "/" + string(a.resource)
 	}
 	if s.online[string(a.local)] == nil {
-		return // nobody there: silence (section 8.5.2.2.2)
+		return // no recipient: silence (section 8.5.2.2.2)
 	}
 	rare := c.rarely()
 	at := slices.Index(rare.directed, key)
@@ -63,7 +64,7 @@ func (s *Service) directPresence(c *client, e *element, a *address) {
 	})
 }
 
-// probe answers with the presence of those of the account whom c sees (section 4.3.2).
+// probe answers with the presence of those resources of the account that c may see (section 4.3.2).
 func (s *Service) probe(c *client, a *address) {
 	found, known := false, string(a.local) == c.name()
 	if k := s.rosters.find(c.name(), string(a.local)+"@"+s.domain); k != nil {

@@ -1,47 +1,48 @@
-// Package chat is a small XMPP server for one domain, behind the BOSH sessions of package bosh: enough for Strophe.js,
-// Converse.js, stanza.js, xmpp.js and Pidgin to log in and talk. It exists so that Megaphone can be tried, tested and
-// measured without installing a chat server; it is not a replacement for one.
+// Package chat is a small XMPP server for one domain, behind the BOSH sessions of package bosh. It is enough for
+// Strophe.js, Converse.js, stanza.js, xmpp.js and Pidgin to log in and talk. It exists so that Megaphone can be tried,
+// tested and measured without installing a chat server. It is not a replacement for one.
 //
 //	               Open, Restart, Stanza, Closed
 //	bosh.Engine ---------------------------------> Service ------ Accounts   who may log in (read once, at start)
 //	     ^                                          |    |
-//	     |          Send, Terminate                 |    +------- mailboxes  messages for those who are away
+//	     |          Send, Terminate                 |    +------- mailboxes  messages for offline accounts
 //	     +--------------- client <--- online -------+
-//	                        |        (by name)      +------------ crowd      the few whom everyone sees
+//	                        |        (by name)      +------------ crowd      the first sessions, which see each other
 //	                        +-- next resource       +------------ rosters    contacts and subscriptions
-//	                                                +------------ rooms      and who is in them
+//	                                                +------------ rooms      and their occupants
 //
-// One goroutine: every method is called on the engine's. No I/O but the reading of the accounts file; the clock and the
-// random bytes are injected.
+// The engine calls every method on its goroutine. The only I/O is reading the accounts file. The clock and the random
+// bytes are injected.
 //
 // # Logging in
 //
-// open -> (SASL) -> authenticated -> (resource binding) -> bound -> ended. Mechanisms: SCRAM-SHA-256, SCRAM-SHA-1 and
-// PLAIN with an accounts file. Without one this is the demo: PLAIN takes ANY name with ANY password, so nobody is who
-// he says he is, and ANONYMOUS gives a fresh name (anon-...). A resource that is taken goes to the newcomer: the old
-// session ends with the stream error conflict, which is what a reloaded page needs. SASL has MaxAttempts tries.
+// open -> (SASL) -> authenticated -> (resource binding) -> bound -> ended. With an accounts file the mechanisms are
+// SCRAM-SHA-256, SCRAM-SHA-1 and PLAIN. Without one this is the demo: PLAIN accepts ANY name with ANY password, so
+// names prove nothing, and ANONYMOUS gives a fresh name (anon-...). If a new session binds a resource in use, the old
+// session ends with the stream error conflict, because a reloaded page needs its resource back. A session has
+// MaxAttempts SASL tries.
 //
 // # Who sees whom
 //
-// Presence goes by subscriptions (RFC 6121, section 3), and by the crowd. A roster is what its owner has put there with
-// roster sets and subscriptions; a request waits in memory until it is answered, and is shown at each log-in. Both
-// sides of a subscription change in one step, since both accounts are here.
+// Presence follows subscriptions (RFC 6121, section 3) and the crowd. A roster holds the contacts that its owner added
+// with roster sets and subscriptions. A request waits in memory until it is answered, and is shown at each log-in. Both
+// sides of a subscription change in one step, because both accounts are local.
 //
-// The crowd saves those who try the demo from subscribing: the first CrowdUsers sessions (200) are subscribed to each
-// other as if they had asked. They get each other's presence, roster items and roster pushes. Whoever comes when the
-// crowd is full is outside, and sees the accounts it subscribes to. A place that falls free goes to the next session
-// that asks for its roster or sends presence. Resources of one account always see each other. With an accounts file of
-// at most CrowdUsers names the roster lists all of them.
+// The crowd saves users of the demo from subscribing. The first CrowdUsers sessions (200) act as if they were
+// subscribed to each other. They get each other's presence, roster items and roster pushes. A session that comes when
+// the crowd is full stays outside, and sees the accounts it subscribes to. A free place goes to the next session that
+// requests its roster or sends presence. Resources of one account always see each other. With an accounts file of at
+// most CrowdUsers names the roster lists all of them.
 //
-// A presence costs at most CrowdUsers sends, and those to the resources of MaxContacts contacts, with a million users
-// too. A client that stays away, as a closed tab does, is seen as unavailable after bosh.Config.AwaySeconds (10) while
-// its session waits for it as ever; a client that comes back is seen again. It stays in its rooms meanwhile.
+// A presence costs at most CrowdUsers sends, and those to the resources of MaxContacts contacts, even with a million
+// users. If a client stays away, as a closed tab does, others see it unavailable after bosh.Config.AwaySeconds (10).
+// Its session still waits for it, it stays in its rooms, and others see it again when it is back.
 //
 // # Rooms
 //
-// NAME@conference.DOMAIN is a room (XEP-0045) as soon as a session joins it, and until the last one leaves. Rooms are
-// open to all, show the addresses of all occupants, and keep no history; the subject may be changed by all. The maker
-// owns the room, which lets it destroy the room and nothing else. See room.go for what each stanza does.
+// NAME@conference.DOMAIN is a room (XEP-0045) from the first join until the last occupant leaves. Rooms are open to
+// all, show the addresses of all occupants, and keep no history. Every occupant may change the subject. The creator
+// owns the room, which only permits it to destroy the room. See room.go for the effect of each stanza.
 //
 // # Bounds
 //
@@ -54,24 +55,24 @@
 //	rooms of a session           MaxJoined (32)        one more: resource-constraint
 //	presence and subject kept    1,024 bytes each      more: not-acceptable
 //
-// What an anonymous user had is gone with the user: contacts, on both sides, and messages.
+// An anonymous user's contacts, on both sides, and messages are deleted with the user.
 //
-// # What is delivered where
+// # Delivery
 //
-// Messages follow RFC 6121, section 8.5; what the RFC leaves open is decided in message.go. The server forwards the
-// bytes of a stanza as they came; of its start tag it rewrites from (always: it cannot be forged) and xmlns.
-// A message for someone who is away is kept in memory, within bounds per account and in all, and so is what a session
-// that ended had not been given. A message is thus never dropped without an error to its sender, except where the RFC
-// wants silence; it may be delivered twice, with the same id, after a session was lost.
+// Messages follow RFC 6121, section 8.5; message.go decides what the RFC leaves open. The server forwards the bytes of
+// a stanza unchanged, except for its start tag. There it rewrites xmlns and from, so that a sender's address cannot be
+// forged. It keeps messages for offline accounts in memory, within bounds per account and in total, and likewise the
+// undelivered messages of an ended session. A message is thus never dropped without an error to its sender, except
+// where the RFC demands silence. It may be delivered twice, with the same id, after a session was lost.
 //
 // # Costs
 //
 // A bound user costs about 170 bytes beyond its BOSH session: 80 for the client, 48 for its JID, the rest in the map by
-// name (TestBytesPerUser). Routing a message allocates nothing and takes 0.3 µs, or 1 µs among users so many that they
-// are not in the processor's cache (BenchmarkStanza, BenchmarkMessage).
+// name (TestBytesPerUser). Routing a message allocates nothing and takes 0.3 µs, or 1 µs if there are too many users
+// for the processor's cache (BenchmarkStanza, BenchmarkMessage).
 //
-// Contacts cost memory only where there are some: some 160 bytes each and their text, on both sides of a subscription.
+// A contact costs some 160 bytes and its text, on both sides of a subscription.
 //
-// Not here: other servers, moderation and history of rooms, privacy lists, avatars, archives. They are answered with
-// the errors their RFCs and XEPs ask for.
+// Not implemented: other servers, moderation and history of rooms, privacy lists, avatars, archives. Requests for these
+// get the errors of their RFCs and XEPs.
 package chat

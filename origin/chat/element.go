@@ -2,7 +2,6 @@ package chat
 
 import "bytes"
 
-// Namespaces.
 const (
 	nsClient      = "jabber:client"
 	nsStream      = "http://etherx.jabber.org/streams"
@@ -27,7 +26,7 @@ const (
 	nsForm        = "jabber:x:data"
 )
 
-// The attributes of a stanza that the server writes itself, or leaves out.
+// The attributes of a stanza that the server rewrites or omits.
 const (
 	cutXMLNS = iota
 	cutFrom
@@ -36,18 +35,18 @@ const (
 	cutCount
 )
 
-// span is raw[from:to]; empty when to is 0.
+// span is raw[from:to]; empty if to is 0.
 type span struct{ from, to int }
 
-// element is one element and what its start tag says. All slices borrow from raw.
+// element is one element with its parsed start tag. All slices borrow from raw.
 type element struct {
 	raw    []byte // start tag to end tag
 	name   []byte // as written
-	prefix []byte // nil when there is none
+	prefix []byte // nil if there is none
 	local  []byte
-	space  []byte // the namespace; nil when nothing in the element, or its parent, says it
+	space  []byte // the namespace; nil if neither the element nor its parent declares it
 
-	// Attribute values as written, nil when absent.
+	// Raw attribute values, nil if absent.
 	id, from, to, kind []byte
 
 	nameEnd int // offset after the name
@@ -56,7 +55,8 @@ type element struct {
 	cut     [cutCount]span
 }
 
-// parseElement looks at the element p. e borrows p. parent, if not nil, gives the namespaces that p inherits.
+// parseElement parses the start tag of element p. e borrows p. parent, if not nil, provides the namespaces that p
+// inherits.
 func parseElement(e *element, p []byte, parent *element) bool {
 	*e = element{raw: p}
 	if len(p) < 4 || p[0] != '<' {
@@ -92,7 +92,7 @@ func parseElement(e *element, p []byte, parent *element) bool {
 	return true
 }
 
-// take keeps what is to be known of an attribute; false when it was there before.
+// take stores an attribute if it is of interest. It returns false for a duplicate.
 func (e *element) take(a *attribute) bool {
 	which := cutCount
 	switch string(a.name) {
@@ -128,7 +128,7 @@ func declares(name, prefix []byte) bool {
 	return len(name) > len(xmlns) && string(name[:len(xmlns)]) == xmlns && bytes.Equal(name[len(xmlns):], prefix)
 }
 
-// inherit finds the namespace of e in its parent's start tag.
+// inherit looks up the namespace of e in its parent's start tag.
 func (e *element) inherit(parent *element) {
 	if bytes.Equal(e.prefix, parent.prefix) {
 		e.space = parent.space
@@ -146,7 +146,7 @@ func (e *element) inherit(parent *element) {
 	}
 }
 
-// attribute returns the value of an attribute as written, nil when absent.
+// attribute returns the raw value of an attribute, or nil if it is absent.
 func (e *element) attribute(name string) []byte {
 	for i := e.nameEnd; ; {
 		a, ok := nextAttribute(e.raw, i)
@@ -213,7 +213,7 @@ func (e *element) find(c *element, local, space string) bool {
 	}
 }
 
-// appendText appends the text of e, not that of its children, with references resolved.
+// appendText appends the text of e, without that of its children, with references resolved.
 func (e *element) appendText(dst []byte) []byte {
 	if e.empty {
 		return dst

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// elementCases feeds TestElement and BenchmarkParseElement.
+// elementCases are the cases of TestElement and BenchmarkParseElement.
 var elementCases = []struct {
 	name, in, parent              string
 	local, space, to, id, kind    string
@@ -42,7 +42,7 @@ func TestElement(t *testing.T) {
 	for _, tc := range elementCases {
 		t.Run(tc.name, func(t *testing.T) {
 			for n := 0; n < len(tc.in); n++ {
-				walk(t, protected(t, tc.in[:n])) // cut short anywhere: nothing is read outside
+				walk(t, protected(t, tc.in[:n])) // cut anywhere: nothing beyond the end is read
 			}
 			p := protected(t, tc.in)
 			var e, parent element
@@ -93,7 +93,7 @@ func TestElementRefused(t *testing.T) {
 	}
 }
 
-// walk goes through all of an element, whatever it is.
+// walk visits all of an element, whatever it is.
 func walk(t *testing.T, p []byte) {
 	var e, child element
 	if !parseElement(&e, p, nil) {
@@ -109,7 +109,7 @@ func walk(t *testing.T, p []byte) {
 	}
 }
 
-// protected copies s to the end of a page behind which nothing may be read.
+// protected copies s to the end of a page before an inaccessible one.
 func protected(t testing.TB, s string) []byte {
 	t.Helper()
 	page := syscall.Getpagesize()
@@ -127,7 +127,7 @@ func protected(t testing.TB, s string) []byte {
 	return p
 }
 
-// TestForward: what is passed on is well-formed, and of the rest not a byte is changed.
+// TestForward: the forwarded stanza is well-formed, and all other bytes are unchanged.
 func TestForward(t *testing.T) {
 	for _, tc := range []struct{ in, want, stripped string }{
 		{`<message/>`, `<message xmlns='jabber:client' from='F'/>`, `<message xmlns='jabber:client' from='F'/>`},
@@ -153,7 +153,7 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// isWellFormed reports whether p is one element, by encoding/xml, and bosh's rules: no comments and the like.
+// isWellFormed reports whether p is one element by encoding/xml, and by bosh's rules: no comments and the like.
 func isWellFormed(p []byte) bool {
 	d := xml.NewDecoder(bytes.NewReader(p))
 	depth, elements := 0, 0
@@ -187,7 +187,7 @@ func isWellFormed(p []byte) bool {
 	}
 }
 
-// any1 takes any element.
+// any1 matches any element.
 type any1 struct {
 	XMLName xml.Name
 	Attrs   []xml.Attr `xml:",any,attr"`

@@ -2,7 +2,7 @@ package chat
 
 import "megaphone/origin/bosh"
 
-// stanzaError is an <error/> ready to be sent (RFC 6120, section 8.3).
+// stanzaError is a complete <error/> element (RFC 6120, section 8.3).
 type stanzaError string
 
 func newStanzaError(kind, condition string) stanzaError {
@@ -23,7 +23,7 @@ var (
 	errServiceUnavailable = newStanzaError("cancel", "service-unavailable")
 )
 
-// streamError is a <stream:error/> ready to be sent (RFC 6120, section 4.9.3). It ends the session.
+// streamError is a complete <stream:error/> element (RFC 6120, section 4.9.3). It ends the session.
 type streamError string
 
 func newStreamError(condition string) streamError {
@@ -41,7 +41,7 @@ var (
 	streamUnsupportedType  = newStreamError("unsupported-stanza-type")
 )
 
-// fail ends c with a stream error: XEP-0206, section 7, remote-stream-error with the error as payload.
+// fail ends c with a stream error: remote-stream-error with the error as payload (XEP-0206, section 7).
 func (s *Service) fail(c *client, e streamError) {
 	if c.state == stateEnded {
 		return
@@ -52,7 +52,7 @@ func (s *Service) fail(c *client, e streamError) {
 	out.Terminate(bosh.RemoteStreamError, []byte(e))
 }
 
-// refuse answers stanza e of c with an error. An error or a result is never answered (RFC 6120, section 8.3.1).
+// refuse answers stanza e of c with an error. It never answers an error or a result (RFC 6120, section 8.3.1).
 func (s *Service) refuse(c *client, e *element, problem stanzaError) {
 	if string(e.kind) == "error" || (string(e.kind) == "result" && string(e.local) == "iq") {
 		return
@@ -71,8 +71,8 @@ func (s *Service) refuse(c *client, e *element, problem stanzaError) {
 	c.out.Send(b)
 }
 
-// appendReplyAddress appends the id, from and to of an answer to e. From is the address that the client wrote, so that
-// it recognises the answer also when it used an alias of the domain.
+// appendReplyAddress appends the id, from and to of an answer to e. from is the address that the client wrote, so that
+// the client recognises the answer even after using an alias of the domain.
 func appendReplyAddress(b []byte, c *client, e *element, from bool) []byte {
 	if e.id != nil {
 		b = append(b, " id='"...)

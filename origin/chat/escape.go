@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// appendEscaped appends text so that it can stand in an attribute value between either quotes, or in an element.
+// appendEscaped appends text, escaped for an element or an attribute value in either quotes.
 func appendEscaped(dst []byte, text string) []byte {
 	start := 0
 	for i := 0; i < len(text); i++ {
@@ -32,7 +32,7 @@ func appendEscaped(dst []byte, text string) []byte {
 	return append(dst, text[start:]...)
 }
 
-// appendValue appends an attribute value as it was written, for use between single quotes whatever it stood between.
+// appendValue appends a raw attribute value, escaped for single quotes.
 func appendValue(dst, raw []byte) []byte {
 	for {
 		i := bytes.IndexByte(raw, '\'')
@@ -44,8 +44,8 @@ func appendValue(dst, raw []byte) []byte {
 	}
 }
 
-// appendUnescaped appends raw with the predefined entities and character references resolved. Others, which cannot
-// occur without a DTD, are dropped.
+// appendUnescaped appends raw with the predefined entities and character references resolved. It drops other
+// references, which cannot occur without a DTD.
 func appendUnescaped(dst, raw []byte) []byte {
 	for {
 		i := bytes.IndexByte(raw, '&')
@@ -65,7 +65,7 @@ func appendUnescaped(dst, raw []byte) []byte {
 	}
 }
 
-// reference resolves what stands between & and ;.
+// reference resolves the reference between & and ;.
 func reference(name []byte) (rune, bool) {
 	switch string(name) {
 	case "amp":

@@ -8,11 +8,12 @@ import (
 )
 
 // FuzzStanza sends one stanza of any bytes into a small world, from a stream that is not logged in and from one that
-// is. Nothing panics, and of what package bosh would let through:
-//   - all that anyone is sent is well-formed;
-//   - what others get has the sender's own address in from;
-//   - an iq get or set has exactly one answer, or goes on to exactly one other, or ends the stream; a result or error
-//     has no answer.
+// is. Nothing may panic. For input that package bosh would accept:
+//
+//   - all output is well-formed;
+//   - forwarded stanzas have the sender's own address in from;
+//   - an iq get or set has exactly one answer, or is forwarded to exactly one client, or ends the stream; a result or
+//     error has no answer.
 func FuzzStanza(f *testing.F) {
 	for _, seed := range []string{
 		`<iq xmlns='jabber:client' type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>`,

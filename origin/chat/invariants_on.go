@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// maxChecked bounds what is checked after every stanza.
+// maxChecked is the number of users above which the checks are skipped.
 const maxChecked = 4096
 
-// checkInvariants panics when the tables contradict each other.
+// checkInvariants panics if the tables contradict each other.
 func (s *Service) checkInvariants() {
 	if s.stats.Users > maxChecked {
 		return
@@ -47,7 +47,7 @@ func (s *Service) checkInvariants() {
 	assert(messages == s.mailboxes.messages && bytes == s.mailboxes.bytes, "mailboxes miscounted")
 }
 
-// checkRosters: bounds, sums, and that both sides of a subscription say the same.
+// checkRosters checks bounds and sums, and that both sides of a subscription agree.
 func (s *Service) checkRosters() {
 	bytes := 0
 	for name, b := range s.rosters.byName {
@@ -58,10 +58,10 @@ func (s *Service) checkRosters() {
 			if !k.own {
 				strangers++
 			}
-			assert(k.shown() || k.request != "", "a contact of which nothing is left")
+			assert(k.shown() || k.request != "", "a contact without relations")
 			assert(s.rosters.find(name, k.jid) == k, "a contact twice")
 			if k.nameEnd == 0 {
-				assert(!k.to && !k.from && !k.asked && k.request == "", "subscribed to nobody")
+				assert(!k.to && !k.from && !k.asked && k.request == "", "subscribed to an address elsewhere")
 				continue
 			}
 			other := s.rosters.find(k.name(), name+"@"+s.domain)
@@ -70,7 +70,7 @@ func (s *Service) checkRosters() {
 			}
 			assert(k.to == other.from && k.from == other.to, "subscribed on one side")
 			assert(k.asked == (other.request != ""), "asked for on one side")
-			assert(!k.to || !k.asked, "asked for what is there")
+			assert(!k.to || !k.asked, "asked although subscribed")
 		}
 		assert(strangers == b.strangers && strangers <= s.cfg.MaxRequests, "strangers miscounted")
 		assert(len(b.contacts)-strangers <= s.cfg.MaxContacts, "too many contacts")
@@ -78,7 +78,7 @@ func (s *Service) checkRosters() {
 	assert(bytes == s.rosters.bytes && bytes <= s.cfg.AllRosterBytes, "rosters miscounted")
 }
 
-// checkRooms: bounds, and that rooms and clients know of each other.
+// checkRooms checks bounds, and that rooms and clients refer to each other.
 func (s *Service) checkRooms() {
 	occupants := 0
 	for name, r := range s.rooms.byName {

@@ -3,7 +3,7 @@ package chat
 import "time"
 
 // iq routes an info/query (RFC 6120, section 8.2.3; RFC 6121, sections 8.1.1 and 8.5). A get or set has exactly one
-// answer, ours or that of the one it was passed on to; a result or error has none.
+// answer, from the server or from the client it was forwarded to. A result or error has none.
 func (s *Service) iq(c *client, e *element) {
 	s.stats.IQs++
 	request := false
@@ -43,11 +43,11 @@ func (s *Service) iq(c *client, e *element) {
 		}
 		s.refuse(c, e, errServiceUnavailable)
 	case !request:
-		// Ours to have, and of no use: an answer to a roster push, for one.
+		// Addressed to the server but useless, such as the answer to a roster push.
 	case a.resource == nil && (a.local == nil || string(a.local) == c.name()):
 		s.serve(c, e, &child, a.local != nil)
 	default:
-		// For someone's account: nothing is told on his behalf (RFC 6121, section 8.5.2.1.3).
+		// For another account: the server answers nothing on its behalf (RFC 6121, section 8.5.2.1.3).
 		s.refuse(c, e, errServiceUnavailable)
 	}
 }
@@ -81,15 +81,15 @@ func (s *Service) serve(c *client, e, query *element, account bool) {
 		b = appendStamp(b, s.cfg.Now())
 		s.answer(c, e, append(b, "</utc></time>"...))
 	case query.is("session", nsSession) && !get:
-		s.answer(c, e, nil) // RFC 3921, section 3: of no effect since RFC 6121
+		s.answer(c, e, nil) // RFC 3921, section 3: without effect since RFC 6121
 	case query.is("bind", nsBind):
-		s.refuse(c, e, errNotAllowed) // one resource a stream
+		s.refuse(c, e, errNotAllowed) // one resource per stream
 	default:
 		s.refuse(c, e, errServiceUnavailable)
 	}
 }
 
-// discoInfo is XEP-0030, section 3: of the server, or of the own account.
+// discoInfo returns the information of XEP-0030, section 3, about the server or the client's own account.
 func (s *Service) discoInfo(c *client, account bool) []byte {
 	b := append([]byte(nil), "<query xmlns='"+nsDiscoInfo+"'>"...)
 	features := []string{nsDiscoInfo, nsDiscoItems, nsPing}
@@ -108,7 +108,7 @@ func (s *Service) discoInfo(c *client, account bool) []byte {
 	return append(b, "</query>"...)
 }
 
-// discoItems is section 4: what else there is to ask, at the server or the own account.
+// discoItems returns the items of XEP-0030, section 4, of the server or the client's own account.
 func (s *Service) discoItems(account bool) []byte {
 	b := append([]byte(nil), "<query xmlns='"+nsDiscoItems+"'>"...)
 	if !account {
@@ -133,20 +133,20 @@ func (s *Service) answer(c *client, e *element, payload []byte) {
 	c.out.Send(b)
 }
 
-// appendResult appends the start tag of the result of request e, but for its end.
+// appendResult appends the start tag of the result of request e, without its end.
 func (s *Service) appendResult(b []byte, c *client, e *element) []byte {
 	b = append(b, "<iq xmlns='"+nsClient+"' type='result'"...)
 	return appendReplyAddress(b, c, e, true)
 }
 
-// forward passes stanza e of c on to target: the bytes as they came, but for from, which is who c is, and xmlns.
+// forward forwards stanza e of c to target. It only changes from, which becomes the address of c, and xmlns.
 func (s *Service) forward(c, target *client, e *element) {
 	s.buf = appendForwarded(s.buf[:0], e, c.jid)
 	target.out.Send(s.buf)
 }
 
-// appendForwarded appends e with another from and its namespace said. `to` stays as the sender wrote it, also where a
-// message to the bare JID is given to a resource (RFC 6121, section 8.5.2.1.1).
+// appendForwarded appends e with another from and an explicit namespace. `to` stays as the sender wrote it, even if a
+// resource gets a message to the bare JID (RFC 6121, section 8.5.2.1.1).
 func appendForwarded(b []byte, e *element, from string) []byte {
 	b = appendStart(b, e, from)
 	return appendRest(b, e, cutNothing)
@@ -161,7 +161,7 @@ func appendStart(b []byte, e *element, from string) []byte {
 	return append(b, '\'')
 }
 
-// cutSet is a set of the attributes of a stanza that are left out, besides from and xmlns.
+// cutSet is a set of attributes of a stanza to omit, besides from and xmlns.
 type cutSet uint8
 
 const (
@@ -170,7 +170,7 @@ const (
 	cutNames   cutSet = 1<<cutTo | 1<<cutID
 )
 
-// appendRest appends what follows in e after what appendStart appends, without the attributes in strip.
+// appendRest appends the rest of e after appendStart, without the attributes in strip.
 func appendRest(b []byte, e *element, strip cutSet) []byte {
 	return append(appendAttributes(b, e, strip), e.raw[e.tagEnd:]...)
 }

@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// mailboxes keeps messages for those who are away (XEP-0160), in memory, within bounds: per account, so that nobody can
-// fill the server through one name, and in all. What does not fit is refused, never pushed out.
+// mailboxes keeps messages for offline accounts (XEP-0160) in memory, within bounds per account and in total. The bound
+// per account prevents one name from filling the server. A message beyond a bound is refused and never evicts another.
 //
-// Invariant: messages and bytes are the sums over byName, and no mailbox in it is empty.
+// Invariant: messages and bytes are the sums over byName, which has no empty mailbox.
 type mailboxes struct {
 	cfg      *Config
 	byName   map[string]*mailbox
@@ -18,7 +18,7 @@ type mailboxes struct {
 
 type mailbox struct {
 	stanzas []string
-	bytes   int // with mailboxOverheadBytes for each
+	bytes   int // including mailboxOverheadBytes for each
 }
 
 func (m *mailboxes) init(cfg *Config) {
@@ -26,7 +26,7 @@ func (m *mailboxes) init(cfg *Config) {
 	m.byName = make(map[string]*mailbox)
 }
 
-// put keeps a copy of a stanza; false when a bound is reached.
+// put keeps a copy of a stanza. It returns false if a bound is reached.
 func (m *mailboxes) put(name string, stanza []byte) bool {
 	box := m.byName[name]
 	if box == nil {
@@ -45,7 +45,7 @@ func (m *mailboxes) put(name string, stanza []byte) bool {
 	return true
 }
 
-// take empties a mailbox: its stanzas, oldest first.
+// take empties a mailbox and returns its stanzas, oldest first.
 func (m *mailboxes) take(name string) []string {
 	box := m.byName[name]
 	if box == nil {
@@ -57,8 +57,8 @@ func (m *mailboxes) take(name string) []string {
 	return box.stanzas
 }
 
-// keep stores message e for an account; false when it cannot be kept and the sender should know. What is worthless
-// later, such as "is typing", is dropped (XEP-0160, section 3; XEP-0334).
+// keep stores message e for an account. It returns false if the message cannot be kept and its sender should know. It
+// drops a message that is worthless later, such as "is typing" (XEP-0160, section 3; XEP-0334).
 func (s *Service) keep(name string, e *element, from string) bool {
 	if !s.hasAccount(name) {
 		return false
@@ -83,7 +83,7 @@ func (s *Service) keep(name string, e *element, from string) bool {
 	return true
 }
 
-// appendDelayed appends what follows from in e with a delay stamp as the last child (XEP-0203).
+// appendDelayed appends e after its from, with a delay stamp as the last child (XEP-0203).
 func (s *Service) appendDelayed(b []byte, e *element) []byte {
 	start := len(b)
 	b = appendRest(b, e, cutNothing)
@@ -102,7 +102,8 @@ func (s *Service) appendDelayed(b []byte, e *element) []byte {
 	return append(b, '>')
 }
 
-// isDelayed reports whether e, which was sent by the server, bears its stamp: it was kept before, and not taken.
+// isDelayed reports whether e, which the server sent, has its stamp. Such a message came from a mailbox and was not
+// delivered.
 func (s *Service) isDelayed(e *element) bool {
 	var child element
 	for i := 0; ; {
@@ -117,7 +118,7 @@ func (s *Service) isDelayed(e *element) bool {
 	}
 }
 
-// hasAccount reports whether someone of that name may log in later.
+// hasAccount reports whether a user of that name may log in later.
 func (s *Service) hasAccount(name string) bool {
 	switch {
 	case isAnonymousName(name):
@@ -128,7 +129,7 @@ func (s *Service) hasAccount(name string) bool {
 	return true
 }
 
-// emptyMailbox gives c what was kept for its account.
+// emptyMailbox sends c the messages kept for its account.
 func (s *Service) emptyMailbox(c *client) {
 	for _, stanza := range s.mailboxes.take(c.name()) {
 		c.out.Send([]byte(stanza))
@@ -136,11 +137,11 @@ func (s *Service) emptyMailbox(c *client) {
 	}
 }
 
-// salvage finds another place for the messages that were on their way to c when its session ended: another resource, or
-// the mailbox. A message to the bare JID that another resource got as well is not sent to it again.
+// salvage redirects the undelivered messages of c when its session ended, to another resource or to the mailbox. It
+// does not send a message to the bare JID again to another resource that has received it.
 func (s *Service) salvage(c *client) {
 	if c.anonymous {
-		return // nobody will ever ask for them
+		return // no later session can have this name
 	}
 	var lost [][]byte
 	c.out.Undelivered(func(payload []byte) { lost = append(lost, slices.Clone(payload)) })

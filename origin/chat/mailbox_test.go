@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestMailboxesAgainstModel: random puts and takes, against a map of slices and bounds counted anew each time.
+// TestMailboxesAgainstModel compares random puts and takes with a map of slices, whose bounds are recounted each time.
 func TestMailboxesAgainstModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -5,7 +5,7 @@ import "github.com/xdg-go/scram"
 // mechanism is a SASL mechanism.
 type mechanism uint8
 
-// The mechanisms, best first: the order in which they are offered.
+// The mechanisms in the order in which they are offered, best first.
 const (
 	scramSHA256 mechanism = iota
 	scramSHA1
@@ -18,7 +18,7 @@ var mechanismNames = [mechanismCount]string{"SCRAM-SHA-256", "SCRAM-SHA-1", "PLA
 
 func (m mechanism) String() string { return mechanismNames[m] }
 
-// hash is the hash of a SCRAM mechanism, nil for others.
+// hash returns the hash of a SCRAM mechanism, or nil for others.
 func (m mechanism) hash() scram.HashGeneratorFcn {
 	switch m {
 	case scramSHA256:
@@ -29,7 +29,7 @@ func (m mechanism) hash() scram.HashGeneratorFcn {
 	return nil
 }
 
-// mechanismNamed finds a mechanism by the name of it, which is in capitals (RFC 4422, section 3.1).
+// mechanismNamed returns the mechanism with a name, which is in capitals (RFC 4422, section 3.1).
 func mechanismNamed(name []byte) (mechanism, bool) {
 	for m, known := range mechanismNames {
 		if known == string(name) {
@@ -39,7 +39,6 @@ func mechanismNamed(name []byte) (mechanism, bool) {
 	return 0, false
 }
 
-// mechanismSet is a set of mechanisms.
 type mechanismSet uint8
 
 func (s mechanismSet) has(m mechanism) bool { return s&(1<<m) != 0 }

@@ -28,14 +28,14 @@ func kindOfMessage(kind []byte) messageKind {
 // message delivers a message by RFC 6121, section 8.5. Where the RFC leaves a choice:
 //
 //	to                          normal      chat        groupchat   headline    error
-//	bare, someone takes         all         all         refused     all         dropped
-//	bare, nobody takes          kept        kept        refused     dropped     dropped
-//	full, resource is there     that one    that one    that one    that one    that one
-//	full, it is not             refused     as bare     refused     dropped     dropped
+//	bare, has a taker           all         all         refused     all         dropped
+//	bare, has no taker          kept        kept        refused     dropped     dropped
+//	full, resource online       that one    that one    that one    that one    that one
+//	full, resource offline      refused     as bare     refused     dropped     dropped
 //	no such account             refused     refused     refused     dropped     dropped
 //
-// Someone takes: an available resource of non-negative priority; all of them get a copy. Refused: the sender is told
-// service-unavailable, as he is when a message cannot be kept. A message without `to` is for the sender's own account.
+// A taker is an available resource of non-negative priority; each gets a copy. Refused: the sender gets
+// service-unavailable, as for a message that cannot be kept. A message without `to` goes to the sender's own account.
 func (s *Service) message(c *client, e *element) {
 	s.stats.Messages++
 	if e.to == nil {
@@ -68,7 +68,7 @@ func (s *Service) message(c *client, e *element) {
 			return
 		}
 	}
-	// Not string(a.local): it would be allocated also where nothing is kept of it.
+	// string(a.local) in the call would allocate even if nothing keeps it.
 	if first := s.online[string(a.local)]; first != nil {
 		s.deliverToAccount(c, e, first.name())
 		return
@@ -95,7 +95,7 @@ func (s *Service) deliverToAccount(c *client, e *element, name string) {
 	}
 }
 
-// sendToTakers gives a stanza to every resource that takes messages to the bare JID; false when none does.
+// sendToTakers sends a stanza to every resource that takes messages to the bare JID. It returns false if there is none.
 func (s *Service) sendToTakers(name string, stanza []byte) (sent bool) {
 	for d := s.online[name]; d != nil; d = d.next {
 		if d.takes() {
@@ -107,7 +107,7 @@ func (s *Service) sendToTakers(name string, stanza []byte) (sent bool) {
 	return sent
 }
 
-// refuseMessage tells the sender that nobody got his message, unless it is of a type that is dropped in silence.
+// refuseMessage answers an undeliverable message with an error, unless its type is dropped in silence.
 func (s *Service) refuseMessage(c *client, e *element) {
 	switch kindOfMessage(e.kind) {
 	case messageHeadline, messageError:

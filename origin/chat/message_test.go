@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// TestMessageDelivery is the table of RFC 6121, section 8.5.4, with the choices of message.go: for each state of the
-// recipient's account, and each address, what becomes of the types normal, chat, groupchat, headline and error.
+// TestMessageDelivery is the table of RFC 6121, section 8.5.4, with the choices of message.go. For each state of the
+// recipient's account and each address it has the result for the types normal, chat, groupchat, headline and error.
 //
-//	1, 2, 12  the resources that get it     K  kept for later     R  the sender is told     -  dropped
+//	1, 2, 12  the resources that get it     K  kept for later     R  refused     -  dropped
 func TestMessageDelivery(t *testing.T) {
 	types := []string{"normal", "chat", "groupchat", "headline", "error", "", "strange"}
 	for _, tc := range []struct {

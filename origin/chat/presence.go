@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// presence takes a presence stanza (RFC 6121, sections 3 and 4).
+// presence processes a presence stanza (RFC 6121, sections 3 and 4).
 func (s *Service) presence(c *client, e *element) {
 	s.stats.Presences++
 	if len(e.raw) > s.cfg.MaxPresenceBytes {
@@ -14,7 +14,7 @@ func (s *Service) presence(c *client, e *element) {
 	}
 	switch kind := string(e.kind); {
 	case kind == "error":
-		// Nobody waits for it.
+		// Ignored.
 	case kind != "" && !isPresenceType(kind), e.kind != nil && kind == "":
 		s.refuse(c, e, errBadRequest)
 	case e.to != nil:
@@ -24,7 +24,7 @@ func (s *Service) presence(c *client, e *element) {
 	case kind == "unavailable":
 		s.goUnavailable(c, e)
 	default:
-		s.refuse(c, e, errBadRequest) // about a subscription, and does not say whose
+		s.refuse(c, e, errBadRequest) // a subscription stanza without an addressee
 	}
 }
 
@@ -36,7 +36,7 @@ func isPresenceType(kind string) bool {
 	return false
 }
 
-// available makes c available, or changes how (sections 4.2 and 4.4).
+// available makes c available, or updates its presence (sections 4.2 and 4.4).
 func (s *Service) available(c *client, e *element) {
 	priority, ok := s.readPriority(e)
 	if !ok {
@@ -62,8 +62,8 @@ func (s *Service) available(c *client, e *element) {
 	}
 }
 
-// announce tells those who see c of its presence, and with first also c of theirs. newcomer: its account was not in the
-// crowd before.
+// announce sends the presence of c to its watchers and, with first, the presence of those it watches to c. newcomer:
+// its account was not in the crowd before.
 func (s *Service) announce(c *client, newcomer, first bool) {
 	if newcomer {
 		s.pushCrowd(c, "both")
@@ -74,7 +74,7 @@ func (s *Service) announce(c *client, newcomer, first bool) {
 	}
 }
 
-// readPriority reads <priority/>, 0 when absent (section 4.7.2.3).
+// readPriority parses <priority/>, 0 if absent (section 4.7.2.3).
 func (s *Service) readPriority(e *element) (int8, bool) {
 	var child element
 	for i := 0; ; {
@@ -91,10 +91,10 @@ func (s *Service) readPriority(e *element) (int8, bool) {
 	}
 }
 
-// sendPresence tells d the presence of c.
+// sendPresence sends d the presence of c.
 func (s *Service) sendPresence(c, d *client) { s.sendPresenceAs(c, d, c.presence) }
 
-// sendPresenceAs is sendPresence with another presence, which is what follows from and to.
+// sendPresenceAs is sendPresence with another presence, which is the rest of the stanza after from and to.
 func (s *Service) sendPresenceAs(c, d *client, presence string) {
 	b := append(s.buf[:0], "<presence xmlns='"+nsClient+"' from='"...)
 	b = appendEscaped(b, c.jid)
@@ -106,11 +106,11 @@ func (s *Service) sendPresenceAs(c, d *client, presence string) {
 	s.stats.PresencesSent++
 }
 
-// presenceGone is the presence of a client that has gone without a word.
+// presenceGone is the presence of a client that disappeared without sending one.
 const presenceGone = " type='unavailable'/>"
 
-// goUnavailable tells everyone who knows c to be available that it is not any more (section 4.5), with the words of e,
-// or with none if it is nil because the session has ended. It takes c out of its rooms.
+// goUnavailable tells all clients that know c to be available that it no longer is (section 4.5). It sends the contents
+// of e, or none if e is nil because the session has ended. It removes c from its rooms.
 func (s *Service) goUnavailable(c *client, e *element) {
 	rest := presenceGone
 	if e != nil {
@@ -126,7 +126,7 @@ func (s *Service) goUnavailable(c *client, e *element) {
 			s.eachWatcher(c, func(d *client) { s.sendPresenceAs(c, d, rest) })
 		}
 		if c.anonymous && s.crowdResource(c.name()) == nil {
-			s.pushCrowd(c, "remove") // a name that is never used again
+			s.pushCrowd(c, "remove") // the name will never be used again
 		}
 	}
 	if c.rare == nil {
@@ -142,8 +142,8 @@ func (s *Service) goUnavailable(c *client, e *element) {
 	c.rare.directed = nil
 }
 
-// hide tells those who see c that it is gone, since its client stays away. The session lives on: messages wait in
-// it, rooms keep c, and a client that comes back has missed nothing but that others saw it go and come.
+// hide shows c as unavailable to its watchers, because its client stays away. The session lives on: messages wait in
+// it, and c stays in its rooms. A client that comes back has missed nothing, but others saw it leave and return.
 func (s *Service) hide(c *client) {
 	if c.shown() {
 		c.away = true
@@ -159,8 +159,8 @@ func (s *Service) show(c *client) {
 	}
 }
 
-// eachAddressed calls yield with those whom presence to an address, "name" or "name/resource", reaches: the available
-// resources, or the one (section 8.5.2.1.2 and 8.5.3.1).
+// eachAddressed calls yield with the recipients of presence to an address, "name" or "name/resource": the available
+// resources, or the named one (section 8.5.2.1.2 and 8.5.3.1).
 func (s *Service) eachAddressed(address []byte, yield func(*client)) {
 	name, resource, full := bytes.Cut(address, []byte{'/'})
 	first := s.online[string(name)]
@@ -177,13 +177,13 @@ func (s *Service) eachAddressed(address []byte, yield func(*client)) {
 	}
 }
 
-// maxInternBytes and maxInterned bound the presences that are shared: 1024 x 1 KiB.
+// maxInternBytes and maxInterned bound the shared presences: 1024 x 1 KiB.
 const (
 	maxInternBytes = 1024
 	maxInterned    = 1024
 )
 
-// interner shares equal presences: those of a million users of the same client are the same.
+// interner shares equal presences, because a million users of the same client send the same one.
 type interner struct{ known map[string]string }
 
 // intern returns p as a string.
@@ -196,7 +196,7 @@ func (i *interner) intern(p []byte) string {
 		return text
 	}
 	if i.known == nil || len(i.known) >= maxInterned {
-		i.known = make(map[string]string) // what is in use lives on with those who use it
+		i.known = make(map[string]string) // strings in use stay alive through their users
 	}
 	i.known[text] = text
 	return text

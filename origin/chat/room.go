@@ -6,9 +6,9 @@ import (
 	"strconv"
 )
 
-// Rooms: as much of XEP-0045 as a chat in a browser needs to open one, talk in it and leave. A room is at
-// NAME@conference.DOMAIN. Whoever joins one that is not there makes it and owns it; it is open to all, tells everyone's
-// address, keeps no history, and is gone with its last occupant.
+// Rooms implement the part of XEP-0045 that a browser chat needs to open a room, talk in it and leave. A room is at
+// NAME@conference.DOMAIN. The first client to join creates and owns it. It is open to all, shows everyone's address,
+// keeps no history, and ends with its last occupant.
 //
 //	presence to room/nick               joins, changes the nick or the presence
 //	presence unavailable to it          leaves; so does the end of the session
@@ -16,21 +16,21 @@ import (
 //	message to room/nick                is sent to that occupant
 //	iq to room                          disco, the instant room's form, destroying it, the owners' list, self-ping
 //
-// Sessions of one account may share a nick. Not here: history, passwords, moderation, affiliations but the owner's,
-// registration, configuration, invitations by way of the room. They are answered with errors.
+// Sessions of one account may share a nick. Not implemented: history, passwords, moderation, affiliations but the
+// owner's, registration, configuration, mediated invitations. These get errors.
 
-// roomsLabel is what the domain of rooms has before ours.
+// roomsLabel precedes the served domain in the domain of rooms.
 const roomsLabel = "conference."
 
 // The bounds of a room that are not configured.
 const (
 	maxRoomNameBytes     = 256
-	maxRoomPresenceBytes = 1024 // it is kept and multiplied
+	maxRoomPresenceBytes = 1024 // kept and multiplied
 	maxSubjectBytes      = 1024
-	maxListed            = 200 // rooms in one list of them
+	maxListed            = 200 // rooms in one list
 )
 
-// rooms are those there are, by name.
+// rooms holds all rooms by name.
 //
 // Invariant: no room is empty, and each occupant's client has the room among its joined ones.
 type rooms struct {
@@ -38,40 +38,39 @@ type rooms struct {
 	occupants int
 }
 
-// room is one of them.
 type room struct {
 	name      string
-	owner     string // bare JID of its maker
+	owner     string // bare JID of its creator
 	occupants []occupant
-	subject   string // what follows from and to in the message that set it; "" while there is none
-	subjectBy string // that one's nick
+	subject   string // the rest, after from and to, of the message that set it; "" if there is none
+	subjectBy string // the nick of that message's sender
 }
 
 // occupant is one session in a room.
 type occupant struct {
 	c        *client
 	nick     string
-	presence string // what follows from and to, but for the end tag; shared with others of the same client
+	presence string // the rest after from and to, without the end tag; shared with equal ones
 }
 
 func (r *rooms) init() { r.byName = make(map[string]*room) }
 
-// of returns the index of c among the occupants, -1 when it is none.
+// of returns the index of c among the occupants, or -1.
 func (r *room) of(c *client) int {
 	return slices.IndexFunc(r.occupants, func(o occupant) bool { return o.c == c })
 }
 
-// named returns the index of the first occupant with that nick, -1 when there is none.
+// named returns the index of the first occupant with that nick, or -1.
 func (r *room) named(nick []byte) int {
 	return slices.IndexFunc(r.occupants, func(o occupant) bool { return o.nick == string(nick) })
 }
 
-// shares reports whether another session than o has its nick.
+// shares reports whether another session has the nick of o.
 func (r *room) shares(o *occupant) bool {
 	return slices.ContainsFunc(r.occupants, func(p occupant) bool { return p.nick == o.nick && p.c != o.c })
 }
 
-// roomPresence takes presence to the domain of rooms.
+// roomPresence processes presence to the domain of rooms.
 func (s *Service) roomPresence(c *client, e *element, a *address) {
 	r := s.rooms.byName[string(a.local)]
 	switch kind := string(e.kind); {
@@ -80,7 +79,7 @@ func (s *Service) roomPresence(c *client, e *element, a *address) {
 			s.leaveRoom(r, c, string(appendOpen(nil, e, nsRooms)))
 		}
 	case kind != "":
-		// About subscriptions, of which a room has none.
+		// Subscription stanzas, which do not apply to rooms.
 	case a.local == nil:
 		s.refuse(c, e, errServiceUnavailable)
 	case a.resource == nil:
@@ -94,7 +93,7 @@ func (s *Service) roomPresence(c *client, e *element, a *address) {
 	}
 }
 
-// joinRoom takes c into room r, nil if it has to be made (section 7.2).
+// joinRoom adds c to room r, or to a new room if r is nil (section 7.2).
 func (s *Service) joinRoom(r *room, c *client, e *element, a *address) {
 	switch {
 	case c.rare != nil && len(c.rare.joined) >= s.cfg.MaxJoined, r == nil && len(s.rooms.byName) >= s.cfg.MaxRooms:
@@ -137,8 +136,8 @@ func (r *room) isTaken(nick []byte, c *client) bool {
 	return i >= 0 && !r.occupants[i].c.sameAccount(c)
 }
 
-// changeOccupant takes presence of an occupant: another presence or nick (sections 7.6 and 7.7), or that of a client
-// that has lost its memory and joins once more.
+// changeOccupant processes presence of an occupant: another presence or nick (sections 7.6 and 7.7), or a repeated join
+// of a client that has lost its state.
 func (s *Service) changeOccupant(r *room, c *client, e *element, a *address) {
 	i := r.of(c)
 	o := &r.occupants[i]
@@ -172,7 +171,7 @@ func (s *Service) changeOccupant(r *room, c *client, e *element, a *address) {
 // presenceGoneOpen is presenceGone without the end tag.
 const presenceGoneOpen = " type='unavailable'>"
 
-// leaveRoom takes c out of the room, which is gone with the last one (sections 7.14 and 10.9). presence is its last.
+// leaveRoom removes c from the room, and deletes an empty room (sections 7.14 and 10.9). presence is the last of c.
 func (s *Service) leaveRoom(r *room, c *client, presence string) {
 	i := r.of(c)
 	o := r.occupants[i]
@@ -185,7 +184,7 @@ func (s *Service) leaveRoom(r *room, c *client, presence string) {
 	s.dropOccupant(r, i)
 }
 
-// dropOccupant forgets an occupant.
+// dropOccupant removes an occupant.
 func (s *Service) dropOccupant(r *room, i int) {
 	joined := &r.occupants[i].c.rare.joined
 	*joined = slices.DeleteFunc(*joined, func(other *room) bool { return other == r })
@@ -196,7 +195,7 @@ func (s *Service) dropOccupant(r *room, i int) {
 	}
 }
 
-// leaveRooms takes c out of all its rooms.
+// leaveRooms removes c from all its rooms.
 func (s *Service) leaveRooms(c *client) {
 	for c.rare != nil && len(c.rare.joined) > 0 {
 		s.leaveRoom(c.rare.joined[0], c, presenceGoneOpen)
@@ -207,17 +206,17 @@ func (s *Service) leaveRooms(c *client) {
 const (
 	statusOpen    = "<status code='100'/>" // all occupants see each other's address
 	statusSelf    = "<status code='110'/>" // this presence is your own
-	statusRenamed = "<status code='303'/>" // the occupant goes on under another nick
+	statusRenamed = "<status code='303'/>" // the occupant continues under another nick
 )
 
-// notice is what a presence in a room says besides itself.
+// notice is the additional information in a room's presence.
 type notice struct {
 	gone    bool
-	newNick string // the one that the occupant changes to; "" for none
-	own     string // what only the occupant itself is told
+	newNick string // the occupant's next nick; "" for none
+	own     string // only for the occupant itself
 }
 
-// broadcast tells the whole room of an occupant, and the occupant last (section 7.2.2).
+// broadcast sends an occupant's presence to the whole room, and to the occupant last (section 7.2.2).
 func (s *Service) broadcast(r *room, o *occupant, n notice) {
 	own := n
 	own.own += statusSelf
@@ -230,7 +229,7 @@ func (s *Service) broadcast(r *room, o *occupant, n notice) {
 	s.sendOccupant(r, o, o.c, own)
 }
 
-// sendOccupant tells d of an occupant.
+// sendOccupant sends d the presence of an occupant.
 func (s *Service) sendOccupant(r *room, o *occupant, d *client, n notice) {
 	affiliation, role := r.standing(o.c)
 	if n.gone {
@@ -259,7 +258,7 @@ func (s *Service) sendOccupant(r *room, o *occupant, d *client, n notice) {
 	s.stats.PresencesSent++
 }
 
-// standing is the affiliation and the role of c in the room.
+// standing returns the affiliation and the role of c in the room.
 func (r *room) standing(c *client) (affiliation, role string) {
 	if c.bare() == r.owner {
 		return "owner", "moderator"
@@ -267,7 +266,7 @@ func (r *room) standing(c *client) (affiliation, role string) {
 	return "none", "participant"
 }
 
-// appendRoomAddress appends from, which is an occupant or with nick "" the room itself, and to.
+// appendRoomAddress appends from and to. from is an occupant, or the room itself if nick is "".
 func (s *Service) appendRoomAddress(b []byte, r *room, nick string, to *client) []byte {
 	b = append(b, " from='"...)
 	b = s.appendRoomJID(b, r)
@@ -286,7 +285,7 @@ func (s *Service) appendRoomJID(b []byte, r *room) []byte {
 	return append(b, s.domain...)
 }
 
-// sendSubject tells c what the room is about, nothing too (section 7.2.15).
+// sendSubject sends c the room's subject, even an empty one (section 7.2.15).
 func (s *Service) sendSubject(r *room, c *client) {
 	b := append(s.buf[:0], "<message xmlns='"+nsClient+"'"...)
 	b = s.appendRoomAddress(b, r, r.subjectBy, c)
@@ -299,7 +298,7 @@ func (s *Service) sendSubject(r *room, c *client) {
 	c.out.Send(b)
 }
 
-// roomMessage takes a message to the domain of rooms (sections 7.4, 7.5 and 8.1).
+// roomMessage processes a message to the domain of rooms (sections 7.4, 7.5 and 8.1).
 func (s *Service) roomMessage(c *client, e *element, a *address) {
 	kind := kindOfMessage(e.kind)
 	if kind == messageError {
@@ -339,7 +338,7 @@ func (s *Service) roomMessage(c *client, e *element, a *address) {
 	}
 }
 
-// privateMessage is for one occupant.
+// privateMessage sends a message to one occupant.
 func (s *Service) privateMessage(r *room, c *client, e *element, a *address) {
 	if r.named(a.resource) < 0 {
 		s.refuse(c, e, errItemNotFound)
@@ -363,8 +362,8 @@ func (s *Service) sendRoomMessage(r *room, from *occupant, d *client, rest []byt
 	s.stats.Delivered++
 }
 
-// appendOpen appends what follows from and to in e, but for the end tag: its other attributes, and its children but for
-// those in namespace without, which is the room's own to say. It may hold the id, except in presence.
+// appendOpen appends the rest of e after from and to, without the end tag: its other attributes, and its children. It
+// omits children in namespace without, which only the room may send. It keeps the id, except in presence.
 func appendOpen(b []byte, e *element, without string) []byte {
 	strip := cutAddress
 	if string(e.local) == "presence" {
@@ -387,7 +386,7 @@ func appendOpen(b []byte, e *element, without string) []byte {
 	}
 }
 
-// roomIQ takes a request to the domain of rooms.
+// roomIQ processes a request to the domain of rooms.
 func (s *Service) roomIQ(c *client, e, query *element, a *address) {
 	get := string(e.kind) == "get"
 	r := s.rooms.byName[string(a.local)]
@@ -400,7 +399,7 @@ func (s *Service) roomIQ(c *client, e, query *element, a *address) {
 		i := r.of(c)
 		switch {
 		case !query.is("ping", nsPing) || !get:
-			s.refuse(c, e, errServiceUnavailable) // everyone's address is known: ask there
+			s.refuse(c, e, errServiceUnavailable) // every occupant's address is known: ask there
 		case i < 0 || r.occupants[i].nick != string(a.resource):
 			s.refuse(c, e, errNotAcceptable) // XEP-0410
 		default:
@@ -469,7 +468,7 @@ func (s *Service) serveRoom(r *room, c *client, e, query *element, get bool) {
 	}
 }
 
-// info is what a room is like.
+// info returns the room's disco#info.
 func (r *room) info() []byte {
 	b := append([]byte(nil), "<query xmlns='"+nsDiscoInfo+"'><identity category='conference' type='text' name='"...)
 	b = appendEscaped(b, r.name)
@@ -484,7 +483,7 @@ func (r *room) info() []byte {
 	return append(b, "</value></field></x></query>"...)
 }
 
-// listAffiliation answers who has an affiliation: one owns the room, all others have none.
+// listAffiliation lists the occupants with an affiliation: one owns the room, all others have none.
 func (s *Service) listAffiliation(r *room, c *client, e, query *element) {
 	var item element
 	switch {
@@ -500,7 +499,8 @@ func (s *Service) listAffiliation(r *room, c *client, e, query *element) {
 	}
 }
 
-// configureRoom takes the form of an instant room (section 10.1.2), which sets nothing, or destroys the room (10.9).
+// configureRoom processes the form of an instant room (section 10.1.2), which sets nothing, or destroys the room
+// (10.9).
 func (s *Service) configureRoom(r *room, c *client, e, query *element) {
 	var child, field element
 	switch {
@@ -529,7 +529,7 @@ func (s *Service) configureRoom(r *room, c *client, e, query *element) {
 	}
 }
 
-// destroyRoom sends everyone out.
+// destroyRoom removes all occupants.
 func (s *Service) destroyRoom(r *room) {
 	for len(r.occupants) > 0 {
 		o := r.occupants[0]

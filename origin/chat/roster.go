@@ -8,10 +8,10 @@ import (
 	"mellium.im/xmpp/jid"
 )
 
-// rosters are the contacts that accounts have, in memory, within bounds: per account, so that one name does not fill
-// the server, nor requests of others the name; and in all.
+// rosters holds the contacts of all accounts in memory, within bounds per account and in total. The bounds per account
+// prevent one account from filling the server, and others' requests from filling an account.
 //
-// Invariant: contacts of two accounts here mirror each other. One's to is the other's from, and asked is set if and
+// Invariant: contacts of two local accounts mirror each other. One's to is the other's from, and asked is set if and
 // only if the other has the request. bytes is the sum over all contacts.
 type rosters struct {
 	cfg    *Config
@@ -19,29 +19,29 @@ type rosters struct {
 	bytes  int
 }
 
-// book is the contacts of one account. A contact that the account did not choose itself is a stranger.
+// book holds the contacts of one account. A contact that the account did not add itself is a stranger.
 type book struct {
 	contacts  []*contact
 	strangers int
 }
 
-// contact is what an account and another know of each other, from the side of the first.
+// contact is the relation of an account to another address, from the account's side.
 type contact struct {
 	jid     string   // bare
-	nameEnd int      // jid[:nameEnd] is the localpart of an account here; 0: the contact is none
-	label   string   // how the account calls it
-	groups  []string //
-	request string   // from the contact, waiting for an answer: the stanza
-	own     bool     // put there by the account itself
-	to      bool     // the account is told the contact's presence
-	from    bool     // the contact is told the account's presence
-	asked   bool     // the account has asked for the contact's presence
+	nameEnd int      // jid[:nameEnd] is the localpart of a local account; 0: the contact is not local
+	label   string   // the account's name for it
+	groups  []string // the account's groups for it
+	request string   // the contact's unanswered request: the stanza
+	own     bool     // added by the account itself
+	to      bool     // the account receives the contact's presence
+	from    bool     // the contact receives the account's presence
+	asked   bool     // the account has requested the contact's presence
 }
 
 // contactOverheadBytes is counted for each contact beyond its text.
 const contactOverheadBytes = 160
 
-// What a contact may hold; more is not-acceptable (RFC 6121, section 2.3.3).
+// The limits of a contact; more is not-acceptable (RFC 6121, section 2.3.3).
 const (
 	maxLabelBytes   = 1023
 	maxGroups       = 16
@@ -51,8 +51,8 @@ const (
 
 func (k *contact) name() string { return k.jid[:k.nameEnd] }
 
-// shown reports whether the contact is in the roster as the account sees it (RFC 6121, section 3.1.3: a request alone
-// does not put it there).
+// shown reports whether the account sees the contact in its roster. A request alone does not add it (RFC 6121, section
+// 3.1.3).
 func (k *contact) shown() bool { return k.own || k.to || k.from }
 
 func (k *contact) bytes() int {
@@ -76,7 +76,7 @@ func (r *rosters) of(name string) []*contact {
 	return nil
 }
 
-// find returns an account's contact with that bare JID, nil when there is none.
+// find returns an account's contact with that bare JID, or nil.
 func (r *rosters) find(name, bare string) *contact {
 	for _, k := range r.of(name) {
 		if k.jid == bare {
@@ -86,7 +86,8 @@ func (r *rosters) find(name, bare string) *contact {
 	return nil
 }
 
-// meet returns an account's contact, made if need be; nil when a bound is reached. own: the account wants it.
+// meet returns an account's contact, and creates it if needed. It returns nil if a bound is reached. own: the account
+// adds it.
 func (r *rosters) meet(name, bare string, nameEnd int, own bool) *contact {
 	k := r.find(name, bare)
 	if k != nil && (k.own || !own) {
@@ -119,7 +120,7 @@ func (r *rosters) meet(name, bare string, nameEnd int, own bool) *contact {
 	return k
 }
 
-// change calls edit, and takes it back when there is no room for what it has made of k.
+// change calls edit, and undoes it if the new size of k exceeds the bound.
 func (r *rosters) change(k *contact, edit func()) bool {
 	before := *k
 	edit()
@@ -131,14 +132,14 @@ func (r *rosters) change(k *contact, edit func()) bool {
 	return true
 }
 
-// disown makes k a contact that the account did not choose, and removes it if nothing else is left of it.
+// disown turns k into a stranger, and removes it if nothing else is left of it.
 func (r *rosters) disown(name string, k *contact) {
 	k.own = false
 	r.byName[name].strangers++
 	r.tidy(name, k)
 }
 
-// tidy removes a contact that nothing is left of.
+// tidy removes a contact without relations.
 func (r *rosters) tidy(name string, k *contact) {
 	if !k.shown() && k.request == "" {
 		r.remove(name, k)
@@ -158,8 +159,8 @@ func (r *rosters) remove(name string, k *contact) {
 	}
 }
 
-// roster answers a roster request (RFC 6121, section 2): the contacts of the account, those of the crowd, and, if
-// they are few enough, the names of the accounts file.
+// roster answers a roster request (RFC 6121, section 2). The roster has the account's contacts, those of the crowd, and
+// the names of the accounts file if they are few enough.
 func (s *Service) roster(c *client, e, query *element, get bool) {
 	if !get {
 		s.rosterSet(c, e, query)
@@ -188,7 +189,7 @@ func (s *Service) roster(c *client, e, query *element, get bool) {
 	}
 }
 
-// eachImplicit calls yield with the names that are in the roster of c without having been put there.
+// eachImplicit calls yield with the names in the roster of c that c did not add.
 func (s *Service) eachImplicit(c *client, yield func(name string)) {
 	fixed := s.hasFixedRoster()
 	if fixed {
@@ -209,7 +210,7 @@ func (s *Service) eachImplicit(c *client, yield func(name string)) {
 	}
 }
 
-// isImplicit reports whether c and the account of that name are subscribed to each other without having asked.
+// isImplicit reports whether c and the account of that name are subscribed to each other without a request.
 func (s *Service) isImplicit(c *client, name string) bool {
 	return c.place != 0 && s.crowdResource(name) != nil || s.inFixedRoster(name)
 }
@@ -263,7 +264,7 @@ func (s *Service) rosterSet(c *client, e, query *element) {
 	s.push(c.name(), k)
 }
 
-// bareContact is the contact that an item names: a bare JID, in canonical form.
+// bareContact parses the JID of an item: a bare JID, in canonical form.
 func (s *Service) bareContact(raw []byte) (bare string, nameEnd int, ok bool) {
 	a, ok := s.hosts.parse(raw)
 	switch {
@@ -276,7 +277,8 @@ func (s *Service) bareContact(raw []byte) (bare string, nameEnd int, ok bool) {
 	return j.Bare().String(), 0, err == nil
 }
 
-// readGroups reads the groups of an item; false when they are too many, too long, empty, or one is there twice.
+// readGroups parses the groups of an item. It returns false if there are too many, or one is too long, empty or
+// duplicate.
 func readGroups(item *element) (groups []string, ok bool) {
 	var child element
 	for i := 0; ; {
@@ -296,8 +298,8 @@ func readGroups(item *element) (groups []string, ok bool) {
 	}
 }
 
-// rosterRemove removes a contact and its subscriptions (section 2.5). A contact that the crowd puts there comes back
-// with the next log-in.
+// rosterRemove removes a contact and its subscriptions (section 2.5). A contact from the crowd reappears at the next
+// log-in.
 func (s *Service) rosterRemove(c *client, e *element, bare string, nameEnd int) {
 	k := s.rosters.find(c.name(), bare)
 	switch {
@@ -312,13 +314,13 @@ func (s *Service) rosterRemove(c *client, e *element, bare string, nameEnd int) 
 	}
 	s.answer(c, e, nil)
 	s.sever(c.name(), k)
-	if k.own { // or else tidied by now
+	if k.own { // otherwise tidied already
 		s.rosters.disown(c.name(), k)
 	}
 	s.pushRemoval(c.name(), bare)
 }
 
-// appendContact appends the item of k as c is to see it.
+// appendContact appends the item of k as c sees it.
 func (s *Service) appendContact(b []byte, c *client, k *contact) []byte {
 	both := k.nameEnd > 0 && s.isImplicit(c, k.name())
 	subscription := "none"
@@ -353,7 +355,7 @@ func (s *Service) appendContact(b []byte, c *client, k *contact) []byte {
 	return append(b, "</item>"...)
 }
 
-// appendImplicit appends the item of an account that is in a roster without having been put there.
+// appendImplicit appends the item of an account that the roster's owner did not add.
 func (s *Service) appendImplicit(b []byte, name, subscription string) []byte {
 	b = append(b, "<item jid='"...)
 	b = appendEscaped(b, name)
@@ -366,7 +368,7 @@ func (s *Service) appendImplicit(b []byte, name, subscription string) []byte {
 	return append(b, "'/>"...)
 }
 
-// push tells the resources of an account how contact k stands now (section 2.1.6), if it may be seen.
+// push sends the current item of contact k to the resources of an account (section 2.1.6), if it is visible.
 func (s *Service) push(name string, k *contact) {
 	for d := s.online[name]; d != nil && k.shown(); d = d.next {
 		if d.interested {
@@ -375,7 +377,7 @@ func (s *Service) push(name string, k *contact) {
 	}
 }
 
-// pushRemoval tells the resources of an account that a contact is gone.
+// pushRemoval pushes a contact's removal to the resources of an account.
 func (s *Service) pushRemoval(name, bare string) {
 	for d := s.online[name]; d != nil; d = d.next {
 		if d.interested {

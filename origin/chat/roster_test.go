@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// TestSubscriptionsConverge: few accounts subscribe, answer, take back, remove, come and go at random, with a crowd
-// that has no room for most of them, and without. At every moment each client believes online exactly the resources
-// that it may see. Without a crowd, its roster as it was pushed is that of the server; items of a crowd are not pushed
-// when they go.
+// TestSubscriptionsConverge: a few accounts subscribe, answer, revoke, remove, come and go at random, with a crowd too
+// small for most of them, and without. At every moment each client considers online exactly the resources that it may
+// see. Without a crowd, its roster from pushes equals the server's. With one, removed items of the crowd are not
+// pushed.
 func TestSubscriptionsConverge(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -78,7 +78,7 @@ func walkSubscriptions(t *testing.T, r *rand.Rand, crowd int) {
 	}
 }
 
-// checkSeen compares what o believes with what is.
+// checkSeen compares the model of o with the actual state.
 func checkSeen(t *testing.T, w *world, step int, o *watcher, online map[string]*watcher) {
 	want := 0
 	for _, other := range online {
@@ -104,7 +104,7 @@ func checkSeen(t *testing.T, w *world, step int, o *watcher, online map[string]*
 	}
 }
 
-// readItem notes a roster item that o is sent.
+// readItem records a roster item that o received.
 func (o *watcher) readItem(e *element) {
 	var query, item element
 	if !e.find(&query, "query", nsRoster) {
@@ -127,7 +127,7 @@ func (o *watcher) readItem(e *element) {
 	}
 }
 
-// checkItems compares the roster that o has been sent with its account's.
+// checkItems compares the roster that o received with its account's.
 func checkItems(t *testing.T, w *world, step int, o *watcher) {
 	shown := 0
 	for _, k := range w.s.rosters.of(o.c.name()) {
@@ -144,7 +144,7 @@ func checkItems(t *testing.T, w *world, step int, o *watcher) {
 	}
 }
 
-// TestRosterBounds: what would pass a bound is refused with an error, and nothing is left of it.
+// TestRosterBounds: a change beyond a bound is refused with an error and leaves nothing behind.
 func TestRosterBounds(t *testing.T) {
 	cfg := testConfig()
 	cfg.CrowdUsers, cfg.MaxContacts, cfg.MaxRequests = -1, 2, 1

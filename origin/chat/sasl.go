@@ -8,8 +8,8 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// failure is a SASL failure condition (RFC 6120, section 6.5). Those that cannot happen here are left out: nothing is
-// encrypted, disabled, expired, or too weak.
+// failure is a SASL failure condition (RFC 6120, section 6.5). Conditions for encryption and for disabled, expired or
+// weak credentials are omitted, because they cannot occur here.
 type failure string
 
 const (
@@ -23,7 +23,7 @@ const (
 	failureTemporary         failure = "temporary-auth-failure"
 )
 
-// login is what the service knows about logging in.
+// login holds the state of all logins.
 type login struct {
 	accounts *Accounts // nil: the demo
 	offered  mechanismSet
@@ -41,14 +41,14 @@ func (l *login) init(cfg *Config) {
 	}
 	l.offered |= l.accounts.has
 	for _, m := range []mechanism{scramSHA256, scramSHA1} {
-		// NewServer returns no error; its signature leaves room for one.
+		// NewServer always returns a nil error.
 		l.servers[m], _ = m.hash().NewServer(func(name string) (scram.StoredCredentials, error) {
 			return l.accounts.credentials(m, name), nil
 		})
 	}
 }
 
-// features are the stream features before authentication.
+// features returns the stream features before authentication.
 func (l *login) features() []byte {
 	b := []byte("<stream:features xmlns:stream='" + nsStream + "'><mechanisms xmlns='" + nsSASL + "'>")
 	for m := range mechanismCount {
@@ -59,10 +59,10 @@ func (l *login) features() []byte {
 	return append(b, "</mechanisms></stream:features>"...)
 }
 
-// sasl takes an element of the SASL negotiation (RFC 6120, section 6.4).
+// sasl processes an element of the SASL negotiation (RFC 6120, section 6.4).
 func (s *Service) sasl(c *client, e *element) {
 	if c.state != stateOpen {
-		s.fail(c, streamPolicyViolation) // only once a stream
+		s.fail(c, streamPolicyViolation) // only once per stream
 		return
 	}
 	var f failure
@@ -89,7 +89,7 @@ func (s *Service) sasl(c *client, e *element) {
 	}
 }
 
-// saslAuth begins a negotiation; one that was under way is forgotten.
+// saslAuth begins a negotiation, and drops any earlier one.
 func (s *Service) saslAuth(c *client, e *element) failure {
 	c.rare = nil
 	m, ok := mechanismNamed(e.attribute("mechanism"))
@@ -101,8 +101,8 @@ func (s *Service) saslAuth(c *client, e *element) failure {
 		return f
 	}
 	if !given && m != anonymous {
-		// Without an initial response the client waits for an empty challenge (RFC 6120, section 6.4.2). Not so with
-		// ANONYMOUS: XEP-0175 shows success at once, and Strophe.js throws on a challenge.
+		// Without an initial response the client waits for an empty challenge (RFC 6120, section 6.4.2). ANONYMOUS is
+		// an exception: XEP-0175 shows success at once, and Strophe.js throws on a challenge.
 		*c.rarely() = rare{mech: m, waiting: true}
 		c.out.Send([]byte("<challenge xmlns='" + nsSASL + "'/>"))
 		return failureNone
@@ -110,10 +110,10 @@ func (s *Service) saslAuth(c *client, e *element) failure {
 	return s.saslStep(c, m, data)
 }
 
-// saslResponse goes on with the negotiation.
+// saslResponse continues the negotiation.
 func (s *Service) saslResponse(c *client, e *element) failure {
 	if c.rare == nil {
-		return failureMalformedRequest // to no challenge
+		return failureMalformedRequest // answers no challenge
 	}
 	data, _, f := s.saslData(e)
 	if f != failureNone {
@@ -127,7 +127,7 @@ func (s *Service) saslResponse(c *client, e *element) failure {
 	return s.scramFinal(c, data)
 }
 
-// saslData decodes the text of e. given is false when there is none; a lone "=" is an empty one (RFC 6120, 6.4.2).
+// saslData decodes the text of e. given is false if there is none; a lone "=" is an empty one (RFC 6120, 6.4.2).
 func (s *Service) saslData(e *element) (data []byte, given bool, f failure) {
 	s.text = e.appendText(s.text[:0])
 	text := bytes.TrimSpace(s.text)
@@ -145,7 +145,7 @@ func (s *Service) saslData(e *element) (data []byte, given bool, f failure) {
 	return data[:n], true, failureNone
 }
 
-// saslStep takes the initial response of a mechanism.
+// saslStep processes the initial response of a mechanism.
 func (s *Service) saslStep(c *client, m mechanism, data []byte) failure {
 	switch m {
 	case plain:
@@ -160,7 +160,7 @@ func (s *Service) saslStep(c *client, m mechanism, data []byte) failure {
 	return s.scramFirst(c, m, data)
 }
 
-// plain is RFC 4616: [authzid] NUL authcid NUL passwd.
+// plain implements RFC 4616: [authzid] NUL authcid NUL passwd.
 func (s *Service) plain(c *client, data []byte) failure {
 	parts := bytes.Split(data, []byte{0})
 	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 || !utf8.Valid(data) {
@@ -178,7 +178,8 @@ func (s *Service) plain(c *client, data []byte) failure {
 	return s.success(c, name, nil, false)
 }
 
-// mayBe reports whether name may act as authzid: only as itself, written as its bare JID or, by old clients, its name.
+// mayBe reports whether name may act as authzid. It may only act as itself, written as its bare JID or, by old clients,
+// its name.
 func (s *Service) mayBe(name, authzid string) bool {
 	if authzid == "" {
 		return true
@@ -200,7 +201,7 @@ func (s *Service) anonymous(c *client) failure {
 	}
 }
 
-// scramFirst is RFC 5802: client-first-message in, server-first-message out.
+// scramFirst answers RFC 5802's client-first-message with the server-first-message.
 func (s *Service) scramFirst(c *client, m mechanism, data []byte) failure {
 	conversation := s.login.servers[m].NewConversation()
 	challenge, err := conversation.Step(string(data))
@@ -216,7 +217,7 @@ func (s *Service) scramFirst(c *client, m mechanism, data []byte) failure {
 	return failureNone
 }
 
-// scramFinal is the client-final-message: the proof.
+// scramFinal verifies the proof in the client-final-message.
 func (s *Service) scramFinal(c *client, data []byte) failure {
 	conversation := c.rare.scram
 	final, err := conversation.Step(string(data))
@@ -233,7 +234,7 @@ func (s *Service) scramFinal(c *client, data []byte) failure {
 	return s.success(c, name, []byte(final), false)
 }
 
-// success ends the negotiation. The client restarts the stream next.
+// success ends the negotiation. The client then restarts the stream.
 func (s *Service) success(c *client, name string, additional []byte, anonymous bool) failure {
 	if s.stats.Users >= s.cfg.MaxUsers {
 		return failureTemporary

@@ -2,12 +2,12 @@ package chat
 
 import "bytes"
 
-// The scanner looks at one element at a time, in place, and trusts that the input is well-formed, which package bosh
-// has checked. On anything else it reports false; it never reads outside of its input.
+// The scanner reads one element at a time, in place. It relies on well-formed input, which package bosh has checked. On
+// malformed input it returns false, and never reads beyond its end.
 
 // attribute is one attribute of a start tag. p[from:to] is all of it with the white space before it.
 type attribute struct {
-	name, value []byte // as written: references in value are not resolved
+	name, value []byte // raw: references in value are not resolved
 	from, to    int
 }
 
@@ -69,11 +69,11 @@ func tagEnd(p []byte, i int) (end int, empty, ok bool) {
 	return i + 1, empty, true
 }
 
-// token kinds of nextMarkup.
+// markup is a kind of markup.
 type markup uint8
 
 const (
-	markupNone  markup = iota // no more markup: the rest is text, or broken
+	markupNone  markup = iota // no more markup: the rest is text, or malformed
 	markupStart               // a start tag
 	markupEmpty               // an empty element's tag
 	markupEnd                 // an end tag
@@ -124,7 +124,7 @@ func nextMarkup(p []byte, i int) (kind markup, from, to int) {
 	return markupStart, from, end
 }
 
-// closedBy is markup that ends with the first mark after its opening.
+// closedBy returns markup that ends with the first mark after its opening.
 func closedBy(rest []byte, from int, kind markup, opening int, mark []byte) (markup, int, int) {
 	n := bytes.Index(rest[opening:], mark)
 	if n < 0 {
@@ -133,7 +133,7 @@ func closedBy(rest []byte, from int, kind markup, opening int, mark []byte) (mar
 	return kind, from, from + opening + n + len(mark)
 }
 
-// elementEnd returns the end of the element whose start tag is p[from:to].
+// elementEnd returns the end of the element whose start tag ends at to.
 func elementEnd(p []byte, kind markup, to int) (end int, ok bool) {
 	depth := 0
 	for {

@@ -13,7 +13,7 @@ import (
 	"megaphone/origin/bosh"
 )
 
-// fakeStream is a session as the chat sees it. What the test has not read counts as undelivered.
+// fakeStream is a session as the chat sees it. Payloads that the test has not read count as undelivered.
 type fakeStream struct {
 	sent      []string
 	ended     bool
@@ -53,7 +53,7 @@ func (f *fakeStream) read() string {
 	return p
 }
 
-// counter is a source of "random" bytes that counts.
+// counter is a deterministic source of "random" bytes.
 type counter uint64
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -71,7 +71,7 @@ func (c *counter) Read(p []byte) (int, error) {
 
 var testTime = time.Date(2026, 2, 3, 4, 5, 6, 789e6, time.UTC)
 
-// testConfig is the demo on example.org with a clock and randomness that repeat.
+// testConfig returns the demo on example.org with a deterministic clock and randomness.
 func testConfig() Config {
 	return Config{
 		Domain: "example.org", Version: "1.0", Random: new(counter), Now: func() time.Time { return testTime },
@@ -109,7 +109,7 @@ func (w *world) open(name string) *peer {
 	return p
 }
 
-// login opens a stream, logs in as user and binds the resource; nothing is left to read.
+// login opens a stream, logs in as user and binds the resource. Nothing is left to read.
 func (w *world) login(name, user, resource string) *peer {
 	w.t.Helper()
 	p := w.open(name)
@@ -154,10 +154,10 @@ func (w *world) close(p *peer) {
 //	hangup NAME                its client is away; comeback NAME: it is back
 //	NAME > STANZA              NAME sends it
 //	NAME < PAYLOAD             NAME gets it, and "…" stands for any text
-//	NAME ! CONDITION           the session was ended by the server with that binding condition
-//	skip NAME                  whatever NAME has been sent is of no interest
+//	NAME ! CONDITION           the server ended the session with that binding condition
+//	skip NAME                  discards what NAME has received
 //
-// At the end nobody may have anything unread.
+// At the end no client may have anything unread.
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -204,7 +204,7 @@ func playScript(t *testing.T, file string) {
 	}
 }
 
-// play does one line; it returns what is wrong.
+// play executes one line. It returns an error text or "".
 func (w *world) play(words []string) string {
 	switch words[0] {
 	case "open":
@@ -254,7 +254,7 @@ func (w *world) play(words []string) string {
 	return ""
 }
 
-// matches compares got with a pattern in which … stands for anything.
+// matches compares got with a pattern in which … stands for any text.
 func matches(pattern, got string) bool {
 	parts := strings.Split(pattern, "…")
 	if len(parts) == 1 {

@@ -8,7 +8,7 @@ import (
 	"megaphone/origin/bosh"
 )
 
-// Service is the chat. It implements bosh.Service; all its methods are for the engine's goroutine.
+// Service is the chat. It implements bosh.Service. All its methods belong to the engine's goroutine.
 type Service struct {
 	cfg    Config
 	domain string
@@ -26,27 +26,27 @@ type Service struct {
 	features      []byte // before authentication
 	boundFeatures []byte // after it
 	pushes        uint64 // roster pushes made: their ids
-	buf           []byte // what is being written; Send copies it
-	text          []byte // text being read
+	buf           []byte // output buffer; Send copies it
+	text          []byte // input buffer
 }
 
-// Stats counts what the service has done. Users, Available, Crowd, Mailboxes, MailboxMessages and MailboxBytes are what
-// there is now, the others are totals.
+// Stats holds the counters of the service. Users, Available, Crowd, Mailboxes, MailboxMessages and MailboxBytes are
+// current values; the others are totals.
 type Stats struct {
 	Streams, Users, Available, Crowd int // sessions: open; logged in and bound; with presence; in the crowd
 
 	Logins, LoginFailures      uint64
-	Messages, Delivered        uint64 // messages taken from clients, copies given to clients
+	Messages, Delivered        uint64 // messages received from clients; copies sent to clients
 	Presences, PresencesSent   uint64
 	IQs                        uint64
 	Stored, StoreRefused       uint64 // messages kept for later; not kept because a bound was reached
-	Salvaged                   uint64 // undelivered messages of ended sessions that found another place
+	Salvaged                   uint64 // undelivered messages of ended sessions that were redirected
 	StanzaErrors, StreamErrors uint64
 	Mailboxes, MailboxMessages int
 	MailboxBytes               int
 }
 
-// New makes the chat. cfg must be valid (Validate); a Config that is not panics.
+// New returns the chat. It panics if cfg is invalid (see Validate).
 func New(cfg Config) *Service {
 	if err := cfg.Validate(); err != nil {
 		panic("chat: " + err.Error())
@@ -68,7 +68,7 @@ func New(cfg Config) *Service {
 	return s
 }
 
-// Domain is the domain served, in canonical form.
+// Domain returns the served domain, in canonical form.
 func (s *Service) Domain() string { return s.domain }
 
 // Stats returns the counters.
@@ -80,7 +80,7 @@ func (s *Service) Stats() Stats {
 	return st
 }
 
-// Open takes a new session, if it is for our domain.
+// Open accepts a new session if it is for a served domain.
 func (s *Service) Open(session *bosh.Session, o bosh.Open) bosh.Condition {
 	c, condition := s.open(session, o.To)
 	if c != nil {
@@ -89,24 +89,24 @@ func (s *Service) Open(session *bosh.Session, o bosh.Open) bosh.Condition {
 	return condition
 }
 
-// Restart answers a new stream with the features of the state that the session is in.
+// Restart answers a new stream with the features for the session's state.
 func (s *Service) Restart(session *bosh.Session) { s.restart(session.Data.(*client)) }
 
-// Stanza takes one stanza. It borrows payload until return.
+// Stanza processes one stanza. It borrows payload until return.
 func (s *Service) Stanza(session *bosh.Session, payload []byte) {
 	s.stanza(session.Data.(*client), payload)
 }
 
-// Closed forgets the session.
+// Closed removes the session.
 func (s *Service) Closed(session *bosh.Session) {
 	s.closed(session.Data.(*client))
 	session.Data = nil
 }
 
-// Away has others see the session as gone, while it waits for its client.
+// Away shows the session as unavailable to others, while it waits for its client.
 func (s *Service) Away(session *bosh.Session) { s.hide(session.Data.(*client)) }
 
-// Back has them see it again.
+// Back shows it as available again.
 func (s *Service) Back(session *bosh.Session) { s.show(session.Data.(*client)) }
 
 func (s *Service) open(out stream, to string) (*client, bosh.Condition) {
@@ -127,15 +127,14 @@ func (s *Service) open(out stream, to string) (*client, bosh.Condition) {
 func (s *Service) restart(c *client) {
 	switch c.state {
 	case stateOpen:
-		c.rare = nil // a new stream begins the negotiation anew
+		c.rare = nil // a new stream restarts the negotiation
 		c.out.Send(s.features)
 	case stateAuthenticated, stateBound:
 		c.out.Send(s.boundFeatures)
 	}
 }
 
-// closed is the end of the stream, whoever ended it: what it has not been given goes where it would have gone had the
-// session not been there.
+// closed processes the end of the stream. Undelivered messages go where they would have gone without the session.
 func (s *Service) closed(c *client) {
 	s.stats.Streams--
 	s.leave(c)
@@ -144,7 +143,7 @@ func (s *Service) closed(c *client) {
 	}
 }
 
-// stanza tells apart what a client may send in each state.
+// stanza processes a stanza according to the client's state.
 func (s *Service) stanza(c *client, p []byte) {
 	if c.state == stateEnded {
 		return
@@ -179,7 +178,8 @@ func (s *Service) stanza(c *client, p []byte) {
 	}
 }
 
-// stanzaKind tells the three stanzas from all else. A method value in its place would make every element escape.
+// stanzaKind distinguishes the three stanzas from other elements. A method value instead would make every element
+// escape to the heap.
 type stanzaKind uint8
 
 const (
@@ -201,7 +201,7 @@ func kindOf(e *element) stanzaKind {
 	return notStanza
 }
 
-// leave takes c out of everything. It may be called again.
+// leave removes c from all tables. It may be called again.
 func (s *Service) leave(c *client) {
 	if c.state == stateBound {
 		s.goUnavailable(c, nil)
@@ -210,7 +210,7 @@ func (s *Service) leave(c *client) {
 		s.stats.Users--
 	}
 	if c.anonymous && c.state != stateEnded {
-		s.mailboxes.take(c.jid[:c.nameEnd]) // nobody will ever ask for it
+		s.mailboxes.take(c.jid[:c.nameEnd]) // no later session can have this name
 		if s.online[c.name()] == nil {
 			s.forgetContacts(c.name())
 		}
@@ -219,14 +219,14 @@ func (s *Service) leave(c *client) {
 	c.rare = nil
 }
 
-// unlink takes c out of the resources of its account.
+// unlink removes c from the resources of its account.
 func (s *Service) unlink(c *client) {
 	first := s.online[c.name()]
 	switch {
 	case first == c && c.next == nil:
 		delete(s.online, c.name())
 	case first == c:
-		// The key must not keep the departed one's JID in memory.
+		// Replace the key, which would keep the removed client's JID in memory.
 		delete(s.online, c.name())
 		s.online[c.next.name()] = c.next
 	default:
@@ -240,7 +240,8 @@ func (s *Service) unlink(c *client) {
 
 var nameAlphabet = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// randomName returns n bytes of randomness in the alphabet of names. Without randomness no name can be given.
+// randomName returns n bytes of randomness in the alphabet of names. It panics if the random source fails, because
+// names need randomness.
 func (s *Service) randomName(n int) string {
 	p := make([]byte, n)
 	if _, err := io.ReadFull(s.cfg.Random, p); err != nil {

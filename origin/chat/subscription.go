@@ -1,24 +1,24 @@
 package chat
 
-// Subscriptions to presence (RFC 6121, section 3). Both accounts are here, so both rosters change in one step:
+// Subscriptions to presence (RFC 6121, section 3). Both accounts are local, so both rosters change in one step:
 //
-//	alice          her contact bob      bob's contact alice      who is told
+//	alice          her contact bob      bob's contact alice      notified
 //	subscribe      asked                request                  bob, now and at each log-in until he answers
 //	unsubscribe    not asked, not to    no request, not from     bob
 //	bob
 //	subscribed     to                   from                     alice, who also gets his presence
 //	unsubscribed   not asked, not to    no request, not from     alice
 //
-// What changes nothing is ignored, as the RFC wants. Those who are subscribed without having asked, since both are in
-// the crowd, need no answer of the other's: it would show nothing new.
+// A stanza without effect is ignored, as the RFC demands. A request between members of the crowd is approved at once,
+// because they see each other's presence already.
 
-// subscribe asks for the presence of an account (section 3.1).
+// subscribe requests the presence of an account (section 3.1).
 func (s *Service) subscribe(c *client, e *element, a *address) {
 	name := string(a.local)
 	mine := s.rosters.find(c.name(), name+"@"+s.domain)
 	switch {
 	case name == c.name() || mine != nil && mine.to || s.inFixedRoster(name):
-		return // there already
+		return // subscribed already
 	case !s.hasAccount(name):
 		s.sendFromBare(c, a, "unsubscribed")
 		return
@@ -32,7 +32,7 @@ func (s *Service) subscribe(c *client, e *element, a *address) {
 	if mine == nil || !approved && !s.rosters.change(theirs, func() { theirs.request = request }) {
 		s.untangle(c.name(), name)
 		if mine != nil {
-			s.push(c.name(), mine) // in the roster it may be, without a subscription
+			s.push(c.name(), mine) // it may be in the roster, without a subscription
 		}
 		s.refuse(c, e, errResourceConstraint)
 		return
@@ -43,7 +43,7 @@ func (s *Service) subscribe(c *client, e *element, a *address) {
 		s.sendFromBare(c, a, "subscribed")
 		s.push(c.name(), mine)
 		s.push(name, theirs)
-		s.tellPresence(name, c.name(), false) // of its resources outside of the crowd, too
+		s.tellPresence(name, c.name(), false) // including its resources outside the crowd
 		return
 	}
 	mine.asked = true
@@ -51,7 +51,8 @@ func (s *Service) subscribe(c *client, e *element, a *address) {
 	s.notify(name, request, false)
 }
 
-// relate returns what both accounts know of each other, made if need be; nil when a bound is reached.
+// relate returns the contacts of both accounts for each other, and creates them if needed. It returns nil if a bound is
+// reached.
 func (s *Service) relate(name, other string) (mine, theirs *contact) {
 	theirs = s.rosters.meet(other, name+"@"+s.domain, len(name), false)
 	if theirs == nil {
@@ -60,14 +61,14 @@ func (s *Service) relate(name, other string) (mine, theirs *contact) {
 	return s.rosters.meet(name, other+"@"+s.domain, len(other), true), theirs
 }
 
-// untangle removes what relate has made in vain.
+// untangle removes what a failed relate has created.
 func (s *Service) untangle(name, other string) {
 	if k := s.rosters.find(other, name+"@"+s.domain); k != nil {
 		s.rosters.tidy(other, k)
 	}
 }
 
-// approve answers a request with yes (section 3.1.5). There is no approval before the request (section 3.4).
+// approve accepts a request (section 3.1.5). It does not support approval before the request (section 3.4).
 func (s *Service) approve(c *client, e *element, a *address) {
 	name := string(a.local)
 	mine := s.rosters.find(c.name(), name+"@"+s.domain)
@@ -87,7 +88,7 @@ func (s *Service) approve(c *client, e *element, a *address) {
 	s.tellPresence(c.name(), name, false)
 }
 
-// revoke answers a request with no, or takes a yes back (section 3.2).
+// revoke rejects a request, or cancels an approval (section 3.2).
 func (s *Service) revoke(c *client, e *element, a *address) {
 	name := string(a.local)
 	if k := s.rosters.find(c.name(), name+"@"+s.domain); k != nil {
@@ -95,7 +96,7 @@ func (s *Service) revoke(c *client, e *element, a *address) {
 	}
 }
 
-// unsubscribe no longer wants the presence of an account, or the answer to a request (section 3.3).
+// unsubscribe cancels a subscription or a request (section 3.3).
 func (s *Service) unsubscribe(c *client, e *element, a *address) {
 	name := string(a.local)
 	if k := s.rosters.find(c.name(), name+"@"+s.domain); k != nil {
@@ -103,8 +104,8 @@ func (s *Service) unsubscribe(c *client, e *element, a *address) {
 	}
 }
 
-// cut ends that one account is told the presence of the other, or has asked for it: name's presence of other's with
-// to, other's of name's without. Other is told by stanza.
+// cut ends one account's subscription to the other, or its request. With to, name is the subscriber; without, other is.
+// other receives stanza.
 func (s *Service) cut(name, other string, to bool, stanza string) {
 	mine := s.rosters.find(name, other+"@"+s.domain)
 	theirs := s.rosters.find(other, name+"@"+s.domain)
@@ -155,8 +156,8 @@ func (s *Service) sever(name string, k *contact) {
 	}
 }
 
-// tellPresence tells the resources of account other the presence of those of account name; gone: that they no longer
-// see it. Those who see each other anyway are told nothing.
+// tellPresence sends the presence of name's resources to the resources of account other; with gone, that they are
+// unavailable. It skips those that see each other through the crowd.
 func (s *Service) tellPresence(name, other string, gone bool) {
 	for c := s.online[name]; c != nil; c = c.next {
 		for d := s.online[other]; d != nil && c.shown(); d = d.next {
@@ -171,8 +172,8 @@ func (s *Service) tellPresence(name, other string, gone bool) {
 	}
 }
 
-// notify gives a subscription stanza to the resources of an account: those with presence, or with roster only those
-// that have asked for their roster as well (sections 3.1.3 and 3.1.6).
+// notify sends a subscription stanza to the available resources of an account, or with roster only to those that have
+// also requested their roster (sections 3.1.3 and 3.1.6).
 func (s *Service) notify(name, stanza string, roster bool) {
 	for d := s.online[name]; d != nil; d = d.next {
 		if d.available && (d.interested || !roster) {
@@ -182,7 +183,7 @@ func (s *Service) notify(name, stanza string, roster bool) {
 	}
 }
 
-// remindRequests gives a resource that has become available the requests that wait for an answer (section 3.1.3).
+// remindRequests sends a newly available resource the unanswered requests (section 3.1.3).
 func (s *Service) remindRequests(c *client) {
 	for _, k := range s.rosters.of(c.name()) {
 		if k.request != "" {
@@ -192,7 +193,7 @@ func (s *Service) remindRequests(c *client) {
 	}
 }
 
-// forgetContacts ends what an anonymous account, whose name is never used again, has had with others.
+// forgetContacts ends all relations of an anonymous account, whose name is never used again.
 func (s *Service) forgetContacts(name string) {
 	for _, k := range append([]*contact(nil), s.rosters.of(name)...) {
 		s.sever(name, k)
@@ -206,7 +207,7 @@ func (s *Service) forgetContacts(name string) {
 	}
 }
 
-// subscriptionStanza is stanza e of c to an account, between bare JIDs (section 3.1.2).
+// subscriptionStanza returns stanza e of c, addressed to an account, between bare JIDs (section 3.1.2).
 func (s *Service) subscriptionStanza(c *client, e *element, name string) string {
 	b := appendStart(s.buf[:0], e, c.bare())
 	b = append(b, " to='"...)
@@ -218,7 +219,7 @@ func (s *Service) subscriptionStanza(c *client, e *element, name string) string 
 	return string(s.buf)
 }
 
-// bareStanza is a presence stanza between two accounts that the server sends for the first.
+// bareStanza returns a presence stanza between two accounts that the server sends for the first.
 func (s *Service) bareStanza(name, other, kind string) string {
 	b := append([]byte(nil), "<presence xmlns='"+nsClient+"' from='"...)
 	b = appendEscaped(b, name)

@@ -5,59 +5,56 @@ import (
 	"sync/atomic"
 )
 
-// replyBudget bounds the bytes of replies that have been read of their endpoints and are not with their links yet. A
-// reply for which there is no room is not read: its endpoint's socket fills up. Each link has a share, so that one that
-// is full does not keep the others from reading.
+// replyBudget bounds the bytes of replies between their endpoints and their links. A reply without room stays unread,
+// so its endpoint's socket fills up. Each link has a share, so that a full link does not keep the others from reading.
 //
 //	take --> share.queue --> queue --> read ... engine --> give
 //	         (of the link)   (of all)
 //
-// A reply that is alone may be larger than there is room: each can be read in the end.
+// A single reply may exceed the limits if it is alone, so that every reply can be read eventually.
 type replyBudget struct {
-	max  int // bytes in all
-	each int // of one link
+	max  int // bytes in total
+	each int // bytes per link
 
 	mu     sync.Mutex
 	used   int
-	shares map[replier]*share // of links that have something under way
-	queue  []*waiter          // whose links have room
+	shares map[replier]*share // of links with replies in progress
+	queue  []*waiter          // waiters whose links have room
 
-	inUse  atomic.Int64 // used
-	waited atomic.Int64 // replies that have had to wait
+	inUse  atomic.Int64 // a copy of used
+	waited atomic.Int64 // replies that had to wait
 }
 
-// share is what belongs to one link.
+// share is the part of the budget that one link uses.
 type share struct {
 	link  replier
 	used  int
 	queue []*waiter
 }
 
-// waiter is a reply that is to be read.
+// waiter is a reply that waits to be read.
 type waiter struct {
 	share *share
 	bytes int
 	stage waiterStage
-	ready chan struct{} // closed with waiterReady
+	ready chan struct{} // closed on waiterReady
 }
 
 type waiterStage uint8
 
 const (
-	// It is in its share's queue.
-	// next: waiterShared (its link has room), waiterGone
+	// It is in its share's queue. next: waiterShared (its link has room), waiterGone
 	waiterNew waiterStage = iota
-	// It is in the queue of all, and counted in its share.
-	// next: waiterReady (there is room), waiterGone
+	// It is in the common queue and counted in its share. next: waiterReady (there is room), waiterGone
 	waiterShared
-	// It is counted.
+	// It is counted in the budget.
 	waiterReady
-	// Nobody waits for it any more. It is still in a queue.
+	// Its call has given up. It is still in a queue.
 	waiterGone
 )
 
-// Of Config.MaxBufferedBytes replies have a half, so that there is always room for requests, and a link has an eighth
-// of that.
+// Replies get half of Config.MaxBufferedBytes, so that requests always have room. Each link gets an eighth of that
+// half.
 const (
 	replyPart = 2
 	linkPart  = 8
@@ -69,8 +66,8 @@ func newReplyBudget(bytes int) *replyBudget {
 
 func fits(used, bytes, max int) bool { return used == 0 || used+bytes <= max }
 
-// take waits until there is room for bytes of c's reply; false when nobody waits for it any more. Those without a body
-// take none.
+// take waits for room for bytes of c's reply. It returns false if the call has been abandoned. A reply without a body
+// needs no room.
 func (b *replyBudget) take(c *call, bytes int) bool {
 	if bytes == 0 {
 		return true
@@ -95,7 +92,7 @@ func (b *replyBudget) take(c *call, bytes int) bool {
 	return true
 }
 
-// enter counts a reply, or returns what waits for room.
+// enter counts a reply, or returns a waiter if there is no room.
 func (b *replyBudget) enter(link replier, bytes int) *waiter {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -115,7 +112,7 @@ func (b *replyBudget) enter(link replier, bytes int) *waiter {
 	return w
 }
 
-// leave is for a reply that is not to be read any more.
+// leave withdraws a reply that will not be read.
 func (b *replyBudget) leave(w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,7 +127,7 @@ func (b *replyBudget) leave(w *waiter) {
 	b.pump(w.share)
 }
 
-// give returns bytes of what was taken for c: all of it, or what its reply did not need. Any goroutine may call it.
+// give returns bytes taken for c: all of them, or those that its reply did not need. Any goroutine may call it.
 func (b *replyBudget) give(c *call, bytes int) {
 	if bytes == 0 {
 		return
@@ -149,7 +146,7 @@ func (b *replyBudget) add(bytes int) {
 	b.inUse.Store(int64(b.used))
 }
 
-// pump lets those go on for whom there is room, in the order in which they came. s is the share that has changed.
+// pump admits waiters that have room, in order of arrival. s is the share that has changed.
 func (b *replyBudget) pump(s *share) {
 	for len(s.queue) > 0 {
 		w := s.queue[0]

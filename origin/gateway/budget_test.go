@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxHeldBytes is what a held request may cost in user space, without the kernel's sockets.
+// maxHeldBytes bounds the user-space memory of a held request. It excludes the kernel's sockets.
 const maxHeldBytes = 4096
 
-// TestMemoryOfHeldRequests holds some thousand requests at an endpoint that keeps nothing but descriptors itself.
+// TestMemoryOfHeldRequests holds some thousand requests at an endpoint that keeps only descriptors itself.
 func TestMemoryOfHeldRequests(t *testing.T) {
 	const n = 4000
 	clean(t)
@@ -49,10 +49,10 @@ func (p *plainCarrier) refuse(*call)      {}
 func (p *plainCarrier) reply(*call)       { p.replies++ }
 func (p *plainCarrier) alarm(int64)       {}
 
-// maxSessionBytes is what the gateway remembers of a session, with its share of the map.
+// maxSessionBytes bounds the gateway's memory of a session, including its share of the map.
 const maxSessionBytes = 176
 
-// TestCostOfOrder measures what a session costs while it is known, and that its requests leave no garbage.
+// TestCostOfOrder measures the memory of a known session, and checks that its requests leave no garbage.
 func TestCostOfOrder(t *testing.T) {
 	const n = 100_000
 	var stats Stats
@@ -82,17 +82,18 @@ func TestCostOfOrder(t *testing.T) {
 	}
 }
 
-// memory is the heap and the stacks.
+// memory returns the bytes of heap and stacks.
 func memory() uint64 {
 	var m runtime.MemStats
 	for range 3 {
-		runtime.GC() // stacks shrink by half each time
+		runtime.GC() // each run halves the stacks
 	}
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc + m.StackInuse
 }
 
-// sink accepts connections and lets them wait, as raw descriptors so that the memory is the gateway's alone.
+// sink is an endpoint that accepts connections and answers only on release. It uses raw descriptors, so that all
+// measured memory is the gateway's.
 type sink struct {
 	url    string
 	listen int
@@ -141,7 +142,7 @@ func newSink(t testing.TB) *sink {
 
 func (s *sink) count() int { return len(s.fds) }
 
-// release answers everything.
+// release answers all requests.
 func (s *sink) release(t testing.TB) {
 	const reply = "HTTP/1.1 200 OK\r\nContent-Length: 52\r\n\r\n<body xmlns='http://jabber.org/protocol/httpbind'/>\r\n"
 	for len(s.fds) > 0 {

@@ -14,77 +14,77 @@ import (
 type fate uint8
 
 const (
-	fateAnswered     fate = iota // there is a reply to deliver
-	fateNotBOSH                  // there was one, which no BOSH client could read
-	fateNoneBehind               // a proxy says that its server is away
+	fateAnswered     fate = iota // a reply to deliver
+	fateNotBOSH                  // a reply that no BOSH client could read
+	fateNoneBehind               // a proxy reports that its server is unreachable
 	fateUnreachable              // no connection
 	fateBroken                   // the connection ended before the whole reply
 	fateLate                     // no reply in time
-	fateTooLarge                 // a reply longer than it may be
-	fateHeadTooLarge             // a reply with a head longer than it may be
-	fateAborted                  // its client has gone
+	fateTooLarge                 // a reply above the size limit
+	fateHeadTooLarge             // a reply whose head is above the size limit
+	fateAborted                  // its client has disconnected
 	fates            = iota
 )
 
-// untaken reports whether the endpoint may never have read a request that ended so.
+// untaken reports whether the endpoint may never have read a request with this fate.
 func (f fate) untaken() bool {
 	return f == fateNoneBehind || f == fateUnreachable || f == fateBroken || f == fateLate
 }
 
-// call is a request that is forwarded.
+// call is a forwarded request.
 type call struct {
 	link     replier
 	id       uint64
 	endpoint *endpoint
-	wire     []byte // head and body as they are sent
+	wire     []byte // head and body as sent
 	once     bool   // it must not be sent twice
-	creation bool   // of a session
-	legacy   bool   // which has no `ver`
-	over     bool   // the engine's: it has been answered, or nobody waits
-	done     bool   // the engine's: it has ended, or never will be sent
+	creation bool   // it creates a session
+	legacy   bool   // a creation without `ver`
+	over     bool   // owned by the engine: answered, or no client waits
+	done     bool   // owned by the engine: ended, or will never be sent
 
-	// The order's.
+	// Owned by the order.
 	session *session // nil: it belongs to none
 	next    *call    // in a list of its session
 	rid     uint64
-	before  uint64 // the rid that was the session's last
-	at      int64  // ms, when it came; then when its reply did
+	before  uint64 // the session's previous highest rid
+	at      int64  // ms, when it arrived; then when its reply did
 	stage   stage
-	read    bool // the endpoint has read it: there is a sign
-	left    bool // it was last words, and has been sent
-	passed  bool // its reply is not waited for
+	read    bool // there is evidence that the endpoint has read it
+	left    bool // last words that have been sent
+	passed  bool // its reply is no longer waited for
 	fenced  bool // its reply waits for another link
 
 	mu       sync.Mutex
-	socket   *socket // while it may be aborted
-	sent     bool    // wholly
-	followed bool    // the engine is to know when it is sent
-	unwanted bool    // nobody waits for a reply
+	socket   *socket // set while the call may be aborted
+	sent     bool    // completely
+	followed bool    // tell the engine when it is sent
+	unwanted bool    // no client waits for the reply
 	aborted  bool
 	sentAt   int64         // us
 	stop     chan struct{} // closed to interrupt a goroutine that waits for room
 
-	// The goroutine's, until the call has ended.
+	// Owned by the goroutine until the call has ended.
 	fresh    bool // its socket has not been used before
 	resent   bool
 	fate     fate
 	status   int
-	body     []byte // borrowed from response, mostly
+	body     []byte // usually borrowed from response
 	response *fasthttp.Response
 
-	headBytes int // of the reply, when they are too many
-	reserved  int // of the reply, in replyBudget
+	headBytes int // of the reply, if its head is too large
+	reserved  int // bytes of the reply in replyBudget
 
 	answeredAt int64  // us
 	key        uint64 // of the session that the reply creates; 0: none
-	window     uint64 // of that one
-	carries    bool   // the reply: payload, or the end of the session
-	final      bool   // it is the session's last
-	hasty      bool   // it waits for nothing: it is an error
+	window     uint64 // window of that session
+	carries    bool   // the reply has payload or ends the session
+	final      bool   // the reply is the session's last
+	hasty      bool   // the reply is an error, which waits for nothing
 }
 
-// newWire builds the request in one piece: the copy of it that is sent, and sent again when the socket was stale. The
-// bytes of the body from cut-suffix to cut are left out. The client's query follows the endpoint's own, if it has one.
+// newWire builds the request in one piece. The same copy is sent again if the socket was stale. It omits the bytes of
+// the body from cut-suffix to cut. The client's query follows the endpoint's own, if the URL has one.
 func newWire(e *endpoint, r *codec.Request, cut, suffix int) []byte {
 	const forwarded = "\r\nX-Forwarded-For: "
 	n := len(r.Body) - suffix
@@ -102,11 +102,11 @@ func newWire(e *endpoint, r *codec.Request, cut, suffix int) []byte {
 	return append(append(p, r.Body[:cut-suffix]...), r.Body[cut:]...)
 }
 
-// ended says that there is nothing left to do. A request that nobody waits for is sent all the same: a client that
-// posts and leaves at once, as a page does that is closed, has said what it said. The mutex is held.
+// ended reports whether the call has nothing left to do. A request without a waiting client is still sent, because a
+// page that is being closed posts its last words and leaves at once. The caller holds the mutex.
 func (c *call) ended() bool { return c.aborted || c.unwanted && c.sent }
 
-// attach gives the call a socket and the time that it may take; false when it has been aborted.
+// attach gives the call a socket and a deadline. It returns false if the call has been aborted.
 func (c *call) attach(s *socket, deadline time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,8 +118,8 @@ func (c *call) attach(s *socket, deadline time.Time) bool {
 	return true
 }
 
-// wrote notes at what time (us) the request has left, if it has as a whole; more is false when that was all there was
-// to do, and followed says that the engine is to know.
+// wrote records the time (us) of sending and whether the whole request was sent. more is false if the call has nothing
+// left to do. followed tells the caller to notify the engine.
 func (c *call) wrote(whole bool, now int64) (more, followed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,7 +127,7 @@ func (c *call) wrote(whole bool, now int64) (more, followed bool) {
 	return !c.ended(), whole && c.followed
 }
 
-// whenSent returns the time (us) when the request left as a whole; 0 if it has not yet.
+// whenSent returns the time (us) at which the whole request was sent, or 0 if it has not been sent yet.
 func (c *call) whenSent() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +137,7 @@ func (c *call) whenSent() int64 {
 	return c.sentAt
 }
 
-// follow is whenSent, but the engine is told if that is yet to come.
+// follow is whenSent, but also requests a notification of the engine if the request has not been sent yet.
 func (c *call) follow() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,7 +148,7 @@ func (c *call) follow() int64 {
 	return c.sentAt
 }
 
-// detach takes the socket away from the call, after which it cannot be aborted; false when it has been.
+// detach takes the socket from the call, which then cannot be aborted. It returns false if the call has been aborted.
 func (c *call) detach() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,7 +156,7 @@ func (c *call) detach() bool {
 	return !c.ended()
 }
 
-// renew is detach for a call that is to be sent again.
+// renew is detach for a call that will be sent again.
 func (c *call) renew() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,7 +168,7 @@ func (c *call) renew() bool {
 	return true
 }
 
-// leave says that nobody waits for a reply: as soon as the request is sent, the call's goroutine ends, and closes its
+// leave records that no client waits for a reply. Once the request is sent, the call's goroutine ends and closes its
 // socket, as the client closed its own.
 func (c *call) leave() {
 	c.mu.Lock()
@@ -179,7 +179,7 @@ func (c *call) leave() {
 	}
 }
 
-// abort makes the call's goroutine end, and close its socket, whether the request is sent or not.
+// abort makes the call's goroutine end and close its socket, even if the request is not sent.
 func (c *call) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,7 +187,7 @@ func (c *call) abort() {
 	c.interrupt()
 }
 
-// interrupt ends what the goroutine waits for. Closing the socket here might wait itself.
+// interrupt ends the goroutine's wait. It does not close the socket, because that might block.
 func (c *call) interrupt() {
 	if c.socket != nil {
 		c.socket.conn.SetDeadline(time.Unix(1, 0))
@@ -198,8 +198,8 @@ func (c *call) interrupt() {
 	}
 }
 
-// pause returns what is closed when a call that waits for something else than its socket is interrupted; false when it
-// has been.
+// pause returns a channel that is closed when a call is interrupted while it waits for something other than its socket.
+// It returns false if the call has been interrupted already.
 func (c *call) pause() (stop <-chan struct{}, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -210,7 +210,7 @@ func (c *call) pause() (stop <-chan struct{}, ok bool) {
 	return c.stop, true
 }
 
-// resume ends a pause; false when the call has been interrupted.
+// resume ends a pause. It returns false if the call has been interrupted.
 func (c *call) resume() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -218,7 +218,7 @@ func (c *call) resume() bool {
 	return !c.ended()
 }
 
-// forgetReply releases what the reply took of memory.
+// forgetReply releases the memory of the reply.
 func (g *Gateway) forgetReply(c *call) {
 	g.replies.give(c, c.reserved)
 	if c.response != nil {

@@ -8,42 +8,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The defaults of Config, and what it cannot say.
+// The defaults of Config, and the limits that it cannot change.
 const (
 	DefaultMaxBufferedBytes = 256 << 20         // of requests and replies; an empty poll with its head has some 400
 	DefaultMaxReplyBytes    = 4 << 20           // the roster of a large account
-	DefaultMaxHeadBytes     = 64 << 10          // cookies of balancers, tracing, security headers: 12 KB have been seen
+	DefaultMaxHeadBytes     = 64 << 10          // cookies of balancers, tracing, security headers: heads of 12 KB occur
 	DefaultConnectTimeout   = 5 * time.Second   // two lost SYNs
 	DefaultResponseTimeout  = 330 * time.Second // ejabberd holds for at most 300 s, Prosody for 120 s
 	DefaultIdleTimeout      = 30 * time.Second  // of a socket without a request; web servers wait 60 s and more
-	DefaultGrace            = 30 * time.Second  // as the edge's
+	DefaultGrace            = 30 * time.Second  // same as the edge's
 	DefaultProbeInterval    = time.Second
 
 	// MaxEndpoints bounds the URLs of one gateway.
 	MaxEndpoints = 60
-	// ReservedDescriptors is what is kept of RLIMIT_NOFILE for everything but the sockets to endpoints: up to MaxLinks
-	// links, the connections that have not become one yet, a probe for each endpoint, standard streams, the listener,
-	// the resolver.
+	// ReservedDescriptors is the part of RLIMIT_NOFILE that sockets to endpoints may not use. It covers up to MaxLinks
+	// links, connections that are not links yet, a probe for each endpoint, standard streams, the listener, and the
+	// resolver.
 	ReservedDescriptors = 320
-	// MaxLinks is how many links may be open, so that they fit in there.
+	// MaxLinks bounds the open links, so that they fit into ReservedDescriptors.
 	MaxLinks = 160
 )
 
-// Config says where a Gateway forwards to. The zero value of a field means its default.
+// Config configures a Gateway. A zero field selects its default.
 type Config struct {
 	Endpoints []string // URLs of BOSH endpoints: http://host[:port]/path
 
 	MaxSockets       int           // to all endpoints; default: what RLIMIT_NOFILE leaves
-	MaxBufferedBytes int           // of requests and replies under way; requests beyond get 503, replies wait
-	MaxReplyBytes    int           // of a reply's body; a longer one is not delivered
-	MaxHeadBytes     int           // of a reply's HTTP head; one with a longer head is not delivered
+	MaxBufferedBytes int           // of requests and replies; further requests get 503, replies wait
+	MaxReplyBytes    int           // limit of a reply's body; a larger reply is not delivered
+	MaxHeadBytes     int           // limit of a reply's HTTP head; a reply with a larger head is not delivered
 	ConnectTimeout   time.Duration // for a connection to an endpoint
 	ResponseTimeout  time.Duration // for a reply; must exceed the longest wait of the endpoints
-	IdleTimeout      time.Duration // a socket without a request for so long is closed
-	Grace            time.Duration // for so long an endpoint that is down is expected back
-	ProbeInterval    time.Duration // between two looks at an endpoint that is down
+	IdleTimeout      time.Duration // closes a socket without a request for this long
+	Grace            time.Duration // how long a down endpoint is expected back
+	ProbeInterval    time.Duration // between two probes of a down endpoint
 
-	Log *slog.Logger // nil: nothing is logged
+	Log *slog.Logger // nil disables logging
 }
 
 // WithDefaults returns c with every zero field set to its default.
@@ -69,14 +69,14 @@ func set[T int | time.Duration](field *T, value T) {
 	}
 }
 
-// Validate says which key of c, with its defaults set, cannot be, and what would do.
+// Validate returns an error with the first invalid key, its value and a remedy. Call WithDefaults first.
 func (c Config) Validate() error {
 	if _, err := parseEndpoints(c.Endpoints); err != nil {
 		return err
 	}
 	limit := descriptors()
 	if most := limit - ReservedDescriptors; c.MaxSockets > most || c.MaxSockets < 1 {
-		remedy := fmt.Sprintf("RLIMIT_NOFILE is %d, of which %d are kept for links and the program itself: ", limit,
+		remedy := fmt.Sprintf("RLIMIT_NOFILE is %d, less %d for links and the program itself: ", limit,
 			ReservedDescriptors)
 		if most > 0 {
 			remedy += fmt.Sprintf("use 1 to %d, or ", most)
@@ -113,11 +113,11 @@ func bad(key string, value any, remedy string) error {
 	return fmt.Errorf("%s: %v: %s", key, value, remedy)
 }
 
-// descriptors is RLIMIT_NOFILE; Go has raised the soft limit to the hard one at start.
+// descriptors returns RLIMIT_NOFILE. Go has raised the soft limit to the hard one at start.
 func descriptors() int {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
-		return 1024 // the usual one; it cannot fail
+		return 1024 // the usual limit; Getrlimit cannot fail here
 	}
-	return int(min(r.Cur, 1<<20)) // more is not a limit but none, and a call for each would not fit in memory
+	return int(min(r.Cur, 1<<20)) // a higher value means no limit, and so many calls would not fit in memory
 }

@@ -10,18 +10,17 @@ import (
 	"megaphone/codec"
 )
 
-// health is what is known of an endpoint.
+// health is the state of an endpoint.
 type health uint8
 
 const (
-	// It answers, as far as we know.
-	// next: healthDoubtful (a request failed)
+	// It answers, as far as is known. next: healthDoubtful (a request failed)
 	healthGood health = iota
-	// A probe is under way. Requests go on meanwhile: one failure may have many reasons.
-	// next: healthGood (it answered, the probe or a request), healthDown (the probe failed)
+	// A probe is in progress. Requests continue, because one failure may have many causes. next: healthGood (the probe
+	// or a request was answered), healthDown (the probe failed)
 	healthDoubtful
-	// Nothing is sent to it but probes, one after the other.
-	// next: healthGood (a probe was answered, or a request that it still had)
+	// It receives only probes, one after the other. next: healthGood (a probe was answered, or a request that it still
+	// had)
 	healthDown
 )
 
@@ -30,23 +29,23 @@ type endpoint struct {
 	url     string
 	address string // host:port to dial
 	post    string // the head of a request, up to its URL
-	mark    byte   // what stands between that URL and a client's query: '?' or '&'
+	mark    byte   // the separator between that URL and a client's query: '?' or '&'
 	fields  string // the rest of the head, up to the value of Content-Length
 	get     string // a probe
 	tag     [codec.TagBytes]byte
 
-	// The engine's.
-	held    int   // requests under way
-	lag     int64 // us; about the longest that it took lately to read a request
+	// Owned by the engine.
+	held    int   // requests in progress
+	lag     int64 // us; about the longest recent time to read a request
 	health  health
-	since   int64 // ms, of the failure that led away from healthGood
+	since   int64 // ms, the time of the failure that ended healthGood
 	probing bool
-	probeAt int64 // ms, of the next probe while it is down
+	probeAt int64 // ms, the time of the next probe while it is down
 
-	idle []*socket // the pool's, oldest first
+	idle []*socket // owned by the pool, oldest first
 }
 
-// parseEndpoints checks URLs.
+// parseEndpoints parses and checks URLs.
 func parseEndpoints(urls []string) ([]*endpoint, error) {
 	const example = "http://127.0.0.1:5280/http-bind"
 	if len(urls) == 0 {
@@ -75,7 +74,7 @@ func parseEndpoints(urls []string) ([]*endpoint, error) {
 			port = "80"
 		}
 		e.address = net.JoinHostPort(u.Hostname(), port)
-		// RequestURI and Host are escaped: no space and no control character comes through.
+		// RequestURI and Host are escaped, so no space and no control character gets through.
 		common := " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: megaphone\r\n"
 		e.post, e.mark = "POST "+u.RequestURI(), '?'
 		if u.RawQuery != "" {
@@ -87,7 +86,7 @@ func parseEndpoints(urls []string) ([]*endpoint, error) {
 			return nil, bad("bosh", text, "give a URL without spaces and control characters")
 		}
 		if other, taken := tags[e.tag]; taken {
-			return nil, bad("bosh", text, fmt.Sprintf("%s is there already, or has the same tag: write it differently",
+			return nil, bad("bosh", text, fmt.Sprintf("%s is listed already, or has the same tag: write it differently",
 				other))
 		}
 		tags[e.tag] = text
@@ -115,7 +114,7 @@ func (g *Gateway) verdict(e *endpoint) verdict {
 	return endpointGone
 }
 
-// byTag is the endpoint with the given tag, or nil.
+// byTag returns the endpoint with the given tag, or nil.
 func (g *Gateway) byTag(tag []byte) *endpoint {
 	for _, e := range g.endpoints {
 		if string(e.tag[:]) == string(tag) {
@@ -125,8 +124,8 @@ func (g *Gateway) byTag(tag []byte) *endpoint {
 	return nil
 }
 
-// choose picks an endpoint for a new session: of two healthy ones drawn at random the one with fewer requests under
-// way (Mitzenmacher, The Power of Two Choices). Without a healthy one the verdict is the most hopeful of all.
+// choose picks an endpoint for a new session. It draws two healthy ones at random and takes the one with fewer requests
+// in progress (Mitzenmacher, The Power of Two Choices). If none is healthy, it returns the best verdict of all.
 func (g *Gateway) choose() (*endpoint, verdict) {
 	g.healthy = g.healthy[:0]
 	best := endpointGone
@@ -152,15 +151,15 @@ func (g *Gateway) choose() (*endpoint, verdict) {
 	}
 }
 
-// tookToRead notes how long (us) it took the endpoint to read a request: a maximum that fades.
+// tookToRead records how long (us) the endpoint took to read a request. lag is a decaying maximum.
 func (e *endpoint) tookToRead(micros int64) { e.lag = max(micros, e.lag-e.lag/8) }
 
-// headStart is how long (us) a request to the endpoint is ahead of its successor.
+// headStart returns how long (us) the successor of a request to the endpoint waits.
 func (e *endpoint) headStart() int64 {
 	return min(max(headStartFactor*e.lag, minHeadStartMicros), maxHeadStartMicros)
 }
 
-// doubt notes a failure.
+// doubt records a failure.
 func (g *Gateway) doubt(e *endpoint) {
 	if e.health == healthGood {
 		e.health, e.since = healthDoubtful, g.now
@@ -168,7 +167,7 @@ func (g *Gateway) doubt(e *endpoint) {
 	}
 }
 
-// trust notes an answer.
+// trust records an answer.
 func (g *Gateway) trust(e *endpoint) {
 	if e.health == healthDown {
 		g.log.Info("endpoint is back", "url", e.url, "after_ms", g.now-e.since)

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endpointServer is a BOSH endpoint that a test speaks for. It notes when a socket brings a second request before the
+// endpointServer is a BOSH endpoint whose answers a test gives. It detects a second request on a socket before the
 // first one is answered.
 type endpointServer struct {
 	t        testing.TB
@@ -27,7 +27,7 @@ type endpointServer struct {
 	accepted atomic.Int64
 	probed   atomic.Int64
 	mu       sync.Mutex
-	conns    map[net.Conn]chan struct{} // closed with the connection
+	conns    map[net.Conn]chan struct{} // the channel is closed with the connection
 	serving  sync.WaitGroup
 }
 
@@ -37,7 +37,7 @@ type asked struct {
 	conn   net.Conn
 	r      *bufio.Reader
 	req    *http.Request
-	head   string // as it came
+	head   string // as received
 	body   string
 	number int64 // of the connection
 	done   chan bool
@@ -54,7 +54,7 @@ func newEndpoint(t testing.TB) *endpointServer {
 
 func (e *endpointServer) url() string { return "http://" + e.address + "/http-bind" }
 
-// up listens, also again after down.
+// up listens, initially or again after down.
 func (e *endpointServer) up() {
 	l, err := net.Listen("tcp", e.address)
 	if err != nil {
@@ -79,14 +79,13 @@ func (e *endpointServer) up() {
 	}()
 }
 
-// down is the death of the endpoint's process: the listener and all sockets are closed.
+// down closes the listener and all sockets, as the death of the endpoint's process would.
 func (e *endpointServer) down() {
 	e.listener.Close()
 	e.cut()
 	e.serving.Wait()
 }
 
-// cut closes all sockets.
 func (e *endpointServer) cut() {
 	e.mu.Lock()
 	for c, cut := range e.conns {
@@ -146,7 +145,7 @@ func (e *endpointServer) serve(conn net.Conn, cut chan struct{}, number int64) {
 	}
 }
 
-// next is the next request.
+// next returns the next request.
 func (e *endpointServer) next() *asked {
 	e.t.Helper()
 	select {
@@ -158,7 +157,7 @@ func (e *endpointServer) next() *asked {
 	}
 }
 
-// reply sends a response as it is.
+// reply sends a raw response.
 func (a *asked) reply(raw string) {
 	a.e.t.Helper()
 	var b [1]byte
@@ -180,7 +179,7 @@ func (a *asked) answer(status int, body string) {
 		status, len(body), body))
 }
 
-// hangUp closes the socket, after the given bytes.
+// hangUp sends the given bytes and closes the socket.
 func (a *asked) hangUp(raw string) {
 	a.conn.Write([]byte(raw))
 	a.done <- false
@@ -198,7 +197,7 @@ func (a *asked) wantClosed() {
 	a.done <- false
 }
 
-// wantOpen fails when the gateway has closed the socket.
+// wantOpen fails if the gateway has closed the socket.
 func (a *asked) wantOpen() {
 	a.e.t.Helper()
 	var b [1]byte

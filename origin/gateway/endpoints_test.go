@@ -7,7 +7,7 @@ import (
 	"megaphone/codec"
 )
 
-// created opens a session at whichever endpoint it goes to.
+// created opens a session and returns the endpoint that got it.
 func created(r *rig, more string, endpoints ...*endpointServer) (at *endpointServer, sid string) {
 	r.t.Helper()
 	id := r.post(create(more))
@@ -29,7 +29,7 @@ func created(r *rig, more string, endpoints ...*endpointServer) (at *endpointSer
 	return at, sid
 }
 
-// TestSessionsStay: with two endpoints the session ID says which one has the session.
+// TestSessionsStay: with two endpoints the session ID names the one that has the session.
 func TestSessionsStay(t *testing.T) {
 	clean(t)
 	a, b := newEndpoint(t), newEndpoint(t)
@@ -55,7 +55,7 @@ func TestSessionsStay(t *testing.T) {
 	}
 }
 
-// TestFewerHeldRequests: of two endpoints the one that holds less gets the next session.
+// TestFewerHeldRequests: of two endpoints the one with fewer held requests gets the next session.
 func TestFewerHeldRequests(t *testing.T) {
 	clean(t)
 	a, b := newEndpoint(t), newEndpoint(t)
@@ -90,7 +90,7 @@ func TestUnknownTags(t *testing.T) {
 	}
 }
 
-// TestOneEndpointHasNoTags: its sessions may be reached without the gateway as well.
+// TestOneEndpointHasNoTags: clients can also reach its sessions without the gateway.
 func TestOneEndpointHasNoTags(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -107,7 +107,7 @@ func TestOneEndpointHasNoTags(t *testing.T) {
 	r.want(id, 200, "")
 }
 
-// TestOneOfTwoIsDown: new sessions go to the other, and its own sessions come to nobody else.
+// TestOneOfTwoIsDown: new sessions go to the other endpoint. Requests of the down endpoint's sessions go nowhere else.
 func TestOneOfTwoIsDown(t *testing.T) {
 	clean(t)
 	a, b := newEndpoint(t), newEndpoint(t)
@@ -130,8 +130,8 @@ func TestOneOfTwoIsDown(t *testing.T) {
 	r.want(id, 200, text("hi"))
 }
 
-// TestOnlyCreationsHaveSIDs: an endpoint that repeats the session ID in each reply, as Prosody does, does not spread it
-// without its tags, whoever has appended them.
+// TestOnlyCreationsHaveSIDs: if an endpoint repeats the session ID in each reply, as Prosody does, clients do not get
+// the ID without the tags that edges or the gateway appended.
 func TestOnlyCreationsHaveSIDs(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)

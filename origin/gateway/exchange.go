@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// headBytes is the size of a reader's buffer. A reply with a longer head is read through another one, of
+	// headBytes is the size of a reader's buffer. A reply with a longer head is read through a buffer of
 	// Config.MaxHeadBytes.
 	headBytes = 8 << 10
-	// measuredBytes bounds how much of a head that is too long is read, to say in the log how long it is.
+	// measuredBytes bounds how much of an oversized head is read to log its length.
 	measuredBytes = 4 << 20
 )
 
-// readers are buffers for replies. One is in use from the first byte of a reply to its last, not while it is awaited.
+// readers are buffers for replies. A call uses one from the first byte of a reply to its last, but not while it waits.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, headBytes) }}
 
-// A call has one goroutine at a time, but waiting begins a new one: connecting and sending take a stack of 4 KiB, which
-// would stay so while the call waits for minutes. Waiting gets by with the 2 KiB that goroutines begin with.
+// A call has one goroutine at a time, but waiting starts a new one. Connecting and sending grow the stack to 4 KiB,
+// which would stay so while the call waits for minutes. Waiting fits into the initial 2 KiB.
 
-// connect is the stage of a call without a socket; it has the permission to connect one.
+// connect is the first stage of a call without a socket. The call has the permission to connect one.
 func (g *Gateway) connect(c *call) {
 	s, err := g.dial(c.endpoint)
 	if err != nil {
@@ -38,7 +38,7 @@ func (g *Gateway) connect(c *call) {
 	g.exchange(c, s)
 }
 
-// exchange is the stage in which a call sends and waits.
+// exchange is the stage that sends the request and begins the wait.
 func (g *Gateway) exchange(c *call, s *socket) {
 	if !c.attach(s, time.Now().Add(g.cfg.ResponseTimeout)) {
 		g.pool.put(c.endpoint, s, g.clock.Load())
@@ -49,7 +49,7 @@ func (g *Gateway) exchange(c *call, s *socket) {
 		g.again(c, s)
 		return
 	}
-	// An endpoint may answer before it has read everything, and close. So a failure to send is not the end yet.
+	// An endpoint may answer and close before it has read everything. So a failure to send does not end the call yet.
 	_, err := s.conn.Write(c.wire)
 	more, followed := c.wrote(err == nil, g.micros())
 	if followed {
@@ -62,7 +62,7 @@ func (g *Gateway) exchange(c *call, s *socket) {
 	go g.wait(c, s)
 }
 
-// wait is the stage in which a call spends its time.
+// wait is the stage in which a call spends most of its time.
 func (g *Gateway) wait(c *call, s *socket) {
 	if err := s.await(); err != nil {
 		g.ended(c, s, err)
@@ -71,7 +71,7 @@ func (g *Gateway) wait(c *call, s *socket) {
 	g.receive(c, s)
 }
 
-// ended is the way on when a socket has ended, or its time was over, before the first byte of a reply.
+// ended continues a call whose socket closed or timed out before the first byte of a reply.
 func (g *Gateway) ended(c *call, s *socket, err error) {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -79,13 +79,13 @@ func (g *Gateway) ended(c *call, s *socket, err error) {
 	case c.fresh:
 		g.fail(c, s, fateBroken)
 	default:
-		// It was closed while the request was on its way, most likely. What the endpoint has seen of it does no harm: a
-		// request of a session that comes again is answered like the first (XEP-0124 section 14.3).
+		// The socket was probably closed while the request was in flight. Sending it again is safe, because a repeated
+		// request of a session gets the first one's answer (XEP-0124 section 14.3).
 		g.again(c, s)
 	}
 }
 
-// again sends the call once more, on a fresh socket in the place of s.
+// again sends the call once more, on a fresh socket that replaces s.
 func (g *Gateway) again(c *call, s *socket) {
 	if !c.renew() {
 		g.pool.drop(s)
@@ -106,7 +106,7 @@ func (g *Gateway) fail(c *call, s *socket, f fate) {
 	g.end(c, f)
 }
 
-// receive is the rest of an exchange. The body is read when there is room for it.
+// receive reads the reply: the head, then the body when there is room for it.
 func (g *Gateway) receive(c *call, s *socket) {
 	r := readers.Get().(*bufio.Reader)
 	defer readers.Put(r)
@@ -119,7 +119,7 @@ func (g *Gateway) receive(c *call, s *socket) {
 	resp := fasthttp.AcquireResponse()
 	err := readHead(resp, r)
 	if long := (*fasthttp.ErrSmallBuffer)(nil); errors.As(err, &long) {
-		// What has been read of the head is in r still.
+		// The bytes of the head read so far are still in r.
 		large := g.largeReaders.Get().(*bufio.Reader)
 		defer g.largeReaders.Put(large)
 		large.Reset(r)
@@ -130,7 +130,7 @@ func (g *Gateway) receive(c *call, s *socket) {
 		r = large
 	}
 	if err == nil && !c.fresh && resp.StatusCode() == fasthttp.StatusRequestTimeout {
-		// The server gave up waiting for a request just as this one came: the socket was as good as closed.
+		// The server gave up waiting for a request just as this one came, so the socket counts as closed.
 		fasthttp.ReleaseResponse(resp)
 		g.again(c, s)
 		return
@@ -160,7 +160,7 @@ func (g *Gateway) receive(c *call, s *socket) {
 	g.fail(c, s, unreadable(c, err))
 }
 
-// unreadable is how a call ends whose reply could not be read.
+// unreadable returns the fate of a call whose reply could not be read.
 func unreadable(c *call, err error) fate {
 	var late net.Error
 	switch {
@@ -174,10 +174,10 @@ func unreadable(c *call, err error) fate {
 	return fateBroken
 }
 
-// maxInterim bounds the heads of interim responses before one that is final.
+// maxInterim bounds the interim responses before a final one.
 const maxInterim = 16
 
-// readHead reads the head of a reply. Interim ones (RFC 9110 section 15.2) before it are skipped.
+// readHead reads the head of a reply. It skips interim responses (RFC 9110 section 15.2).
 func readHead(resp *fasthttp.Response, r *bufio.Reader) error {
 	for range maxInterim {
 		err := resp.Header.Read(r)
@@ -197,10 +197,11 @@ func bodyless(resp *fasthttp.Response) bool {
 	return s < 200 || s == fasthttp.StatusNoContent || s == fasthttp.StatusNotModified
 }
 
-// lastChunk ends a reply in chunks that has no trailers.
+// lastChunk ends a chunked reply without trailers.
 var lastChunk = []byte("\r\n0\r\n\r\n")
 
-// roomFor is how long the body of a reply may be, as far as its head tells, or as is there already.
+// roomFor returns the room needed for a reply's body: its length if known from the head or already buffered, else the
+// maximum.
 func (g *Gateway) roomFor(resp *fasthttp.Response, r *bufio.Reader) int {
 	n := resp.Header.ContentLength()
 	switch there, _ := r.Peek(r.Buffered()); {
@@ -208,7 +209,7 @@ func (g *Gateway) roomFor(resp *fasthttp.Response, r *bufio.Reader) int {
 		return 0
 	case n >= 0:
 		return n
-	case n == -1 && bytes.HasSuffix(there, lastChunk): // in chunks, all of which are there
+	case n == -1 && bytes.HasSuffix(there, lastChunk): // chunked, and all chunks are buffered
 		return len(there)
 	}
 	return g.cfg.MaxReplyBytes
@@ -226,7 +227,7 @@ func readBody(resp *fasthttp.Response, r *bufio.Reader, max int) error {
 	return resp.Header.ReadTrailer(r)
 }
 
-// measureHead returns the length of a head, of which at most measuredBytes are read, for as long as the call may take.
+// measureHead returns the length of a head. It reads at most measuredBytes, within the call's deadline.
 func measureHead(r *bufio.Reader) (n int) {
 	for n < measuredBytes {
 		line, err := r.ReadSlice('\n')
@@ -246,7 +247,7 @@ func (g *Gateway) end(c *call, f fate) {
 	g.running.Done()
 }
 
-// tell adds to the completions, and asks the engine for a turn if this is the first one for it.
+// tell adds to the completions. The first addition requests a turn from the engine.
 func (g *Gateway) tell(add func(*completions), c *call) {
 	d := &g.done
 	d.mu.Lock()

@@ -15,8 +15,8 @@ import (
 
 const failed = "<body type='terminate' condition='remote-connection-failed' " + ns + "/>"
 
-// TestEndpointDies: what it held gets 503, and so does what comes while it is expected back; afterwards sessions are
-// over. When it is back, all is as before.
+// TestEndpointDies: requests held by the endpoint get 503, and so do requests while it is expected back. Later requests
+// end their sessions. When the endpoint is back, requests reach it again.
 func TestEndpointDies(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -47,7 +47,7 @@ func TestEndpointDies(t *testing.T) {
 	r.want(id, 200, text("back"))
 }
 
-// TestEndpointReturnsWithinGrace: the second time without it is counted from its own beginning.
+// TestEndpointReturnsWithinGrace: the grace of a second outage counts from that outage.
 func TestEndpointReturnsWithinGrace(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -66,8 +66,8 @@ func TestEndpointReturnsWithinGrace(t *testing.T) {
 	}
 }
 
-// TestProxyWithoutServer: a proxy accepts connections and says that there is nobody behind it. That is an endpoint that
-// is down, and back when it says otherwise.
+// TestProxyWithoutServer: if a proxy reports that its server is unreachable, the endpoint is down until the proxy
+// answers otherwise.
 func TestProxyWithoutServer(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -95,7 +95,7 @@ func TestProxyWithoutServer(t *testing.T) {
 	r.until("it is back", func(s Stats) bool { return s.Down == 0 })
 }
 
-// TestOneFailureIsNoEnd: a request that breaks off leads to a probe, and nothing else.
+// TestOneFailureIsNoEnd: a broken request causes a probe and nothing else.
 func TestOneFailureIsNoEnd(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -114,7 +114,7 @@ func TestOneFailureIsNoEnd(t *testing.T) {
 	}
 }
 
-// TestNoReplyInTime: 504, as at the edge, and the socket is closed.
+// TestNoReplyInTime: the client gets 504, as at the edge, and the socket is closed.
 func TestNoReplyInTime(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -123,7 +123,7 @@ func TestNoReplyInTime(t *testing.T) {
 	a := e.next()
 	r.want(id, 504, "")
 	a.wantClosed()
-	id = r.post(poll("s1", 2)) // half a reply is none
+	id = r.post(poll("s1", 2)) // half a reply counts as none
 	a = e.next()
 	a.conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<body"))
 	r.want(id, 504, "")
@@ -165,7 +165,7 @@ func TestNoConnectionInTime(t *testing.T) {
 	}
 }
 
-// TestOversizedReply is not delivered, and does not stay in memory.
+// TestOversizedReply: a reply above the limit is not delivered and its memory is released.
 func TestOversizedReply(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -185,8 +185,8 @@ func TestOversizedReply(t *testing.T) {
 	}
 }
 
-// TestLongHead: a reply is delivered if its head has up to MaxHeadBytes. A longer one is as good as none, and no matter
-// of health; the log says how long it was, and what allows more, once in a while.
+// TestLongHead: a reply with a head of up to MaxHeadBytes is delivered. A larger one is not, but does not affect the
+// endpoint's health. The log names its size and the key that allows more, at a bounded rate.
 func TestLongHead(t *testing.T) {
 	const most = 20 << 10
 	clean(t)
@@ -202,7 +202,7 @@ func TestLongHead(t *testing.T) {
 		e.next().reply(longHead(size, text("hi")))
 		r.want(id, 200, text("hi"))
 	}
-	if e.accepted.Load() > 2 { // the other one is the probe's
+	if e.accepted.Load() > 2 { // one of them is the probe's
 		t.Errorf("%d sockets: they are not used again", e.accepted.Load())
 	}
 	for _, size := range []int{most + 1, 10 * most, 10*most + 1} {
@@ -214,13 +214,13 @@ func TestLongHead(t *testing.T) {
 	if s := r.stats(); s.Answered != 4 || s.LargeHead != 3 || s.Downs != 0 || s.Probes != 1 {
 		t.Errorf("%+v", s)
 	}
-	want := fmt.Sprintf("too long a head\" url=%s head_bytes=%d max_reply_head_bytes=%d\n", e.url(), most+1, most)
-	if got := log.String(); strings.Count(got, "too long a head") != 1 || !strings.Contains(got, want) {
+	want := fmt.Sprintf("reply head too large\" url=%s head_bytes=%d max_reply_head_bytes=%d\n", e.url(), most+1, most)
+	if got := log.String(); strings.Count(got, "reply head too large") != 1 || !strings.Contains(got, want) {
 		t.Errorf("logged: %s, want once: %s", got, want)
 	}
 }
 
-// TestHeadWithoutEnd: an endpoint that sends a head for ever is not read for ever.
+// TestHeadWithoutEnd: the gateway stops reading a head that never ends.
 func TestHeadWithoutEnd(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -238,7 +238,7 @@ func TestHeadWithoutEnd(t *testing.T) {
 	r.until("its socket is closed", func(s Stats) bool { return s.LargeHead == 1 && s.Sockets == 0 })
 }
 
-// longHead is a reply whose head has the given size, in lines of about a thousand bytes.
+// longHead returns a reply with a head of the given size, in lines of about a thousand bytes.
 func longHead(size int, body string) string {
 	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n", len(body))
 	for size-len(head) > 2000 {
@@ -247,7 +247,7 @@ func longHead(size int, body string) string {
 	return head + "X: " + strings.Repeat("x", size-len(head)-len("X: \r\n\r\n")) + "\r\n\r\n" + body
 }
 
-// syncBuffer is a log that goroutines share.
+// syncBuffer is a log buffer that goroutines share.
 type syncBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder

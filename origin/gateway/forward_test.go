@@ -10,7 +10,7 @@ import (
 	"megaphone/codec"
 )
 
-// TestForward compares what goes over the wire, whole.
+// TestForward compares the bytes on the wire with those expected.
 func TestForward(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -31,7 +31,7 @@ func TestForward(t *testing.T) {
 	r.want(id, 200, text("hi"))
 }
 
-// TestQueryOfTheClient: what stands behind the client's path reaches the endpoint, behind what its URL has.
+// TestQueryOfTheClient: the query of the client's URL reaches the endpoint behind the query of the endpoint's own URL.
 func TestQueryOfTheClient(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -72,16 +72,16 @@ func TestHostAndPathOfTheURL(t *testing.T) {
 	}
 }
 
-// TestReplies: in each form that HTTP/1.1 and HTTP/1.0 know, a reply is delivered; the socket is used again where that
-// may be.
+// TestReplies: a reply is delivered in each form of HTTP/1.1 and HTTP/1.0. The socket is reused where the protocol
+// permits it.
 func TestReplies(t *testing.T) {
 	body := text("hi")
 	n := fmt.Sprint(len(body))
 	closing := "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " + n + "\r\n\r\n" + body
 	for _, c := range []struct {
 		name, raw string
-		closes    bool // the endpoint
-		reused    bool // by the gateway
+		closes    bool // the endpoint closes the socket
+		reused    bool // the gateway reuses the socket
 	}{
 		{"length", "HTTP/1.1 200 OK\r\nContent-Length: " + n + "\r\n\r\n" + body, false, true},
 		{"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n" + body[:5] + "\r\n" +
@@ -89,7 +89,7 @@ func TestReplies(t *testing.T) {
 		{"interim", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: " + n + "\r\n\r\n" + body,
 			false, true},
 		{"close", closing, true, false},
-		{"close is said but not done", closing,
+		{"close is announced but not done", closing,
 			false, false},
 		{"until the end", "HTTP/1.1 200 OK\r\n\r\n" + body, true, false},
 		{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\n\r\n" + body, true, false},
@@ -181,7 +181,7 @@ func TestStatusesAndPages(t *testing.T) {
 	}
 }
 
-// TestTooManyCreations: a creation that comes too often is refused as such.
+// TestTooManyCreations: a creation that comes too often gets 429.
 func TestTooManyCreations(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -191,7 +191,8 @@ func TestTooManyCreations(t *testing.T) {
 	r.want(id, 429, "")
 }
 
-// TestOneRequestASocket sends many requests at once, again and again: asked.reply fails when a socket has brought two.
+// TestOneRequestASocket sends many requests at once in several rounds. asked.reply fails if a socket carries two at a
+// time.
 func TestOneRequestASocket(t *testing.T) {
 	const atOnce, rounds = 60, 8
 	clean(t)
@@ -226,7 +227,8 @@ func TestOneRequestASocket(t *testing.T) {
 	}
 }
 
-// TestRepliesDoNotWait: a reply leaves when it is there, not at the next tick, which would take a tenth of a second.
+// TestRepliesDoNotWait: a reply leaves as soon as it is ready. Waiting for the next tick would take a tenth of a
+// second.
 func TestRepliesDoNotWait(t *testing.T) {
 	const n = 400
 	clean(t)

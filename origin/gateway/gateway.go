@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	housekeeping = 100    // ms between two looks at idle sockets, endpoints that are down, and counters to publish
+	housekeeping = 100    // ms between two checks of idle sockets, down endpoints and counters
 	logInterval  = 10_000 // ms between two records of the same kind
-	minSessions  = 1024   // are remembered at least; otherwise twice as many as there may be sockets
+	minSessions  = 1024   // the least capacity of order; otherwise twice MaxSockets
 )
 
 var (
@@ -33,45 +33,45 @@ type Gateway struct {
 	log       *slog.Logger
 	endpoints []*endpoint
 	pool      pool
-	ctx       context.Context // of connections that are being made
+	ctx       context.Context // cancels pending connects
 	cancel    context.CancelFunc
 	running   sync.WaitGroup // calls and probes
-	clock     atomic.Int64   // now, for goroutines
+	clock     atomic.Int64   // a copy of now for goroutines
 	done      completions
 	began     time.Time    // micros counts from here
-	seed      maphash.Seed // of sessions' keys
+	seed      maphash.Seed // of the hash of session IDs
 
 	largeReaders sync.Pool // of *bufio.Reader, for replies with long heads
 
-	// The engine's.
+	// Owned by the engine.
 	now     int64 // ms
 	nextJob int64
-	nextOdd [fates]int64                 // ms, when the next record of that kind may be
-	calls   map[replier]map[uint64]*call // that are to be answered
-	orphans map[*call]struct{}           // without a client that waits, and not ended
+	nextOdd [fates]int64                 // ms, the earliest time of the next record of each kind
+	calls   map[replier]map[uint64]*call // not answered yet
+	orphans map[*call]struct{}           // without a waiting client, and not ended
 	replies *replyBudget
 	order   order
-	crowd   map[replier][]*call // replies that wait for room on a link, and belong to no session
+	crowd   map[replier][]*call // replies outside sessions that wait for room on a link
 	bytes   int                 // of wires
 	body    codec.Body
 	healthy []*endpoint
 	spare   []*call
 	stats   Stats
 
-	alarmClock *time.Timer // for order; made with the first request, as it takes a link to wake the engine
+	alarmClock *time.Timer // wakes the engine for order; made with the first request, because Wake needs a link
 
 	published published
 }
 
-// completions is what goroutines have for the engine.
+// completions passes results from goroutines to the engine.
 type completions struct {
 	mu     sync.Mutex
-	calls  []*call // that have ended
-	sent   []*call // whose successors wait for that
+	calls  []*call // calls that have ended
+	sent   []*call // calls just sent, whose successors wait for that
 	probes []probed
 }
 
-// New makes a gateway; the sockets come with requests.
+// New returns a gateway. It opens sockets on demand.
 func New(cfg Config) (*Gateway, error) {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -96,7 +96,7 @@ func New(cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Tick tells the time.
+// Tick advances the time and does the periodic work.
 func (g *Gateway) Tick(nowMillis int64) {
 	first := g.now == 0
 	g.now = nowMillis
@@ -104,7 +104,7 @@ func (g *Gateway) Tick(nowMillis int64) {
 	g.clock.Store(nowMillis)
 	if first {
 		for _, e := range g.endpoints {
-			g.doubt(e) // so that a wrong URL is in the log before the first client comes
+			g.doubt(e) // log a wrong URL before the first client comes
 		}
 	}
 	if nowMillis < g.nextJob {
@@ -121,7 +121,7 @@ func (g *Gateway) Tick(nowMillis int64) {
 	g.publish()
 }
 
-// Request forwards a request, if it can be.
+// Request forwards a request, or answers it if that is impossible.
 func (g *Gateway) Request(l *link.Link, id uint64, r codec.Request) {
 	g.stats.Requests++
 	body := r.Body
@@ -176,7 +176,7 @@ func (g *Gateway) Request(l *link.Link, id uint64, r codec.Request) {
 	}
 }
 
-// admit takes a call, if there is room for it.
+// admit accounts for a call if there is memory for it. Otherwise it answers 503.
 func (g *Gateway) admit(c *call) bool {
 	if g.bytes+int(g.replies.inUse.Load())+len(c.wire) > g.cfg.MaxBufferedBytes {
 		g.stats.NoMemory++
@@ -197,7 +197,7 @@ func (g *Gateway) admit(c *call) bool {
 	return true
 }
 
-// send sends a call on its way, if there is a socket for it: a fresh one if it must not be sent twice.
+// send starts a call if it can acquire a socket: a fresh one if the call must not be sent twice.
 func (g *Gateway) send(c *call) bool {
 	s, ok := g.pool.acquire(c.endpoint, c.once)
 	if !ok {
@@ -213,14 +213,14 @@ func (g *Gateway) send(c *call) bool {
 	return true
 }
 
-// refuse has a client send a request again that has not been sent to the endpoint.
+// refuse answers 503 to a request that the endpoint has not received, so that the client sends it again.
 func (g *Gateway) refuse(c *call) {
 	g.settled(c)
 	c.status = statusUnavailable
 	g.reply(c)
 }
 
-// reply gives a call's reply to its link, if a client still waits for it.
+// reply passes a call's reply to its link if a client still waits for it.
 func (g *Gateway) reply(c *call) {
 	if !c.over {
 		g.take(c.link, c.id)
@@ -229,15 +229,15 @@ func (g *Gateway) reply(c *call) {
 	g.forgetReply(c)
 }
 
-// alarm asks for a turn at the given time. The clocks count whole milliseconds.
+// alarm requests a turn at the given time, in whole milliseconds.
 func (g *Gateway) alarm(at int64) {
 	g.alarmClock.Reset(time.Duration(max(at-g.now, 0)+1) * time.Millisecond)
 }
 
-// micros is the time in microseconds, for goroutines and order. It is never 0.
+// micros returns the time in microseconds, for goroutines and order. It is never 0.
 func (g *Gateway) micros() int64 { return time.Since(g.began).Microseconds() + 1 }
 
-// Gone ends the wait for a reply: the request's socket is closed, as the client closed its own.
+// Gone ends the wait for a reply. It closes the request's socket, as the client closed its own.
 func (g *Gateway) Gone(l *link.Link, id uint64) {
 	if c := g.take(l, id); c != nil {
 		g.leave(c)
@@ -251,8 +251,8 @@ func (g *Gateway) leave(c *call) {
 	}
 }
 
-// abandon drops the client's interest in a call's reply, and reports whether the call goes on. A request that waits for
-// its turn is dropped unless it is last words. To abandon one call may be the turn of another one.
+// abandon drops the client's interest in a call's reply, and reports whether the call continues. A queued request is
+// dropped unless it is last words. Abandoning a call may start another one.
 func (g *Gateway) abandon(c *call, lastWords bool) (goesOn bool) {
 	was := c.stage
 	if c.session != nil {
@@ -270,18 +270,18 @@ func (g *Gateway) abandon(c *call, lastWords bool) (goesOn bool) {
 	return true
 }
 
-// Release gives a request back to its edge, whose client is to send it again, while the endpoint keeps it: see the
-// package's documentation.
+// Release answers 503 to a request, so that its client sends it again, while the endpoint keeps it. See the package
+// documentation.
 func (g *Gateway) Release(l *link.Link, id uint64) {
 	if c := g.take(l, id); c != nil {
 		g.release(c)
 	}
 }
 
-// Passed says that an edge has handled what was sent before a fence.
+// Passed reports that an edge has processed all frames before a fence.
 func (g *Gateway) Passed(l *link.Link) { g.order.passed(l) }
 
-// Room lets replies go on that wait for a link.
+// Room sends replies that wait for a link.
 func (g *Gateway) Room(l *link.Link) {
 	waiting := g.crowd[l]
 	n := 0
@@ -305,15 +305,15 @@ func (g *Gateway) release(c *call) {
 	g.abandon(c, false)
 }
 
-// Closed does the same as Gone with the requests of a link that has ended.
+// Closed acts like Gone for all requests of a link that has ended.
 func (g *Gateway) Closed(l *link.Link) {
 	g.takeAll(l, g.leave)
-	delete(g.crowd, l) // they are over
+	delete(g.crowd, l) // they have been abandoned
 	g.order.closed(l)
 }
 
-// takeAll takes all calls of a link and does something with each. All are over before the first one is touched, which
-// may let others go on.
+// takeAll takes all calls of a link and calls do for each. It marks all of them over first, because do may start
+// others.
 func (g *Gateway) takeAll(l replier, do func(*call)) {
 	of := g.calls[l]
 	delete(g.calls, l)
@@ -325,7 +325,7 @@ func (g *Gateway) takeAll(l replier, do func(*call)) {
 	}
 }
 
-// take removes a call from those that are to be answered; nil when it has ended.
+// take removes a call from those to be answered. It returns nil if the call has ended.
 func (g *Gateway) take(l replier, id uint64) *call {
 	c := g.calls[l][id]
 	if c != nil {
@@ -335,7 +335,7 @@ func (g *Gateway) take(l replier, id uint64) *call {
 	return c
 }
 
-// Idle delivers what has become ready.
+// Idle processes all completions.
 func (g *Gateway) Idle() {
 	g.done.mu.Lock()
 	calls, sent, probes := g.done.calls, g.done.sent, g.done.probes
@@ -355,7 +355,7 @@ func (g *Gateway) Idle() {
 	g.order.run()
 }
 
-// settle ends a call that was sent.
+// settle processes the result of a call that was sent.
 func (g *Gateway) settle(c *call) {
 	e := c.endpoint
 	*g.stats.ended(c.fate)++
@@ -396,7 +396,7 @@ func (g *Gateway) settle(c *call) {
 	}
 }
 
-// settled takes a call out of the accounts.
+// settled removes a call from the accounts.
 func (g *Gateway) settled(c *call) {
 	c.endpoint.held--
 	g.bytes -= len(c.wire)
@@ -404,7 +404,7 @@ func (g *Gateway) settled(c *call) {
 	delete(g.orphans, c)
 }
 
-// odd says in the log that an endpoint says what cannot be delivered, now and then.
+// odd logs, at a bounded rate, that an endpoint sent a reply that cannot be delivered.
 func (g *Gateway) odd(c *call) {
 	if g.now < g.nextOdd[c.fate] {
 		return
@@ -412,18 +412,18 @@ func (g *Gateway) odd(c *call) {
 	g.nextOdd[c.fate] = g.now + logInterval
 	switch url := c.endpoint.url; c.fate {
 	case fateTooLarge:
-		g.log.Warn("an endpoint's reply is too long", "url", url, "max_reply_bytes", g.cfg.MaxReplyBytes)
+		g.log.Warn("endpoint reply too large", "url", url, "max_reply_bytes", g.cfg.MaxReplyBytes)
 	case fateHeadTooLarge:
-		g.log.Warn("an endpoint's reply has too long a head", "url", url, "head_bytes", c.headBytes,
+		g.log.Warn("endpoint reply head too large", "url", url, "head_bytes", c.headBytes,
 			"max_reply_head_bytes", g.cfg.MaxHeadBytes)
 	default:
 		page := c.response.Body()
-		g.log.Warn("an endpoint's reply is not BOSH: is the URL right?", "url", url,
+		g.log.Warn("endpoint reply is not BOSH", "url", url,
 			"status", c.response.StatusCode(), "begins", string(page[:min(len(page), 80)]))
 	}
 }
 
-// Close aborts what is under way and returns when nothing is left of it. It is called when Server.Run has ended.
+// Close aborts all calls and returns when nothing is left of them. Call it after Server.Run has returned.
 func (g *Gateway) Close() {
 	g.cancel()
 	for l := range g.calls {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestGone closes the socket at the endpoint, as the client closed its own.
+// TestGone: the gateway closes the socket at the endpoint, as the client closed its own.
 func TestGone(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -27,8 +27,8 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// TestRelease: the client is to come again with the same request, so it gets 503. The endpoint keeps the request until
-// it sees that one, and its reply goes nowhere: the endpoint has it for the request that came again.
+// TestRelease: the client gets 503, so that it sends the same request again. The endpoint keeps the first request until
+// the repeated one arrives. The first one's reply is dropped, because the endpoint gives it to the repeated request.
 func TestRelease(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -75,10 +75,10 @@ func TestReleaseAll(t *testing.T) {
 	}
 	b.answer(200, text("hi"))
 	other.want(theirs, 200, text("hi"))
-	r.until("they are under way still", func(s Stats) bool { return s.UnderWay == 3 && s.Released == 3 })
+	r.until("they are still in progress", func(s Stats) bool { return s.UnderWay == 3 && s.Released == 3 })
 }
 
-// TestLinkClosed aborts what the link had, and nothing else.
+// TestLinkClosed: only the requests of the closed link are aborted.
 func TestLinkClosed(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -99,7 +99,7 @@ func TestLinkClosed(t *testing.T) {
 	r.want(id, 200, text("hi"))
 }
 
-// TestGoneAtAnyTime crosses requests, replies and abortions, and counts.
+// TestGoneAtAnyTime crosses requests, replies and abortions, and compares the counters.
 func TestGoneAtAnyTime(t *testing.T) {
 	const n = 600
 	clean(t)

@@ -11,15 +11,15 @@ import (
 	"megaphone/codec"
 )
 
-// postAndLeave sends a request and the end of its client in one write, as an edge does when a page is closed.
+// postAndLeave sends a request and its gone in one write, as an edge does when a page closes.
 func (e *edge) postAndLeave(body string) {
 	e.next++
 	p := codec.AppendRequest(nil, e.next, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)})
 	e.conn.Write(codec.AppendFrame(p, 0, fmt.Appendf(nil, "gone %016x\n", e.next)))
 }
 
-// TestLastWords: what a client has posted reaches the endpoint, though the client has left before it could be sent,
-// over fresh sockets, idle ones, and stale ones.
+// TestLastWords: the endpoint receives a request even if its client left before it could be sent, over fresh, idle and
+// stale sockets.
 func TestLastWords(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -47,7 +47,7 @@ func TestLastWords(t *testing.T) {
 	}
 }
 
-// slowEndpoint accepts connections that nobody reads from, but for the answers to probes.
+// slowEndpoint accepts connections and reads nothing from them, but answers probes.
 func slowEndpoint(t *testing.T) (url string, posts <-chan net.Conn) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,10 +74,10 @@ func slowEndpoint(t *testing.T) (url string, posts <-chan net.Conn) {
 	return "http://" + l.Addr().String() + "/http-bind", queue
 }
 
-// long is longer than what the sockets between take.
+// long exceeds the buffers of the sockets on its way.
 var long = "<body rid='1' sid='s1' " + ns + ">" + strings.Repeat("<x/>", 12<<20/4) + "</body>"
 
-// TestLongLastWords: the client leaves while its request is half sent. The endpoint takes its time, and gets all of it.
+// TestLongLastWords: the client leaves while its request is half sent. A slow endpoint still receives all of it.
 func TestLongLastWords(t *testing.T) {
 	clean(t)
 	url, posts := slowEndpoint(t)
@@ -98,8 +98,8 @@ func TestLongLastWords(t *testing.T) {
 	}
 }
 
-// TestLastWordsThatNobodyTakes: an endpoint that does not read has the response time-out for them, or until the gateway
-// ends.
+// TestLastWordsThatNobodyTakes: sending last words to an endpoint that does not read ends after the response timeout,
+// or when the gateway closes.
 func TestLastWordsThatNobodyTakes(t *testing.T) {
 	clean(t)
 	url, posts := slowEndpoint(t)
@@ -112,7 +112,7 @@ func TestLastWordsThatNobodyTakes(t *testing.T) {
 			if timeout < time.Minute {
 				r.until("it is late", func(s Stats) bool { return s.Late == 1 && s.Sockets == 0 })
 			} else {
-				r.until("it is under way", func(s Stats) bool { return s.Gone == 1 && s.UnderWay == 1 })
+				r.until("it is in progress", func(s Stats) bool { return s.Gone == 1 && s.UnderWay == 1 })
 			}
 		})
 	}

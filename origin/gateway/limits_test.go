@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestAllSocketsInUse: 503 at once, until one is free.
+// TestAllSocketsInUse: a request gets 503 at once unless a socket is free.
 func TestAllSocketsInUse(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -37,7 +37,7 @@ func TestAllSocketsInUse(t *testing.T) {
 	}
 }
 
-// TestIdleSocketsMakeRoom: also for another endpoint.
+// TestIdleSocketsMakeRoom: an idle socket also makes room for one to another endpoint.
 func TestIdleSocketsMakeRoom(t *testing.T) {
 	clean(t)
 	a, b := newEndpoint(t), newEndpoint(t)
@@ -55,7 +55,7 @@ func TestIdleSocketsMakeRoom(t *testing.T) {
 	}
 }
 
-// TestIdleSocketsAreClosed after a while.
+// TestIdleSocketsAreClosed: idle sockets are closed after IdleTimeout.
 func TestIdleSocketsAreClosed(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -70,7 +70,7 @@ func TestIdleSocketsAreClosed(t *testing.T) {
 	r.until("at the endpoint too", func(Stats) bool { return e.open() == 0 })
 }
 
-// TestTooManyBytes: requests under way have a bound together.
+// TestTooManyBytes: the bytes of all requests in progress are bounded.
 func TestTooManyBytes(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -92,14 +92,14 @@ func TestTooManyBytes(t *testing.T) {
 	}
 }
 
-// TestConfig names the key, the value and what would do.
+// TestConfig: an error names the key, the value and a remedy.
 func TestConfig(t *testing.T) {
 	const ok = "http://127.0.0.1:5280/http-bind"
 	limit := descriptors()
 	many := make([]string, MaxEndpoints+1)
 	for _, c := range []struct {
 		cfg   Config
-		wants string // comma-separated; none: it is fine
+		wants string // comma-separated; empty: valid
 	}{
 		{Config{Endpoints: []string{ok}}, ""},
 		{Config{Endpoints: []string{ok, "http://127.0.0.1:5281/http-bind"}}, ""},
@@ -113,10 +113,10 @@ func TestConfig(t *testing.T) {
 		{Config{Endpoints: []string{"http://u:p@h/x"}}, "bosh: http://u,without user"},
 		{Config{Endpoints: []string{"http://h/x#y"}}, "bosh: http://h/x#y,fragment"},
 		{Config{Endpoints: []string{"http://h\r\nx: y/"}}, "give a URL"},
-		{Config{Endpoints: []string{ok, ok}}, "bosh: " + ok + ",is there already"},
+		{Config{Endpoints: []string{ok, ok}}, "bosh: " + ok + ",is listed already"},
 		{Config{Endpoints: []string{ok}, MaxSockets: limit - ReservedDescriptors}, ""},
 		{Config{Endpoints: []string{ok}, MaxSockets: limit}, fmt.Sprintf(
-			"max-sockets: %d,RLIMIT_NOFILE is %d,320 are kept,use 1 to %d,ulimit -n", limit, limit, limit-320)},
+			"max-sockets: %d,RLIMIT_NOFILE is %d,less 320,use 1 to %d,ulimit -n", limit, limit, limit-320)},
 		{Config{Endpoints: []string{ok}, MaxSockets: -1}, "max-sockets: -1,use 1 to"},
 		{Config{Endpoints: []string{ok}, MaxReplyBytes: 10}, "max-reply-bytes: 10,use 1024 to 16777216"},
 		{Config{Endpoints: []string{ok}, MaxHeadBytes: 10}, "max-reply-head-bytes: 10,use 8192 to 1048576"},

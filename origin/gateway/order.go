@@ -2,41 +2,42 @@ package gateway
 
 import "math"
 
-// The requests of a session are sent to its endpoint in the order of their rids, and their replies leave in that order:
-// see the package's documentation.
+// The gateway sends the requests of a session to its endpoint in the order of their rids. Their replies leave in the
+// same order. See the package documentation.
 const (
-	// A request that is sent is ahead of its successor by headStartFactor times as long as its endpoint has lately
-	// taken to read one, within these bounds. ejabberd 23.01 turns pairs round that are up to 2 ms apart, and most of
-	// those that are sent at once if the first one comes over a fresh socket.
+	// A request precedes its successor by headStartFactor times its endpoint's recent time to read one, within these
+	// bounds. ejabberd 23.01 swaps pairs up to 2 ms apart, and most pairs sent at once if the first one uses a fresh
+	// socket.
 	headStartFactor    = 4
 	minHeadStartMicros = 25_000
 	maxHeadStartMicros = 100_000
-	// patienceMillis is how long a request waits for its predecessor. One on its way comes in a few milliseconds; on a
-	// starved machine it takes seconds. The endpoint would have to wait for it as well.
+	// patienceMillis is how long a request waits for its predecessor. One in flight arrives in a few milliseconds, or
+	// in seconds on a starved machine. The endpoint would have to wait for it as well.
 	patienceMillis = 5_000
 	// replyPatienceMillis is how long a reply waits for its predecessor's, which may never come. Endpoints answer in
-	// order; on a starved machine what left first comes seconds later.
+	// order, but on a starved machine the earlier reply may arrive seconds later.
 	replyPatienceMillis = 5_000
-	// strangerMillis is how long a request waits for older ones when its predecessor is not known, or cannot be any
-	// that is still on its way: it is the first one seen of its session, or beyond the session's window.
+	// strangerMillis is how long a request waits for older ones if its predecessor is unknown, or cannot still be in
+	// flight. That is the first request seen of its session, or one beyond the session's window.
 	strangerMillis = 10
-	// fenceMillis is how long a reply waits for one before it to leave the edge.
+	// fenceMillis is how long a reply waits for an earlier one to leave the edge.
 	fenceMillis = 5_000
-	// roomMillis is how often a reply that waits for room on its link is looked at, apart from when there is some.
+	// roomMillis is how often a reply that waits for room on its link is checked, besides the calls of room.
 	roomMillis = 1_000
-	// maxOrdered bounds the requests of a session that wait, or have no reply. Those beyond go as they come; clients
-	// have two, and a few that they have sent again.
+	// maxOrdered bounds the requests of a session that wait or have no reply. Further ones are sent without order.
+	// Clients have two requests, and a few repeated ones.
 	maxOrdered = 16
-	// maxIdleMillis is how long a session without requests is remembered: longer than most may be without one.
+	// maxIdleMillis is how long a session without requests is remembered. It exceeds the inactivity limit of most
+	// sessions.
 	maxIdleMillis = 300_000
-	// defaultWindow is how many requests a session may have under way if its creation was not seen.
+	// defaultWindow is the number of concurrent requests of a session whose creation was not seen.
 	defaultWindow = 2
 
 	never      = math.MaxInt64
 	unknownRID = math.MaxUint64
 )
 
-// replier is a link: *link.Link is one.
+// replier is a link: *link.Link implements it.
 type replier interface {
 	Reply(id uint64, status int, body []byte)
 	Mark() uint32
@@ -48,65 +49,62 @@ type replier interface {
 
 // carrier sends requests and replies for an order.
 type carrier interface {
-	// send has a request sent; false when that is not possible now. Order.ended follows.
+	// send starts a request. It returns false if that is not possible now. Otherwise a call of order.ended follows.
 	send(c *call) bool
-	// refuse has a request sent again by its client. It is the last that is heard of it.
+	// refuse makes the client send a request again. The carrier makes no later call for it.
 	refuse(c *call)
-	// reply gives a reply to its link. It is the last that is heard of it.
+	// reply passes a reply to its link. The carrier makes no later call for it.
 	reply(c *call)
-	// alarm asks for order.run at the given time (ms), or a little later.
+	// alarm requests a call of order.run at the given time (ms) or a little later.
 	alarm(at int64)
 }
 
-// order is the sessions of a gateway. It is the engine's.
+// order keeps the sessions of a gateway. The engine owns it.
 type order struct {
 	carrier  carrier
 	stats    *Stats
-	max      int // sessions
+	max      int // limit of sessions
 	now      int64
 	micros   func() int64 // the clock of the calls' goroutines
 	sessions map[uint64]*session
-	waiting  sessionList // that have something to do at a time, or when a fence is passed
-	idle     sessionList // that have nothing under way, in the order of their last use
-	alarmAt  int64       // never: none is set
+	waiting  sessionList // sessions with something due at a time or when a fence is passed
+	idle     sessionList // sessions without requests, in the order of their last use
+	alarmAt  int64       // never: no alarm is set
 }
 
-// session is what is known of a session.
+// session is the order's state of one session.
 type session struct {
 	key   uint64
 	last  uint64 // the highest rid that has been sent; unknownRID: none yet
 	front *call  // the request with that rid, until it has ended
 	queue *call  // requests that wait to be sent, by rid
-	open  *call  // requests that were sent and wait for a reply, or for its turn, by rid
+	open  *call  // requests sent that have no reply or whose reply waits for its turn, by rid
 
-	carried   replier // on which the last payload left; nil: there is nothing to wait for
+	carried   replier // the link of the last payload; nil: nothing to wait for
 	carriedAt int64   // ms
 	mark      uint32  // of that payload
 
 	window  uint8
 	ordered uint8 // the length of queue and open
-	ended   bool  // the endpoint knows it no more
-	busy    bool  // step is at work
+	ended   bool  // the endpoint no longer knows it
+	busy    bool  // step is running
 
 	list       *sessionList
 	prev, next *session
-	at         int64 // ms; in waiting: when there is something to do; in idle: since when
+	at         int64 // ms; in waiting: when something is due; in idle: since when
 }
 
-// stage is where a call is in its session.
+// stage is the state of a call in its session.
 type stage uint8
 
 const (
 	// It is in no session.
 	stageNone stage = iota
-	// It waits to be sent.
-	// next: stageOpen (it is its turn), stageNone (it was refused, or is to come again)
+	// It waits to be sent. next: stageOpen (its turn has come), stageNone (it was refused, or must be sent again)
 	stageQueued
-	// It was sent.
-	// next: stageReady (there is a reply), stageNone (it failed, or its client has gone)
+	// It was sent. next: stageReady (there is a reply), stageNone (it failed, or its client has gone)
 	stageOpen
-	// Its reply waits for its turn.
-	// next: stageNone (it has left, or its client has gone)
+	// Its reply waits for its turn. next: stageNone (it has left, or its client has gone)
 	stageReady
 )
 
@@ -114,7 +112,7 @@ func newOrder(c carrier, stats *Stats, max int, micros func() int64) order {
 	return order{carrier: c, stats: stats, max: max, micros: micros, sessions: map[uint64]*session{}, alarmAt: never}
 }
 
-// created notes a session that begins, with the rid of its first request and its window, if that is known.
+// created records a new session, with the rid of its first request and its window, if known.
 func (o *order) created(key, rid, window uint64) {
 	if s := o.find(key); s != nil && s.last == unknownRID {
 		s.last = rid
@@ -126,7 +124,7 @@ func (o *order) created(key, rid, window uint64) {
 	}
 }
 
-// find returns a session, a new one if need be; nil when there are too many.
+// find returns a session, and creates it if needed. It returns nil if there are too many.
 func (o *order) find(key uint64) *session {
 	s := o.sessions[key]
 	if s != nil {
@@ -144,7 +142,7 @@ func (o *order) find(key uint64) *session {
 	return s
 }
 
-// forget ends what is known of a session. What it has under way goes on.
+// forget removes a session. Its requests in progress continue.
 func (o *order) forget(s *session) {
 	if o.sessions[s.key] == s {
 		delete(o.sessions, s.key)
@@ -155,7 +153,7 @@ func (o *order) forget(s *session) {
 	}
 }
 
-// arrive takes a request of a session. It returns false if the request must be sent without order.
+// arrive adds a request to its session. It returns false if the request must be sent without order.
 func (o *order) arrive(c *call, key uint64) bool {
 	s := o.find(key)
 	if s == nil || s.ordered >= maxOrdered {
@@ -171,11 +169,11 @@ func (o *order) arrive(c *call, key uint64) bool {
 	return true
 }
 
-// sent says that a request has been sent whose successor waits for that.
+// sent reports that a request has been sent whose successor waits for that.
 func (o *order) sent(c *call) { o.step(c.session) }
 
-// ended says how a request has ended that was sent, with a reply if c.fate is fateAnswered, and otherwise without one.
-// True: the order has it replied in its turn.
+// ended reports the fate of a request that was sent. It has a reply if c.fate is fateAnswered. ended returns true if
+// the order will reply in its turn.
 func (o *order) ended(c *call) bool {
 	s := c.session
 	if s.front == c {
@@ -192,7 +190,7 @@ func (o *order) ended(c *call) bool {
 	}
 	if f := s.front; f != nil && c.fate == fateAnswered && c.status == statusOK && !c.carries && c.rid < f.rid {
 		if sentAt := f.whenSent(); sentAt != 0 && sentAt < c.answeredAt {
-			f.read = true // or this one would still be held
+			f.read = true // otherwise the endpoint would still hold this one
 			f.endpoint.tookToRead(c.answeredAt - sentAt)
 		}
 	}
@@ -209,8 +207,8 @@ func (o *order) ended(c *call) bool {
 	return waits
 }
 
-// quit takes a request whose client has gone out of its session. Last words, which are sent all the same, stay in the
-// queue.
+// quit removes a request from its session after its client has gone. Last words stay in the queue, because they are
+// still sent.
 func (o *order) quit(c *call, lastWords bool) {
 	if c.stage == stageQueued && lastWords {
 		return
@@ -219,7 +217,7 @@ func (o *order) quit(c *call, lastWords bool) {
 	o.step(c.session)
 }
 
-// takeOut takes a call out of the list that it is in.
+// takeOut removes a call from its list.
 func (o *order) takeOut(c *call) {
 	switch s := c.session; c.stage {
 	case stageNone:
@@ -233,7 +231,7 @@ func (o *order) takeOut(c *call) {
 	c.stage = stageNone
 }
 
-// refuseFrom refuses the requests that wait behind the given rid.
+// refuseFrom refuses the queued requests behind the given rid.
 func (o *order) refuseFrom(s *session, rid uint64) {
 	for c := after(s.queue, rid); c != nil; c = after(s.queue, rid) {
 		o.takeOut(c)
@@ -241,7 +239,7 @@ func (o *order) refuseFrom(s *session, rid uint64) {
 	}
 }
 
-// step does all that can be done for a session now. What it does may lead to another call of it.
+// step does everything possible for a session now. Its actions may call it again, which has no effect.
 func (o *order) step(s *session) {
 	if s.busy {
 		return
@@ -255,7 +253,7 @@ func (o *order) step(s *session) {
 	o.place(s)
 }
 
-// sendNext sends one of the requests that wait, if it is the turn of one.
+// sendNext sends one queued request if its turn has come.
 func (o *order) sendNext(s *session) bool {
 	for c := s.queue; c != nil; c = c.next {
 		at := o.turn(s, c)
@@ -276,7 +274,8 @@ func (o *order) sendNext(s *session) bool {
 	return false
 }
 
-// send sends a request that has waited. If that is not possible, those behind it would be without their predecessor.
+// send starts a queued request. If that fails, it also refuses those behind it, which would be without their
+// predecessor.
 func (o *order) send(s *session, c *call) {
 	o.takeOut(c)
 	c.before = s.last
@@ -302,7 +301,7 @@ func (o *order) send(s *session, c *call) {
 	o.refuseFrom(s, c.rid)
 }
 
-// dropFront forgets last words when the endpoint has had time to read them.
+// dropFront forgets last words after the endpoint has had time to read them.
 func (o *order) dropFront(s *session) bool {
 	if s.front == nil || !s.front.left {
 		return false
@@ -316,7 +315,8 @@ func (o *order) dropFront(s *session) bool {
 	return true
 }
 
-// following is when the successor of a request may be sent that is not known to have been read.
+// following returns when the successor of a request may be sent, if there is no evidence that the endpoint has read the
+// request.
 func (o *order) following(c *call) int64 {
 	sentAt := c.follow()
 	if sentAt == 0 {
@@ -325,7 +325,7 @@ func (o *order) following(c *call) int64 {
 	return o.now + max(0, c.endpoint.headStart()-(o.micros()-sentAt)+999)/1000
 }
 
-// turn is when a request may be sent: never, if that depends on something else than the time.
+// turn returns when a request may be sent, or never if that does not depend on the time.
 func (o *order) turn(s *session, c *call) int64 {
 	f := s.front
 	switch {
@@ -343,9 +343,9 @@ func (o *order) turn(s *session, c *call) int64 {
 	return o.following(f)
 }
 
-// replyNext lets a reply leave, if it is the turn of one.
+// replyNext sends one reply if its turn has come.
 func (o *order) replyNext(s *session) bool {
-	missing, fenced := false, false // what keeps a reply from leaving: older ones that are missing, or have to wait
+	missing, fenced := false, false // what blocks a reply: older replies that are missing, or that have to wait
 	for c := s.open; c != nil; c = c.next {
 		switch {
 		case c.stage == stageOpen:
@@ -374,7 +374,7 @@ func (o *order) replyNext(s *session) bool {
 	return false
 }
 
-// pass notes that replies to requests before c are not waited for any more.
+// pass records that replies to requests before c are no longer waited for.
 func (o *order) pass(s *session, c *call) {
 	o.stats.Overtaken++
 	for d := s.open; d != c; d = d.next {
@@ -400,7 +400,7 @@ func (o *order) inOrder(s *session, c *call) bool {
 	return false
 }
 
-// leave gives a reply to its link.
+// leave passes a reply to its link.
 func (o *order) leave(s *session, c *call) {
 	o.takeOut(c)
 	if c.carries {
@@ -412,7 +412,7 @@ func (o *order) leave(s *session, c *call) {
 	o.carrier.reply(c)
 }
 
-// place puts a session on the list where it belongs.
+// place puts a session on the list for its state.
 func (o *order) place(s *session) {
 	if s.list != nil {
 		s.list.remove(s)
@@ -430,19 +430,19 @@ func (o *order) place(s *session) {
 	}
 }
 
-// run does what is due.
+// run steps the sessions that are due.
 func (o *order) run() {
 	if o.now >= o.alarmAt {
 		o.stepWaiting(func(s *session) bool { return o.now >= s.at })
 	}
 }
 
-// passed says that a link has passed a fence.
+// passed steps the sessions that wait for a fence of the link.
 func (o *order) passed(l replier) {
 	o.stepWaiting(func(s *session) bool { return s.carried == l })
 }
 
-// room says that a link, which was full, has room again.
+// room steps the sessions whose replies wait for the link, which is no longer full.
 func (o *order) room(l replier) {
 	o.stepWaiting(func(s *session) bool {
 		for c := s.open; c != nil && !l.Full(); c = c.next {
@@ -454,10 +454,11 @@ func (o *order) room(l replier) {
 	})
 }
 
-// waitsForRoom reports whether a reply has to wait because its link is full. Those without payload are short.
+// waitsForRoom reports whether a reply has to wait because its link is full. Replies without payload are short and do
+// not wait.
 func (c *call) waitsForRoom() bool { return c.carries && !c.hasty && c.link.Full() }
 
-// closed says that a link has ended.
+// closed processes the end of a link.
 func (o *order) closed(l replier) {
 	for _, s := range o.sessions {
 		if s.carried == l {
@@ -467,7 +468,7 @@ func (o *order) closed(l replier) {
 	o.passed(nil)
 }
 
-// stepWaiting steps those of the waiting sessions that are due, and sets the alarm for the rest.
+// stepWaiting steps the waiting sessions that are due, and sets the alarm for the rest.
 func (o *order) stepWaiting(due func(*session) bool) {
 	o.alarmAt = never
 	for n := o.waiting.length; n > 0; n-- {
@@ -483,14 +484,14 @@ func (o *order) stepWaiting(due func(*session) bool) {
 	}
 }
 
-// sweep forgets sessions that have been idle for long.
+// sweep forgets sessions that have been idle for too long.
 func (o *order) sweep() {
 	for s := o.idle.first; s != nil && o.now-s.at > maxIdleMillis; s = o.idle.first {
 		o.forget(s)
 	}
 }
 
-// refuseAll refuses what waits to be sent: the end of it all.
+// refuseAll refuses all queued requests when the gateway closes.
 func (o *order) refuseAll() {
 	for _, s := range o.sessions {
 		for s.queue != nil {
@@ -501,7 +502,7 @@ func (o *order) refuseAll() {
 	}
 }
 
-// insert puts a call into a list, behind those with the same rid.
+// insert adds a call to a list, behind those with the same rid.
 func insert(list **call, c *call) {
 	for *list != nil && (*list).rid <= c.rid {
 		list = &(*list).next
@@ -510,7 +511,7 @@ func insert(list **call, c *call) {
 	*list = c
 }
 
-// after returns the first call of a list whose rid is greater.
+// after returns the first call of a list with a greater rid.
 func after(list *call, rid uint64) *call {
 	for list != nil && list.rid <= rid {
 		list = list.next
@@ -518,7 +519,7 @@ func after(list *call, rid uint64) *call {
 	return list
 }
 
-// remove takes a call out of a list that has it.
+// remove removes a call from a list. The list must contain it.
 func remove(list **call, c *call) {
 	for *list != c {
 		list = &(*list).next
@@ -527,7 +528,7 @@ func remove(list **call, c *call) {
 	c.next = nil
 }
 
-// sessionList is a list of sessions, each of which is on one at most.
+// sessionList is a list of sessions. A session is on at most one.
 type sessionList struct {
 	first, last *session
 	length      int

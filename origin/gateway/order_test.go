@@ -10,9 +10,9 @@ import (
 	"unsafe"
 )
 
-// TestOrderModel has sessions send requests over three links that delay, lose, repeat and cut them off, to endpoints
-// that answer in their own time or fail. Whatever happens, each request is sent in its turn and exactly once, replies
-// leave in their order, and nothing is left at the end.
+// TestOrderModel simulates sessions that send requests over three links. The links delay, lose, repeat and cut off
+// requests, and endpoints answer in any order or fail. In every case each request is sent once, in its turn, replies
+// leave in order, and nothing is left at the end.
 func TestOrderModel(t *testing.T) {
 	seed := rand.Uint64()
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
@@ -45,16 +45,16 @@ func TestOrderModel(t *testing.T) {
 	}
 }
 
-// orderLink is a link whose edge handles what it is sent when the test wants it to.
+// orderLink is a link whose edge processes frames when the test calls handle.
 type orderLink struct {
 	w              *orderWorld
 	fences, passed uint32
-	queue          []func() // at the edge
+	queue          []func() // what the edge has not processed yet
 	closed         bool
 	full           bool
 }
 
-// handle has the edge handle what comes next, after which there may be room.
+// handle makes the edge process the next frame, which may make room.
 func (l *orderLink) handle() {
 	if len(l.queue) == 0 {
 		return
@@ -86,13 +86,13 @@ func (l *orderLink) Reply(id uint64, status int, _ []byte) {
 	l.full = l.full || len(l.queue) >= 4
 }
 
-// orderClient is a client of one session: two requests at a time; one that fails is sent again.
+// orderClient is a client of one session with two requests at a time. It sends a failed request again.
 type orderClient struct {
 	key      uint64
 	rid      uint64
-	under    map[uint64]*orderRequest // by id: those whose replies it waits for
+	under    map[uint64]*orderRequest // by id: requests without a reply
 	answered map[uint64]bool          // by rid
-	arrived  []uint64                 // rids of replies with payload, as they reached it
+	arrived  []uint64                 // rids of replies with payload, in order of arrival
 }
 
 type orderRequest struct {
@@ -109,12 +109,12 @@ type orderWorld struct {
 	endpoint *endpoint
 	links    [3]*orderLink
 	clients  []*orderClient
-	wire     []*orderRequest // on their way to the gateway
+	wire     []*orderRequest // in flight to the gateway
 	at       map[*call]*orderRequest
 	under    []*call // at the endpoint
 	sent     map[*call]int
-	last     map[uint64]uint64 // by key: the highest rid that was sent
-	patient  bool              // no request was lost or failed, no time passed for long: order is strict
+	last     map[uint64]uint64 // by key: the highest rid sent
+	patient  bool              // no request was lost or failed and no long time passed: order is strict
 	nextID   uint64
 	alarmAt  int64
 	seen     map[string]int
@@ -137,7 +137,7 @@ func newOrderWorld(t *testing.T, rng *rand.Rand) *orderWorld {
 	return w
 }
 
-// The carrier.
+// The methods of carrier.
 
 func (w *orderWorld) send(c *call) bool {
 	r := w.at[c]
@@ -160,7 +160,7 @@ func (w *orderWorld) send(c *call) bool {
 	return true
 }
 
-// write has a request written to its socket.
+// write simulates that a request is written to its socket.
 func (w *orderWorld) write(c *call) {
 	_, followed := c.wrote(true, w.o.micros())
 	if followed {
@@ -194,7 +194,7 @@ func (w *orderWorld) reply(c *call) {
 
 func (w *orderWorld) alarm(at int64) { w.alarmAt = at }
 
-// reached: a reply has reached its client's socket.
+// reached simulates the arrival of a reply at its client's socket.
 func (w *orderWorld) reached(id uint64, status int) {
 	for _, client := range w.clients {
 		r := client.under[id]
@@ -219,7 +219,7 @@ func (w *orderWorld) reached(id uint64, status int) {
 	}
 }
 
-// post has a client send a request.
+// post makes a client send a request.
 func (w *orderWorld) post(client *orderClient, rid uint64) {
 	w.nextID++
 	r := &orderRequest{client: client, rid: rid,
@@ -229,7 +229,7 @@ func (w *orderWorld) post(client *orderClient, rid uint64) {
 	w.wire = append(w.wire, r)
 }
 
-// arrive has one of the requests that are on their way come to the gateway, a late one first now and then.
+// arrive delivers one of the requests in flight to the gateway, occasionally a later one first.
 func (w *orderWorld) arrive() {
 	if len(w.wire) == 0 {
 		return
@@ -237,7 +237,7 @@ func (w *orderWorld) arrive() {
 	i := w.rng.IntN(min(len(w.wire), 3))
 	r := w.wire[i]
 	w.wire = slices.Delete(w.wire, i, i+1)
-	if !w.patient && w.rng.IntN(20) == 0 { // its connection breaks on the way
+	if !w.patient && w.rng.IntN(20) == 0 { // its connection breaks in flight
 		w.seen["lost"]++
 		delete(r.client.under, r.c.id)
 		w.post(r.client, r.rid)
@@ -248,7 +248,7 @@ func (w *orderWorld) arrive() {
 	}
 }
 
-// end has the endpoint answer one of its requests, in any order, or has that fail.
+// end makes the endpoint answer any one of its requests, or fail it.
 func (w *orderWorld) end() {
 	if len(w.under) == 0 {
 		return
@@ -273,7 +273,7 @@ func (w *orderWorld) end() {
 	}
 }
 
-// abandon has a client, or an edge, give up a request that the gateway has. It comes again.
+// abandon makes a client, or an edge, abandon a request that the gateway has. The client sends it again.
 func (w *orderWorld) abandon(lastWords bool) {
 	for _, client := range w.clients {
 		for id, r := range client.under {
@@ -290,7 +290,7 @@ func (w *orderWorld) abandon(lastWords bool) {
 	}
 }
 
-// close has a link end, and another take its place.
+// close ends a link and replaces it with a new one.
 func (w *orderWorld) close() {
 	i := w.rng.IntN(len(w.links))
 	old := w.links[i]
@@ -359,7 +359,7 @@ func (w *orderWorld) run(steps int) {
 	w.finish()
 }
 
-// finish has everything come to its end, and looks for what is left.
+// finish runs everything to its end and checks that nothing is left.
 func (w *orderWorld) finish() {
 	for n := 0; len(w.wire)+len(w.under)+w.queued() > 0 || slices.ContainsFunc(w.clients,
 		func(c *orderClient) bool { return len(c.under) > 0 }); n++ {
@@ -391,7 +391,7 @@ func (w *orderWorld) finish() {
 	}
 }
 
-// queued is the number of requests and replies that wait.
+// queued returns the number of requests and replies that wait.
 func (w *orderWorld) queued() (n int) {
 	for _, s := range w.o.sessions {
 		n += int(s.ordered)
@@ -399,7 +399,7 @@ func (w *orderWorld) queued() (n int) {
 	return n
 }
 
-// check compares what must hold at any time.
+// check verifies the invariants.
 func (w *orderWorld) check() {
 	w.t.Helper()
 	if len(w.o.sessions) > w.o.max {
@@ -422,19 +422,19 @@ func (w *orderWorld) check() {
 	}
 }
 
-// TestSessionSize: what the gateway remembers of a session, without its place in the map.
+// TestSessionSize bounds the gateway's memory of a session, without its entry in the map.
 func TestSessionSize(t *testing.T) {
 	if n := unsafe.Sizeof(session{}); n > 112 {
 		t.Errorf("%d bytes, at most 112", n)
 	}
 }
 
-// orderRig is an order with one session, for cases.
+// orderRig is an order with one session, for single cases.
 type orderRig struct {
 	*orderWorld
 	client *orderClient
 	log    []string
-	slow   bool // it takes a while until a request is sent
+	slow   bool // sending takes a while
 	full   bool // there are no sockets
 }
 
@@ -458,14 +458,14 @@ func (r *orderRig) send(c *call) bool {
 func (r *orderRig) refuse(c *call) { r.log = append(r.log, fmt.Sprintf("refuse %d", c.rid)) }
 func (r *orderRig) reply(c *call)  { r.log = append(r.log, fmt.Sprintf("reply %d", c.rid)) }
 
-// request takes a request over a link.
+// request delivers a request over a link.
 func (r *orderRig) request(link int, rid uint64) *call {
 	c := &call{link: r.links[link], rid: rid, endpoint: r.endpoint}
 	r.o.arrive(c, r.client.key)
 	return c
 }
 
-// answer has the endpoint answer.
+// answer makes the endpoint answer.
 func (r *orderRig) answer(c *call, carries bool) {
 	c.status, c.carries, c.answeredAt = statusOK, carries, r.o.micros()+1
 	r.o.ended(c)
@@ -478,7 +478,7 @@ func (r *orderRig) fail(c *call, f fate) {
 	}
 }
 
-// want compares what has been done since the last time.
+// want compares the actions since the last call.
 func (r *orderRig) want(what ...string) {
 	r.t.Helper()
 	if !slices.Equal(r.log, what) {
@@ -487,10 +487,10 @@ func (r *orderRig) want(what ...string) {
 	r.log = nil
 }
 
-// headStart is what a request is ahead of its successor where nothing is known of the endpoint, in milliseconds.
+// headStart is the head start in milliseconds of a request to an endpoint of unknown speed.
 const headStart = minHeadStartMicros / 1000
 
-// TestOrderOfRequests plays what may come in which order, and when it is sent. The session begins with rid 100.
+// TestOrderOfRequests plays orders of arrival and checks when requests are sent. The session begins with rid 100.
 func TestOrderOfRequests(t *testing.T) {
 	for name, play := range map[string]func(r *orderRig){
 		"in order": func(r *orderRig) {
@@ -652,7 +652,7 @@ func TestOrderOfRequests(t *testing.T) {
 	}
 }
 
-// TestOrderOfReplies plays when replies leave. Requests 101 and 102 have been sent, over links 0 and 1.
+// TestOrderOfReplies checks when replies leave. Requests 101 and 102 have been sent, over links 0 and 1.
 func TestOrderOfReplies(t *testing.T) {
 	for name, play := range map[string]func(r *orderRig, first, second *call){
 		"turned round": func(r *orderRig, first, second *call) {
@@ -701,14 +701,14 @@ func TestOrderOfReplies(t *testing.T) {
 			r.links[0].queue[0]() // the pong
 			r.want("reply 102")
 		},
-		"payloads over two links, one of which ends": func(r *orderRig, first, second *call) {
+		"payloads over two links, and one ends": func(r *orderRig, first, second *call) {
 			r.answer(first, true)
 			r.answer(second, true)
 			r.links[0].closed = true
 			r.o.closed(r.links[0])
 			r.want("reply 101", "reply 102")
 		},
-		"payloads over two links, one of which stands still": func(r *orderRig, first, second *call) {
+		"payloads over two links, and one stalls": func(r *orderRig, first, second *call) {
 			r.answer(first, true)
 			r.answer(second, true)
 			r.answer(r.request(1, 103), true)

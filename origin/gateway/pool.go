@@ -2,23 +2,23 @@ package gateway
 
 import "sync"
 
-// pool counts the sockets to all endpoints, and keeps those that are idle. It never waits.
+// pool counts the sockets to all endpoints and keeps the idle ones. It never blocks.
 //
-// Invariant: open is the sockets that are idle, in use or being connected; it is never above max.
+// Invariant: open is the number of sockets that are idle, in use or connecting; it never exceeds max.
 type pool struct {
 	mu        sync.Mutex
 	max, open int
-	endpoints []*endpoint // whose idle lists it guards
+	endpoints []*endpoint // the mutex guards their idle lists
 	closed    bool
 }
 
-// acquire returns an idle socket to e, or nil for the permission to connect one. A fresh one is always to be connected.
-// When as many sockets are open as may be, an idle one makes room; ok is false when there is none.
+// acquire returns an idle socket to e, or nil if the caller may open one (always, if fresh is set). If max sockets are
+// open, it closes an idle one to make room. ok is false if there is none.
 func (p *pool) acquire(e *endpoint, fresh bool) (s *socket, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(e.idle); n > 0 && !fresh {
-		s = e.idle[n-1] // the one used last: it is the least likely to be stale, and the others may grow old
+		s = e.idle[n-1] // the most recently used one is the least likely to be stale, and the others may expire
 		e.idle[n-1] = nil
 		e.idle = e.idle[:n-1]
 		return s, true
@@ -40,7 +40,7 @@ func (p *pool) acquire(e *endpoint, fresh bool) (s *socket, ok bool) {
 	return nil, true
 }
 
-// put takes a socket back that may be used again.
+// put returns a reusable socket to the pool.
 func (p *pool) put(e *endpoint, s *socket, now int64) {
 	s.since = now
 	p.mu.Lock()
@@ -54,7 +54,7 @@ func (p *pool) put(e *endpoint, s *socket, now int64) {
 	}
 }
 
-// drop closes a socket; nil means one that could not be connected.
+// drop closes a socket. nil stands for one that could not be connected.
 func (p *pool) drop(s *socket) {
 	if s != nil {
 		s.conn.Close()
@@ -78,7 +78,7 @@ func (p *pool) sweep(before int64) {
 	}
 }
 
-// close closes the idle sockets, and takes none back from now on.
+// close closes the idle sockets, and makes later calls of put close theirs.
 func (p *pool) close() {
 	p.sweep(1<<63 - 1)
 	p.mu.Lock()

@@ -9,16 +9,16 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// probed is what a probe found.
+// probed is the result of a probe.
 type probed struct {
 	endpoint *endpoint
 	status   int
 	err      error
 }
 
-// probe asks an endpoint for a page, on a socket of its own. Any answer is a sign of life but those by which a proxy
-// in front says that there is none behind. A connection alone would not be one: proxies, and listeners of processes
-// that hang, accept them.
+// probe requests a page from an endpoint on a socket of its own. Any answer is a sign of life, except those by which a
+// proxy reports an unreachable server. A connection alone is no sign, because proxies and listeners of hung processes
+// accept connections.
 func (g *Gateway) probe(e *endpoint) {
 	e.probing = true
 	g.stats.Probes++
@@ -45,27 +45,27 @@ func (g *Gateway) ask(e *endpoint) (status int, err error) {
 	}
 	resp := fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseResponse(resp)
-	// The head is enough. What its page looks like is of no interest.
+	// The head is enough. The page does not matter.
 	err = resp.Header.Read(bufio.NewReaderSize(s.conn, g.cfg.MaxHeadBytes))
 	if long := (*fasthttp.ErrSmallBuffer)(nil); errors.As(err, &long) {
-		return fasthttp.StatusOK, nil // an answer all the same
+		return fasthttp.StatusOK, nil // still an answer
 	}
 	return resp.StatusCode(), err
 }
 
-// probed takes a probe's result.
+// probed processes a probe's result.
 func (g *Gateway) probed(p probed) {
 	e := p.endpoint
 	e.probing = false
 	if p.err == nil && !noneBehind(p.status) {
 		if p.status >= 400 && p.status != fasthttp.StatusMethodNotAllowed {
-			g.log.Debug("endpoint answers, but not to GET", "url", e.url, "status", p.status)
+			g.log.Debug("endpoint rejects GET", "url", e.url, "status", p.status)
 		}
 		g.trust(e)
 		return
 	}
 	switch e.health {
-	case healthGood: // a request was answered while the probe was under way
+	case healthGood: // a request was answered during the probe
 		return
 	case healthDoubtful:
 		e.health = healthDown
@@ -79,5 +79,5 @@ func (g *Gateway) probed(p probed) {
 	e.probeAt = g.now + g.cfg.ProbeInterval.Milliseconds()
 }
 
-// noneBehind says whether a status is one by which proxies say that they cannot reach what is behind them.
+// noneBehind reports whether proxies use a status to report that their server is unreachable.
 func noneBehind(status int) bool { return status >= 502 && status <= 504 }

@@ -8,24 +8,25 @@ import (
 	"megaphone/codec"
 )
 
-// Statuses that the gateway answers with itself, all but the first.
+// Statuses of the gateway's own answers, except the first.
 const (
 	statusOK          = 200
-	statusBadGateway  = 502 // the endpoint's reply is none
+	statusBadGateway  = 502 // the endpoint's reply is unusable
 	statusUnavailable = 503 // the client sends the same request again
 	statusLate        = 504 // no reply in time
 )
 
-// read makes of an endpoint's response what the client is to get. It keeps body.
+// read converts an endpoint's response into the client's reply. It keeps body.
 //
-// Statuses are kept, and so are bodies if they are BOSH's, without what stands before the element. Others, such as the
-// error pages of web servers and proxies, are nothing that a BOSH client could read: they stay here. So does a session
-// ID that is not a creation's: Prosody repeats it in each reply, without what edges and we have appended to it.
+// It keeps statuses, and bodies that are BOSH's, without anything before the element. It drops other bodies, such as
+// the error pages of web servers and proxies, because no BOSH client could read them. It also drops a session ID
+// outside a creation's reply. Prosody repeats the ID in each reply, without the tags that edges and the gateway have
+// appended.
 func (g *Gateway) read(c *call, status int, body []byte) fate {
 	var b codec.Body
 	err := codec.ParseReplyBody(&b, body)
 	if err == nil && status/100 == 2 {
-		status = 200 // Strophe.js takes no other for a reply, and loses what is in it
+		status = 200 // Strophe.js accepts no other status for a reply, and would lose its payload
 	}
 	c.status, c.body = status, nil
 	c.final = status >= 400 && status < 500
@@ -61,14 +62,15 @@ func (g *Gateway) read(c *call, status int, body []byte) fate {
 	return fateNotBOSH
 }
 
-// passes reports whether a status without a BOSH body is a fault that may pass, from a web server before the endpoint:
-// a client that waited too long or came too often. Clients take any 4xx for the end of the session, and there need not
-// be one; a creation that comes too often has none to lose, as with the limits of an edge.
+// passes reports whether a status without a BOSH body is a temporary fault of a web server before the endpoint: a
+// client waited too long or came too often. Clients take any 4xx for the end of the session, which is unnecessary here.
+// A creation that comes too often has no session to lose, as with the limits of an edge.
 func (c *call) passes(status int) bool {
 	return status == 408 || status == 425 || status == 429 && !c.creation
 }
 
-// begin notes which session a reply to a creation begins, and appends the endpoint's tag to its ID if there are others.
+// begin records the session that a reply to a creation begins. It appends the endpoint's tag to the session ID if there
+// are several endpoints.
 func (g *Gateway) begin(c *call, b *codec.Body) {
 	if !c.final {
 		c.key = g.key(c.endpoint, b.SID)
@@ -82,8 +84,8 @@ func (g *Gateway) begin(c *call, b *codec.Body) {
 	}
 }
 
-// key is what a session is known by: a hash of its ID at its endpoint. Two with the same key, one pair in 2^64, wait
-// for each other now and then.
+// key returns a session's key: a hash of its ID at its endpoint. Two sessions with the same key, one pair in 2^64,
+// occasionally wait for each other.
 func (g *Gateway) key(e *endpoint, sid []byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(g.seed)
@@ -92,10 +94,10 @@ func (g *Gateway) key(e *endpoint, sid []byte) uint64 {
 	return max(h.Sum64(), 1)
 }
 
-// withoutSID takes the attribute out of a tag, given where its value is. It moves what stands before it, and returns a
-// part of body.
+// withoutSID removes the sid attribute from a tag. from and to delimit its value. It moves the bytes before the
+// attribute and returns a part of body.
 func withoutSID(body []byte, from, to int) []byte {
-	// Between the name and the value are only white space, "=" and a quote; in front of the name is white space.
+	// Between the name and the value are only white space, "=" and a quote; before the name is white space.
 	name := bytes.LastIndex(body[:from], []byte("sid")) - 1
 	cut := to + len("'") - name
 	copy(body[cut:], body[:name])

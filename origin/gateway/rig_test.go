@@ -15,20 +15,20 @@ import (
 	"megaphone/origin/link"
 )
 
-// patience is how long a test waits for what must come.
+// patience bounds how long a test waits for an event.
 const patience = 10 * time.Second
 
 const ns = "xmlns='http://jabber.org/protocol/httpbind'"
 
-// rig is a gateway behind a link server, with an edge that a test speaks for.
+// rig is a gateway behind a link server, with an edge that the test controls.
 type rig struct {
 	*edge
 	g      *Gateway
 	s      *link.Server
-	offset *atomic.Int64 // what the gateway's clock is ahead
+	offset *atomic.Int64 // how far the gateway's clock is ahead
 }
 
-// ahead is a gateway whose clock a test can put forward.
+// ahead is a gateway whose clock a test can advance.
 type ahead struct {
 	*Gateway
 	offset atomic.Int64
@@ -36,7 +36,8 @@ type ahead struct {
 
 func (a *ahead) Tick(now int64) { a.Gateway.Tick(now + a.offset.Load()) }
 
-// newRig starts a gateway to the given endpoints and opens a link to it. Each of them has answered a probe by then.
+// newRig starts a gateway to the given endpoints and opens a link to it. It returns after each endpoint has answered a
+// probe.
 func newRig(t testing.TB, change func(*Config), endpoints ...*endpointServer) *rig {
 	t.Helper()
 	var cfg Config
@@ -76,7 +77,7 @@ func newRig(t testing.TB, change func(*Config), endpoints ...*endpointServer) *r
 	return r
 }
 
-// settled says that no endpoint is in doubt.
+// settled reports whether no endpoint is doubtful.
 func (r *rig) settled() (yes bool) {
 	r.s.Do(func() {
 		yes = true
@@ -87,7 +88,7 @@ func (r *rig) settled() (yes bool) {
 	return yes
 }
 
-// clean fails the test when goroutines or descriptors are left at its end. It is called first.
+// clean fails the test if goroutines or descriptors are left at its end. Call it first.
 func clean(t testing.TB) {
 	goroutines, files := runtime.NumGoroutine(), descriptorsOpen(t)
 	t.Cleanup(func() {
@@ -109,26 +110,26 @@ func descriptorsOpen(t testing.TB) int {
 	return len(names)
 }
 
-// stats are the counters as of now.
+// stats returns up-to-date counters.
 func (r *rig) stats() (st Stats) {
 	r.s.Do(func() { r.g.publish() })
 	return r.g.Stats()
 }
 
-// until waits for the counters to become as they should.
+// until waits until the counters satisfy fine.
 func (r *rig) until(what string, fine func(Stats) bool) {
 	r.t.Helper()
 	for end := time.Now().Add(patience); !fine(r.stats()); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Fatalf("in vain waited for: %s; %+v", what, r.stats())
+			r.t.Fatalf("timed out waiting for: %s; %+v", what, r.stats())
 		}
 	}
 }
 
-// pass puts the gateway's clock forward.
+// pass advances the gateway's clock.
 func (r *rig) pass(d time.Duration) { r.offset.Add(d.Milliseconds()) }
 
-// edge is the other end of a link.
+// edge is the remote end of a link.
 type edge struct {
 	t    testing.TB
 	conn net.Conn
@@ -164,7 +165,6 @@ func (e *edge) post(body string) uint64 {
 	return e.next
 }
 
-// read returns the next frame.
 func (e *edge) read() codec.Frame {
 	e.t.Helper()
 	p := make([]byte, 64<<10)
@@ -186,14 +186,13 @@ func (e *edge) read() codec.Frame {
 	}
 }
 
-// answer is a reply frame.
 type answer struct {
 	id     uint64
 	status int
 	body   string
 }
 
-// reply returns the next reply; the server's pings are not the gateway's.
+// reply returns the next reply. It answers the server's pings.
 func (e *edge) reply() answer {
 	e.t.Helper()
 	f := e.read()
@@ -216,7 +215,7 @@ func (e *edge) want(id uint64, status int, body string) {
 	}
 }
 
-// quiet fails if a reply comes before the answer to a ping does: what is on its way by now would be there.
+// quiet fails if a reply precedes the answer to a ping. Replies in flight by then would precede it.
 func (e *edge) quiet() {
 	e.t.Helper()
 	e.control("ping quiet\n")
@@ -231,7 +230,7 @@ func (e *edge) quiet() {
 	}
 }
 
-// create is a session creation, poll an empty request of a session.
+// create returns a session creation, poll an empty request of a session.
 func create(more string) string {
 	return "<body rid='1' to='localhost' wait='60' hold='1' " + more + " " + ns + "/>"
 }
@@ -240,7 +239,7 @@ func poll(sid string, rid int) string {
 	return fmt.Sprintf("<body rid='%d' sid='%s' %s/>", rid, sid, ns)
 }
 
-// text is a reply with a message in it.
+// text returns a reply with a message in it.
 func text(s string) string {
 	return "<body " + ns + "><message><body>" + s + "</body></message></body>"
 }

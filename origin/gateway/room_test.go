@@ -12,8 +12,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// TestRepliesAreWithinTheBudget: what endpoints answer at once is read as far as there is room for it, and the rest
-// when that has left. Requests are taken all the while.
+// TestRepliesAreWithinTheBudget: of many simultaneous replies the gateway reads those that have room, and the others
+// when those have left. It accepts requests all the while.
 func TestRepliesAreWithinTheBudget(t *testing.T) {
 	clean(t)
 	const sessions, replyBytes, buffered = 60, 20_000, 640 << 10
@@ -30,7 +30,7 @@ func TestRepliesAreWithinTheBudget(t *testing.T) {
 		for i, a := range asked {
 			if i%2 == 0 {
 				a.answer(200, long)
-			} else { // of unknown length: one that is alone has room
+			} else { // of unknown length: has room only when alone
 				a.reply(fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n",
 					len(long), long))
 			}
@@ -55,8 +55,8 @@ func TestRepliesAreWithinTheBudget(t *testing.T) {
 	}
 }
 
-// TestFullLinkStopsReading: replies for an edge that reads slowly stay with their endpoints; no request gets 503, what
-// the gateway keeps is bounded, and another edge is served meanwhile.
+// TestFullLinkStopsReading: replies to an edge that reads slowly stay with their endpoints. No request gets 503, the
+// gateway's memory is bounded, and another edge is served meanwhile.
 func TestFullLinkStopsReading(t *testing.T) {
 	clean(t)
 	const sessions, replyBytes = 400, 250_000
@@ -95,7 +95,7 @@ func TestFullLinkStopsReading(t *testing.T) {
 	}
 }
 
-// TestGoneWhileItWaits: a link ends for which replies wait, read or not, and nothing is left of them.
+// TestGoneWhileItWaits: if a link ends while replies wait for it, read or not, nothing is left of them.
 func TestGoneWhileItWaits(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -120,13 +120,13 @@ func TestGoneWhileItWaits(t *testing.T) {
 	e.cut()
 }
 
-// TestReplyBudget has replies of all sizes come, wait, leave and give up: neither bound is passed but by one that is
-// alone, none waits for ever, and those of a link are read in their order.
+// TestReplyBudget simulates replies of all sizes that arrive, wait, leave and give up. Only a reply that is alone
+// exceeds a bound, none waits forever, and those of a link are read in order.
 func TestReplyBudget(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	b := newReplyBudget(160_000) // 80,000 in all, 10,000 of a link
+	b := newReplyBudget(160_000) // 80,000 in total, 10,000 per link
 	links := make([]replier, 12)
 	for i := range links {
 		links[i] = &orderLink{}
@@ -197,13 +197,13 @@ func TestReplyBudget(t *testing.T) {
 	}
 }
 
-// TestNothingTakesNoRoom: replies without a body leave nothing behind of their links, and wait for nothing.
+// TestNothingTakesNoRoom: replies without a body do not wait, and leave no share of their links behind.
 func TestNothingTakesNoRoom(t *testing.T) {
 	b := newReplyBudget(1600)
 	full := &call{link: &orderLink{}}
 	b.take(full, 10_000)
 	for _, c := range []*call{{link: full.link}, {link: &orderLink{}}} {
-		c.aborted = true // if it has to wait, it is told that there is no room
+		c.aborted = true // a wait would end with no room
 		if !b.take(c, 0) {
 			t.Error("a reply without a body waits for room")
 		}
@@ -214,7 +214,7 @@ func TestNothingTakesNoRoom(t *testing.T) {
 	}
 }
 
-// TestReplyBudgetWaits: a goroutine that waits goes on when there is room, or when its call is aborted.
+// TestReplyBudgetWaits: a waiting goroutine continues when there is room, or when its call is aborted.
 func TestReplyBudgetWaits(t *testing.T) {
 	b := newReplyBudget(1600)
 	l := &orderLink{}
@@ -235,7 +235,7 @@ func TestReplyBudgetWaits(t *testing.T) {
 	b.give(first, 10_000)
 	done.Wait()
 	if !took[1] {
-		t.Error("one has room, and is told that nobody waits for it")
+		t.Error("a reply with room was treated as abandoned")
 	}
 	for i, c := range calls {
 		if took[i] {
@@ -247,7 +247,7 @@ func TestReplyBudgetWaits(t *testing.T) {
 	}
 }
 
-// TestRoomFor: a reply that says how long it is, or is there already, takes no more room than that.
+// TestRoomFor: a reply of known length, or one buffered already, takes no more room than its length.
 func TestRoomFor(t *testing.T) {
 	g := &Gateway{cfg: Config{MaxReplyBytes: 1_000_000}}
 	for name, c := range map[string]struct {

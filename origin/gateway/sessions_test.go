@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// begin opens a session whose creation has rid 1.
+// begin opens a session with a creation of rid 1.
 func begin(r *rig, e *endpointServer, sid string) {
 	r.t.Helper()
 	id := r.post(create("ver='1.6'"))
@@ -16,8 +16,8 @@ func begin(r *rig, e *endpointServer, sid string) {
 	r.want(id, 200, reply)
 }
 
-// TestRequestsInOrder sends pairs over two links, the second one first now and then, right after the creation and
-// later. The endpoint gets them in their order.
+// TestRequestsInOrder sends pairs over two links, sometimes the second one first, right after the creation and later.
+// The endpoint gets them in order.
 func TestRequestsInOrder(t *testing.T) {
 	const pairs = 40
 	clean(t)
@@ -33,7 +33,7 @@ func TestRequestsInOrder(t *testing.T) {
 		var a, b uint64
 		if n%4 < 2 {
 			b = other.post(poll(sid, first+1))
-			other.quiet() // it has come
+			other.quiet() // it has arrived
 			a = r.post(poll(sid, first))
 		} else {
 			a = r.post(poll(sid, first))
@@ -54,7 +54,7 @@ func TestRequestsInOrder(t *testing.T) {
 	}
 }
 
-// TestMissingPredecessor: a request does not wait for ever, and one beyond the window does not wait.
+// TestMissingPredecessor: the wait for a predecessor ends, and a request beyond the window does not wait.
 func TestMissingPredecessor(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -84,8 +84,8 @@ func TestMissingPredecessor(t *testing.T) {
 	}
 }
 
-// TestRepliesInOrder: the endpoint answers a session's requests in the wrong order. They leave in the right one, and
-// what leaves over another link waits until the edge has handled what comes before it.
+// TestRepliesInOrder: replies leave in order even if the endpoint answers out of order. A reply on another link waits
+// until the edge has processed the previous one.
 func TestRepliesInOrder(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -113,7 +113,7 @@ func TestRepliesInOrder(t *testing.T) {
 	}
 }
 
-// TestReplyOfASessionThatIsGone: replies that wait for their turn when their client or link goes leave nothing behind.
+// TestReplyOfASessionThatIsGone: replies that wait for their turn leave nothing behind if their client or link goes.
 func TestReplyOfASessionThatIsGone(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -156,7 +156,7 @@ func TestReplyOfASessionThatIsGone(t *testing.T) {
 	r.until("sessions are forgotten", func(s Stats) bool { return s.Sessions == 0 })
 }
 
-// TestLastWordsInOrder: a page that closes while its last requests wait for each other has said them.
+// TestLastWordsInOrder: if a page closes while its last requests wait for each other, the endpoint still receives them.
 func TestLastWordsInOrder(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -173,7 +173,7 @@ func TestLastWordsInOrder(t *testing.T) {
 	r.until("its sockets are free", func(s Stats) bool { return s.UnderWay == 0 && s.Bytes == 0 })
 }
 
-// TestTooManySessions: those that have been idle for longest are forgotten, and requests are served all the same.
+// TestTooManySessions: the sessions idle for longest are forgotten, and requests are still served.
 func TestTooManySessions(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -191,13 +191,13 @@ func TestTooManySessions(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeftOfReleased: when a link gives up two requests of a session at once, of which one has a reply that
-// waits for the other's, nothing is remembered of either once the endpoint has answered.
+// TestNothingIsLeftOfReleased: a link gives up two requests of a session at once, and the reply to one waits for the
+// other's. Once the endpoint has answered, neither is remembered.
 func TestNothingIsLeftOfReleased(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
 	r := newRig(t, nil, e)
-	for n := range 10 { // which of the two is given up first is a matter of chance
+	for n := range 10 { // chance decides which of the two is given up first
 		sid := fmt.Sprint("s", n)
 		begin(r, e, sid)
 		answered := r.stats().Answered

@@ -14,7 +14,7 @@ type socket struct {
 	since int64 // ms, when it became idle
 }
 
-// dial connects a socket. Addresses of one name are tried one after the other, so that one socket is one descriptor.
+// dial connects a socket. It tries the addresses of a name one after the other, so that one socket is one descriptor.
 func (g *Gateway) dial(e *endpoint) (*socket, error) {
 	d := net.Dialer{Timeout: g.cfg.ConnectTimeout, FallbackDelay: -1}
 	conn, err := d.DialContext(g.ctx, "tcp", e.address)
@@ -29,17 +29,17 @@ func (g *Gateway) dial(e *endpoint) (*socket, error) {
 	return &socket{conn: conn, raw: raw}, nil
 }
 
-// await waits until there is something to read, a reply or the end, and for nothing else: this is where a held request
-// spends its time, without a buffer and with little stack.
+// await waits until the socket is readable, for a reply or the end of input. A held request spends its time here,
+// without a buffer and with little stack.
 func (s *socket) await() error { return s.raw.Read(readable) }
 
-// stale says whether an idle socket is good for nothing: the endpoint has closed it, or has sent what nobody asked for.
+// stale reports whether an idle socket is unusable, because the endpoint has closed it or sent something unrequested.
 func (s *socket) stale() (stale bool) {
 	err := s.raw.Control(func(fd uintptr) { stale = readable(fd) })
 	return err != nil || stale
 }
 
-// readable says whether reading would not wait.
+// readable reports whether a read would not block.
 func readable(fd uintptr) bool {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {

@@ -2,7 +2,7 @@ package gateway
 
 import "testing"
 
-// idleSocket makes one request, after which the gateway has one idle socket.
+// idleSocket makes one request, which leaves the gateway with one idle socket.
 func idleSocket(r *rig, e *endpointServer) {
 	id := r.post(poll("s1", 1))
 	e.next().answer(200, text("first"))
@@ -10,7 +10,7 @@ func idleSocket(r *rig, e *endpointServer) {
 	r.until("one idle socket", func(s Stats) bool { return s.Idle == 1 && s.Sockets == 1 })
 }
 
-// TestStaleSocket: the endpoint has closed a socket while it was idle.
+// TestStaleSocket: the endpoint has closed an idle socket.
 func TestStaleSocket(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -25,7 +25,7 @@ func TestStaleSocket(t *testing.T) {
 	}
 }
 
-// TestUnaskedReply: web servers say 408 on an idle socket before they close it. That is no reply to what comes next.
+// TestUnaskedReply: web servers send 408 on an idle socket before they close it. It is no reply to the next request.
 func TestUnaskedReply(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -40,8 +40,8 @@ func TestUnaskedReply(t *testing.T) {
 	r.want(id, 200, text("second"))
 }
 
-// TestSocketClosedUnderTheRequest: the endpoint closes an idle socket just as a request comes over it. A request of a
-// session is sent again, once.
+// TestSocketClosedUnderTheRequest: the endpoint closes an idle socket while a request is in flight on it. A request of
+// a session is sent again, once.
 func TestSocketClosedUnderTheRequest(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -58,14 +58,14 @@ func TestSocketClosedUnderTheRequest(t *testing.T) {
 
 	id = r.post(poll("s1", 3))
 	e.next().hangUp("")
-	e.next().hangUp("") // a fresh socket: that was no accident
+	e.next().hangUp("") // a fresh socket: no accident
 	r.want(id, 503, "")
 	if s := r.stats(); s.Resent != 2 || s.Broken != 1 || s.Sockets != 0 {
 		t.Errorf("%+v", s)
 	}
 }
 
-// TestCreationIsSentOnce: a session creation goes over a socket that cannot be stale, and not twice whatever happens.
+// TestCreationIsSentOnce: a session creation uses a socket that cannot be stale, and is never sent twice.
 func TestCreationIsSentOnce(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -74,7 +74,7 @@ func TestCreationIsSentOnce(t *testing.T) {
 	for _, body := range []string{create("ver='1.6'"), "<body rid='1' sid='s1' " + ns, "<body/>"} {
 		id := r.post(body)
 		e.next().hangUp("")
-		r.want(id, 503, "") // were it sent again, this would wait for an answer to that
+		r.want(id, 503, "") // a repeated request would wait for an answer here
 	}
 	id := r.post(create("ver='1.6'"))
 	e.next().answer(200, "<body sid='s2' "+ns+"/>")
@@ -84,8 +84,8 @@ func TestCreationIsSentOnce(t *testing.T) {
 	}
 }
 
-// TestTimeoutUnderTheRequest: the server says 408 on an idle socket just as a request comes over it. What it says is no
-// answer to that: the request goes over another socket, where a 408 is one.
+// TestTimeoutUnderTheRequest: the server sends 408 on an idle socket while a request is in flight on it. The 408 does
+// not answer that request, which goes over another socket. There a 408 is the answer.
 func TestTimeoutUnderTheRequest(t *testing.T) {
 	clean(t)
 	e := newEndpoint(t)
@@ -105,6 +105,6 @@ func TestTimeoutUnderTheRequest(t *testing.T) {
 	}
 	id := r.post(poll("s1", 3))
 	e.next().answer(408, "")
-	e.next().answer(408, "") // a fresh socket: the server means this request
+	e.next().answer(408, "") // a fresh socket: the 408 is the answer
 	r.want(id, 503, "")
 }

@@ -2,48 +2,48 @@ package gateway
 
 import "sync"
 
-// Stats counts what a gateway has seen. Sockets to Sessions are as of now; the others only grow.
+// Stats holds the counters of a gateway. Sockets to Sessions are current values; the others only increase.
 type Stats struct {
-	Sockets  int64 // open, or being connected
+	Sockets  int64 // open or connecting
 	Idle     int64 // of those, without a request
 	UnderWay int64 // requests
-	Bytes    int64 // of requests and replies under way
+	Bytes    int64 // of requests and replies in progress
 	Down     int64 // endpoints
 	Sessions int64 // whose requests are kept in order
 
 	Requests int64 // of any kind
-	Gone     int64 // aborted, because the client or the link went away
+	Gone     int64 // aborted because the client or the link went away
 	Released int64 // given back because an edge asked for it
-	Unwanted int64 // replies that came after that, or abortions that had their end
+	Unwanted int64 // replies that came after that, and completed abortions
 	Resent   int64 // requests that met a stale socket
 
-	Away        int64 // got 503: their endpoint is down, and expected back
-	Failed      int64 // got remote-connection-failed: it is not expected any more
-	UnknownTags int64 // got item-not-found: the session ID names no endpoint of ours
+	Away        int64 // got 503: the endpoint is down and expected back
+	Failed      int64 // got remote-connection-failed: the endpoint is no longer expected back
+	UnknownTags int64 // got item-not-found: the session ID names no configured endpoint
 	NoSocket    int64 // got 503: all sockets are in use
-	NoMemory    int64 // got 503: too many bytes are under way
+	NoMemory    int64 // got 503: too many bytes are buffered
 
 	Answered    int64 // how requests ended at the endpoint: with a reply,
 	NotBOSH     int64 // with one that no BOSH client could read,
-	NoneBehind  int64 // with a proxy's word that there is no server behind it,
+	NoneBehind  int64 // with a proxy's report that its server is unreachable,
 	Unreachable int64 // without a connection,
 	Broken      int64 // with a connection that ended before the whole reply,
 	Late        int64 // with none in time,
-	TooLarge    int64 // with one that was longer than it may be,
-	LargeHead   int64 // with one whose head was longer than it may be,
-	Aborted     int64 // or not at all
+	TooLarge    int64 // with one above the size limit,
+	LargeHead   int64 // with one whose head was above the size limit,
+	Aborted     int64 // or aborted
 
-	Queued     int64 // requests that waited for their predecessors, or for those to be read
-	Unpreceded int64 // of those, how many were sent without
-	Fenced     int64 // replies that waited for the one before them to leave over another link
-	Overtaken  int64 // replies that waited for those before them in vain
-	Unread     int64 // replies that were not read at once, for want of room
+	Queued     int64 // requests that waited for their predecessors to arrive or be read
+	Unpreceded int64 // of those, sent without a predecessor
+	Fenced     int64 // replies that waited for an earlier one to leave over another link
+	Overtaken  int64 // replies that waited for earlier ones in vain
+	Unread     int64 // replies whose reading was delayed because there was no room
 
-	Probes int64 // of endpoints that were in doubt or down
-	Downs  int64 // endpoints that were found down
+	Probes int64 // of doubtful or down endpoints
+	Downs  int64 // endpoints found down
 }
 
-// ended is the counter for a fate.
+// ended returns the counter of a fate.
 func (s *Stats) ended(f fate) *int64 {
 	return [fates]*int64{&s.Answered, &s.NotBOSH, &s.NoneBehind, &s.Unreachable, &s.Broken, &s.Late, &s.TooLarge,
 		&s.LargeHead, &s.Aborted}[f]
@@ -55,14 +55,14 @@ type published struct {
 	stats Stats
 }
 
-// Stats returns the counters as of about 100 ms ago at most. Any goroutine may call it.
+// Stats returns the counters, at most about 100 ms old. Any goroutine may call it.
 func (g *Gateway) Stats() Stats {
 	g.published.mu.Lock()
 	defer g.published.mu.Unlock()
 	return g.published.stats
 }
 
-// publish makes the engine's counters visible.
+// publish copies the engine's counters for Stats.
 func (g *Gateway) publish() {
 	s := &g.stats
 	open, idle := g.pool.count()

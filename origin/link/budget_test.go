@@ -13,7 +13,7 @@ import (
 	"megaphone/codec"
 )
 
-// echo is a Handler that replies at once.
+// echo is a Handler that replies at once with an empty body.
 type echo struct{ handler }
 
 var emptyBody = []byte("<body xmlns='http://jabber.org/protocol/httpbind'/>")
@@ -22,7 +22,7 @@ func (e *echo) Request(l *Link, id uint64, _ codec.Request) {
 	l.Reply(id, 200, emptyBody)
 }
 
-// serve starts a server with the system's clock.
+// serve starts a server that uses the system clock.
 func serve(b testing.TB, h Handler) (addr string) {
 	s, err := Listen(Config{Listen: "127.0.0.1:0"}, h)
 	if err != nil {
@@ -35,7 +35,7 @@ func serve(b testing.TB, h Handler) (addr string) {
 	return s.Addr().String()
 }
 
-// requests returns n requests as an edge would send them, with ids from first on, and the size of their replies.
+// requests returns n requests as an edge sends them, with ids from first on, and the total size of their replies.
 func requests(first uint64, n int) (frames []byte, replies int) {
 	body := "<body rid='2230163495637982' sid='0123456789abcdef0123456789abcdef' " +
 		"xmlns='http://jabber.org/protocol/httpbind'/>"
@@ -45,8 +45,7 @@ func requests(first uint64, n int) (frames []byte, replies int) {
 	return frames, n * (codec.FrameHeaderBytes + len(emptyBody))
 }
 
-// pump is an edge that sends the same turn of requests over and over, and waits for the replies to a turn before it
-// sends the one after the next.
+// pump plays an edge that sends the same two turns of requests over and over. It keeps at most two turns outstanding.
 func pump(t testing.TB, addr string, turn, turns int) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -67,7 +66,7 @@ func pump(t testing.TB, addr string, turn, turns int) {
 			}
 		}
 	}
-	// Two turns with different ids take turns, so that no id is live twice.
+	// Alternate between two turns with different ids, because no id may be live twice.
 	a, want := requests(1, turn)
 	b, _ := requests(1_000_000, turn)
 	got := 0
@@ -92,8 +91,8 @@ func pump(t testing.TB, addr string, turn, turns int) {
 	}
 }
 
-// BenchmarkServer is a request and its reply over a link on loopback TCP, by how many an edge sends in one turn. The
-// edge runs on the same cores: cpu-ns/op is the processor time of both. An operation is one request.
+// BenchmarkServer measures a request and its reply over a link on loopback TCP, by the number of requests in one turn.
+// The edge shares the cores, so cpu-ns/op is the processor time of both ends. An operation is one request.
 func BenchmarkServer(b *testing.B) {
 	for _, turn := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprintf("turn=%d", turn), func(b *testing.B) {
@@ -107,7 +106,7 @@ func BenchmarkServer(b *testing.B) {
 	}
 }
 
-// cpu is the processor time of this process.
+// cpu returns the processor time that this process has used.
 func cpu() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -116,7 +115,7 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkTurn is the engine's part alone: take a batch, reply, and put the replies in the outbox.
+// BenchmarkTurn measures the engine alone: parse a batch, reply, and put the replies into the outbox.
 func BenchmarkTurn(b *testing.B) {
 	for _, turn := range []int{1, 100} {
 		b.Run("turn="+strconv.Itoa(turn), func(b *testing.B) {
@@ -137,16 +136,16 @@ func BenchmarkTurn(b *testing.B) {
 	}
 }
 
-// TestRequestDoesNotAllocate: on a link that is in use, requests and replies cost no allocation, sockets and all.
+// TestRequestDoesNotAllocate: on a link in use, requests and replies allocate nothing, sockets included.
 func TestRequestDoesNotAllocate(t *testing.T) {
 	addr := serve(t, &echo{})
-	pump(t, addr, 100, 20) // buffers grow
+	pump(t, addr, 100, 20) // warm up: the buffers grow
 	const turns = 500
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	pump(t, addr, 100, turns)
 	runtime.ReadMemStats(&after)
-	// The link itself, its buffers and the edge of this test take some hundreds.
+	// The link itself, its buffers and this test's edge take some hundreds of allocations.
 	if n := after.Mallocs - before.Mallocs; n > turns*100/20 {
 		t.Errorf("%d allocations for %d requests", n, turns*100)
 	}

@@ -2,16 +2,16 @@ package link
 
 import "time"
 
-// tickInterval is how often the engine looks at the clock when nothing else happens.
+// tickInterval is the interval at which the engine checks the clock if nothing else happens.
 const tickInterval = 100 * time.Millisecond
 
-// clock is where the time comes from: the system, or a test.
+// clock is the source of time: the system, or a test.
 type clock struct {
-	now   func() int64 // ms; never goes back
+	now   func() int64 // ms; monotonic
 	ticks func() (ticks <-chan time.Time, stop func())
 }
 
-// systemClock counts from the wall clock's time at the start, and does not jump when that is set.
+// systemClock starts at the wall clock's time and then advances monotonically, even if the wall clock is set.
 func systemClock() clock {
 	start := time.Now()
 	base := start.UnixMilli()

@@ -12,32 +12,32 @@ import (
 const (
 	DefaultListen           = "127.0.0.1:5279"
 	DefaultName             = "origin"
-	DefaultMaxContentsBytes = 1 << 20 // an edge takes bodies of 256 KiB unless told otherwise
+	DefaultMaxContentsBytes = 1 << 20 // an edge accepts bodies of up to 256 KiB by default
 	DefaultPingTimeout      = 15 * time.Second
 	DefaultHighWaterBytes   = 1 << 20
-	DefaultMaxUnsentBytes   = 8 << 20         // a wire of 10 Gbit/s takes 7 ms for it
-	DefaultMaxLinks         = 4096            // a reactor of an edge has one; 64 edges of 64 reactors
-	DefaultMaxUnproved      = 64              // a handshake takes a millisecond, so that 64,000 may begin in a second
-	DefaultProofTimeout     = 3 * time.Second // a lost packet may come again twice
+	DefaultMaxUnsentBytes   = 8 << 20         // a 10 Gbit/s network sends this in 7 ms
+	DefaultMaxLinks         = 4096            // one per reactor of an edge: 64 edges of 64 reactors
+	DefaultMaxUnproved      = 64              // a handshake takes a millisecond, so 64,000 may begin per second
+	DefaultProofTimeout     = 3 * time.Second // a lost packet may be retransmitted twice
 )
 
-// Config says how a Server listens. The zero value of a field means its default.
+// Config configures a Server. A zero field selects its default.
 type Config struct {
-	Listen string // host:port; the protocol belongs on a private network
+	Listen string // host:port; expose the protocol on a private network only
 	Name   string // this origin's name: 1 to 64 of A-Z a-z 0-9 . _ -
-	Secret []byte // shared with the edges; empty: none is asked for
+	Secret []byte // shared with the edges; if empty, edges need no proof
 
-	TakesQuery bool // edges are to send the query of the client's URL along
+	TakesQuery bool // ask edges to forward the query of the client's URL
 
-	MaxContentsBytes int           // largest frame contents taken
-	PingTimeout      time.Duration // a link that is silent or stands still for so long is closed; a third brings a ping
-	HighWaterBytes   int           // a link with more unsent bytes is not read from
-	MaxUnsentBytes   int           // a link with more unsent bytes is full, until half of it is sent (Link.Full)
-	MaxLinks         int           // further ones are refused
-	MaxUnproved      int           // connections that have not proved to be an edge's; the oldest one makes room
-	ProofTimeout     time.Duration // they have so much time for it
+	MaxContentsBytes int           // limit of a frame's contents
+	PingTimeout      time.Duration // closes a link that is silent or stalled for this long; a third triggers a ping
+	HighWaterBytes   int           // reading from a link pauses above this many unsent bytes
+	MaxUnsentBytes   int           // a link is full above this many unsent bytes, until half of it is sent (Link.Full)
+	MaxLinks         int           // further links are refused
+	MaxUnproved      int           // connections without a proof yet; a new one evicts the oldest
+	ProofTimeout     time.Duration // time for a connection to prove itself
 
-	Log *slog.Logger // nil: nothing is logged
+	Log *slog.Logger // nil disables logging
 }
 
 // WithDefaults returns c with every zero field set to its default.
@@ -70,7 +70,7 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Validate says which key of c, with its defaults set, cannot be, and what would do.
+// Validate returns an error that names the first invalid key, its value and its range. Call WithDefaults first.
 func (c Config) Validate() error {
 	for _, f := range []struct {
 		key             string

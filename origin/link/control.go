@@ -6,10 +6,9 @@ import (
 	"megaphone/codec"
 )
 
-// maxTokenBytes bounds a ping's token.
 const maxTokenBytes = 64
 
-// take deals with the whole frames of a batch, behind those that are there already.
+// take queues a batch of whole frames behind those of earlier batches, and processes what it can.
 func (l *Link) take(b *batch) {
 	s := l.server
 	s.stats.Reads++
@@ -20,8 +19,7 @@ func (l *Link) take(b *batch) {
 	l.takePending()
 }
 
-// takePending deals with frames for as long as there is room for replies to them. Those of a link that has ended are
-// dropped.
+// takePending processes frames while the link has room for their replies. It drops the frames of a link that has ended.
 func (l *Link) takePending() {
 	if l.taking {
 		return
@@ -34,12 +32,12 @@ func (l *Link) takePending() {
 			return
 		}
 		l.pending = l.pending[:copy(l.pending, l.pending[1:])]
-		l.free <- b // there is room: it came from there
+		l.free <- b // never blocks, because the batch came from there
 	}
 }
 
-// resume goes on with a link that is not full any more. The Handler, for what it has kept, and the frames that wait
-// come first by turns, as either may fill the link again.
+// resume continues a link that is no longer full. The Handler's kept replies and the pending frames go first in turn,
+// because either may fill the link again.
 func (l *Link) resume() {
 	l.roomFirst = !l.roomFirst
 	if l.roomFirst {
@@ -91,7 +89,7 @@ func (l *Link) takeRequest(f *codec.Frame) {
 	s.handler.Request(l, f.ID, r)
 }
 
-// takeControl deals with the lines of a control frame. Unknown verbs are for later versions.
+// takeControl processes the lines of a control frame. It ignores unknown verbs, which later versions may define.
 func (l *Link) takeControl(contents []byte) {
 	s := l.server
 	for len(contents) > 0 && !l.ended {
@@ -118,9 +116,9 @@ func (l *Link) takeControl(contents []byte) {
 			l.control("pong ", string(args), "\n")
 		case "pong":
 			l.takePong(args)
-		case "drain": // it has no meaning for an origin
+		case "drain": // no meaning for an origin
 		case "error":
-			s.log.Warn("an edge closes its link", "edge", l.name, "reason", string(args))
+			s.log.Warn("link closed by edge", "edge", l.name, "reason", string(args))
 			l.end(FaultPeer)
 		case "hello", "welcome":
 			l.end(FaultGrammar)
@@ -130,7 +128,7 @@ func (l *Link) takeControl(contents []byte) {
 	}
 }
 
-// each calls f for the ids in args, of which there must be one at least.
+// each calls f for each id in args, which must contain at least one.
 func (l *Link) each(args []byte, f func(id uint64)) {
 	for n := 0; ; n++ {
 		id, rest, ok, err := codec.NextID(args)
@@ -146,7 +144,7 @@ func (l *Link) each(args []byte, f func(id uint64)) {
 	}
 }
 
-// gone ends a live id: its client has gone away.
+// gone ends a live id whose client has disconnected.
 func (l *Link) gone(id uint64) {
 	s := l.server
 	if _, ok := l.live[id]; !ok {
@@ -167,8 +165,8 @@ func (l *Link) release(id uint64) {
 	l.server.handler.Release(l, id)
 }
 
-// checkLiveness ends a link of which nothing has been heard for too long, and asks one that has been silent for a
-// while. A link with something unsent, which may be why it is not read from, is alive as long as something can be sent.
+// checkLiveness ends a link that has been silent for PingTimeout, and pings one that has been silent for a third of it.
+// If the engine has paused reading, or bytes are unsent, progress in sending counts as a sign of life too.
 func (l *Link) checkLiveness(now int64) {
 	if l.ended {
 		return

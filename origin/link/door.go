@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-// door counts the connections of a server. Those that have not proved yet that they are an edge's wait there, apart
-// from the links: there are few of them and their time is short, so that strangers take no place of an edge. When
-// another one comes and all places are taken, the oldest goes of the address that has most of them.
+// door counts the connections of a server. It keeps those that have not yet proved to be an edge's in a list of their
+// own, apart from the links. The list is short and its entries expire soon, so strangers cannot take the places of
+// edges. If the list is full, a new connection evicts the oldest one of the address that has the most entries.
 //
-// Invariant: a connection is in waiting, or counted in links, from enter until leave, which follows its closing.
+// Invariant: from enter until leave, which follows the close, a connection is either in waiting or counted in links.
 type door struct {
 	mu       sync.Mutex
-	max      int     // that wait
-	maxLinks int     // that have passed
+	max      int     // limit of waiting
+	maxLinks int     // limit of links
 	waiting  []*Link // oldest first
 	from     map[netip.Addr]int
 	links    int
 	closed   bool
 
-	refused [faults]int64   // connections that have not become links, by the reason
-	records [faults]limiter // about them
+	refused [faults]int64   // connections that never became links, by reason
+	records [faults]limiter // bound the log records about them
 }
 
 func newDoor(cfg *Config) door {
 	return door{max: cfg.MaxUnproved, maxLinks: cfg.MaxLinks, from: map[netip.Addr]int{}}
 }
 
-// enter takes a connection in, and returns the one that has to go for it. ok is false when nothing is taken any more.
+// enter adds a connection and returns the one that it evicts, if any. ok is false if the door is closed.
 func (d *door) enter(l *Link) (goes *Link, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -53,25 +53,25 @@ func (d *door) enter(l *Link) (goes *Link, ok bool) {
 	return goes, true
 }
 
-// pass makes a connection that waits a link.
+// pass turns a waiting connection into a link.
 func (d *door) pass(l *Link) Fault {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case !l.waits: // another one has its place
+	case !l.waits: // a newer connection has evicted it
 		return FaultCrowded
 	case l.sentAway.Load() != uint32(FaultNone):
 		return FaultTimeout
 	case d.links >= d.maxLinks:
 		return FaultTooMany
 	}
-	d.find(l)
+	d.unlist(l)
 	d.links++
 	l.through = true
 	return FaultNone
 }
 
-// leave forgets a connection that has been closed.
+// leave removes a closed connection.
 func (d *door) leave(l *Link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -79,11 +79,11 @@ func (d *door) leave(l *Link) {
 	case l.through:
 		d.links--
 	case l.waits:
-		d.find(l)
+		d.unlist(l)
 	}
 }
 
-// late returns those whose time is over, once each.
+// late returns each connection that has exceeded its time, once.
 func (d *door) late(now, timeout int64) (over []*Link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,7 +95,7 @@ func (d *door) late(now, timeout int64) (over []*Link) {
 	return over
 }
 
-// close takes nothing any more, and returns those that wait.
+// close refuses all further connections and returns those that still wait.
 func (d *door) close() []*Link {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -103,27 +103,27 @@ func (d *door) close() []*Link {
 	return append([]*Link(nil), d.waiting...)
 }
 
-// refuse counts a connection that has not become a link, and reports whether it may be in the log, with how many of its
-// kind there have been since the last record.
+// refuse counts a connection that did not become a link. It reports whether to log it, and returns the number of its
+// kind since the last record.
 func (d *door) refuse(f Fault, now int64) (since int, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.refused[f]++
-	if f == FaultNone || d.closed { // a health check, most likely; or ours was the end
+	if f == FaultNone || d.closed { // probably a health check, or this server is stopping
 		return 0, false
 	}
 	return d.records[f].due(now)
 }
 
-// refusals are the connections that have not become links, by the reason.
+// refusals returns the number of connections that did not become links, by reason.
 func (d *door) refusals() [faults]int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.refused
 }
 
-// find takes l out of the list, which has it.
-func (d *door) find(l *Link) {
+// unlist removes l from waiting, which must contain it.
+func (d *door) unlist(l *Link) {
 	for i, w := range d.waiting {
 		if w == l {
 			d.remove(i)
@@ -143,7 +143,7 @@ func (d *door) remove(i int) {
 	d.waiting = d.waiting[:i+left]
 }
 
-// addressOf returns the address of a connection's other end, without its port.
+// addressOf returns the peer's address without its port.
 func addressOf(conn net.Conn) netip.Addr {
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		return a.AddrPort().Addr().Unmap()
@@ -151,7 +151,7 @@ func addressOf(conn net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-// sendAway closes a connection for another one, without a word. The kernel keeps nothing of it.
+// sendAway evicts a connection without an explanation. The reset leaves no state in the kernel.
 func (l *Link) sendAway() {
 	l.sentAway.CompareAndSwap(uint32(FaultNone), uint32(FaultCrowded))
 	if c, ok := l.conn.(*net.TCPConn); ok {
@@ -160,10 +160,10 @@ func (l *Link) sendAway() {
 	l.conn.Close()
 }
 
-// wakeReader ends what the reader waits for.
+// wakeReader interrupts the reader's pending read.
 func (l *Link) wakeReader() { l.conn.SetReadDeadline(time.Unix(1, 0)) }
 
-// refused counts a connection that has not become a link, and logs it now and then. It is called on its reader's
+// refused counts a connection that did not become a link, and logs it at a bounded rate. It runs on the reader's
 // goroutine.
 func (s *Server) refused(l *Link, f Fault) {
 	since, ok := s.door.refuse(f, s.clock.now())

@@ -1,21 +1,21 @@
 package link
 
-// Fault is why a link ended.
+// Fault is the reason why a link ended.
 type Fault uint8
 
 const (
-	FaultNone      Fault = iota // the edge closed it, or we were shut down
+	FaultNone      Fault = iota // the edge closed the link, or this server stopped
 	FaultIO                     // reading or writing failed
-	FaultGrammar                // what came is not the protocol's grammar, or longer than allowed
-	FaultEarly                  // something came before the welcome
+	FaultGrammar                // the input is malformed or exceeds a limit
+	FaultEarly                  // the edge sent something before the welcome
 	FaultVersion                // the edge speaks another version
 	FaultSecret                 // the edge does not know the secret
-	FaultOldProof               // the edge's version proves the secret without the rest of its hello
-	FaultDuplicate              // an id was used again while it was live
-	FaultTimeout                // nothing came, or nothing could be sent, for too long
-	FaultTooMany                // there are as many links as there may be
-	FaultCrowded                // it has not proved to be an edge's, and another connection wanted its place
-	FaultPeer                   // the edge said that it was our fault
+	FaultOldProof               // the edge's proof does not cover the rest of its hello: an old version
+	FaultDuplicate              // the edge reused a live id
+	FaultTimeout                // nothing was received, or nothing could be sent, for too long
+	FaultTooMany                // MaxLinks links exist already
+	FaultCrowded                // a newer connection evicted it before it had proved itself
+	FaultPeer                   // the edge reported an error of this origin
 	faults         = iota
 )
 
@@ -27,7 +27,7 @@ var names = [faults]string{
 
 func (f Fault) String() string { return names[f] }
 
-// reasons are what the edge is told, "" where there is nobody to tell or nothing to say.
+// reasons are the texts sent to the edge. The text is empty if the edge has gone or needs no explanation.
 var reasons = [faults]string{
 	FaultGrammar:   "protocol error: bad frame",
 	FaultEarly:     "protocol error: nothing but hello before welcome",

@@ -5,31 +5,31 @@ import (
 	"strconv"
 )
 
-// A fence tells when an edge has handled what was sent on one link, for a Handler that must not send something on
-// another link before. The edge handles the frames of a link in order, so the pong to a ping tells that all replies
-// before the ping have been written to their clients' connections (PROTOCOL.md, Order).
+// A fence reports that an edge has processed the frames on one link. A Handler uses it if it must not send on
+// another link before that. An edge processes the frames of a link in order. The pong to a ping therefore proves that
+// all replies before the ping have been written to their clients' connections (PROTOCOL.md, Order).
 //
-// Fences are numbered. Those asked for in one turn are one ping, at the end of the turn.
+// Fences are numbered. All fences requested in one turn share one ping at the end of the turn.
 
-// fenceToken begins the token of a fence's ping; its number follows.
+// fenceToken begins the token of a fence's ping. The fence's number follows.
 const fenceToken = "fence-"
 
 // Mark returns the number of the fence that covers all replies given on l so far.
 func (l *Link) Mark() uint32 { return l.fences + 1 }
 
-// Passed reports whether the edge has handled all replies that mark covers, or the link has ended.
+// Passed reports whether the edge has processed all replies that mark covers, or the link has ended.
 func (l *Link) Passed(mark uint32) bool { return l.ended || int32(l.passed-mark) >= 0 }
 
-// Fence has Handler.Passed called when the edge has handled all replies that mark covers.
+// Fence requests a call of Handler.Passed once the edge has processed all replies that mark covers.
 func (l *Link) Fence(mark uint32) {
 	if l.ended || int32(l.fences-mark) >= 0 {
-		return // its ping is on its way
+		return // its ping has been sent already
 	}
 	l.fenceDue = true
-	l.soil()
+	l.markDirty()
 }
 
-// sendFence ends a turn's replies with a ping, if one was asked for.
+// sendFence ends a turn's replies with a ping if a fence was requested.
 func (l *Link) sendFence() {
 	if !l.fenceDue || l.ended {
 		return
@@ -40,7 +40,7 @@ func (l *Link) sendFence() {
 	l.control("ping ", fenceToken, strconv.FormatUint(uint64(l.fences), 10), "\n")
 }
 
-// takePong passes the fence that a pong answers. Other pongs are only signs of life.
+// takePong passes the fence that a pong answers. Any other pong is only a sign of life.
 func (l *Link) takePong(token []byte) {
 	digits, ok := bytes.CutPrefix(token, []byte(fenceToken))
 	if !ok {

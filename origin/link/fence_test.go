@@ -2,7 +2,7 @@ package link
 
 import "testing"
 
-// TestFence: the marks of a turn share one ping, which follows the turn's replies, and its pong passes them.
+// TestFence: the marks of a turn share one ping, which follows the turn's replies. Its pong passes them.
 func TestFence(t *testing.T) {
 	r := newRig(t, Config{})
 	e := r.open()
@@ -20,7 +20,7 @@ func TestFence(t *testing.T) {
 	})
 	r.s.Do(func() {
 		second = l.Mark()
-		l.Fence(first) // on its way already
+		l.Fence(first) // its ping has been sent already
 		if l.Passed(first) {
 			t.Error("the fence has been passed before its pong came")
 		}
@@ -28,7 +28,7 @@ func TestFence(t *testing.T) {
 	e.wantReply(1, 200, "<a/>")
 	e.wantReply(2, 200, "<b/>")
 	e.wantControl("ping fence-1\n")
-	e.control("pong 123\n" + "pong fence-2\n" + "pong fence-x\n") // none of them is its pong
+	e.control("pong 123\n" + "pong fence-2\n" + "pong fence-x\n") // none of these is its pong
 	e.control("pong fence-1\n" + "pong fence-1\n")
 	r.wantTold("request 1 192.0.2.7 <a/>", "request 2 192.0.2.7 <b/>", "passed true")
 	r.s.Do(func() {
@@ -43,6 +43,6 @@ func TestFence(t *testing.T) {
 	}
 	r.stop()
 	if !l.Passed(second) {
-		t.Error("a link that has ended holds up what comes after it")
+		t.Error("an ended link delays later replies")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"megaphone/codec"
 )
 
-// bench is a link without goroutines: bytes go in, and what the handler is told comes out.
+// bench returns a link without goroutines: tests feed it bytes and look at the handler's calls.
 func bench(cfg Config) (*Link, *handler) {
 	h := &handler{}
 	cfg = cfg.WithDefaults()
@@ -45,8 +45,8 @@ func feed(l *Link, p []byte, step int) {
 	}
 }
 
-// check feeds the same bytes whole and in pieces: the handler must be told the same, and the link must end the same
-// way.
+// check feeds the same bytes whole and in pieces. Both must produce the same calls of the handler and the same end of
+// the link.
 func check(t *testing.T, p []byte) {
 	whole, wholeHandler := bench(Config{MaxContentsBytes: 4096})
 	feed(whole, p, len(p))

@@ -6,10 +6,10 @@ import (
 	"megaphone/codec"
 )
 
-// protocolVersion is the version of PROTOCOL.md.
 const protocolVersion = 1
 
-// shakeHands says hello, waits for the edge's, and welcomes it. What came behind the hello is left in b.
+// shakeHands sends the origin's hello, waits for the edge's, and welcomes the edge. It leaves the bytes behind the
+// edge's hello in b.
 func (l *Link) shakeHands(b *batch) Fault {
 	s := l.server
 	own := codec.Hello{Version: protocolVersion, Name: s.cfg.Name, Max: s.cfg.MaxContentsBytes,
@@ -38,7 +38,7 @@ func (l *Link) shakeHands(b *batch) Fault {
 	}
 }
 
-// meet takes the edge's hello and answers it. own is the origin's hello line.
+// meet checks the edge's hello and answers it. own is the origin's hello line.
 func (l *Link) meet(frame *codec.Frame, own []byte) Fault {
 	if frame.ID != 0 {
 		return FaultEarly
@@ -56,7 +56,7 @@ func (l *Link) meet(frame *codec.Frame, own []byte) Fault {
 		return FaultGrammar
 	}
 	l.name = l.hello.Name
-	if l.hello.Max == 0 { // it did not say
+	if l.hello.Max == 0 { // the hello has no max
 		l.hello.Max = codec.MaxContentsBytes
 	}
 	l.hello.Max = min(l.hello.Max, codec.MaxContentsBytes)
@@ -85,8 +85,8 @@ func (l *Link) meet(frame *codec.Frame, own []byte) Fault {
 	return FaultNone
 }
 
-// say sends a control line from the reader's goroutine, before there is a writer. The kernel has room for the few that
-// there are.
+// say sends a control line from the reader's goroutine, before a writer exists. It never blocks, because the kernel
+// buffers these few lines.
 func (l *Link) say(line []byte) bool {
 	n, err := l.conn.Write(codec.AppendFrame(nil, 0, line))
 	l.server.writes.Add(1)
@@ -94,7 +94,7 @@ func (l *Link) say(line []byte) bool {
 	return err == nil
 }
 
-// opened makes the link one that the engine's Handler hears of.
+// opened announces the link to the engine.
 func (l *Link) opened() {
 	s := l.server
 	s.links[l] = struct{}{}

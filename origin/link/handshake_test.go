@@ -46,11 +46,11 @@ func TestSecret(t *testing.T) {
 	}
 }
 
-// TestChangedHello: an end that is not the edge cannot change the hello of either end on its way.
+// TestChangedHello: a third party cannot alter the hello of either end in transit.
 func TestChangedHello(t *testing.T) {
 	secret := []byte("open sesame")
 	r := newRig(t, Config{Secret: secret, TakesQuery: true})
-	proved := func(e *edge, origins, edges string) string { // what an edge says that saw and said this
+	proved := func(e *edge, origins, edges string) string { // the proof of an edge that received origins and sent edges
 		proof := codec.LinkProof(secret, codec.EdgeHello, []byte(origins), []byte(edges))
 		return fmt.Sprintf(" proof=%x\n", proof)
 	}
@@ -76,7 +76,7 @@ func TestChangedHello(t *testing.T) {
 	e := r.dial()
 	e.control(said + proved(e, string(e.line), said))
 	if got := e.readControl(); !strings.HasPrefix(got, "welcome proof=") {
-		t.Errorf("what nobody has changed got %q", got)
+		t.Errorf("an unchanged hello got %q", got)
 	}
 }
 
@@ -94,7 +94,7 @@ func TestOldProof(t *testing.T) {
 	}
 }
 
-// TestBeforeWelcome: nothing but hello.
+// TestBeforeWelcome: nothing but a hello may precede the welcome.
 func TestBeforeWelcome(t *testing.T) {
 	const nonce = " nonce=000102030405060708090a0b0c0d0e0f"
 	for _, c := range []struct {
@@ -125,7 +125,7 @@ func TestBeforeWelcome(t *testing.T) {
 	}
 }
 
-// TestHelloAndMore: frames may come right behind the hello, without waiting for the welcome to be read.
+// TestHelloAndMore: frames may follow the hello at once, before the edge has read the welcome.
 func TestHelloAndMore(t *testing.T) {
 	r := newRig(t, Config{})
 	r.h.onRequest = reply
@@ -133,19 +133,19 @@ func TestHelloAndMore(t *testing.T) {
 	h := codec.Hello{Version: 1, Name: "edge-1", Nonce: [16]byte{7}}
 	all := codec.AppendFrame(nil, 0, codec.AppendHello(nil, &h))
 	all = codec.AppendRequest(all, 5, codec.Request{Body: []byte("<a/>")})
-	for i := range all { // and in pieces as small as they can be
+	for i := range all { // in the smallest pieces
 		e.write(all[i : i+1])
 	}
 	e.wantControl("welcome\n")
 	e.wantReply(5, 200, "<a/>")
 }
 
-// TestSilentBeforeHello: a connection that says nothing does not stay.
+// TestSilentBeforeHello: a connection without a hello is closed.
 func TestSilentBeforeHello(t *testing.T) {
 	r := newRig(t, Config{})
 	e := r.dial()
 	r.pass(DefaultProofTimeout.Milliseconds() - 1)
-	e.write([]byte("0000")) // slowly is no better than not at all
+	e.write([]byte("0000")) // a partial hello does not extend the deadline
 	if st := r.stats(); st.Ended != (Stats{}).Ended {
 		t.Fatalf("ended too early: %+v", st)
 	}
@@ -168,22 +168,22 @@ func TestMaxLinks(t *testing.T) {
 	}
 }
 
-// passed is how many links the door counts.
+// passed returns the number of links that the door counts.
 func (r *rig) passed() int {
 	r.s.door.mu.Lock()
 	defer r.s.door.mu.Unlock()
 	return r.s.door.links
 }
 
-// waiting is how many connections have not proved anything yet.
+// waiting returns the number of connections that have not proved themselves yet.
 func (r *rig) waiting() int {
 	r.s.door.mu.Lock()
 	defer r.s.door.mu.Unlock()
 	return len(r.s.door.waiting)
 }
 
-// TestStrangersLeaveRoomForEdges: more silent connections than there may be links keep no edge that knows the secret
-// from linking, and they take no more than their places.
+// TestStrangersLeaveRoomForEdges: more silent connections than there may be links do not keep an edge with the secret
+// from linking. They hold no more than their own places.
 func TestStrangersLeaveRoomForEdges(t *testing.T) {
 	secret := []byte("open sesame")
 	r := newRig(t, Config{Secret: secret})
@@ -212,7 +212,7 @@ func TestStrangersLeaveRoomForEdges(t *testing.T) {
 	}
 }
 
-// TestStrangersOfOneAddressMakeRoom: when all places are taken, the oldest goes of the address that has most of them.
+// TestStrangersOfOneAddressMakeRoom: a full list evicts the oldest connection of the address that has the most entries.
 func TestStrangersOfOneAddressMakeRoom(t *testing.T) {
 	r := newRig(t, Config{MaxUnproved: 4})
 	from := func(address string) *edge {
@@ -225,7 +225,7 @@ func TestStrangersOfOneAddressMakeRoom(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		conn.SetDeadline(time.Now().Add(patience))
 		e := &edge{t: t, conn: conn}
-		e.readControl() // the door has it
+		e.readControl() // the door has it now
 		return e
 	}
 	first := from("127.0.0.2")
@@ -242,7 +242,8 @@ func TestStrangersOfOneAddressMakeRoom(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreLoggedNowAndThen: a record for each kind, in each ten seconds, with how many there were.
+// TestRefusalsAreLoggedNowAndThen: the log gets one record of each kind every ten seconds, with the number since the
+// last.
 func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 	var log lockedBuffer
 	r := newRig(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Secret: []byte("open sesame"), MaxUnproved: 1})
@@ -280,7 +281,8 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 	}
 }
 
-// TestForeignersAreNamed: what connects instead of an edge is in the log, with its first bytes, once in a while.
+// TestForeignersAreNamed: the log names another protocol that connects instead of an edge, with its first bytes, at a
+// bounded rate.
 func TestForeignersAreNamed(t *testing.T) {
 	var log lockedBuffer
 	r := newRig(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -309,7 +311,7 @@ func TestForeignersAreNamed(t *testing.T) {
 	}
 }
 
-// lockedBuffer is written to by one goroutine and read by another.
+// lockedBuffer is a buffer that one goroutine writes and another reads.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

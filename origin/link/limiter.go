@@ -3,13 +3,13 @@ package link
 // logInterval is the time in milliseconds between two records of the same kind.
 const logInterval = 10_000
 
-// limiter bounds the records of one kind.
+// limiter bounds the log records of one kind.
 type limiter struct {
-	since int   // since the last record
-	next  int64 // ms, when the next one may be
+	since int   // events since the last record
+	next  int64 // ms, the earliest time of the next record
 }
 
-// due counts an event, and reports whether it may be in the log, with how many there have been since the last record.
+// due counts an event. It reports whether to log it, and returns the number of events since the last record.
 func (l *limiter) due(now int64) (since int, ok bool) {
 	if l.since++; now < l.next {
 		return 0, false

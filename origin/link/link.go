@@ -8,73 +8,73 @@ import (
 	"megaphone/codec"
 )
 
-// flushBytes is the size at which a turn's batch goes to the writer without waiting for the turn's end.
+// flushBytes is the batch size at which the engine flushes before the end of the turn.
 const flushBytes = 256 << 10
 
-// statusTooLarge answers a request whose reply the edge would not take.
+// statusTooLarge replaces a reply that exceeds the edge's limit.
 const statusTooLarge = 500
 
-// Link is one edge's connection. Its exported methods belong to the engine's goroutine, all but Wake.
+// Link is the connection of one edge. All exported methods but Wake and Full belong to the engine's goroutine.
 type Link struct {
 	server *Server
 	conn   net.Conn
 	hello  codec.Hello // the edge's
 	name   string      // the edge's
 
-	found string // the protocol of what came instead of a hello
+	found string // the protocol found instead of a hello
 	first string // its first bytes, quoted
 
-	// The door's.
+	// Owned by the door.
 	from     netip.Addr    // without port
-	since    int64         // ms, when it came
-	waits    bool          // in its list
+	since    int64         // ms, the time of arrival
+	waits    bool          // in door.waiting
 	through  bool          // counted as a link
-	sentAway atomic.Uint32 // Fault: why the reader is to end, before the welcome
+	sentAway atomic.Uint32 // Fault that ends the reader before the welcome
 
-	// The engine's.
+	// Owned by the engine.
 	live      map[uint64]struct{}
 	batch     []byte // frames of this turn
-	frames    int64  // how many
-	dirty     bool   // on the server's list of links with a batch
+	frames    int64  // their number
+	dirty     bool   // in Server.dirty
 	ended     bool
-	pending   []*batch // what has not been taken, as the link is full; at most batchesPerLink
-	taking    bool     // takePending is at work
-	roomFirst bool     // the Handler had the first turn of the last room
-	pinged    bool     // since something came
-	present   bool     // welcomed, and the engine knows
+	pending   []*batch // batches not processed yet because the link is full; at most batchesPerLink
+	taking    bool     // takePending is running
+	roomFirst bool     // the Handler went first in the last resume
+	pinged    bool     // since the last input
+	present   bool     // welcomed and announced to the engine
 
 	fences   uint32 // pings sent as fences
-	passed   uint32 // the last of them that was answered
-	fenceDue bool   // one is to end this turn's batch
+	passed   uint32 // the last one answered
+	fenceDue bool   // a fence's ping ends this turn's batch
 
-	// Shared.
+	// Shared by the goroutines.
 	out     outbox
 	free    chan *batch
-	heardAt atomic.Int64 // ms, when something came
-	movedAt atomic.Int64 // ms, when something could be written
+	heardAt atomic.Int64 // ms, the time of the last input
+	movedAt atomic.Int64 // ms, the time of the last successful write
 }
 
-// batch is bytes from one edge: whole frames up to end, and then the beginning of another.
+// batch holds bytes of one edge: whole frames up to end, then the beginning of another frame.
 type batch struct {
 	buf []byte
 	end int
-	at  int // what stands before it has been taken
+	at  int // offset of the next unprocessed frame
 }
 
-// Name returns the edge's name, as in its hello.
+// Name returns the edge's name from its hello.
 func (l *Link) Name() string { return l.name }
 
 // RemoteAddr returns the edge's address.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
 
-// Live returns the number of requests that wait for a reply.
+// Live returns the number of requests without a reply.
 func (l *Link) Live() int { return len(l.live) }
 
-// Wake is the Server's: it asks for a turn of the engine. Any goroutine may call it, also when the link is no more.
+// Wake calls Server.Wake. Any goroutine may call it, even after the link has ended.
 func (l *Link) Wake() { l.server.Wake() }
 
-// Reply answers request id; id is no longer live. A reply to an id that is not live is dropped and counted. It copies
-// body.
+// Reply answers request id, which is then no longer live. It drops and counts a reply to an id that is not live. It
+// copies body.
 func (l *Link) Reply(id uint64, status int, body []byte) {
 	st := &l.server.stats
 	if _, ok := l.live[id]; !ok {
@@ -93,7 +93,7 @@ func (l *Link) Reply(id uint64, status int, body []byte) {
 	l.appended()
 }
 
-// control sends a control line, with its LF.
+// control sends a control line, which includes its LF.
 func (l *Link) control(line ...string) {
 	n := 0
 	for _, part := range line {
@@ -106,17 +106,17 @@ func (l *Link) control(line ...string) {
 	l.appended()
 }
 
-// appended notes that a frame has been added to the batch.
+// appended accounts for a frame that was added to the batch.
 func (l *Link) appended() {
 	l.frames++
-	l.soil()
+	l.markDirty()
 	if len(l.batch) >= flushBytes {
 		l.flush()
 	}
 }
 
-// soil puts l on the list of links to flush at the end of the turn.
-func (l *Link) soil() {
+// markDirty adds l to the list of links to flush at the end of the turn.
+func (l *Link) markDirty() {
 	if !l.dirty {
 		l.dirty = true
 		l.server.dirty = append(l.server.dirty, l)
@@ -133,11 +133,12 @@ func (l *Link) flush() {
 	l.batch = l.out.put(l.batch)
 }
 
-// Full reports whether more than MaxUnsentBytes wait to be sent. A Handler keeps what can wait, until Handler.Room says
-// that half of it has left; a reply that cannot wait is taken all the same. Any goroutine may call it.
+// Full reports whether more than MaxUnsentBytes are unsent. A Handler then keeps the replies that can wait until
+// Handler.Room reports that half has been sent. Reply still accepts a reply that cannot wait. Any goroutine may call
+// Full.
 func (l *Link) Full() bool { return l.out.full.Load() }
 
-// end ends the link: its live ids are no more, and the edge is told why before the connection is closed.
+// end ends the link and its live ids. It sends the edge the reason before the connection closes.
 func (l *Link) end(f Fault) {
 	if l.ended {
 		return

@@ -5,23 +5,23 @@ import (
 	"sync/atomic"
 )
 
-// outbox is what waits to be written on a link. The engine puts, the writer takes, the reader waits while there is too
-// much.
+// outbox buffers what a link has to send. The engine puts bytes in, the writer takes them, and the reader waits while
+// too much is unsent.
 //
 // Invariant: unsent is the length of ready plus what the writer has taken and not yet written.
 type outbox struct {
 	mu     sync.Mutex
-	work   sync.Cond // there is something to take, or closing
-	room   sync.Cond // unsent has gone down, or closing
+	work   sync.Cond // signals that ready has bytes, or closing
+	room   sync.Cond // signals that unsent has decreased, or closing
 	ready  []byte
 	unsent int
-	high   int  // the high-water mark
-	max    int  // more unsent bytes than this are too much; half of it is room again
-	paused bool // the reader waits
-	// closing: what is there is written, nothing is added any more, and the reader's bytes are of no interest.
+	high   int  // high-water mark: the reader pauses above it
+	max    int  // the link is full above it, until unsent has fallen to half
+	paused bool // the reader is waiting
+	// closing: the writer sends the rest, put adds nothing, and the reader's input is ignored.
 	closing bool
 
-	full atomic.Bool // there has been too much, and is not room again; it changes under mu
+	full atomic.Bool // unsent has exceeded max and not yet fallen to half; changes under mu
 }
 
 func (o *outbox) init(high, max int) {
@@ -29,7 +29,7 @@ func (o *outbox) init(high, max int) {
 	o.work.L, o.room.L = &o.mu, &o.mu
 }
 
-// put adds bytes and returns an empty buffer in exchange for p, which must not be used any more.
+// put adds the bytes of p. It keeps p and returns an empty buffer in exchange; the caller must not use p again.
 func (o *outbox) put(p []byte) (empty []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -48,8 +48,8 @@ func (o *outbox) put(p []byte) (empty []byte) {
 	return p[:0]
 }
 
-// take waits for bytes and returns all of them, in exchange for the empty buffer p; nil when the link is closing and
-// everything has been taken.
+// take waits for bytes and returns all of them in exchange for the empty buffer p. It returns nil when the link is
+// closing and nothing is left.
 func (o *outbox) take(p []byte) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -63,7 +63,7 @@ func (o *outbox) take(p []byte) []byte {
 	return p
 }
 
-// wrote notes that n bytes of what was taken are written, and reports whether there is room where there was none.
+// wrote records that n of the taken bytes are written. It reports whether the link has just ceased to be full.
 func (o *outbox) wrote(n int) (room bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -77,7 +77,7 @@ func (o *outbox) wrote(n int) (room bool) {
 	return room
 }
 
-// waitForRoom returns when there is not too much to send: false when the link is closing.
+// waitForRoom waits until unsent is below the high-water mark. It returns false if the link is closing.
 func (o *outbox) waitForRoom() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -91,7 +91,7 @@ func (o *outbox) waitForRoom() bool {
 	return !o.closing
 }
 
-// waitForClosing returns when the link is closing.
+// waitForClosing waits until the link is closing.
 func (o *outbox) waitForClosing() {
 	o.mu.Lock()
 	for !o.closing {
@@ -100,31 +100,31 @@ func (o *outbox) waitForClosing() {
 	o.mu.Unlock()
 }
 
-// isPaused reports a reader that waits.
+// isPaused reports whether the reader is waiting for room.
 func (o *outbox) isPaused() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.paused
 }
 
-// waits reports whether something is unsent.
+// waits reports whether bytes are unsent.
 func (o *outbox) waits() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.unsent > 0
 }
 
-// close lets the writer end once everything is written.
+// close tells the writer to exit once everything is written.
 func (o *outbox) close() {
 	o.mu.Lock()
 	o.closing = true
-	o.full.Store(false) // nothing waits for room any more
+	o.full.Store(false) // nothing waits for room any longer
 	o.work.Signal()
 	o.room.Signal()
 	o.mu.Unlock()
 }
 
-// drop forgets everything, n bytes of it taken and not written: the connection is gone.
+// drop discards all unsent bytes after the connection has failed. n of them were taken and not written.
 func (o *outbox) drop(n int) {
 	o.mu.Lock()
 	o.unsent -= n + len(o.ready)

@@ -11,7 +11,7 @@ import (
 	"megaphone/codec"
 )
 
-// paused reports whether the only link's reader waits for room.
+// paused reports whether the only link's reader is waiting for room.
 func (r *rig) paused() (paused bool) {
 	r.s.Do(func() {
 		for l := range r.s.links {
@@ -21,8 +21,8 @@ func (r *rig) paused() (paused bool) {
 	return paused
 }
 
-// fill sends requests, whose replies nobody reads, until the link is not read from any more, and returns how many. The
-// kernel's buffers take some millions of bytes before that.
+// fill sends requests whose replies stay unread, until the server stops reading from the link. It returns their number.
+// The kernel's buffers take some millions of bytes first.
 func (r *rig) fill(e *edge) (sent uint64) {
 	for calm := 0; calm < 100; calm++ {
 		if r.paused() {
@@ -38,7 +38,7 @@ func (r *rig) fill(e *edge) (sent uint64) {
 	return sent
 }
 
-// TestUnreadLinkIsNotReadFrom: above the high-water mark nothing more is taken from the edge; nothing is lost.
+// TestUnreadLinkIsNotReadFrom: above the high-water mark the server stops reading from the edge, and loses nothing.
 func TestUnreadLinkIsNotReadFrom(t *testing.T) {
 	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 1 << 30})
 	big := bytes.Repeat([]byte("<"), 50_000)
@@ -59,7 +59,7 @@ func TestUnreadLinkIsNotReadFrom(t *testing.T) {
 	r.until("everything to be answered", func() bool { return r.stats().Replies == int64(sent) && !r.paused() })
 }
 
-// TestStuckLinkEnds: a link that is not read from, since the edge does not read either, is closed after the timeout.
+// TestStuckLinkEnds: if neither end reads, the server closes the link after the timeout.
 func TestStuckLinkEnds(t *testing.T) {
 	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 1 << 30, PingTimeout: 3 * time.Second})
 	big := bytes.Repeat([]byte("<"), 50_000)
@@ -76,14 +76,14 @@ func TestStuckLinkEnds(t *testing.T) {
 	}
 }
 
-// pending is a handler's answers that wait for room on a link, each of the same body.
+// pending holds a handler's answers, all with the same body, until a link has room for them.
 type pending struct {
 	ids  []uint64
 	body []byte
-	most int // bytes that were unsent at a time
+	most int // the largest number of unsent bytes seen
 }
 
-// send gives the link what it has room for.
+// send replies while the link has room.
 func (p *pending) send(l *Link) {
 	for len(p.ids) > 0 && !l.Full() {
 		l.Reply(p.ids[0], 200, p.body)
@@ -92,15 +92,15 @@ func (p *pending) send(l *Link) {
 	}
 }
 
-// unsent is how much of the engine's bytes has not been written.
+// unsent returns the number of the engine's bytes that have not been written.
 func (l *Link) unsent() int {
 	l.out.mu.Lock()
 	defer l.out.mu.Unlock()
 	return l.out.unsent + len(l.batch)
 }
 
-// TestAnswerToMany: what an engine says to all clients of a link at once arrives, at the pace of the wire, and what
-// waits on the link is bounded.
+// TestAnswerToMany: answers to all clients of a link at once arrive at the pace of the wire. What the link buffers
+// stays bounded.
 func TestAnswerToMany(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -146,7 +146,7 @@ func TestAnswerToMany(t *testing.T) {
 	}
 }
 
-// takeReplies reads n replies with bodies of the given size, no faster than a wire would bring them.
+// takeReplies reads n replies with bodies of the given size, at a wire's rate of bytesASecond.
 func (e *edge) takeReplies(n, size int, bytesASecond float64) {
 	e.t.Helper()
 	want := n * (codec.FrameHeaderBytes + size)
@@ -161,8 +161,8 @@ func (e *edge) takeReplies(n, size int, bytesASecond float64) {
 	}
 }
 
-// TestFullLinkIsNotTakenFrom: requests that have been read wait while there is no room for replies to them, and the
-// reader's batches come back when the link ends meanwhile.
+// TestFullLinkIsNotTakenFrom: requests already read wait while the link has no room for their replies. The reader gets
+// its batches back if the link ends meanwhile.
 func TestFullLinkIsNotTakenFrom(t *testing.T) {
 	const replyBytes = 100_000
 	r := newRig(t, Config{MaxUnsentBytes: 2 << 20})
@@ -183,7 +183,7 @@ func TestFullLinkIsNotTakenFrom(t *testing.T) {
 	for id := range uint64(requests) {
 		e.wantReply(id+1, 200, string(big))
 	}
-	f.conn.Close() // in the middle
+	f.conn.Close() // in the middle of the replies
 	r.until("the end of the other one", func() bool { return r.stats().Links == 1 && r.passed() == 1 })
 	r.s.Do(func() {
 		if limit := 2<<20 + flushBytes + replyBytes + codec.FrameHeaderBytes; most > limit {
@@ -195,8 +195,8 @@ func TestFullLinkIsNotTakenFrom(t *testing.T) {
 	e.readUntilReply(1)
 }
 
-// TestRoomIsShared: what a Handler has kept for a link that was full has its turn, also when requests of that link wait
-// whose replies fill it each time.
+// TestRoomIsShared: a Handler's kept replies get their turn on a full link, even if the replies to pending requests
+// fill it each time.
 func TestRoomIsShared(t *testing.T) {
 	const requests = 1000
 	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 500_000})
@@ -231,7 +231,8 @@ func TestRoomIsShared(t *testing.T) {
 	})
 }
 
-// TestFullLinkBreaks: the end of a link is seen at once, also when the engine has all of its batches as it is full.
+// TestFullLinkBreaks: the server notices the end of a link at once, even if the link is full and the engine holds all
+// batches.
 func TestFullLinkBreaks(t *testing.T) {
 	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 500_000})
 	big := bytes.Repeat([]byte("<"), 100_000)
@@ -241,7 +242,7 @@ func TestFullLinkBreaks(t *testing.T) {
 	for id := range uint64(20_000) {
 		frames = codec.AppendRequest(frames, id+1, codec.Request{Body: []byte("<a/>")})
 	}
-	r.s.Do(func() { // the reader goes on while the engine is busy
+	r.s.Do(func() { // the reader continues while the engine is busy
 		go e.conn.Write(frames)
 		end := time.Now().Add(patience)
 		for len(r.s.events) < batchesPerLink-1 && time.Now().Before(end) {
@@ -260,7 +261,7 @@ func TestFullLinkBreaks(t *testing.T) {
 	}
 }
 
-// readUntilReply reads until the reply to id.
+// readUntilReply discards frames until the reply to id.
 func (e *edge) readUntilReply(id uint64) {
 	e.t.Helper()
 	for {
@@ -274,7 +275,7 @@ func (e *edge) readUntilReply(id uint64) {
 	}
 }
 
-// TestProgressKeepsALink: a link whose edge reads slowly goes on for as long as it reads at all.
+// TestProgressKeepsALink: a link stays open while its edge reads at all, however slowly.
 func TestProgressKeepsALink(t *testing.T) {
 	r := newRig(t, Config{PingTimeout: 3 * time.Second})
 	big := bytes.Repeat([]byte("<"), 1_000_000)
@@ -309,7 +310,7 @@ func TestProgressKeepsALink(t *testing.T) {
 	r.until("the end", func() bool { return r.stats().Ended[FaultTimeout] == 1 })
 }
 
-// TestOneWriteForATurn: all replies of a turn leave in one write.
+// TestOneWriteForATurn: all replies of a turn are sent in one write.
 func TestOneWriteForATurn(t *testing.T) {
 	r := newRig(t, Config{})
 	e := r.open()
@@ -333,7 +334,7 @@ func TestOneWriteForATurn(t *testing.T) {
 	}
 }
 
-// TestLargeFrames: a frame as large as may be, larger than any buffer is to begin with, and small ones around it.
+// TestLargeFrames: a frame of the maximum size, larger than any initial buffer, passes among small ones.
 func TestLargeFrames(t *testing.T) {
 	r := newRig(t, Config{MaxContentsBytes: 8 << 20, HighWaterBytes: 64 << 20})
 	r.h.onRequest = reply

@@ -9,16 +9,17 @@ import (
 	"megaphone/codec"
 )
 
-// The sizes of batch buffers. A link that carries little keeps to the first.
+// The sizes of batch buffers. A link with little traffic stays at the minimum.
 const (
 	minBatchBytes  = 16 << 10
-	maxBatchBytes  = 256 << 10 // more is read into one only when a single frame needs it
-	batchesPerLink = 3         // one that is read into, one that waits, one that the engine works on
+	maxBatchBytes  = 256 << 10 // exceeded only for a single frame that needs it
+	batchesPerLink = 3         // one being read into, one queued, one that the engine processes
 	lingerTime     = time.Second
 )
 
-// read is the reader's goroutine: hello and welcome, then batches until the connection ends. There is no writer, and
-// the engine does not know of the connection, before it has been welcomed: a flood of strangers costs it nothing.
+// read is the reader's goroutine: it exchanges hello and welcome, then reads batches until the connection ends. Before
+// the welcome there is no writer, and the engine does not see the connection. A flood of strangers therefore costs the
+// engine nothing.
 func (l *Link) read() {
 	s := l.server
 	defer s.readers.Done()
@@ -43,13 +44,13 @@ func (l *Link) read() {
 	}
 	fault := l.readFrames(cur)
 	if s.send(event{kind: eventClosed, link: l, fault: fault}) {
-		l.out.waitForClosing() // by then the engine has said its last word
+		l.out.waitForClosing() // by then the engine has queued its last frame
 	}
 	l.out.close()
 	l.linger(cur)
 }
 
-// lastWord tells a connection that is refused why.
+// lastWord sends the reason to a refused connection.
 func (l *Link) lastWord(f Fault, b *batch) {
 	if reason := reasons[f]; reason != "" {
 		l.say([]byte("error " + reason + "\n"))
@@ -60,12 +61,12 @@ func (l *Link) lastWord(f Fault, b *batch) {
 	l.linger(b)
 }
 
-// readFrames hands over whole frames until the connection ends.
+// readFrames passes whole frames to the engine until the connection ends.
 func (l *Link) readFrames(cur *batch) Fault {
 	max := l.server.cfg.MaxContentsBytes
 	need := codec.FrameHeaderBytes
 	for {
-		// What came with the hello is there already.
+		// The buffer already holds what followed the hello.
 		end, more, err := wholeFrames(cur.buf, max)
 		if end > 0 {
 			cur.end = end
@@ -89,7 +90,7 @@ func (l *Link) readFrames(cur *batch) Fault {
 	}
 }
 
-// fill reads once, into a buffer with room for need bytes in all.
+// fill reads once into a buffer with room for at least need bytes in total.
 func (l *Link) fill(b *batch, need int) (f Fault, ok bool) {
 	b.grow(need)
 	n, err := l.conn.Read(b.buf[len(b.buf):cap(b.buf)])
@@ -104,7 +105,8 @@ func (l *Link) fill(b *batch, need int) (f Fault, ok bool) {
 	return FaultIO, false
 }
 
-// grow makes room for need bytes in all, and for more than the last read brought if that filled the buffer.
+// grow makes room for need bytes in total. If the last read filled the buffer, it doubles the buffer up to
+// maxBatchBytes.
 func (b *batch) grow(need int) {
 	want := cap(b.buf)
 	if len(b.buf) == cap(b.buf) {
@@ -115,7 +117,7 @@ func (b *batch) grow(need int) {
 	}
 }
 
-// wholeFrames returns where the last whole frame of p ends, and how many bytes from there on it takes to know more.
+// wholeFrames returns the end of the last whole frame of p, and the number of bytes needed from there to parse on.
 func wholeFrames(p []byte, max int) (end, need int, err *codec.FrameError) {
 	for {
 		_, n, ok, err := codec.ParseFrame(p[end:], max)
@@ -126,8 +128,8 @@ func wholeFrames(p []byte, max int) (end, need int, err *codec.FrameError) {
 	}
 }
 
-// linger reads on for a moment after our last word, so that the edge gets to see it: closing a socket with unread bytes
-// would throw it away (RFC 9293, section 3.6.1).
+// linger reads for a moment after the last frame, so that the edge receives it. Closing a socket with unread bytes
+// would discard that frame (RFC 9293, section 3.6.1).
 func (l *Link) linger(b *batch) {
 	l.conn.SetReadDeadline(time.Now().Add(lingerTime))
 	buf := b.buf[:cap(b.buf)]

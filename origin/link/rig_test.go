@@ -16,10 +16,10 @@ import (
 	"megaphone/codec"
 )
 
-// patience is how long a test waits for what must come.
+// patience bounds how long a test waits for an event.
 const patience = 30 * time.Second
 
-// handler is a Handler that writes down what it is told, and does what a test wants with requests.
+// handler is a Handler that records its calls and runs a test's hooks.
 type handler struct {
 	mu        sync.Mutex
 	told      []string
@@ -28,7 +28,7 @@ type handler struct {
 	onIdle    func()
 	onRoom    func(l *Link)
 	last      *Link
-	quiet     bool // nothing is written down
+	quiet     bool // record nothing
 }
 
 func (h *handler) note(format string, args ...any) {
@@ -40,11 +40,11 @@ func (h *handler) note(format string, args ...any) {
 	h.mu.Unlock()
 }
 
-// requestPrefix is what stands before a body: an absent address is the empty one.
+// requestPrefix returns the text before a body in a request. An absent address is the empty one.
 func requestPrefix(r codec.Request) []byte { return codec.AppendPrefix(nil, r.Address, r.Query) }
 
 func (h *handler) Request(l *Link, id uint64, r codec.Request) {
-	h.last = l // before the note, which a test waits for
+	h.last = l // set before the note, because a test waits for the note
 	h.note("request %x %s%s", id, requestPrefix(r), r.Body)
 	if h.onRequest != nil {
 		h.onRequest(l, id, r.Body)
@@ -72,7 +72,7 @@ func (h *handler) Idle() {
 	}
 }
 
-// rig is a server with a clock that stands still until a test moves it.
+// rig is a server whose clock advances only when a test moves it.
 type rig struct {
 	t     testing.TB
 	h     *handler
@@ -108,38 +108,38 @@ func newRig(t testing.TB, cfg Config) *rig {
 	return r
 }
 
-// pass moves the clock in one step and lets the server look at it.
+// pass advances the clock in one step and runs a tick.
 func (r *rig) pass(millis int64) {
 	r.now.Add(millis)
 	r.tick()
 }
 
-// tick lets the server look at the clock, and returns when it has.
+// tick makes the server check the clock, and returns when it has.
 func (r *rig) tick() {
 	r.ticks <- time.Time{}
 	r.sync()
 }
 
-// sync returns when the engine has dealt with everything that it has been told before.
+// sync returns when the engine has processed all earlier events.
 func (r *rig) sync() { r.s.Do(func() {}) }
 
-// stats are the counters as of now.
+// stats returns up-to-date counters.
 func (r *rig) stats() Stats {
 	r.tick()
 	return r.s.Stats()
 }
 
-// until waits for something to become true.
+// until waits until a condition holds.
 func (r *rig) until(what string, true_ func() bool) {
 	r.t.Helper()
 	for end := time.Now().Add(patience); !true_(); runtime.Gosched() {
 		if time.Now().After(end) {
-			r.t.Fatalf("in vain waited for: %s", what)
+			r.t.Fatalf("timed out waiting for: %s", what)
 		}
 	}
 }
 
-// wantTold waits until the handler has been told just this.
+// wantTold waits until the handler has recorded exactly these calls.
 func (r *rig) wantTold(want ...string) {
 	r.t.Helper()
 	var got []string
@@ -156,13 +156,13 @@ func (r *rig) wantTold(want ...string) {
 	}
 }
 
-// edge is the other end of a link.
+// edge is the remote end of a link.
 type edge struct {
 	t     testing.TB
 	conn  net.Conn
 	buf   []byte
 	hello codec.Hello // the origin's
-	line  []byte      // the same as it came
+	line  []byte      // the hello line as received
 }
 
 // dial connects and reads the origin's hello.
@@ -188,7 +188,7 @@ func (r *rig) dial() *edge {
 	return e
 }
 
-// open is dial, hello and welcome.
+// open connects and completes the handshake.
 func (r *rig) open() *edge {
 	r.t.Helper()
 	e := r.dial()
@@ -206,8 +206,8 @@ func (r *rig) open() *edge {
 	return e
 }
 
-// written waits until the writers know that what they wrote is on its way: a link with something unsent is alive for
-// another reason than what it has heard.
+// written waits until the writers have accounted for their writes. A link with unsent bytes would otherwise stay alive
+// for a reason other than its input.
 func (r *rig) written() {
 	r.t.Helper()
 	r.until("all to be written", func() bool {
@@ -221,7 +221,7 @@ func (r *rig) written() {
 	})
 }
 
-// sayHello says hello, with the proof of a secret if there is one.
+// sayHello sends a hello, with a proof if secret is set.
 func (e *edge) sayHello(name string, secret []byte, max int) codec.Hello {
 	h := codec.Hello{Version: 1, Name: name, Nonce: [16]byte{1, 2, 3}, Max: max}
 	if secret != nil {
@@ -245,7 +245,7 @@ func (e *edge) request(id uint64, body string) {
 	e.write(codec.AppendRequest(nil, id, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)}))
 }
 
-// read returns the next frame; ok is false at the end of the link.
+// read returns the next frame. ok is false at the end of the link.
 func (e *edge) read() (f codec.Frame, ok bool) {
 	e.t.Helper()
 	for {
@@ -298,14 +298,14 @@ func (e *edge) wantReply(id uint64, status int, body string) {
 	}
 }
 
-// wantEnd checks that the origin says why, if it has something to say, and ends the link.
+// wantEnd checks that the origin sends the fault's reason, if it has one, and closes the link.
 func (e *edge) wantEnd(f Fault) {
 	e.t.Helper()
 	if reason := reasons[f]; reason != "" {
 		e.wantControl("error " + reason + "\n")
 	}
 	if f, ok := e.read(); ok {
-		e.t.Fatalf("the link goes on with %x %s", f.ID, f.Contents)
+		e.t.Fatalf("the link continues with %x %s", f.ID, f.Contents)
 	}
 }
 

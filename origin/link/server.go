@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// maxEventsPerTurn bounds a turn, so that replies do not wait while more and more comes in.
+	// maxEventsPerTurn bounds a turn, so that replies are not delayed while input keeps coming.
 	maxEventsPerTurn = 64
-	// maxEvents is how many events wait for the engine before readers do.
+	// maxEvents is the number of events that may queue for the engine before readers block.
 	maxEvents = 256
-	// acceptPause is how long accepting rests after it failed, for want of descriptors most likely.
+	// acceptPause is the pause after a failed accept, which usually means that descriptors are short.
 	acceptPause = 100 * time.Millisecond
-	// stopTime is how long Run waits for the last bytes to go out.
+	// stopTime is how long Run waits for the last bytes to be sent.
 	stopTime = 1500 * time.Millisecond
 )
 
@@ -29,12 +29,12 @@ type Server struct {
 	listener net.Listener
 	clock    clock
 	events   chan event
-	wake     chan struct{} // a turn is asked for
-	done     chan struct{} // closed when the engine takes no more events
+	wake     chan struct{} // requests a turn
+	done     chan struct{} // closed when the engine accepts no more events
 	readers  sync.WaitGroup
 	writers  sync.WaitGroup
 
-	// The engine's.
+	// Owned by the engine.
 	links    map[*Link]struct{}
 	dirty    []*Link // links with a batch
 	draining bool
@@ -45,7 +45,7 @@ type Server struct {
 	published                                published
 }
 
-// event is what the engine is told.
+// event is a message to the engine.
 type event struct {
 	kind  eventKind
 	link  *Link
@@ -57,16 +57,16 @@ type event struct {
 type eventKind uint8
 
 const (
-	eventNone   eventKind = iota // a turn all the same: somebody asked for it
+	eventNone   eventKind = iota // a requested turn without an event
 	eventOpened                  // a link has been welcomed
-	eventBatch                   // it brought frames
-	eventRoom                    // it is not full any more
-	eventClosed                  // nothing more will come from it
-	eventCall                    // call is to be called
+	eventBatch                   // a link has received frames
+	eventRoom                    // a link is no longer full
+	eventClosed                  // a link will receive nothing more
+	eventCall                    // run call
 )
 
-// Listen opens the listening socket; Run serves it. The port is not shared: SO_REUSEPORT is not set, so that a second
-// origin on the same port fails here instead of taking half of the links.
+// Listen opens the listening socket, and Run serves it. It does not set SO_REUSEPORT. A second origin on the same port
+// therefore fails here instead of receiving half of the links.
 func Listen(cfg Config, h Handler) (*Server, error) { return listen(cfg, h, systemClock()) }
 
 func listen(cfg Config, h Handler, c clock) (*Server, error) {
@@ -88,11 +88,11 @@ func listen(cfg Config, h Handler, c clock) (*Server, error) {
 	}, nil
 }
 
-// Addr is where the server listens.
+// Addr returns the listening address.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Run is the engine's goroutine: it serves until ctx is done, then sends what has been replied and closes all links. It
-// is called once.
+// Run is the engine's goroutine. It serves until ctx is done, then sends the pending replies and closes all links. Call
+// it once.
 func (s *Server) Run(ctx context.Context) error {
 	s.handler.Tick(s.clock.now())
 	ticks, stopTicks := s.clock.ticks()
@@ -114,8 +114,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// Drain asks all edges, those that come later as well, to open no new sessions here. Any goroutine may call it, while
-// Run runs.
+// Drain asks all present and future edges to open no new sessions here. Any goroutine may call it while Run runs.
 func (s *Server) Drain() {
 	s.Do(func() {
 		s.draining = true
@@ -127,8 +126,8 @@ func (s *Server) Drain() {
 	})
 }
 
-// Do calls f on the engine's goroutine and returns when it has: false, without calling it, when Run has ended. It must
-// not be called on the engine's goroutine itself.
+// Do runs f on the engine's goroutine and returns when f has returned. If Run has ended it returns false without
+// calling f. It must not be called on the engine's goroutine.
 func (s *Server) Do(f func()) bool {
 	called := make(chan struct{})
 	if !s.send(event{kind: eventCall, call: func() { f(); close(called) }}) {
@@ -142,9 +141,8 @@ func (s *Server) Do(f func()) bool {
 	}
 }
 
-// Wake asks for a turn, at the end of which Handler.Idle is called: the way in for a Handler that is answered elsewhere
-// than on the engine's goroutine. It never blocks, and any goroutine may call it; turns asked for before one has begun
-// are one.
+// Wake requests a turn. At its end the engine calls Handler.Idle. A Handler uses it if its answers arrive on
+// other goroutines. It never blocks, and any goroutine may call it. Requests made before a turn begins share that turn.
 func (s *Server) Wake() {
 	select {
 	case s.wake <- struct{}{}:
@@ -152,7 +150,7 @@ func (s *Server) Wake() {
 	}
 }
 
-// send tells the engine something; false when it takes nothing any more.
+// send passes an event to the engine. It returns false if the engine accepts no more events.
 func (s *Server) send(ev event) bool {
 	select {
 	case s.events <- ev:
@@ -162,7 +160,7 @@ func (s *Server) send(ev event) bool {
 	}
 }
 
-// accept is the accepting goroutine. A failure is never the end of it: descriptors may come free again.
+// accept is the accepting goroutine. A failure does not end it, because descriptors may become free again.
 func (s *Server) accept() {
 	defer s.readers.Done()
 	var failures limiter
@@ -174,7 +172,7 @@ func (s *Server) accept() {
 		if err != nil {
 			s.acceptErrors.Add(1)
 			if n, ok := failures.due(s.clock.now()); ok {
-				s.log.Warn("cannot accept a link", "error", err, "since_last", n)
+				s.log.Warn("accept failed", "error", err, "since_last", n)
 			}
 			select {
 			case <-time.After(acceptPause):
@@ -199,7 +197,7 @@ func (s *Server) accept() {
 	}
 }
 
-// turn deals with an event and those that wait behind it, and sends what was replied.
+// turn processes an event and those queued behind it, then sends the replies.
 func (s *Server) turn(ev event) {
 	s.handler.Tick(s.clock.now())
 	s.handle(ev)
@@ -236,7 +234,7 @@ func (s *Server) handle(ev event) {
 // flush ends a turn.
 func (s *Server) flush() {
 	s.handler.Idle()
-	for i := 0; i < len(s.dirty); i++ { // flushing may end a link, which may lead to more replies
+	for i := 0; i < len(s.dirty); i++ { // flushing may end a link, which may cause more replies
 		l := s.dirty[i]
 		s.dirty[i] = nil
 		l.sendFence()
@@ -246,7 +244,7 @@ func (s *Server) flush() {
 	s.dirty = s.dirty[:0]
 }
 
-// tick does what is due by the clock.
+// tick does the periodic work.
 func (s *Server) tick() {
 	now := s.clock.now()
 	s.handler.Tick(now)
@@ -260,7 +258,7 @@ func (s *Server) tick() {
 	s.publish()
 }
 
-// stop sends what there is and closes all links.
+// stop sends the pending replies and closes all links.
 func (s *Server) stop() {
 	s.listener.Close()
 	for _, l := range s.door.close() {

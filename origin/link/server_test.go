@@ -28,7 +28,7 @@ func TestRequestAndReply(t *testing.T) {
 		switch id {
 		case 1:
 			l.Reply(id, 200, body)
-			l.Reply(id, 200, body) // once is enough
+			l.Reply(id, 200, body) // the second reply is stale
 		case 2:
 			l.Reply(id, 404, nil)
 		}
@@ -90,13 +90,13 @@ func TestGoneAndRelease(t *testing.T) {
 	if st := r.stats(); st.Live != 0 || st.Links != 0 || st.Ended[FaultNone] != 1 {
 		t.Errorf("%+v", st)
 	}
-	r.s.Do(func() { r.h.last.Reply(4, 200, nil) }) // too late
+	r.s.Do(func() { r.h.last.Reply(4, 200, nil) }) // the link has ended
 	if st := r.stats(); st.StaleReplies != 2 {
 		t.Errorf("%+v", st)
 	}
 }
 
-// TestProtocolErrors: the edge is told, the link is closed, its live ids are gone, and other links are not concerned.
+// TestProtocolErrors: the edge gets the reason, its link closes and its live ids end. Other links are unaffected.
 func TestProtocolErrors(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -146,7 +146,7 @@ func TestProtocolErrors(t *testing.T) {
 
 func control(lines string) string { return string(codec.AppendFrame(nil, 0, []byte(lines))) }
 
-// TestLiveness: a silent link is asked, and closed when it stays silent; any bytes are a sign of life.
+// TestLiveness: a silent link gets a ping and is closed if it stays silent. Any bytes are a sign of life.
 func TestLiveness(t *testing.T) {
 	r := newRig(t, Config{PingTimeout: 9 * time.Second})
 	e := r.open()
@@ -160,7 +160,7 @@ func TestLiveness(t *testing.T) {
 		t.Fatal("no ping")
 	}
 	r.written()
-	r.pass(3_000) // once is enough
+	r.pass(3_000) // no second ping
 	if st := r.stats(); st.FramesOut != 1 {
 		t.Fatalf("asked twice: %+v", st)
 	}
@@ -196,7 +196,7 @@ func TestDrain(t *testing.T) {
 	late.wantControl("drain\n")
 }
 
-// TestReplyTooLarge: an edge that takes less than the reply gets a status instead.
+// TestReplyTooLarge: a reply larger than the edge's limit becomes a status.
 func TestReplyTooLarge(t *testing.T) {
 	r := newRig(t, Config{})
 	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, []byte(strings.Repeat("<", int(id)))) }
@@ -212,7 +212,7 @@ func TestReplyTooLarge(t *testing.T) {
 	}
 }
 
-// TestStop: what has been replied by then goes out, Run ends, and nothing can be asked of it any more.
+// TestStop: replies given by then are sent, Run returns, and later calls do nothing.
 func TestStop(t *testing.T) {
 	r := newRig(t, Config{})
 	e := r.open()
@@ -240,7 +240,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestStopWithADeafEdge: an edge that does not read does not keep the server from ending.
+// TestStopWithADeafEdge: an edge that does not read cannot delay the stop.
 func TestStopWithADeafEdge(t *testing.T) {
 	r := newRig(t, Config{})
 	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, make([]byte, 15<<20)) }
@@ -254,7 +254,7 @@ func TestStopWithADeafEdge(t *testing.T) {
 	}
 }
 
-// TestPortIsNotShared: a second server on the port fails, and the socket is not one that could be shared.
+// TestPortIsNotShared: a second server on the port fails, and the socket does not permit sharing.
 func TestPortIsNotShared(t *testing.T) {
 	r := newRig(t, Config{})
 	_, err := Listen(Config{Listen: r.s.Addr().String()}, &handler{})
@@ -265,7 +265,7 @@ func TestPortIsNotShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const soReusePort = 15 // Linux
+	const soReusePort = 15 // its value on Linux
 	raw.Control(func(fd uintptr) {
 		if v, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, soReusePort); v != 0 || err != nil {
 			t.Errorf("SO_REUSEPORT is %d (%v)", v, err)

@@ -2,10 +2,10 @@ package link
 
 import "sync"
 
-// Stats counts what a server has seen. Links and Live are as of now; everything else only grows.
+// Stats holds the counters of a server. Links and Live are current values; all others only increase.
 type Stats struct {
 	Links int64 // links that have been welcomed
-	Live  int64 // ids that are live, on all links
+	Live  int64 // live ids on all links
 
 	Accepted     int64 // connections
 	Welcomed     int64
@@ -19,9 +19,9 @@ type Stats struct {
 	Requests     int64
 	Replies      int64
 	Gone         int64
-	StaleGone    int64 // gone or release for an id that was not live: the reply crossed it
+	StaleGone    int64 // gone or release for an id that was not live, because the reply crossed it
 	StaleReplies int64 // replies to an id that was not live
-	TooLarge     int64 // replies that the edge would not have taken; it got status 500 instead
+	TooLarge     int64 // replies above the edge's limit, replaced by status 500
 	UnknownVerbs int64
 	Fences       int64 // pings sent as fences
 	AcceptErrors int64
@@ -33,14 +33,14 @@ type published struct {
 	stats Stats
 }
 
-// Stats returns the counters as of the last tick, about 100 ms ago at most. Any goroutine may call it.
+// Stats returns the counters as of the last tick, at most about 100 ms ago. Any goroutine may call it.
 func (s *Server) Stats() Stats {
 	s.published.mu.Lock()
 	defer s.published.mu.Unlock()
 	return s.published.stats
 }
 
-// publish makes the engine's counters visible.
+// publish copies the engine's counters for Stats.
 func (s *Server) publish() {
 	st := s.stats
 	st.BytesOut, st.Writes = s.bytesOut.Load(), s.writes.Load()

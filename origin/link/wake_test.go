@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// elsewhere answers requests on goroutines of their own, the way that Wake is for.
+// elsewhere answers requests on other goroutines, which is the purpose of Wake.
 type elsewhere struct {
 	mu    sync.Mutex
 	ready []answered
@@ -17,7 +17,7 @@ type answered struct {
 	id uint64
 }
 
-// request is handler.onRequest. The answer is held back until open is closed.
+// request returns a handler.onRequest that withholds the answer until open is closed.
 func (e *elsewhere) request(open <-chan struct{}) func(l *Link, id uint64, _ []byte) {
 	return func(l *Link, id uint64, _ []byte) {
 		go func() {
@@ -30,7 +30,7 @@ func (e *elsewhere) request(open <-chan struct{}) func(l *Link, id uint64, _ []b
 	}
 }
 
-// idle is handler.onIdle.
+// idle is a handler.onIdle.
 func (e *elsewhere) idle() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -43,7 +43,7 @@ func (e *elsewhere) idle() {
 	e.ready = e.ready[:0]
 }
 
-// TestWake answers from other goroutines while the clock stands still: nothing but Wake can make the turns.
+// TestWake answers from other goroutines while the clock stands still, so that only Wake can cause the turns.
 func TestWake(t *testing.T) {
 	const n = 500
 	r := newRig(t, Config{})
@@ -69,7 +69,7 @@ func TestWake(t *testing.T) {
 	}
 }
 
-// TestWakeGathers: what is ready before a turn begins leaves in one turn, however often it was asked for.
+// TestWakeGathers: answers ready before a turn begins leave in one turn, however often Wake was called.
 func TestWakeGathers(t *testing.T) {
 	const n = 100
 	r := newRig(t, Config{})
@@ -84,7 +84,7 @@ func TestWakeGathers(t *testing.T) {
 		r.s.Do(func() { got = len(r.h.told) })
 		return got == n
 	})
-	r.s.Do(func() { // while the engine is busy, all of it becomes ready
+	r.s.Do(func() { // all answers become ready while the engine is busy
 		e.mu.Lock()
 		for id := range uint64(n) {
 			e.ready = append(e.ready, answered{r.h.last, id + 1})
@@ -102,7 +102,7 @@ func TestWakeGathers(t *testing.T) {
 	}
 }
 
-// TestWakeAfterTheEnd neither blocks nor panics.
+// TestWakeAfterTheEnd: Wake neither blocks nor panics after Run has ended.
 func TestWakeAfterTheEnd(t *testing.T) {
 	r := newRig(t, Config{})
 	r.stop()

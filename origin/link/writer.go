@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// The writer's sizes: a buffer that had to grow beyond the second is not kept.
+// The writer's sizes. It does not keep a buffer that has grown beyond keepBytes.
 const (
-	maxWriteBytes = 128 << 10 // so that progress is seen: a wire that takes this within PingTimeout is alive
+	maxWriteBytes = 128 << 10 // small enough to show progress: a wire that takes this within PingTimeout is alive
 	keepBytes     = 1 << 20
 )
 
-// write is the writer's goroutine: it writes whatever there is in one write, until the link is closing.
+// write is the writer's goroutine. It sends everything available in one write, until the link is closing.
 func (l *Link) write() {
 	s := l.server
 	defer s.writers.Done()
@@ -31,7 +31,8 @@ func (l *Link) write() {
 			if err != nil {
 				l.conn.Close()
 				l.out.drop(len(rest) - n)
-				// The reader notices as well, unless it waits for its batches, which the engine keeps for want of room.
+				// The reader notices as well, unless it waits for batches that the engine holds because the link is
+				// full.
 				s.send(event{kind: eventClosed, link: l, fault: FaultIO})
 				return
 			}
@@ -41,11 +42,11 @@ func (l *Link) write() {
 			buf = nil
 		}
 	}
-	// Everything is out. The edge sees the end, and the reader waits a moment for its own.
+	// Everything is sent. The edge sees the end of input, and the reader lingers for the edge's own.
 	if c, ok := l.conn.(*net.TCPConn); ok {
 		c.CloseWrite()
 	}
 }
 
-// hurry bounds what is left to be written, once the link is closing.
+// hurry bounds the time of the remaining writes once the link is closing.
 func (l *Link) hurry() { l.conn.SetWriteDeadline(time.Now().Add(lingerTime)) }

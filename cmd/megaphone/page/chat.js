@@ -1,8 +1,8 @@
 /*
- * The Megaphone demo chat: what the user does and what the server says.
+ * The Megaphone demo chat: handlers of the user's actions and of the server's stanzas.
  *
  *   chat.js --> session.js   Strophe.js over BOSH, kept alive
- *           --> people.js    people, messages, what outlives a reload
+ *           --> people.js    people, messages, state kept over a reload
  *           --> view.js      the page
  *
  * No message is lost or shown twice: it keeps its id and stays 'queued' until the session has proven it sent, queued
@@ -18,7 +18,7 @@ const setting = (name) => document.querySelector(`meta[name=${name}]`)?.content;
 const domain = setting('xmpp-domain') || location.hostname;
 const receipts = 'urn:xmpp:receipts';
 
-/** Who uses the page: { jid: bare, name, guest, secret: with a password }. The password itself is never stored. */
+/** The user of the page: { jid: bare, name, guest, secret: with a password }. The password itself is never stored. */
 let me = null;
 let tab = String(Math.random());
 
@@ -193,8 +193,8 @@ document.addEventListener('visibilitychange', () => {
 // ---- The start --------------------------------------------------------------------------------------------------
 
 /**
- * A duplicated tab has a copy of sessionStorage, but two tabs must not drive one BOSH session. A lock tells which tab
- * is the first one (where the browser has locks: on localhost and over https). False: this tab is the copy.
+ * A duplicated tab has a copy of sessionStorage, but two tabs must not share one BOSH session. A lock marks the first
+ * tab if the browser has locks, as on localhost and over https. Returns false if this tab is the copy.
  */
 function ownTab(name) {
   if (!navigator.locks) return Promise.resolve(true);

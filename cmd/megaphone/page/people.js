@@ -1,11 +1,11 @@
 /*
- * People and their messages: what the page knows, and how it survives a reload (sessionStorage, so one tab's own).
+ * People and their messages, kept over a reload in sessionStorage, which belongs to one tab.
  *
- * A message: { id, mine, text, at: milliseconds, state }. States of one's own:
- *   queued    next: sent         not yet known to be with the server
+ * A message: { id, mine, text, at: milliseconds, state }. States of the user's own messages:
+ *   queued    next: sent         the server may not have it yet
  *   sent      next: delivered, failed
  *   delivered                    the other side's receipt (XEP-0184)
- *   failed                       came back as an error
+ *   failed                       returned as an error
  */
 
 const maxKept = 200;    // messages kept for each person over a reload
@@ -14,7 +14,7 @@ const saved = 'megaphone-chat';
 /** Bare JID -> { jid, name, known: in the roster, here: Set of resources, unread, messages, row: its list item }. */
 export const people = new Map();
 
-/** What to call someone. A guest's name is long and random: four characters of it tell guests apart. */
+/** Returns a person's display name. A guest's name is long and random: four characters of it distinguish guests. */
 export function nameOf(jid) {
   const name = Strophe.unescapeNode(Strophe.getNodeFromJid(jid) || jid);
   return name.replace(/^anon-(\w{4})\w*$/, 'Guest $1');
@@ -29,7 +29,7 @@ export function meet(jid) {
   return person;
 }
 
-/** Those worth showing: first who is here, then by the last message, then by name. */
+/** Returns the people to list: those present first, then by the last message, then by name. */
 export function listed(open) {
   const lastAt = (person) => person.messages.at(-1)?.at || 0;
   return [...people.values()]
@@ -39,7 +39,7 @@ export function listed(open) {
 
 export const presenceWord = (person) => (person.here.size > 0 ? 'online' : 'offline');
 
-/** One's own messages that are not known to be with the server, each person's in order: [person, message] pairs. */
+/** Returns the user's queued messages, each person's in order, as [person, message] pairs. */
 export function queued() {
   return [...people.values()].flatMap((person) =>
     person.messages.filter((message) => message.state === 'queued').map((message) => [person, message]));
@@ -51,7 +51,7 @@ export function save(me, tab) {
   sessionStorage.setItem(saved, JSON.stringify({ me, tab, list }));
 }
 
-/** What was saved, { me, tab }, its people met again; or null. */
+/** Restores the saved people and returns { me, tab }, or null if nothing was saved. */
 export function load() {
   const text = sessionStorage.getItem(saved);
   if (!text) return null;

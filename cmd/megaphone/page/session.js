@@ -1,19 +1,19 @@
 /*
- * The session: Strophe.js over BOSH, kept alive for as long as the user wants to be logged in.
+ * The session: Strophe.js over BOSH, kept alive while the user wants to be logged in.
  *
- *   off --> connecting --> online <--> trouble       the edge is away: the same requests are sent again and again
+ *   off --> connecting --> online <--> trouble       the edge is unreachable: the same requests are sent again
  *                ^            |           |
  *                +-- waiting <+-----------+          the session is gone: log in again, with back-off
  *
- * Of each stanza that was sent with an id the owner learns when the server has taken it: it is proven by the answer to
- * a ping that was sent after it. What was not proven when a session ended must be sent again in the next one.
+ * The owner learns when the server has received a stanza with an id: the answer to a later ping proves it. A stanza
+ * without a proof at the end of a session must be sent again in the next one.
  */
 
 const maxRetrySeconds = 5;    // between two tries to reach the edge
 const maxLoginSeconds = 30;   // between two log-ins
-const pauseSeconds = 10;      // how long the session waits for a page that is loaded again
-const restoreSeconds = 8;     // a restored session that has not answered by then is given up
-// SCRAM needs the browser's own hashing, which it has on localhost and over https only. undefined: all of Strophe's.
+const pauseSeconds = 10;      // how long the session waits for a reloaded page
+const restoreSeconds = 8;     // give up a restored session that has not answered by then
+// SCRAM needs the browser's own hashing, which exists only on localhost and over https. undefined: all of Strophe's.
 const mechanisms = globalThis.crypto?.subtle ? undefined : [Strophe.SASLAnonymous, Strophe.SASLPlain];
 const kept = 'Keep writing: it is sent when you are back.';
 
@@ -32,7 +32,7 @@ export class Session {
     this.#connect();
   }
 
-  /** Takes over the session that Strophe has stored before a reload. False when there is none. */
+  /** Restores the session that Strophe stored before a reload. Returns false if there is none. */
   restore(jid, password) {
     Object.assign(this, { jid, password, logins: 0 });
     const live = this.#begin();
@@ -41,7 +41,7 @@ export class Session {
     } catch {
       return false;
     }
-    // A request that was lost by the reload leaves a hole in the rids, and such a session would never answer.
+    // A request lost in the reload leaves a gap in the rids, and such a session would never answer.
     setTimeout(() => {
       const silent = this.live === live && !live.proven && this.phase !== 'trouble';
       if (silent) this.#again('Your session was not taken over.');
@@ -63,15 +63,15 @@ export class Session {
   }
 
   /**
-   * The page goes away: it may be loaded again, or have been closed, and it cannot know which. With a pause of BOSH
-   * (XEP-0124, section 10) the session waits no longer than a reload takes, and then others see it end.
+   * The page is being reloaded or closed, and it cannot know which. With a BOSH pause (XEP-0124, section 10) the
+   * session waits no longer than a reload takes, and then others see it end.
    */
   pause() {
     const { live } = this;
     if (!live?.ready || this.phase !== 'online') return;
     const bosh = live.conn._proto;
     const body = `<body xmlns='${Strophe.NS.HTTPBIND}' rid='${bosh.rid}' sid='${bosh.sid}' pause='${pauseSeconds}'/>`;
-    // As text/plain it needs no preflight, for which there is no time.
+    // As text/plain it needs no preflight, because there is no time for one.
     if (!navigator.sendBeacon(this.service, new Blob([body], { type: 'text/plain' }))) return;
     bosh.rid++;
     bosh._cacheSession();
@@ -79,7 +79,7 @@ export class Session {
 
   get ready() { return Boolean(this.live?.ready); }
 
-  /** Sends a stanza. id: reported by onProven when the server has it; nothing is sent twice in one session. */
+  /** Sends a stanza, but none twice in one session. onProven reports its id when the server has it. */
   send(stanza, id) {
     const { live } = this;
     if (!live?.ready || live.sent.has(id)) return;
@@ -97,7 +97,7 @@ export class Session {
     this.owner.onPhase(phase, words);
   }
 
-  /** Starts afresh. A callback of an older connection is not taken for this one's. */
+  /** Starts anew. Callbacks of an older connection are ignored. */
   #begin() {
     this.#drop();
     this.#enter('connecting');
@@ -113,7 +113,7 @@ export class Session {
     return live;
   }
 
-  /** Forgets the connection without a word to the server. */
+  /** Drops the connection without a notice to the server. */
   #drop() {
     const { live } = this;
     this.live = null;
@@ -163,9 +163,9 @@ export class Session {
   }
 
   /**
-   * A request has failed. Strophe sends it again after (sends cubed) seconds, and gives up after five errors, which two
-   * requests on a lost connection reach within 8 seconds. An edge restart may take longer, and the origin keeps the
-   * session: go on with the same requests every few seconds, however long it takes, the older one first.
+   * Handles a failed request. Strophe sends it again after (sends cubed) seconds, and gives up after five errors, which
+   * two requests on a lost connection reach within 8 seconds. A restart of the edge may take longer, while the origin
+   * keeps the session. So this sends the same requests every few seconds until they succeed, the older one first.
    */
   #retry(live) {
     const now = Date.now() / 1000;
@@ -177,7 +177,7 @@ export class Session {
     bosh.errors = 0;
     bosh._requests.forEach((request, i) => {
       const failed = request.xhr.readyState === XMLHttpRequest.DONE;
-      // The first time it is sent again at once; and only above 1 is `sends` a time to wait.
+      // The first repeat is sent at once. Only above 1 does `sends` cause a wait.
       if (failed && request.sends > 1) request.sends = Math.cbrt(Math.max(1.01, live.retryAt - now + i / 10));
     });
     if (!live.ready) return this.#enter('connecting', 'The server does not answer. Trying again…');
@@ -185,7 +185,7 @@ export class Session {
     return this.#prove(live);
   }
 
-  /** Pings the server: its answer proves that the session lives and that all that was sent before has arrived. */
+  /** Pings the server. The answer proves that the session lives and that all earlier stanzas have arrived. */
   #prove(live) {
     if (live.pinging) return;
     live.pinging = true;
@@ -202,7 +202,7 @@ export class Session {
       this.logins = 0;
       if (live.unproven.size > 0) this.#prove(live);
     };
-    // What is sent in the same turn goes before the ping: it is covered too.
+    // Stanzas sent in the same turn precede the ping, so it covers them too.
     queueMicrotask(() => {
       if (this.live !== live) return;
       before = new Set(live.unproven);
@@ -211,7 +211,7 @@ export class Session {
   }
 }
 
-/** Why a session ended, for people. */
+/** Returns the reason for a session's end in plain words. */
 function sentence(condition, domain) {
   switch (condition) {
     case 'item-not-found': return 'The server no longer knew your session.';

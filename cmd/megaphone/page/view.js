@@ -1,5 +1,5 @@
 /*
- * What is seen. The view reads people and writes the page; it decides nothing.
+ * The view: it reads people and writes the page, and decides nothing.
  */
 
 import { listed, people, presenceWord } from './people.js';
@@ -19,7 +19,7 @@ const states = {
 const goodNewsSeconds = 4;
 let bannerTimer = 0;
 
-/** The one being talked to, or undefined. It is the location's hash, so that the browser's "back" leads out. */
+/** Returns the current partner, or undefined. The location's hash names it, so that the browser's "back" leaves it. */
 export const current = () => people.get(decodeURIComponent(location.hash.slice(1)));
 
 /** screen: 'sign-in' or 'chat'. */
@@ -36,7 +36,7 @@ export function showPhase(phase, words) {
   for (const id of ['name', 'password', 'start', 'guest']) $(id).disabled = phase !== 'off';
   $('cancel').hidden = phase === 'off';
   showStatus(phase === 'off' ? '' : words || 'Connecting…');
-  // A banner of trouble stays until there is news; good news goes away by itself.
+  // A banner of trouble stays until the next one; good news disappears by itself.
   if (!words && phase === 'connecting') return;
   clearTimeout(bannerTimer);
   $('banner').textContent = words;
@@ -92,7 +92,7 @@ function renderRow(person, open) {
   paintAvatar(part('avatar'), person);
 }
 
-/** Shows the conversation that the hash names. Built anew only here, so that role=log announces only what is new. */
+/** Shows the conversation that the hash names. Only this rebuilds it, so that role=log announces only new messages. */
 export function renderTalk() {
   const open = current();
   $('chat').dataset.pane = open ? 'talk' : 'people';
