@@ -29,6 +29,9 @@ const (
 	maxWaitTicks  = 10_000 / loop.TickMillis
 	mostWaitTicks = 20_000 / loop.TickMillis
 	second        = 1_000 / loop.TickMillis
+	// patienceTicks is the age at which a lost hold is answered at the latest. Clients and proxies give up after a
+	// minute, and a new connection costs more than an answer.
+	patienceTicks = 55_000 / loop.TickMillis
 	// maxWaitingBytes exceeds nearly all requests.
 	maxWaitingBytes = 8 << 10
 	// waitingPart is the divisor of max-buffered-bytes for requests that wait for an origin.
@@ -107,6 +110,16 @@ func (w *worker) returns() (least, most int) {
 func (w *worker) spread(lost int) uint32 {
 	least, most := w.returns()
 	return max(min(w.times.lostJitter, uint32(lost/least)), uint32(lost/most), 1)
+}
+
+// lostTicks returns after how many ticks a lost hold is answered: at random within the spread, but before its client
+// gives up. Those that are due at once still take lost-jitter.
+func (w *worker) lostTicks(age, spread uint32) uint32 {
+	ticks := 1 + w.r.Rand().Uint32N(spread)
+	if left := patienceTicks - min(age, patienceTicks); ticks > left {
+		ticks = max(left, 1+w.r.Rand().Uint32N(min(spread, w.times.lostJitter)+1))
+	}
+	return ticks
 }
 
 // mayWait reports whether a request of a session waits instead of being answered. Its origin is away, or earlier
@@ -190,7 +203,7 @@ func (w *worker) lose(n *node) {
 		}
 		w.orphan(hold)
 		hold.Flags &^= holdQueued
-		w.markAway(n, hold, 1+w.r.Rand().Uint32N(over))
+		w.markAway(n, hold, w.lostTicks(w.r.Now()-hold.Since, over))
 		s := w.r.Conn(hold.Conn)
 		if first, _ := w.holds.First(s); first == h {
 			w.arm(hold.Conn, s)

@@ -330,6 +330,39 @@ func TestDrainDoesNotWaitForAnOrigin(t *testing.T) {
 	c.closed()
 }
 
+// Lost holds are answered over the whole spread, but before their clients give up. Those that are old already do not all
+// get their answer at once.
+func TestLostHoldsAreAnsweredInTime(t *testing.T) {
+	e, _ := lost(t, nil)
+	e.worker0(func(w *worker) {
+		const holds, oldest, spread = 60_000, 600, 1500 // ticks
+		at := map[uint32]int{}
+		last := uint32(0)
+		for i := range uint32(holds) {
+			age := i % oldest
+			ticks := w.lostTicks(age, spread)
+			if ticks == 0 || ticks > spread || age+ticks > patienceTicks && ticks > w.times.lostJitter+1 {
+				t.Fatalf("a hold of age %d is answered after %d ticks", age, ticks)
+			}
+			at[ticks]++
+			last = max(last, ticks)
+		}
+		if last < patienceTicks-1 {
+			t.Errorf("the last is answered after %d ticks", last)
+		}
+		for ticks, n := range at {
+			if n > holds/100 {
+				t.Errorf("%d of %d are answered in tick %d", n, holds, ticks)
+			}
+		}
+		for range 1000 {
+			if ticks := w.lostTicks(0, 20); ticks == 0 || ticks > 20 {
+				t.Fatalf("with a spread of 20 ticks one is answered after %d", ticks)
+			}
+		}
+	})
+}
+
 // Clients that are refused together are told different times.
 func TestRetryAfterIsJittered(t *testing.T) {
 	o := newFakeOrigin(t, "a")
