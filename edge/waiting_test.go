@@ -330,8 +330,8 @@ func TestDrainDoesNotWaitForAnOrigin(t *testing.T) {
 	c.closed()
 }
 
-// Lost holds are answered over the whole spread, but before their clients give up. Those that are old already do not all
-// get their answer at once.
+// Lost holds are answered over the whole spread, but before their clients give up. Those that are old already do not
+// all get their answer at once.
 func TestLostHoldsAreAnsweredInTime(t *testing.T) {
 	e, _ := lost(t, nil)
 	e.worker0(func(w *worker) {
