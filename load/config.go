@@ -140,7 +140,7 @@ func (c Config) Validate() error {
 	case !slices.Contains(Logins, c.Login):
 		return fmt.Errorf("login: %s: use one of %s", c.Login, join(Logins))
 	case c.messaging() && c.Login == LoginNone:
-		return fmt.Errorf("scenario: %s: needs sessions that can receive messages: use a login other than none",
+		return fmt.Errorf("scenario: %s: needs sessions that can receive messages: use a --login other than none",
 			c.Scenario)
 	case c.messaging() && c.Scenario != Broadcast && c.Sessions < 2:
 		return fmt.Errorf("sessions: %d: a chat needs two or more", c.Sessions)

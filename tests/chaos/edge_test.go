@@ -61,12 +61,12 @@ func (e *edge) follow() {
 	for ; ; <-tick.C {
 		text := next.Text()
 		switch {
-		case strings.Contains(text, "takeover: we serve in its place"):
+		case strings.Contains(text, "takeover complete, serving"), strings.Contains(text, "serving in its place"):
 			next.Listening()
 			e.Process = next
 			e.stage.journal.add("edge %d is another one", e.number)
 			return
-		case strings.Contains(text, "takeover: withdrawn"), strings.Contains(text, "the predecessor goes on"):
+		case strings.Contains(text, "takeover: withdrawn"), strings.Contains(text, "the predecessor keeps serving"):
 			e.stage.journal.add("edge %d goes on", e.number)
 			return
 		case time.Now().After(late):
