@@ -64,8 +64,9 @@ func TestAnnouncement(t *testing.T) {
 		}
 		all.Wait()
 		stats := j.stats()
-		if stats["most_waiting_to_wake"] == 0 || stats["waiting_to_wake"] != 0 {
-			t.Errorf("none has waited: %v", stats)
+		t.Logf("at most %d waited to wake", stats["most_waiting_to_wake"]) // none, if each sleeps before the next wakes
+		if stats["waiting_to_wake"] != 0 {
+			t.Errorf("some still wait: %v", stats)
 		}
 		j.asleep(sessions)
 	})

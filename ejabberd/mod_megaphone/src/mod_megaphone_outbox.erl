@@ -32,8 +32,6 @@
 -define(FLUSH_BYTES, 262144).
 %% A batch up to this size is written directly when the socket has nothing to send: its queue takes all of it.
 -define(DIRECT_BYTES, 65536).
-%% While no more messages wait than this, which would take as long to look through as the writer takes to be woken.
--define(DIRECT_MESSAGES, 100).
 
 -spec new(gen_tcp:socket()) -> outbox().
 new(Socket) ->
@@ -78,11 +76,9 @@ write(Batch, Bytes, Frames, #outbox{socket = Socket, frames_out = FramesOut} = O
                    Counted#outbox{writing = true, at_writer = Bytes}
            end).
 
-%% Only the socket that is a port has a queue, and says what is in it: not that of `inet_backend` socket. gen_tcp:send
-%% waits for the port's reply, and looks at all messages before it: 20 ns each.
+%% Only the socket that is a port has a queue, and says what is in it: not that of `inet_backend` socket.
 direct(Bytes, Socket) ->
-    is_port(Socket) andalso Bytes =< ?DIRECT_BYTES
-        andalso element(2, process_info(self(), message_queue_len)) =< ?DIRECT_MESSAGES.
+    is_port(Socket) andalso Bytes =< ?DIRECT_BYTES.
 
 %% Two processes less are woken than by way of the writer, which is most of what a write costs on an idle node.
 send(Batch, Bytes, #outbox{socket = Socket} = Outbox) ->

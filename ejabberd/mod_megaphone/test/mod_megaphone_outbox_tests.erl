@@ -7,9 +7,7 @@
 who_writes_test_() ->
     [{Name, {spawn, fun() -> with_socket(fun(Socket, Other) -> writes(Messages, Bytes, Direct, Socket, Other) end) end}}
      || {Name, Messages, Bytes, Direct} <- [{"a small batch", 100, 65536, true},
-                                            {"one that the socket may not take", 0, 65537, false},
-                                            %% gen_tcp:send would look at each of them.
-                                            {"messages wait", 101, 5, false}]].
+                                            {"one that the socket may not take", 0, 65537, false}]].
 
 writes(Messages, Bytes, Direct, Socket, Other) ->
     Before = mod_megaphone_outbox:append(binary:copy(<<"a">>, Bytes), mod_megaphone_outbox:new(Socket)),
