@@ -5,8 +5,8 @@
 //	megaphone:  load --HTTP--> edge --links--> ejabberd (mod_megaphone, engine: ejabberd)
 //	engine:     load --HTTP--> edge --links--> ejabberd (mod_megaphone, engine: megaphone)
 //
-// A trial is one of them with one number of sessions, on an ejabberd that was started for it and that nobody has
-// used: first all sessions are only held, for two waits, and then as many talk. Rounds go through all trials in turn,
+// A trial is one of them with one number of sessions, on a fresh ejabberd:
+// first all sessions are only held, for two waits, and then as many talk. Rounds go through all trials in turn,
 // so that what else the machine does hits all ways alike. scripts/bench-ejabberd.sh builds and runs it.
 package main
 

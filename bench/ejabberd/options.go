@@ -15,7 +15,7 @@ import (
 	"megaphone/typed"
 )
 
-// options are the flags. What is exported is written with the figures.
+// options holds the flags. Its exported fields are written to the results.
 type options struct {
 	Rounds     int           `json:"rounds"`
 	Sessions   []int         `json:"sessions"`

@@ -11,7 +11,7 @@ import (
 // userBytes is what a session takes in the memory of all three processes, origin and load included, with room to spare.
 const userBytes = 2500
 
-// checkHost looks whether the host fits the greatest number of sessions, and says what to do if it does not.
+// checkHost returns an error with a remedy if the host does not fit the largest number of sessions.
 func checkHost(o *options) error {
 	n := slices.Max(o.Sessions)
 	if err := os.MkdirAll(o.out, 0o755); err != nil {

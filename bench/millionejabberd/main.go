@@ -90,7 +90,7 @@ const (
 	constantBytes  = 1 << 30
 )
 
-// checkHost looks whether the host fits the greatest number of sessions, and says what to do if it does not.
+// checkHost returns an error with a remedy if the host does not fit the largest number of sessions.
 func checkHost(o *options) error {
 	n := slices.Max(o.Sessions)
 	each := anonymousBytes

@@ -12,7 +12,7 @@ import (
 	"megaphone/typed"
 )
 
-// options are the flags. What is exported is written with the figures.
+// options holds the flags. Its exported fields are written to the results.
 type options struct {
 	Sessions  []int   `json:"sessions"`
 	Rate      float64 `json:"rate_per_second"`

@@ -10,7 +10,7 @@ import (
 	"megaphone/load/chart"
 )
 
-// Around a burst, so much is shown of what was before and after.
+// Time shown before and after a burst.
 const (
 	beforeBurst = 5 * time.Second
 	afterBurst  = 20 * time.Second

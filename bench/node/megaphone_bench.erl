@@ -22,8 +22,8 @@ in_memory(But) ->
     [{atomic, ok} = mnesia:change_table_copy_type(T, node(), disc_copies) || T <- Tables],
     length(Tables).
 
-%% Begins to store the accounts load1 to load<N> with their rosters, in place of all that is stored: rows as ejabberd's
-%% own, for which an account and a contact that it has stored itself are the pattern. The tables are built anew as a
+%% Begins to store the accounts load1 to load<N> with their rosters, and drops all others. The
+%% rows copy the pattern of an account and a contact that ejabberd has stored itself. The tables are built anew as a
 %% whole, which takes a minute where inserts would take half an hour.
 -spec fill(N :: pos_integer()) -> pid().
 fill(N) ->

@@ -5,7 +5,7 @@
 %%%     lines/2   a line for each check, and a verdict
 %%%
 %%% A check is ok; warn: the node holds N sessions, for more memory or CPU than they need; or fail: it does not.
-%%% megaphone-ejabberd-install --sessions N sets what is checked here, by the same formulas; a test compares them.
+%%% megaphone-ejabberd-install --sessions N sets the options checked here, by the same formulas. A test compares them.
 -module(mod_megaphone_doctor).
 
 -export([report/2]).

@@ -232,7 +232,7 @@ lower(Ver) ->
 
 %% Routes stanzas that a client has not had as if they had just come: they are kept for later, or go back. A process of
 %% its own does this.
-%% It waits until their stream has ended: what comes to a stream that ends may be lost.
+%% It waits until their stream has ended, because a stream that is ending may lose what it receives.
 -spec route_again(pid(), [binary()]) -> ok.
 route_again(C2S, Stanzas) ->
     Monitor = monitor(process, C2S),
