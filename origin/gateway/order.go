@@ -14,8 +14,8 @@ const (
 	// patienceMillis is how long a request waits for its predecessor. One in flight arrives in a few milliseconds, or
 	// in seconds on a starved machine. The endpoint would have to wait for it as well.
 	patienceMillis = 5_000
-	// earlyMillis is how long an endpoint keeps a request whose predecessor does not come, at most. Then it has ended the
-	// session for inactivity, which is 30 s by default in ejabberd.
+	// earlyMillis is how long an endpoint keeps a request whose predecessor does not come, at most. By then it has ended
+	// the session for inactivity, which is 30 s by default in ejabberd.
 	earlyMillis = 60_000
 	// replyPatienceMillis is how long a reply waits for its predecessor's, which may never come. Endpoints answer in
 	// order, but on a starved machine the earlier reply may arrive seconds later.
@@ -83,8 +83,8 @@ type session struct {
 	// early: the request with rid last was sent without its predecessor, which has not been sent since. It is the time
 	// (ms) until which the endpoint may keep it. 0: no.
 	early int64
-	queue *call  // requests that wait to be sent, by rid
-	open  *call  // requests sent that have no reply or whose reply waits for its turn, by rid
+	queue *call // requests that wait to be sent, by rid
+	open  *call // requests sent that have no reply or whose reply waits for its turn, by rid
 
 	carried   replier // the link of the last payload; nil: nothing to wait for
 	carriedAt int64   // ms
