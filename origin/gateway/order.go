@@ -14,7 +14,7 @@ const (
 	// patienceMillis is how long a request waits for its predecessor. One in flight arrives in a few milliseconds, or
 	// in seconds on a starved machine. The endpoint would have to wait for it as well.
 	patienceMillis = 5_000
-	// earlyMillis is how long an endpoint keeps a request whose predecessor does not come, at most. By then it has ended
+	// earlyMillis is how long at most an endpoint keeps a request whose predecessor does not come. By then it has ended
 	// the session for inactivity, which is 30 s by default in ejabberd.
 	earlyMillis = 60_000
 	// replyPatienceMillis is how long a reply waits for its predecessor's, which may never come. Endpoints answer in
