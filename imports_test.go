@@ -16,11 +16,12 @@ const module = "megaphone"
 // layers says what each part of the tree may import of the others. A part is the first element of the path;
 // origin's packages may import each other.
 var layers = map[string][]string{
-	"cmd": {"admin", "edge", "origin", "load", "takeover", "loop", "table", "codec", "tuning", "typed", "text",
-		"textfile", "logqueue", "hangup"},
-	"bench":      {"bench", "edge", "origin", "load", "loop", "table", "codec", "typed"},
+	"cmd": {"admin", "edge", "config", "origin", "load", "takeover", "loop", "table", "codec", "tuning", "typed",
+		"text", "textfile", "logqueue", "hangup"},
+	"bench":      {"bench", "edge", "config", "origin", "load", "loop", "table", "codec", "typed"},
 	"admin":      {"edge", "loop", "unixsocket"},
-	"edge":       {"loop", "table", "limit", "codec", "tuning", "typed", "textfile", "unixsocket"},
+	"edge":       {"config", "loop", "table", "limit", "codec", "tuning"},
+	"config":     {"loop", "limit", "codec", "tuning", "typed", "textfile", "unixsocket"},
 	"origin":     {"origin", "loop", "table", "codec", "tuning", "textfile"},
 	"load":       {"load", "loop", "table", "codec", "tuning", "text"},
 	"takeover":   {"loop", "unixsocket"},
@@ -122,6 +123,7 @@ func TestImportRules(t *testing.T) {
 		{"cmd/megaphone", "megaphone/edge", true},
 		{"cmd/megaphone", "megaphone/origin/bosh", true},
 		{"edge", "megaphone/loop", true},
+		{"edge", "megaphone/config", true},
 		{"edge", "megaphone/table", true},
 		{"edge", "megaphone/edge", true},
 		{"edge", "net/http", true},
@@ -147,6 +149,8 @@ func TestImportRules(t *testing.T) {
 		{"load", "megaphone/edge", false},
 		{"load", "megaphone/origin/bosh", false},
 		{"loop", "megaphone/edge", false},
+		{"config", "megaphone/edge", false},
+		{"admin", "megaphone/config", false},
 		{"loop", "megaphone/origin/link", false},
 		{"table", "megaphone/codec", false},
 		{"codec", "megaphone/table", false},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"megaphone/codec"
+	"megaphone/config"
 	"megaphone/edge"
 	"megaphone/loop"
 	"megaphone/origin"
@@ -25,8 +26,12 @@ func serve(role, at string) error {
 		sessions := bosh.New(bosh.Config{}.WithDefaults(), chat.New(chat.Config{CrowdUsers: -1}))
 		return serveOrigin(origin.Handler(sessions))
 	case "edge":
-		e, err := edge.Start(edge.Config{Listen: "127.0.0.1:0", MaxConnections: 16_000,
-			Origins: []edge.Origin{{Name: "o", Address: at}}})
+		cfg, err := config.Config{Listen: "127.0.0.1:0", MaxConnections: 16_000,
+			Origins: []config.Origin{{Name: "o", Address: at}}}.Values()
+		if err != nil {
+			return err
+		}
+		e, err := edge.Start(cfg, edge.Options{})
 		if err != nil {
 			return err
 		}

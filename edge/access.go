@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"log/slog"
-	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 
 	"megaphone/codec"
 	"megaphone/table"
-	"megaphone/typed"
 )
 
 // accessLog writes a record for each answered request, or for each Nth.
@@ -113,9 +111,8 @@ type sampler struct {
 	until uint32 // requests until the next one
 }
 
-func newSampler(l *accessLog, cfg *Config) sampler {
-	n, _ := sampleOf(cfg.AccessSample) // Validate has checked it
-	return sampler{l, n, n}
+func newSampler(l *accessLog, every uint32) sampler {
+	return sampler{l, every, every}
 }
 
 // takes reports whether the log gets the request that is answered now.
@@ -212,26 +209,4 @@ func (w *worker) logOwn(c uint32, head []byte, bytes int) {
 	const at = len("HTTP/1.1 ")
 	a.status, _ = strconv.Atoi(string(head[at : at+3]))
 	w.logAccess(a)
-}
-
-// sampleOf parses 1/N.
-func sampleOf(s string) (n uint32, ok bool) {
-	text, ok := strings.CutPrefix(s, "1/")
-	v, err := typed.ParseInt(text)
-	return uint32(v), ok && err == nil && v > 0 && v <= math.MaxUint32
-}
-
-// validateAdmin checks the keys for monitoring an edge.
-func (c *Config) validateAdmin() error {
-	if remedy := CheckAddress(c.Admin); remedy != "" && c.Admin != "auto" && c.Admin != "off" {
-		return bad("admin", c.Admin, remedy+"; or auto, or off")
-	}
-	switch c.AccessLog {
-	case "on", "yes", "true", "stdout":
-		return bad("access-log", c.AccessLog, "give stderr, off, or the path of a file")
-	}
-	if _, ok := sampleOf(c.AccessSample); !ok {
-		return bad("access-log-sample", c.AccessSample, "give 1/N, for example 1/100")
-	}
-	return nil
 }

@@ -77,16 +77,6 @@ func TestFullAccessLogDropsAndCounts(t *testing.T) {
 	}
 }
 
-func TestAccessSamples(t *testing.T) {
-	for s, want := range map[string]uint32{"1/1": 1, "1/100": 100, "1/10k": 10_000, "": 0, "1": 0, "1/0": 0,
-		"2/3": 0, "1/-1": 0, "1/x": 0, "1/4294967296": 0} {
-		n, ok := sampleOf(s)
-		if ok != (want > 0) || ok && n != want {
-			t.Errorf("%q is read as %d, %v", s, n, ok)
-		}
-	}
-}
-
 // TestAccessLogCountsMarkedReplies: the logged length includes the tag that the edge adds to a creation's session ID.
 func TestAccessLogCountsMarkedReplies(t *testing.T) {
 	var size int

@@ -77,7 +77,7 @@ func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
 // for ages ago.
 func TestTimesOfOtherReactorsAreNotAgesAgo(t *testing.T) {
 	const now, later = uint64(100e6), uint64(100e6 + 90_000)
-	b, th := testBounds(), new(throttle)
+	b, th := testBounds(t), new(throttle)
 	th.most.Store(50)
 	th.usedAt.Store(later)
 	th.adapt(now, b)
@@ -135,11 +135,11 @@ func TestWrongDomainsAreNoMeasure(t *testing.T) {
 func TestAnOriginThatComesBackIsCountedOnce(t *testing.T) {
 	a, b := newActor(t, "a", wellManner), newActor(t, "b", wellManner)
 	e := troupe(t, nil, a, b)
-	both := e.settings().cfg
+	both := configOf(e, nil)
 	alone := both
 	alone.Origins = both.Origins[:1:1]
 	for _, cfg := range []Config{alone, both} {
-		if _, err := e.Reload(cfg); err != nil {
+		if _, err := e.reload(cfg); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,9 +161,9 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	a.link()
 	l := b.link()
 	until(t, e, LinksUp, 2)
-	cfg := e.settings().cfg
+	cfg := configOf(e, nil)
 	cfg.Origins = cfg.Origins[:1:1]
-	if _, err := e.Reload(cfg); err != nil {
+	if _, err := e.reload(cfg); err != nil {
 		t.Fatal(err)
 	}
 	b.l.Close()
@@ -287,10 +287,10 @@ func TestReloadKeepsTheOrderOfCreations(t *testing.T) {
 		waitingNow(t, e, max(i-1, 0))
 		e.Advance(1)
 	}
-	cfg := e.settings().cfg
+	cfg := configOf(e, nil)
 	cfg.Origins = slices.Clone(cfg.Origins)
 	cfg.Origins[0].Domains, cfg.Origins[1].Domains = []string{"x.example", "y.example"}, []string{"z.example"}
-	if _, err := e.Reload(cfg); err != nil {
+	if _, err := e.reload(cfg); err != nil {
 		t.Fatal(err)
 	}
 	last := l.next()

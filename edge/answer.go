@@ -2,6 +2,7 @@ package edge
 
 import (
 	"megaphone/codec"
+	"megaphone/config"
 	"megaphone/loop"
 	"megaphone/table"
 )
@@ -29,7 +30,7 @@ func plain(status int, text string, headers ...string) document {
 	return document{head: codec.NewResponseHead(status, headers...), body: []byte(text + "\n")}
 }
 
-func newFixed(cfg *Config) *fixed {
+func newFixed(cfg *config.Values, pages map[string]Page) *fixed {
 	f := &fixed{
 		about: document{body: []byte(aboutPage),
 			head: codec.NewResponseHead(200, "Content-Type: text/html; charset=utf-8", "Cache-Control: no-store")},
@@ -46,7 +47,7 @@ func newFixed(cfg *Config) *fixed {
 		busy:   plain(503, "There is no memory for the rest of the request; try again later."),
 		errors: map[*codec.Error]*document{},
 	}
-	for path, p := range cfg.Pages {
+	for path, p := range pages {
 		f.pages[path] = &document{body: p.Body, head: codec.NewResponseHead(200, "Content-Type: "+p.ContentType,
 			"Cache-Control: no-cache", "X-Content-Type-Options: nosniff")}
 	}

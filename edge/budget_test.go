@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"megaphone/codec"
+	"megaphone/config"
 	"megaphone/limit"
 )
 
@@ -112,7 +113,7 @@ func (r *rounds) read() {
 
 // limitless configures limits that no test here approaches.
 func limitless(c *Config) {
-	c.Tags, c.AddressConnections, c.AddressConnectionRate, c.AddressRequestRate = "on", 1000, maxRate, maxRate
+	c.Tags, c.AddressConnections, c.AddressConnectionRate, c.AddressRequestRate = "on", 1000, 100_000, 100_000
 }
 
 // Parking and answering a request allocates nothing, over real sockets and with every option.
@@ -162,7 +163,7 @@ func TestParkAndReplyAllocateNothing(t *testing.T) {
 func TestOwnAnswersAllocateNothing(t *testing.T) {
 	e, _ := one(t, func(c *Config) {
 		c.CORS = []string{"https://b.example", listed}
-		c.PublicURLs = []PublicURL{{"h.example", "https://c.example/http-bind"}}
+		c.PublicURLs = []config.PublicURL{{"h.example", "https://c.example/http-bind"}}
 	})
 	for name, line := range map[string]string{"another spelling": "GET /%68ttp-bind/", "nothing": "GET /other",
 		"preflight": "OPTIONS /http-bind", "host-meta": "GET /.well-known/host-meta"} {

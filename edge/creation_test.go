@@ -589,10 +589,10 @@ func TestLanes(t *testing.T) {
 	}
 	waitingNow(t, e, 4)
 	// A reload that adds the domain to the other origin releases them.
-	cfg := e.settings().cfg
+	cfg := configOf(e, nil)
 	cfg.Origins = slices.Clone(cfg.Origins)
 	cfg.Origins[1].Domains = []string{"a.example", "b.example"}
-	if _, err := e.Reload(cfg); err != nil {
+	if _, err := e.reload(cfg); err != nil {
 		t.Fatal(err)
 	}
 	e.Advance(1)
@@ -686,11 +686,11 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 		case 9, 10:
 			e.Advance(1 + r.IntN(5))
 		case 11:
-			if cfg := e.settings().cfg; r.IntN(3) == 0 {
+			if cfg := configOf(e, nil); r.IntN(3) == 0 {
 				cfg.Origins = slices.Clone(cfg.Origins)
 				cfg.Origins[i].Domains = [][]string{nil, {"example.org"}, {"other.example"}}[r.IntN(3)]
 				cfg.MaxCreations, cfg.Ejection = 3+r.IntN(6), []string{"on", "off"}[r.IntN(2)]
-				if _, err := e.Reload(cfg); err != nil {
+				if _, err := e.reload(cfg); err != nil {
 					t.Fatal(err)
 				}
 			} else if r.IntN(10) == 0 {
@@ -722,32 +722,4 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 	}
 	e.Advance(60)
 	idle(t, e)
-}
-
-func TestCreationBoundsAreChecked(t *testing.T) {
-	check := func(text string) error {
-		cfg, _, err := parseFile("f", "origins: [{name: a, address: 'b:1'}]\n"+text)
-		if err != nil {
-			return err
-		}
-		cfg = cfg.WithDefaults()
-		return cfg.Validate()
-	}
-	for text, says := range map[string]string{
-		"min-creations: 9\nmax-creations: 8": "min-creations: 9: use at most max-creations, which is 8",
-		"max-creations: 100001":              "max-creations: 100001: use 1 to 100000",
-		"ejection: maybe":                    "ejection: maybe: use on or off",
-		"eject-time: 2h":                     "eject-time: 2h: use 1s to 1h",
-		"create-timeout: 100ms":              "create-timeout: 100ms: use 1s to 24h",
-	} {
-		if err := check(text); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v", text, err)
-		}
-	}
-	for _, text := range []string{"max-creations: 3", "min-creations: 5000", "min-creations: 20\nmax-creations: 20",
-		"max-creation-rate: 50/s"} {
-		if err := check(text); err != nil {
-			t.Errorf("%s: %v", text, err)
-		}
-	}
 }

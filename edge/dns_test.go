@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"megaphone/config"
 )
 
 // nameServer is a DNS server with the records that a test gives it.
@@ -125,7 +128,7 @@ func TestOriginsBySRV(t *testing.T) {
 	})
 	e := startEdge(t, func(c *Config) {
 		c.Resolver = s.resolver()
-		c.Origins = []Origin{{Address: "dns+srv:" + service}}
+		c.Origins = []config.Origin{{Address: "dns+srv:" + service}}
 	})
 	al, bl := a.link(), b.link()
 	until(t, e, LinksUp, 2)
@@ -187,7 +190,7 @@ func TestOriginsAreLookedUpAgain(t *testing.T) {
 	host, port, _ := net.SplitHostPort(o.addr())
 	e := startEdge(t, func(c *Config) {
 		c.Resolver, c.ResolveInterval = s.resolver(), time.Second
-		c.Origins = []Origin{{Address: "dns:xmpp.example.org:" + port, Domains: []string{"example.org"}}}
+		c.Origins = []config.Origin{{Address: "dns:xmpp.example.org:" + port, Domains: []string{"example.org"}}}
 	})
 	c := connect(t, e)
 	node := o.named("127.0.0.1")
@@ -223,7 +226,7 @@ func TestReloadDuringALookUp(t *testing.T) {
 	b := &between{s.resolver(), func() {}}
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, func(c *Config) {
-		c.Resolver, c.Origins = b, []Origin{{Name: "a", Address: "a.example.org:1"}}
+		c.Resolver, c.Origins = b, []config.Origin{{Name: "a", Address: "a.example.org:1"}}
 	})
 	b.happens = func() {
 		s.set(func() { s.ips["a.example.org"] = []netip.Addr{netip.MustParseAddr("127.0.0.2")} })
@@ -242,7 +245,7 @@ func TestOriginsNeverFound(t *testing.T) {
 	s := newNameServer(t)
 	e := startEdge(t, func(c *Config) {
 		c.Resolver, c.Grace = s.resolver(), time.Second
-		c.Origins = []Origin{{Address: "dns:nowhere.example.org:5279"}}
+		c.Origins = []config.Origin{{Address: "dns:nowhere.example.org:5279"}}
 	})
 	c := connect(t, e)
 	c.post(creation(""))
@@ -259,10 +262,10 @@ func TestOriginsByAddress(t *testing.T) {
 		s.ips["xmpp.example.org"] = []netip.Addr{netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("2001:db8::1"),
 			netip.MustParseAddr("192.0.2.1")}
 	})
-	d := newDirectory(s.resolver(), Config{}.WithDefaults().Log)
-	o := Origin{Address: "dns:xmpp.example.org:5279", Weight: 3, Drain: true}
+	d := newDirectory(s.resolver(), slog.Default())
+	o := config.Origin{Address: "dns:xmpp.example.org:5279", Weight: 3, Drain: true}
 	for range 2 { // the second time from memory
-		places, waiting := d.find(t.Context(), []Origin{o})
+		places, waiting := d.find(t.Context(), []config.Origin{o})
 		var got []string
 		for _, p := range places {
 			got = append(got, p.Name+"="+p.addr.String())
@@ -289,26 +292,5 @@ func TestNodeName(t *testing.T) {
 	}
 	if nodeName(long, 1) == nodeName(long, 2) || !strings.HasPrefix(nodeName(long, 1), "dns-") {
 		t.Error("long names are not distinguished")
-	}
-}
-
-func TestBadDNSOrigins(t *testing.T) {
-	for _, c := range []struct {
-		o    Origin
-		says string
-	}{
-		{Origin{Address: "dns+srv:"}, "origins[0].address: dns+srv:: name SRV records"},
-		{Origin{Address: "dns:host"}, "origins[0].address: dns:host: give host:port"},
-		{Origin{Name: "a", Address: "dns:host:1"}, "origins[0].name: a: leave it out"},
-		{Origin{Address: "dns+srv:_x._tcp.y", Weight: 2}, "origins[0].weight: 2: leave it out"},
-	} {
-		cfg := Config{Origins: []Origin{c.o}}.WithDefaults()
-		if err := cfg.Validate(); err == nil || !strings.HasPrefix(err.Error(), c.says) {
-			t.Errorf("%+v: %v", c.o, err)
-		}
-	}
-	cfg := Config{Tags: "off", Origins: []Origin{{Address: "dns:host:1"}}}.WithDefaults()
-	if err := cfg.Validate(); err == nil || !strings.HasPrefix(err.Error(), "node-tags: off") {
-		t.Error(err)
 	}
 }

@@ -28,8 +28,8 @@
 //
 // # Configuration
 //
-// The tables of keys (keys.go) drive the parser, the checks, the flags and the example file. settings is the immutable
-// form that a reactor uses. A reload makes a new one and hands it to each reactor between two requests (reload.go).
+// Package config parses and checks the configuration. settings is the immutable form that a reactor uses. A reload
+// makes a new one and hands it to each reactor between two requests (reload.go).
 //
 // # Costs
 //

@@ -3,17 +3,20 @@ package edge
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"megaphone/config"
 	"megaphone/loop"
 )
 
 // Edge is a running edge: its reactors and the settings they share.
 type Edge struct {
-	cfg       Config // as at the start; current has what a reload may change
+	cfg       *config.Values // as at the start; current has what a reload may change
+	options   Options
 	group     *loop.Group
 	workers   []*worker
 	adopted   []string
@@ -30,52 +33,60 @@ type Edge struct {
 	current   *settings
 }
 
-// Start validates cfg, opens the listeners, and serves. The origins need not be reachable yet.
-func Start(cfg Config) (*Edge, error) {
-	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
-		return nil, err
+// Options is what only a program can set.
+type Options struct {
+	Level       *slog.LevelVar  // of Log: Start and Reload set it to log-level
+	Log         *slog.Logger    // default slog.Default
+	Access      *slog.Logger    // one record per answered request, each Nth with access-log-sample; nil: none
+	Resolver    Resolver        // default net.DefaultResolver
+	Pages       map[string]Page // by path
+	Inherited   []loop.Listener // sockets of other processes; the edge adopts those at its listeners' addresses
+	AcceptLater bool            // do not accept before Edge.Accept
+	ManualTicks bool            // time advances through Edge.Advance (tests)
+}
+
+// Page is a document that the edge serves itself.
+type Page struct {
+	ContentType string
+	Body        []byte
+}
+
+// Start opens the listeners of cfg, and serves. The origins need not be reachable yet.
+func Start(cfg *config.Values, options Options) (*Edge, error) {
+	if options.Log == nil {
+		options.Log = slog.Default()
 	}
-	if cfg.Secret == nil && cfg.SecretFile != "" {
-		var err error
-		if cfg.Secret, err = ReadSecret(cfg.SecretFile); err != nil {
-			return nil, err
-		}
-	}
-	tables, err := loop.ParseTables(cfg.DescriptorTables)
-	if err != nil {
-		return nil, err
-	}
-	cfg.setLevel()
-	e := &Edge{cfg: cfg, directory: newDirectory(cfg.Resolver, cfg.Log), started: time.Now()}
-	if cfg.Access != nil {
-		e.access = newAccessLog(cfg.Access)
+	options.setLevel(cfg)
+	e := &Edge{cfg: cfg, options: options, directory: newDirectory(options.Resolver, options.Log), started: time.Now()}
+	if options.Access != nil {
+		e.access = newAccessLog(options.Access)
 	}
 	e.ending, e.end = context.WithCancel(context.Background())
 	places, waiting := e.directory.find(e.ending, cfg.Origins)
-	e.current = newSettings(cfg, places, waiting)
+	e.current = newSettings(cfg, &e.options, places, waiting)
 	var listen []loop.Listener
-	for _, l := range cfg.listeners() {
+	for _, l := range cfg.Listeners {
 		listen = append(listen, loop.Listener{Address: l.Address, Mode: l.Mode})
 	}
 	inquiries := make(chan inquiry, inquiryQueue)
-	e.adopted = adopt(listen, cfg.Inherited)
+	e.adopted = adopt(listen, options.Inherited)
+	var err error
 	e.group, err = loop.Start(loop.Config{
 		Listen:           listen,
-		AcceptLater:      cfg.AcceptLater,
+		AcceptLater:      options.AcceptLater,
 		Reactors:         cfg.Reactors,
 		MaxConnections:   cfg.MaxConnections,
-		Links:            linksFor(cfg.Origins),
-		Tables:           tables,
+		Links:            cfg.MaxLinks(),
+		Tables:           cfg.DescriptorTables,
 		MaxOutputBytes:   cfg.MaxOutputBytes,
 		MaxBufferedBytes: cfg.MaxBufferedBytes,
 		Refusals:         e.current.fixed.refusals,
 		KeepAlive:        cfg.KeepAlive,
-		Log:              cfg.Log,
-		ManualTicks:      cfg.ManualTicks,
+		Log:              options.Log,
+		ManualTicks:      options.ManualTicks,
 	}, func(r *loop.Reactor) (loop.Handler, error) {
 		w := newWorker(e.current, r)
-		w.access = newSampler(e.access, &cfg)
+		w.access = newSampler(e.access, cfg.AccessSample)
 		w.inquiries = inquiries
 		e.workers = append(e.workers, w) // reactors start one after the other
 		return w, nil
@@ -87,7 +98,7 @@ func Start(cfg Config) (*Edge, error) {
 	}
 	e.watching.Go(func() { e.watchNames(e.ending) })
 	e.watching.Go(func() { e.watchRefusals(e.ending) })
-	e.watching.Go(func() { watchSilence(e.ending, inquiries, cfg.Log) })
+	e.watching.Go(func() { watchSilence(e.ending, inquiries, options.Log) })
 	return e, nil
 }
 
@@ -101,9 +112,9 @@ func (e *Edge) settings() *settings {
 // DrainTimeout returns the drain-timeout in force.
 func (e *Edge) DrainTimeout() time.Duration { return e.settings().cfg.DrainTimeout }
 
-func (c *Config) setLevel() {
-	if c.Level != nil {
-		_ = c.Level.UnmarshalText([]byte(c.LogLevel)) // Validate has checked it
+func (o *Options) setLevel(cfg *config.Values) {
+	if o.Level != nil {
+		o.Level.Set(cfg.LogLevel)
 	}
 }
 
@@ -116,7 +127,7 @@ func (e *Edge) Addrs() (all []string) {
 		if a.IsValid() {
 			all = append(all, a.String())
 		} else {
-			all = append(all, e.cfg.listeners()[i].Address)
+			all = append(all, e.cfg.Listeners[i].Address)
 		}
 	}
 	return all
@@ -160,11 +171,11 @@ func (e *Edge) SetDraining(origin string, on bool) error {
 	if !known {
 		return fmt.Errorf("no origin is named %q", origin)
 	}
-	e.cfg.Log.Info("origin drain changed", "origin", origin, "drain", on)
+	e.options.Log.Info("origin drain changed", "origin", origin, "drain", on)
 	return nil
 }
 
-// Advance moves time on by ticks of loop.TickMillis (with Config.ManualTicks).
+// Advance moves time on by ticks of loop.TickMillis (with Options.ManualTicks).
 func (e *Edge) Advance(ticks int) { e.group.Advance(ticks) }
 
 // Failed delivers the error of a reactor that exited by itself.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"megaphone/codec"
+	"megaphone/config"
 )
 
 const ns = "xmlns='http://jabber.org/protocol/httpbind'"
@@ -194,18 +195,46 @@ func receive[T any](t testing.TB, from <-chan T) T {
 	}
 }
 
+// Config is all that a test sets of an edge.
+type Config struct {
+	config.Config
+	Options
+}
+
+// values parses c, with an origin if it has none.
+func (c Config) values(t testing.TB) *config.Values {
+	t.Helper()
+	if len(c.Origins) == 0 {
+		c.Origins = []config.Origin{{Name: "a", Address: "127.0.0.1:1"}}
+	}
+	v, err := c.Values()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// reload reloads cfg. It does not change the options.
+func (e *Edge) reload(cfg Config) (restart []string, err error) {
+	v, err := cfg.Values()
+	if err != nil {
+		return nil, err
+	}
+	return e.Reload(v)
+}
+
 // startEdge runs an edge with one reactor and injected ticks in front of the given origins.
 func startEdge(t testing.TB, set func(c *Config), origins ...*fakeOrigin) *Edge {
 	t.Helper()
-	cfg := Config{Listen: "127.0.0.1:0", Reactors: 1, MaxConnections: 1000, ManualTicks: true, Name: "edge-test",
-		Log: slog.New(slog.DiscardHandler)}
+	cfg := Config{Config: config.Config{Listen: "127.0.0.1:0", Reactors: 1, MaxConnections: 1000, Name: "edge-test"},
+		Options: Options{ManualTicks: true, Log: slog.New(slog.DiscardHandler)}}
 	for _, o := range origins {
-		cfg.Origins = append(cfg.Origins, Origin{Name: o.name, Address: o.addr()})
+		cfg.Origins = append(cfg.Origins, config.Origin{Name: o.name, Address: o.addr()})
 	}
 	if set != nil {
 		set(&cfg)
 	}
-	e, err := Start(cfg)
+	e, err := Start(cfg.values(t), cfg.Options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,11 @@
 package edge
 
 import (
-	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"megaphone/codec"
+	"megaphone/config"
 	"megaphone/limit"
 	"megaphone/loop"
 	"megaphone/table"
@@ -14,8 +13,8 @@ import (
 
 // admission is the part of the configuration that concerns clients. It belongs to settings and is immutable.
 type admission struct {
-	listeners []proxied
-	exempt    networks
+	listeners []config.Clients
+	exempt    config.Networks
 	limits    limit.Limits
 	table     *limit.Table // shared by all reactors; nil: there are no limits, and never were
 	asked     bool         // any identification or limit is configured
@@ -31,27 +30,15 @@ type gate struct {
 	from    codec.Address // of the request being handled
 }
 
-// proxied is how the connections of one listener identify their clients.
-type proxied struct {
-	versions codec.ProxyVersions   // 0: no PROXY header
-	header   codec.ForwardedHeader // of trusted proxies
-	trusted  networks
-}
-
 const (
 	// maxSurplus bounds the connections of a reactor that are over a limit but stay open until their request has come,
 	// to refuse it with a response. All others are closed at once, so a flood gets no descriptors for its refusals.
 	maxSurplus = 64
 	surplus    = ^limit.Entry(0)
-
-	// burstSeconds is how many seconds' worth of a rate may come at once. A browser opens its page's connections
-	// together, and an office its browsers.
-	burstSeconds = 10
-	maxRate      = 100_000 // per second, of one address
 )
 
 // allowance returns n times the limits of one address.
-func allowance(cfg *Config, n int) limit.Allowance {
+func allowance(cfg *config.Values, n int) limit.Allowance {
 	return limit.Allowance{
 		Connections: min(n*cfg.AddressConnections, limit.MaxCount),
 		Opens:       limit.NewRate(min(n*cfg.AddressConnectionRate, limit.MaxRate), n*cfg.AddressConnectionBurst),
@@ -59,17 +46,16 @@ func allowance(cfg *Config, n int) limit.Allowance {
 	}
 }
 
-// newAdmission takes a validated configuration with its defaults.
-func newAdmission(cfg *Config) *admission {
-	a := &admission{limits: limit.Limits{Address: allowance(cfg, 1), Site: allowance(cfg, cfg.SiteMultiple)}}
+func newAdmission(cfg *config.Values) *admission {
+	a := &admission{listeners: cfg.Listeners, exempt: cfg.LimitExempt, limits: limit.Limits{
+		Address: allowance(cfg, 1), Site: allowance(cfg, cfg.SiteMultiple)}}
 	if one := &a.limits.Address; one.Connections > 0 || one.Opens.Limited() || one.Requests.Limited() {
 		a.asked, a.table = true, limit.New(cfg.MaxConnections)
 	}
-	a.exempt, _ = parseNetworks(cfg.LimitExempt)
-	for _, l := range cfg.listeners() {
-		p := newProxied(&l)
-		a.asked = a.asked || p.versions != 0 || len(p.trusted) > 0 && p.header != codec.ForwardedNone
-		a.listeners = append(a.listeners, p)
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		a.asked = a.asked || l.ProxyProtocol != 0 ||
+			len(l.TrustedProxies) > 0 && l.ForwardedHeader != codec.ForwardedNone
 	}
 	return a
 }
@@ -97,61 +83,13 @@ func (w *worker) setAdmission(a *admission) {
 	}
 }
 
-func newProxied(l *Listener) (p proxied) {
-	p.versions = map[string]codec.ProxyVersions{
-		"v1": codec.ProxyV1, "v2": codec.ProxyV2, "any": codec.ProxyAny}[l.ProxyProtocol]
-	p.header = map[string]codec.ForwardedHeader{
-		"x-forwarded-for": codec.ForwardedFor, "forwarded": codec.ForwardedElement}[l.ForwardedHeader]
-	texts := l.TrustedProxies
-	if strings.HasPrefix(l.Address, "unix:") {
-		texts = append(texts[:len(texts):len(texts)], "127.0.0.1") // the mode of the socket decides who may connect
-	}
-	p.trusted, _ = parseNetworks(texts)
-	return p
-}
-
-// validateClients checks the keys that identify a listener's clients.
-func (l *Listener) validateClients(at string) error {
-	for i := range listenerKeys {
-		if remedy, ok := listenerKeys[i].check(l); !ok {
-			return bad(at+listenerKeys[i].Name, text(listenerKeys[i].Value(l)), remedy)
-		}
-	}
-	if _, wrong := parseNetworks(l.TrustedProxies); wrong != "" {
-		return bad(at+"trusted-proxies", wrong, "give addresses or networks, for example 10.0.0.0/8")
-	}
-	if l.ProxyProtocol != "off" && len(l.TrustedProxies) == 0 && !strings.HasPrefix(l.Address, "unix:") {
-		return bad(at+"proxy-protocol", l.ProxyProtocol, "list the proxies whose headers to trust in trusted-proxies")
-	}
-	return nil
-}
-
-func (c *Config) validateLimits() error {
-	if _, wrong := parseNetworks(c.LimitExempt); wrong != "" {
-		return bad("limit-exempt", wrong, "give addresses or networks, for example 10.0.0.0/8")
-	}
-	for _, r := range []struct {
-		key         string
-		burst, rate int
-	}{
-		{"connection-burst-per-address", c.AddressConnectionBurst, c.AddressConnectionRate},
-		{"request-burst-per-address", c.AddressRequestBurst, c.AddressRequestRate},
-	} {
-		// Time advances in ticks, so the burst must hold all requests of a tick.
-		if least := (r.rate*loop.TickMillis + 999) / 1000; r.burst < least {
-			return bad(r.key, r.burst, fmt.Sprintf("use %d or more, a tenth of the rate", least))
-		}
-	}
-	return nil
-}
-
 // born is the start of the clock for the limits.
 var born = time.Now()
 
 // micros returns the time for the limits, as of the last tick. All reactors need the same clock. Their tick counts
 // differ, because each counts from its own start and omits the time in which it stood still.
 func (w *worker) micros() uint64 {
-	if w.cfg.ManualTicks {
+	if w.options.ManualTicks {
 		return uint64(w.r.Now()) * loop.TickMillis * 1000
 	}
 	return w.ticked
@@ -161,9 +99,9 @@ func (w *worker) micros() uint64 {
 func (w *worker) openGate(c uint32) {
 	s, l := w.r.Conn(c), &w.gate.listeners[w.r.ListenerOf(c)]
 	switch {
-	case l.versions == 0:
+	case l.ProxyProtocol == 0:
 		w.enterGate(c, s, l)
-	case l.trusted.contains(s.Peer):
+	case l.TrustedProxies.Contains(s.Peer):
 		w.enter(c, s, phaseProxy)
 	default:
 		w.counters[ProxyUntrusted]++
@@ -174,7 +112,7 @@ func (w *worker) openGate(c uint32) {
 // proxyHeader consumes the PROXY header at the start of p, or all of p if there is none.
 func (w *worker) proxyHeader(c uint32, s *table.Conn, p []byte) (n, need int) {
 	l := &w.gate.listeners[w.r.ListenerOf(c)]
-	h, need, ok, err := codec.ParseProxy(p, l.versions)
+	h, need, ok, err := codec.ParseProxy(p, l.ProxyProtocol)
 	switch {
 	case err != nil:
 		w.counters[ProxyMalformed]++
@@ -193,9 +131,9 @@ func (w *worker) proxyHeader(c uint32, s *table.Conn, p []byte) (n, need int) {
 
 // enterGate counts a connection whose client is known. It does not count those of trusted proxies, because they carry
 // other clients' requests.
-func (w *worker) enterGate(c uint32, s *table.Conn, l *proxied) {
+func (w *worker) enterGate(c uint32, s *table.Conn, l *config.Clients) {
 	g := w.gate
-	if g.table == nil || l.trusted.contains(s.Peer) || g.exempt.contains(s.Peer) {
+	if g.table == nil || l.TrustedProxies.Contains(s.Peer) || g.exempt.Contains(s.Peer) {
 		return
 	}
 	e, verdict := g.table.Open(g.table.Key(s.Peer), w.micros(), &g.limits)
@@ -243,11 +181,11 @@ func (w *worker) findClient(c uint32, head []byte) bool {
 	g := w.gate
 	l := &g.listeners[w.r.ListenerOf(c)]
 	g.from = w.r.Conn(c).Peer
-	if l.header == codec.ForwardedNone || !l.trusted.contains(g.from) {
+	if l.ForwardedHeader == codec.ForwardedNone || !l.TrustedProxies.Contains(g.from) {
 		return true
 	}
-	g.hops.Collect(head, l.header)
-	for l.trusted.contains(g.from) {
+	g.hops.Collect(head, l.ForwardedHeader)
+	for l.TrustedProxies.Contains(g.from) {
 		a, ok := g.hops.Next()
 		if !ok {
 			return false
@@ -275,7 +213,7 @@ func (w *worker) admits(c uint32) bool {
 	switch {
 	case e == surplus:
 		return false
-	case !g.limits.Address.Requests.Limited() || g.exempt.contains(g.from):
+	case !g.limits.Address.Requests.Limited() || g.exempt.Contains(g.from):
 		return true
 	case e != 0 && g.from == w.r.Conn(c).Peer:
 		verdict = g.table.Request(e, w.micros(), &g.limits)

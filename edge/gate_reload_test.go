@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"megaphone/config"
 	"megaphone/loop"
 )
 
@@ -12,7 +13,7 @@ func TestGateReload(t *testing.T) {
 	e, l := one(t, nil)
 	reload := func(set func(c *Config)) {
 		t.Helper()
-		if restart, err := e.Reload(configOf(e, set)); err != nil || len(restart) > 0 {
+		if restart, err := e.reload(configOf(e, set)); err != nil || len(restart) > 0 {
 			t.Fatalf("%q need a restart; %v", restart, err)
 		}
 	}
@@ -38,15 +39,15 @@ func TestGateReload(t *testing.T) {
 
 func TestTrustReload(t *testing.T) {
 	e, l := one(t, func(c *Config) {
-		c.Listen, c.Listeners = "", []Listener{{Address: "127.0.0.1:0"}}
+		c.Listen, c.Listeners = "", []config.Listener{{Address: "127.0.0.1:0"}}
 	})
 	c := connect(t, e)
 	for _, test := range []struct {
 		trusted []string
 		want    string
 	}{{nil, "127.0.0.1"}, {[]string{"127.0.0.0/8"}, "203.0.113.7"}, {[]string{"10.0.0.0/8"}, "127.0.0.1"}} {
-		restart, err := e.Reload(configOf(e, func(c *Config) {
-			c.Listeners = []Listener{{Address: "127.0.0.1:0", TrustedProxies: test.trusted}}
+		restart, err := e.reload(configOf(e, func(c *Config) {
+			c.Listeners = []config.Listener{{Address: "127.0.0.1:0", TrustedProxies: test.trusted}}
 		}))
 		if err != nil || len(restart) > 0 {
 			t.Fatalf("%q need a restart; %v", restart, err)
@@ -75,20 +76,10 @@ func TestHigherRateHoldsAtOnce(t *testing.T) {
 	}
 	ask(429)
 	more := func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 1000, 1000 }
-	if _, err := e.Reload(configOf(e, more)); err != nil {
+	if _, err := e.reload(configOf(e, more)); err != nil {
 		t.Fatal(err)
 	}
 	ask(200)
-}
-
-// TestShortFormIsOneListener: listen equals an entry of listeners without other keys.
-func TestShortFormIsOneListener(t *testing.T) {
-	short := Config{Listen: "unix:/run/edge.sock"}.WithDefaults()
-	long := Config{Listeners: []Listener{{Address: "unix:/run/edge.sock"}}}.WithDefaults()
-	s, l := newProxied(&short.listeners()[0]), newProxied(&long.listeners()[0])
-	if s.header != l.header || s.versions != l.versions || len(s.trusted) != len(l.trusted) {
-		t.Errorf("%+v, not %+v", s, l)
-	}
 }
 
 // TestOneClockForLimits: reactors that started at different times, or stalled, see the same bucket as full.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"megaphone/config"
 )
 
 // connectFrom connects from one of the addresses of the loopback network.
@@ -27,7 +29,7 @@ func connectFrom(t testing.TB, e *Edge, addr string) *client {
 func trusting(protocol, header string) func(c *Config) {
 	return func(c *Config) {
 		c.Listen = ""
-		c.Listeners = []Listener{{Address: "127.0.0.1:0", ProxyProtocol: protocol, ForwardedHeader: header,
+		c.Listeners = []config.Listener{{Address: "127.0.0.1:0", ProxyProtocol: protocol, ForwardedHeader: header,
 			TrustedProxies: []string{"127.0.0.1", "10.0.0.0/8"}}}
 	}
 }
@@ -102,7 +104,7 @@ func TestProxyHeadersThatAreNone(t *testing.T) {
 	until(t, e, ProxyMalformed, 4)
 	deadline := time.Now().Add(patience)
 	for e.Counter(ProxyMalformed) < 6 && time.Now().Before(deadline) {
-		e.Advance(int(DefaultHeadTimeout.Seconds() * 10))
+		e.Advance(int(config.DefaultHeadTimeout.Seconds() * 10))
 	}
 	slow.ended()
 	silent.ended()
@@ -220,7 +222,7 @@ func TestConnectionFlood(t *testing.T) {
 	flood[0].get().want(t, 429, "")
 	flood[0].closed()
 	flood[0].Close()
-	e.Advance(int(DefaultHeadTimeout.Seconds()*10) + 1)
+	e.Advance(int(config.DefaultHeadTimeout.Seconds()*10) + 1)
 	for _, c := range flood[1:maxSurplus] {
 		c.ended()
 	}
@@ -368,31 +370,5 @@ func TestLimitsOfASite(t *testing.T) {
 	third.get().want(t, 200, "<body/>")
 	if n := e.Counter(AddressConnections) + e.Counter(AddressRequests); n != 0 {
 		t.Errorf("%d were refused for an address's sake", n)
-	}
-}
-
-func TestGateConfig(t *testing.T) {
-	for _, test := range []struct {
-		key string
-		set func(c *Config)
-	}{
-		{"listeners[0].proxy-protocol", func(c *Config) { c.Listeners[0].ProxyProtocol = "v3" }},
-		{"listeners[0].proxy-protocol", func(c *Config) { c.Listeners[0].TrustedProxies = nil }},
-		{"listeners[0].trusted-proxies", func(c *Config) { c.Listeners[0].TrustedProxies = []string{"10.0.0.1/8"} }},
-		{"listeners[0].forwarded-header", func(c *Config) { c.Listeners[0].ForwardedHeader = "x-real-ip" }},
-		{"limit-exempt", func(c *Config) { c.LimitExempt = []string{"everybody"} }},
-		{"max-connections-per-address", func(c *Config) { c.AddressConnections = -1 }},
-		{"ipv6-48-multiple", func(c *Config) { c.SiteMultiple = 65537 }},
-		{"request-burst-per-address", func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 100, 9 }},
-		{"", func(c *Config) { c.AddressRequestRate, c.AddressRequestBurst = 100, 10 }},
-	} {
-		c := Config{Origins: []Origin{{Name: "a", Address: "127.0.0.1:5279"}}}
-		trusting("any", "")(&c)
-		test.set(&c)
-		c = c.WithDefaults()
-		err := c.Validate()
-		if (err == nil) != (test.key == "") || err != nil && !strings.HasPrefix(err.Error(), test.key+": ") {
-			t.Errorf("%s: %v", test.key, err)
-		}
 	}
 }

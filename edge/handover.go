@@ -6,14 +6,6 @@ import (
 	"megaphone/loop"
 )
 
-// Addresses returns the addresses of all listeners.
-func (c *Config) Addresses() (all []string) {
-	for _, l := range c.listeners() {
-		all = append(all, l.Address)
-	}
-	return all
-}
-
 // adopt gives listeners the inherited sockets at their addresses. It returns the adopted addresses as they were given.
 func adopt(ours, inherited []loop.Listener) (taken []string) {
 	for i := range ours {
@@ -27,7 +19,7 @@ func adopt(ours, inherited []loop.Listener) (taken []string) {
 	return taken
 }
 
-// Adopted returns the addresses of Config.Inherited whose sockets the edge has adopted.
+// Adopted returns the addresses of Options.Inherited whose sockets the edge has adopted.
 func (e *Edge) Adopted() []string { return e.adopted }
 
 // Listeners returns the listeners with copies of all their sockets, for a successor. The caller closes the files.
@@ -36,7 +28,7 @@ func (e *Edge) Listeners() ([]loop.Listener, error) { return e.group.Listeners()
 // Keeps reports, by index, which listeners are among the given addresses, in the form that Listeners has them.
 func (e *Edge) Keeps(addresses []string) []bool { return e.group.Keeps(addresses) }
 
-// Accept begins to accept, with Config.AcceptLater.
+// Accept begins to accept, with Options.AcceptLater.
 func (e *Edge) Accept() error { return e.group.Accept() }
 
 // Behind returns how long ago the slowest reactor last turned.

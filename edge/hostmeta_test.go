@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"megaphone/config"
 )
 
 // The examples of XEP-0156 section 3.1, without their other links.
@@ -78,7 +80,8 @@ func TestHostMetaIsThatOfTheXEP(t *testing.T) {
 	const hostile = `https://web.example.com/a&b'c"?d=<e>&f=]]>é`
 	e, _ := one(t, func(c *Config) {
 		c.CORS = []string{listed}
-		c.PublicURLs = []PublicURL{{"example.com", "https://web.example.com:5280/bosh"}, {"hostile.example", hostile}}
+		c.PublicURLs = []config.PublicURL{{"example.com", "https://web.example.com:5280/bosh"},
+			{"hostile.example", hostile}}
 	})
 	c := connect(t, e)
 	for _, form := range []struct {
@@ -127,8 +130,8 @@ func TestHostMetaOfTheDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := PublicURL{"example.org", "https://chat.example.org/http-bind"}
-	for kind, body := range map[string][]byte{"xml": p.xrd(), "json": p.jrd()} {
+	p := config.PublicURL{"example.org", "https://chat.example.org/http-bind"}
+	for kind, body := range map[string][]byte{"xml": xrd(&p), "json": jrd(&p)} {
 		if !strings.Contains(string(text), "```"+kind+"\n"+string(body)+"\n```") {
 			t.Errorf("docs/discovery.md does not have\n%s", body)
 		}
@@ -168,16 +171,16 @@ func TestHostMetaOfOtherDomains(t *testing.T) {
 	}
 	get("a.example").want(t, 404, "Nothing here")
 	reload(t, e, func(c *Config) {
-		c.PublicURLs = []PublicURL{{"", "https://all.example/b"}, {"A.Example.", "https://a.example/b"},
+		c.PublicURLs = []config.PublicURL{{"", "https://all.example/b"}, {"A.Example.", "https://a.example/b"},
 			{"bücher.example", "https://b.example/b"}}
 	})
 	for host, url := range map[string]string{"a.example": "https://a.example/b", "b.example": "https://all.example/b",
 		"xn--bcher-kva.example:80": "https://b.example/b", "192.0.2.1:5280": "https://all.example/b",
 		"[::1]:5280": "https://all.example/b", "": "https://all.example/b",
-		strings.Repeat("a", maxDomain+1): "https://all.example/b"} {
+		strings.Repeat("a", config.MaxDomain+1): "https://all.example/b"} {
 		get(host).want(t, 200, url)
 	}
-	reload(t, e, func(c *Config) { c.PublicURLs = []PublicURL{{"b.example", "https://b.example/new"}} })
+	reload(t, e, func(c *Config) { c.PublicURLs = []config.PublicURL{{"b.example", "https://b.example/new"}} })
 	get("a.example").want(t, 404, "Nothing here")
 	get("b.example").want(t, 200, "https://b.example/new")
 }
@@ -186,43 +189,9 @@ func TestHostMetaOfOtherDomains(t *testing.T) {
 func TestHostMetaBehindAProxy(t *testing.T) {
 	e, _ := one(t, func(c *Config) {
 		trusting("", "")(c)
-		c.PublicURLs = []PublicURL{{"a.example", "https://a.example/b"}}
+		c.PublicURLs = []config.PublicURL{{"a.example", "https://a.example/b"}}
 	})
 	c := connect(t, e)
 	c.send("GET /.well-known/host-meta HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n")
 	c.get().want(t, 200, "https://a.example/b")
-}
-
-func TestPublicURLMistakes(t *testing.T) {
-	const origins = "origins: [{name: a, address: 'h:1'}]\npublic-url:\n"
-	for text, says := range map[string]string{
-		"- bosh: chat.example.org\n":                       "3:9: public-url[0].bosh: chat.example.org: give the URL",
-		"- domain: a.example\n":                            "3:3: public-url[0].bosh: : give the URL",
-		"- bosh: /http-bind\n":                             "public-url[0].bosh: /http-bind: give the URL",
-		"- bosh: ftp://h/\n":                               "public-url[0].bosh: ftp://h/: give the URL",
-		"- bosh: wss://h/ws\n":                             "public-url[0].bosh: wss://h/ws: WebSocket is not served",
-		"- bosh: https://u@h/\n":                           "without user",
-		"- bosh: https://h/#a\n":                           "without user, fragment",
-		"- bosh: 'https://h/?a b'\n":                       "white space",
-		"- {domain: 'a:1', bosh: 'https://h/'}\n":          "3:12: public-url[0].domain: a:1: give an XMPP domain",
-		"- {domain: 'a/b', bosh: 'https://h/'}\n":          "public-url[0].domain: a/b: give an XMPP domain",
-		"- {bosh: 'https://h/'}\n- {bosh: 'https://i/'}\n": "public-url[1].domain: : duplicate domain",
-		"- {domain: a, bosh: 'https://h/'}\n- {domain: A, bosh: 'https://i/'}\n": "domain: a: duplicate domain",
-		"- {domain: a, websocket: 'wss://h/'}\n":                                 "unknown key",
-		"  a: b\n":                                                               "give a list of entries",
-	} {
-		cfg, file, err := parseFile("f", origins+text)
-		if err == nil {
-			cfg = cfg.WithDefaults()
-			err = file.Explain(cfg.Validate())
-		}
-		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "config: f:") {
-			t.Errorf("%q: %v, want %q", text, err, says)
-		}
-	}
-	c := Config{PublicURLs: make([]PublicURL, maxPublicURLs+1),
-		Origins: []Origin{{Name: "a", Address: "h:1"}}}.WithDefaults()
-	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "at most 1000") {
-		t.Errorf("too many: %v", err)
-	}
 }

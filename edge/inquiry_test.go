@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"megaphone/config"
 	"megaphone/loop"
 )
 
@@ -109,7 +110,7 @@ func TestWrongPortIsNamed(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			log := newRecorder()
 			e := startEdge(t, func(cfg *Config) {
-				cfg.Origins = []Origin{{Name: "a", Address: c.address}}
+				cfg.Origins = []config.Origin{{Name: "a", Address: c.address}}
 				cfg.Log = slog.New(slog.NewTextHandler(log, nil))
 			})
 			for late := time.Now().Add(patience); e.group.Counter(loop.LinkConnects) == 0; e.Advance(1) {
@@ -136,7 +137,7 @@ func TestForeignBytesAreNamed(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 	})
 	startEdge(t, func(cfg *Config) {
-		cfg.Origins = []Origin{{Name: "a", Address: address}}
+		cfg.Origins = []config.Origin{{Name: "a", Address: address}}
 		cfg.Log = slog.New(slog.NewTextHandler(log, nil))
 	})
 	line := log.line(t, "link lost")
@@ -156,7 +157,7 @@ func TestInquiriesAreLimited(t *testing.T) {
 	log := newRecorder()
 	address := serveRaw(t, afterInput("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	place := newDirectory(nil, slog.Default())
-	found, _ := place.find(context.Background(), []Origin{{Name: "a", Address: address}})
+	found, _ := place.find(context.Background(), []config.Origin{{Name: "a", Address: address}})
 	queue := make(chan inquiry)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -187,7 +187,7 @@ func (w *worker) hello(n *node, args, line []byte) error {
 	n.takesQuery = h.TakesQuery
 	mine := codec.Hello{Version: 1, Name: w.cfg.Name, Nonce: randomNonce(), Max: codec.MaxContentsBytes}
 	if n.secret = w.cfg.Secret; n.secret != nil {
-		s := &handshake{theirs: h, old: w.cfg.OldProof == "on", theirLine: bytes.Clone(line)}
+		s := &handshake{theirs: h, old: w.cfg.OldProof, theirLine: bytes.Clone(line)}
 		if s.old {
 			mine.HasMAC = true
 			mine.MAC = codec.LinkMAC(n.secret, "edge", &h.Nonce, &mine.Nonce, mine.Name)

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"megaphone/config"
 )
 
 // watchNames repeatedly looks the origins up until ctx ends, and applies changes to the reactors.
@@ -22,14 +24,14 @@ func (e *Edge) watchNames(ctx context.Context) {
 // lookAgain looks the origins up and puts their addresses in force, unless a reload has come in between.
 func (e *Edge) lookAgain(ctx context.Context) {
 	s := e.settings()
-	if !slices.ContainsFunc(s.cfg.Origins, func(o Origin) bool { return o.named() }) {
+	if !slices.ContainsFunc(s.cfg.Origins, func(o config.Origin) bool { return o.Named() }) {
 		return
 	}
 	places, waiting := e.directory.find(ctx, s.cfg.Origins)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.current == s && (waiting != s.waiting || !slices.EqualFunc(places, s.places, place.equal)) {
-		e.put(newSettings(s.cfg, places, waiting))
+		e.put(newSettings(s.cfg, &e.options, places, waiting))
 	}
 }
 

@@ -2,28 +2,13 @@ package edge
 
 import (
 	"bytes"
-	"slices"
 
 	"megaphone/codec"
+	"megaphone/config"
 	"megaphone/loop"
 )
 
-// MaxOrigins bounds the origins of one edge. Each reactor has a link to each of them.
-const MaxOrigins = 60
-
-const _ = uint(64 - MaxOrigins) // one bit per origin
-
-// linksFor returns the maximum number of a reactor's links to origins. Each origin counts twice, because a reload dials
-// new links while the old ones close. If DNS decides the number of origins, it is MaxOrigins.
-func linksFor(origins []Origin) int {
-	if slices.ContainsFunc(origins, func(o Origin) bool { return o.discovered() }) {
-		return 2 * MaxOrigins
-	}
-	return 2 * len(origins)
-}
-
-// MaxWeight bounds an origin's weight. The sum of all weights, and a weight times the held requests, must not overflow.
-const MaxWeight = 65535
+const _ = uint(64 - config.MaxOrigins) // one bit per origin
 
 // stage is the progress of a link's handshake.
 type stage uint8

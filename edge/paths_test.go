@@ -34,25 +34,8 @@ func TestPathSpellings(t *testing.T) {
 	}
 }
 
-// The configured path is normalized like those of requests.
-func TestPathOfTheConfiguration(t *testing.T) {
-	for in, want := range map[string]string{"/http-bind/": "/http-bind", "/%68ttp%2dbind": "/http-bind", "/": "/",
-		"/a/../b": "/b", "/b%c3%bcro": "/b%C3%BCro"} {
-		c := Config{Path: in, Origins: []Origin{{Name: "a", Address: "h:1"}}}.WithDefaults()
-		if err := c.Validate(); err != nil || c.Path != want || c.WithDefaults().Path != want {
-			t.Errorf("path %q is %q (%v), want %q", in, c.Path, err, want)
-		}
-	}
-	for in, says := range map[string]string{"http-bind": "absolute path", "/a?b": "without a query",
-		"/a#b": "without a query",
-		"/a%":  "hexadecimal digits", "/%zz": "hexadecimal digits", "/a b": "/a%20b", "/büro": "/b%C3%BCro",
-		"/a\x00": "/a%00", "/" + strings.Repeat("a", maxPath): "at most 255 bytes"} {
-		c := Config{Path: in, Origins: []Origin{{Name: "a", Address: "h:1"}}}.WithDefaults()
-		if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "path: ") ||
-			!strings.Contains(err.Error(), says) {
-			t.Errorf("path %q: %v, want %q", in, err, says)
-		}
-	}
+// TestPathOfTheConfigurationIsServed: the root, and another path after a reload.
+func TestPathOfTheConfigurationIsServed(t *testing.T) {
 	e, l := one(t, func(c *Config) { c.Path = "/" })
 	c := connect(t, e)
 	for _, path := range []string{"/", "/.", "/x/..", "http://h", "http://h?q"} {

@@ -101,9 +101,9 @@ func (e *Edge) watchRefusals(ctx context.Context) {
 	for {
 		select {
 		case now := <-tick.C:
-			l.look(e.View(), now, e.cfg.Log)
+			l.look(e.View(), now, e.options.Log)
 		case <-ctx.Done():
-			l.look(e.View(), time.Now(), e.cfg.Log)
+			l.look(e.View(), time.Now(), e.options.Log)
 			return
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"megaphone/codec"
+	"megaphone/config"
 )
 
 // Resolver is the part of net.Resolver that finds origins.
@@ -23,12 +24,6 @@ type Resolver interface {
 	LookupSRV(ctx context.Context, service, proto, name string) (cname string, addrs []*net.SRV, err error)
 	LookupPort(ctx context.Context, network, service string) (port int, err error)
 }
-
-// Prefixes of an address that stands for one origin per DNS record.
-const (
-	fromSRV  = "dns+srv:" // _service._proto.name: an origin per SRV record
-	fromAddr = "dns:"     // name:port: an origin per A and AAAA record
-)
 
 // lookupPatience bounds one look-up of one origin.
 const lookupPatience = 5 * time.Second
@@ -49,20 +44,9 @@ func newDirectory(r Resolver, log *slog.Logger) *directory {
 	return &directory{resolver: r, log: log, last: map[string][]place{}}
 }
 
-// discovered reports whether the origin stands for the records of a name.
-func (o *Origin) discovered() bool {
-	return strings.HasPrefix(o.Address, fromSRV) || strings.HasPrefix(o.Address, fromAddr)
-}
-
-// named reports whether the address has a name to look up.
-func (o *Origin) named() bool {
-	_, err := netip.ParseAddrPort(o.Address)
-	return err != nil
-}
-
 // find looks all origins up at once. If a look-up fails or finds nothing, it returns the origin's last known place,
 // because a name server that is down must not empty an edge. waiting is set if one has never been found.
-func (d *directory) find(ctx context.Context, origins []Origin) (places []place, waiting bool) {
+func (d *directory) find(ctx context.Context, origins []config.Origin) (places []place, waiting bool) {
 	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
 	defer cancel()
 	found := make([][]place, len(origins))
@@ -84,14 +68,14 @@ func (d *directory) find(ctx context.Context, origins []Origin) (places []place,
 			places = append(places, p)
 		}
 	}
-	if len(places) > MaxOrigins {
-		d.log.Warn("origins ignored: too many", "origins", len(places), "max", MaxOrigins)
-		places = places[:MaxOrigins]
+	if len(places) > config.MaxOrigins {
+		d.log.Warn("origins ignored: too many", "origins", len(places), "max", config.MaxOrigins)
+		places = places[:config.MaxOrigins]
 	}
 	return places, waiting
 }
 
-func (d *directory) findOne(ctx context.Context, o Origin) []place {
+func (d *directory) findOne(ctx context.Context, o config.Origin) []place {
 	if ap, err := netip.ParseAddrPort(o.Address); err == nil {
 		return []place{{Origin: o, addr: ap}}
 	}
@@ -105,23 +89,23 @@ func (d *directory) findOne(ctx context.Context, o Origin) []place {
 	if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		d.log.Warn("origin address not found", "origin", o.Name, "address", o.Address, "error", err)
 	}
-	if some = slices.Clone(d.last[o.Address]); some == nil && !o.discovered() {
+	if some = slices.Clone(d.last[o.Address]); some == nil && !o.Discovered() {
 		return []place{{Origin: o}}
 	}
 	for i := range some {
 		some[i].Domains, some[i].Drain = o.Domains, o.Drain
-		if !o.discovered() {
+		if !o.Discovered() {
 			some[i].Origin = o
 		}
 	}
 	return some
 }
 
-func (d *directory) lookUp(ctx context.Context, o Origin) (some []place, err error) {
-	if name, ok := strings.CutPrefix(o.Address, fromSRV); ok {
+func (d *directory) lookUp(ctx context.Context, o config.Origin) (some []place, err error) {
+	if name, ok := strings.CutPrefix(o.Address, config.FromSRV); ok {
 		return d.services(ctx, o, name)
 	}
-	address, each := strings.CutPrefix(o.Address, fromAddr)
+	address, each := strings.CutPrefix(o.Address, config.FromAddr)
 	host, service, _ := net.SplitHostPort(address)
 	port, err := d.resolver.LookupPort(ctx, "tcp", service)
 	if err != nil {
@@ -141,7 +125,7 @@ func (d *directory) lookUp(ctx context.Context, o Origin) (some []place, err err
 }
 
 // services returns an origin for each SRV record (RFC 2782).
-func (d *directory) services(ctx context.Context, o Origin, name string) (some []place, err error) {
+func (d *directory) services(ctx context.Context, o config.Origin, name string) (some []place, err error) {
 	_, records, err := d.resolver.LookupSRV(ctx, "", "", name)
 	if err != nil {
 		return nil, err
@@ -166,7 +150,7 @@ func (d *directory) services(ctx context.Context, o Origin, name string) (some [
 
 // discovered returns the origin for a record. Its name consists of host and port alone, because the tag in session IDs
 // is a hash of it. So it is the same on every edge, whatever other records there are.
-func discovered(o Origin, at netip.AddrPort, host string, port int) place {
+func discovered(o config.Origin, at netip.AddrPort, host string, port int) place {
 	o.Name = nodeName(host, port)
 	o.Address = net.JoinHostPort(host, fmt.Sprint(port))
 	return place{Origin: o, addr: at}

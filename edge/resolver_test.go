@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"testing"
+
+	"megaphone/config"
 )
 
 func TestPreferredAddress(t *testing.T) {
@@ -29,7 +31,7 @@ func TestPreferredAddress(t *testing.T) {
 // An origin can be given by name. A name without an address is looked up again later, and is no error.
 func TestLocalhostIsFound(t *testing.T) {
 	d := newDirectory(nil, slog.New(slog.DiscardHandler))
-	places, waiting := d.find(t.Context(), []Origin{{Name: "a", Address: "localhost:5279"},
+	places, waiting := d.find(t.Context(), []config.Origin{{Name: "a", Address: "localhost:5279"},
 		{Name: "b", Address: "127.0.0.1:1"}, {Name: "c", Address: "localhost:no-such-service"}})
 	if len(places) != 3 || !waiting || places[0].addr.String() != "127.0.0.1:5279" ||
 		places[1].addr.String() != "127.0.0.1:1" || places[2].addr.IsValid() {

@@ -3,6 +3,8 @@ package edge
 import (
 	"fmt"
 	"testing"
+
+	"megaphone/config"
 )
 
 // An edge that begins with one origin does not tag sessions. When a second one comes it tags the new ones, and the
@@ -16,7 +18,7 @@ func TestReloadAddsAnOrigin(t *testing.T) {
 	c.get().want(t, 200, "sid='plain'")
 	reload(t, e, func(c *Config) {
 		c.Origins[0].Drain = true
-		c.Origins = append(c.Origins, Origin{Name: "b", Address: b.addr()})
+		c.Origins = append(c.Origins, config.Origin{Name: "b", Address: b.addr()})
 	})
 	bl := b.link()
 	until(t, e, LinksUp, 2)
@@ -95,7 +97,7 @@ func TestReloadTakesAnOriginOut(t *testing.T) {
 	bl.reply(bl.next().id, "<body/>")
 	c.get().want(t, 200, "<body/>")
 	d := newFakeOrigin(t, "d")
-	reload(t, e, func(c *Config) { c.Origins = append(c.Origins, Origin{Name: "d", Address: d.addr()}) })
+	reload(t, e, func(c *Config) { c.Origins = append(c.Origins, config.Origin{Name: "d", Address: d.addr()}) })
 	d.link()
 	until(t, e, LinksUp, 3)
 	e.group.Do(func(_ reactor, h handler) {
@@ -154,12 +156,13 @@ func TestReloadOfManyOrigins(t *testing.T) {
 	for round := range 5 {
 		reload(t, e, func(c *Config) {
 			c.Origins = nil
-			for i := range MaxOrigins {
-				c.Origins = append(c.Origins, Origin{Name: fmt.Sprintf("n%d-%d", round, i), Address: "127.0.0.1:1"})
+			for i := range config.MaxOrigins {
+				c.Origins = append(c.Origins, config.Origin{Name: fmt.Sprintf("n%d-%d", round, i),
+					Address: "127.0.0.1:1"})
 			}
 		})
 	}
-	for ticks := 0; nodeCount(e) != MaxOrigins; ticks++ {
+	for ticks := 0; nodeCount(e) != config.MaxOrigins; ticks++ {
 		if ticks == 2000 {
 			t.Fatalf("%d nodes", nodeCount(e))
 		}

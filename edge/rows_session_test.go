@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"megaphone/codec"
+	"megaphone/config"
 )
 
 // The edge's rows of BOSH.md about sessions, by number.
@@ -117,8 +118,8 @@ func TestRow10ContentType(t *testing.T) {
 
 // Row 11, E's part: the edge's own timer exceeds every wait that origins grant.
 func TestRow11HoldsOutlastTheLongestWait(t *testing.T) {
-	if DefaultHoldTimeout <= 300e9 {
-		t.Fatalf("hold-timeout is %v by default; ejabberd waits for up to 300 s", DefaultHoldTimeout)
+	if config.DefaultHoldTimeout <= 300e9 {
+		t.Fatalf("hold-timeout is %v by default; ejabberd waits for up to 300 s", config.DefaultHoldTimeout)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"megaphone/config"
 )
 
 // The edge's rows of BOSH.md about HTTP, by number.
@@ -115,7 +117,7 @@ func TestRow05PipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	answered := 0
 	for answered < n {
 		var batch []request
-		for range min(DefaultMaxPipelined, n-answered) {
+		for range min(config.DefaultMaxPipelined, n-answered) {
 			batch = append(batch, l.next())
 		}
 		for i := len(batch) - 1; i >= 0; i-- { // the last one first

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"megaphone/codec"
+	"megaphone/config"
 	"megaphone/loop"
 )
 
@@ -14,7 +15,8 @@ import (
 // new one and hands it to each reactor, which alone reads its own pointer to it. So the hot path needs no lock, and no
 // request ever sees half of a reload.
 type settings struct {
-	cfg       Config
+	cfg       *config.Values
+	options   *Options
 	limits    codec.Limits
 	times     times
 	fixed     *fixed
@@ -33,22 +35,22 @@ type times struct{ head, body, idle, hold, write, grace, ping, lostJitter, creat
 
 // place is the address of an origin and its configuration.
 type place struct {
-	Origin
+	config.Origin
 	addr     netip.AddrPort // invalid: its name has not been resolved yet
 	health   *health        // shared by all reactors
 	priority uint16         // new sessions go to the lowest one among the healthy origins (RFC 2782)
 }
 
-// newSettings makes settings from a validated configuration with its defaults, and from the resolved places.
-func newSettings(cfg Config, places []place, waiting bool) *settings {
+// newSettings makes settings from a configuration and the resolved places.
+func newSettings(cfg *config.Values, options *Options, places []place, waiting bool) *settings {
 	for i := range places {
 		places[i].health = new(health)
 	}
 	return &settings{
-		creationBounds: newCreationBounds(&cfg), common: &common{served: served{seed: maphash.MakeSeed()}},
-		cfg: cfg, fixed: newFixed(&cfg), admission: newAdmission(&cfg),
+		creationBounds: newCreationBounds(cfg), common: &common{served: served{seed: maphash.MakeSeed()}},
+		cfg: cfg, options: options, fixed: newFixed(cfg, options.Pages), admission: newAdmission(cfg),
 		leastGain: cfg.BodyRate * int(cfg.BodyTimeout/time.Millisecond) / 1000,
-		places:    places, waiting: waiting, tags: wantsTags(&cfg),
+		places:    places, waiting: waiting, tags: wantsTags(cfg),
 		limits: codec.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
 			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
 		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
@@ -59,8 +61,9 @@ func newSettings(cfg Config, places []place, waiting bool) *settings {
 }
 
 // wantsTags reports whether session IDs must carry the tag of their origin.
-func wantsTags(cfg *Config) bool {
-	return cfg.Tags == "on" || cfg.Tags == "auto" && (len(cfg.Origins) > 1 || cfg.Origins[0].discovered())
+func wantsTags(cfg *config.Values) bool {
+	return cfg.Tags == config.TagsOn ||
+		cfg.Tags == config.TagsAuto && (len(cfg.Origins) > 1 || cfg.Origins[0].Discovered())
 }
 
 // after makes s continue from the settings in force before it. With node-tags: auto, an edge that began with one origin
@@ -78,7 +81,7 @@ func (s *settings) after(old *settings) {
 	}
 	alone := len(old.places) == 1 && len(s.places) == 1 && old.places[0].Name == s.places[0].Name
 	switch {
-	case s.cfg.Tags == "off":
+	case s.cfg.Tags == config.TagsOff:
 	case old.tags:
 		s.tags, s.plain = true, old.plain
 	case !alone && len(old.places) == 1:

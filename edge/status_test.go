@@ -88,7 +88,7 @@ func TestStatusTable(t *testing.T) {
 			t.Errorf("%d is in no row", e.Status)
 		}
 	}
-	f := newFixed(&Config{Path: "/p"})
+	f := newFixed(Config{}.values(t), nil)
 	for _, d := range []document{f.about, f.notFound, f.method, f.readOnly, f.encoding, f.lengthRequired, f.late,
 		f.busy} {
 		status := strings.Fields(string(d.head.Append(nil, 0, codec.ConnectionDefault, nil)))[1]

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	maxCORS         = 250
 	maxContentTypes = 200 // distinct ones that a reactor remembers; it builds the heads of others for each reply
 	usualContent    = "text/xml; charset=utf-8"
 )

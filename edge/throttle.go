@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"megaphone/config"
 	"megaphone/limit"
 )
 
@@ -72,11 +73,11 @@ type creationBounds struct {
 	ejectTime   uint64 // microseconds
 }
 
-func newCreationBounds(cfg *Config) creationBounds {
+func newCreationBounds(cfg *config.Values) creationBounds {
 	b := creationBounds{least: int32(cfg.MinCreations), most: int32(cfg.MaxCreations),
 		rate:      limit.NewRate(cfg.CreationRate, cfg.CreationRate/burstPart+1),
 		slowStart: uint64(cfg.SlowStart / time.Microsecond),
-		ejects:    cfg.Ejection == "on", ejectTime: uint64(cfg.EjectTime / time.Microsecond)}
+		ejects:    cfg.Ejection, ejectTime: uint64(cfg.EjectTime / time.Microsecond)}
 	if cfg.CreationRate > 0 {
 		b.interval = uint64(time.Second/time.Microsecond) / uint64(cfg.CreationRate)
 	}

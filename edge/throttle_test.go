@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"megaphone/config"
 )
 
 // simOrigin simulates an origin with some workers and a queue.
@@ -69,9 +71,8 @@ func (o *simOrigin) run(t *throttle, b *creationBounds, from, to uint64, r *rand
 	return answered, most
 }
 
-func testBounds() *creationBounds {
-	cfg := Config{}.WithDefaults()
-	b := newCreationBounds(&cfg)
+func testBounds(t testing.TB) *creationBounds {
+	b := newCreationBounds(Config{}.values(t))
 	return &b
 }
 
@@ -80,7 +81,7 @@ func TestThrottleFindsWhatFits(t *testing.T) {
 	for _, o := range []simOrigin{{workers: 20, takes: 50_000}, {workers: 4, takes: 200_000},
 		{workers: 60, takes: 80_000}, {workers: 32, takes: 1_000_000}} {
 		r := rand.New(rand.NewPCG(1, 2))
-		th, b := new(throttle), testBounds()
+		th, b := new(throttle), testBounds(t)
 		const minutes = 1
 		answered, most := o.run(th, b, 0, minutes*60e6, r)
 		able := float64(minutes*60e6) / float64(o.takes) * float64(o.workers)
@@ -100,7 +101,7 @@ func TestThrottleFindsWhatFits(t *testing.T) {
 func TestThrottleOnABusyMachine(t *testing.T) {
 	for seed := range uint64(10) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		th, b := new(throttle), testBounds()
+		th, b := new(throttle), testBounds(t)
 		var until, away uint64
 		o := simOrigin{workers: 14, takes: 2000, stall: func(now uint64) bool {
 			if now >= until && r.IntN(500) == 0 { // once a second
@@ -124,7 +125,7 @@ func TestThrottleOnABusyMachine(t *testing.T) {
 // TestThrottleFollows: an origin that becomes slower gets less under way, one that becomes faster more.
 func TestThrottleFollows(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	th, b := new(throttle), testBounds()
+	th, b := new(throttle), testBounds(t)
 	o := simOrigin{workers: 60, takes: 50_000}
 	_, before := o.run(th, b, 0, 20e6, r)
 	o.workers = 12
@@ -145,8 +146,8 @@ func TestThrottleFollows(t *testing.T) {
 // then recovers.
 func TestThrottleSeesWhatIsNotItsFault(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	cfg := Config{MaxCreations: 100}.WithDefaults()
-	th, b := new(throttle), newCreationBounds(&cfg)
+	cfg := Config{Config: config.Config{MaxCreations: 100}}
+	th, b := new(throttle), newCreationBounds(cfg.values(t))
 	o := simOrigin{workers: 100, takes: 5_000}
 	o.run(th, &b, 0, 5e6, r)
 	o.takes = 300_000
@@ -160,7 +161,7 @@ func TestThrottleSeesWhatIsNotItsFault(t *testing.T) {
 // TestThrottleForgets: an unused bound falls, so an origin that then hangs gets few creations.
 func TestThrottleForgets(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	th, b := new(throttle), testBounds()
+	th, b := new(throttle), testBounds(t)
 	o := simOrigin{workers: 60, takes: 50_000}
 	o.run(th, b, 0, 20e6, r)
 	if th.bound(b) < 50 {
@@ -183,8 +184,8 @@ func TestThrottleForgets(t *testing.T) {
 }
 
 func TestThrottleBounds(t *testing.T) {
-	cfg := Config{MinCreations: 3, MaxCreations: 3, CreationRate: 10, SlowStart: time.Second}.WithDefaults()
-	b := newCreationBounds(&cfg)
+	cfg := Config{Config: config.Config{MinCreations: 3, MaxCreations: 3, CreationRate: 10, SlowStart: time.Second}}
+	b := newCreationBounds(cfg.values(t))
 	th := new(throttle)
 	take := func(now uint64) (n int) {
 		for th.room(now, &b) && th.take(now, &b) {

@@ -1,13 +1,10 @@
 package edge
 
 import (
-	"fmt"
-	"reflect"
 	"slices"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
+	"megaphone/config"
 	"megaphone/loop"
 )
 
@@ -102,22 +99,11 @@ func (w *worker) publish() {
 	if s := w.snapshot.Load(); s != nil && s.settings == w.settings && slices.Equal(s.nodes, w.nodes) {
 		return
 	}
-	s := &snapshot{settings: w.settings, hash: w.cfg.hash(), nodes: slices.Clone(w.nodes)}
+	s := &snapshot{settings: w.settings, hash: w.cfg.Hash(), nodes: slices.Clone(w.nodes)}
 	for _, n := range w.nodes {
 		s.places = append(s.places, n.cfg)
 	}
 	w.snapshot.Store(s)
-}
-
-// hash covers all keys that a file may have, so edges with the same hash have the same configuration.
-func (c *Config) hash() uint64 {
-	var h xxhash.Digest
-	h.Reset()
-	for i := range configKeys {
-		k := &configKeys[i]
-		fmt.Fprintf(&h, "%s=%+v\n", k.Name, reflect.ValueOf(k.Value(c)).Elem())
-	}
-	return h.Sum64()
 }
 
 // post publishes the state of a node and its link.
@@ -155,7 +141,7 @@ func (n *node) creations() Creations {
 // View returns the state of the edge as of the last ticks of its reactors.
 func (e *Edge) View() *View {
 	first := e.workers[0].snapshot.Load()
-	cfg := &first.settings.cfg
+	cfg := first.settings.cfg
 	v := &View{At: time.Now(), Started: e.started, Name: cfg.Name, Private: e.group.Private(),
 		Reactors: make([]ReactorView, len(e.workers)), Holds: newView(holdBounds),
 		Limits: Limits{MaxConnections: cfg.MaxConnections, MaxBufferedBytes: cfg.MaxBufferedBytes,
@@ -189,7 +175,7 @@ func (e *Edge) View() *View {
 
 // origin returns the view of an origin, and adds it if necessary. Reactors apply a new configuration one after the
 // other, so some may have an origin that others lack.
-func (v *View) origin(o *Origin) *OriginView {
+func (v *View) origin(o *config.Origin) *OriginView {
 	for i := range v.Origins {
 		if v.Origins[i].Name == o.Name {
 			return &v.Origins[i]

@@ -105,18 +105,3 @@ func TestQuantiles(t *testing.T) {
 		t.Errorf("the median of nothing is %v", got)
 	}
 }
-
-func TestConfigHashFollowsWhatAFileMayHave(t *testing.T) {
-	base := Config{Name: "e", Listen: "127.0.0.1:0", Origins: []Origin{{Name: "a", Address: "b:1"}}}.WithDefaults()
-	same, other, drained := base, base, base
-	same.Pages, same.ManualTicks = map[string]Page{"/": {}}, true
-	other.MaxPipelined++
-	drained.Origins = []Origin{base.Origins[0]}
-	drained.Origins[0].Drain = true
-	if base.hash() != same.hash() {
-		t.Error("the hash changes with fields that are not keys")
-	}
-	if base.hash() == other.hash() || base.hash() == drained.hash() {
-		t.Error("the hash does not change with a key")
-	}
-}

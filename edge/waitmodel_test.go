@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"megaphone/codec"
+	"megaphone/config"
 )
 
 // pipeliner is a client that pipelines numbered requests, and checks the order of the answers.
@@ -119,13 +120,13 @@ func (m *waitModel) step() {
 			m.comeBack(i)
 		}
 	case 19:
-		cfg := m.e.settings().cfg
+		cfg := configOf(m.e, nil)
 		cfg.Origins = slices.Clone(cfg.Origins)[:1]
 		if m.alone || m.links[1] == nil {
-			cfg.Origins = append(cfg.Origins, Origin{Name: "b", Address: m.origins[1].addr()})
+			cfg.Origins = append(cfg.Origins, config.Origin{Name: "b", Address: m.origins[1].addr()})
 		}
 		m.alone = len(cfg.Origins) == 1
-		if _, err := m.e.Reload(cfg); err != nil {
+		if _, err := m.e.reload(cfg); err != nil {
 			m.t.Fatal(err)
 		}
 	}

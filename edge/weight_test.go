@@ -121,20 +121,3 @@ func TestDrainOfOneOrigin(t *testing.T) {
 		t.Errorf("an origin that is not there: %v", err)
 	}
 }
-
-func TestBadWeight(t *testing.T) {
-	for _, c := range []struct{ text, says string }{
-		{"origins: [{name: a, address: 'b:1', weight: 0}]", "config: f:1:45: origins[0].weight: 0: use 1 to 65535"},
-		{"origins: [{name: a, address: 'b:1', drain: maybe}]",
-			"config: f:1:44: origins[0].drain: maybe: give true or false"},
-	} {
-		_, _, err := parseFile("f", c.text)
-		if err == nil || len(fmt.Sprint(err)) < len(c.says) || fmt.Sprint(err)[:len(c.says)] != c.says {
-			t.Errorf("%s: %v", c.text, err)
-		}
-	}
-	cfg := Config{Origins: []Origin{{Name: "a", Address: "b:1", Weight: -1}}}.WithDefaults()
-	if err := cfg.Validate(); err == nil || err.Error() != "origins[0].weight: -1: use 1 to 65535" {
-		t.Error(err)
-	}
-}

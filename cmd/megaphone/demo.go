@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"megaphone/admin"
+	"megaphone/config"
 	"megaphone/edge"
 	"megaphone/origin/link"
 )
@@ -24,10 +25,10 @@ import (
 type demoOptions struct {
 	listen     string
 	embedded   originOptions
-	origins    []edge.Origin // replace the embedded one
-	secretFile string        // of these origins
+	origins    []config.Origin // replace the embedded one
+	secretFile string          // of these origins
 	admin      string
-	public     []edge.PublicURL
+	public     []config.PublicURL
 }
 
 func newDemo() *cobra.Command {
@@ -83,10 +84,10 @@ func (o *demoOptions) validate(given *pflag.FlagSet) (err error) {
 
 // behind returns the origins for the demo's edge, and starts the embedded one unless others are given. stop ends the
 // embedded one.
-func (o *demoOptions) behind() (origins []edge.Origin, secret []byte, stop func(), err error) {
+func (o *demoOptions) behind() (origins []config.Origin, secret []byte, stop func(), err error) {
 	if len(o.origins) > 0 {
 		if o.secretFile != "" {
-			if secret, err = edge.ReadSecret(o.secretFile); err != nil {
+			if secret, err = config.ReadSecret(o.secretFile); err != nil {
 				return nil, nil, nil, usageError{err}
 			}
 			warnReadable("secret-file", o.secretFile)
@@ -100,7 +101,7 @@ func (o *demoOptions) behind() (origins []edge.Origin, secret []byte, stop func(
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return []edge.Origin{{Name: "embedded", Address: embedded.addr()}}, own.secret, embedded.stop, nil
+	return []config.Origin{{Name: "embedded", Address: embedded.addr()}}, own.secret, embedded.stop, nil
 }
 
 func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
@@ -113,25 +114,27 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 		return err
 	}
 	defer stop()
-	cfg := edge.Config{
-		Listen: o.listen, Admin: o.admin,
-		Origins: origins, Secret: secret, MaxConnections: demoConnections, Pages: pages,
-	}.WithDefaults()
-	if err := cfg.Validate(); err != nil {
+	cfg := config.Config{Listen: o.listen, Admin: o.admin, Origins: origins, Secret: secret,
+		MaxConnections: demoConnections}
+	values, err := cfg.Values()
+	if err != nil {
 		return usageError{err}
 	}
-	e, err := edge.Start(cfg)
+	e, err := edge.Start(values, edge.Options{Pages: pages})
 	if err != nil {
 		return err
 	}
 	defer e.Stop()
 	if cfg.PublicURLs = o.public; cfg.PublicURLs == nil {
-		cfg.PublicURLs = demoURLs(e.Addr(), cfg.Path) // the port is known only now
+		cfg.PublicURLs = demoURLs(e.Addr(), values.Path) // the port is known only now
 	}
-	if _, err := e.Reload(cfg); err != nil {
+	if values, err = cfg.Values(); err != nil {
 		return usageError{err}
 	}
-	shown, err := startAdmin(&cfg, e, false)
+	if _, err := e.Reload(values); err != nil {
+		return usageError{err}
+	}
+	shown, err := startAdmin(values, e, false)
 	if err != nil {
 		return err
 	}
@@ -143,7 +146,7 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	}
 	announce(out, "demo", e.Addr().String())
 	if !jsonLog {
-		_, _ = io.WriteString(out, o.invitation(e.Addr(), shown.Address(), cfg.Path))
+		_, _ = io.WriteString(out, o.invitation(e.Addr(), shown.Address(), values.Path))
 	}
 	return waitEdge(ctx, e, usr1)
 }
@@ -166,35 +169,35 @@ func (o *demoOptions) invitation(at netip.AddrPort, shownAt, path string) string
 
 // demoURLs returns the public URLs of an edge that listens at an address. If it listens on all addresses, each address
 // of this host gets its own URL as a domain, and all other names get one URL.
-func demoURLs(at netip.AddrPort, path string) (list []edge.PublicURL) {
+func demoURLs(at netip.AddrPort, path string) (list []config.PublicURL) {
 	url := func(a netip.Addr) string { return "http://" + netip.AddrPortFrom(a, at.Port()).String() + path }
 	switch {
 	case !at.IsValid():
 		return nil // a unix socket
 	case !at.Addr().IsUnspecified():
-		return []edge.PublicURL{{BOSH: url(at.Addr())}}
+		return []config.PublicURL{{BOSH: url(at.Addr())}}
 	}
 	other := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	list = append(list, edge.PublicURL{Domain: "localhost", BOSH: url(other)})
+	list = append(list, config.PublicURL{Domain: "localhost", BOSH: url(other)})
 	nets, _ := net.InterfaceAddrs()
 	for _, n := range nets {
 		p, err := netip.ParsePrefix(n.String())
 		if err != nil || !p.Addr().Is4() {
 			continue
 		}
-		list = append(list, edge.PublicURL{Domain: p.Addr().String(), BOSH: url(p.Addr())})
+		list = append(list, config.PublicURL{Domain: p.Addr().String(), BOSH: url(p.Addr())})
 		if other.IsLoopback() {
 			other = p.Addr()
 		}
 	}
-	return append(list, edge.PublicURL{BOSH: url(other)})
+	return append(list, config.PublicURL{BOSH: url(other)})
 }
 
 // demoConnections fits in most hosts' default RLIMIT_NOFILE with private descriptor tables.
 const demoConnections = 10_000
 
 // awaitLinks waits until every reactor has its links, so that the first visitor is served.
-func awaitLinks(ctx context.Context, e *edge.Edge, origins []edge.Origin) error {
+func awaitLinks(ctx context.Context, e *edge.Edge, origins []config.Origin) error {
 	n, _ := e.Reactors()
 	n *= len(origins)
 	patience := time.NewTimer(10 * time.Second)

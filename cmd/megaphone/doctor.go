@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"megaphone/edge"
+	"megaphone/config"
 	"megaphone/loop"
 	"megaphone/tuning"
 	"megaphone/typed"
@@ -103,9 +103,9 @@ func runDoctor(o doctorOptions, out io.Writer) error {
 }
 
 // warnHost logs a warning for each must that this host lacks for an edge's connections.
-func warnHost(cfg edge.Config) {
+func warnHost(cfg *config.Values) {
 	r := tuning.Examine(os.DirFS("/"),
-		tuning.Need{Sockets: cfg.MaxConnections, OneTable: cfg.DescriptorTables == "off"})
+		tuning.Need{Sockets: cfg.MaxConnections, OneTable: cfg.DescriptorTables == loop.TablesOff})
 	for _, f := range r.Lacking(tuning.Must) {
 		slog.Warn("host limit too low for max-connections",
 			"knob", f.Name, "now", f.Now, "wanted", f.Wanted,

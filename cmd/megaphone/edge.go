@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"megaphone/config"
 	"megaphone/edge"
 	"megaphone/typed"
 )
@@ -40,36 +41,34 @@ hitch).`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.printDefaults {
-				fmt.Fprint(cmd.OutOrStdout(), edge.Example())
+				fmt.Fprint(cmd.OutOrStdout(), config.Example())
 				return nil
 			}
 			cfg, file, err := readEdgeConfig(o.file, cmd.Flags())
 			jsonLog = cfg.LogFormat == "json"
+			values, err := parsed(cfg, file, err)
 			switch {
 			case err != nil:
 				return usageError{err}
-			case o.takeover && cfg.TakeoverSocket == "":
+			case o.takeover && values.TakeoverSocket == "":
 				return usageError{errors.New("takeover: give takeover-socket, the path of the running edge's socket")}
 			}
-			if err := setLog(cfg.LogLevel, cfg.LogFormat); err != nil {
+			if err := useLog(values.LogLevel, values.LogFormat); err != nil {
 				return err
 			}
-			if err := preflight(&cfg, file, o.checkConfig); err != nil {
+			if err := preflight(values, file, o.checkConfig); err != nil {
 				return usageError{err}
 			}
 			if o.checkConfig {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", or(o.file, "flags"))
 				return nil
 			}
-			load := func() (edge.Config, error) {
-				cfg, _, err := readEdgeConfig(o.file, cmd.Flags())
-				return cfg, err
-			}
-			return runEdge(cmd.Context(), cfg, load, o.takeover, serviceOutput())
+			load := func() (*config.Values, error) { return parsed(readEdgeConfig(o.file, cmd.Flags())) }
+			return runEdge(cmd.Context(), values, load, o.takeover, serviceOutput())
 		},
 	}
 	fs := cmd.Flags()
-	edgeFlags(fs, new(edge.Config))
+	edgeFlags(fs, new(config.Config))
 	fs.StringVar(&o.file, "config", "",
 		"YAML `file` with the same keys and some more; flags override it")
 	fs.BoolVar(&o.checkConfig, "check-config", false, "check flags and file, and exit")
@@ -86,9 +85,9 @@ type edgeOptions struct {
 }
 
 // edgeFlags binds every flag of the edge to cfg. The values of cfg are the defaults.
-func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
+func edgeFlags(fs *pflag.FlagSet, cfg *config.Config) {
 	d := cfg.WithDefaults()
-	for _, k := range edge.Keys() {
+	for _, k := range config.Keys() {
 		name := k.FlagName()
 		if name == "" {
 			continue
@@ -109,9 +108,9 @@ func edgeFlags(fs *pflag.FlagSet, cfg *edge.Config) {
 			fs.DurationVar(v, name, *k.Value(&d).(*time.Duration), k.FlagHelp())
 		case *[]string:
 			fs.StringSliceVar(v, name, *k.Value(&d).(*[]string), k.FlagHelp())
-		case *[]edge.Origin:
+		case *[]config.Origin:
 			fs.Var(&originsFlag{v}, name, k.FlagHelp())
-		case *[]edge.PublicURL:
+		case *[]config.PublicURL:
 			fs.Var(&publicFlag{v}, name, k.FlagHelp())
 		default:
 			panic(fmt.Sprintf("no flag for %s: %T", k.Name, v))
@@ -126,12 +125,11 @@ func or(v, otherwise string) string {
 	return v
 }
 
-// readEdgeConfig reads the file, if there is one, overrides it with the given flags, and checks the result. The file is
-// never nil.
-func readEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, file *edge.File, err error) {
-	file = new(edge.File)
+// readEdgeConfig reads the file, if there is one, and overrides it with the given flags. The file is never nil.
+func readEdgeConfig(name string, given *pflag.FlagSet) (cfg config.Config, file *config.File, err error) {
+	file = new(config.File)
 	if name != "" {
-		if cfg, file, err = edge.ReadFile(name); err != nil {
+		if cfg, file, err = config.ReadFile(name); err != nil {
 			return cfg, file, err
 		}
 	}
@@ -140,7 +138,7 @@ func readEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, file *e
 	}
 	over := pflag.NewFlagSet("edge", pflag.ContinueOnError)
 	edgeFlags(over, &cfg)
-	for _, k := range edge.Keys() {
+	for _, k := range config.Keys() {
 		f := given.Lookup(k.FlagName())
 		if f == nil || !f.Changed {
 			continue
@@ -162,25 +160,25 @@ func readEdgeConfig(name string, given *pflag.FlagSet) (cfg edge.Config, file *e
 			return cfg, file, err
 		}
 	}
-	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
-		return cfg, file, file.Explain(err)
-	}
-	if cfg.SecretFile != "" {
-		if cfg.Secret, err = edge.ReadSecret(cfg.SecretFile); err != nil {
-			return cfg, file, file.Explain(err)
-		}
-	}
 	return cfg, file, nil
 }
 
+// parsed returns the values of a configuration that has been read, unless that failed.
+func parsed(cfg config.Config, file *config.File, err error) (*config.Values, error) {
+	if err != nil {
+		return nil, err
+	}
+	values, err := cfg.Values()
+	return values, file.Explain(err)
+}
+
 // preflight returns an error if the edge could not start with cfg, and warns of probable mistakes.
-func preflight(cfg *edge.Config, file *edge.File, checking bool) error {
+func preflight(cfg *config.Values, file *config.File, checking bool) error {
 	if err := cfg.Preflight(!checking); err != nil {
 		return file.Explain(err)
 	}
 	for _, w := range cfg.Warnings() {
-		var key *edge.KeyError
+		var key *config.KeyError
 		if errors.As(w, &key); checking && cfg.LogFormat != "json" {
 			fmt.Fprintf(standardError, "warning: %v\n", file.Explain(w))
 		} else {
@@ -191,7 +189,7 @@ func preflight(cfg *edge.Config, file *edge.File, checking bool) error {
 }
 
 // originsFlag parses NAME=HOST:PORT[,...]; origins by DNS have no name.
-type originsFlag struct{ list *[]edge.Origin }
+type originsFlag struct{ list *[]config.Origin }
 
 func (f *originsFlag) Type() string { return "NAME=HOST:PORT" }
 
@@ -217,13 +215,13 @@ func (f *originsFlag) Set(v string) error {
 		case !ok:
 			return fmt.Errorf("%q: give NAME=HOST:PORT, for example a=127.0.0.1:5279", part)
 		}
-		*f.list = append(*f.list, edge.Origin{Name: name, Address: addr})
+		*f.list = append(*f.list, config.Origin{Name: name, Address: addr})
 	}
 	return nil
 }
 
 // publicFlag parses DOMAIN=URL[,...]; a URL alone applies to all other domains.
-type publicFlag struct{ list *[]edge.PublicURL }
+type publicFlag struct{ list *[]config.PublicURL }
 
 func (f *publicFlag) Type() string { return "DOMAIN=URL" }
 
@@ -246,13 +244,13 @@ func (f *publicFlag) Set(v string) error {
 		if !ok || strings.Contains(domain, "/") { // the = belongs to the URL
 			domain, url = "", part
 		}
-		*f.list = append(*f.list, edge.PublicURL{Domain: domain, BOSH: url})
+		*f.list = append(*f.list, config.PublicURL{Domain: domain, BOSH: url})
 	}
 	return nil
 }
 
 // reloadEdge reads the configuration again and applies it.
-func reloadEdge(e *edge.Edge, load func() (edge.Config, error)) {
+func reloadEdge(e *edge.Edge, load func() (*config.Values, error)) {
 	cfg, err := load()
 	var restart []string
 	if err == nil {

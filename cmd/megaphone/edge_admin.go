@@ -9,12 +9,13 @@ import (
 	"sync/atomic"
 
 	"megaphone/admin"
+	"megaphone/config"
 	"megaphone/edge"
 )
 
 // startAdmin serves e's admin endpoint at the addresses of cfg. A successor waits for addresses that its predecessor
 // still uses.
-func startAdmin(cfg *edge.Config, e *edge.Edge, successor bool) (*admin.Server, error) {
+func startAdmin(cfg *config.Values, e *edge.Edge, successor bool) (*admin.Server, error) {
 	return admin.Start(admin.Config{Address: cfg.Admin, Socket: cfg.AdminSocket, Edge: e, Version: version,
 		Draining: e.Draining, DrainNode: e.SetDraining, Wait: successor, Log: slog.Default(),
 		LogDropped: toStderr.Dropped})
@@ -42,7 +43,7 @@ func (a *accessFile) reopen() {
 	if a == nil {
 		return
 	}
-	f, err := edge.OpenAccessLog(a.path)
+	f, err := config.OpenAccessLog(a.path)
 	if err != nil {
 		slog.Error("access log not reopened", "path", a.path, "error", err)
 		return
@@ -56,9 +57,9 @@ func (a *accessFile) close() {
 	}
 }
 
-// openAccessLog opens cfg's access log. It appends to the file, so the file may also be truncated. f is nil, and ready
-// for use, if the log has no file of its own.
-func openAccessLog(cfg *edge.Config) (f *accessFile, err error) {
+// openAccessLog opens cfg's access log for options. It appends to the file, so the file may also be truncated. f is
+// nil, and ready for use, if the log has no file of its own.
+func openAccessLog(cfg *config.Values, options *edge.Options) (f *accessFile, err error) {
 	var out io.Writer
 	switch cfg.AccessLog {
 	case "off", "":
@@ -66,7 +67,7 @@ func openAccessLog(cfg *edge.Config) (f *accessFile, err error) {
 	case "stderr":
 		out = standardError
 	default:
-		file, err := edge.OpenAccessLog(cfg.AccessLog)
+		file, err := config.OpenAccessLog(cfg.AccessLog)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("access-log: %w", err)}
 		}
@@ -75,9 +76,9 @@ func openAccessLog(cfg *edge.Config) (f *accessFile, err error) {
 		out = f
 	}
 	if cfg.LogFormat == "json" {
-		cfg.Access = slog.New(slog.NewJSONHandler(out, nil))
+		options.Access = slog.New(slog.NewJSONHandler(out, nil))
 	} else {
-		cfg.Access = slog.New(slog.NewTextHandler(out, nil))
+		options.Access = slog.New(slog.NewTextHandler(out, nil))
 	}
 	return f, nil
 }

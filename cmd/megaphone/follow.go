@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"megaphone/config"
 	"megaphone/edge"
 	"megaphone/loop"
 	"megaphone/takeover"
@@ -21,9 +22,9 @@ import (
 // linkPatience is the time a successor has to get as many links to origins up as its predecessor has.
 const linkPatience = 10 * time.Second
 
-// inherit collects the sockets that cfg's listeners adopt: those of the predecessor, or of the service manager. p is
-// nil without a predecessor. exited reports that the predecessor has exited meanwhile.
-func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, exited bool, err error) {
+// inherit collects in options the sockets that cfg's listeners adopt: those of the predecessor, or of the service
+// manager. p is nil without a predecessor. exited reports that the predecessor has exited meanwhile.
+func inherit(cfg *config.Values, options *edge.Options, follow bool) (p *takeover.Predecessor, exited bool, err error) {
 	if follow {
 		p, err = takeover.Ask(cfg.TakeoverSocket)
 		switch {
@@ -32,22 +33,22 @@ func inherit(cfg *edge.Config, follow bool) (p *takeover.Predecessor, exited boo
 		case err != nil:
 			return nil, false, err
 		default:
-			cfg.Inherited, cfg.AcceptLater = p.Offer.Listeners, true
+			options.Inherited, options.AcceptLater = p.Offer.Listeners, true
 			return p, false, nil
 		}
 	}
 	exited = errors.Is(err, takeover.ErrExited)
-	cfg.Inherited, err = activated(cfg.Addresses())
-	return nil, exited && len(cfg.Inherited) == 0, err
+	options.Inherited, err = activated(cfg.Addresses())
+	return nil, exited && len(options.Inherited) == 0, err
 }
 
 // exitPatience is how long the ports of an exiting process may stay in use after its takeover-socket is closed.
 const exitPatience = 5 * time.Second
 
 // startEdge is edge.Start. With wait it waits for ports in use.
-func startEdge(cfg edge.Config, wait bool) (*edge.Edge, error) {
+func startEdge(cfg *config.Values, options edge.Options, wait bool) (*edge.Edge, error) {
 	for late := time.Now().Add(exitPatience); ; time.Sleep(20 * time.Millisecond) {
-		e, err := edge.Start(cfg)
+		e, err := edge.Start(cfg, options)
 		taken := errors.Is(err, loop.ErrPortTaken) || errors.Is(err, syscall.EADDRINUSE)
 		if !wait || !taken || time.Now().After(late) {
 			return e, err

@@ -153,9 +153,16 @@ var logLevel slog.LevelVar
 
 // setLog begins to log to standard error at the given level.
 func setLog(level, format string) error {
-	if err := logLevel.UnmarshalText([]byte(level)); err != nil {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return usageError{fmt.Errorf("log-level: %s: use debug, info, warn or error", level)}
 	}
+	return useLog(l, format)
+}
+
+// useLog is setLog with a parsed level.
+func useLog(level slog.Level, format string) error {
+	logLevel.Set(level)
 	options := &slog.HandlerOptions{Level: &logLevel}
 	jsonLog = format == "json"
 	var to slog.Handler

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
 
-	"megaphone/edge"
+	"megaphone/config"
 )
 
 // Sections of the manual: the edge is a daemon, its file a file format.
@@ -126,7 +126,7 @@ The package's services read */etc/megaphone/edge.yml*.
 # KEYS
 This is the file with every key and its default, as **megaphone edge --print-defaults** prints it.
 
-` + verbatim(edge.Example()) + `
+` + verbatim(config.Example()) + `
 
 # SEE ALSO
 **megaphone-edge(8)**, **megaphone(1)**

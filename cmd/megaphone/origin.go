@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"megaphone/codec"
-	"megaphone/edge"
+	"megaphone/config"
 	"megaphone/origin"
 	"megaphone/origin/bosh"
 	"megaphone/origin/chat"
@@ -45,7 +45,7 @@ func (o *originOptions) flags(fs *pflag.FlagSet) {
 
 // validateLink returns an error with the first invalid flag that all origins share.
 func (o *originOptions) validateLink() error {
-	if remedy := edge.CheckAddress(o.listen); remedy != "" {
+	if remedy := config.CheckAddress(o.listen); remedy != "" {
 		return fmt.Errorf("listen: %s: %s", o.listen, remedy)
 	}
 	if !codec.ValidName(o.name) {
@@ -126,7 +126,7 @@ Without --bosh it is the embedded origin: a complete BOSH session manager with a
 // readSecret reads the secret file, if one is given.
 func (o *originOptions) readSecret() (err error) {
 	if o.secretFile != "" {
-		if o.secret, err = edge.ReadSecret(o.secretFile); err != nil {
+		if o.secret, err = config.ReadSecret(o.secretFile); err != nil {
 			return usageError{err}
 		}
 		warnReadable("secret-file", o.secretFile)

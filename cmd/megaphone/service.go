@@ -13,6 +13,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"megaphone/admin"
+	"megaphone/config"
 	"megaphone/edge"
 	"megaphone/hangup"
 	"megaphone/takeover"
@@ -20,8 +21,8 @@ import (
 
 // service is a running edge with its signals, hand-over and administration.
 type service struct {
-	cfg       edge.Config
-	load      func() (edge.Config, error) // reads the configuration again
+	cfg       *config.Values
+	load      func() (*config.Values, error) // reads the configuration again
 	edge      *edge.Edge
 	access    *accessFile // nil: no file
 	shown     *admin.Server
@@ -38,13 +39,13 @@ type service struct {
 }
 
 // runEdge serves until it is told to stop or a successor has taken over.
-func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, error), follow bool,
+func runEdge(ctx context.Context, cfg *config.Values, load func() (*config.Values, error), follow bool,
 	out io.Writer) (err error) {
-	cfg.Level, cfg.Log = &logLevel, slog.Default()
-	if cfg.CheckHost == "on" {
+	options := edge.Options{Level: &logLevel, Log: slog.Default()}
+	if cfg.CheckHost {
 		warnHost(cfg)
 	}
-	access, err := openAccessLog(&cfg)
+	access, err := openAccessLog(cfg, &options)
 	if err != nil {
 		return err
 	}
@@ -58,14 +59,14 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 	if ctx.Err() != nil {
 		return nil
 	}
-	p, exited, err := inherit(&cfg, follow)
+	p, exited, err := inherit(cfg, &options, follow)
 	if err != nil {
 		return err
 	}
 	if p != nil {
 		defer p.Close()
 	}
-	if s.edge, err = startEdge(cfg, exited); err != nil {
+	if s.edge, err = startEdge(cfg, options, exited); err != nil {
 		return err
 	}
 	defer s.edge.Stop()
@@ -73,7 +74,7 @@ func runEdge(ctx context.Context, cfg edge.Config, load func() (edge.Config, err
 		p.Drop()
 	}
 	// Start before the predecessor leaves, because an address in use must be discovered by then.
-	if s.shown, err = startAdmin(&cfg, s.edge, p != nil); err != nil {
+	if s.shown, err = startAdmin(cfg, s.edge, p != nil); err != nil {
 		return err
 	}
 	defer s.shown.Stop()

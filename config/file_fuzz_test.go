@@ -1,4 +1,4 @@
-package edge
+package config
 
 import (
 	"errors"
@@ -47,7 +47,7 @@ func FuzzFile(f *testing.F) {
 				}
 			}
 		}
-		cfg = cfg.WithDefaults()
-		_ = file.Explain(cfg.Validate())
+		_, err = cfg.parse()
+		_ = file.Explain(err)
 	})
 }

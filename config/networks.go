@@ -1,4 +1,4 @@
-package edge
+package config
 
 import (
 	"bytes"
@@ -6,16 +6,16 @@ import (
 	"slices"
 )
 
-// networks is a set of addresses, as disjoint ranges in ascending order. A binary search suffices, because there are
+// Networks is a set of addresses, as disjoint ranges in ascending order. A binary search suffices, because there are
 // few ranges and few look-ups.
-type networks []span
+type Networks []span
 
 // span is the addresses from first to last, IPv4 mapped into IPv6 as in connection slots.
 type span struct{ first, last [16]byte }
 
-// parseNetworks parses networks (10.0.0.0/8) and single addresses. wrong is the first invalid text. A network with bits
+// ParseNetworks parses networks (10.0.0.0/8) and single addresses. wrong is the first invalid text. A network with bits
 // beyond its length is invalid, because it is a slip of the pen.
-func parseNetworks(texts []string) (n networks, wrong string) {
+func ParseNetworks(texts []string) (n Networks, wrong string) {
 	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
 		if a, errAddr := netip.ParseAddr(text); errAddr == nil {
@@ -38,7 +38,7 @@ func parseNetworks(texts []string) (n networks, wrong string) {
 }
 
 // joined sorts the spans and merges those that overlap.
-func (n networks) joined() networks {
+func (n Networks) joined() Networks {
 	slices.SortFunc(n, func(a, b span) int { return bytes.Compare(a.first[:], b.first[:]) })
 	kept := n[:0]
 	for _, s := range n {
@@ -53,7 +53,8 @@ func (n networks) joined() networks {
 	return kept
 }
 
-func (n networks) contains(a [16]byte) bool {
+// Contains reports whether a, with IPv4 mapped into IPv6, is in the set.
+func (n Networks) Contains(a [16]byte) bool {
 	low, high := 0, len(n)
 	for low < high {
 		mid := (low + high) / 2

@@ -1,4 +1,4 @@
-package edge
+package config
 
 import (
 	"errors"
@@ -17,13 +17,13 @@ import (
 )
 
 // Preflight returns a *KeyError for the first key that would keep the edge from starting on this host, for reasons that
-// Validate cannot see: files, directories, addresses. It binds no port and creates no file. It does not check whether a
+// a parser cannot see: files, directories, addresses. It binds no port and creates no file. It does not check whether a
 // port is taken, because a running edge may have it.
 //
 // A directory below /run may be missing unless starting is set, because a service manager creates it
 // (RuntimeDirectory=). With starting, it does not check client addresses, because the edge may inherit their sockets.
-func (c *Config) Preflight(starting bool) error {
-	for _, b := range c.bounds() {
+func (v *Values) Preflight(starting bool) error {
+	for _, b := range v.bounds() {
 		path, isUnix := strings.CutPrefix(b.address, "unix:")
 		switch {
 		case starting && (!isUnix || strings.HasPrefix(b.key, "listen")):
@@ -31,21 +31,21 @@ func (c *Config) Preflight(starting bool) error {
 			if err := loop.CheckAddress(b.address); err != nil {
 				return bad(b.key, b.address, "cannot listen: "+err.Error())
 			}
-		case !starting && c.missingRun(path) != "":
+		case !starting && missingRun(path) != "":
 		default:
 			if err := unixsocket.Check(path); err != nil {
 				return bad(b.key, path, err.Error())
 			}
 		}
 	}
-	if err := checkLogFile(c.AccessLog); err != nil {
-		return bad("access-log", c.AccessLog, err.Error())
+	if err := checkLogFile(v.AccessLog); err != nil {
+		return bad("access-log", v.AccessLog, err.Error())
 	}
 	return nil
 }
 
 // missingRun returns the directory of a socket if it is missing and a service manager may still create it.
-func (c *Config) missingRun(path string) string {
+func missingRun(path string) string {
 	dir := filepath.Dir(path)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && (strings.HasPrefix(dir, "/run/") ||
 		strings.HasPrefix(dir, "/var/run/")) {
@@ -95,53 +95,50 @@ func checkLogFile(path string) error {
 const usualWait = 60 * time.Second
 
 // Warnings returns a *KeyError for each valid value that is probably a mistake.
-func (c *Config) Warnings() (all []error) {
+func (v *Values) Warnings() (all []error) {
 	warn := func(key string, value any, remedy string) { all = append(all, bad(key, value, remedy)) }
-	if c.HoldTimeout <= usualWait {
-		warn("hold-timeout", c.HoldTimeout, fmt.Sprintf("most clients ask for a wait of %v, so polls would end with "+
+	if v.HoldTimeout <= usualWait {
+		warn("hold-timeout", v.HoldTimeout, fmt.Sprintf("most clients ask for a wait of %v, so polls would end with "+
 			"504: use more than the longest wait that the origins allow", usualWait))
 	}
-	for i, l := range c.Listeners {
+	for i, l := range v.Config.Listeners {
 		if text := everything(l.TrustedProxies); text != "" {
 			warn(fmt.Sprintf("listeners[%d].trusted-proxies", i), text,
 				"every client could forge its address: give the proxies' own networks")
 		}
 	}
-	if text := everything(c.LimitExempt); text != "" {
+	if text := everything(v.Config.LimitExempt); text != "" {
 		warn("limit-exempt", text, "no address would be limited: leave the limits out instead")
 	}
-	if c.SecretFile != "" && textfile.ReadableByAll(c.SecretFile) {
-		warn("secret-file", c.SecretFile, "every user may read the secret: chmod o-r it")
+	if v.SecretFile != "" && textfile.ReadableByAll(v.SecretFile) {
+		warn("secret-file", v.SecretFile, "every user may read the secret: chmod o-r it")
 	}
-	if c.OldProof == "on" {
-		warn("accept-old-proof", c.OldProof, "an origin's hello is not protected: turn it off once all "+
+	if v.OldProof {
+		warn("accept-old-proof", v.Config.OldProof, "an origin's hello is not protected: turn it off once all "+
 			"origins have been upgraded")
 	}
 	addresses := map[string]string{}
-	for i, o := range c.Origins {
+	for i, o := range v.Origins {
 		if other, twice := addresses[o.Address]; twice {
 			warn(fmt.Sprintf("origins[%d].address", i), o.Address, fmt.Sprintf("%q has the same address: "+
 				"leave one out", other))
 		}
 		addresses[o.Address] = o.Name
 	}
-	for _, b := range c.bounds() {
-		if path, isUnix := strings.CutPrefix(b.address, "unix:"); isUnix && c.missingRun(path) != "" {
-			warn(b.key, path, c.missingRun(path)+" is missing: the service manager must create it (RuntimeDirectory=)")
+	for _, b := range v.bounds() {
+		if path, isUnix := strings.CutPrefix(b.address, "unix:"); isUnix && missingRun(path) != "" {
+			warn(b.key, path, missingRun(path)+" is missing: the service manager must create it (RuntimeDirectory=)")
 		}
 	}
-	return append(all, c.limitWarnings()...)
+	return append(all, v.limitWarnings()...)
 }
 
 // limitWarnings checks the descriptor limit of this process. The service's limit may differ.
-func (c *Config) limitWarnings() []error {
-	tables, err := loop.ParseTables(c.DescriptorTables)
-	if err == nil {
-		err = loop.Config{Listen: make([]loop.Listener, len(c.listeners())), MaxConnections: c.MaxConnections,
-			Links: linksFor(c.Origins), Reactors: c.Reactors, Tables: tables}.Check()
-	}
+func (v *Values) limitWarnings() []error {
+	err := loop.Config{Listen: make([]loop.Listener, len(v.Listeners)), MaxConnections: v.MaxConnections,
+		Links: v.MaxLinks(), Reactors: v.Reactors, Tables: v.DescriptorTables}.Check()
 	if err != nil {
-		return []error{bad("max-connections", c.MaxConnections, err.Error())}
+		return []error{bad("max-connections", v.MaxConnections, err.Error())}
 	}
 	return nil
 }

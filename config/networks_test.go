@@ -1,4 +1,4 @@
-package edge
+package config
 
 import (
 	"math/rand/v2"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestNetworks(t *testing.T) {
-	n, wrong := parseNetworks([]string{"10.0.0.0/8", "192.0.2.7", "10.1.0.0/16", "2001:db8::/32", "::1", "fe80::/10"})
+	n, wrong := ParseNetworks([]string{"10.0.0.0/8", "192.0.2.7", "10.1.0.0/16", "2001:db8::/32", "::1", "fe80::/10"})
 	if wrong != "" || len(n) != 5 {
 		t.Fatalf("%q is wrong; %d spans", wrong, len(n))
 	}
@@ -20,17 +20,17 @@ func TestNetworks(t *testing.T) {
 		"::1": true, "::": false, "::2": false, "febf::1": true, "fec0::": false,
 		"::ffff:10.9.8.7": true, "::10.9.8.7": false,
 	} {
-		if got := n.contains(netip.MustParseAddr(text).As16()); got != want {
+		if got := n.Contains(netip.MustParseAddr(text).As16()); got != want {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
 	for _, text := range []string{"", "10.0.0.1/8", "10.0.0.0/33", "localhost", "10.0.0.0/8 ", "::ffff:10.0.0.0/104",
 		"10.0.0", "2001:db8::1/32"} {
-		if _, wrong := parseNetworks([]string{"::1", text}); wrong != text {
+		if _, wrong := ParseNetworks([]string{"::1", text}); wrong != text {
 			t.Errorf("%q accepted", text)
 		}
 	}
-	if networks(nil).contains([16]byte{}) {
+	if Networks(nil).Contains([16]byte{}) {
 		t.Error("none has one")
 	}
 }
@@ -53,7 +53,7 @@ func TestNetworksAgainstPrefixes(t *testing.T) {
 			p, _ := a.Prefix(r.IntN(a.BitLen() + 1))
 			prefixes, texts = append(prefixes, p), append(texts, p.String())
 		}
-		n, wrong := parseNetworks(texts)
+		n, wrong := ParseNetworks(texts)
 		if wrong != "" {
 			t.Fatalf("seed %d: %q", seed, wrong)
 		}
@@ -64,7 +64,7 @@ func TestNetworksAgainstPrefixes(t *testing.T) {
 				want = want || p.Contains(a) || p.Contains(netip.AddrFrom16(a.As16())) || a.Is4() && p.Addr().Is6() &&
 					p.Bits() == 0
 			}
-			if got := n.contains(a.As16()); got != want {
+			if got := n.Contains(a.As16()); got != want {
 				t.Fatalf("seed %d: %v in %v: %v", seed, a, texts, got)
 			}
 		}

@@ -1,8 +1,10 @@
-package edge
+package config
 
 import (
 	"strings"
 	"testing"
+
+	"megaphone/codec"
 )
 
 // However an operator writes a web origin, it is compared as browsers write it.
@@ -37,7 +39,7 @@ func TestWebOriginsAreNormal(t *testing.T) {
 		"moz-extension://6B0F-a":        "moz-extension://6B0F-a",
 	} {
 		c := Config{CORS: []string{in}, Origins: []Origin{{Name: "a", Address: "h:1"}}}.WithDefaults()
-		if err := c.Validate(); err != nil || c.CORS[0] != want || c.WithDefaults().CORS[0] != want {
+		if _, err := c.parse(); err != nil || c.CORS[0] != want || c.WithDefaults().CORS[0] != want {
 			t.Errorf("%s is %q (%v), want %q", in, c.CORS[0], err, want)
 		}
 	}
@@ -77,7 +79,7 @@ func TestWebOriginsThatAreNone(t *testing.T) {
 			if len(list) > 1 {
 				key = "cors-origins[1]: "
 			}
-			if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), key+in+": ") ||
+			if _, err := c.parse(); err == nil || !strings.HasPrefix(err.Error(), key+in+": ") ||
 				!strings.Contains(err.Error(), says) {
 				t.Errorf("%q: %v, want %q", in, err, says)
 			}
@@ -102,7 +104,7 @@ func FuzzWebOrigin(f *testing.F) {
 		if again, remedy := normalOrigin(got); again != got || remedy != "" {
 			t.Fatalf("%q became %q, and then %q (%s)", in, got, again, remedy)
 		}
-		newCORS("Access-Control-Allow-Origin: " + got) // panics if no header may have it
+		codec.NewResponseHead(200, "Access-Control-Allow-Origin: "+got) // panics if no header may have it
 		if strings.ContainsAny(got, " ,\"<>") || strings.Contains(got, "@") {
 			t.Fatalf("%q became %q", in, got)
 		}

@@ -1,4 +1,4 @@
-package edge
+package config
 
 import (
 	"fmt"
@@ -138,7 +138,7 @@ func text(v any) string {
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
 	}
-	panic(fmt.Sprintf("edge: no text for a %T", v))
+	panic(fmt.Sprintf("config: no text for a %T", v))
 }
 
 func quote(s string) string {

@@ -1,11 +1,9 @@
-package edge
+package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/url"
 	"os"
 	"slices"
@@ -14,37 +12,21 @@ import (
 
 	"megaphone/codec"
 	"megaphone/loop"
-	"megaphone/textfile"
 )
-
-// Origin is a server of BOSH sessions at the other end of a link.
-type Origin struct {
-	Name    string   // 1 to 64 of [A-Za-z0-9._-]; the node tag of its sessions is a hash of it
-	Address string   // host:port of its link listener
-	Domains []string // new sessions only for these values of `to`; none: any
-	Weight  int      // its share of new sessions; default 1
-	Drain   bool     // no new sessions
-}
-
-// Page is a document that the edge serves itself.
-type Page struct {
-	ContentType string
-	Body        []byte
-}
 
 // Listener is an address for clients.
 type Listener struct {
 	Address string      // host:port, or unix:/path
 	Mode    fs.FileMode // of a unix socket; default 0660
 
-	// How the edge identifies its clients, see gate.
+	// How the edge identifies its clients.
 	ProxyProtocol   string   // off, v1, v2, any
 	TrustedProxies  []string // networks whose forwarding information is trusted
 	ForwardedHeader string   // x-forwarded-for, forwarded, off
 }
 
-// Config is the whole configuration of an edge. The zero value of a field means the documented default. Each field that
-// may be set in a file has a row in configKeys.
+// Config is the configuration of an edge as an operator writes it. The zero value of a field means the documented
+// default. Each field that may be set in a file has a row in configKeys.
 type Config struct {
 	Listen           string // host:port; shorthand for a single listener
 	Listeners        []Listener
@@ -109,15 +91,7 @@ type Config struct {
 	SlowStart     time.Duration // over which the share of new sessions grows for an origin that came up
 	EjectTime     time.Duration // first ejection of a failing origin
 
-	Level       *slog.LevelVar  // of Log: Start and Reload set it to LogLevel
-	Resolver    Resolver        // default net.DefaultResolver
-	Secret      []byte          // instead of SecretFile
-	Pages       map[string]Page // by path
-	Log         *slog.Logger
-	ManualTicks bool            // time advances through Edge.Advance (tests)
-	Inherited   []loop.Listener // sockets of other processes; the edge adopts those at the addresses of its listeners
-	AcceptLater bool            // do not accept before Edge.Accept
-	Access      *slog.Logger    // one record per answered request, each AccessSample-th; nil: none
+	Secret []byte // instead of SecretFile; it has no key
 }
 
 // Defaults, with their reasons.
@@ -150,6 +124,11 @@ const (
 
 	DefaultForwardedHeader = "x-forwarded-for" // written by every HTTP proxy
 	DefaultResolveInterval = 30 * time.Second
+
+	// burstSeconds is how many seconds' worth of a rate may come at once. A browser opens its page's connections
+	// together, and an office its browsers.
+	burstSeconds = 10
+	maxRate      = 100_000 // per second, of one address
 
 	// DefaultSiteMultiple fits a /48 with many households, few of them present at once. A single holder of the /48 gets
 	// as much as 64 IPv4 addresses.
@@ -224,142 +203,19 @@ func (c Config) WithDefaults() Config {
 	}
 	c.Origins = slices.Clone(c.Origins)
 	for i := range c.Origins {
-		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, fromSRV) {
+		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, FromSRV) {
 			set(&o.Weight, DefaultWeight)
 		}
 	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
 	return c
-}
-
-// Validate returns a *KeyError for the first invalid key, with its value and a remedy. Call WithDefaults first.
-func (c *Config) Validate() error {
-	for i := range configKeys {
-		if err := configKeys[i].Check(c); err != nil {
-			return err
-		}
-	}
-	if err := c.validateListeners(); err != nil {
-		return err
-	}
-	if err := c.validateOrigins(); err != nil {
-		return err
-	}
-	if !codec.ValidName(c.Name) {
-		return bad("name", c.Name, "use 1 to 64 letters, digits, dots, underscores or dashes")
-	}
-	if err := c.validatePath(); err != nil {
-		return err
-	}
-	if c.Tags == "off" && (len(c.Origins) > 1 || c.Origins[0].discovered()) {
-		return bad("node-tags", c.Tags, "requests are routed by the tag if there are several origins: use auto or on")
-	}
-	if err := c.validateAdmin(); err != nil {
-		return err
-	}
-	if err := c.validateBounds(); err != nil {
-		return err
-	}
-	if err := c.validateLimits(); err != nil {
-		return err
-	}
-	if c.MinCreations > c.MaxCreations {
-		return bad("min-creations", c.MinCreations,
-			fmt.Sprintf("use at most max-creations, which is %d", c.MaxCreations))
-	}
-	if err := c.validatePublicURLs(); err != nil {
-		return err
-	}
-	return c.validateCORS()
-}
-
-func (c *Config) validateListeners() error {
-	if len(c.Listeners) > 0 && c.Listen != "" {
-		return bad("listen", c.Listen, "give either listen or listeners")
-	}
-	for i, l := range c.listeners() {
-		path, isUnix := strings.CutPrefix(l.Address, "unix:")
-		if remedy := CheckAddress(l.Address); remedy != "" && !isUnix {
-			return bad(c.listenKey(i), l.Address, remedy+"; or unix:/path")
-		}
-		if isUnix && !strings.HasPrefix(path, "/") {
-			return bad(c.listenKey(i), l.Address, "give an absolute path, for example unix:/run/megaphone/edge.sock")
-		}
-	}
-	if len(c.Listeners) > loop.MaxListeners {
-		return bad("listeners", len(c.Listeners), fmt.Sprintf("at most %d", loop.MaxListeners))
-	}
-	for i := range c.Listeners {
-		if err := c.Listeners[i].validateClients(fmt.Sprintf("listeners[%d].", i)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // listeners returns the listeners, the short form (listen) expanded.
 func (c *Config) listeners() []Listener {
 	if len(c.Listeners) == 0 {
-		return []Listener{{Address: c.Listen, ForwardedHeader: DefaultForwardedHeader}}
+		return []Listener{{Address: c.Listen, ProxyProtocol: "off", ForwardedHeader: DefaultForwardedHeader}}
 	}
 	return c.Listeners
-}
-
-func (c *Config) validateOrigins() error {
-	switch n := len(c.Origins); {
-	case n == 0:
-		return bad("origins", "none", "name at least one origin, for example a=127.0.0.1:5279")
-	case n > MaxOrigins:
-		return bad("origins", n, fmt.Sprintf("at most %d", MaxOrigins))
-	}
-	tags := map[[codec.TagBytes]byte]string{}
-	for i := range c.Origins {
-		o, at := &c.Origins[i], fmt.Sprintf("origins[%d].", i)
-		if err := o.validate(at); err != nil {
-			return err
-		}
-		if o.discovered() {
-			continue
-		}
-		tag := codec.NodeTag(o.Name)
-		if other, ok := tags[tag]; ok {
-			return bad(at+"name", o.Name, fmt.Sprintf("%q has the same node tag (or name); rename one", other))
-		}
-		tags[tag] = o.Name
-	}
-	return nil
-}
-
-func (o *Origin) validate(at string) error {
-	srv, isSRV := strings.CutPrefix(o.Address, fromSRV)
-	host, _, wrong := splitAddress(strings.TrimPrefix(o.Address, fromAddr), 1)
-	switch {
-	case isSRV && !validHost(srv):
-		return bad(at+"address", o.Address, "name SRV records, for example dns+srv:_megaphone._tcp.example.org")
-	case !isSRV && !strings.Contains(o.Address, ":"):
-		return bad(at+"address", o.Address, "give host:port, for example 127.0.0.1:5279; as a flag a=127.0.0.1:5279")
-	case !isSRV && wrong != "":
-		return bad(at+"address", o.Address, wrong)
-	case !isSRV && host == "":
-		return bad(at+"address", o.Address, "say which host, for example 127.0.0.1"+o.Address)
-	case o.discovered() && o.Name != "":
-		return bad(at+"name", o.Name, "leave it out: such origins are named after their DNS records")
-	case !o.discovered() && !codec.ValidName(o.Name):
-		return bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
-	case isSRV && o.Weight != 0:
-		return bad(at+"weight", o.Weight, "leave it out: SRV records have their own weights")
-	case isSRV:
-		return nil
-	}
-	for i := range originKeys {
-		k := &originKeys[i]
-		if remedy, ok := k.check(o); !ok {
-			return bad(at+k.Name, text(k.Value(o)), remedy)
-		}
-	}
-	return nil
 }
 
 // maxPath bounds the path of the endpoint in bytes.
@@ -400,30 +256,4 @@ func safeName(s string) string {
 		return '-'
 	}, s)
 	return s[:min(len(s), 40)]
-}
-
-// reasonOf returns a file error without the file's name, for messages that give the name already.
-func reasonOf(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err.Error()
-	}
-	return err.Error()
-}
-
-// ReadSecret returns the first line of a secret file.
-func ReadSecret(file string) ([]byte, error) {
-	data, err := textfile.ReadSecret(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, bad("secret-file", file, "no such file: make one with "+
-			"`head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE`")
-	case err != nil:
-		return nil, bad("secret-file", file, reasonOf(err))
-	}
-	line, _, _ := strings.Cut(data, "\n")
-	if line = strings.TrimSpace(line); len(line) < 16 {
-		return nil, bad("secret-file", file, "its first line must be a secret of at least 16 characters")
-	}
-	return []byte(line), nil
 }

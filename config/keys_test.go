@@ -1,4 +1,4 @@
-package edge
+package config
 
 import (
 	"os"
@@ -44,7 +44,7 @@ func TestExampleHasTheDefaults(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the example has\n%+v\nthe defaults are\n%+v", got, want)
 	}
-	if err := got.Validate(); err != nil {
+	if _, err := got.parse(); err != nil {
 		t.Error(err)
 	}
 }
@@ -61,7 +61,7 @@ func TestExampleSamples(t *testing.T) {
 		t.Errorf("read as %+v", cfg)
 	}
 	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
+	if _, err := cfg.parse(); err != nil {
 		t.Error(err)
 	}
 }
@@ -69,8 +69,7 @@ func TestExampleSamples(t *testing.T) {
 // TestEveryFieldHasAKey: except those that only a program can set.
 func TestEveryFieldHasAKey(t *testing.T) {
 	have := fieldsOf(configKeys, nil)
-	have = append(have, "Level", "Secret", "Pages", "Log", "Access", "Resolver", "ManualTicks", "Inherited",
-		"AcceptLater")
+	have = append(have, "Secret")
 	checkFields(t, reflect.TypeFor[Config](), have)
 	checkFields(t, reflect.TypeFor[Origin](), fieldsOf(originKeys, nil))
 	checkFields(t, reflect.TypeFor[Listener](), fieldsOf(listenerKeys, nil))
@@ -201,8 +200,8 @@ func TestFileExplains(t *testing.T) {
 		if c.override != "" {
 			f.Override(c.override)
 		}
-		cfg = cfg.WithDefaults()
-		err = f.Explain(cfg.Validate())
+		_, err = cfg.parse()
+		err = f.Explain(err)
 		if err == nil || !strings.HasPrefix(strings.TrimPrefix(err.Error(), "config: "), c.says) {
 			t.Errorf("%q: got\n%v\nwant\n%s", c.text, err, c.says)
 		}

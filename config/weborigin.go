@@ -1,4 +1,4 @@
-package edge
+package config
 
 import (
 	"errors"
@@ -96,7 +96,7 @@ func validScheme(s string) bool {
 	return s != ""
 }
 
-// normalOrigins returns list as browsers write it. It leaves web origins that Validate rejects unchanged.
+// normalOrigins returns list as browsers write it. It leaves web origins that Values rejects unchanged.
 func normalOrigins(list []string) []string {
 	normal := make([]string, len(list))
 	for i, o := range list {
@@ -104,6 +104,9 @@ func normalOrigins(list []string) []string {
 	}
 	return normal
 }
+
+// maxCORS bounds the listed web origins.
+const maxCORS = 250
 
 func (c *Config) validateCORS() error {
 	for i, o := range c.CORS {

@@ -1,4 +1,4 @@
-package edge
+package config
 
 import (
 	"fmt"
@@ -17,19 +17,14 @@ func checked(t *testing.T, text string) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
+	v, err := cfg.Values()
+	if err != nil {
 		return nil, file.Explain(err)
 	}
-	if cfg.SecretFile != "" {
-		if cfg.Secret, err = ReadSecret(cfg.SecretFile); err != nil {
-			return nil, file.Explain(err)
-		}
-	}
-	if err := cfg.Preflight(false); err != nil {
+	if err := v.Preflight(false); err != nil {
 		return nil, file.Explain(err)
 	}
-	for _, w := range cfg.Warnings() {
+	for _, w := range v.Warnings() {
 		warnings = append(warnings, file.Explain(w).Error())
 	}
 	return warnings, nil

@@ -1,4 +1,4 @@
-package edge
+package config
 
 import (
 	"errors"
@@ -198,7 +198,7 @@ func parseValue(v any, s string) bool {
 		mode, err = strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 9)
 		*v = fs.FileMode(mode)
 	default:
-		panic(fmt.Sprintf("edge: no parser for a %T", v))
+		panic(fmt.Sprintf("config: no parser for a %T", v))
 	}
 	return err == nil
 }
