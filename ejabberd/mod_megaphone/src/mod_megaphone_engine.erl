@@ -139,6 +139,9 @@ opened({Link, Id, N} = Place, Body, Address) ->
     try
         case read(Body) of
             {ok, Request, Wanted, Host} -> open(Request, Wanted, Host, byte_size(Body), Address, Place);
+            {session, Shard, Sid} ->
+                Link ! {opening, Id, N, Shard, Sid},
+                request(Shard, Place, Sid, Body);
             {refused, Status, Reply} -> Link ! {answer, Id, N, Status, Reply}, ok
         end
     catch
@@ -154,15 +157,27 @@ read(Body) ->
     Max = max_stanza_size(),
     case byte_size(Body) =< Max andalso mod_megaphone_wrapper:parse(Body) of
         {ok, Request} ->
-            Wanted = mod_megaphone_wrapper:creation(Request),
-            case host(map_get(to, Wanted)) of
-                {ok, Host} -> {ok, Request, Wanted, Host};
-                {error, Condition} ->
-                    {Status, Reply} = mod_megaphone_wrapper:terminal(Condition, map_get(ver, Wanted) =:= none),
-                    {refused, Status, Reply}
+            case mod_megaphone_wrapper:sid(Request) of
+                none -> read_creation(Request);
+                Sid -> of_session(find(Sid), Sid)
             end;
         false -> {refused, 403, <<>>};
         error -> {refused, 400, <<>>}
+    end.
+
+%% A request of a session whose tag was too odd for mod_megaphone_body: it has spaces around the signs, say.
+of_session({ok, Shard}, Sid) -> {session, Shard, Sid};
+of_session(none, _) ->
+    {Status, Reply} = mod_megaphone_wrapper:terminal('item-not-found', false),
+    {refused, Status, Reply}.
+
+read_creation(Request) ->
+    Wanted = mod_megaphone_wrapper:creation(Request),
+    case host(map_get(to, Wanted)) of
+        {ok, Host} -> {ok, Request, Wanted, Host};
+        {error, Condition} ->
+            {Status, Reply} = mod_megaphone_wrapper:terminal(Condition, map_get(ver, Wanted) =:= none),
+            {refused, Status, Reply}
     end.
 
 host(none) -> {error, 'improper-addressing'};

@@ -227,12 +227,10 @@ commit(S0, #state{table = Table, wheel = Wheel} = State) ->
     case Acts =/= [] andalso lists:last(Acts) =:= ended of
         true -> ets:delete(Table, Sid);
         false ->
-            case mod_megaphone_session:armed(S, env(Next)) of
-                {Tick, Armed} ->
-                    ets:insert(Wheel, {Tick, Sid}),
-                    ets:insert(Table, Armed);
-                none -> ets:insert(Table, S)
-            end
+            %% An entry for a tick that is over would stay for ever, and so would its session.
+            {Tick, Armed} = mod_megaphone_session:armed(S, Next#state.ticked + 1, env(Next)),
+            _ = Tick =:= none orelse ets:insert(Wheel, {Tick, Sid}),
+            ets:insert(Table, Armed)
     end,
     Next.
 

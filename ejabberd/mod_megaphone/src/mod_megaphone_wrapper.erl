@@ -2,7 +2,7 @@
 -module(mod_megaphone_wrapper).
 
 -export([parse/1, poll/1]).
--export([rid/1, sid/1, payloads/1, keys/1, ack/1, restart/1, ends/1, is_last/1, creation/1]).
+-export([rid/1, sid/1, payloads/1, keys/1, ack/1, restart/1, ends/1, is_last/1, is_empty/1, creation/1]).
 -export([encode/1, body/2, terminal/2, recoverable/0, empty/0]).
 
 -export_type([request/0, item/0]).
@@ -88,6 +88,11 @@ ends(#request{attributes = Map} = Request) ->
 
 %% Such a request may be one more than otherwise (section 11).
 is_last(Request) -> ends(Request) =/= none.
+
+%% Whether it only asks what there is for the client.
+-spec is_empty(request()) -> boolean().
+is_empty(#request{payloads = [_ | _]}) -> false;
+is_empty(Request) -> not is_last(Request) andalso restart(Request) =:= none.
 
 %% What a request that opens a session asks for.
 -spec creation(request()) -> #{to := binary() | none, wait := non_neg_integer() | none,
