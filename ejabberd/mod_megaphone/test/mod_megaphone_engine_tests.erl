@@ -352,8 +352,8 @@ edge() -> test_edge:up([{engine, megaphone}]).
 
 creation(To) -> creation(To, 60).
 creation(To, Wait) ->
-    iolist_to_binary(["<body rid='1' ", To, " ver='1.11' wait='", integer_to_list(Wait), "' hold='1' xmpp:version='1.0' "
-                      "xmlns:xmpp='urn:xmpp:xbosh' xmlns='http://jabber.org/protocol/httpbind'/>"]).
+    iolist_to_binary(["<body rid='1' ", To, " ver='1.11' wait='", integer_to_list(Wait), "' hold='1' "
+                      "xmpp:version='1.0' xmlns:xmpp='urn:xmpp:xbosh' xmlns='http://jabber.org/protocol/httpbind'/>"]).
 
 %% A creation that has not its turn; N wait.
 waits(Edge, Id, N) ->
