@@ -14,8 +14,9 @@ engine_test_() ->
                  a_shard_dies_while_a_session_opens, a_link_dies, a_client_that_goes, one_that_goes_as_it_comes,
                  release, release_all, payload_waits_for_another_link, sessions_of_others, a_defect,
                  too_many_at_once, one_that_goes_as_it_waits, a_link_dies_while_some_wait,
-                 one_that_never_logs_in, a_client_that_does_not_fetch, a_stream_ends, a_stream_that_was_killed,
-                 an_early_request_and_no_more, written_in_another_way, the_module_stops, nothing_is_left]].
+                 admission_ends_while_some_wait, one_that_never_logs_in, a_client_that_does_not_fetch,
+                 a_stream_ends, a_stream_that_was_killed, an_early_request_and_no_more, written_in_another_way,
+                 the_module_stops, nothing_is_left]].
 
 with_shards(Test) ->
     register(engine, self()),
@@ -250,6 +251,22 @@ a_link_dies_while_some_wait() ->
     %% The only one that is opened.
     serves(Edge, begin Next = started(), {200, _} = reply(Edge, 1), Next end),
     counted(#{waiting => 0, opening => 0, joining => 1}).
+
+%% Their clients are told, and come again.
+admission_ends_while_some_wait() ->
+    Edge = edge(),
+    mod_megaphone_admission:max(1),
+    [begin
+         S = open(Edge),
+         waits(Edge, 2, 1),
+         End(),
+         ?assertEqual({503, <<>>}, reply(Edge, 2)),
+         ?assertMatch(#{live := 0}, test_edge:info(Edge)),
+         exit(stream(S), kill),
+         test_edge:await(fun() -> whereis(mod_megaphone_admission) =/= undefined end)
+     end || End <- [fun() -> exit(whereis(mod_megaphone_admission), kill) end,
+                    fun() -> mod_megaphone_engine:stop(), mod_megaphone_engine:start() end]],
+    serves(Edge, open(Edge)).
 
 %% It ends when another client needs its place, and its own client is told why.
 one_that_never_logs_in() ->
