@@ -16,6 +16,8 @@
 -define(NS_XBOSH, "urn:xmpp:xbosh").
 %% XEP-0124, section 14.1.
 -define(MAX_RID, 9007199254740991).
+%% Versions and keys, which have 40. Erlang reads a number of a million digits for 9 s, and sessions keep keys.
+-define(MAX_TOKEN_BYTES, 256).
 
 -record(request,
         {rid :: non_neg_integer(),
@@ -28,7 +30,8 @@
 
 %%% Requests
 
-%% A whole request; error: it is not well-formed, or no <body/> of BOSH, or has no rid, or a number is none.
+%% A whole request; error: it is not well-formed, or no <body/> of BOSH, or has no rid, or a number is none,
+%% or an attribute is too long.
 -spec parse(binary()) -> {ok, request()} | error.
 parse(Body) ->
     case fxml_stream:parse_element(Body) of
@@ -44,6 +47,8 @@ parse(Body) ->
 
 is_valid(Map) ->
     lists:all(fun(Name) -> number(Name, Map) =/= error end, [<<"wait">>, <<"hold">>, <<"pause">>, <<"ack">>])
+        andalso lists:all(fun(Name) -> byte_size(maps:get(Name, Map, <<>>)) =< ?MAX_TOKEN_BYTES end,
+                          [<<"key">>, <<"newkey">>, <<"ver">>, <<"xmpp:version">>])
         andalso maps:get(<<"xmlns">>, Map, <<?NS_BIND>>) =:= <<?NS_BIND>>.
 
 %% A request that says nothing.
