@@ -17,7 +17,7 @@
 %% XEP-0124, section 14.1.
 -define(MAX_RID, 9007199254740991).
 %% Versions and keys, which have 40. Erlang reads a number of a million digits for 9 s, and sessions keep keys.
--define(MAX_TOKEN_BYTES, 256).
+-define(MAX_SHORT_BYTES, 256).
 
 -record(request,
         {rid :: non_neg_integer(),
@@ -47,7 +47,7 @@ parse(Body) ->
 
 is_valid(Map) ->
     lists:all(fun(Name) -> number(Name, Map) =/= error end, [<<"wait">>, <<"hold">>, <<"pause">>, <<"ack">>])
-        andalso lists:all(fun(Name) -> byte_size(maps:get(Name, Map, <<>>)) =< ?MAX_TOKEN_BYTES end,
+        andalso lists:all(fun(Name) -> byte_size(maps:get(Name, Map, <<>>)) =< ?MAX_SHORT_BYTES end,
                           [<<"key">>, <<"newkey">>, <<"ver">>, <<"xmpp:version">>])
         andalso maps:get(<<"xmlns">>, Map, <<?NS_BIND>>) =:= <<?NS_BIND>>.
 

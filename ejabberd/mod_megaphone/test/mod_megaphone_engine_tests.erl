@@ -68,8 +68,8 @@ what_cannot_be_read() ->
     test_edge:request(Edge, 1, <<"<body rid='x' to='one.example' xmlns='http://jabber.org/protocol/httpbind'/>">>),
     ?assertEqual({400, <<>>}, reply(Edge, 1)),
     [begin
-         Body = ["<body rid='1' to='one.example' ", Name, "='", binary:copy(<<"9">>, Size), "' xmlns:xmpp='urn:xmpp:xbosh' "
-                 "xmlns='" ?NS "'/>"],
+         Body = ["<body rid='1' to='one.example' ", Name, "='", binary:copy(<<"9">>, Size), "' "
+                 "xmlns:xmpp='urn:xmpp:xbosh' xmlns='" ?NS "'/>"],
          test_edge:request(Edge, 1, iolist_to_binary(Body)),
          ?assertEqual(Status, element(1, reply(Edge, 1)))
      end || Name <- ["key", "newkey", "ver", "xmpp:version"], {Size, Status} <- [{257, 400}, {256, 200}]],
