@@ -125,7 +125,7 @@ take({shaper, Sid, Shaper}, State) ->
 take({unshaped, Sid}, State) ->
     with_session(Sid, fun mod_megaphone_session:unshaped/2, State);
 take({{Link, Sid, N}, passed}, #state{asked = Asked} = State) ->
-    passed(Sid, N, State#state{asked = forget(Link, Sid, Asked)});
+    passed(Sid, N, State#state{asked = forget(Link, Sid, N, Asked)});
 take(tick, State) ->
     tick_later(),
     turn(now(), State);
@@ -242,10 +242,11 @@ met({Link, _, _}, #state{up = Up} = State) -> State#state{up = Up#{Link => monit
 passed(Sid, N, State) ->
     with_session(Sid, fun(S, Env) -> mod_megaphone_session:passed(N, S, Env) end, State).
 
-forget(Link, Sid, Asked) ->
+%% It may have been asked once more since then.
+forget(Link, Sid, N, Asked) ->
     case Asked of
-        #{Link := Sids} when map_size(Sids) =< 1 -> maps:remove(Link, Asked);
-        #{Link := Sids} -> Asked#{Link := maps:remove(Sid, Sids)};
+        #{Link := #{Sid := N} = Sids} when map_size(Sids) =:= 1 -> maps:remove(Link, Asked);
+        #{Link := #{Sid := N} = Sids} -> Asked#{Link := maps:remove(Sid, Sids)};
         _ -> Asked
     end.
 

@@ -12,7 +12,7 @@ engine_test_() ->
     [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> with_shards(Name) end}}}
      || Name <- [a_session_over_a_link, a_domain_that_is_not_ours, what_cannot_be_read, a_shard_dies,
                  a_shard_dies_while_a_session_opens, a_link_dies, a_client_that_goes, one_that_goes_as_it_comes,
-                 release, release_all, payload_waits_for_another_link, sessions_of_others, a_defect,
+                 release, release_all, payload_waits_for_another_link, a_late_pass, sessions_of_others, a_defect,
                  too_many_at_once, one_that_goes_as_it_waits, a_link_dies_while_some_wait,
                  admission_ends_while_some_wait, one_that_never_logs_in, a_client_that_does_not_fetch,
                  a_stream_ends, a_stream_that_was_killed, an_early_request_and_no_more, written_in_another_way,
@@ -168,6 +168,25 @@ payload_waits_for_another_link() ->
     ?assertEqual(none, test_edge:poll(B)),
     test_edge:control(A, [<<"pong ">>, Token]),
     ?assertEqual({200, with(<<"<m>2</m>">>)}, reply(B, 1)).
+
+%% It is the answer to an earlier question. The later one stays, for the end of the link to answer.
+a_late_pass() ->
+    [A0, B] = [edge(), edge()],
+    S = open(A0),
+    ask(A0, 2, S, 2, <<>>),
+    ejabberd_c2s:say(stream(S), <<"1">>),
+    {2, _, A} = test_edge:recv(A0),
+    ask(B, 1, S, 3, <<>>),
+    ejabberd_c2s:say(stream(S), <<"2">>),
+    {<<"ping ", _/binary>>, _} = test_edge:recv_control(A),
+    Link = test_edge:pid(A),
+    Asked = fun() -> element(6, sys:get_state(shard(S))) end,
+    ?assertMatch(#{Link := _}, Asked()),
+    shard(S) ! {{Link, sid(S), 0}, passed},
+    ?assertMatch(#{Link := _}, Asked()),
+    test_edge:close(A),
+    ?assertEqual({200, with(<<"<m>2</m>">>)}, reply(B, 1)),
+    ?assertEqual(#{}, Asked()).
 
 %% Ids of another form are of ejabberd's own engine, and those of nodes that are not there are unknown to it.
 sessions_of_others() ->
