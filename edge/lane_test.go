@@ -26,7 +26,7 @@ func TestWaitingCreationsTakeTheirBytes(t *testing.T) {
 		each := codec.FrameHeaderBytes + len("127.0.0.1 ") + len(text)
 		bytes, want := w.creations.chunks.bytes, clients*each/waitChunkBytes+1
 		if chunks != want || bytes != chunks*waitChunkBytes {
-			t.Errorf("%d chunks and %d bytes for %d creations of %d, want %d chunks", chunks, bytes, clients, each, want)
+			t.Errorf("%d chunks, %d bytes for %d creations of %d, want %d chunks", chunks, bytes, clients, each, want)
 		}
 		if n := len(w.creations.all) - numHeads; n > 2 {
 			t.Errorf("%d openings beside those that the origin has", n)
