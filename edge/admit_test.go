@@ -174,15 +174,14 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 		n.lostAt -= 100 // past the grace
 		for i := range 5 * maxLooks {
 			size := codec.FrameHeaderBytes + 20
-			w.waits.bytes += n.queue.needs(size)
-			to := n.queue.room(size)
+			to := w.waits.chunks.room(&n.queue, size)
 			*to = append(codec.AppendFrameHeader(*to, uint64(i+1)<<40, 20), make([]byte, 20)...)
 		}
 	})
 	e.Advance(60)
 	e.worker0(func(w *worker) {
-		if w.named("b") != nil || w.waits.bytes != 0 {
-			t.Errorf("%d bytes counted, %d origins left", w.waits.bytes, len(w.nodes))
+		if w.named("b") != nil || w.waits.chunks.bytes != 0 {
+			t.Errorf("%d bytes counted, %d origins left", w.waits.chunks.bytes, len(w.nodes))
 		}
 	})
 }
