@@ -96,51 +96,51 @@ type Config struct {
 
 // Defaults, with their reasons.
 const (
-	DefaultListen        = "127.0.0.1:5280"
-	DefaultPath          = "/http-bind" // the path of every BOSH server
-	DefaultWeight        = 1
+	defaultListen        = "127.0.0.1:5280"
+	defaultPath          = "/http-bind" // the path of every BOSH server
+	defaultWeight        = 1
 	DefaultMaxPipelined  = 8       // Pidgin pipelines two or three
-	DefaultLinkHighWater = 8 << 20 // bytes: a link this far behind is in trouble
+	defaultLinkHighWater = 8 << 20 // bytes: a link this far behind is in trouble
 
 	DefaultHeadTimeout  = 10 * time.Second
-	DefaultBodyTimeout  = 30 * time.Second
-	DefaultBodyRate     = 500               // bytes per second: half of what a bad mobile network carries
-	DefaultIdleTimeout  = 150 * time.Second // a client's other socket idles for up to `wait`, which is 60 s or more
+	defaultBodyTimeout  = 30 * time.Second
+	defaultBodyRate     = 500               // bytes per second: half of what a bad mobile network carries
+	defaultIdleTimeout  = 150 * time.Second // a client's other socket idles for up to `wait`, which is 60 s or more
 	DefaultHoldTimeout  = 330 * time.Second // ejabberd holds for at most 300 s
-	DefaultWriteTimeout = 30 * time.Second
-	DefaultGrace        = 30 * time.Second
-	DefaultLostJitter   = 5 * time.Second // a fiftieth of the clients in a tenth of a second
-	DefaultPingTimeout  = 15 * time.Second
-	DefaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
-	DefaultDrainJitter  = 10 * time.Second // a million clients that return at once are a storm for the next edge
+	defaultWriteTimeout = 30 * time.Second
+	defaultGrace        = 30 * time.Second
+	defaultLostJitter   = 5 * time.Second // a fiftieth of the clients in a tenth of a second
+	defaultPingTimeout  = 15 * time.Second
+	defaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
+	defaultDrainJitter  = 10 * time.Second // a million clients that return at once are a storm for the next edge
 
-	DefaultMinCreations        = 8
-	DefaultMaxCreations        = 1000
-	DefaultMaxWaitingCreations = 1_000_000
-	DefaultCreateTimeout       = 10 * time.Second // people reload a page that takes longer to connect
-	DefaultCreateWait          = 45 * time.Second // browsers wait for a minute; a retry costs more than waiting
-	DefaultSlowStart           = time.Minute
-	DefaultEjectTime           = 10 * time.Second
+	defaultMinCreations        = 8
+	defaultMaxCreations        = 1000
+	defaultMaxWaitingCreations = 1_000_000
+	defaultCreateTimeout       = 10 * time.Second // people reload a page that takes longer to connect
+	defaultCreateWait          = 45 * time.Second // browsers wait for a minute; a retry costs more than waiting
+	defaultSlowStart           = time.Minute
+	defaultEjectTime           = 10 * time.Second
 
-	DefaultForwardedHeader = "x-forwarded-for" // written by every HTTP proxy
-	DefaultResolveInterval = 30 * time.Second
+	defaultForwardedHeader = "x-forwarded-for" // written by every HTTP proxy
+	defaultResolveInterval = 30 * time.Second
 
 	// burstSeconds is how many seconds' worth of a rate may come at once. A browser opens its page's connections
 	// together, and an office its browsers.
 	burstSeconds = 10
 	maxRate      = 100_000 // per second, of one address
 
-	// DefaultSiteMultiple fits a /48 with many households, few of them present at once. A single holder of the /48 gets
+	// defaultSiteMultiple fits a /48 with many households, few of them present at once. A single holder of the /48 gets
 	// as much as 64 IPv4 addresses.
-	DefaultSiteMultiple = 64
+	defaultSiteMultiple = 64
 )
 
 // WithDefaults returns a copy with the defaults filled in.
 func (c Config) WithDefaults() Config {
 	if len(c.Listeners) == 0 {
-		set(&c.Listen, DefaultListen)
+		set(&c.Listen, defaultListen)
 	}
-	set(&c.Path, DefaultPath)
+	set(&c.Path, defaultPath)
 	set(&c.DescriptorTables, "auto")
 	set(&c.LogLevel, "info")
 	set(&c.LogFormat, "text")
@@ -159,31 +159,31 @@ func (c Config) WithDefaults() Config {
 	set(&c.MaxBodyBytes, codec.DefaultMaxBodyBytes)
 	set(&c.MaxOutputBytes, loop.DefaultMaxOutputBytes)
 	set(&c.MaxBufferedBytes, loop.DefaultMaxBufferedBytes)
-	set(&c.LinkHighWater, DefaultLinkHighWater)
-	set(&c.MinCreations, min(DefaultMinCreations, cmp.Or(c.MaxCreations, DefaultMinCreations)))
-	set(&c.MaxCreations, max(DefaultMaxCreations, c.MinCreations))
-	set(&c.MaxWaitingCreations, DefaultMaxWaitingCreations)
+	set(&c.LinkHighWater, defaultLinkHighWater)
+	set(&c.MinCreations, min(defaultMinCreations, cmp.Or(c.MaxCreations, defaultMinCreations)))
+	set(&c.MaxCreations, max(defaultMaxCreations, c.MinCreations))
+	set(&c.MaxWaitingCreations, defaultMaxWaitingCreations)
 	set(&c.Ejection, "on")
-	set(&c.CreateTimeout, DefaultCreateTimeout)
-	set(&c.CreateWait, DefaultCreateWait)
-	set(&c.SlowStart, DefaultSlowStart)
-	set(&c.EjectTime, DefaultEjectTime)
+	set(&c.CreateTimeout, defaultCreateTimeout)
+	set(&c.CreateWait, defaultCreateWait)
+	set(&c.SlowStart, defaultSlowStart)
+	set(&c.EjectTime, defaultEjectTime)
 	set(&c.AddressConnectionBurst, burstSeconds*c.AddressConnectionRate)
 	set(&c.AddressRequestBurst, burstSeconds*c.AddressRequestRate)
-	set(&c.SiteMultiple, DefaultSiteMultiple)
+	set(&c.SiteMultiple, defaultSiteMultiple)
 	set(&c.HeadTimeout, DefaultHeadTimeout)
-	set(&c.BodyTimeout, DefaultBodyTimeout)
-	set(&c.BodyRate, DefaultBodyRate)
-	set(&c.IdleTimeout, DefaultIdleTimeout)
+	set(&c.BodyTimeout, defaultBodyTimeout)
+	set(&c.BodyRate, defaultBodyRate)
+	set(&c.IdleTimeout, defaultIdleTimeout)
 	set(&c.HoldTimeout, DefaultHoldTimeout)
-	set(&c.WriteTimeout, DefaultWriteTimeout)
-	set(&c.Grace, DefaultGrace)
-	set(&c.LostJitter, DefaultLostJitter)
-	set(&c.PingTimeout, DefaultPingTimeout)
+	set(&c.WriteTimeout, defaultWriteTimeout)
+	set(&c.Grace, defaultGrace)
+	set(&c.LostJitter, defaultLostJitter)
+	set(&c.PingTimeout, defaultPingTimeout)
 	set(&c.KeepAlive, loop.DefaultKeepAlive)
-	set(&c.DrainTimeout, DefaultDrainTimeout)
-	set(&c.DrainJitter, DefaultDrainJitter)
-	set(&c.ResolveInterval, DefaultResolveInterval)
+	set(&c.DrainTimeout, defaultDrainTimeout)
+	set(&c.DrainJitter, defaultDrainJitter)
+	set(&c.ResolveInterval, defaultResolveInterval)
 	if c.Name == "" {
 		host, _ := os.Hostname()
 		c.Name = "edge-" + safeName(host)
@@ -199,12 +199,12 @@ func (c Config) WithDefaults() Config {
 	for i := range c.Listeners {
 		set(&c.Listeners[i].Mode, loop.DefaultSocketMode)
 		set(&c.Listeners[i].ProxyProtocol, "off")
-		set(&c.Listeners[i].ForwardedHeader, DefaultForwardedHeader)
+		set(&c.Listeners[i].ForwardedHeader, defaultForwardedHeader)
 	}
 	c.Origins = slices.Clone(c.Origins)
 	for i := range c.Origins {
 		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, FromSRV) {
-			set(&o.Weight, DefaultWeight)
+			set(&o.Weight, defaultWeight)
 		}
 	}
 	return c
@@ -213,7 +213,7 @@ func (c Config) WithDefaults() Config {
 // listeners returns the listeners, the short form (listen) expanded.
 func (c *Config) listeners() []Listener {
 	if len(c.Listeners) == 0 {
-		return []Listener{{Address: c.Listen, ProxyProtocol: "off", ForwardedHeader: DefaultForwardedHeader}}
+		return []Listener{{Address: c.Listen, ProxyProtocol: "off", ForwardedHeader: defaultForwardedHeader}}
 	}
 	return c.Listeners
 }

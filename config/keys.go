@@ -234,7 +234,7 @@ var originKeys = []Key[Origin]{
 		Reload: true, Value: func(o *Origin) any { return &o.Address }},
 	{Name: "domains", Doc: "new sessions only to these XMPP domains; default: any", Sample: "[example.org]",
 		Reload: true, Value: func(o *Origin) any { return &o.Domains }},
-	{Name: "weight", Doc: "its share of new sessions, relative to the weights of the others", Min: 1, Max: MaxWeight,
+	{Name: "weight", Doc: "its share of new sessions, relative to the weights of the others", Min: 1, Max: maxWeight,
 		Sample: "1", Reload: true, Value: func(o *Origin) any { return &o.Weight }},
 	{Name: "drain", Doc: "true: no new sessions; existing ones continue", Reload: true,
 		Value: func(o *Origin) any { return &o.Drain }},

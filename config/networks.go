@@ -13,9 +13,9 @@ type Networks []span
 // span is the addresses from first to last, IPv4 mapped into IPv6 as in connection slots.
 type span struct{ first, last [16]byte }
 
-// ParseNetworks parses networks (10.0.0.0/8) and single addresses. wrong is the first invalid text. A network with bits
+// parseNetworks parses networks (10.0.0.0/8) and single addresses. wrong is the first invalid text. A network with bits
 // beyond its length is invalid, because it is a slip of the pen.
-func ParseNetworks(texts []string) (n Networks, wrong string) {
+func parseNetworks(texts []string) (n Networks, wrong string) {
 	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
 		if a, errAddr := netip.ParseAddr(text); errAddr == nil {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestNetworks(t *testing.T) {
-	n, wrong := ParseNetworks([]string{"10.0.0.0/8", "192.0.2.7", "10.1.0.0/16", "2001:db8::/32", "::1", "fe80::/10"})
+	n, wrong := parseNetworks([]string{"10.0.0.0/8", "192.0.2.7", "10.1.0.0/16", "2001:db8::/32", "::1", "fe80::/10"})
 	if wrong != "" || len(n) != 5 {
 		t.Fatalf("%q is wrong; %d spans", wrong, len(n))
 	}
@@ -26,7 +26,7 @@ func TestNetworks(t *testing.T) {
 	}
 	for _, text := range []string{"", "10.0.0.1/8", "10.0.0.0/33", "localhost", "10.0.0.0/8 ", "::ffff:10.0.0.0/104",
 		"10.0.0", "2001:db8::1/32"} {
-		if _, wrong := ParseNetworks([]string{"::1", text}); wrong != text {
+		if _, wrong := parseNetworks([]string{"::1", text}); wrong != text {
 			t.Errorf("%q accepted", text)
 		}
 	}
@@ -53,7 +53,7 @@ func TestNetworksAgainstPrefixes(t *testing.T) {
 			p, _ := a.Prefix(r.IntN(a.BitLen() + 1))
 			prefixes, texts = append(prefixes, p), append(texts, p.String())
 		}
-		n, wrong := ParseNetworks(texts)
+		n, wrong := parseNetworks(texts)
 		if wrong != "" {
 			t.Fatalf("seed %d: %q", seed, wrong)
 		}

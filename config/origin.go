@@ -13,9 +13,9 @@ const (
 	// MaxOrigins bounds the origins of one edge. Each reactor has a link to each of them.
 	MaxOrigins = 60
 
-	// MaxWeight bounds an origin's weight. The sum of all weights, and a weight times the held requests, must not
+	// maxWeight bounds an origin's weight. The sum of all weights, and a weight times the held requests, must not
 	// overflow.
-	MaxWeight = 65535
+	maxWeight = 65535
 )
 
 // Prefixes of an address that stands for one origin per DNS record.

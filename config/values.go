@@ -158,7 +158,7 @@ func (l *Listener) parse(at string) (c Clients, err error) {
 	if onUnix {
 		proxies = append(proxies[:len(proxies):len(proxies)], "127.0.0.1") // the socket's mode decides who may connect
 	}
-	trusted, wrong := ParseNetworks(proxies)
+	trusted, wrong := parseNetworks(proxies)
 	if wrong != "" {
 		return c, bad(at+"trusted-proxies", wrong, "give addresses or networks, for example 10.0.0.0/8")
 	}
@@ -242,7 +242,7 @@ func parseSample(s string) (n uint32, ok bool) {
 
 func (v *Values) parseLimits() error {
 	var wrong string
-	if v.LimitExempt, wrong = ParseNetworks(v.Config.LimitExempt); wrong != "" {
+	if v.LimitExempt, wrong = parseNetworks(v.Config.LimitExempt); wrong != "" {
 		return bad("limit-exempt", wrong, "give addresses or networks, for example 10.0.0.0/8")
 	}
 	for _, r := range []struct {

@@ -163,7 +163,7 @@ func TestParkAndReplyAllocateNothing(t *testing.T) {
 func TestOwnAnswersAllocateNothing(t *testing.T) {
 	e, _ := one(t, func(c *Config) {
 		c.CORS = []string{"https://b.example", listed}
-		c.PublicURLs = []config.PublicURL{{"h.example", "https://c.example/http-bind"}}
+		c.PublicURLs = []config.PublicURL{{Domain: "h.example", BOSH: "https://c.example/http-bind"}}
 	})
 	for name, line := range map[string]string{"another spelling": "GET /%68ttp-bind/", "nothing": "GET /other",
 		"preflight": "OPTIONS /http-bind", "host-meta": "GET /.well-known/host-meta"} {

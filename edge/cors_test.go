@@ -148,7 +148,7 @@ func TestUnknownOriginHasAnyCORS(t *testing.T) {
 // Every page can read public documents, with credentials if it is listed.
 func TestHostMetaHasCORSForAll(t *testing.T) {
 	e, _ := one(t, func(c *Config) {
-		c.CORS, c.PublicURLs = []string{listed}, []config.PublicURL{{"", "https://c.example/b"}}
+		c.CORS, c.PublicURLs = []string{listed}, []config.PublicURL{{Domain: "", BOSH: "https://c.example/b"}}
 	})
 	c := connect(t, e)
 	for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
@@ -169,7 +169,7 @@ func TestPreflightAllowsWhatIsAsked(t *testing.T) {
 	long := strings.Repeat("x-header,", maxRequestHeaders/9)
 	for _, allowed := range [][]string{{"*"}, {listed}} {
 		e, _ := one(t, func(c *Config) {
-			c.CORS, c.PublicURLs = allowed, []config.PublicURL{{"", "https://c.example/http-bind"}}
+			c.CORS, c.PublicURLs = allowed, []config.PublicURL{{Domain: "", BOSH: "https://c.example/http-bind"}}
 		})
 		c := connect(t, e)
 		for _, path := range []string{"/http-bind", "/http-bind/", "*", "/other", "/.well-known/host-meta"} {

@@ -80,8 +80,8 @@ func TestHostMetaIsThatOfTheXEP(t *testing.T) {
 	const hostile = `https://web.example.com/a&b'c"?d=<e>&f=]]>é`
 	e, _ := one(t, func(c *Config) {
 		c.CORS = []string{listed}
-		c.PublicURLs = []config.PublicURL{{"example.com", "https://web.example.com:5280/bosh"},
-			{"hostile.example", hostile}}
+		c.PublicURLs = []config.PublicURL{{Domain: "example.com", BOSH: "https://web.example.com:5280/bosh"},
+			{Domain: "hostile.example", BOSH: hostile}}
 	})
 	c := connect(t, e)
 	for _, form := range []struct {
@@ -130,7 +130,7 @@ func TestHostMetaOfTheDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := config.PublicURL{"example.org", "https://chat.example.org/http-bind"}
+	p := config.PublicURL{Domain: "example.org", BOSH: "https://chat.example.org/http-bind"}
 	for kind, body := range map[string][]byte{"xml": xrd(&p), "json": jrd(&p)} {
 		if !strings.Contains(string(text), "```"+kind+"\n"+string(body)+"\n```") {
 			t.Errorf("docs/discovery.md does not have\n%s", body)
@@ -171,8 +171,9 @@ func TestHostMetaOfOtherDomains(t *testing.T) {
 	}
 	get("a.example").want(t, 404, "Nothing here")
 	reload(t, e, func(c *Config) {
-		c.PublicURLs = []config.PublicURL{{"", "https://all.example/b"}, {"A.Example.", "https://a.example/b"},
-			{"bücher.example", "https://b.example/b"}}
+		c.PublicURLs = []config.PublicURL{{BOSH: "https://all.example/b"},
+			{Domain: "A.Example.", BOSH: "https://a.example/b"},
+			{Domain: "bücher.example", BOSH: "https://b.example/b"}}
 	})
 	for host, url := range map[string]string{"a.example": "https://a.example/b", "b.example": "https://all.example/b",
 		"xn--bcher-kva.example:80": "https://b.example/b", "192.0.2.1:5280": "https://all.example/b",
@@ -180,7 +181,9 @@ func TestHostMetaOfOtherDomains(t *testing.T) {
 		strings.Repeat("a", config.MaxDomain+1): "https://all.example/b"} {
 		get(host).want(t, 200, url)
 	}
-	reload(t, e, func(c *Config) { c.PublicURLs = []config.PublicURL{{"b.example", "https://b.example/new"}} })
+	reload(t, e, func(c *Config) {
+		c.PublicURLs = []config.PublicURL{{Domain: "b.example", BOSH: "https://b.example/new"}}
+	})
 	get("a.example").want(t, 404, "Nothing here")
 	get("b.example").want(t, 200, "https://b.example/new")
 }
@@ -189,7 +192,7 @@ func TestHostMetaOfOtherDomains(t *testing.T) {
 func TestHostMetaBehindAProxy(t *testing.T) {
 	e, _ := one(t, func(c *Config) {
 		trusting("", "")(c)
-		c.PublicURLs = []config.PublicURL{{"a.example", "https://a.example/b"}}
+		c.PublicURLs = []config.PublicURL{{Domain: "a.example", BOSH: "https://a.example/b"}}
 	})
 	c := connect(t, e)
 	c.send("GET /.well-known/host-meta HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n")
