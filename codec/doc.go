@@ -5,8 +5,8 @@
 //	codec/frame     the protocol of a link: frames, control lines, the handshake
 //	codec/proxy     the client's address, as the proxies before the edge state it
 //
-// None imports another. They share codec/internal/ascii, which only they may import. None has I/O, a clock or locks, and
-// none knows connections.
+// None imports another. They share codec/internal/ascii, which only they may import. None has I/O, a clock or locks,
+// and none knows connections.
 //
 // # The path of a request
 //

@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 	"megaphone/table"
 	"megaphone/tuning"
 )
@@ -349,7 +350,7 @@ func (w *worker) begin(i uint32, n *node, trial bool) {
 	if !n.takesQuery {
 		query = nil
 	}
-	size := codec.PrefixBytes(address, query) + len(body)
+	size := frame.PrefixBytes(address, query) + len(body)
 	if size > n.max {
 		w.unreserve(n, trial)
 		w.counters[TooLarge]++
@@ -462,7 +463,7 @@ func (w *worker) relane() {
 	slices.SortStableFunc(all, func(i, j uint32) int { return q.all[i].order(&q.all[j]) })
 	for _, i := range all {
 		c := &q.all[i]
-		_ = codec.ParseBody(&w.body, w.r.Stowed(c.kept)[c.address+c.query:]) // create has checked it
+		_ = boshbody.Parse(&w.body, w.r.Stowed(c.kept)[c.address+c.query:]) // create has checked it
 		q.link(i, q.queue(w.serving(w.body.To)))
 	}
 }
@@ -478,7 +479,7 @@ const (
 
 // creationOutcome judges the reply to a creation.
 func (w *worker) creationOutcome(status int, body []byte) outcome {
-	known := codec.ParseReplyBody(&w.body, body) == nil
+	known := boshbody.ParseReply(&w.body, body) == nil
 	switch {
 	case status >= 500:
 		return outcomeFailed

@@ -3,7 +3,7 @@ package edge
 import (
 	"runtime"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/loop"
 	"megaphone/table"
 )
@@ -74,11 +74,11 @@ func (q *waitQueue) room(size int) *[]byte {
 }
 
 // front returns the oldest frame; ok is false if there is none. It is valid until drop.
-func (q *waitQueue) front() (f codec.Frame, size int, ok bool) {
+func (q *waitQueue) front() (f frame.Frame, size int, ok bool) {
 	if len(q.chunks) == 0 {
 		return f, 0, false
 	}
-	f, size, ok, err := codec.ParseFrame(q.chunks[0][q.read:], codec.MaxContentsBytes)
+	f, size, ok, err := frame.Parse(q.chunks[0][q.read:], frame.MaxContentsBytes)
 	if !ok || err != nil {
 		panic("edge: a queue of waiting requests is not made of frames")
 	}
@@ -145,8 +145,8 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	before, after := w.contents(body, suffixBytes)
 	// The origin tells only after its return whether it takes the query.
-	size := codec.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
-	whole := codec.FrameHeaderBytes + size
+	size := frame.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
+	whole := frame.HeaderBytes + size
 	grows := n.queue.needs(whole)
 	if size > maxWaitingBytes || grows > 0 && w.waits.bytes+grows > w.cfg.MaxBufferedBytes/waitingPart {
 		return false
@@ -159,7 +159,7 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	w.markAway(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
 	to := n.queue.room(whole)
 	w.waits.bytes += grows
-	*to = codec.AppendPrefix(codec.AppendFrameHeader(*to, uint64(h), size), w.addr, w.head.Query)
+	*to = frame.AppendPrefix(frame.AppendHeader(*to, uint64(h), size), w.addr, w.head.Query)
 	*to = append(append(*to, before...), after...)
 	w.counters[Waited]++
 	if s.Held == 1 {
@@ -266,7 +266,7 @@ func (w *worker) beginReturn(n *node) {
 
 // send hands a request that has waited to its node. It borrows contents.
 func (w *worker) send(n *node, h table.Handle, hold *table.Hold, contents []byte) {
-	r, err := codec.ParseRequest(contents)
+	r, err := frame.ParseRequest(contents)
 	if err != nil {
 		panic("edge: a request that waited is malformed: " + err.Reason)
 	}
@@ -274,7 +274,7 @@ func (w *worker) send(n *node, h table.Handle, hold *table.Hold, contents []byte
 		r.Query = nil
 	}
 	w.clearAway(hold)
-	size := codec.PrefixBytes(r.Address, r.Query) + len(r.Body)
+	size := frame.PrefixBytes(r.Address, r.Query) + len(r.Body)
 	if size > n.max {
 		w.counters[TooLarge]++
 		w.answerHold(h, hold, 413, nil)

@@ -11,8 +11,8 @@ const MaxRID = 1<<53 - 1
 // maxAttributes bounds the attributes of a <body>. A session request has about twelve.
 const maxAttributes = 64
 
-// Body is the parsed start tag of a BOSH <body>. The slices are attribute values as written, with entity references and
-// white space. They borrow from the parsed bytes; nil means absent.
+// StartTag is the parsed start tag of a BOSH <body>. The slices are attribute values as written, with entity references
+// and white space. They borrow from the parsed bytes; nil means absent.
 type StartTag struct {
 	SID, To, Type, Content, Ver, Wait, Hold []byte
 	Requests, Condition                     []byte // of an origin's reply
@@ -52,13 +52,13 @@ var (
 	ErrRID         = &Error{"The rid is not a number from 0 to 9007199254740991."}
 )
 
-// Parse scans a request's body up to the end of the <body> start tag. It borrows p until return; b's slices borrow
-// from p. It checks everything that routing depends on: the root element and its namespace (Namespaces in XML section
-// 6), the syntax and uniqueness of attributes, the rid. The final parser checks whether the rest is well-formed,
-// including entity references in attribute values and invalid UTF-8.
+// Parse scans a request's body up to the end of the <body> start tag. It borrows p until return; b's slices borrow from
+// p. It checks everything that routing depends on: the root element and its namespace (Namespaces in XML section 6),
+// the syntax and uniqueness of attributes, the rid. The final parser checks whether the rest is well-formed, including
+// entity references in attribute values and invalid UTF-8.
 //
-// On error, b holds the attributes before the error. If the error is ErrNoRID, ErrRID or ErrNamespace, b
-// holds all of them. That suffices to answer an old client in its own way (XEP-0124 section 17.1).
+// On error, b holds the attributes before the error. If the error is ErrNoRID, ErrRID or ErrNamespace, b holds all of
+// them. That suffices to answer an old client in its own way (XEP-0124 section 17.1).
 func Parse(b *StartTag, p []byte) *Error {
 	rid, err := parseTag(b, p)
 	switch {

@@ -1,4 +1,4 @@
-// Package frame is the protocol between an edge and an origin: the bytes of a link.
+// Package frame is the link protocol as bytes.
 //
 //	frame    = length "|" id "|" contents    8 decimal digits, 16 hexadecimal digits
 //	contents = request / reply               id: the connection that asks
@@ -10,9 +10,9 @@
 //
 // # Contract
 //
-// ParseX and NextX borrow their input until they return. The results are slices of it, except that ParseHello copies the
-// name. AppendX extends dst as append does, and panics if the other end would refuse the result. A frame may arrive in
-// pieces: ok is false without an error until it is complete, and Parse returns the number of bytes that it needs.
+// ParseX and NextX borrow their input until they return. The results are slices of it, except that ParseHello copies
+// the name. AppendX extends dst as append does, and panics if the other end would refuse the result. A frame may arrive
+// in pieces: ok is false without an error until it is complete, and Parse returns the number of bytes that it needs.
 // Malformed input is a package-level *Error, found at the first wrong byte; the link closes after it. It never panics.
 // Contents have at most MaxContentsBytes, before the welcome MaxHandshakeBytes.
 //

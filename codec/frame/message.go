@@ -57,7 +57,7 @@ func ParseRequest(contents []byte) (r Request, err *Error) {
 func validQuery(bytes int) bool { return bytes > 0 && bytes <= maxQueryBytes }
 
 // AppendRequest appends a request's frame to dst. Without an address the body must begin with '<', and there can be no
-// query. The query must be one that ParseHead has accepted.
+// query. The query must be one that http1.ParseHead has accepted.
 func AppendRequest(dst []byte, id uint64, r Request) []byte {
 	if r.Address == nil {
 		return Append(dst, id, r.Body)

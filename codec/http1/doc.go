@@ -1,4 +1,4 @@
-// Package http1 parses requests of HTTP/1.1 and 1.0, for a server that answers them itself (RFC 9110, RFC 9112).
+// Package http1 is HTTP/1.1 as a server sees its bytes (RFC 9110, RFC 9112).
 //
 // ParseHead reads the head of a request. ScanChunks finds the end of a chunked body, and DecodeChunks joins its data.
 // ResponseHead writes the head of the answer.

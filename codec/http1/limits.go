@@ -5,7 +5,7 @@ type Limits struct {
 	MaxRequestLineBytes int // the request line without its CR LF; beyond it the answer is 414
 	MaxHeaderBytes      int // all header lines, each with its CR LF; beyond it the answer is 431
 	MaxHeaders          int // header lines; beyond it the answer is 431
-	MaxBodyBytes        int // the body, decoded; at most MaxContentsBytes; beyond it the answer is 413
+	MaxBodyBytes        int // the body, decoded; at most the contents of a frame; beyond it the answer is 413
 }
 
 const (

@@ -62,8 +62,9 @@ func traceID(p []byte) []byte {
 		return nil
 	}
 	id := p[version+1 : trace]
-	if !ascii.All(p[:version], ascii.LowerHex) || !ascii.All(id, ascii.LowerHex) || !ascii.All(p[trace+1:parent], ascii.LowerHex) ||
-		!ascii.All(p[parent+1:whole], ascii.LowerHex) || len(bytes.Trim(id, "0")) == 0 {
+	if !ascii.All(p[:version], ascii.LowerHex) || !ascii.All(id, ascii.LowerHex) ||
+		!ascii.All(p[trace+1:parent], ascii.LowerHex) || !ascii.All(p[parent+1:whole], ascii.LowerHex) ||
+		len(bytes.Trim(id, "0")) == 0 {
 		return nil
 	}
 	return id

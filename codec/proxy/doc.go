@@ -7,8 +7,9 @@
 //
 // Parse, ParseAddress and Hops.Collect borrow their input; Hops until its last Next. A PROXY header may arrive in
 // pieces: ok is false without an error until it is complete, and Parse returns the number of bytes that it needs.
-// Malformed input is a package-level *Error, found at the first wrong byte. It never panics. In Hops, a malformed element
-// ends the iteration instead. A PROXY header has at most 4,096 bytes; Hops reads the last 8 lines of its header.
+// Malformed input is a package-level *Error, found at the first wrong byte. It never panics. In Hops, a malformed
+// element ends the iteration instead. A PROXY header has at most 4,096 bytes. Hops reads the last 8 lines of the HTTP
+// header.
 //
 // # Costs
 //

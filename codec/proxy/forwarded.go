@@ -32,8 +32,8 @@ type Hops struct {
 	header ForwardedHeader
 }
 
-// Collect finds the lines of the header in head, a complete head accepted by ParseHead: the first Bytes bytes of its
-// input. It borrows head until the last Next.
+// Collect finds the lines of the header in head, a complete head accepted by http1.ParseHead: the first Bytes bytes of
+// its input. It borrows head until the last Next.
 func (h *Hops) Collect(head []byte, header ForwardedHeader) {
 	h.n, h.header = 0, header
 	name := forwardedNames[header]

@@ -62,9 +62,9 @@ var (
 	ErrChecksum = &Error{"A binary PROXY header's checksum is wrong."}
 )
 
-// Parse parses the PROXY header at the start of p. It borrows p until return. If ok, the header is the first
-// h.Bytes bytes of p. If not ok and err is nil, the header is incomplete, and p needs at least need bytes. Input that
-// is not a header is detected at its first wrong byte.
+// Parse parses the PROXY header at the start of p. It borrows p until return. If ok, the header is the first h.Bytes
+// bytes of p. If not ok and err is nil, the header is incomplete, and p needs at least need bytes. Input that is not a
+// header is detected at its first wrong byte.
 func Parse(p []byte, take Versions) (h Header, need int, ok bool, err *Error) {
 	switch {
 	case take&V1 != 0 && begins(p, lineStart):

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// Class is a set of bytes. It has one bit, because a byte belongs to any number of classes.
+// Class is a set of bytes that a grammar names. Each has one bit, because a byte belongs to any number of classes.
 type Class uint16
 
 // The classes.
