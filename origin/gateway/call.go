@@ -48,6 +48,7 @@ type call struct {
 	next    *call    // in a list of its session
 	rid     uint64
 	before  uint64 // the session's previous highest rid
+	bridges int64  // it was sent after its successor, which had been sent early: the session's early then
 	at      int64  // ms, when it arrived; then when its reply did
 	stage   stage
 	read    bool // there is evidence that the endpoint has read it

@@ -14,6 +14,9 @@ const (
 	// patienceMillis is how long a request waits for its predecessor. One in flight arrives in a few milliseconds, or
 	// in seconds on a starved machine. The endpoint would have to wait for it as well.
 	patienceMillis = 5_000
+	// earlyMillis is how long at most an endpoint keeps a request whose predecessor does not come. By then it has ended
+	// the session for inactivity, which is 30 s by default in ejabberd.
+	earlyMillis = 60_000
 	// replyPatienceMillis is how long a reply waits for its predecessor's, which may never come. Endpoints answer in
 	// order, but on a starved machine the earlier reply may arrive seconds later.
 	replyPatienceMillis = 5_000
@@ -77,8 +80,11 @@ type session struct {
 	key   uint64
 	last  uint64 // the highest rid that has been sent; unknownRID: none yet
 	front *call  // the request with that rid, until it has ended
-	queue *call  // requests that wait to be sent, by rid
-	open  *call  // requests sent that have no reply or whose reply waits for its turn, by rid
+	// early: the request with rid last was sent without its predecessor, which has not been sent since. It is the time
+	// (ms) until which the endpoint may keep it. 0: no.
+	early int64
+	queue *call // requests that wait to be sent, by rid
+	open  *call // requests sent that have no reply or whose reply waits for its turn, by rid
 
 	carried   replier // the link of the last payload; nil: nothing to wait for
 	carriedAt int64   // ms
@@ -176,6 +182,12 @@ func (o *order) sent(c *call) { o.step(c.session) }
 // the order will reply in its turn.
 func (o *order) ended(c *call) bool {
 	s := c.session
+	if c.fate.untaken() {
+		if s.front == c {
+			s.early = 0
+		}
+		s.reopen(c)
+	}
 	if s.front == c {
 		switch {
 		case c.fate == fateAborted && c.whenSent() != 0:
@@ -262,6 +274,10 @@ func (o *order) sendNext(s *session) bool {
 			continue
 		}
 		switch {
+		case o.repeatsEarly(s, c):
+			o.takeOut(c)
+			o.carrier.refuse(c)
+			return true
 		case s.last == unknownRID:
 			c = s.queue
 		case c.rid > s.last+1 && !s.ended:
@@ -279,8 +295,17 @@ func (o *order) sendNext(s *session) bool {
 func (o *order) send(s *session, c *call) {
 	o.takeOut(c)
 	c.before = s.last
-	if s.last == unknownRID || c.rid >= s.last {
+	switch {
+	case s.last == unknownRID || c.rid >= s.last:
+		if c.rid != s.last {
+			s.early = 0
+			if s.last != unknownRID && c.rid != s.last+1 {
+				s.early = o.now + earlyMillis
+			}
+		}
 		s.last, s.front = c.rid, c
+	case c.rid == s.last-1:
+		c.bridges, s.early = s.early, 0
 	}
 	if !c.over { // no client waits for replies to last words
 		for d := s.open; d != nil; d = d.next {
@@ -294,8 +319,9 @@ func (o *order) send(s *session, c *call) {
 		return
 	}
 	if s.front == c {
-		s.last, s.front = c.before, nil
+		s.last, s.front, s.early = c.before, nil, 0
 	}
+	s.reopen(c)
 	o.takeOut(c)
 	o.carrier.refuse(c)
 	o.refuseFrom(s, c.rid)
@@ -335,12 +361,26 @@ func (o *order) turn(s *session, c *call) int64 {
 		return c.at + strangerMillis
 	case c.rid < s.last:
 		return o.now
-	case c.rid > s.last+1:
+	case c.rid > s.last+1, o.repeatsEarly(s, c):
 		return c.at + patienceMillis
 	case f == nil || f.read:
 		return o.now
 	}
 	return o.following(f)
+}
+
+// repeatsEarly reports whether a request was sent before without its predecessor, which has not been sent since. The
+// endpoint keeps it then. ejabberd ends the session if it gets it again, so the copy waits for the predecessor as well,
+// and is refused in the end.
+func (o *order) repeatsEarly(s *session, c *call) bool {
+	return c.rid == s.last && o.now < s.early && !s.ended
+}
+
+// reopen records that the endpoint has not taken c, whose successor was sent before it.
+func (s *session) reopen(c *call) {
+	if c.bridges != 0 && c.rid == s.last-1 {
+		s.early = c.bridges
+	}
 }
 
 // replyNext sends one reply if its turn has come.

@@ -363,7 +363,7 @@ func (w *orderWorld) run(steps int) {
 func (w *orderWorld) finish() {
 	for n := 0; len(w.wire)+len(w.under)+w.queued() > 0 || slices.ContainsFunc(w.clients,
 		func(c *orderClient) bool { return len(c.under) > 0 }); n++ {
-		if n > 10_000 {
+		if n > 10_000+earlyMillis {
 			w.t.Fatalf("something is stuck: %d on their way, %d at the endpoint, %d wait: %+v", len(w.wire),
 				len(w.under), w.queued(), w.stats)
 		}
@@ -519,6 +519,48 @@ func TestOrderOfRequests(t *testing.T) {
 			r.want("send 102")
 			r.request(0, 101)
 			r.want("send 101")
+		},
+		"without predecessor, and sent again": func(r *orderRig) {
+			r.request(0, 102)
+			r.pass(patienceMillis)
+			r.want("send 102")
+			r.request(1, 102)
+			r.pass(patienceMillis - 1)
+			r.want()
+			r.pass(1)
+			r.want("refuse 102")
+			r.request(1, 102)
+			r.full = true
+			r.request(0, 101)
+			r.want("refuse 101", "refuse 102")
+			r.full = false
+			c := r.request(0, 101)
+			r.fail(c, fateUnreachable)
+			r.want("send 101", "reply 101")
+			r.request(1, 102)
+			r.want()
+			r.request(0, 101)
+			r.want("send 101", "send 102")
+		},
+		"without predecessor, and sent again much later": func(r *orderRig) {
+			r.request(0, 102)
+			r.pass(patienceMillis)
+			r.want("send 102")
+			r.pass(earlyMillis - patienceMillis)
+			r.request(1, 102)
+			r.pass(patienceMillis - 1)
+			r.want()
+			r.pass(1)
+			r.want("send 102")
+		},
+		"without predecessor, in vain": func(r *orderRig) {
+			c := r.request(0, 102)
+			r.pass(patienceMillis)
+			r.fail(c, fateUnreachable)
+			r.want("send 102", "reply 102")
+			r.request(0, 102)
+			r.pass(patienceMillis)
+			r.want("send 102")
 		},
 		"beyond the window": func(r *orderRig) {
 			r.request(0, 102)

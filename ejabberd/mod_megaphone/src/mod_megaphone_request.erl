@@ -15,6 +15,8 @@
 
 %% The engine failed: the client learns that it is not its own fault.
 -define(INTERNAL_SERVER_ERROR, 500).
+%% The client sends the request again later.
+-define(SERVICE_UNAVAILABLE, 503).
 
 %% Starts the process of request Id; error: the node has no room for another process. Body and Query are copied: they
 %% are parts of what was read from the socket, which must not stay for as long as the request is held.
@@ -28,9 +30,14 @@ start(Id, Body, Query, Address) ->
 -spec handle(pid(), mod_megaphone_codec:id(), binary(), binary(), inet:ip_address()) -> no_return().
 handle(Link, Id, Body, Query, Address) ->
     show(Body, Query, Address),
-    Turn = mod_megaphone_order:enter(Body, {Link, Id}),
-    {Status, Reply} = Answer = answer(Body, Address),
-    mod_megaphone_order:leave(Turn, Answer),
+    {Status, Reply} = case mod_megaphone_order:enter(Body, {Link, Id}) of
+                          retry ->
+                              {?SERVICE_UNAVAILABLE, <<>>};
+                          Turn ->
+                              Answer = answer(Body, Address),
+                              mod_megaphone_order:leave(Turn, Answer),
+                              Answer
+                      end,
     exit({reply, Id, Status, Reply}).
 
 answer(Body, Address) ->

@@ -9,6 +9,8 @@ order_test_() ->
     [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> register(engine, self()), with_table(Name) end}}}
      || Name <- [the_second_waits_for_the_first, the_second_waits_until_the_first_is_handed_over,
                  of_many_pairs_none_turns, a_predecessor_that_never_comes, what_is_sent_again_waits_for_nothing,
+                 an_early_one_is_not_handed_over_twice, an_early_one_waits_without_an_entry,
+                 an_early_one_is_not_handed_over_without_a_table, an_older_copy_does_not_follow_a_newer_one,
                  the_first_pair_is_in_order, a_refused_creation_is_not_remembered, beyond_the_window_nothing_waits,
                  sessions_do_not_wait_for_each_other, an_end_is_forgotten, old_sessions_are_forgotten,
                  without_a_table_all_goes_on, what_it_costs]].
@@ -69,12 +71,58 @@ a_predecessor_that_never_comes() ->
 
 what_is_sent_again_waits_for_nothing() ->
     go(<<"s">>, 1),
-    [{_, 1, {First, _}, _, _}] = ets:tab2list(mod_megaphone_order),
+    [{_, 1, {First, _, _}, _, _}] = ets:tab2list(mod_megaphone_order),
     go(<<"s">>, 1),
-    ?assertMatch([{_, 1, {Second, _}, _, _}] when Second =/= First, ets:tab2list(mod_megaphone_order)),
+    ?assertMatch([{_, 1, {Second, _, _}, _, _}] when Second =/= First, ets:tab2list(mod_megaphone_order)),
     go(<<"s">>, 2),
     go(<<"s">>, 1),
     ?assertMatch([{_, 2, _, _, _}], ets:tab2list(mod_megaphone_order)).
+
+%% ejabberd_bosh would crash. Its first copy has been handed over, as its predecessor did not come in time.
+an_early_one_is_not_handed_over_twice() ->
+    Session = session(<<"s">>, 1, [3]),
+    lists:foreach(fun(Entry) ->
+                          true = ets:delete_all_objects(mod_megaphone_order),
+                          [go(<<"s">>, Rid) || Rid <- Entry],
+                          Session ! {state, 1, [3]},
+                          Copy = enter(<<"s">>, 3, self()),
+                          receive {entered, Copy, _} -> error(too_early) after 100 -> ok end,
+                          go(<<"s">>, 2),
+                          Session ! {state, 3, [3]},
+                          ?assert(is_map(entered(Copy)))
+                  end, [[], [1]]),
+    Session ! {state, 3, [5]},
+    Endless = enter(<<"s">>, 5, self()),
+    ?assertEqual(retry, entered(Endless)).
+
+%% The session tells what its last one was.
+an_early_one_waits_without_an_entry() ->
+    Session = session(<<"s">>, 1, []),
+    Early = enter(<<"s">>, 3, self()),
+    receive {entered, Early, _} -> error(too_early) after 100 -> ok end,
+    First = enter(<<"s">>, 2, self()),
+    ?assert(is_map(entered(First))),
+    Session ! {state, 2, [2]},
+    ?assert(is_map(entered(Early))),
+    Session ! {state, 10, []},
+    [?assert(is_map(entered(enter(<<"s">>, Rid, self())))) || Rid <- [9, 10, 11, 14]].
+
+an_early_one_is_not_handed_over_without_a_table() ->
+    _ = session(<<"s">>, 1, [3]),
+    gen_server:stop(mod_megaphone_order),
+    ?assertEqual([none, retry, none], [entered(enter(<<"s">>, Rid, self())) || Rid <- [2, 3, 4]]).
+
+%% The client reads the answer to the copy that it sent last.
+an_older_copy_does_not_follow_a_newer_one() ->
+    go(<<"s">>, 1),
+    Old = enter(<<"s">>, 3, self()),
+    receive {entered, Old, _} -> error(too_early) after 100 -> ok end,
+    erlang:suspend_process(Old),
+    go(<<"s">>, 2),
+    New = enter(<<"s">>, 3, self()),
+    ?assert(is_map(entered(New))),
+    erlang:resume_process(Old),
+    ?assertEqual(retry, entered(Old)).
 
 %% The creation tells what the first rid is: of the first pair, too, the second waits.
 the_first_pair_is_in_order() ->
@@ -192,6 +240,37 @@ asked() ->
     receive {request, _, Body, _} -> {_, Rid} = mod_megaphone_body:session(Body), Rid
     after 10000 -> error(not_asked)
     end.
+
+%% A session of ejabberd's own engine with the last rid that it took and those that it keeps. It shows its state as
+%% p1_fsm does.
+session(Sid, Last, Kept) ->
+    Test = self(),
+    Session = spawn_link(fun() -> monitor(process, Test), session_loop(Sid, Last, Kept) end),
+    register(binary_to_atom(Sid), Session),
+    Session.
+
+session_loop(Sid, Last, Kept) ->
+    receive
+        {'DOWN', _, process, _, _} -> ok;
+        {state, NewLast, NewKept} -> session_loop(Sid, NewLast, NewKept);
+        {system, From, get_state} ->
+            Receivers = gb_trees:from_orddict([{Rid, {from, body}} || Rid <- Kept]),
+            State = setelement(18, setelement(13, setelement(3, erlang:make_tuple(21, x, [{1, state}]), Sid), Last),
+                               Receivers),
+            gen:reply(From, [self(), active, State, ejabberd_bosh, infinity]),
+            session_loop(Sid, Last, Kept)
+    end.
+
+%% A request of its own process, which tells when it is its turn and stays as if it were held.
+enter(Sid, Rid, Test) ->
+    spawn_link(fun() ->
+                       Turn = mod_megaphone_order:enter(body(Sid, Rid), {self(), 1}),
+                       Test ! {entered, self(), Turn},
+                       receive never -> ok end
+               end).
+
+entered(Pid) ->
+    receive {entered, Pid, Turn} -> Turn after 20000 -> error({not_entered, Pid}) end.
 
 %% A request that is handed over and answered at once.
 go(Sid, Rid) ->
