@@ -11,8 +11,8 @@
 //	edge   origin/*   load     the proxy; what ends the links; the load generator. None imports another.
 //	config               the edge's configuration
 //	       loop          reactors on epoll
-//	table  codec  tuning
+//	table  codec/*  tuning
 //
-// codec and table know bytes and numbers only: they import no net, no time and no sync. The directory tests
+// codec/* and table know bytes and numbers only: they import no net, no time and no sync. The directory tests
 // has tests of the built binary and may import anything. ARCHITECTURE.md has the reasons.
 package megaphone

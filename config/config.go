@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/http1"
 	"megaphone/loop"
 )
 
@@ -153,10 +153,10 @@ func (c Config) WithDefaults() Config {
 	set(&c.AccessSample, "1/1")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
 	set(&c.MaxPipelined, DefaultMaxPipelined)
-	set(&c.MaxHeadLineBytes, codec.DefaultMaxRequestLineBytes)
-	set(&c.MaxHeaderBytes, codec.DefaultMaxHeaderBytes)
-	set(&c.MaxHeaders, codec.DefaultMaxHeaders)
-	set(&c.MaxBodyBytes, codec.DefaultMaxBodyBytes)
+	set(&c.MaxHeadLineBytes, http1.DefaultMaxRequestLineBytes)
+	set(&c.MaxHeaderBytes, http1.DefaultMaxHeaderBytes)
+	set(&c.MaxHeaders, http1.DefaultMaxHeaders)
+	set(&c.MaxBodyBytes, http1.DefaultMaxBodyBytes)
 	set(&c.MaxOutputBytes, loop.DefaultMaxOutputBytes)
 	set(&c.MaxBufferedBytes, loop.DefaultMaxBufferedBytes)
 	set(&c.LinkHighWater, defaultLinkHighWater)
@@ -192,7 +192,7 @@ func (c Config) WithDefaults() Config {
 		c.CORS = []string{"*"}
 	}
 	c.CORS, c.PublicURLs = normalOrigins(c.CORS), normalPublicURLs(c.PublicURLs)
-	if p, ok := codec.AppendNormalPath(nil, []byte(c.Path)); ok {
+	if p, ok := http1.AppendNormalPath(nil, []byte(c.Path)); ok {
 		c.Path = string(p)
 	}
 	c.Listeners = slices.Clone(c.Listeners)
@@ -226,7 +226,7 @@ func (c *Config) validatePath() error {
 	const example = "for example /http-bind"
 	p := c.Path
 	escaped := (&url.URL{Path: p}).EscapedPath()
-	_, ok := codec.AppendNormalPath(nil, []byte(p))
+	_, ok := http1.AppendNormalPath(nil, []byte(p))
 	switch {
 	case !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?#"):
 		return bad("path", p, "give an absolute path without a query, "+example)

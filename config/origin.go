@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // Bounds of origins.
@@ -67,7 +67,7 @@ func (o *Origin) validate(at string) error {
 		return bad(at+"address", o.Address, "say which host, for example 127.0.0.1"+o.Address)
 	case o.Discovered() && o.Name != "":
 		return bad(at+"name", o.Name, "leave it out: such origins are named after their DNS records")
-	case !o.Discovered() && !codec.ValidName(o.Name):
+	case !o.Discovered() && !frame.ValidName(o.Name):
 		return bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
 	case isSRV && o.Weight != 0:
 		return bad(at+"weight", o.Weight, "leave it out: SRV records have their own weights")

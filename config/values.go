@@ -11,7 +11,9 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
+	"megaphone/codec/proxy"
 	"megaphone/loop"
 	"megaphone/typed"
 )
@@ -37,8 +39,8 @@ type Values struct {
 type Clients struct {
 	Address         string
 	Mode            fs.FileMode           // of a unix socket
-	ProxyProtocol   codec.ProxyVersions   // 0: no PROXY header
-	ForwardedHeader codec.ForwardedHeader // of trusted proxies
+	ProxyProtocol   proxy.Versions        // 0: no PROXY header
+	ForwardedHeader proxy.ForwardedHeader // of trusted proxies
 	TrustedProxies  Networks
 }
 
@@ -141,10 +143,10 @@ func (v *Values) parseListeners() error {
 }
 
 var (
-	proxyVersions = map[string]codec.ProxyVersions{
-		"v1": codec.ProxyV1, "v2": codec.ProxyV2, "any": codec.ProxyAny}
-	forwardedHeaders = map[string]codec.ForwardedHeader{
-		"x-forwarded-for": codec.ForwardedFor, "forwarded": codec.ForwardedElement}
+	proxyVersions = map[string]proxy.Versions{
+		"v1": proxy.V1, "v2": proxy.V2, "any": proxy.AnyVersion}
+	forwardedHeaders = map[string]proxy.ForwardedHeader{
+		"x-forwarded-for": proxy.ForwardedFor, "forwarded": proxy.ForwardedElement}
 )
 
 // parse parses the keys that identify a listener's clients.
@@ -176,7 +178,7 @@ func (v *Values) validateOrigins() error {
 	case n > MaxOrigins:
 		return bad("origins", n, fmt.Sprintf("at most %d", MaxOrigins))
 	}
-	tags := map[[codec.TagBytes]byte]string{}
+	tags := map[[boshbody.TagBytes]byte]string{}
 	for i := range v.Origins {
 		o, at := &v.Origins[i], fmt.Sprintf("origins[%d].", i)
 		if err := o.validate(at); err != nil {
@@ -185,7 +187,7 @@ func (v *Values) validateOrigins() error {
 		if o.Discovered() {
 			continue
 		}
-		tag := codec.NodeTag(o.Name)
+		tag := boshbody.TagOf(o.Name)
 		if other, ok := tags[tag]; ok {
 			return bad(at+"name", o.Name, fmt.Sprintf("%q has the same node tag (or name); rename one", other))
 		}
@@ -195,7 +197,7 @@ func (v *Values) validateOrigins() error {
 }
 
 func (v *Values) validateName() error {
-	if !codec.ValidName(v.Name) {
+	if !frame.ValidName(v.Name) {
 		return bad("name", v.Name, "use 1 to 64 letters, digits, dots, underscores or dashes")
 	}
 	return nil

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"megaphone/codec"
+	"megaphone/codec/http1"
 )
 
 // However an operator writes a web origin, it is compared as browsers write it.
@@ -104,7 +104,7 @@ func FuzzWebOrigin(f *testing.F) {
 		if again, remedy := normalOrigin(got); again != got || remedy != "" {
 			t.Fatalf("%q became %q, and then %q (%s)", in, got, again, remedy)
 		}
-		codec.NewResponseHead(200, "Access-Control-Allow-Origin: "+got) // panics if no header may have it
+		http1.NewResponseHead(200, "Access-Control-Allow-Origin: "+got) // panics if no header may have it
 		if strings.ContainsAny(got, " ,\"<>") || strings.Contains(got, "@") {
 			t.Fatalf("%q became %q", in, got)
 		}

@@ -4,7 +4,9 @@ import (
 	"net/netip"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/http1"
+	"megaphone/codec/proxy"
 	"megaphone/config"
 	"megaphone/limit"
 	"megaphone/loop"
@@ -26,8 +28,8 @@ type gate struct {
 	*admission
 	entries []limit.Entry // per connection: the entry of its address, surplus, or 0; nil without a table
 	surplus int           // connections that wait for a refusal
-	hops    codec.Hops
-	from    codec.Address // of the request being handled
+	hops    proxy.Hops
+	from    proxy.Address // of the request being handled
 }
 
 const (
@@ -55,7 +57,7 @@ func newAdmission(cfg *config.Values) *admission {
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		a.asked = a.asked || l.ProxyProtocol != 0 ||
-			len(l.TrustedProxies) > 0 && l.ForwardedHeader != codec.ForwardedNone
+			len(l.TrustedProxies) > 0 && l.ForwardedHeader != proxy.ForwardedNone
 	}
 	return a
 }
@@ -112,7 +114,7 @@ func (w *worker) openGate(c uint32) {
 // proxyHeader consumes the PROXY header at the start of p, or all of p if there is none.
 func (w *worker) proxyHeader(c uint32, s *table.Conn, p []byte) (n, need int) {
 	l := &w.gate.listeners[w.r.ListenerOf(c)]
-	h, need, ok, err := codec.ParseProxy(p, l.ProxyProtocol)
+	h, need, ok, err := proxy.Parse(p, l.ProxyProtocol)
 	switch {
 	case err != nil:
 		w.counters[ProxyMalformed]++
@@ -181,7 +183,7 @@ func (w *worker) findClient(c uint32, head []byte) bool {
 	g := w.gate
 	l := &g.listeners[w.r.ListenerOf(c)]
 	g.from = w.r.Conn(c).Peer
-	if l.ForwardedHeader == codec.ForwardedNone || !l.TrustedProxies.Contains(g.from) {
+	if l.ForwardedHeader == proxy.ForwardedNone || !l.TrustedProxies.Contains(g.from) {
 		return true
 	}
 	g.hops.Collect(head, l.ForwardedHeader)
@@ -235,7 +237,7 @@ func (w *worker) admits(c uint32) bool {
 // because Strophe.js takes any 4xx for the end of the session. All others get 429.
 func (w *worker) tooMany(c uint32, s *table.Conn, body []byte) {
 	status := 429
-	if w.head.Method == codec.MethodPost && codec.ParseBody(&w.body, body) == nil && w.body.SID != nil {
+	if w.head.Method == http1.MethodPost && boshbody.Parse(&w.body, body) == nil && w.body.SID != nil {
 		status = 503
 	}
 	head := w.styles.at(w.styles.usual(w.head.Origin)).head(status)

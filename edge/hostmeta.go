@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 
-	"megaphone/codec"
+	"megaphone/codec/http1"
 	"megaphone/config"
 )
 
@@ -44,7 +44,7 @@ func newHostMeta(list []config.PublicURL) *hostMeta {
 }
 
 func publicDocument(contentType string, body []byte) *document {
-	head := codec.NewResponseHead(200, "Content-Type: "+contentType, "Cache-Control: public, max-age=600",
+	head := http1.NewResponseHead(200, "Content-Type: "+contentType, "Cache-Control: public, max-age=600",
 		"X-Content-Type-Options: nosniff")
 	return &document{head: head, body: append(body, '\n'), public: true}
 }
@@ -74,7 +74,7 @@ func jrd(p *config.PublicURL) []byte {
 }
 
 // find returns the document that h asks for. It returns nil for another path, or if its Host has none. It borrows h.
-func (m *hostMeta) find(h *codec.Head) *document {
+func (m *hostMeta) find(h *http1.Head) *document {
 	if m == nil {
 		return nil
 	}

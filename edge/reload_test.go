@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 	"megaphone/config"
 	"megaphone/loop"
 )
@@ -35,7 +35,7 @@ func reload(t testing.TB, e *Edge, set func(c *Config)) {
 }
 
 func tagged(sid, node string) string {
-	tag := codec.NodeTag(node)
+	tag := boshbody.TagOf(node)
 	return sid + "." + string(tag[:])
 }
 

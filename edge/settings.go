@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/http1"
 	"megaphone/config"
 	"megaphone/loop"
 )
@@ -17,7 +17,7 @@ import (
 type settings struct {
 	cfg       *config.Values
 	options   *Options
-	limits    codec.Limits
+	limits    http1.Limits
 	times     times
 	fixed     *fixed
 	admission *admission
@@ -51,7 +51,7 @@ func newSettings(cfg *config.Values, options *Options, places []place, waiting b
 		cfg: cfg, options: options, fixed: newFixed(cfg, options.Pages), admission: newAdmission(cfg),
 		leastGain: cfg.BodyRate * int(cfg.BodyTimeout/time.Millisecond) / 1000,
 		places:    places, waiting: waiting, tags: wantsTags(cfg),
-		limits: codec.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
+		limits: http1.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
 			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
 		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
 			loop.Ticks(cfg.HoldTimeout), loop.Ticks(cfg.WriteTimeout), loop.Ticks(cfg.Grace),

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
@@ -120,11 +120,11 @@ func telling(t *testing.T) *scripted {
 			if f.ID == 0 {
 				continue
 			}
-			r, err := codec.ParseRequest(f.Contents)
+			r, err := frame.ParseRequest(f.Contents)
 			if err != nil {
 				return
 			}
-			l.write(codec.AppendReply(nil, f.ID, 200, fmt.Appendf(nil, "<body told='%s'/>", r.Address)))
+			l.write(frame.AppendReply(nil, f.ID, 200, fmt.Appendf(nil, "<body told='%s'/>", r.Address)))
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
@@ -32,7 +32,7 @@ func TestAttackSlowReadersOfLargeReplies(t *testing.T) {
 	generous := newScripted(t, "bad", func(l *scriptedLink) {
 		for {
 			id, ok := l.request()
-			if !ok || !l.write(codec.AppendReply(nil, id, 200, body)) {
+			if !ok || !l.write(frame.AppendReply(nil, id, 200, body)) {
 				return
 			}
 		}

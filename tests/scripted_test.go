@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
@@ -68,19 +68,19 @@ func newScripted(t testing.TB, name string, serve func(l *scriptedLink)) *script
 
 func (l *scriptedLink) welcome(name string) bool {
 	_ = l.SetReadDeadline(time.Now().Add(rig.Patience))
-	if !l.write(codec.AppendFrame(nil, 0, codec.AppendHello(nil, &codec.Hello{Version: 1, Name: name}))) {
+	if !l.write(frame.Append(nil, 0, frame.AppendHello(nil, &frame.Hello{Version: 1, Name: name}))) {
 		return false
 	}
 	if f, ok := l.frame(); !ok || f.ID != 0 {
 		return false
 	}
 	_ = l.SetReadDeadline(time.Time{})
-	return l.write(codec.AppendFrame(nil, 0, []byte("welcome\n")))
+	return l.write(frame.Append(nil, 0, []byte("welcome\n")))
 }
 
 // frame is the next one from the edge; it is valid for ever.
-func (l *scriptedLink) frame() (f codec.Frame, ok bool) {
-	p := make([]byte, codec.FrameHeaderBytes)
+func (l *scriptedLink) frame() (f frame.Frame, ok bool) {
+	p := make([]byte, frame.HeaderBytes)
 	if _, err := io.ReadFull(l.r, p); err != nil {
 		return f, false
 	}
@@ -89,10 +89,10 @@ func (l *scriptedLink) frame() (f codec.Frame, ok bool) {
 		return f, false
 	}
 	p = append(p, make([]byte, n)...)
-	if _, err := io.ReadFull(l.r, p[codec.FrameHeaderBytes:]); err != nil {
+	if _, err := io.ReadFull(l.r, p[frame.HeaderBytes:]); err != nil {
 		return f, false
 	}
-	f, _, ok, ferr := codec.ParseFrame(p, codec.MaxContentsBytes)
+	f, _, ok, ferr := frame.Parse(p, frame.MaxContentsBytes)
 	return f, ok && ferr == nil
 }
 
@@ -104,7 +104,7 @@ func (l *scriptedLink) request() (id uint64, ok bool) {
 			return f.ID, ok
 		}
 		if string(f.Contents) == "ping alive\n" {
-			l.write(codec.AppendFrame(nil, 0, []byte("pong alive\n")))
+			l.write(frame.Append(nil, 0, []byte("pong alive\n")))
 		}
 	}
 }

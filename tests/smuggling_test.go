@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
@@ -159,7 +159,7 @@ func smugglers(t *testing.T) (edge *rig.Process, seen chan string) {
 			}
 			if f.ID != 0 {
 				seen <- string(f.Contents)
-				l.write(codec.AppendReply(nil, f.ID, 200, []byte("<body "+rig.BOSHNS+">taken</body>")))
+				l.write(frame.AppendReply(nil, f.ID, 200, []byte("<body "+rig.BOSHNS+">taken</body>")))
 			}
 		}
 	})

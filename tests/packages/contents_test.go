@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"megaphone/tests/rig"
 )
 
 // wanted are the files of both packages; those of one only are marked with it. The documents, examples and pages of
@@ -231,10 +233,7 @@ func TestManual(t *testing.T) {
 // TestSysctlExample: it is what the tuning script finds lacking on a stock Debian.
 func TestSysctlExample(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	if err := os.CopyFS(root, os.DirFS("../../tuning/testdata/debian")); err != nil {
-		t.Fatal(err)
-	}
+	root := rig.Extract(t, "../../tuning/testdata/debian.txtar")
 	run(t, "../../scripts/tune.sh", "--root", root, "--sockets", "1000000", "--persist")
 	want := settings(t, filepath.Join(root, "etc/sysctl.d/90-megaphone.conf"))
 	if got := settings(t, "../../deploy/sysctl/60-megaphone.conf"); !slices.Equal(got, want) {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"megaphone/tests/rig"
 )
 
 // documents is where both packages have theirs.
@@ -109,10 +111,7 @@ func TestCommandsNeedNoCheckout(t *testing.T) {
 // TestDoctorNamesTheCommand: the doctor of a package names the tuning script as the package has it.
 func TestDoctorNamesTheCommand(t *testing.T) {
 	t.Parallel()
-	host, err := filepath.Abs("../../tuning/testdata/debian")
-	if err != nil {
-		t.Fatal(err)
-	}
+	host := rig.Extract(t, "../../tuning/testdata/debian.txtar")
 	for kind, root := range roots(t) {
 		out, _ := say(filepath.Join(root, "usr/bin/megaphone"), "doctor", "--root", host, "--sockets", "1000000")
 		m := regexp.MustCompile(`To set what can be set:\s+(\S+) --sockets`).FindStringSubmatch(out)
