@@ -5,7 +5,7 @@
 //	  request    |           ParseHead               ParseBody  .-> create --.                             |     frame
 //	-------------| Data -> exchange -> request -> post --------+              +-> park -> handOver -> flush|-------->
 //	             |                                             '-> forward --'                             |
-//	  client     |                                                                                         |     origin
+//	  client     |                                                                                         |    origin
 //	             |                                                                            ParseFrame   |
 //	<------------| Write <- deliver <- answerHold <- reply <- frame <----------------------------- LinkData|<--------
 //	  response   |                                                                                         |     frame
