@@ -82,14 +82,16 @@ func sweep(dir string) {
 	}
 }
 
-// block is what a document shows indented: its lines, without what is remarked on them.
+// block is an indented part of a document.
 type block struct {
 	page, before string // the paragraph before it
 	lines        []string
 }
 
-// remark is what stands behind a command.
-var remark = regexp.MustCompile(`(\S)\s{2,}\S.*`)
+var (
+	remark    = regexp.MustCompile(`(\S)\s{2,}\S.*`) // behind a command
+	continued = regexp.MustCompile(`\s*\\\n\s*`)     // a command on two lines
+)
 
 // blocks are those of a section of an installed document, in their order.
 func blocks(t *testing.T, root, page, section string) (all []block) {
@@ -110,7 +112,7 @@ func blocks(t *testing.T, root, page, section string) (all []block) {
 			before = paragraph
 			continue
 		}
-		lines := strings.Split(paragraph, "\n")
+		lines := strings.Split(continued.ReplaceAllString(paragraph, " "), "\n")
 		margin := len(lines[0]) - len(strings.TrimLeft(lines[0], " "))
 		for i := range lines {
 			lines[i] = strings.TrimPrefix(lines[i], strings.Repeat(" ", margin))
