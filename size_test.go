@@ -52,7 +52,7 @@ func TestSizeRules(t *testing.T) {
 		"b/edge.go":     file("\t\t" + strings.Repeat("é", maxLineColumns-2*tabColumns)),
 		"b/wide.go":     file("\n" + strings.Repeat("x", maxLineColumns+1)),
 		"b/wide_tab.go": file(strings.Repeat("\t", maxLineColumns/tabColumns) + "x\n"),
-		"c/wide.md":     file("| " + strings.Repeat("x", maxLineColumns) + "\n" + strings.Repeat("x", maxLineColumns+1)),
+		"c/wide.md":     file("| " + strings.Repeat("x", maxLineColumns) + "\n" + strings.Repeat("x", 121)),
 		"c/wide.erl":    file(strings.Repeat("x", maxLineColumns+1)),
 		"c/wide.txt":    file(strings.Repeat("x", maxLineColumns+1)),
 	}, ".go", ".erl", ".md")
