@@ -120,8 +120,8 @@ func TestEnglishRules(t *testing.T) {
 			"is left gets 503.\n\n| as long as | it |\n|---|---|\n\n```\nnobody\n```\n"),
 	}, ".go", ".md"))
 	want := []string{
+		`docs/c.md: " goroutine.  after  who is left gets 503.  | as lon": say: the remaining clients`,
 		`docs/c.md: " tick is a timerfd.** lost: a ticker goroutine. ": say: Rejected: ..., because ...`,
-		`docs/c.md: "cker goroutine.  after  who is left gets 503.  | as ": say: the remaining clients`,
 		`docs/c.md: "s left gets 503.  | as long as | it | |---|---|   ": say: while`,
 		`load/a.go: "f says whether x. ": say: reports whether`,
 	}
