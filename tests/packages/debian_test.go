@@ -174,10 +174,9 @@ func wire(t *testing.T, a, b *guest) {
 	}
 }
 
-// TestDocumentsFromNothing: two hosts with a fresh Debian, and nothing of ours but the package, come to a chat through
-// ejabberd by what the documents say. Every block of the two sections is followed, none but the building of the package
-// left out; a person's part is to know which host is meant, to bring the secret from the one to the other, and to say
-// yes.
+// TestDocumentsFromNothing: two hosts with a fresh Debian and only the package reach a chat through ejabberd by the
+// documents. Every block of the two sections is followed, except the building of the package; a person only chooses the
+// host, copies the secret from one to the other, and answers yes.
 func TestDocumentsFromNothing(t *testing.T) {
 	t.Parallel()
 	base := debian(t)
