@@ -5,10 +5,10 @@
 //	         \/                   \/
 //	clients === relay === edge 2 === relay === origin b (domain b.example)
 //
-// Each relay is a piece of wire that delays, dribbles, stalls, swallows, and cuts its bytes (by reset, by FIN, or in one
-// direction only), each connection by a plan of its own. The conductor kills edges and origins, stops them for a time,
-// and cuts all connections of a relay. All of it is drawn from a seed, which is logged: a failed run names its seed and
-// prints the faults with their times. The same seed gives the same plan, though not the same interleaving.
+// Each relay is a piece of wire that delays, dribbles, stalls, swallows, and cuts its bytes (by reset, by FIN, or in
+// one direction only), each connection by a plan of its own. The conductor kills edges and origins, stops them for a
+// time, and cuts all connections of a relay. All of it is drawn from a seed, which is logged: a failed run names its
+// seed and prints the faults with their times. The same seed gives the same plan, though not the same interleaving.
 //
 // Clients follow XEP-0124: two requests at a time, a request that fails is sent again with the same rid (section 14.3)
 // over any edge that answers, and answers are taken in the order of the rids.
@@ -42,6 +42,6 @@
 //   - only messages under way to a session of that shard, or in an answer that a broken wire lost as the session ended,
 //     may die: all others go to a later session, in any order, or back to their author.
 //
-// With ejabberd's own engine no session may end, and nothing may come twice or to another reader. It may forget messages
-// from and to a session that has sent a request again: see ledger.
+// With ejabberd's own engine no session may end, and nothing may come twice or to another reader. It may forget
+// messages from and to a session that has sent a request again: see ledger.
 package chaos
