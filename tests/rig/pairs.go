@@ -2,10 +2,13 @@ package rig
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,8 +18,9 @@ import (
 )
 
 // Pairs are people who send each other numbered messages, two and two, each over a session with two connections, with
-// at most two requests at a time, as browsers do it. Replies are taken in the order in which they arrive, whatever
-// their request ids are: as Strophe.js takes them.
+// at most two requests at a time, as browsers do it. Replies count in the order in which they arrived at the network
+// interface, by the kernel's time stamps, whatever their request ids are. The order in which the connections became
+// readable is nearly always the same, but a starved machine may keep back one processor's packets.
 type Pairs struct {
 	Addr     string   // of the BOSH endpoint
 	Names    []string // of accounts; several people may share one
@@ -36,9 +40,16 @@ type person struct {
 	conns   [2]*Client
 	busy    [2]bool
 	input   [2][]byte
+	stamp   [2]time.Time // when the last bytes of the input arrived
 	sent    int
-	last    int // number of the last message received
+	replies []reply
 	account *Account
+}
+
+// reply is one with messages.
+type reply struct {
+	arrived time.Time
+	numbers []int // of the messages
 }
 
 // Talk has them all send and receive every message, within a time that bounds it, and returns the account.
@@ -69,6 +80,9 @@ func (p Pairs) Talk(t testing.TB, within time.Duration) (a Account) {
 			people[e.Fd/2].listen(t, int(e.Fd%2))
 		}
 	}
+	for _, one := range people {
+		one.review(t)
+	}
 	return a
 }
 
@@ -88,8 +102,9 @@ func (p Pairs) gather(t testing.TB, epoll int, a *Account) (people []*person) {
 			raw, err := c.SyscallConn()
 			if err == nil {
 				_ = raw.Control(func(fd uintptr) {
-					err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(fd),
-						&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(2*n + i)})
+					err = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
+						unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(fd),
+							&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(2*n + i)}))
 				})
 			}
 			if err != nil {
@@ -130,10 +145,11 @@ func (o *person) read(t testing.TB, i int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	buf := make([]byte, 64<<10)
+	buf, about := make([]byte, 64<<10), make([]byte, 128)
 	for n := 1; n > 0; {
+		size := 0
 		_ = raw.Read(func(fd uintptr) bool {
-			n, err = unix.Read(int(fd), buf)
+			n, size, _, _, err = unix.Recvmsg(int(fd), buf, about, 0)
 			return true
 		})
 		switch {
@@ -143,6 +159,12 @@ func (o *person) read(t testing.TB, i int) {
 			t.Fatalf("%s: the connection has ended: %v", o.jid, err)
 		}
 		o.input[i] = append(o.input[i], buf[:n]...)
+		messages, err := unix.ParseSocketControlMessage(about[:size])
+		if err != nil || len(messages) != 1 || messages[0].Header.Type != unix.SCM_TIMESTAMPNS {
+			t.Fatalf("no time stamp: %v, %v", messages, err)
+		}
+		stamp := messages[0].Data // a struct timespec of 64-bit values
+		o.stamp[i] = time.Unix(int64(binary.NativeEndian.Uint64(stamp)), int64(binary.NativeEndian.Uint64(stamp[8:])))
 	}
 }
 
@@ -161,21 +183,37 @@ func (o *person) listen(t testing.TB, i int) {
 		return
 	}
 	o.busy[i] = false
+	r := reply{arrived: o.stamp[i]}
 	for _, m := range numbered.FindAllSubmatch(body, -1) {
 		number, _ := strconv.Atoi(string(m[1]))
-		switch {
-		case number == o.last:
-			o.account.Twice++
-		case number != o.last+1:
-			o.account.OutOfOrder++
-		}
-		o.last = number
-		o.account.Received++
+		r.numbers = append(r.numbers, number)
+	}
+	if len(r.numbers) > 0 {
+		o.replies = append(o.replies, r)
+		o.account.Received += len(r.numbers)
 	}
 	if bytes.Contains(body, []byte("type='terminate'")) {
 		t.Fatalf("%s: %s", o.jid, body)
 	}
 	o.input[i] = o.input[i][:0]
+}
+
+// review accounts for the messages in the order of their arrival.
+func (o *person) review(t testing.TB) {
+	slices.SortStableFunc(o.replies, func(a, b reply) int { return a.arrived.Compare(b.arrived) })
+	last, before := 0, time.Time{}
+	for _, r := range o.replies {
+		for _, number := range r.numbers {
+			switch {
+			case number == last:
+				o.account.Twice++
+			case number != last+1:
+				o.account.OutOfOrder++
+				t.Logf("%s: message %d came %s after message %d", o.jid, number, r.arrived.Sub(before), last)
+			}
+			last, before = number, r.arrived
+		}
+	}
 }
 
 // KeepBusy has other processes use the processors until the test ends, each for two minutes of processor time at most.
