@@ -154,7 +154,7 @@ terminate(_, #state{table = Table} = State) ->
     {_, Monitor} = spawn_monitor(fun() -> route_all(Bounces) end),
     receive {'DOWN', Monitor, process, _, _} -> ok after ?LAST_WORDS_MS -> ok end.
 
-%% All else that is in the mailbox has no meaning any more.
+%% The rest of the mailbox no longer has a meaning.
 under_way(Bounces, State) ->
     receive
         {output, C2S, _, {stanza, Stanza}} -> under_way(last({bounce, C2S, [Stanza]}, Bounces, State), State);
