@@ -174,15 +174,14 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 		n.lostAt -= 100 // past the grace
 		for i := range 5 * maxLooks {
 			size := codec.FrameHeaderBytes + 20
-			w.waits.bytes += n.queue.needs(size)
-			to := n.queue.room(size)
+			to := w.waits.chunks.room(&n.queue, size)
 			*to = append(codec.AppendFrameHeader(*to, uint64(i+1)<<40, 20), make([]byte, 20)...)
 		}
 	})
 	e.Advance(60)
 	e.worker0(func(w *worker) {
-		if w.named("b") != nil || w.waits.bytes != 0 {
-			t.Errorf("%d bytes counted, %d origins left", w.waits.bytes, len(w.nodes))
+		if w.named("b") != nil || w.waits.chunks.bytes != 0 {
+			t.Errorf("%d bytes counted, %d origins left", w.waits.chunks.bytes, len(w.nodes))
 		}
 	})
 }
@@ -195,9 +194,8 @@ func TestReactorsShareTheRate(t *testing.T) {
 		c.Reactors, c.MinCreations, c.MaxCreations, c.PingTimeout = reactors, 1000, 1000, time.Hour
 		c.CreateTimeout, c.CreateWait, c.CreationRate = time.Hour, time.Hour, 40
 	}, a.fakeOrigin)
-	var links []*fakeLink
 	for range reactors {
-		links = append(links, a.link())
+		a.link()
 	}
 	until(t, e, LinksUp, reactors)
 	for range clients {

@@ -3,7 +3,6 @@ package edge
 import (
 	"cmp"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -12,35 +11,35 @@ import (
 	"megaphone/tuning"
 )
 
-// opening is a session creation that an origin has, or that waits for an origin with room. It exists for that time, and
-// hold.Reply is its index. Those under way and those of each lane form a circle through next and prev, in the order of
-// since.
+// opening is a session creation that an origin has. It exists for that time, and hold.Reply is its index. Those under
+// way form a circle through next and prev, in the order of since.
 type opening struct {
-	hold           table.Handle
-	domain         uint64  // hash of the domain that it asks for, see served
-	health         *health // whose throttle counts it; nil: it waits
-	node           *node   // nil: it waits
-	next, prev     uint32
-	since          uint32 // tick at which it was handed over; if it waits: at which it came
-	micros         uint32 // the same in loop.Reactor.Micros
-	kept           uint32 // if it waits: where its address, query and body are stowed
-	address, query uint16 // lengths of these
-	trial          bool
-	settled        bool // its outcome has been counted
+	hold       table.Handle
+	domain     uint64  // hash of the domain that it asks for, see served
+	health     *health // whose throttle counts it
+	node       *node
+	next, prev uint32
+	since      uint32 // tick at which it was handed over
+	micros     uint32 // the same in loop.Reactor.Micros
+	trial      bool
+	settled    bool // its outcome has been counted
 }
 
-// openingBytes is the size of an opening, without the bytes that are stowed for it.
-const openingBytes = 64
+// openingBytes is the size of an opening.
+const openingBytes = 56
 
 const _ = uint(openingBytes - unsafe.Sizeof(opening{}))
 
-// creations is a reactor's table of openings. It grows to the most that were needed at once, which is bounded by
-// max-creations per origin and by max-waiting-creations.
+// creations is a reactor's session creations. Those that an origin has are in a table, which grows to the most that
+// were needed at once; max-creations bounds it per origin. Those that wait for an origin with room are frames in the
+// queue of a lane. max-waiting-creations bounds their number, and waitingPart their bytes.
 type creations struct {
 	all     []opening // those at underWay and departed are heads of circles
 	free    []uint32
 	lanes   []lane
+	chunks  waitChunks // of the lanes
 	waiting int
+	queued  int // frames in the lanes, those whose clients have left included
 	active  int // reactors that have waiting ones, including this one
 	rank    int // of this reactor among them
 }
@@ -53,11 +52,19 @@ const (
 )
 
 // lane is the queue of all creations that the same origins can serve. A creation that waits for its domain's only
-// origin does not block those for other domains.
+// origin does not block those for other domains. There are as many lanes as sets of origins with the same domains.
 type lane struct {
 	nodes uint64 // bits of its origins
-	head  uint32 // index in creations.all of the head of its circle
-	stuck bool   // none of its origins has room; valid only during admitWaiting
+	queue waitQueue
+	stuck bool // none of its origins has room; valid only during admitWaiting
+}
+
+// candidate is the oldest creation of a lane. It is valid until the lane changes.
+type candidate struct {
+	lane  *lane
+	frame codec.Frame
+	size  int         // of the frame, with its header
+	hold  *table.Hold // nil: nothing waits in the lane. Reply is when it came, in loop.Reactor.Micros
 }
 
 // common is what all reactors share about creations.
@@ -67,7 +74,7 @@ type common struct {
 }
 
 const (
-	maxKeptCreation = 4 << 10 // bytes of a creation that may wait; known clients send less than 500
+	maxKeptCreation = 4 << 10 // bytes of a frame that may wait; known clients send less than 500
 	fewExpired      = 16      // creations refused per tick at most,
 	expiredPart     = 32      // plus 1/expiredPart of those that wait
 	linkNone        = 255     // hold.Link of a creation that no origin got
@@ -111,14 +118,15 @@ func (q *creations) remove(i uint32) {
 	q.free = append(q.free, i)
 }
 
-// laneOf returns the lane for a set of origins, or nil.
+// laneOf returns the lane for a set of origins. It makes the lane if necessary.
 func (q *creations) laneOf(nodes uint64) *lane {
 	for i := range q.lanes {
 		if q.lanes[i].nodes == nodes {
 			return &q.lanes[i]
 		}
 	}
-	return nil
+	q.lanes = append(q.lanes, lane{nodes: nodes})
+	return &q.lanes[len(q.lanes)-1]
 }
 
 // overtakes reports whether a new creation for nodes would overtake waiting ones on its way to n. Those wait in the
@@ -126,8 +134,12 @@ func (q *creations) laneOf(nodes uint64) *lane {
 // that it prefers by priority is full.
 func (w *worker) overtakes(n *node, nodes uint64) bool {
 	q := &w.creations
-	for _, l := range q.lanes {
-		if q.all[l.head].next == l.head || l.nodes&n.bit == 0 {
+	if q.waiting == 0 {
+		return false
+	}
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		if l.nodes&n.bit == 0 || w.oldest(l).hold == nil {
 			continue
 		}
 		if l.nodes == nodes {
@@ -140,52 +152,44 @@ func (w *worker) overtakes(n *node, nodes uint64) bool {
 	return false
 }
 
+// oldest returns the oldest creation of a lane. It drops those before it whose clients have left.
+func (w *worker) oldest(l *lane) candidate {
+	for {
+		f, size, ok := l.queue.front()
+		if !ok {
+			return candidate{}
+		}
+		c := candidate{l, f, size, w.holds.Resolve(table.Handle(f.ID))}
+		if c.hold != nil && waits(c.hold) {
+			return c
+		}
+		w.dequeue(c)
+	}
+}
+
+// dequeue removes a creation from its lane.
+func (w *worker) dequeue(c candidate) {
+	w.creations.queued--
+	w.creations.chunks.drop(&c.lane.queue, c.size)
+}
+
 // order is negative if c came before other.
-func (c *opening) order(other *opening) int {
-	return cmp.Or(cmp.Compare(c.since, other.since), int(int32(c.micros-other.micros)))
+func (c *candidate) order(other *candidate) int {
+	return cmp.Or(cmp.Compare(c.hold.Since, other.hold.Since), int(int32(c.hold.Reply-other.hold.Reply)))
 }
 
-// longest returns the lane whose first creation has waited for longest, stuck lanes excluded. It returns nil if there
-// is none.
-func (q *creations) longest() (found *lane) {
-	var first *opening
-	for i := range q.lanes {
-		l := &q.lanes[i]
-		c := &q.all[q.all[l.head].next]
-		if l.stuck || c == &q.all[l.head] {
+// longest returns the creation that has waited for longest in any of the lanes, stuck ones excluded.
+func (w *worker) longest(lanes []lane) (first candidate) {
+	for i := range lanes {
+		if lanes[i].stuck {
 			continue
 		}
-		if first == nil || c.order(first) < 0 {
-			found, first = l, c
+		c := w.oldest(&lanes[i])
+		if c.hold != nil && (first.hold == nil || c.order(&first) < 0) {
+			first = c
 		}
 	}
-	return found
-}
-
-// queue returns the head of the lane for a set of origins. It makes the lane if necessary.
-func (q *creations) queue(nodes uint64) (head uint32) {
-	if l := q.laneOf(nodes); l != nil {
-		return l.head
-	}
-	head = q.add(opening{}, underWay)
-	q.unlink(head)
-	q.all[head].next, q.all[head].prev = head, head
-	q.lanes = append(q.lanes, lane{nodes: nodes, head: head})
-	return head
-}
-
-// dropEmpty drops the lanes in which nothing waits.
-func (q *creations) dropEmpty() {
-	left := q.lanes[:0]
-	for _, l := range q.lanes {
-		if q.all[l.head].next != l.head {
-			left = append(left, l)
-			continue
-		}
-		q.all[l.head] = opening{}
-		q.free = append(q.free, l.head)
-	}
-	q.lanes = left
+	return first
 }
 
 // create opens a session at an origin that the edge picks. If no origin has room the creation waits.
@@ -203,20 +207,25 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 	if legacy {
 		flags |= holdLegacy
 	}
-	domain := w.common.served.hash(b.To)
 	trial, ok := false, verdict == nodeReady && !w.overtakes(n, nodes)
 	if ok {
 		trial, ok = w.reserve(n)
 	}
 	if !ok {
-		w.queueCreation(c, s, body, nodes, opening{domain: domain}, content, flags)
+		w.queueCreation(c, s, body, nodes, content, flags)
 		return
 	}
+	domain := w.common.served.hash(b.To)
 	h, hold := w.park(c, s, n, body, 0, content, flags)
 	if hold == nil {
 		w.unreserve(n, trial)
 		return
 	}
+	w.track(h, hold, n, domain, trial)
+}
+
+// track counts a creation that has just been handed over.
+func (w *worker) track(h table.Handle, hold *table.Hold, n *node, domain uint64, trial bool) {
 	n.creating++
 	hold.Reply = w.creations.add(opening{hold: h, domain: domain, health: n.health, node: n, since: w.r.Now(),
 		micros: hold.Reply, trial: trial}, underWay)
@@ -284,13 +293,10 @@ func (w *worker) began(n *node, now uint64) {
 }
 
 // queueCreation queues a creation until an origin has room. If the queue has no room either, it refuses it.
-func (w *worker) queueCreation(c uint32, s *table.Conn, body []byte, nodes uint64, cr opening, content []byte,
-	flags uint8) {
+func (w *worker) queueCreation(c uint32, s *table.Conn, body []byte, nodes uint64, content []byte, flags uint8) {
 	q := &w.creations
-	w.addr = w.client(c).AppendTo(w.addr[:0])
-	query, body := w.head.Query, body[w.body.Start:]
-	size := len(w.addr) + len(query) + len(body)
-	if q.waiting >= w.maxWaiting() || size > maxKeptCreation {
+	whole := w.frameOf(c, body, 0)
+	if q.waiting >= w.maxWaiting() || whole.size > maxKeptCreation || !w.fitsLane(nodes, whole.size) {
 		w.unavailable(c, s, nodeBusy, flags&holdLegacy != 0)
 		return
 	}
@@ -298,15 +304,29 @@ func (w *worker) queueCreation(c uint32, s *table.Conn, body []byte, nodes uint6
 	if hold == nil {
 		return
 	}
-	w.scratch = append(append(append(w.scratch[:0], w.addr...), query...), body...)
-	cr.hold, cr.since, cr.micros, cr.kept = h, w.r.Now(), w.r.Micros(), w.r.Stow(c, w.scratch)
-	cr.address, cr.query = uint16(len(w.addr)), uint16(len(query))
-	hold.Reply = q.add(cr, q.queue(nodes))
+	hold.Reply = w.r.Micros()
+	w.keep(&q.chunks, &q.laneOf(nodes).queue, h, whole)
 	q.waiting++
+	q.queued++
 	w.counters[CreationsWaited]++
 	if s.Held == 1 {
 		w.arm(c, s)
 	}
+}
+
+// fitsLane reports whether the lane of nodes may grow by a frame. Those whose clients have left take room until their
+// turn comes, so it drops them all if they are most.
+func (w *worker) fitsLane(nodes uint64, size int) bool {
+	q := &w.creations
+	most := w.cfg.MaxBufferedBytes / waitingPart
+	if q.chunks.fit(&q.laneOf(nodes).queue, size, most) {
+		return true
+	}
+	if q.queued <= 2*q.waiting {
+		return false
+	}
+	w.relane()
+	return q.chunks.fit(&q.laneOf(nodes).queue, size, most)
 }
 
 // maxWaiting returns how many creations may wait in this reactor.
@@ -318,74 +338,52 @@ func (w *worker) maxWaiting() int {
 // admitWaiting hands over waiting creations, the oldest of all lanes first, while origins have room.
 func (w *worker) admitWaiting() {
 	q := &w.creations
-	if len(q.lanes) == 0 {
+	if q.queued == 0 {
 		return
 	}
 	for i := range q.lanes {
 		q.lanes[i].stuck = false
 	}
-	for l := q.longest(); l != nil; l = q.longest() {
-		n, verdict := w.pick(l.nodes)
+	for c := w.longest(q.lanes); c.hold != nil; c = w.longest(q.lanes) {
+		n, verdict := w.pick(c.lane.nodes)
 		trial, ok := false, verdict == nodeReady
 		if ok {
 			trial, ok = w.reserve(n)
 		}
 		if !ok {
-			l.stuck = true
+			c.lane.stuck = true
 			continue
 		}
-		w.begin(q.all[l.head].next, n, trial)
+		w.begin(c, n, trial)
 	}
-	q.dropEmpty()
 }
 
 // begin hands over a creation that has waited.
-func (w *worker) begin(i uint32, n *node, trial bool) {
-	c := &w.creations.all[i]
-	h := c.hold
-	hold := w.holds.Resolve(h)
-	kept := w.r.Stowed(c.kept)
-	address, query, body := kept[:c.address], kept[c.address:c.address+c.query], kept[c.address+c.query:]
-	if !n.takesQuery {
-		query = nil
-	}
-	size := codec.PrefixBytes(address, query) + len(body)
-	if size > n.max {
+func (w *worker) begin(c candidate, n *node, trial bool) {
+	h := table.Handle(c.frame.ID)
+	body, fits := w.handOverKept(n, h, c.hold, c.frame.Contents)
+	if !fits {
 		w.unreserve(n, trial)
-		w.counters[TooLarge]++
-		w.turnAway(i, 413)
+		w.turnAway(c, 413)
 		return
 	}
-	hold.Flags &^= holdOrphan
-	w.handOver(h, hold, n, size, address, query, nil, body)
-	w.stopWaiting(i)
-	c.health, c.node, c.trial, c.since, c.micros = n.health, n, trial, w.r.Now(), w.r.Micros()
-	n.creating++
-	w.creations.link(i, underWay)
-	hold.Reply = i
-}
-
-// stopWaiting takes a creation out of its lane. It keeps its slot.
-func (w *worker) stopWaiting(i uint32) {
-	w.creations.unlink(i)
 	w.creations.waiting--
-	w.r.Unstow(w.creations.all[i].kept)
+	_ = codec.ParseBody(&w.body, body) // create has checked it
+	w.track(h, c.hold, n, w.common.served.hash(w.body.To), trial)
+	w.dequeue(c)
 }
 
 // forget ends a waiting creation. Its hold remains, as that of a request that no origin got.
-func (w *worker) forget(i uint32, hold *table.Hold) {
-	hold.Link, hold.Reply = linkNone, w.creations.all[i].micros
-	w.stopWaiting(i)
-	w.creations.link(i, underWay)
-	w.creations.remove(i)
+func (w *worker) forget(hold *table.Hold) {
+	hold.Link = linkNone
+	w.creations.waiting--
 }
 
 // turnAway answers a waiting creation instead of an origin.
-func (w *worker) turnAway(i uint32, status int) {
-	h := w.creations.all[i].hold
-	hold := w.holds.Resolve(h)
-	w.forget(i, hold)
-	w.answerHold(h, hold, status, nil)
+func (w *worker) turnAway(c candidate, status int) {
+	w.forget(c.hold)
+	w.dequeue(c)
+	w.answerHold(table.Handle(c.frame.ID), c.hold, status, nil)
 }
 
 // waits reports whether a hold is that of a waiting creation.
@@ -405,6 +403,7 @@ func (w *worker) creationTick() {
 		w.answerHold(h, hold, 503, nil)
 	}
 	w.expireWaiting()
+	q.chunks.trim()
 	for _, n := range w.nodes {
 		n.health.adapt(w.micros(), &w.creationBounds)
 	}
@@ -419,11 +418,11 @@ func (w *worker) creationTick() {
 func (w *worker) expireWaiting() {
 	now, q := w.r.Now(), &w.creations
 	most := fewExpired + q.waiting/expiredPart
-	for _, l := range q.lanes {
-		i := q.all[l.head].next
-		for ; i != l.head && most > 0 && now-q.all[i].since >= w.times.createWait; i = q.all[l.head].next {
+	for i := range q.lanes {
+		c := w.oldest(&q.lanes[i])
+		for ; c.hold != nil && most > 0 && now-c.hold.Since >= w.times.createWait; c = w.oldest(&q.lanes[i]) {
 			w.counters[CreateWaits]++
-			w.turnAway(i, 503)
+			w.turnAway(c, 503)
 			most--
 		}
 	}
@@ -445,25 +444,22 @@ func (w *worker) countActive() {
 	}
 }
 
-// relane sorts the waiting creations into new lanes, after the nodes have changed.
+// relane sorts the waiting creations into new lanes, because the nodes have changed, or to drop those whose clients
+// have left.
 func (w *worker) relane() {
 	q := &w.creations
-	if q.waiting == 0 {
-		return
+	old := q.lanes
+	q.lanes = nil
+	for i := range old {
+		old[i].stuck = false
 	}
-	all := make([]uint32, 0, q.waiting)
-	for _, l := range q.lanes {
-		for i := q.all[l.head].next; i != l.head; i = q.all[l.head].next {
-			q.unlink(i)
-			all = append(all, i)
-		}
-	}
-	q.dropEmpty()
-	slices.SortStableFunc(all, func(i, j uint32) int { return q.all[i].order(&q.all[j]) })
-	for _, i := range all {
-		c := &q.all[i]
-		_ = codec.ParseBody(&w.body, w.r.Stowed(c.kept)[c.address+c.query:]) // create has checked it
-		q.link(i, q.queue(w.serving(w.body.To)))
+	for c := w.longest(old); c.hold != nil; c = w.longest(old) {
+		r, _ := codec.ParseRequest(c.frame.Contents)
+		_ = codec.ParseBody(&w.body, r.Body) // create has checked it
+		to := q.chunks.room(&q.laneOf(w.serving(w.body.To)).queue, c.size)
+		*to = append(codec.AppendFrameHeader(*to, c.frame.ID, len(c.frame.Contents)), c.frame.Contents...)
+		q.queued++
+		w.dequeue(c)
 	}
 }
 
@@ -570,7 +566,7 @@ func (w *worker) mayEject() bool {
 	return 2*(out+1) <= all
 }
 
-// opening returns the creation of a hold, or nil if the hold is not that of a waiting creation or of one under way.
+// opening returns the creation of a hold, or nil if no origin has one for it.
 func (w *worker) opening(hold *table.Hold) *opening {
 	if hold.Flags&holdCreation != 0 && int(hold.Reply) < len(w.creations.all) {
 		if c := &w.creations.all[hold.Reply]; w.holds.Resolve(c.hold) == hold {

@@ -555,9 +555,9 @@ func idle(t testing.TB, e *Edge) {
 		w := h.(*worker)
 		w.Tick()
 		q := &w.creations
-		if q.waiting != 0 || len(q.lanes) != 0 || len(q.free) != len(q.all)-numHeads {
-			t.Errorf("%d wait in %d lanes; %d of %d slots are free", q.waiting, len(q.lanes), len(q.free),
-				len(q.all)-numHeads)
+		if q.waiting != 0 || q.queued != 0 || q.chunks.bytes != 0 || len(q.free) != len(q.all)-numHeads {
+			t.Errorf("%d wait; %d frames in %d bytes; %d of %d slots are free", q.waiting, q.queued, q.chunks.bytes,
+				len(q.free), len(q.all)-numHeads)
 		}
 		for _, n := range w.nodes {
 			if n.creating != 0 || n.health.underWay.Load() != 0 || n.health.is() == standingTrial {

@@ -258,7 +258,7 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 // creation that waits for an origin.
 func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
 	if waits(hold) {
-		w.forget(hold.Reply, hold)
+		w.forget(hold)
 	}
 	if hold.Flags&holdOrphan != 0 {
 		return

@@ -135,9 +135,9 @@ func TestPressureLeavesNothing(t *testing.T) {
 		for _, c := range w.styles.contents {
 			uses += c.uses
 		}
-		if r.BufferedBytes() != 0 || w.holds.Len() != 0 || w.waits.holds != 0 || w.waits.bytes != 0 {
+		if r.BufferedBytes() != 0 || w.holds.Len() != 0 || w.waits.holds != 0 || w.waits.chunks.bytes != 0 {
 			t.Errorf("%d bytes, %d holds, %d of them waiting with %d bytes are left", r.BufferedBytes(), w.holds.Len(),
-				w.waits.holds, w.waits.bytes)
+				w.waits.holds, w.waits.chunks.bytes)
 		}
 		if len(w.unlearnt) != 0 || uses != 0 || w.nodes[0].held != 0 || w.nodes[0].away != 0 {
 			t.Errorf("%d content types of holds, %d uses, %d requests of the origin and %d for it are left",

@@ -87,7 +87,7 @@ func (w *worker) named(name string) *node {
 // dropLeft drops the nodes that have left, and makes those that had to wait for a link.
 func (w *worker) dropLeft() {
 	w.nodes = slices.DeleteFunc(w.nodes, func(n *node) bool {
-		if !n.leaving || n.away > 0 || n.queue.chunks != nil || w.verdict(n) != nodeGone {
+		if !n.leaving || n.away > 0 || len(n.queue.chunks) > 0 || w.verdict(n) != nodeGone {
 			return false
 		}
 		n.link.Remove()

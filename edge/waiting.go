@@ -2,6 +2,7 @@ package edge
 
 import (
 	"runtime"
+	"slices"
 
 	"megaphone/codec"
 	"megaphone/loop"
@@ -22,7 +23,7 @@ import (
 //
 // Bounds: a waiting request is at most maxWaitingBytes long. All of a reactor together take a quarter of
 // max-buffered-bytes, in addition to that budget. Others get 503 at once. Each takes one of the configured number of
-// holds.
+// holds. Session creations that wait for an origin with room are kept in the same way, with a quarter of their own.
 const (
 	// maxWaitTicks is the longest that a request waits for a link. mostWaitTicks includes its wait in the queue after
 	// that. Proxies in front of the edge give up after 60 s, clients later.
@@ -34,7 +35,7 @@ const (
 	patienceTicks = 55_000 / loop.TickMillis
 	// maxWaitingBytes exceeds nearly all requests.
 	maxWaitingBytes = 8 << 10
-	// waitingPart is the divisor of max-buffered-bytes for requests that wait for an origin.
+	// waitingPart is the divisor of max-buffered-bytes for requests of sessions that wait, and for creations that do.
 	waitingPart = 4
 	// waitChunkBytes is the allocation unit of a queue. A waiting request fits in it.
 	waitChunkBytes = 64 << 10
@@ -56,6 +57,14 @@ type waitQueue struct {
 	read   int // of the first chunk
 }
 
+// waitChunks counts the bytes of several queues, which have a bound in common. It keeps one chunk for later, so that
+// single requests that wait make no garbage.
+type waitChunks struct {
+	bytes int
+	spare []byte
+	idle  int // ticks since nothing waits
+}
+
 // needs returns how many bytes the queue grows by for a frame of the given size.
 func (q *waitQueue) needs(size int) int {
 	last := len(q.chunks) - 1
@@ -65,12 +74,42 @@ func (q *waitQueue) needs(size int) int {
 	return 0
 }
 
+// fit reports whether a queue may grow by a frame if all have at most that many bytes.
+func (p *waitChunks) fit(q *waitQueue, size, most int) bool {
+	grows := q.needs(size)
+	return grows == 0 || p.bytes+grows <= most
+}
+
 // room returns the chunk to which a frame of the given size is appended.
-func (q *waitQueue) room(size int) *[]byte {
-	if q.needs(size) > 0 {
-		q.chunks = append(q.chunks, make([]byte, 0, waitChunkBytes))
+func (p *waitChunks) room(q *waitQueue, size int) *[]byte {
+	if grows := q.needs(size); grows > 0 {
+		if p.spare == nil {
+			p.spare = make([]byte, 0, waitChunkBytes)
+		}
+		q.chunks = append(q.chunks, p.spare)
+		p.spare = nil
+		p.bytes += grows
 	}
 	return &q.chunks[len(q.chunks)-1]
+}
+
+// drop removes the first frame of a queue.
+func (p *waitChunks) drop(q *waitQueue, size int) {
+	if q.read += size; q.read < len(q.chunks[0]) {
+		return
+	}
+	p.spare = q.chunks[0][:0]
+	q.chunks, q.read = slices.Delete(q.chunks, 0, 1), 0
+	p.bytes -= waitChunkBytes
+}
+
+// trim frees the spare chunk when nothing has waited for a second. It is called once per tick.
+func (p *waitChunks) trim() {
+	if p.idle++; p.bytes > 0 {
+		p.idle = 0
+	} else if p.idle >= second {
+		p.spare = nil
+	}
 }
 
 // front returns the oldest frame; ok is false if there is none. It is valid until drop.
@@ -83,18 +122,6 @@ func (q *waitQueue) front() (f codec.Frame, size int, ok bool) {
 		panic("edge: a queue of waiting requests is not made of frames")
 	}
 	return f, size, true
-}
-
-// drop removes the first frame, and returns how many bytes the queue has shrunk by.
-func (q *waitQueue) drop(size int) (shrunk int) {
-	if q.read += size; q.read < len(q.chunks[0]) {
-		return 0
-	}
-	q.chunks[0], q.chunks, q.read = nil, q.chunks[1:], 0
-	if len(q.chunks) == 0 {
-		q.chunks = nil
-	}
-	return waitChunkBytes
 }
 
 // away reports whether a hold waits for its origin, or for its 503.
@@ -142,13 +169,8 @@ func (w *worker) mayWait(s *table.Conn, n *node, v verdict) bool {
 // wait queues the request whose head and body tag have just been parsed for n, which is away. It returns false if there
 // is no room for it.
 func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte) bool {
-	w.addr = w.client(c).AppendTo(w.addr[:0])
-	before, after := w.contents(body, suffixBytes)
-	// The origin tells only after its return whether it takes the query.
-	size := codec.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
-	whole := codec.FrameHeaderBytes + size
-	grows := n.queue.needs(whole)
-	if size > maxWaitingBytes || grows > 0 && w.waits.bytes+grows > w.cfg.MaxBufferedBytes/waitingPart {
+	whole := w.frameOf(c, body, suffixBytes)
+	if whole.size > maxWaitingBytes || !w.waits.chunks.fit(&n.queue, whole.size, w.cfg.MaxBufferedBytes/waitingPart) {
 		return false
 	}
 	h, hold := w.hold(c, s, uint8(n.link.Index), content, holdAway|holdQueued)
@@ -157,15 +179,54 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	}
 	longest := min(w.times.grace, maxWaitTicks)
 	w.markAway(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
-	to := n.queue.room(whole)
-	w.waits.bytes += grows
-	*to = codec.AppendPrefix(codec.AppendFrameHeader(*to, uint64(h), size), w.addr, w.head.Query)
-	*to = append(append(*to, before...), after...)
+	w.keep(&w.waits.chunks, &n.queue, h, whole)
 	w.counters[Waited]++
 	if s.Held == 1 {
 		w.arm(c, s)
 	}
 	return true
+}
+
+// kept is the frame of the request whose head and body tag have just been parsed, in pieces. It borrows them.
+type kept struct {
+	size          int // with its header
+	before, after []byte
+}
+
+// frameOf returns the frame in which a request waits. Its address is in w.addr. It has the query, because an origin
+// tells only when its link is up whether it takes that.
+func (w *worker) frameOf(c uint32, body []byte, suffixBytes int) kept {
+	w.addr = w.client(c).AppendTo(w.addr[:0])
+	before, after := w.contents(body, suffixBytes)
+	size := codec.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
+	return kept{codec.FrameHeaderBytes + size, before, after}
+}
+
+// keep appends a frame to a queue.
+func (w *worker) keep(p *waitChunks, q *waitQueue, h table.Handle, k kept) {
+	to := p.room(q, k.size)
+	*to = codec.AppendFrameHeader(*to, uint64(h), k.size-codec.FrameHeaderBytes)
+	*to = append(append(codec.AppendPrefix(*to, w.addr, w.head.Query), k.before...), k.after...)
+}
+
+// handOverKept hands a request that has waited to a node. It returns the request's body, and false if that is too large
+// for the node. It borrows contents.
+func (w *worker) handOverKept(n *node, h table.Handle, hold *table.Hold, contents []byte) (body []byte, fits bool) {
+	r, err := codec.ParseRequest(contents)
+	if err != nil {
+		panic("edge: a request that waited is malformed: " + err.Reason)
+	}
+	if !n.takesQuery {
+		r.Query = nil
+	}
+	size := codec.PrefixBytes(r.Address, r.Query) + len(r.Body)
+	if size > n.max {
+		w.counters[TooLarge]++
+		return nil, false
+	}
+	hold.Flags &^= holdOrphan
+	w.handOver(h, hold, n, size, r.Address, r.Query, nil, r.Body)
+	return r.Body, true
 }
 
 // markAway marks a hold that no origin has. It is answered after that many ticks, unless it is sent before.
@@ -232,7 +293,7 @@ func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 
 // sendWaiting sends a share of the requests that wait for n, if its link is up. It drops those whose clients have left.
 func (w *worker) sendWaiting(n *node) {
-	if n.queue.chunks == nil {
+	if len(n.queue.chunks) == 0 {
 		n.returned = 0
 		return
 	}
@@ -253,7 +314,7 @@ func (w *worker) sendWaiting(n *node) {
 			share--
 			w.send(n, table.Handle(f.ID), hold, f.Contents)
 		}
-		w.waits.bytes -= n.queue.drop(size)
+		w.waits.chunks.drop(&n.queue, size)
 	}
 }
 
@@ -266,23 +327,13 @@ func (w *worker) beginReturn(n *node) {
 
 // send hands a request that has waited to its node. It borrows contents.
 func (w *worker) send(n *node, h table.Handle, hold *table.Hold, contents []byte) {
-	r, err := codec.ParseRequest(contents)
-	if err != nil {
-		panic("edge: a request that waited is malformed: " + err.Reason)
-	}
-	if !n.takesQuery {
-		r.Query = nil
-	}
 	w.clearAway(hold)
-	size := codec.PrefixBytes(r.Address, r.Query) + len(r.Body)
-	if size > n.max {
-		w.counters[TooLarge]++
+	if _, fits := w.handOverKept(n, h, hold, contents); !fits {
 		w.answerHold(h, hold, 413, nil)
 		return
 	}
-	hold.Flags &^= holdOrphan | holdQueued
+	hold.Flags &^= holdQueued
 	hold.Since = w.r.Now()
-	w.handOver(h, hold, n, size, r.Address, r.Query, nil, r.Body)
 	s := w.r.Conn(hold.Conn)
 	if first, _ := w.holds.First(s); first == h {
 		w.arm(hold.Conn, s)

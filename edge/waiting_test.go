@@ -155,8 +155,8 @@ func TestWaitingInVain(t *testing.T) {
 		t.Errorf("503 within %d ticks, and to %d clients in one: want 51, and about 6", ticks, most)
 	}
 	e.group.Do(func(_ reactor, h handler) {
-		if w := h.(*worker); w.waits.bytes != 0 {
-			t.Errorf("%d bytes are kept of requests that wait no longer", w.waits.bytes)
+		if w := h.(*worker); w.waits.chunks.bytes != 0 {
+			t.Errorf("%d bytes are kept of requests that wait no longer", w.waits.chunks.bytes)
 		}
 	})
 }
@@ -384,12 +384,12 @@ func TestWaitQueue(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var q waitQueue
-	first, next, taken := uint64(1), uint64(1), 0
+	var p waitChunks
+	first, next := uint64(1), uint64(1)
 	for range 20_000 {
 		if rnd.IntN(5) < 3 {
 			size := rnd.IntN(maxWaitingBytes + 1)
-			taken += q.needs(codec.FrameHeaderBytes + size)
-			to := q.room(codec.FrameHeaderBytes + size)
+			to := p.room(&q, codec.FrameHeaderBytes+size)
 			*to = append(codec.AppendFrameHeader(*to, next, size), make([]byte, size)...)
 			if cap(*to) != waitChunkBytes {
 				t.Fatalf("a chunk has grown to %d bytes", cap(*to))
@@ -402,11 +402,11 @@ func TestWaitQueue(t *testing.T) {
 			t.Fatalf("frame %d, %v; want %d of those below %d", f.ID, ok, first, next)
 		}
 		if ok {
-			taken -= q.drop(size)
+			p.drop(&q, size)
 			first++
 		}
-		if first == next && taken != 0 {
-			t.Fatalf("an empty queue has %d bytes", taken)
+		if p.bytes != len(q.chunks)*waitChunkBytes || first == next && p.bytes != 0 {
+			t.Fatalf("%d frames have %d bytes in %d chunks", next-first, p.bytes, len(q.chunks))
 		}
 	}
 }

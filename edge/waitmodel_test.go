@@ -214,8 +214,8 @@ func (m *waitModel) finish() {
 	m.e.Advance(60)
 	idle(m.t, m.e)
 	m.e.worker0(func(w *worker) {
-		if w.holds.Len() != 0 || w.waits.holds != 0 || w.waits.bytes != 0 {
-			m.t.Errorf("%d holds, %d wait, %d bytes", w.holds.Len(), w.waits.holds, w.waits.bytes)
+		if w.holds.Len() != 0 || w.waits.holds != 0 || w.waits.chunks.bytes != 0 {
+			m.t.Errorf("%d holds, %d wait, %d bytes", w.holds.Len(), w.waits.holds, w.waits.chunks.bytes)
 		}
 		for _, n := range w.nodes {
 			if n.held != 0 || n.away != 0 || n.health.links.Load() != 1 {

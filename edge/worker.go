@@ -51,9 +51,12 @@ type worker struct {
 	unlearnt  map[table.Handle]string // content types of holds, as in their sids, that have not been learnt
 	creations creations
 	leaving   leaving
-	waits     struct{ holds, bytes int } // for origins that are away; see waitQueue
-	counters  [numCounters]uint64
-	board     *loop.Board
+	waits     struct { // for origins that are away
+		holds  int
+		chunks waitChunks // of the nodes' queues
+	}
+	counters [numCounters]uint64
+	board    *loop.Board
 
 	access    sampler
 	sampled   sampling              // of the request being handled
@@ -321,6 +324,7 @@ func (w *worker) Tick() {
 		w.sendWaiting(n)
 		n.post(w)
 	}
+	w.waits.chunks.trim()
 	w.holdTimes.post()
 	w.dropLeft()
 	if w.leaving.draining {

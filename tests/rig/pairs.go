@@ -2,13 +2,10 @@ package rig
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,9 +15,8 @@ import (
 )
 
 // Pairs are people who send each other numbered messages, two and two, each over a session with two connections, with
-// at most two requests at a time, as browsers do it. Replies count in the order in which they arrived at the network
-// interface, by the kernel's time stamps, whatever their request ids are. The order in which the connections became
-// readable is nearly always the same, but a starved machine may keep back one processor's packets.
+// at most two requests at a time, as browsers do it. Replies are taken in the order in which they arrive, whatever
+// their request ids are: as Strophe.js takes them.
 type Pairs struct {
 	Addr     string   // of the BOSH endpoint
 	Names    []string // of accounts; several people may share one
@@ -38,18 +34,12 @@ type person struct {
 	jid     string
 	other   *person
 	conns   [2]*Client
+	ready   [2]readiness
 	busy    [2]bool
 	input   [2][]byte
-	stamp   [2]time.Time // when the last bytes of the input arrived
 	sent    int
-	replies []reply
+	last    int // number of the last message received
 	account *Account
-}
-
-// reply is one with messages.
-type reply struct {
-	arrived time.Time
-	numbers []int // of the messages
 }
 
 // Talk has them all send and receive every message, within a time that bounds it, and returns the account.
@@ -80,14 +70,10 @@ func (p Pairs) Talk(t testing.TB, within time.Duration) (a Account) {
 			people[e.Fd/2].listen(t, int(e.Fd%2))
 		}
 	}
-	for _, one := range people {
-		one.review(t)
-	}
 	return a
 }
 
-// gather logs all people in. An event of connection i of person n has the number 2n+i. Events are edge-triggered: a
-// level-triggered set keeps the place of a connection that was ready before, so it may swap two.
+// gather logs all people in. An event of connection i of person n has the number 2n+i.
 func (p Pairs) gather(t testing.TB, epoll int, a *Account) (people []*person) {
 	t.Helper()
 	for n := range 2 * p.Pairs {
@@ -102,9 +88,8 @@ func (p Pairs) gather(t testing.TB, epoll int, a *Account) (people []*person) {
 			raw, err := c.SyscallConn()
 			if err == nil {
 				_ = raw.Control(func(fd uintptr) {
-					err = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-						unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(fd),
-							&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(2*n + i)}))
+					one.ready[i] = readiness{epoll: epoll, fd: int(fd), number: int32(2*n + i)}
+					err = one.ready[i].begin()
 				})
 			}
 			if err != nil {
@@ -114,6 +99,27 @@ func (p Pairs) gather(t testing.TB, epoll int, a *Account) (people []*person) {
 		people = append(people, one)
 	}
 	return people
+}
+
+// readiness is a connection in an epoll set whose events come in the order in which the connections became readable.
+// They are edge-triggered, because a level-triggered set keeps the place of a connection that was ready before.
+type readiness struct {
+	epoll, fd int
+	number    int32
+}
+
+func (r readiness) begin() error {
+	return unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, r.fd,
+		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: r.number})
+}
+
+// renew gives up the place of a connection that has been read and to which nothing is on its way. It may have one: the
+// rest of a reply that came while the first part was read makes it ready once more.
+func (r readiness) renew() error {
+	if err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, r.fd, nil); err != nil {
+		return err
+	}
+	return r.begin()
 }
 
 // speak sends due messages if a connection is free for them, and otherwise keeps one request held.
@@ -145,11 +151,10 @@ func (o *person) read(t testing.TB, i int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	buf, about := make([]byte, 64<<10), make([]byte, 128)
+	buf := make([]byte, 64<<10)
 	for n := 1; n > 0; {
-		size := 0
 		_ = raw.Read(func(fd uintptr) bool {
-			n, size, _, _, err = unix.Recvmsg(int(fd), buf, about, 0)
+			n, err = unix.Read(int(fd), buf)
 			return true
 		})
 		switch {
@@ -159,12 +164,6 @@ func (o *person) read(t testing.TB, i int) {
 			t.Fatalf("%s: the connection has ended: %v", o.jid, err)
 		}
 		o.input[i] = append(o.input[i], buf[:n]...)
-		messages, err := unix.ParseSocketControlMessage(about[:size])
-		if err != nil || len(messages) != 1 || messages[0].Header.Type != unix.SCM_TIMESTAMPNS {
-			t.Fatalf("no time stamp: %v, %v", messages, err)
-		}
-		stamp := messages[0].Data // a struct timespec of 64-bit values
-		o.stamp[i] = time.Unix(int64(binary.NativeEndian.Uint64(stamp)), int64(binary.NativeEndian.Uint64(stamp[8:])))
 	}
 }
 
@@ -183,37 +182,24 @@ func (o *person) listen(t testing.TB, i int) {
 		return
 	}
 	o.busy[i] = false
-	r := reply{arrived: o.stamp[i]}
+	if err := o.ready[i].renew(); err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range numbered.FindAllSubmatch(body, -1) {
 		number, _ := strconv.Atoi(string(m[1]))
-		r.numbers = append(r.numbers, number)
-	}
-	if len(r.numbers) > 0 {
-		o.replies = append(o.replies, r)
-		o.account.Received += len(r.numbers)
+		switch {
+		case number == o.last:
+			o.account.Twice++
+		case number != o.last+1:
+			o.account.OutOfOrder++
+		}
+		o.last = number
+		o.account.Received++
 	}
 	if bytes.Contains(body, []byte("type='terminate'")) {
 		t.Fatalf("%s: %s", o.jid, body)
 	}
 	o.input[i] = o.input[i][:0]
-}
-
-// review accounts for the messages in the order of their arrival.
-func (o *person) review(t testing.TB) {
-	slices.SortStableFunc(o.replies, func(a, b reply) int { return a.arrived.Compare(b.arrived) })
-	last, before := 0, time.Time{}
-	for _, r := range o.replies {
-		for _, number := range r.numbers {
-			switch {
-			case number == last:
-				o.account.Twice++
-			case number != last+1:
-				o.account.OutOfOrder++
-				t.Logf("%s: message %d came %s after message %d", o.jid, number, r.arrived.Sub(before), last)
-			}
-			last, before = number, r.arrived
-		}
-	}
 }
 
 // KeepBusy has other processes use the processors until the test ends, each for two minutes of processor time at most.
