@@ -14,5 +14,5 @@
 //	table  codec/*  tuning
 //
 // codec/* and table know bytes and numbers only: they import no net, no time and no sync. The directory tests
-// has tests of the built binary and may import anything. ARCHITECTURE.md has the reasons.
+// has tests of the built binary and may import anything. docs/decisions has the reasons.
 package megaphone

@@ -48,7 +48,7 @@ var layers = map[string][]string{
 	".":          {},
 }
 
-// pure parts know bytes and numbers only: what comes in are arguments, also what time it is.
+// pure parts know bytes and numbers only: input comes as arguments, also what time it is.
 var (
 	pure   = []string{"codec", "table"}
 	impure = []string{"net", "time", "sync"}

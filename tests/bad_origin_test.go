@@ -57,8 +57,8 @@ func TestAttackByAnOrigin(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // they wait for timeouts most of the time
-			// A request comes in one piece, so that none of them needs a part of attackBuffered. All are more than what
-			// the kernel takes for two links that nobody reads from, and attackHighWater.
+			// A request comes in one piece, so that none of them needs a part of attackBuffered. Together they exceed
+			// attackHighWater and the kernel's buffers of two links that are not read.
 			const clients, bodyBytes = 640, 32 << 10
 			a := underAttack(t, newScripted(t, "bad", c.serve).addr)
 			s := newSwarm(t, a.Addr, clients, 0)

@@ -105,8 +105,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestMistakes gives the command what is wrong; it says which key, and what would do. Exit code 2 is a mistake in what
-// was said, 1 one of the world's.
+// TestMistakes gives the command wrong input; the error names the key and a remedy. Exit code 2 is a mistake in the
+// input, 1 a failure of the environment.
 func TestMistakes(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {

@@ -17,7 +17,7 @@ import (
 // scripted is an origin that welcomes every link and then does what a test wants. Its sessions are those with its tag.
 type scripted struct{ addr string }
 
-// scriptedLink is one link. What it cannot read or write any more is the edge's business, and no failure.
+// scriptedLink is one link. It may fail to read or write when the edge ends it; that is no failure of the test.
 type scriptedLink struct {
 	net.Conn
 	r    *bufio.Reader
@@ -27,7 +27,7 @@ type scriptedLink struct {
 // newScripted listens; serve has each link after the handshake, on a goroutine of its own, and closes it by returning.
 func newScripted(t testing.TB, name string, serve func(l *scriptedLink)) *scripted {
 	t.Helper()
-	small := net.ListenConfig{Control: receiveBuffer(64 << 10)} // what is not read stays with the edge
+	small := net.ListenConfig{Control: receiveBuffer(64 << 10)} // unread bytes stay with the edge
 	listener, err := small.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func (l *scriptedLink) welcome(name string) bool {
 	return l.write(frame.Append(nil, 0, []byte("welcome\n")))
 }
 
-// frame is the next one from the edge; it is valid for ever.
+// frame is the next one from the edge; it stays valid.
 func (l *scriptedLink) frame() (f frame.Frame, ok bool) {
 	p := make([]byte, frame.HeaderBytes)
 	if _, err := io.ReadFull(l.r, p); err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // TestTuneSaysWhatCannotBeSet: a knob that refuses is named with the reason, the others are set, and the exit status
-// says it. The knob stands in for a real one: a link to a number of the kernel's that nobody can set, not even root.
+// shows it. The knob stands in for a real one: a link to a number of the kernel's that even root cannot set.
 func TestTuneSaysWhatCannotBeSet(t *testing.T) {
 	root := debian(t)
 	refusing := root + "/proc/sys/net/core/somaxconn"
@@ -73,7 +73,7 @@ func TestTuneRevertSaysWhatStays(t *testing.T) {
 	wantSame(t, values(t, root), before)
 }
 
-// TestTuneChangesNothingItCannotUndo: without a place for the state, and over a drop-in that is somebody else's.
+// TestTuneChangesNothingItCannotUndo: without a place for the state, and over a foreign drop-in.
 func TestTuneChangesNothingItCannotUndo(t *testing.T) {
 	root := debian(t)
 	put(t, root+"/file", "in the way")
@@ -93,7 +93,7 @@ func TestTuneChangesNothingItCannotUndo(t *testing.T) {
 	wantSame(t, values(t, root), before)
 }
 
-// TestTuneFirstStateStays: a second --apply for more sockets does not forget what was there before the first.
+// TestTuneFirstStateStays: a second --apply for more sockets keeps the values from before the first.
 func TestTuneFirstStateStays(t *testing.T) {
 	root := debian(t)
 	before := values(t, root)

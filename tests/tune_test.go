@@ -92,7 +92,7 @@ func TestTuneAgreesWithDoctor(t *testing.T) {
 	}
 }
 
-// agree compares the two. What is free on a host that is alive changes by itself.
+// agree compares the two. The free memory of a live host changes by itself.
 func agree(t *testing.T, args []string, alive bool) {
 	t.Helper()
 	wantCode, report := doctor(t, args...)
@@ -202,7 +202,7 @@ func TestTuneAppliesAndReverts(t *testing.T) {
 	}
 }
 
-// wantDropIn checks that there is one drop-in, with what was low and nothing else.
+// wantDropIn checks that there is one drop-in, with only the values that were too low.
 func wantDropIn(t *testing.T, root string, asked tuning.Report) {
 	t.Helper()
 	files, _ := filepath.Glob(root + "/etc/sysctl.d/*")

@@ -129,8 +129,7 @@ func TestLintian(t *testing.T) {
 	}
 }
 
-// TestVersion: binary and packages have the version of the changelog's last release; what is not released yet is above
-// that.
+// TestVersion: binary and packages have the version of the changelog's last release, below the Unreleased section.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	changelog, err := os.ReadFile("../../CHANGELOG.md")
@@ -161,8 +160,8 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestVersionScript: without git the version is CHANGELOG.md's; a commit that is not tagged with it, and what is not
-// committed, are told apart.
+// TestVersionScript: without git the version is CHANGELOG.md's; it shows a commit without that tag, and uncommitted
+// changes.
 func TestVersionScript(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

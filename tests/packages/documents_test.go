@@ -14,7 +14,7 @@ import (
 // documents is where both packages have theirs.
 const documents = "usr/share/doc/megaphone"
 
-// roots are directories with what is in each of the packages.
+// roots returns directories with the contents of the packages.
 func roots(t *testing.T) map[string]string {
 	t.Helper()
 	deb, rpm := t.TempDir(), t.TempDir()
