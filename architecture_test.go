@@ -2,6 +2,7 @@ package megaphone_test
 
 import (
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func road(text string) (lines []string) {
 }
 
 var (
-	wordPattern = regexp.MustCompile(`[A-Za-z]+`)
+	wordPattern = regexp.MustCompile(`(?:\w+\.)?[A-Za-z]+`)
 	funcPattern = regexp.MustCompile(`(?m)^func (?:\([^)]*\) )?(\w+)\(`)
 	onTheRoad   = regexp.MustCompile(`\|(.*)\|`) // between the borders of the picture
 )
@@ -61,7 +62,7 @@ func roadProblems(picture []string, files []sourceFile) (problems []string) {
 	there := map[string]bool{}
 	for _, f := range files {
 		for _, m := range funcPattern.FindAllStringSubmatch(f.source, -1) {
-			there[m[1]] = true
+			there[m[1]], there[path.Base(f.dir)+"."+m[1]] = true, true
 		}
 	}
 	for _, line := range picture {

@@ -2,11 +2,11 @@
 // table, and forwards it over a link to an origin, whose reply answers the hold.
 //
 //	             .--------------------- edge: a reactor (package loop) and its worker ---------------------.
-//	  request    |           ParseHead               ParseBody  .-> create --.                             |     frame
+//	  request    |      http1.ParseHead         boshbody.Parse  .-> create --.                             |     frame
 //	-------------| Data -> exchange -> request -> post --------+              +-> park -> handOver -> flush|-------->
 //	             |                                             '-> forward --'                             |
 //	  client     |                                                                                         |    origin
-//	             |                                                                            ParseFrame   |
+//	             |                                                                           frame.Parse   |
 //	<------------| Write <- deliver <- answerHold <- reply <- frame <----------------------------- LinkData|<--------
 //	  response   |                                                                                         |     frame
 //	             '-----------------------------------------------------------------------------------------'
