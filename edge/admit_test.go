@@ -194,9 +194,8 @@ func TestReactorsShareTheRate(t *testing.T) {
 		c.Reactors, c.MinCreations, c.MaxCreations, c.PingTimeout = reactors, 1000, 1000, time.Hour
 		c.CreateTimeout, c.CreateWait, c.CreationRate = time.Hour, time.Hour, 40
 	}, a.fakeOrigin)
-	var links []*fakeLink
 	for range reactors {
-		links = append(links, a.link())
+		a.link()
 	}
 	until(t, e, LinksUp, reactors)
 	for range clients {

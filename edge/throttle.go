@@ -171,17 +171,20 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 		t.steady, t.cut, t.probing, t.floor = false, 0, 0, 0
 	}
 	t.usedAt.Store(now)
-	most, quiet, cut := t.bound(b), 2*mean, t.cut
+	most, quiet := t.bound(b), 2*mean
 	wanted := t.refused.Swap(false)
+	probed := t.probing != 0
+	inVain := 2*slow > n && t.cut > 0 && 4*mean > 3*t.cut // fewer take as long: their number is not the reason
+	if probed || inVain {
+		t.floor = 0
+	}
 	t.lower(mean, now)
 	t.cut = 0
 	switch stale := since(t.floorAt, now) >= floorSpan; {
-	case t.probing != 0:
-		most, t.probing, t.floor = t.probing, 0, 0
-		t.lower(mean, now)
-	case 2*slow > n && cut > 0 && 4*mean > 3*cut: // fewer of them take as long: their number is not the reason
-		t.steady, t.floor = false, 0
-		t.lower(mean, now)
+	case probed:
+		most, t.probing = t.probing, 0
+	case inVain:
+		t.steady = false
 	case 2*slow > n:
 		t.steady, t.cut, quiet = true, mean, max(quiet, loginMicros)
 		most = min(most/2, part(most, max(t.floor*7/8, (t.floor+slackMicros)/2), mean))

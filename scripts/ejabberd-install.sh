@@ -178,12 +178,15 @@ real() {
 	echo "$path"
 }
 
-# replace FILE: with standard input, in one step, the mode and owner kept. Says whether anything has changed.
+# replace FILE: with standard input, in one step, the mode and owner kept. Says whether anything has changed. Its errors
+# are checked one by one, because in a condition set -e is off.
 replace() {
 	target=$(real "$1") || exit 1
 	new=$target.megaphone-new
-	[ ! -e "$target" ] || cp -p "$target" "$new"
-	cat >"$new"
+	if ! { { [ ! -e "$target" ] || cp -p "$target" "$new"; } && cat >"$new"; }; then
+		rm -f "$new"
+		fail "$new cannot be written: $1 stays as it is"
+	fi
 	if cmp -s "$new" "$target"; then
 		rm "$new"
 		return 1
@@ -201,7 +204,7 @@ restore() {
 	if ours_alone "$1"; then
 		rm "$(real "$1")"
 	else
-		without_blocks "$1" | replace "$1" || true
+		without_blocks "$1" | replace "$1"
 	fi
 	echo "restored: $1"
 }
@@ -277,7 +280,7 @@ if [ ! -e "$config" ]; then
 	fi
 	(
 		umask 077
-		cat >"$config" <<END
+		cat >"$config.megaphone-new" <<END
 # Links of Megaphone edges. An edge needs the secret in a file: megaphone edge --origin a=$ip:$port --secret-file FILE
 listen:
   -
@@ -290,6 +293,7 @@ modules:
   mod_megaphone: {}
 END
 	)
+	mv "$config.megaphone-new" "$config" # whole or not at all: the next run leaves it alone
 	owned root:ejabberd "$config"
 	chmod 640 "$config"
 	echo "configured: $config"

@@ -143,9 +143,10 @@ func (j *ejabberd) killLink() {
 		[] -> none; Pids -> exit(lists:nth(1 + %d rem length(Pids), Pids), kill) end`, j.stage.rng.IntN(1000)))
 }
 
-// killHelper kills one of the processes that all links or all sleepers share.
+// killHelper kills one of the processes that all links or all sleepers share. No session ends with it.
 func (j *ejabberd) killHelper() {
-	helper := []string{"mod_megaphone_order", "mod_megaphone_lobby", "mod_megaphone_awake"}[j.stage.rng.IntN(3)]
+	helpers := []string{"mod_megaphone_order", "mod_megaphone_lobby", "mod_megaphone_awake", "mod_megaphone_admission"}
+	helper := helpers[j.stage.rng.IntN(len(helpers))]
 	j.stage.journal.add("%s is killed", helper)
 	j.eval("case whereis(" + helper + ") of undefined -> none; Pid -> exit(Pid, kill) end")
 }

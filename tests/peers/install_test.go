@@ -104,6 +104,39 @@ func TestDebianInstallSecret(t *testing.T) {
 	}
 }
 
+// TestDebianInstallFullDisk: a configuration that cannot be written whole stays as it is.
+func TestDebianInstallFullDisk(t *testing.T) {
+	if err := exec.Command("unshare", "-rm", "true").Run(); err != nil {
+		t.Skip("no namespaces here:", err)
+	}
+	root := t.TempDir()
+	if out, err := exec.Command(installScript, "--root", root).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	const script = `set -e
+	cd "$1/etc/ejabberd"
+	cp modules.d/mod_megaphone.yml "$1/yml"
+	mount -t tmpfs -o size=64k tmpfs "$1/etc/ejabberd"
+	cd "$1/etc/ejabberd"
+	mkdir modules.d
+	cp "$1/yml" modules.d/mod_megaphone.yml
+	seq -f "# line %010.0f" 2000 >ejabberdctl.cfg
+	cp ejabberdctl.cfg "$1/before"
+	code=0
+	"$2" --root "$1" --sessions 1M || code=$?
+	cmp ejabberdctl.cfg "$1/before"
+	echo "exit $code, there are" *`
+	path, err := filepath.Abs(installScript)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("unshare", "-rm", "sh", "-c", script, "sh", root, path).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "ejabberdctl.cfg stays as it is") ||
+		!strings.Contains(string(out), "exit 1, there are ejabberdctl.cfg modules.d\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestModuleInstall: ejabberdctl installs the module from its source, and takes it away.
 func TestModuleInstall(t *testing.T) {
 	j := newNode(t)

@@ -34,6 +34,7 @@ type person struct {
 	jid     string
 	other   *person
 	conns   [2]*Client
+	ready   [2]readiness
 	busy    [2]bool
 	input   [2][]byte
 	sent    int
@@ -72,8 +73,7 @@ func (p Pairs) Talk(t testing.TB, within time.Duration) (a Account) {
 	return a
 }
 
-// gather logs all people in. An event of connection i of person n has the number 2n+i. Events are edge-triggered: a
-// level-triggered set keeps the place of a connection that was ready before, so it may swap two.
+// gather logs all people in. An event of connection i of person n has the number 2n+i.
 func (p Pairs) gather(t testing.TB, epoll int, a *Account) (people []*person) {
 	t.Helper()
 	for n := range 2 * p.Pairs {
@@ -88,8 +88,8 @@ func (p Pairs) gather(t testing.TB, epoll int, a *Account) (people []*person) {
 			raw, err := c.SyscallConn()
 			if err == nil {
 				_ = raw.Control(func(fd uintptr) {
-					err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, int(fd),
-						&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(2*n + i)})
+					one.ready[i] = readiness{epoll: epoll, fd: int(fd), number: int32(2*n + i)}
+					err = one.ready[i].begin()
 				})
 			}
 			if err != nil {
@@ -99,6 +99,27 @@ func (p Pairs) gather(t testing.TB, epoll int, a *Account) (people []*person) {
 		people = append(people, one)
 	}
 	return people
+}
+
+// readiness is a connection in an epoll set whose events come in the order in which the connections became readable.
+// They are edge-triggered, because a level-triggered set keeps the place of a connection that was ready before.
+type readiness struct {
+	epoll, fd int
+	number    int32
+}
+
+func (r readiness) begin() error {
+	return unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, r.fd,
+		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: r.number})
+}
+
+// renew gives up the place of a connection that has been read and to which nothing is on its way. It may have one: the
+// rest of a reply that came while the first part was read makes it ready once more.
+func (r readiness) renew() error {
+	if err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, r.fd, nil); err != nil {
+		return err
+	}
+	return r.begin()
 }
 
 // speak sends what is due, if a connection is free for it, and else sees to it that one request is held.
@@ -161,6 +182,9 @@ func (o *person) listen(t testing.TB, i int) {
 		return
 	}
 	o.busy[i] = false
+	if err := o.ready[i].renew(); err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range numbered.FindAllSubmatch(body, -1) {
 		number, _ := strconv.Atoi(string(m[1]))
 		switch {

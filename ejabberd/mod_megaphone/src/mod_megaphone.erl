@@ -227,8 +227,8 @@ described_commands() ->
      #ejabberd_commands{
         name = megaphone_drain,
         desc = "Ask all edges to open no new sessions on this node",
-        longdesc = "Sessions that are there go on. It holds until the node is started again. Without another node new "
-            "users are refused.",
+        longdesc = "Sessions that are there go on. It holds until the node or this module is started again. Without "
+            "another node new users are refused.",
         function = drain,
         args = [],
         result_desc = "Status code: 0 on success, 1 otherwise",

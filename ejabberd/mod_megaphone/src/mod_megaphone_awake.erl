@@ -8,11 +8,12 @@
 -module(mod_megaphone_awake).
 -behaviour(gen_server).
 
--export([start_link/1, set_max/1, enter/0, add/0, leave/0, count/0, most/0, node_stops/0]).
+-export([start_link/1, start_link/2, set_max/1, enter/0, add/0, leave/0, count/0, most/0, node_stops/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -record(state,
-        {queue = queue:new() :: queue:queue({pid(), reference()}),
+        {tick_ms :: pos_integer(),
+         queue = queue:new() :: queue:queue({pid(), reference()}),
          still = 0 :: non_neg_integer(),                % ticks since one was let go
          tick = undefined :: undefined | reference()}).
 
@@ -34,8 +35,11 @@
 
 %% max: how many may be awake.
 -spec start_link(Max :: pos_integer()) -> {ok, pid()} | {error, term()}.
-start_link(Max) ->
-    gen_server:start_link({local, ?MODULE}, ?MODULE, Max, []).
+start_link(Max) -> start_link(Max, ?TICK_MS).
+
+-spec start_link(pos_integer(), TickMs :: pos_integer()) -> {ok, pid()} | {error, term()}.
+start_link(Max, TickMs) ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, {Max, TickMs}, []).
 
 -spec set_max(pos_integer()) -> ok.
 set_max(Max) ->
@@ -129,7 +133,7 @@ at_least(Place, N) ->
 
 %%% gen_server
 
-init(Max) ->
+init({Max, TickMs}) ->
     process_flag(trap_exit, true),
     Numbers = persistent_term:get(?MODULE, undefined),
     _ = Numbers =/= undefined andalso map_get(size, atomics:info(Numbers)) =:= ?STOPS
@@ -137,7 +141,7 @@ init(Max) ->
     set_max(Max),
     lists:foreach(fun(Place) -> atomics:put(numbers(), Place, 0) end, [?WAITING, ?MOST, ?MOST_WAITING, ?STOPS]),
     ets:new(?MODULE, [named_table, public, {write_concurrency, true}]),
-    {ok, #state{}}.
+    {ok, #state{tick_ms = TickMs}}.
 
 handle_call(_, _, State) ->
     {reply, ok, State}.
@@ -211,10 +215,10 @@ unblock(N, State) ->
         none -> State
     end.
 
-ticking(#state{tick = undefined, queue = Queue} = State) ->
+ticking(#state{tick = undefined, tick_ms = TickMs, queue = Queue} = State) ->
     case queue:is_empty(Queue) of
         true -> State;
-        false -> State#state{tick = erlang:send_after(?TICK_MS, self(), tick)}
+        false -> State#state{tick = erlang:send_after(TickMs, self(), tick)}
     end;
 ticking(State) ->
     State.

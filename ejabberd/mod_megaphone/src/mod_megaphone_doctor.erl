@@ -20,8 +20,8 @@
 -define(MAX_SESSIONS, 30000000).
 
 %% The versions that this module has been run with.
--define(EJABBERDS, ["23.01", "26.04", "26.07"]).
--define(OTPS, ["25"]).
+-define(EJABBERDS, ["23.01", "24.12", "26.04", "26.07"]).
+-define(OTPS, ["25", "27", "29"]).
 
 %% Memory (RssAnon), measured: BENCHMARKS.md, "ejabberd, with and without".
 -define(NODE_BYTES, 50000000).

@@ -12,7 +12,7 @@
 -module(mod_megaphone_engine).
 
 -export([start/0, stop/0, is_running/0, info/0]).
--export([owner/2, find/1, request/4, route_again/2]).
+-export([owner/2, find/1, request/4, route_again/1]).
 %% In processes of their own
 -export([opened/3]).
 %% xmpp_socket
@@ -28,8 +28,6 @@
 -define(RANDOM_BYTES, 15).
 -define(DEFAULT_WAIT_S, 300).
 -define(POLLING_S, 2).
-%% How long a stream may take to end. One that is asleep may have to wait for its turn.
--define(END_MS, 60000).
 
 -type socket() :: {mod_megaphone, Shard :: atom(), Sid :: binary(), {inet:ip_address(), inet:port_number()}}.
 
@@ -38,6 +36,9 @@
 %% As many shards as there may be processors to run them, and some more, so that a busy one is shared by few.
 -spec start() -> ok.
 start() ->
+    Returns = #{id => mod_megaphone_returns,
+                start => {mod_megaphone_returns, start_link, [fun ?MODULE:route_again/1]}},
+    {ok, _} = started(supervisor:start_child(?SUPERVISOR, Returns)),
     Names = [mod_megaphone_shard:name(N) || N <- lists:seq(0, shards() - 1)],
     lists:foreach(fun(Name) ->
                           Child = #{id => Name, start => {mod_megaphone_shard, start_link, [Name]}},
@@ -60,7 +61,7 @@ stop() ->
     lists:foreach(fun(Name) ->
                           _ = supervisor:terminate_child(?SUPERVISOR, Name),
                           supervisor:delete_child(?SUPERVISOR, Name)
-                  end, [mod_megaphone_admission | names()]),
+                  end, [mod_megaphone_admission | names()] ++ [mod_megaphone_returns]),
     _ = persistent_term:erase({?MODULE, shards}),
     ok.
 
@@ -139,6 +140,9 @@ opened({Link, Id, N} = Place, Body, Address) ->
     try
         case read(Body) of
             {ok, Request, Wanted, Host} -> open(Request, Wanted, Host, byte_size(Body), Address, Place);
+            {session, Shard, Sid} ->
+                Link ! {opening, Id, N, Shard, Sid},
+                request(Shard, Place, Sid, Body);
             {refused, Status, Reply} -> Link ! {answer, Id, N, Status, Reply}, ok
         end
     catch
@@ -154,15 +158,27 @@ read(Body) ->
     Max = max_stanza_size(),
     case byte_size(Body) =< Max andalso mod_megaphone_wrapper:parse(Body) of
         {ok, Request} ->
-            Wanted = mod_megaphone_wrapper:creation(Request),
-            case host(map_get(to, Wanted)) of
-                {ok, Host} -> {ok, Request, Wanted, Host};
-                {error, Condition} ->
-                    {Status, Reply} = mod_megaphone_wrapper:terminal(Condition, map_get(ver, Wanted) =:= none),
-                    {refused, Status, Reply}
+            case mod_megaphone_wrapper:sid(Request) of
+                none -> read_creation(Request);
+                Sid -> of_session(find(Sid), Sid)
             end;
         false -> {refused, 403, <<>>};
         error -> {refused, 400, <<>>}
+    end.
+
+%% A request of a session whose tag was too odd for mod_megaphone_body: it has spaces around the signs, say.
+of_session({ok, Shard}, Sid) -> {session, Shard, Sid};
+of_session(none, _) ->
+    {Status, Reply} = mod_megaphone_wrapper:terminal('item-not-found', false),
+    {refused, Status, Reply}.
+
+read_creation(Request) ->
+    Wanted = mod_megaphone_wrapper:creation(Request),
+    case host(map_get(to, Wanted)) of
+        {ok, Host} -> {ok, Request, Wanted, Host};
+        {error, Condition} ->
+            {Status, Reply} = mod_megaphone_wrapper:terminal(Condition, map_get(ver, Wanted) =:= none),
+            {refused, Status, Reply}
     end.
 
 host(none) -> {error, 'improper-addressing'};
@@ -230,13 +246,9 @@ lower(Ver) ->
     catch error:_ -> <<"1.11">>
     end.
 
-%% Routes stanzas that a client has not had as if they had just come: they are kept for later, or go back. A process of
-%% its own does this.
-%% It waits until their stream has ended, because a stream that is ending may lose what it receives.
--spec route_again(pid(), [binary()]) -> ok.
-route_again(C2S, Stanzas) ->
-    Monitor = monitor(process, C2S),
-    receive {'DOWN', Monitor, process, C2S, _} -> ok after ?END_MS -> ok end,
+%% Routes stanzas that a client has not had as if they had just come: they are kept for later, or go back.
+-spec route_again([binary()]) -> ok.
+route_again(Stanzas) ->
     Options = ejabberd_config:codec_options(),
     lists:foreach(fun(Stanza) -> route_one(fxml_stream:parse_element(Stanza), Options) end, Stanzas).
 

@@ -85,9 +85,11 @@ open(#fence{replies = Replies, under_way = UnderWay, next = Next}) ->
 ping([], Fence) -> {pass, Fence};
 ping(Followers, #fence{under_way = [], lost = Lost} = Fence) ->
     {ping, token(Lost), Fence#fence{under_way = Followers, sent_at = now_ms()}};
-ping(Followers, #fence{next = Next, sent_at = SentAt, lost = Lost} = Fence) ->
+ping(Followers, #fence{under_way = Late, next = Next, sent_at = SentAt, lost = Lost} = Fence) ->
     case now_ms() - SentAt > ?LOST_MS of
-        true -> ping(Followers ++ Next, Fence#fence{under_way = [], next = [], lost = Lost + 1});
+        true ->
+            pass(Late),     % they have gone on, and a shard has an entry for each until it is told
+            ping(Followers ++ Next, Fence#fence{under_way = [], next = [], lost = Lost + 1});
         false -> {pass, Fence#fence{next = Followers ++ Next}}
     end.
 

@@ -37,7 +37,7 @@
          rest = <<>> :: binary(),               % the beginning of a frame
          need = 1 :: pos_integer(),             % as many bytes of it make more possible
          live = mod_megaphone_live:new() :: mod_megaphone_live:live(),
-         shards = #{} :: #{mod_megaphone_shard:shard() => reference()},
+         shards = #{} :: #{mod_megaphone_shard:shard() | none => reference()},
          outbox :: mod_megaphone_outbox:outbox(),
          fence = mod_megaphone_fence:new() :: mod_megaphone_fence:fence(),
          reading = false :: boolean(),          % the socket is armed
@@ -306,9 +306,10 @@ hand_over(Id, Query, Body, Client, #state{frames_in = N, opts = #{engine := Engi
             mod_megaphone_request:start(Id, Body, Query, Client)
     end.
 
-%% The link hears of a shard's end from its first request to it.
-watch({_, Shard, _}, #state{shards = Shards} = State) when Shard =/= none, not is_map_key(Shard, Shards) ->
-    State#state{shards = Shards#{Shard => monitor(process, Shard)}};
+%% The link hears of a shard's end from its first request to it. What has no shard yet is with mod_megaphone_admission.
+watch({_, Shard, _}, #state{shards = Shards} = State) when not is_map_key(Shard, Shards) ->
+    Process = case Shard of none -> mod_megaphone_admission; _ -> Shard end,
+    State#state{shards = Shards#{Shard => monitor(process, Process)}};
 watch(_, State) -> State.
 
 %% The session that request Id opens has its shard.
@@ -318,11 +319,14 @@ opening(Id, {N, Shard, Sid} = Holder, #state{live = Live} = State) ->
         _ -> mod_megaphone_shard:gone(Shard, {self(), Id, N}, Sid), State
     end.
 
-%% A shard is not there, and its sessions with it.
+%% A shard is not there, and its sessions with it. Those that wait for one come again.
 shard_ended(Monitor, #state{shards = Shards, live = Live} = State) ->
     case [Shard || {Shard, M} <- maps:to_list(Shards), M =:= Monitor] of
         [Shard] ->
-            {Status, Body} = mod_megaphone_wrapper:terminal('item-not-found', false),
+            {Status, Body} = case Shard of
+                                 none -> {503, <<>>};
+                                 _ -> mod_megaphone_wrapper:terminal('item-not-found', false)
+                             end,
             lists:foldl(fun({Id, N}, Acc) -> reply_to(Id, N, Status, Body, Acc) end,
                         State#state{shards = maps:remove(Shard, Shards)}, mod_megaphone_live:of_shard(Shard, Live));
         [] -> State

@@ -68,7 +68,7 @@ holder(Id, #live{pids = Pids}) ->
     maps:get(Id, Pids, none).
 
 %% The ids that a shard holds, and their numbers. It looks at all of them: for accidents only.
--spec of_shard(mod_megaphone_shard:shard(), live()) -> [{id(), N :: non_neg_integer()}].
+-spec of_shard(mod_megaphone_shard:shard() | none, live()) -> [{id(), N :: non_neg_integer()}].
 of_shard(Shard, #live{pids = Pids}) ->
     [{Id, N} || {Id, {N, S, _}} <- maps:to_list(Pids), S =:= Shard].
 

@@ -13,7 +13,7 @@
 %%% Most sessions wait for most of the time with one request held. Their rows have some 50 words.
 -module(mod_megaphone_session).
 
--export([new/2, sid/1, c2s/1, row_key/0, wake/1, woken/1, armed/2, acts/1]).
+-export([new/2, sid/1, c2s/1, row_key/0, wake/1, woken/1, armed/3, acts/1]).
 -export([request/5, poll/4, output/4, closed/2, gone/3, release/3, passed/3, due/2, shaper/2, unshaped/2]).
 -export([broken/2, shutdown/1]).
 
@@ -81,7 +81,7 @@
                   report => rid(),                      % a reply that the client seems to have missed
                   sent_at => #{rid() => integer()},     % ms: with acks, when the kept replies were given
                   pause => pos_integer(),               % seconds; until the next request
-                  polled => integer(),                  % tick: a polling session's last request
+                  polled => integer(),                  % tick: a polling session's last empty request, answered so
                   restarted => boolean(),
                   ended => pid(),                       % the stream
                   shaped => true,                       % the client sends too fast: its requests wait
@@ -119,7 +119,7 @@
 new(#{sid := Sid, c2s := C2S, host := Host, rid := Rid, wait := Wait, hold := Hold, inactivity := Inactivity,
       max_pause := MaxPause, max_concat := MaxConcat, legacy := Legacy, acks := Acks, creation := Creation,
       stream := Stream}, #{now := Now}) ->
-    Rare = maps:from_list([{acks, true} || Acks] ++ [{polled, Now - ?POLLING} || Hold =:= 0, Wait =:= 0]),
+    Rare = maps:from_list([{acks, true} || Acks] ++ [{polled, Now - ?POLLING} || Hold =:= 0 orelse Wait =:= 0]),
     S = #session{sid = Sid, c2s = C2S, host = Host, received = Rid - 1, answered = Rid - 1, wait = Wait, hold = Hold,
                  inactivity = Inactivity, max_pause = MaxPause, max_concat = MaxConcat, idle_since = Now,
                  legacy = Legacy, rare = Rare#{creation => Creation}},
@@ -143,12 +143,23 @@ act(Act, #session{acts = Acts} = S) -> S#session{acts = [Act | Acts]}.
 wake(#session{wake = Wake}) -> Wake.
 woken(S) -> S#session{wake = infinity}.
 
-%% The wheel must have the session at {Tick, Session}, or has it early enough: none.
--spec armed(session(), env()) -> {integer(), session()} | none.
-armed(#session{wake = Wake} = S, Env) ->
-    case deadline(S, Env) of
+%% The wheel must have the session at Tick, not before tick Next; it has it early enough: none.
+-spec armed(session(), Next :: integer(), env()) -> {Tick :: integer() | none, session()}.
+armed(S0, Next, Env) ->
+    #session{wake = Wake} = S = hung_up(S0, Env),
+    case max(Next, deadline(S, Env)) of
         Due when Due < Wake -> {Due, S#session{wake = Due}};
-        _ -> none
+        _ -> {none, S}
+    end.
+
+%% The clients whose links have ended have hung up. No link tells of that: it shows with the next event.
+hung_up(#session{held = Held} = S, #{now := Now} = Env) ->
+    IsLost = fun(#held{place = Place}) -> Place =/= none andalso not is_live(Place, Env) end,
+    case lists:any(IsLost, Held) of
+        true ->
+            S#session{held = [case IsLost(H) of true -> H#held{place = none}; false -> H end || H <- Held],
+                      idle_since = Now};
+        false -> S
     end.
 
 %% When there is next something to do although nothing comes.
@@ -180,8 +191,8 @@ requests(#session{hold = Hold}) -> Hold + 1.
 
 %% An empty request of a session.
 -spec poll(rid(), place(), session(), env()) -> session().
-poll(Rid, Place, #session{received = Rid0, answered = Rid0, queue = [], rare = Rare, wait = Wait, c2s = C2S} = S,
-     #{now := Now}) when Rid =:= Rid0 + 1, map_size(Rare) =:= 0, Wait > 0, C2S =/= none ->
+poll(Rid, Place, #session{received = Rid0, answered = Rid0, queue = [], rare = Rare, c2s = C2S} = S,
+     #{now := Now}) when Rid =:= Rid0 + 1, map_size(Rare) =:= 0, C2S =/= none -> % a polling session's is not empty
     S#session{received = Rid, held = [#held{place = Place, since = Now, step = processed}]};
 poll(Rid, Place, S, Env) ->
     request(mod_megaphone_wrapper:poll(Rid), 0, Place, S, Env).
@@ -234,17 +245,24 @@ process(Request, #session{received = Received} = S0, Env) ->
             fail(Condition, Held#held.place, S)
     end.
 
-checked(Request, #session{rare = Rare} = S, #{now := Now}) ->
-    case {stepped(Request, S), Rare} of
+checked(Request, #session{max_pause = Max} = S, Env) ->
+    case {stepped(Request, S), mod_megaphone_wrapper:ends(Request)} of
         {error, _} -> {fail, 'item-not-found'};
-        {{ok, _}, #{polled := Last}} when Now - Last < ?POLLING -> {fail, 'policy-violation'};
-        {{ok, Stepped}, #{polled := _}} -> {ok, S#session{rare = Stepped#{polled := Now}}};
-        {{ok, Stepped}, _} ->
-            case mod_megaphone_wrapper:ends(Request) of
-                {pause, Seconds} when Seconds > S#session.max_pause -> {fail, 'policy-violation'};
-                _ -> {ok, S#session{rare = Stepped}}
-            end
+        {_, {pause, Seconds}} when Seconds > Max -> {fail, 'policy-violation'};
+        {{ok, Stepped}, _} -> paced(Request, S#session{rare = Stepped}, Env)
     end.
+
+%% Two empty requests in a row must not come too soon, unless the first got payload (section 12).
+paced(Request, #session{rare = #{polled := Last} = Rare} = S, #{now := Now}) ->
+    case mod_megaphone_wrapper:is_empty(Request) of
+        true when Now - Last < ?POLLING -> {fail, 'policy-violation'};
+        true -> {ok, S#session{rare = Rare#{polled := Now}}};
+        false -> {ok, may_poll(S, Now)}
+    end;
+paced(_, S, _) -> {ok, S}.
+
+may_poll(#session{rare = #{polled := _} = Rare} = S, Now) -> S#session{rare = Rare#{polled := Now - ?POLLING}};
+may_poll(S, _) -> S.
 
 %% Goes one step back in the sequence of keys (section 15).
 stepped(Request, #session{rare = Rare} = S) ->
@@ -401,13 +419,19 @@ bounce(#session{queue = Queue} = S) ->
 
 %% Does what is due now.
 -spec due(session(), env()) -> session().
-due(#session{held = Held, idle_since = Idle} = S, #{now := Now} = Env) ->
+due(S0, #{now := Now} = Env) ->
+    #session{held = Held, idle_since = Idle} = S = hung_up(without_late(S0, Env), Env),
     Wait = wait(S),
     IsOver = fun(#held{place = Place, since = Since}) -> is_live(Place, Env) andalso Since + Wait =< Now end,
     case lists:any(fun(#held{place = Place}) -> is_live(Place, Env) end, Held) orelse Now < Idle + patience(S) of
         true -> settle(expire(IsOver, S, Env), Env);
         false -> finish(S)
     end.
+
+%% Payload waits for no link that takes too long to pass.
+without_late(#session{carried = {_, _, Asked}} = S, #{now := Now}) when Now >= Asked + ?MAX_FENCE ->
+    S#session{carried = none};
+without_late(S, _) -> S.
 
 %% Answers the requests whose time is over, and all before them. One whose turn cannot come is asked for again.
 expire(Over, #session{held = Held, answered = Answered} = S, Env) ->
@@ -595,7 +619,7 @@ answer_with(Rid, Place, Attributes, Payload, S, #{now := Now} = Env) ->
     case Ends of
         true -> finish(Said);
         false ->
-            keep(Rid, Body, case Payload of [] -> Said; _ -> carry(Place, Said) end, Env)
+            keep(Rid, Body, case Payload of [] -> Said; _ -> carry(Place, may_poll(Said, Now)) end, Env)
     end.
 
 %% Replies are kept for as many requests as the client may have open, and one more: an empty reply may be on its way

@@ -30,8 +30,6 @@
 %% What may wait for a client that is away.
 -define(MAX_QUEUED_BYTES, 1048576).
 -define(TICK_MS, 100).
-%% Less than a supervisor waits.
--define(LAST_WORDS_MS, 4000).
 
 -spec name(non_neg_integer()) -> atom().
 name(N) -> list_to_atom("mod_megaphone_shard_" ++ integer_to_list(N)).
@@ -71,13 +69,8 @@ output(Shard, Sid, Item) ->
     catch error:badarg -> not_taken(Item)       % the shard has ended, and the stream is about to
     end.
 
-not_taken({stanza, Stanza}) -> bounce(self(), [Stanza]);
+not_taken({stanza, Stanza}) -> mod_megaphone_returns:route(self(), [Stanza]);
 not_taken(_) -> ok.
-
-bounce(C2S, Stanzas) ->
-    try spawn(mod_megaphone_engine, route_again, [C2S, Stanzas]), ok
-    catch error:system_limit -> mod_megaphone_stats:add(crashed, 1)
-    end.
 
 -spec closed(shard(), sid()) -> ok.
 closed(Shard, Sid) -> send(Shard, {closed, Sid}).
@@ -132,7 +125,7 @@ take({shaper, Sid, Shaper}, State) ->
 take({unshaped, Sid}, State) ->
     with_session(Sid, fun mod_megaphone_session:unshaped/2, State);
 take({{Link, Sid, N}, passed}, #state{asked = Asked} = State) ->
-    passed(Sid, N, State#state{asked = forget(Link, Sid, Asked)});
+    passed(Sid, N, State#state{asked = forget(Link, Sid, N, Asked)});
 take(tick, State) ->
     tick_later(),
     turn(now(), State);
@@ -142,34 +135,22 @@ take({'DOWN', _, process, Link, _}, #state{up = Up, asked = Asked} = State) ->
 take(_, State) -> State.
 
 %% The node stops, or the module: clients are told, and what they have not had is routed again, while there is a router.
-%% The shard may wait for that now, for one process: with each it would look at all that its streams say as they end.
 terminate(_, #state{table = Table} = State) ->
-    %% What streams still say goes back to them from now on.
+    %% What streams still say goes back from now on.
     _ = [unregister(Name) || {registered_name, Name} <- [process_info(self(), registered_name)]],
-    Queued = ets:foldl(fun(S, Acc) ->
-                                {Acts, _} = mod_megaphone_session:acts(mod_megaphone_session:shutdown(S)),
-                                lists:foldl(fun(Act, Rest) -> last(Act, Rest, State) end, Acc, Acts)
-                        end, [], Table),
-    Bounces = under_way(Queued, State),
-    {_, Monitor} = spawn_monitor(fun() -> route_all(Bounces) end),
-    receive {'DOWN', Monitor, process, _, _} -> ok after ?LAST_WORDS_MS -> ok end.
+    ets:foldl(fun(S, _) ->
+                      {Acts, _} = mod_megaphone_session:acts(mod_megaphone_session:shutdown(S)),
+                      lists:foreach(fun(Act) -> act(Act, none, State) end, Acts)
+              end, ok, Table),
+    under_way().
 
 %% All else that is in the mailbox has no meaning any more.
-under_way(Bounces, State) ->
+under_way() ->
     receive
-        {output, C2S, _, {stanza, Stanza}} -> under_way(last({bounce, C2S, [Stanza]}, Bounces, State), State);
-        _ -> under_way(Bounces, State)
-    after 0 -> Bounces
+        {output, C2S, _, {stanza, Stanza}} -> mod_megaphone_returns:route(C2S, [Stanza]), under_way();
+        _ -> under_way()
+    after 0 -> ok
     end.
-
-last({bounce, C2S, Stanzas}, Bounces, _) -> [[C2S, Stanzas] | Bounces];
-last(Act, Bounces, State) ->
-    act(Act, none, State),
-    Bounces.
-
-route_all(Bounces) ->
-    Monitors = [element(2, spawn_monitor(mod_megaphone_engine, route_again, Bounce)) || Bounce <- Bounces],
-    lists:foreach(fun(Monitor) -> receive {'DOWN', Monitor, process, _, _} -> ok end end, Monitors).
 
 %% What cannot be read is nothing that the session did. ejabberd's own engine has the same statuses.
 request_of(_, Body, Max, Place, State) when byte_size(Body) > Max ->
@@ -227,12 +208,10 @@ commit(S0, #state{table = Table, wheel = Wheel} = State) ->
     case Acts =/= [] andalso lists:last(Acts) =:= ended of
         true -> ets:delete(Table, Sid);
         false ->
-            case mod_megaphone_session:armed(S, env(Next)) of
-                {Tick, Armed} ->
-                    ets:insert(Wheel, {Tick, Sid}),
-                    ets:insert(Table, Armed);
-                none -> ets:insert(Table, S)
-            end
+            %% An entry for a tick that is over would stay for ever, and so would its session.
+            {Tick, Armed} = mod_megaphone_session:armed(S, Next#state.ticked + 1, env(Next)),
+            _ = Tick =:= none orelse ets:insert(Wheel, {Tick, Sid}),
+            ets:insert(Table, Armed)
     end,
     Next.
 
@@ -243,7 +222,7 @@ act({c2s, Pid, Event}, _, State) ->
     Pid ! {'$gen_event', Event},
     State;
 act({bounce, C2S, Stanzas}, _, State) ->
-    bounce(C2S, Stanzas),
+    mod_megaphone_returns:route(C2S, Stanzas),
     State;
 act({follow, Link, N}, Sid, #state{asked = Asked} = State) ->
     Link ! {follow, none, none, {self(), {Link, Sid, N}}, true},
@@ -263,10 +242,11 @@ met({Link, _, _}, #state{up = Up} = State) -> State#state{up = Up#{Link => monit
 passed(Sid, N, State) ->
     with_session(Sid, fun(S, Env) -> mod_megaphone_session:passed(N, S, Env) end, State).
 
-forget(Link, Sid, Asked) ->
+%% It may have been asked once more since then.
+forget(Link, Sid, N, Asked) ->
     case Asked of
-        #{Link := Sids} when map_size(Sids) =< 1 -> maps:remove(Link, Asked);
-        #{Link := Sids} -> Asked#{Link := maps:remove(Sid, Sids)};
+        #{Link := #{Sid := N} = Sids} when map_size(Sids) =:= 1 -> maps:remove(Link, Asked);
+        #{Link := #{Sid := N} = Sids} -> Asked#{Link := maps:remove(Sid, Sids)};
         _ -> Asked
     end.
 

@@ -2,7 +2,7 @@
 -module(mod_megaphone_wrapper).
 
 -export([parse/1, poll/1]).
--export([rid/1, sid/1, payloads/1, keys/1, ack/1, restart/1, ends/1, is_last/1, creation/1]).
+-export([rid/1, sid/1, payloads/1, keys/1, ack/1, restart/1, ends/1, is_last/1, is_empty/1, creation/1]).
 -export([encode/1, body/2, terminal/2, recoverable/0, empty/0]).
 
 -export_type([request/0, item/0]).
@@ -16,6 +16,8 @@
 -define(NS_XBOSH, "urn:xmpp:xbosh").
 %% XEP-0124, section 14.1.
 -define(MAX_RID, 9007199254740991).
+%% Versions and keys, which have 40. Erlang reads a number of a million digits for 9 s, and sessions keep keys.
+-define(MAX_SHORT_BYTES, 256).
 
 -record(request,
         {rid :: non_neg_integer(),
@@ -28,7 +30,8 @@
 
 %%% Requests
 
-%% A whole request; error: it is not well-formed, or no <body/> of BOSH, or has no rid, or a number is none.
+%% A whole request; error: it is not well-formed, or no <body/> of BOSH, or has no rid, or a number is none,
+%% or an attribute is too long.
 -spec parse(binary()) -> {ok, request()} | error.
 parse(Body) ->
     case fxml_stream:parse_element(Body) of
@@ -44,6 +47,8 @@ parse(Body) ->
 
 is_valid(Map) ->
     lists:all(fun(Name) -> number(Name, Map) =/= error end, [<<"wait">>, <<"hold">>, <<"pause">>, <<"ack">>])
+        andalso lists:all(fun(Name) -> byte_size(maps:get(Name, Map, <<>>)) =< ?MAX_SHORT_BYTES end,
+                          [<<"key">>, <<"newkey">>, <<"ver">>, <<"xmpp:version">>])
         andalso maps:get(<<"xmlns">>, Map, <<?NS_BIND>>) =:= <<?NS_BIND>>.
 
 %% A request that says nothing.
@@ -88,6 +93,11 @@ ends(#request{attributes = Map} = Request) ->
 
 %% Such a request may be one more than otherwise (section 11).
 is_last(Request) -> ends(Request) =/= none.
+
+%% Whether it only asks what there is for the client.
+-spec is_empty(request()) -> boolean().
+is_empty(#request{payloads = [_ | _]}) -> false;
+is_empty(Request) -> not is_last(Request) andalso restart(Request) =:= none.
 
 %% What a request that opens a session asks for.
 -spec creation(request()) -> #{to := binary() | none, wait := non_neg_integer() | none,

@@ -13,7 +13,7 @@ awake_test_() ->
                  at_the_end_all_have_their_turn, as_the_node_stops_those_left_end, those_awake_are_urged]].
 
 with_owner(Test) ->
-    {ok, Owner} = mod_megaphone_awake:start_link(?MAX),
+    {ok, Owner} = mod_megaphone_awake:start_link(?MAX, 3600000),       % ticks are the tests' alone
     try Test()
     after
         unlink(Owner),

@@ -33,6 +33,11 @@ good_test() ->
     ?assertEqual(#{}, not_ok(1000000, good())),
     ?assertEqual(14 + 1, map_size(levels(1000000, good()))).
 
+%% Those of README.txt, "Versions", and of docs/ejabberd.md.
+tested_versions_test_() ->
+    [?_assertEqual(#{}, not_ok(1000000, (good())#{ejabberd := Ejabberd, otp := Otp}))
+     || {Ejabberd, Otp} <- [{"23.01-1", "25"}, {"24.12-3+b1", "27"}, {"26.07-1", "29"}]].
+
 %% Each thing by itself that is not as it should be, what it comes to, and how the remedy or the value begins.
 one_thing_test_() ->
     [{atom_to_list(Name) ++ ": " ++ Part,

@@ -4,17 +4,19 @@
 
 -compile([export_all, nowarn_export_all]).
 
--define(EMPTY, <<"<body xmlns='http://jabber.org/protocol/httpbind'/>">>).
+-define(NS, "http://jabber.org/protocol/httpbind").
+-define(EMPTY, <<"<body xmlns='" ?NS "'/>">>).
 
 %% The process of each test is where streams tell of what happens, and the supervisor's parent.
 engine_test_() ->
     [{spawn, {timeout, 60, {atom_to_list(Name), fun() -> with_shards(Name) end}}}
      || Name <- [a_session_over_a_link, a_domain_that_is_not_ours, what_cannot_be_read, a_shard_dies,
                  a_shard_dies_while_a_session_opens, a_link_dies, a_client_that_goes, one_that_goes_as_it_comes,
-                 release, release_all, payload_waits_for_another_link, sessions_of_others, a_defect,
+                 release, release_all, payload_waits_for_another_link, a_late_pass, sessions_of_others, a_defect,
                  too_many_at_once, one_that_goes_as_it_waits, a_link_dies_while_some_wait,
-                 one_that_never_logs_in, a_client_that_does_not_fetch, a_stream_ends, the_module_stops,
-                 nothing_is_left]].
+                 admission_ends_while_some_wait, one_that_never_logs_in, a_client_that_does_not_fetch,
+                 a_stream_ends, a_stream_that_was_killed, an_early_request_and_no_more, written_in_another_way,
+                 the_module_stops, nothing_is_left]].
 
 with_shards(Test) ->
     register(engine, self()),
@@ -65,6 +67,12 @@ what_cannot_be_read() ->
                                {[binary:copy(<<"<a/>">>, 65536), <<"</body>">>], 403}]],
     test_edge:request(Edge, 1, <<"<body rid='x' to='one.example' xmlns='http://jabber.org/protocol/httpbind'/>">>),
     ?assertEqual({400, <<>>}, reply(Edge, 1)),
+    [begin
+         Body = ["<body rid='1' to='one.example' ", Name, "='", binary:copy(<<"9">>, Size), "' "
+                 "xmlns:xmpp='urn:xmpp:xbosh' xmlns='" ?NS "'/>"],
+         test_edge:request(Edge, 1, iolist_to_binary(Body)),
+         ?assertEqual(Status, element(1, reply(Edge, 1)))
+     end || Name <- ["key", "newkey", "ver", "xmpp:version"], {Size, Status} <- [{257, 400}, {256, 200}]],
     serves(Edge, S).
 
 %% Its sessions end, and their clients are told; others go on.
@@ -161,6 +169,25 @@ payload_waits_for_another_link() ->
     test_edge:control(A, [<<"pong ">>, Token]),
     ?assertEqual({200, with(<<"<m>2</m>">>)}, reply(B, 1)).
 
+%% It is the answer to an earlier question. The later one stays, for the end of the link to answer.
+a_late_pass() ->
+    [A0, B] = [edge(), edge()],
+    S = open(A0),
+    ask(A0, 2, S, 2, <<>>),
+    ejabberd_c2s:say(stream(S), <<"1">>),
+    {2, _, A} = test_edge:recv(A0),
+    ask(B, 1, S, 3, <<>>),
+    ejabberd_c2s:say(stream(S), <<"2">>),
+    {<<"ping ", _/binary>>, _} = test_edge:recv_control(A),
+    Link = test_edge:pid(A),
+    Asked = fun() -> element(6, sys:get_state(shard(S))) end,
+    ?assertMatch(#{Link := _}, Asked()),
+    shard(S) ! {{Link, sid(S), 0}, passed},
+    ?assertMatch(#{Link := _}, Asked()),
+    test_edge:close(A),
+    ?assertEqual({200, with(<<"<m>2</m>">>)}, reply(B, 1)),
+    ?assertEqual(#{}, Asked()).
+
 %% Ids of another form are of ejabberd's own engine, and those of nodes that are not there are unknown to it.
 sessions_of_others() ->
     Edge = edge(),
@@ -250,6 +277,22 @@ a_link_dies_while_some_wait() ->
     serves(Edge, begin Next = started(), {200, _} = reply(Edge, 1), Next end),
     counted(#{waiting => 0, opening => 0, joining => 1}).
 
+%% Their clients are told, and come again.
+admission_ends_while_some_wait() ->
+    Edge = edge(),
+    mod_megaphone_admission:max(1),
+    [begin
+         S = open(Edge),
+         waits(Edge, 2, 1),
+         End(),
+         ?assertEqual({503, <<>>}, reply(Edge, 2)),
+         ?assertMatch(#{live := 0}, test_edge:info(Edge)),
+         exit(stream(S), kill),
+         test_edge:await(fun() -> whereis(mod_megaphone_admission) =/= undefined end)
+     end || End <- [fun() -> exit(whereis(mod_megaphone_admission), kill) end,
+                    fun() -> mod_megaphone_engine:stop(), mod_megaphone_engine:start() end]],
+    serves(Edge, open(Edge)).
+
 %% It ends when another client needs its place, and its own client is told why.
 one_that_never_logs_in() ->
     Edge = edge(),
@@ -293,6 +336,36 @@ a_stream_ends() ->
     ?assertNotEqual(nomatch, binary:match(Body, <<"type='terminate'">>)),
     ?assertEqual(0, map_get(sessions, mod_megaphone_engine:info())).
 
+%% Its client is away, so that only the wheel finds it.
+a_stream_that_was_killed() ->
+    Edge = edge(),
+    exit(stream(open(Edge, <<"to='brief.example'">>)), kill),
+    without_sessions().
+
+%% Its predecessor does not come, and no session waits for it without end.
+an_early_request_and_no_more() ->
+    Edge = edge(),
+    test_edge:request(Edge, 1, creation(<<"to='brief.example'">>, 0)),
+    S = started(),
+    {200, _} = reply(Edge, 1),
+    ask(Edge, 2, S, 3, <<>>),
+    test_edge:control(Edge, <<"gone 0000000000000002\n">>),
+    without_sessions(),
+    ended(S, closed).
+
+%% XML that other clients write: the session is found when it has been read.
+written_in_another_way() ->
+    Edge = edge(),
+    {Sid, _, _} = S = open(Edge),
+    Odd = fun(Id) -> ["<body rid = '2' sid = '", Id, "'\nxmlns = '", ?NS, "'><echo/></body>"] end,
+    test_edge:request(Edge, 2, iolist_to_binary(Odd(Sid))),
+    ?assertEqual({200, with(<<"<echo/>">>)}, reply(Edge, 2)),
+    [begin
+         test_edge:request(Edge, 3, iolist_to_binary(Odd(Id))),
+         ?assertEqual({200, terminal(<<"item-not-found">>)}, reply(Edge, 3))
+     end || Id <- [<<"x">>, <<(binary:part(Sid, 0, 24))/binary, "?">>]],
+    serves(Edge, S, 3).
+
 the_module_stops() ->
     Edge = edge(),
     [S, Between] = [open(Edge), open(Edge)],
@@ -319,9 +392,10 @@ nothing_is_left() ->
 
 edge() -> test_edge:up([{engine, megaphone}]).
 
-creation(To) ->
-    iolist_to_binary(["<body rid='1' ", To, " ver='1.11' wait='60' hold='1' xmpp:version='1.0' "
-                      "xmlns:xmpp='urn:xmpp:xbosh' xmlns='http://jabber.org/protocol/httpbind'/>"]).
+creation(To) -> creation(To, 60).
+creation(To, Wait) ->
+    iolist_to_binary(["<body rid='1' ", To, " ver='1.11' wait='", integer_to_list(Wait), "' hold='1' "
+                      "xmpp:version='1.0' xmlns:xmpp='urn:xmpp:xbosh' xmlns='http://jabber.org/protocol/httpbind'/>"]).
 
 %% A creation that has not its turn; N wait.
 waits(Edge, Id, N) ->
@@ -330,8 +404,9 @@ waits(Edge, Id, N) ->
 
 counted(Counts) -> test_edge:await(fun() -> mod_megaphone_admission:info() =:= Counts end).
 
-open(Edge) ->
-    test_edge:request(Edge, 1, creation(<<"to='one.example'">>)),
+open(Edge) -> open(Edge, <<"to='one.example'">>).
+open(Edge, To) ->
+    test_edge:request(Edge, 1, creation(To)),
     {Sid, _, _} = S = started(),
     {200, Body} = reply(Edge, 1),
     ?assertEqual(Sid, mod_megaphone_body:sid(Body)),
@@ -366,9 +441,12 @@ reply(Edge, Id) ->
         {Id, <<Status:3/binary, _, Body/binary>>, _} -> {binary_to_integer(Status), Body}
     end.
 
+without_sessions() -> test_edge:await(fun() -> map_get(sessions, mod_megaphone_engine:info()) =:= 0 end).
+
 %% The session answers an echo with rid 2.
-serves(Edge, S) ->
-    ask(Edge, 99, S, 2, <<"<echo/>">>),
+serves(Edge, S) -> serves(Edge, S, 2).
+serves(Edge, S, Rid) ->
+    ask(Edge, 99, S, Rid, <<"<echo/>">>),
     ?assertEqual({200, with(<<"<echo/>">>)}, reply(Edge, 99)).
 
 %% The link and the shards have taken what came before.

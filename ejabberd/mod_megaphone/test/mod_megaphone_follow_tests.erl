@@ -163,6 +163,16 @@ a_pong_that_is_lost() ->
     test_edge:close(A),
     test_edge:close(B).
 
+%% They have gone on. A shard remembers whom it asks until it is told, so it is told at last.
+those_that_a_lost_pong_left_are_told_test() ->
+    [First, Second] = [{self(), make_ref()} || _ <- [1, 2]],
+    {ping, <<"fence">>, Fence} = mod_megaphone_fence:follow(First, true, 1, false, mod_megaphone_fence:new()),
+    Later = setelement(5, Fence, erlang:monotonic_time(millisecond) - 5001),     % when the ping was sent
+    {ping, <<"fence-1">>, _} = mod_megaphone_fence:follow(Second, true, 2, false, Later),
+    Ref = element(2, First),
+    receive {Told, passed} -> ?assertEqual(Ref, Told) after 0 -> error(forgotten) end,
+    receive {_, passed} -> error(too_soon) after 0 -> ok end.
+
 %% A client that lost both connections asks again for two replies, over two links: the second waits until the edge of
 %% the first has handled it.
 what_is_asked_for_again() ->

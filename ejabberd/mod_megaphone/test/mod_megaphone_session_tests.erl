@@ -104,6 +104,33 @@ a_link_that_ends_test() ->
     W2 = stanza(<<"<m/>">>, W1),
     ?assertEqual({200, with(<<"<m/>">>)}, reply(3, poll(2, B, W2))).
 
+%% They may come back for as long as after any other end of their connections. Until then the session is as ever.
+the_clients_of_a_lost_link_have_time_test() ->
+    [A, B] = [link() || _ <- [1, 2]],
+    W1 = down(A, pass(50, poll(2, A, with_links([A, B], open())))),
+    W2 = pass(29, stanza(<<"<m/>">>, W1)),
+    ?assertNot(W2#world.ended),
+    ?assertEqual({200, with(<<"<m/>">>)}, reply(3, poll(2, B, W2))),
+    ?assertNot((pass(30, W1))#world.ended),
+    [?assert((pass(Seconds, W))#world.ended) || {Seconds, W} <- [{1, W2}, {40, W1}]],
+    Held = poll(3, B, poll(2, B, W2)),
+    ?assertEqual({200, ?EMPTY}, reply(4, pass(60, Held))).
+
+%% It is asked for again at its time: what comes before it may never come.
+an_early_request_of_one_that_does_not_wait_test() ->
+    W = request(3, <<"<early/>">>, open(#{wait => 0})),
+    ?assertEqual({200, ?AGAIN}, reply(2, pass_ticks(1, W))),
+    ?assert((pass(30, gone(2, W)))#world.ended).
+
+%% A link that does not say that it has passed, and a client that has gone meanwhile.
+a_link_that_does_not_pass_test() ->
+    [A, B] = [link() || _ <- [1, 2]],
+    W1 = stanza(<<"<m/>">>, poll(2, A, with_links([A, B], open()))),
+    W2 = gone(3, stanza(<<"<n/>">>, poll(3, B, W1))),
+    ?assertMatch([{A, _}], W2#world.asked),
+    ?assert((pass(30, W2))#world.ended),
+    ?assertEqual({200, with(<<"<n/>">>)}, reply(4, poll(3, B, pass(6, W2)))).
+
 %%% Inactivity and pause
 
 inactivity_test() ->
@@ -267,6 +294,24 @@ polling_too_fast_test() ->
     ?assertEqual({200, terminal('policy-violation')}, reply(3, poll(3, pass(1, W1)))),
     ?assertEqual({200, ?EMPTY}, reply(3, poll(3, pass(2, W1)))).
 
+%% Those that say something are no polls, and one that got something may be followed at once.
+polling_with_payload_test() ->
+    [begin
+         W1 = lists:foldl(fun(Rid, W) -> request(Rid, <<"<a/>">>, W) end, open(Options), [2, 3]),
+         W2 = request(4, <<"xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'">>, <<>>, W1),
+         ?assertEqual([{200, ?EMPTY}, {200, ?EMPTY}, {200, ?EMPTY}], [reply(Id, W2) || Id <- [2, 3, 4]]),
+         W3 = poll(6, poll(5, stanza(<<"<m/>">>, W2))),
+         ?assertEqual([{200, with(<<"<m/>">>)}, {200, ?EMPTY}], [reply(Id, W3) || Id <- [5, 6]]),
+         ?assertEqual({200, terminal('policy-violation')}, reply(7, poll(7, W3)))
+     end || Options <- [#{hold => 0}, #{wait => 0}]].
+
+%% For as long as others, at most.
+a_polling_session_pauses_test() ->
+    W = open(#{hold => 0, wait => 0}),
+    Long = request(2, <<"pause='9999999999999999'">>, <<>>, W),
+    ?assertEqual({200, terminal('policy-violation')}, reply(2, Long)),
+    ?assert((pass(120, request(2, <<"pause='120'">>, <<>>, W)))#world.ended).
+
 %% Requests beyond the rate wait, and go on in their order; polls do not count.
 shaper_test() ->
     #world{s = S} = W0 = open(),
@@ -406,19 +451,20 @@ some_link_ends(W) -> {[], W}.
 pass(Seconds, W) -> pass_ticks(10 * Seconds, W).
 
 pass_ticks(Ticks, #world{ended = true} = W) -> W#world{now = W#world.now + Ticks};
-pass_ticks(Ticks, #world{s = S0, now = Now} = W) ->
-    S = case mod_megaphone_session:armed(S0, env(W)) of {_, Armed} -> Armed; none -> S0 end,
+pass_ticks(Ticks, #world{s = S, now = Now} = W) ->
     case mod_megaphone_session:wake(S) of
         At when At =< Now + Ticks ->
-            Later = W#world{now = max(At, Now)},
+            Later = W#world{now = At},
             Due = mod_megaphone_session:due(mod_megaphone_session:woken(S), env(Later)),
             pass_ticks(Now + Ticks - Later#world.now, done(Due, Later));
-        _ -> W#world{s = S, now = Now + Ticks}
+        _ -> W#world{now = Now + Ticks}
     end.
 
 done(S0, W) ->
     {Acts, S} = mod_megaphone_session:acts(S0),
-    lists:foldl(fun act/2, W#world{s = S}, Acts).
+    Next = lists:foldl(fun act/2, W, Acts),
+    {_, Armed} = mod_megaphone_session:armed(S, Next#world.now + 1, env(Next)),
+    Next#world{s = Armed}.
 
 act({answer, {_, Id, _}, Status, Body}, #world{replies = Replies} = W) ->
     ?assertNot(is_map_key(Id, Replies)),
