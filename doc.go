@@ -10,8 +10,8 @@
 //	cmd/megaphone        the one binary
 //	edge   origin/*   load     the proxy; what ends the links; the load generator. None imports another.
 //	       loop          reactors on epoll
-//	table  codec  tuning
+//	table  codec/*  tuning
 //
-// codec and table know bytes and numbers only: they import no net, no time and no sync. The directory tests
-// has tests of the built binary and may import anything. ARCHITECTURE.md has the reasons.
+// codec/* and table know bytes and numbers only: they import no net, no time and no sync. The directory tests
+// has tests of the built binary and may import anything. docs/decisions has the reasons.
 package megaphone

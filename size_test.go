@@ -14,7 +14,7 @@ const (
 	tabColumns     = 4
 )
 
-// sizeProblems names files that are too long and lines that are too wide.
+// sizeProblems names files that are too long and lines that are too wide. A row of a table in Markdown is one line.
 func sizeProblems(files []sourceFile) []string {
 	var problems []string
 	for _, file := range files {
@@ -24,6 +24,9 @@ func sizeProblems(files []sourceFile) []string {
 				file.name, len(lines), maxFileLines))
 		}
 		for i, line := range lines {
+			if strings.HasPrefix(line, "|") && strings.HasSuffix(file.name, ".md") {
+				continue
+			}
 			columns := utf8.RuneCountInString(line) + (tabColumns-1)*strings.Count(line, "\t")
 			if columns > maxLineColumns {
 				problems = append(problems, fmt.Sprintf("%s:%d: %d columns, at most %d",
@@ -35,7 +38,7 @@ func sizeProblems(files []sourceFile) []string {
 }
 
 func TestFilesAreShort(t *testing.T) {
-	for _, problem := range sizeProblems(append(tree(t, ".go"), tree(t, ".erl")...)) {
+	for _, problem := range sizeProblems(tree(t, ".go", ".erl", ".md")) {
 		t.Error(problem)
 	}
 }
@@ -49,15 +52,17 @@ func TestSizeRules(t *testing.T) {
 		"b/edge.go":     file("\t\t" + strings.Repeat("é", maxLineColumns-2*tabColumns)),
 		"b/wide.go":     file("\n" + strings.Repeat("x", maxLineColumns+1)),
 		"b/wide_tab.go": file(strings.Repeat("\t", maxLineColumns/tabColumns) + "x\n"),
+		"c/wide.md":     file("| " + strings.Repeat("x", maxLineColumns) + "\n" + strings.Repeat("x", 121)),
 		"c/wide.erl":    file(strings.Repeat("x", maxLineColumns+1)),
 		"c/wide.txt":    file(strings.Repeat("x", maxLineColumns+1)),
-	}, ".go", ".erl")
+	}, ".go", ".erl", ".md")
 	want := []string{
 		"a/long.go: 901 lines, at most 900: split it by noun",
 		"a/open.go: 901 lines, at most 900: split it by noun",
 		"b/wide.go:2: 121 columns, at most 120",
 		"b/wide_tab.go:1: 121 columns, at most 120",
 		"c/wide.erl:1: 121 columns, at most 120",
+		"c/wide.md:2: 121 columns, at most 120",
 	}
 	if got := sizeProblems(files); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("problems\n%q, want\n%q", got, want)

@@ -16,7 +16,7 @@ type sourceFile struct {
 }
 
 // sourceFiles reads every file below root whose name ends in one of the suffixes, test files included; installed npm
-// packages and test data are not ours.
+// packages and test data are excluded.
 func sourceFiles(t *testing.T, root fs.FS, suffixes ...string) []sourceFile {
 	t.Helper()
 	var files []sourceFile

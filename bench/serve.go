@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/edge"
 	"megaphone/loop"
 	"megaphone/origin"
@@ -94,7 +94,7 @@ func serveOrigin(h link.Handler) error {
 // what heldBytes wants.
 type echoOrigin struct{}
 
-func (echoOrigin) Request(l *link.Link, id uint64, r codec.Request) {
+func (echoOrigin) Request(l *link.Link, id uint64, r frame.Request) {
 	if !bytes.Contains(r.Body, []byte("hold='1'")) {
 		l.Reply(id, 200, r.Body)
 	}

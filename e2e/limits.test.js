@@ -1,4 +1,4 @@
-// An edge that limits the requests of an address: Strophe.js sends what was refused again, and its session lives on.
+// An edge that limits the requests of an address: Strophe.js repeats a refused request, and its session lives on.
 
 import { test } from 'node:test';
 import assert from 'node:assert/strict';

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/http1"
 	"megaphone/table"
 	"megaphone/typed"
 )
@@ -138,9 +138,9 @@ func (w *worker) sample(c uint32, head []byte) {
 	}
 	w.sampled = sampleYes
 	h := &w.head
-	w.note = note{method: cut(codec.RequestMethod(head), maxNotedMethod), path: cut(h.Path, maxNotedPath),
-		host: cut(h.Host, maxNotedHost), agent: cut(codec.HeaderValue(head, "user-agent"), maxNotedAgent),
-		reqID: string(codec.RequestID(head))}
+	w.note = note{method: cut(http1.RequestMethod(head), maxNotedMethod), path: cut(h.Path, maxNotedPath),
+		host: cut(h.Host, maxNotedHost), agent: cut(http1.HeaderValue(head, "user-agent"), maxNotedAgent),
+		reqID: string(http1.RequestID(head))}
 	if client := w.client(c); client != w.r.Peer(c) {
 		w.note.client = client
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // If two kinds of creations wait for the same origin, the oldest goes first. Neither kind waits for the whole queue of
@@ -173,9 +173,9 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 		n := w.named("b")
 		n.lostAt -= 100 // past the grace
 		for i := range 5 * maxLooks {
-			size := codec.FrameHeaderBytes + 20
+			size := frame.HeaderBytes + 20
 			to := w.waits.chunks.room(&n.queue, size)
-			*to = append(codec.AppendFrameHeader(*to, uint64(i+1)<<40, 20), make([]byte, 20)...)
+			*to = append(frame.AppendHeader(*to, uint64(i+1)<<40, 20), make([]byte, 20)...)
 		}
 	})
 	e.Advance(60)

@@ -1,14 +1,15 @@
 package edge
 
 import (
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/http1"
 	"megaphone/loop"
 	"megaphone/table"
 )
 
 // document is a prepared response, without the header lines that let the requesting page read it (cors).
 type document struct {
-	head   codec.ResponseHead
+	head   http1.ResponseHead
 	body   []byte
 	public bool // every page may read it, whatever cors-origins says
 }
@@ -20,19 +21,19 @@ type fixed struct {
 	hostMeta *hostMeta // nil: not configured
 	notFound, method, readOnly, encoding,
 	lengthRequired, late, busy document
-	errors   map[*codec.Error]*document
+	errors   map[*http1.Error]*document
 	refusals [][]byte // whole responses to surplus clients, which differ in Retry-After
 }
 
 func plain(status int, text string, headers ...string) document {
 	headers = append(headers, "Content-Type: text/plain; charset=utf-8", "Cache-Control: no-store")
-	return document{head: codec.NewResponseHead(status, headers...), body: []byte(text + "\n")}
+	return document{head: http1.NewResponseHead(status, headers...), body: []byte(text + "\n")}
 }
 
 func newFixed(cfg *Config) *fixed {
 	f := &fixed{
 		about: document{body: []byte(aboutPage),
-			head: codec.NewResponseHead(200, "Content-Type: text/html; charset=utf-8", "Cache-Control: no-store")},
+			head: http1.NewResponseHead(200, "Content-Type: text/html; charset=utf-8", "Cache-Control: no-store")},
 		pages:    map[string]*document{},
 		hostMeta: newHostMeta(cfg.PublicURLs),
 		notFound: plain(404, "Nothing here. The BOSH endpoint is "+cfg.Path),
@@ -44,19 +45,19 @@ func newFixed(cfg *Config) *fixed {
 		// Not 408, because the rest may have been a session's request. Its client sends it again only after 503.
 		late:   plain(503, "The request did not come in time."),
 		busy:   plain(503, "There is no memory for the rest of the request; try again later."),
-		errors: map[*codec.Error]*document{},
+		errors: map[*http1.Error]*document{},
 	}
 	for path, p := range cfg.Pages {
-		f.pages[path] = &document{body: p.Body, head: codec.NewResponseHead(200, "Content-Type: "+p.ContentType,
+		f.pages[path] = &document{body: p.Body, head: http1.NewResponseHead(200, "Content-Type: "+p.ContentType,
 			"Cache-Control: no-cache", "X-Content-Type-Options: nosniff")}
 	}
-	for _, e := range codec.Errors {
+	for _, e := range http1.Errors {
 		d := plain(e.Status, e.Reason)
 		f.errors[e] = &d
 	}
 	d := plain(503, "Too many connections; try again later.")
 	for _, line := range retryLines {
-		p := d.head.Append(nil, len(d.body), codec.ConnectionClose, anyOriginLine, line)
+		p := d.head.Append(nil, len(d.body), http1.ConnectionClose, anyOriginLine, line)
 		f.refusals = append(f.refusals, append(p, d.body...))
 	}
 	return f
@@ -84,10 +85,10 @@ func (w *worker) corsFor(d *document) []byte {
 }
 
 // answer sends the edge's own answer to the request whose head has just been parsed, in its turn. lines are further
-// header lines, see codec.ResponseHead.Append. It borrows body and lines.
-func (w *worker) answer(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte, lines ...[]byte) {
+// header lines, see http1.ResponseHead.Append. It borrows body and lines.
+func (w *worker) answer(c uint32, s *table.Conn, head *http1.ResponseHead, body []byte, lines ...[]byte) {
 	p := head.Append(w.scratch[:0], len(body), connectionOf(w.connFlags()), w.date, lines...)
-	if w.head.Method == codec.MethodHead {
+	if w.head.Method == http1.MethodHead {
 		body = nil // RFC 9110 section 9.3.2: a HEAD response has the length of the body, not the body
 	}
 	w.respond(c, s, p, body)
@@ -116,9 +117,9 @@ func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
 
 // refuse answers a request after which the connection cannot be used, in its turn, and closes. It borrows body and
 // lines.
-func (w *worker) refuse(c uint32, s *table.Conn, head *codec.ResponseHead, body []byte, lines ...[]byte) {
+func (w *worker) refuse(c uint32, s *table.Conn, head *http1.ResponseHead, body []byte, lines ...[]byte) {
 	s.Phase = uint8(phaseLast)
-	w.respond(c, s, head.Append(w.scratch[:0], len(body), codec.ConnectionClose, w.date, lines...), body)
+	w.respond(c, s, head.Append(w.scratch[:0], len(body), http1.ConnectionClose, w.date, lines...), body)
 }
 
 // refuseOwn is refuse with a document, for a request whose head may be incomplete. If the web origin is unknown, any
@@ -131,7 +132,7 @@ func (w *worker) refuseOwn(c uint32, s *table.Conn, d *document, lines ...[]byte
 	w.refuse(c, s, &d.head, d.body, append(lines, cors)...)
 }
 
-func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *codec.Error) {
+func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *http1.Error) {
 	w.counters[HTTPErrors]++
 	w.refuseOwn(c, s, w.fixed.errors[err])
 }
@@ -143,7 +144,7 @@ func (w *worker) refusePart(c uint32, s *table.Conn, d *document) {
 		w.r.Close(c)
 		return
 	}
-	_, _ = codec.ParseHead(&w.head, w.r.Kept(c), 0, &w.limits)
+	_, _ = http1.ParseHead(&w.head, w.r.Kept(c), 0, &w.limits)
 	w.refuseOwn(c, s, d, w.retryAfter())
 	w.r.DropInput(c)
 	if w.r.IsOpen(c) {
@@ -159,7 +160,7 @@ type condition struct {
 }
 
 func terminal(name string, legacy int) *condition {
-	return &condition{codec.Terminal(name), legacy}
+	return &condition{boshbody.Terminal(name), legacy}
 }
 
 var (

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 	"megaphone/limit"
 )
 
@@ -42,7 +43,7 @@ func (l *fakeLink) answerAll() {
 		in = in[:len(in)+n]
 		used := 0
 		for {
-			f, size, ok, _ := codec.ParseFrame(in[used:], 0)
+			f, size, ok, _ := frame.Parse(in[used:], 0)
 			if !ok {
 				break
 			}
@@ -53,7 +54,7 @@ func (l *fakeLink) answerAll() {
 		}
 		in = in[:copy(in, in[used:])]
 		for ; len(ids) > 0; ids = ids[:len(ids)-1] {
-			out = codec.AppendReply(out, ids[len(ids)-1], 200, emptyReply)
+			out = frame.AppendReply(out, ids[len(ids)-1], 200, emptyReply)
 		}
 		if _, err := l.Write(out); err != nil {
 			return
@@ -117,7 +118,7 @@ func limitless(c *Config) {
 
 // Parking and answering a request allocates nothing, over real sockets and with every option.
 func TestParkAndReplyAllocateNothing(t *testing.T) {
-	tag := codec.NodeTag("a")
+	tag := boshbody.TagOf("a")
 	sid := "6a2f6d2e0f7c4d3a." + string(tag[:])
 	body := empty(sid, 1)
 	tags := func(c *Config) { c.Tags = "on" }
@@ -211,7 +212,7 @@ func BenchmarkParkRelease(b *testing.B) {
 // BenchmarkExchange measures the edge's own part of that, without a system call: head, body tag, routing, hold and
 // frame, then the reply's hold and head. The connection ends in this turn, so nothing is written.
 func BenchmarkExchange(b *testing.B) {
-	tag := codec.NodeTag("a")
+	tag := boshbody.TagOf("a")
 	request := []byte(postText(empty("6a2f6d2e0f7c4d3a."+string(tag[:]), 1)))
 	b.Run("no limits", func(b *testing.B) {
 		benchmarkExchange(b, request, func(c *Config) { c.Tags = "on" })

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
+	"megaphone/codec/http1"
 	"megaphone/loop"
 	"megaphone/textfile"
 )
@@ -174,10 +176,10 @@ func (c Config) WithDefaults() Config {
 	set(&c.AccessSample, "1/1")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
 	set(&c.MaxPipelined, DefaultMaxPipelined)
-	set(&c.MaxHeadLineBytes, codec.DefaultMaxRequestLineBytes)
-	set(&c.MaxHeaderBytes, codec.DefaultMaxHeaderBytes)
-	set(&c.MaxHeaders, codec.DefaultMaxHeaders)
-	set(&c.MaxBodyBytes, codec.DefaultMaxBodyBytes)
+	set(&c.MaxHeadLineBytes, http1.DefaultMaxRequestLineBytes)
+	set(&c.MaxHeaderBytes, http1.DefaultMaxHeaderBytes)
+	set(&c.MaxHeaders, http1.DefaultMaxHeaders)
+	set(&c.MaxBodyBytes, http1.DefaultMaxBodyBytes)
 	set(&c.MaxOutputBytes, loop.DefaultMaxOutputBytes)
 	set(&c.MaxBufferedBytes, loop.DefaultMaxBufferedBytes)
 	set(&c.LinkHighWater, DefaultLinkHighWater)
@@ -213,7 +215,7 @@ func (c Config) WithDefaults() Config {
 		c.CORS = []string{"*"}
 	}
 	c.CORS, c.PublicURLs = normalOrigins(c.CORS), normalPublicURLs(c.PublicURLs)
-	if p, ok := codec.AppendNormalPath(nil, []byte(c.Path)); ok {
+	if p, ok := http1.AppendNormalPath(nil, []byte(c.Path)); ok {
 		c.Path = string(p)
 	}
 	c.Listeners = slices.Clone(c.Listeners)
@@ -247,7 +249,7 @@ func (c *Config) Validate() error {
 	if err := c.validateOrigins(); err != nil {
 		return err
 	}
-	if !codec.ValidName(c.Name) {
+	if !frame.ValidName(c.Name) {
 		return bad("name", c.Name, "use 1 to 64 letters, digits, dots, underscores or dashes")
 	}
 	if err := c.validatePath(); err != nil {
@@ -314,7 +316,7 @@ func (c *Config) validateOrigins() error {
 	case n > MaxOrigins:
 		return bad("origins", n, fmt.Sprintf("at most %d", MaxOrigins))
 	}
-	tags := map[[codec.TagBytes]byte]string{}
+	tags := map[[boshbody.TagBytes]byte]string{}
 	for i := range c.Origins {
 		o, at := &c.Origins[i], fmt.Sprintf("origins[%d].", i)
 		if err := o.validate(at); err != nil {
@@ -323,7 +325,7 @@ func (c *Config) validateOrigins() error {
 		if o.discovered() {
 			continue
 		}
-		tag := codec.NodeTag(o.Name)
+		tag := boshbody.TagOf(o.Name)
 		if other, ok := tags[tag]; ok {
 			return bad(at+"name", o.Name, fmt.Sprintf("%q has the same node tag (or name); rename one", other))
 		}
@@ -346,7 +348,7 @@ func (o *Origin) validate(at string) error {
 		return bad(at+"address", o.Address, "say which host, for example 127.0.0.1"+o.Address)
 	case o.discovered() && o.Name != "":
 		return bad(at+"name", o.Name, "leave it out: such origins are named after their DNS records")
-	case !o.discovered() && !codec.ValidName(o.Name):
+	case !o.discovered() && !frame.ValidName(o.Name):
 		return bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
 	case isSRV && o.Weight != 0:
 		return bad(at+"weight", o.Weight, "leave it out: SRV records have their own weights")
@@ -370,7 +372,7 @@ func (c *Config) validatePath() error {
 	const example = "for example /http-bind"
 	p := c.Path
 	escaped := (&url.URL{Path: p}).EscapedPath()
-	_, ok := codec.AppendNormalPath(nil, []byte(p))
+	_, ok := http1.AppendNormalPath(nil, []byte(p))
 	switch {
 	case !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?#"):
 		return bad("path", p, "give an absolute path without a query, "+example)

@@ -6,7 +6,8 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 	"megaphone/table"
 	"megaphone/tuning"
 )
@@ -62,7 +63,7 @@ type lane struct {
 // candidate is the oldest creation of a lane. It is valid until the lane changes.
 type candidate struct {
 	lane  *lane
-	frame codec.Frame
+	frame frame.Frame
 	size  int         // of the frame, with its header
 	hold  *table.Hold // nil: nothing waits in the lane. Reply is when it came, in loop.Reactor.Micros
 }
@@ -368,7 +369,7 @@ func (w *worker) begin(c candidate, n *node, trial bool) {
 		return
 	}
 	w.creations.waiting--
-	_ = codec.ParseBody(&w.body, body) // create has checked it
+	_ = boshbody.Parse(&w.body, body) // create has checked it
 	w.track(h, c.hold, n, w.common.served.hash(w.body.To), trial)
 	w.dequeue(c)
 }
@@ -454,10 +455,10 @@ func (w *worker) relane() {
 		old[i].stuck = false
 	}
 	for c := w.longest(old); c.hold != nil; c = w.longest(old) {
-		r, _ := codec.ParseRequest(c.frame.Contents)
-		_ = codec.ParseBody(&w.body, r.Body) // create has checked it
+		r, _ := frame.ParseRequest(c.frame.Contents)
+		_ = boshbody.Parse(&w.body, r.Body) // create has checked it
 		to := q.chunks.room(&q.laneOf(w.serving(w.body.To)).queue, c.size)
-		*to = append(codec.AppendFrameHeader(*to, c.frame.ID, len(c.frame.Contents)), c.frame.Contents...)
+		*to = append(frame.AppendHeader(*to, c.frame.ID, len(c.frame.Contents)), c.frame.Contents...)
 		q.queued++
 		w.dequeue(c)
 	}
@@ -474,7 +475,7 @@ const (
 
 // creationOutcome judges the reply to a creation.
 func (w *worker) creationOutcome(status int, body []byte) outcome {
-	known := codec.ParseReplyBody(&w.body, body) == nil
+	known := boshbody.ParseReply(&w.body, body) == nil
 	switch {
 	case status >= 500:
 		return outcomeFailed

@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 )
 
 // manner is what an origin of these tests does with a session creation.
@@ -48,23 +49,23 @@ func (a *actor) play() {
 				a.gone.Add(1)
 			}
 			if token, ok := strings.CutPrefix(line, "ping "); ok {
-				_, _ = l.Write(codec.AppendFrame(nil, 0, []byte("pong "+token)))
+				_, _ = l.Write(frame.Append(nil, 0, []byte("pong "+token)))
 			}
 		}
 	}()
 	go func() {
 		for r := range l.frames {
-			var b codec.Body
-			if codec.ParseBody(&b, []byte(r.body)) != nil || b.SID != nil {
+			var b boshbody.StartTag
+			if boshbody.Parse(&b, []byte(r.body)) != nil || b.SID != nil {
 				continue
 			}
 			n := a.creations.Add(1)
 			status, body := 200, fmt.Sprintf("<body sid='%s%d' wait='60' %s/>", a.name, n, ns)
 			switch manner(a.manner.Load()) {
 			case brokenManner:
-				body = string(codec.Terminal("internal-server-error"))
+				body = string(boshbody.Terminal("internal-server-error"))
 			case strictManner:
-				body = string(codec.Terminal("host-unknown"))
+				body = string(boshbody.Terminal("host-unknown"))
 			case plainManner:
 				status, body = 500, ""
 			case pageManner:
@@ -74,7 +75,7 @@ func (a *actor) play() {
 			case stuckManner:
 				continue
 			}
-			_, _ = l.Write(codec.AppendReply(nil, r.id, status, []byte(body)))
+			_, _ = l.Write(frame.AppendReply(nil, r.id, status, []byte(body)))
 		}
 	}()
 }
@@ -657,8 +658,8 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 	links := []*fakeLink{origins[0].link(), origins[1].link()}
 	until(t, e, LinksUp, 2)
 	var clients []*client
-	replies := []string{"<body sid='s' " + ns + "/>", string(codec.Terminal("internal-server-error")), "",
-		string(codec.Terminal("host-unknown")), "<body/>", "<nonsense"}
+	replies := []string{"<body sid='s' " + ns + "/>", string(boshbody.Terminal("internal-server-error")), "",
+		string(boshbody.Terminal("host-unknown")), "<body/>", "<nonsense"}
 	ups := uint64(2)
 	for range 2000 {
 		switch i := r.IntN(2); r.IntN(12) {
@@ -672,7 +673,7 @@ func TestCreationsAreCountedExactly(t *testing.T) {
 		case 4, 5, 6:
 			select {
 			case q := <-links[i].frames:
-				p := codec.AppendReply(nil, q.id, []int{200, 200, 200, 500, 503}[r.IntN(5)],
+				p := frame.AppendReply(nil, q.id, []int{200, 200, 200, 500, 503}[r.IntN(5)],
 					[]byte(replies[r.IntN(len(replies))]))
 				for range 1 + r.IntN(2) {
 					_, _ = links[i].Write(p)

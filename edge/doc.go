@@ -1,8 +1,15 @@
 // Package edge is the proxy between BOSH clients and origins. It parses HTTP, parks each request of a session in a flat
 // table, and forwards it over a link to an origin, whose reply answers the hold.
 //
-//	request   Data -> exchange -> request -> post -> create, forward -> park -> batch of a link
-//	reply     LinkData -> reply -> answerHold -> deliver -> Write
+//	             .--------------------- edge: a reactor (package loop) and its worker ---------------------.
+//	  request    |      http1.ParseHead         boshbody.Parse  .-> create --.                             |     frame
+//	-------------| Data -> exchange -> request -> post --------+              +-> park -> handOver -> flush|-------->
+//	             |                                             '-> forward --'                             |
+//	  client     |                                                                                         |    origin
+//	             |                                                                           frame.Parse   |
+//	<------------| Write <- deliver <- answerHold <- reply <- frame <----------------------------- LinkData|<--------
+//	  response   |                                                                                         |     frame
+//	             '-----------------------------------------------------------------------------------------'
 //
 // A worker handles the events of its reactor (package loop). Workers share the settings, and behind these the health
 // and throttle of each origin and the table of client addresses (package limit). They never wait for each other.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/loop"
 	"megaphone/table"
 )
@@ -85,7 +85,7 @@ func (w *worker) sendRelease(h table.Handle, hold *table.Hold) {
 		return
 	}
 	w.counters[DrainReleases]++
-	w.control(n, string(append(codec.AppendID([]byte("release "), uint64(h)), '\n')))
+	w.control(n, string(append(frame.AppendID([]byte("release "), uint64(h)), '\n')))
 }
 
 // cutOff ends a connection at the limit. Clients try again, and their requests are answered from the session's cache,

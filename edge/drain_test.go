@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // drain begins to drain e with a jitter of a second and a limit of a minute. It delivers the result when done.
@@ -78,7 +78,7 @@ func TestDrain(t *testing.T) {
 	closing(t, done.get().want(t, 200, "n='3'"))
 	done.closed()
 	e.Advance(11)
-	if got := l.hears("release "); got != "release "+string(codec.AppendID(nil, r1.id))+"\n" {
+	if got := l.hears("release "); got != "release "+string(frame.AppendID(nil, r1.id))+"\n" {
 		t.Fatalf("origin heard %q", got)
 	}
 	idle.closed()
@@ -88,7 +88,7 @@ func TestDrain(t *testing.T) {
 	half.send(request[60:]) // a request that was on its way is served, and released a round later
 	r2 := l.next()
 	e.Advance(12)
-	l.hears("release " + string(codec.AppendID(nil, r2.id)))
+	l.hears("release " + string(frame.AppendID(nil, r2.id)))
 	l.reply(r2.id, "<body n='2'/>")
 	closing(t, half.get().want(t, 200, "n='2'"))
 	half.closed()
@@ -140,7 +140,7 @@ func TestDrainLimit(t *testing.T) {
 	e.Advance(1)
 	closing(t, c.get().want(t, 503, ""))
 	c.closed()
-	l.hears("gone " + string(codec.AppendID(nil, r.id)))
+	l.hears("gone " + string(frame.AppendID(nil, r.id)))
 	c.Close()
 	if cut := drained(t, e, ended); cut != 1 {
 		t.Fatalf("%d were cut off, want 1", cut)

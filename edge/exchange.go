@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"strings"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/http1"
 	"megaphone/table"
 )
 
@@ -12,8 +13,8 @@ import (
 // length of p that can make progress.
 func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	if phase(s.Phase) == phaseIdle && s.Scanned != 0 {
-		w.head = codec.Head{} // it has that of another request
-		w.refuseHTTP(c, s, codec.ErrBareCR)
+		w.head = http1.Head{} // it has that of another request
+		w.refuseHTTP(c, s, http1.ErrBareCR)
 		return len(p), 0
 	}
 	scanned := 0
@@ -21,7 +22,7 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 		scanned = int(s.Scanned)
 	}
 	h := &w.head
-	ok, err := codec.ParseHead(h, p, scanned, &w.limits)
+	ok, err := http1.ParseHead(h, p, scanned, &w.limits)
 	switch {
 	case err != nil:
 		w.refuseHTTP(c, s, err)
@@ -35,12 +36,12 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	}
 	raw := p[h.Bytes:]
 	end := h.ContentLength
-	var at codec.Chunks
+	var at http1.Chunks
 	if h.Chunked {
 		if phase(s.Phase) == phaseBody { // resume where the last call stopped
-			at = codec.Chunks{Raw: s.Scanned, Data: s.Decoded}
+			at = http1.Chunks{Raw: s.Scanned, Data: s.Decoded}
 		}
-		end, need, ok, err = codec.ScanChunks(&at, raw, &w.limits)
+		end, need, ok, err = http1.ScanChunks(&at, raw, &w.limits)
 	} else {
 		ok, need = len(raw) >= end, end
 	}
@@ -55,7 +56,7 @@ func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
 	}
 	body := raw[:end]
 	if h.Chunked {
-		body = codec.DecodeChunks(body)
+		body = http1.DecodeChunks(body)
 	}
 	s.Scanned, s.Decoded = 0, 0
 	w.counters[Requests]++
@@ -101,11 +102,11 @@ func (w *worker) request(c uint32, s *table.Conn, body []byte) {
 		return
 	}
 	switch h.Method {
-	case codec.MethodPost:
+	case http1.MethodPost:
 		w.post(c, s, body)
-	case codec.MethodOptions:
+	case http1.MethodOptions:
 		w.preflight(c, s, false)
-	case codec.MethodGet, codec.MethodHead:
+	case http1.MethodGet, http1.MethodHead:
 		w.page(c, s, &w.fixed.about)
 	default:
 		w.counters[MethodRefused]++
@@ -123,7 +124,7 @@ func (w *worker) respell() bool {
 	if len(h.Path) > maxSpelling {
 		return false
 	}
-	if p, ok := codec.AppendNormalPath(w.path[:0], h.Path); ok {
+	if p, ok := http1.AppendNormalPath(w.path[:0], h.Path); ok {
 		h.Path = p
 	}
 	return string(h.Path) == w.cfg.Path
@@ -135,9 +136,9 @@ func (w *worker) otherPath(c uint32, s *table.Conn) {
 	if page == nil {
 		page = w.fixed.hostMeta.find(h)
 	}
-	asks := h.Method == codec.MethodOptions
+	asks := h.Method == http1.MethodOptions
 	switch {
-	case page != nil && (h.Method == codec.MethodGet || h.Method == codec.MethodHead):
+	case page != nil && (h.Method == http1.MethodGet || h.Method == http1.MethodHead):
 		w.page(c, s, page)
 	case asks && page != nil && page.public:
 		w.preflight(c, s, true)
@@ -172,7 +173,7 @@ const maxRequestHeaders = 2048
 func (w *worker) preflight(c uint32, s *table.Conn, public bool) {
 	w.counters[Preflights]++
 	names := w.head.RequestHeaders
-	if len(names) > maxRequestHeaders || !codec.ValidTokens(names) {
+	if len(names) > maxRequestHeaders || !http1.ValidTokens(names) {
 		names = usualHeaders
 	}
 	to := w.styles.corsOf(w.head.Origin, public)
@@ -192,7 +193,7 @@ func (w *worker) post(c uint32, s *table.Conn, body []byte) {
 		w.own(c, s, &w.fixed.encoding)
 		return
 	}
-	if err := codec.ParseBody(b, body); err != nil {
+	if err := boshbody.Parse(b, body); err != nil {
 		w.counters[BadBodies]++
 		w.condition(c, s, conditionBadRequest, b.Ver == nil && b.SID == nil)
 		return
@@ -206,13 +207,13 @@ func (w *worker) post(c uint32, s *table.Conn, body []byte) {
 
 // forward sends a request of a session to its origin.
 func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
-	x, found := codec.ParseSuffix(w.body.SID, w.tags)
+	x, found := boshbody.ParseSuffix(w.body.SID, w.tags)
 	var n *node
 	switch {
 	case !w.tags:
 		n = w.sole
 		if !found {
-			x = codec.Suffix{}
+			x = boshbody.Suffix{}
 		}
 	case found:
 		n = w.byTag(x.Tag)
@@ -240,10 +241,10 @@ func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 }
 
 // untagged returns the node of the sessions that are older than tags, and the suffix of such a sid.
-func (w *worker) untagged(sid []byte) (*node, codec.Suffix) {
-	x, found := codec.ParseSuffix(sid, false)
+func (w *worker) untagged(sid []byte) (*node, boshbody.Suffix) {
+	x, found := boshbody.ParseSuffix(sid, false)
 	if !found {
-		x = codec.Suffix{}
+		x = boshbody.Suffix{}
 	}
 	return w.named(w.plain), x
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/loop"
 )
 
@@ -55,7 +55,7 @@ func TestFinalRequestBeforeTheEndIsForwarded(t *testing.T) {
 	if r.body != final {
 		t.Fatalf("origin got %q", r.body)
 	}
-	l.hears("gone " + string(codec.AppendID(nil, r.id)))
+	l.hears("gone " + string(frame.AppendID(nil, r.id)))
 
 	c = connect(t, e)
 	c.send(postText(empty("s1", 1)) + postText(final))

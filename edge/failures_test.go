@@ -6,7 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 )
 
 // The rows of the failure table in ARCHITECTURE.md, one test each.
@@ -17,7 +18,7 @@ func TestFailureClientClosesWhileHeld(t *testing.T) {
 	c.post(empty("s1", 1))
 	r := l.next()
 	c.Close()
-	if got := l.hears("gone "); got != "gone "+string(codec.AppendID(nil, r.id))+"\n" {
+	if got := l.hears("gone "); got != "gone "+string(frame.AppendID(nil, r.id))+"\n" {
 		t.Fatalf("origin heard %q", got)
 	}
 	l.reply(r.id, "<body late='1'/>") // too late, and no other client gets it
@@ -69,7 +70,7 @@ func TestFailureNodeGoneLongerThanTheGrace(t *testing.T) {
 	o.l.Close()
 	l.Close()
 	e.Advance(310)
-	tag := codec.NodeTag("a")
+	tag := boshbody.TagOf("a")
 	c := connect(t, e)
 	c.post(empty("s1."+string(tag[:]), 1))
 	c.get().want(t, 200, "condition='remote-connection-failed'")
@@ -152,7 +153,7 @@ func TestFailureHoldOlderThanTheMaximum(t *testing.T) {
 	e.Advance(1)
 	c.get().want(t, 504, "")
 	c.closed()
-	if got := l.hears("gone "); got != "gone "+string(codec.AppendID(nil, r.id))+"\n" {
+	if got := l.hears("gone "); got != "gone "+string(frame.AppendID(nil, r.id))+"\n" {
 		t.Fatalf("origin heard %q", got)
 	}
 }
@@ -173,7 +174,7 @@ func TestFailureCreationNotAnswered(t *testing.T) {
 	if got := c.get().want(t, 503, ""); got.Header.Get("Retry-After") == "" || got.Close {
 		t.Fatalf("headers %v", got.Header)
 	}
-	if got := l.hears("gone "); got != "gone "+string(codec.AppendID(nil, r.id))+"\n" {
+	if got := l.hears("gone "); got != "gone "+string(frame.AppendID(nil, r.id))+"\n" {
 		t.Fatalf("origin heard %q", got)
 	}
 	l.reply(r.id, "<body sid='late' "+ns+"/>")
@@ -283,7 +284,7 @@ func TestFailureBadFrameFromTheOrigin(t *testing.T) {
 		{"upper-case id", "00000001|000000000000000A|x", "error "},
 		{"bad status", "00000006|0000000000000001|999 <b", "error "},
 		{"control line without end", "00000004|0000000000000000|ping", "error "},
-		{"hello again", string(codec.AppendFrame(nil, 0, []byte(helloLine("a", 0)))), "error "},
+		{"hello again", string(frame.Append(nil, 0, []byte(helloLine("a", 0)))), "error "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := newFakeOrigin(t, "a")

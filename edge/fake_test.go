@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 const ns = "xmlns='http://jabber.org/protocol/httpbind'"
@@ -83,9 +83,9 @@ func (o *fakeOrigin) link(more ...string) *fakeLink {
 	o.t.Helper()
 	l := o.raw()
 	l.say(strings.TrimSuffix(helloLine(o.name, l.max), "\n") + strings.Join(more, "") + "\n")
-	frame := l.readFrame()
-	if !strings.HasPrefix(string(frame.Contents), "hello version=1 name=") {
-		o.t.Fatalf("the edge answered hello with %q", frame.Contents)
+	hello := l.readFrame()
+	if !strings.HasPrefix(string(hello.Contents), "hello version=1 name=") {
+		o.t.Fatalf("the edge answered hello with %q", hello.Contents)
 	}
 	l.say("welcome\n")
 	go l.pump()
@@ -100,10 +100,10 @@ func helloLine(name string, max int) string {
 	return s + "\n"
 }
 
-func (l *fakeLink) readFrame() codec.Frame {
+func (l *fakeLink) readFrame() frame.Frame {
 	l.t.Helper()
 	_ = l.SetReadDeadline(time.Now().Add(patience))
-	head := make([]byte, codec.FrameHeaderBytes)
+	head := make([]byte, frame.HeaderBytes)
 	if _, err := io.ReadFull(l, head); err != nil {
 		l.t.Fatalf("link: %v", err)
 	}
@@ -113,7 +113,7 @@ func (l *fakeLink) readFrame() codec.Frame {
 	if _, err := io.ReadFull(l, p[len(head):]); err != nil {
 		l.t.Fatalf("link: %v", err)
 	}
-	f, _, ok, err := codec.ParseFrame(p, codec.MaxContentsBytes)
+	f, _, ok, err := frame.Parse(p, frame.MaxContentsBytes)
 	if !ok || err != nil {
 		l.t.Fatalf("the edge sent a bad frame %q: %v", p, err)
 	}
@@ -124,7 +124,7 @@ func (l *fakeLink) readFrame() codec.Frame {
 func (l *fakeLink) pump() {
 	_ = l.SetReadDeadline(time.Time{})
 	r := bufio.NewReader(l)
-	head := make([]byte, codec.FrameHeaderBytes)
+	head := make([]byte, frame.HeaderBytes)
 	for {
 		if _, err := io.ReadFull(r, head); err != nil {
 			close(l.control)
@@ -144,7 +144,7 @@ func (l *fakeLink) pump() {
 			}
 			continue
 		}
-		r, err := codec.ParseRequest(p)
+		r, err := frame.ParseRequest(p)
 		if err != nil {
 			l.t.Errorf("the edge sent bad contents %q: %v", p, err)
 		}
@@ -159,11 +159,11 @@ func (l *fakeLink) send(p []byte) {
 	}
 }
 
-func (l *fakeLink) say(lines string) { l.t.Helper(); l.send(codec.AppendFrame(nil, 0, []byte(lines))) }
+func (l *fakeLink) say(lines string) { l.t.Helper(); l.send(frame.Append(nil, 0, []byte(lines))) }
 
 func (l *fakeLink) reply(id uint64, body string) {
 	l.t.Helper()
-	l.send(codec.AppendReply(nil, id, 200, []byte(body)))
+	l.send(frame.AppendReply(nil, id, 200, []byte(body)))
 }
 
 // next returns the next request of any client.

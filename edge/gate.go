@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/http1"
+	"megaphone/codec/proxy"
 	"megaphone/limit"
 	"megaphone/loop"
 	"megaphone/table"
@@ -27,14 +29,14 @@ type gate struct {
 	*admission
 	entries []limit.Entry // per connection: the entry of its address, surplus, or 0; nil without a table
 	surplus int           // connections that wait for a refusal
-	hops    codec.Hops
-	from    codec.Address // of the request being handled
+	hops    proxy.Hops
+	from    proxy.Address // of the request being handled
 }
 
 // proxied is how the connections of one listener identify their clients.
 type proxied struct {
-	versions codec.ProxyVersions   // 0: no PROXY header
-	header   codec.ForwardedHeader // of trusted proxies
+	versions proxy.Versions        // 0: no PROXY header
+	header   proxy.ForwardedHeader // of trusted proxies
 	trusted  networks
 }
 
@@ -68,7 +70,7 @@ func newAdmission(cfg *Config) *admission {
 	a.exempt, _ = parseNetworks(cfg.LimitExempt)
 	for _, l := range cfg.listeners() {
 		p := newProxied(&l)
-		a.asked = a.asked || p.versions != 0 || len(p.trusted) > 0 && p.header != codec.ForwardedNone
+		a.asked = a.asked || p.versions != 0 || len(p.trusted) > 0 && p.header != proxy.ForwardedNone
 		a.listeners = append(a.listeners, p)
 	}
 	return a
@@ -98,10 +100,10 @@ func (w *worker) setAdmission(a *admission) {
 }
 
 func newProxied(l *Listener) (p proxied) {
-	p.versions = map[string]codec.ProxyVersions{
-		"v1": codec.ProxyV1, "v2": codec.ProxyV2, "any": codec.ProxyAny}[l.ProxyProtocol]
-	p.header = map[string]codec.ForwardedHeader{
-		"x-forwarded-for": codec.ForwardedFor, "forwarded": codec.ForwardedElement}[l.ForwardedHeader]
+	p.versions = map[string]proxy.Versions{
+		"v1": proxy.V1, "v2": proxy.V2, "any": proxy.AnyVersion}[l.ProxyProtocol]
+	p.header = map[string]proxy.ForwardedHeader{
+		"x-forwarded-for": proxy.ForwardedFor, "forwarded": proxy.ForwardedElement}[l.ForwardedHeader]
 	texts := l.TrustedProxies
 	if strings.HasPrefix(l.Address, "unix:") {
 		texts = append(texts[:len(texts):len(texts)], "127.0.0.1") // the mode of the socket decides who may connect
@@ -174,7 +176,7 @@ func (w *worker) openGate(c uint32) {
 // proxyHeader consumes the PROXY header at the start of p, or all of p if there is none.
 func (w *worker) proxyHeader(c uint32, s *table.Conn, p []byte) (n, need int) {
 	l := &w.gate.listeners[w.r.ListenerOf(c)]
-	h, need, ok, err := codec.ParseProxy(p, l.versions)
+	h, need, ok, err := proxy.Parse(p, l.versions)
 	switch {
 	case err != nil:
 		w.counters[ProxyMalformed]++
@@ -243,7 +245,7 @@ func (w *worker) findClient(c uint32, head []byte) bool {
 	g := w.gate
 	l := &g.listeners[w.r.ListenerOf(c)]
 	g.from = w.r.Conn(c).Peer
-	if l.header == codec.ForwardedNone || !l.trusted.contains(g.from) {
+	if l.header == proxy.ForwardedNone || !l.trusted.contains(g.from) {
 		return true
 	}
 	g.hops.Collect(head, l.header)
@@ -297,7 +299,7 @@ func (w *worker) admits(c uint32) bool {
 // because Strophe.js takes any 4xx for the end of the session. All others get 429.
 func (w *worker) tooMany(c uint32, s *table.Conn, body []byte) {
 	status := 429
-	if w.head.Method == codec.MethodPost && codec.ParseBody(&w.body, body) == nil && w.body.SID != nil {
+	if w.head.Method == http1.MethodPost && boshbody.Parse(&w.body, body) == nil && w.body.SID != nil {
 		status = 503
 	}
 	head := w.styles.at(w.styles.usual(w.head.Origin)).head(status)

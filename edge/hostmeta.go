@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"strings"
 
-	"megaphone/codec"
+	"megaphone/codec/http1"
 )
 
 // PublicURL is the URL of the BOSH service of an XMPP domain, for its clients to find (XEP-0156).
@@ -57,7 +57,7 @@ func newHostMeta(list []PublicURL) *hostMeta {
 }
 
 func publicDocument(contentType string, body []byte) *document {
-	head := codec.NewResponseHead(200, "Content-Type: "+contentType, "Cache-Control: public, max-age=600",
+	head := http1.NewResponseHead(200, "Content-Type: "+contentType, "Cache-Control: public, max-age=600",
 		"X-Content-Type-Options: nosniff")
 	return &document{head: head, body: append(body, '\n'), public: true}
 }
@@ -87,7 +87,7 @@ func (p *PublicURL) jrd() []byte {
 }
 
 // find returns the document that h asks for. It returns nil for another path, or if its Host has none. It borrows h.
-func (m *hostMeta) find(h *codec.Head) *document {
+func (m *hostMeta) find(h *http1.Head) *document {
 	if m == nil {
 		return nil
 	}

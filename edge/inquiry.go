@@ -9,7 +9,7 @@ import (
 	"net/netip"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/loop"
 )
 
@@ -62,7 +62,7 @@ func watchSilence(ctx context.Context, inquiries <-chan inquiry, log *slog.Logge
 			told[q.at] = now
 			if first, what := ask(ctx, q.at); what != "" && ctx.Err() == nil {
 				log.Warn("no hello from origin", "origin", q.origin, "address", q.at.String(), "what", what,
-					"first_bytes", codec.Quoted(first))
+					"first_bytes", frame.Quoted(first))
 			}
 		}
 	}
@@ -81,18 +81,18 @@ func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
 	_ = c.SetDeadline(time.Now().Add(inquiryPatience))
 	// An origin takes this for an edge that leaves. The empty lines end the head of an HTTP request.
 	const nonsense = "error this edge asks what listens here\n"
-	if _, err := c.Write(append(codec.AppendFrame(nil, 0, []byte(nonsense)), "\r\n\r\n"...)); err != nil {
+	if _, err := c.Write(append(frame.Append(nil, 0, []byte(nonsense)), "\r\n\r\n"...)); err != nil {
 		return nil, "closed without an answer"
 	}
-	first = make([]byte, codec.FrameHeaderBytes+codec.MaxQuotedBytes)
-	n, err := io.ReadAtLeast(c, first, codec.MaxQuotedBytes)
+	first = make([]byte, frame.HeaderBytes+frame.MaxQuotedBytes)
+	n, err := io.ReadAtLeast(c, first, frame.MaxQuotedBytes)
 	first = first[:n]
 	var late net.Error
-	switch frame, _, _, bad := codec.ParseFrame(first, 0); {
-	case n > 0 && bad == nil && frame.ID == 0:
+	switch f, _, _, bad := frame.Parse(first, 0); {
+	case n > 0 && bad == nil && f.ID == 0:
 		return first, "a slow link listener"
 	case n > 0:
-		return first, codec.Foreign(first)
+		return first, frame.Foreign(first)
 	case errors.As(err, &late) && late.Timeout():
 		return nil, "nothing in 2 s"
 	}

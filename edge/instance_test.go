@@ -6,7 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 )
 
 // instance is what an origin's hello says about its sessions.
@@ -41,7 +42,7 @@ func TestLostHoldsOfAnEarlierInstance(t *testing.T) {
 		"none before":     {"", instance("y", time.Millisecond), false},
 		"none after":      {instance("x", time.Hour), "", false},
 		"no age":          {instance("x", time.Hour), " instance=y", false},
-		"longest of ages": {instance("x", time.Hour), fmt.Sprintf(" instance=y age=%d", codec.MaxAge), false},
+		"longest of ages": {instance("x", time.Hour), fmt.Sprintf(" instance=y age=%d", frame.MaxAge), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newFakeOrigin(t, "a")
@@ -98,7 +99,7 @@ func TestWaitingRequestsOfAnEarlierInstance(t *testing.T) {
 		all[i] = connect(t, e)
 		sid := "s"
 		if i == 0 {
-			sid += string(codec.AppendSuffix(nil, nil, false, encodeContent([]byte("text/html; x=y"))))
+			sid += string(boshbody.AppendSuffix(nil, nil, false, encodeContent([]byte("text/html; x=y"))))
 		}
 		all[i].post(empty(sid, 1))
 		awaiting(t, e, i+1)
@@ -199,6 +200,11 @@ func TestNewSessionsGoOnAtEveryReactor(t *testing.T) {
 	e.Advance(6)
 	first := o.link(instance("y", time.Millisecond))
 	linked(t, e, 1)
+	ticks := lateTicks
+	for deadline := time.Now().Add(patience); len(o.links) == 0 && time.Now().Before(deadline); ticks++ {
+		e.Advance(1)
+		time.Sleep(time.Millisecond)
+	}
 	second := o.raw()
 	e.Advance(lateTicks)
 	for i := range clients {
@@ -209,7 +215,7 @@ func TestNewSessionsGoOnAtEveryReactor(t *testing.T) {
 	if at == 0 || at == clients {
 		t.Fatalf("%d of %d clients are at one reactor", at, clients)
 	}
-	age := time.Millisecond + lateTicks*100*time.Millisecond
+	age := time.Millisecond + time.Duration(ticks)*100*time.Millisecond
 	second.say(strings.TrimSuffix(helloLine("a", 0), "\n") + instance("y", age) + "\n")
 	second.readFrame()
 	second.say("welcome\n")
@@ -240,7 +246,7 @@ func TestInstanceIsNewSince(t *testing.T) {
 	if n.meet("", 0) || n.newSince != 0 || n.meet("z", 1) {
 		t.Error("an instance after none replaces another")
 	}
-	if !n.meet("w", codec.MaxAge) || n.newSince != 0 {
+	if !n.meet("w", frame.MaxAge) || n.newSince != 0 {
 		t.Errorf("an instance older than the edge is new since tick %d", n.newSince)
 	}
 }

@@ -3,7 +3,7 @@ package edge
 import (
 	"slices"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/limit"
 	"megaphone/tuning"
 )
@@ -87,7 +87,7 @@ var configKeys = []Key[Config]{
 		Value: func(c *Config) any { return &c.MaxHeaderBytes }},
 	{Name: "max-headers", Doc: "header lines, above: 431", Min: 4, Max: 10_000, Reload: true,
 		Value: func(c *Config) any { return &c.MaxHeaders }},
-	{Name: "max-body-bytes", Doc: "bytes of a request body, above: 413", Min: 1024, Max: codec.MaxContentsBytes - 64,
+	{Name: "max-body-bytes", Doc: "bytes of a request body, above: 413", Min: 1024, Max: frame.MaxContentsBytes - 64,
 		Reload: true,
 		Value:  func(c *Config) any { return &c.MaxBodyBytes }},
 	{Name: "max-output-bytes", Doc: "unsent bytes of one connection, above: closed", Min: 4096, Max: 1 << 30,

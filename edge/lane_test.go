@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // A waiting creation takes its own bytes and no more. When all have passed, nothing of them remains.
@@ -23,7 +23,7 @@ func TestWaitingCreationsTakeTheirBytes(t *testing.T) {
 		for _, l := range w.creations.lanes {
 			chunks += len(l.queue.chunks)
 		}
-		each := codec.FrameHeaderBytes + len("127.0.0.1 ") + len(text)
+		each := frame.HeaderBytes + len("127.0.0.1 ") + len(text)
 		bytes, want := w.creations.chunks.bytes, clients*each/waitChunkBytes+1
 		if chunks != want || bytes != chunks*waitChunkBytes {
 			t.Errorf("%d chunks, %d bytes for %d creations of %d, want %d chunks", chunks, bytes, clients, each, want)

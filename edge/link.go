@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/loop"
 	"megaphone/table"
 )
@@ -37,7 +37,7 @@ func (e *foreignError) Unwrap() error { return e.why }
 
 func (w *worker) LinkUp(l *loop.Link) {
 	n := w.byLink[l.Index]
-	n.stage, n.draining, n.max = stageGreeting, false, codec.MaxContentsBytes
+	n.stage, n.draining, n.max = stageGreeting, false, frame.MaxContentsBytes
 	n.heardAt, n.pinged, n.inquired, n.pongs = w.r.Now(), false, false, 0
 	n.upSince = w.r.Now()
 }
@@ -47,14 +47,14 @@ func (w *worker) LinkData(l *loop.Link, p []byte) (consumed, need int, err error
 	n := w.byLink[l.Index]
 	n.heardAt, n.pinged, w.heardAt = w.r.Now(), false, w.r.Micros()
 	for consumed < len(p) {
-		limit := codec.MaxContentsBytes
+		limit := frame.MaxContentsBytes
 		if n.stage != stageUp {
-			limit = codec.MaxHandshakeBytes
+			limit = frame.MaxHandshakeBytes
 		}
-		f, size, ok, ferr := codec.ParseFrame(p[consumed:], limit)
+		f, size, ok, ferr := frame.Parse(p[consumed:], limit)
 		switch {
 		case ferr != nil && n.stage == stageGreeting:
-			return consumed, 0, w.breakLink(n, &foreignError{errNoHello, codec.Foreign(p), codec.Quoted(p)})
+			return consumed, 0, w.breakLink(n, &foreignError{errNoHello, frame.Foreign(p), frame.Quoted(p)})
 		case ferr != nil:
 			return consumed, 0, w.breakLink(n, fmt.Errorf("%w: %s", errNotProtocol, ferr.Reason))
 		case !ok:
@@ -69,14 +69,14 @@ func (w *worker) LinkData(l *loop.Link, p []byte) (consumed, need int, err error
 	return consumed, 0, nil
 }
 
-func (w *worker) frame(n *node, f codec.Frame) error {
+func (w *worker) frame(n *node, f frame.Frame) error {
 	if f.ID == 0 {
 		return w.controlFrame(n, f.Contents)
 	}
 	if n.stage != stageUp {
 		return errEarlyFrame
 	}
-	status, body, err := codec.ParseReply(f.Contents)
+	status, body, err := frame.ParseReply(f.Contents)
 	if err != nil {
 		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
 	}
@@ -96,14 +96,14 @@ func (w *worker) breakLink(n *node, why error) error {
 
 // control appends a control frame to the node's batch.
 func (w *worker) control(n *node, lines string) {
-	n.link.Batch = append(codec.AppendFrameHeader(n.link.Batch, 0, len(lines)), lines...)
+	n.link.Batch = append(frame.AppendHeader(n.link.Batch, 0, len(lines)), lines...)
 	n.link.Dirty()
 	w.counters[FramesOut]++
 }
 
 func (w *worker) controlFrame(n *node, lines []byte) error {
 	for len(lines) > 0 {
-		verb, args, rest, ok, err := codec.NextLine(lines)
+		verb, args, rest, ok, err := frame.NextLine(lines)
 		if err != nil || !ok {
 			return fmt.Errorf("%w: a control line does not end", errNotProtocol)
 		}
@@ -152,7 +152,7 @@ const pongReserve = 32 << 10
 func (w *worker) pong(n *node, token []byte) {
 	if n.link.Unsent() <= w.cfg.LinkHighWater {
 		n.pongs = 0
-	} else if n.pongs += codec.FrameHeaderBytes + len("pong \n") + len(token); n.pongs > pongReserve {
+	} else if n.pongs += frame.HeaderBytes + len("pong \n") + len(token); n.pongs > pongReserve {
 		n.pongs = pongReserve
 		return
 	}
@@ -176,7 +176,7 @@ func (w *worker) hello(n *node, args, line []byte) error {
 	if n.stage != stageGreeting {
 		return errHelloAgain
 	}
-	h, err := codec.ParseHello(args)
+	h, err := frame.ParseHello(args)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
@@ -186,46 +186,46 @@ func (w *worker) hello(n *node, args, line []byte) error {
 		n.max = h.Max
 	}
 	n.takesQuery = h.TakesQuery
-	mine := codec.Hello{Version: 1, Name: w.cfg.Name, Nonce: randomNonce(), Max: codec.MaxContentsBytes}
+	mine := frame.Hello{Version: 1, Name: w.cfg.Name, Nonce: randomNonce(), Max: frame.MaxContentsBytes}
 	s := &handshake{theirs: h}
 	if n.secret = w.cfg.Secret; n.secret != nil {
 		s.old, s.theirLine = w.cfg.OldProof == "on", bytes.Clone(line)
 		if s.old {
 			mine.HasMAC = true
-			mine.MAC = codec.LinkMAC(n.secret, "edge", &h.Nonce, &mine.Nonce, mine.Name)
+			mine.MAC = frame.LinkMAC(n.secret, "edge", &h.Nonce, &mine.Nonce, mine.Name)
 		}
-		s.mine, s.line = mine, codec.AppendHello(nil, &mine)
-		mine.Proof, mine.HasProof = codec.LinkProof(n.secret, codec.EdgeHello, s.theirLine, s.line), true
+		s.mine, s.line = mine, frame.AppendHello(nil, &mine)
+		mine.Proof, mine.HasProof = frame.LinkProof(n.secret, frame.EdgeHello, s.theirLine, s.line), true
 	}
 	n.handshake = s
-	w.control(n, string(codec.AppendHello(nil, &mine)))
+	w.control(n, string(frame.AppendHello(nil, &mine)))
 	n.stage = stageProving
 	return nil
 }
 
 // handshake is the state of a link between hello and welcome.
 type handshake struct {
-	theirs codec.Hello
+	theirs frame.Hello
 
 	// With a secret:
-	mine            codec.Hello // without its proof
+	mine            frame.Hello // without its proof
 	theirLine, line []byte
 	old             bool // the mac of older origins is accepted (accept-old-proof)
 }
 
 // check returns an error unless the welcome proves that the origin knows the secret and has seen the same two hellos.
-func (s *handshake) check(secret []byte, m *codec.Welcome, line []byte) error {
+func (s *handshake) check(secret []byte, m *frame.Welcome, line []byte) error {
 	switch {
 	case m.HasProof:
-		want := codec.LinkProof(secret, codec.OriginWelcome, s.theirLine, s.line, codec.Unproved(line))
-		if codec.MACEqual(&m.Proof, &want) {
+		want := frame.LinkProof(secret, frame.OriginWelcome, s.theirLine, s.line, frame.Unproved(line))
+		if frame.MACEqual(&m.Proof, &want) {
 			return nil
 		}
 	case m.HasMAC && !s.old:
 		return errOldOrigin
 	case m.HasMAC:
-		want := codec.LinkMAC(secret, "origin", &s.mine.Nonce, &s.theirs.Nonce, s.mine.Name)
-		if codec.MACEqual(&m.MAC, &want) {
+		want := frame.LinkMAC(secret, "origin", &s.mine.Nonce, &s.theirs.Nonce, s.mine.Name)
+		if frame.MACEqual(&m.MAC, &want) {
 			return nil
 		}
 	}
@@ -236,7 +236,7 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 	if n.stage != stageProving {
 		return errHelloAgain
 	}
-	m, err := codec.ParseWelcome(args)
+	m, err := frame.ParseWelcome(args)
 	if err != nil {
 		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
 	}
@@ -301,8 +301,8 @@ func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
 		return
 	}
 	const size = len("gone ") + 16 + 1
-	n.link.Batch = append(codec.AppendFrameHeader(n.link.Batch, 0, size), "gone "...)
-	n.link.Batch = append(codec.AppendID(n.link.Batch, uint64(h)), '\n')
+	n.link.Batch = append(frame.AppendHeader(n.link.Batch, 0, size), "gone "...)
+	n.link.Batch = append(frame.AppendID(n.link.Batch, uint64(h)), '\n')
 	n.link.Dirty()
 	w.counters[FramesOut]++
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/loop"
 )
 
@@ -19,7 +19,7 @@ type meeting struct {
 	*fakeLink
 	secret      []byte
 	hello, line string // the origin's and the edge's, as the other end got them
-	edge        codec.Hello
+	edge        frame.Hello
 }
 
 // meet sends hello and reads the edge's.
@@ -27,7 +27,7 @@ func (l *fakeLink) meet(secret []byte, hello string) *meeting {
 	l.t.Helper()
 	l.say(hello)
 	m := &meeting{fakeLink: l, secret: secret, hello: hello, line: string(l.readFrame().Contents)}
-	h, err := codec.ParseHello([]byte(strings.TrimSuffix(strings.TrimPrefix(m.line, "hello "), "\n")))
+	h, err := frame.ParseHello([]byte(strings.TrimSuffix(strings.TrimPrefix(m.line, "hello "), "\n")))
 	if err != nil {
 		l.t.Fatalf("%q: %v", m.line, err)
 	}
@@ -37,23 +37,23 @@ func (l *fakeLink) meet(secret []byte, hello string) *meeting {
 
 // proves reports whether the edge has proved the secret for both hellos.
 func (m *meeting) proves() bool {
-	want := codec.LinkProof(m.secret, codec.EdgeHello, []byte(m.hello), codec.Unproved([]byte(m.line)))
+	want := frame.LinkProof(m.secret, frame.EdgeHello, []byte(m.hello), frame.Unproved([]byte(m.line)))
 	return m.edge.HasProof && m.edge.Proof == want
 }
 
 // welcome returns the line that the edge accepts after this handshake.
 func (m *meeting) welcome() string {
-	w := codec.Welcome{HasProof: true}
-	w.Proof = codec.LinkProof(m.secret, codec.OriginWelcome, []byte(m.hello), codec.Unproved([]byte(m.line)),
+	w := frame.Welcome{HasProof: true}
+	w.Proof = frame.LinkProof(m.secret, frame.OriginWelcome, []byte(m.hello), frame.Unproved([]byte(m.line)),
 		[]byte("welcome"))
-	return string(codec.AppendWelcome(nil, &w))
+	return string(frame.AppendWelcome(nil, &w))
 }
 
 // oldWelcome returns that of an origin of an earlier version.
 func (m *meeting) oldWelcome() string {
-	w := codec.Welcome{HasMAC: true}
-	w.MAC = codec.LinkMAC(m.secret, "origin", &m.edge.Nonce, &fakeNonce, m.edge.Name)
-	return string(codec.AppendWelcome(nil, &w))
+	w := frame.Welcome{HasMAC: true}
+	w.MAC = frame.LinkMAC(m.secret, "origin", &m.edge.Nonce, &fakeNonce, m.edge.Name)
+	return string(frame.AppendWelcome(nil, &w))
 }
 
 // fakeNonce is that of helloLine.
@@ -133,7 +133,7 @@ func TestOldOrigin(t *testing.T) {
 	}
 	reload(t, e, func(c *Config) { c.OldProof = "on" })
 	m = o.again(e).meet(secret, helloLine("a", 0))
-	want := codec.LinkMAC(secret, "edge", &fakeNonce, &m.edge.Nonce, m.edge.Name)
+	want := frame.LinkMAC(secret, "edge", &fakeNonce, &m.edge.Nonce, m.edge.Name)
 	if !m.proves() || !m.edge.HasMAC || m.edge.MAC != want {
 		t.Fatalf("neither old nor new origins would take %q", m.line)
 	}
@@ -169,7 +169,7 @@ func TestLargeFramesBeforeTheWelcome(t *testing.T) {
 				l.say(hello)
 				l.readFrame()
 			}
-			l.send(codec.AppendFrameHeader(nil, 0, codec.MaxHandshakeBytes+1))
+			l.send(frame.AppendHeader(nil, 0, frame.MaxHandshakeBytes+1))
 			if got := string(l.readFrame().Contents); !strings.HasPrefix(got, "error ") {
 				t.Fatalf("the edge answered %q", got)
 			}
@@ -271,7 +271,7 @@ func TestFramesAreBatched(t *testing.T) {
 	var batch []byte
 	for range n {
 		r := l.next()
-		batch = codec.AppendReply(batch, r.id, 200, []byte(r.body))
+		batch = frame.AppendReply(batch, r.id, 200, []byte(r.body))
 	}
 	l.send(batch)
 	for range n {

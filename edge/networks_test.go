@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"megaphone/codec"
+	"megaphone/codec/proxy"
 )
 
 func TestNetworks(t *testing.T) {
@@ -71,14 +71,14 @@ func TestNetworksAgainstPrefixes(t *testing.T) {
 	}
 }
 
-// FuzzAddress: codec may not import net/netip, but parses the same addresses, except those with zones.
+// FuzzAddress: codec/proxy may not import net/netip, but parses the same addresses, except those with zones.
 func FuzzAddress(f *testing.F) {
 	for _, text := range []string{"192.0.2.7", "::", "1::2", "1:2:3:4:5:6:7:8", "::ffff:1.2.3.4", "01.2.3.4", "1:2",
 		"::1%a", "1::2::3", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3:4:5:6:1.2.3.4", "12345::", "1.2.3.256"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got, ok := codec.ParseAddress([]byte(text))
+		got, ok := proxy.ParseAddress([]byte(text))
 		want, err := netip.ParseAddr(text)
 		if ok != (err == nil && want.Zone() == "") || ok && [16]byte(got) != want.As16() {
 			t.Fatalf("%q: %x, %v; net/netip: %v, %v", text, got, ok, want, err)

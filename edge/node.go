@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"slices"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 	"megaphone/loop"
 )
 
@@ -46,7 +47,7 @@ const (
 // node is one origin as one reactor sees it.
 type node struct {
 	cfg        *place
-	tag        [codec.TagBytes]byte
+	tag        [boshbody.TagBytes]byte
 	link       *loop.Link
 	stage      stage
 	draining   bool   // the origin wants no new sessions
@@ -86,8 +87,8 @@ type node struct {
 }
 
 func newNode(p *place, l *loop.Link, now uint32) *node {
-	return &node{cfg: p, health: p.health, tag: codec.NodeTag(p.Name), link: l, lostAt: now,
-		max: codec.MaxContentsBytes, board: loop.NewBoard(numCells),
+	return &node{cfg: p, health: p.health, tag: boshbody.TagOf(p.Name), link: l, lostAt: now,
+		max: frame.MaxContentsBytes, board: loop.NewBoard(numCells),
 		latency: newHistogram(latencyBounds), roundTrip: newHistogram(latencyBounds)}
 }
 

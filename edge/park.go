@@ -1,7 +1,9 @@
 package edge
 
 import (
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
+	"megaphone/codec/http1"
 	"megaphone/loop"
 	"megaphone/table"
 )
@@ -46,7 +48,7 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	if n.takesQuery {
 		query = w.head.Query
 	}
-	size := codec.PrefixBytes(w.addr, query) + len(before) + len(after)
+	size := frame.PrefixBytes(w.addr, query) + len(before) + len(after)
 	if size > n.max {
 		w.counters[TooLarge]++
 		w.refuse(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(413), nil)
@@ -68,7 +70,7 @@ func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, addr, query, before, after []byte) {
 	hold.Link = uint8(n.link.Index)
 	n.held++
-	q := codec.AppendPrefix(codec.AppendFrameHeader(n.link.Batch, uint64(h), size), addr, query)
+	q := frame.AppendPrefix(frame.AppendHeader(n.link.Batch, uint64(h), size), addr, query)
 	n.link.Batch = append(append(q, before...), after...)
 	n.link.Dirty()
 	hold.Reply = w.r.Micros()
@@ -253,7 +255,7 @@ func (w *worker) hangUp(c uint32, s *table.Conn) {
 // and its result is valid until the next call.
 func (w *worker) creationReply(h table.Handle, hold *table.Hold, body []byte) []byte {
 	b := &w.body
-	if err := codec.ParseReplyBody(b, body); err != nil || b.SID == nil {
+	if err := boshbody.ParseReply(b, body); err != nil || b.SID == nil {
 		return body
 	}
 	tag := w.sidSuffix(h, hold)
@@ -275,19 +277,19 @@ func (w *worker) sidSuffix(h table.Handle, hold *table.Hold) []byte {
 	if w.tags {
 		of = w.byLink[hold.Link].tag[:]
 	}
-	w.addr = codec.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.contentOf(h, hold))
-	if _, ok := codec.ParseSuffix(w.body.SID, w.tags); ok && len(w.addr) == 0 {
+	w.addr = boshbody.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.contentOf(h, hold))
+	if _, ok := boshbody.ParseSuffix(w.body.SID, w.tags); ok && len(w.addr) == 0 {
 		w.addr = append(w.addr, '.') // an empty suffix protects a sid that happens to end like one
 	}
 	return w.addr
 }
 
-func connectionOf(flags uint8) codec.Connection {
+func connectionOf(flags uint8) http1.Connection {
 	switch {
 	case flags&holdClose != 0:
-		return codec.ConnectionClose
+		return http1.ConnectionClose
 	case flags&holdKeep != 0:
-		return codec.ConnectionKeepAlive
+		return http1.ConnectionKeepAlive
 	}
-	return codec.ConnectionDefault
+	return http1.ConnectionDefault
 }

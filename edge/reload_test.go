@@ -10,8 +10,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 	"megaphone/loop"
 )
 
@@ -32,7 +31,7 @@ func reload(t testing.TB, e *Edge, set func(c *Config)) {
 }
 
 func tagged(sid, node string) string {
-	tag := codec.NodeTag(node)
+	tag := boshbody.TagOf(node)
 	return sid + "." + string(tag[:])
 }
 

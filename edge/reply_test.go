@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // For any status of an origin's reply, the client gets one response, and the next one begins right after it.
@@ -14,7 +14,7 @@ func TestRepliesOfAnyStatusKeepTheConnection(t *testing.T) {
 	c := connect(t, e)
 	for _, status := range []int{200, 201, 204, 205, 299, 302, 304, 400, 404, 500, 503, 599} {
 		c.post(empty("s1", 1))
-		l.send(codec.AppendReply(nil, l.next().id, status, []byte("<body/>")))
+		l.send(frame.AppendReply(nil, l.next().id, status, []byte("<body/>")))
 		text := "<body/>"
 		if status == 204 || status == 304 {
 			text = "" // RFC 9110 section 6.4.1: these have no content
@@ -70,7 +70,7 @@ func TestPongsAreBounded(t *testing.T) {
 	l.readFrame()
 	l.say("welcome\n")
 	until(t, e, LinksUp, 1)
-	lines := codec.AppendFrame(nil, 0, []byte(strings.Repeat("ping "+strings.Repeat("x", 60)+"\n", 1000)))
+	lines := frame.Append(nil, 0, []byte(strings.Repeat("ping "+strings.Repeat("x", 60)+"\n", 1000)))
 	frames := uint64(2)
 	for range 400 {
 		l.send(lines)

@@ -14,7 +14,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 )
 
 // Resolver is the part of net.Resolver that finds origins.
@@ -71,11 +72,11 @@ func (d *directory) find(ctx context.Context, origins []Origin) (places []place,
 		all.Go(func() { found[i] = d.findOne(ctx, origins[i]) })
 	}
 	all.Wait()
-	tags := map[[codec.TagBytes]byte]string{}
+	tags := map[[boshbody.TagBytes]byte]string{}
 	for _, some := range found {
 		waiting = waiting || len(some) == 0 || !some[0].addr.IsValid()
 		for _, p := range some {
-			tag := codec.NodeTag(p.Name)
+			tag := boshbody.TagOf(p.Name)
 			if other, taken := tags[tag]; taken {
 				d.log.Warn("origin ignored: duplicate node tag", "origin", p.Name, "other", other)
 				continue
@@ -175,7 +176,7 @@ func discovered(o Origin, at netip.AddrPort, host string, port int) place {
 // nodeName returns host-port if that is a valid name. Colons become dashes, and long names are hashed.
 func nodeName(host string, port int) string {
 	name := fmt.Sprintf("%s-%d", strings.ReplaceAll(host, ":", "-"), port)
-	if !codec.ValidName(name) {
+	if !frame.ValidName(name) {
 		name = fmt.Sprintf("dns-%016x", xxhash.Sum64String(name))
 	}
 	return name

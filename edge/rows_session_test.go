@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 )
 
 // The edge's rows of BOSH.md about sessions, by number.
@@ -17,7 +17,7 @@ func TestRow07RoutesBySid(t *testing.T) {
 	until(t, e, LinksUp, 2)
 	c := connect(t, e)
 	for _, name := range []string{"a", "b", "b", "a"} {
-		tag := codec.NodeTag(name)
+		tag := boshbody.TagOf(name)
 		c.post("<body rid='7' sid=\"s1." + string(tag[:]) + "\" x='y' " + ns + "/>")
 		r := links[name].next()
 		if want := "<body rid='7' sid=\"s1\" x='y' " + ns + "/>"; r.body != want {
@@ -42,12 +42,12 @@ func TestRow07NewSessionsAreSpreadAndTagged(t *testing.T) {
 		case r := <-links["a"].frames:
 			count["a"]++
 			links["a"].reply(r.id, "<body wait='60' sid='abc' "+ns+"/>")
-			tag := codec.NodeTag("a")
+			tag := boshbody.TagOf("a")
 			c.get().want(t, 200, "<body wait='60' sid='abc."+string(tag[:])+"' ")
 		case r := <-links["b"].frames:
 			count["b"]++
 			links["b"].reply(r.id, "<body sid=\"x\" "+ns+">payload sid='no'</body>")
-			tag := codec.NodeTag("b")
+			tag := boshbody.TagOf("b")
 			c.get().want(t, 200, "<body sid=\"x."+string(tag[:])+"\" "+ns+">payload sid='no'</body>")
 		}
 	}
@@ -179,7 +179,7 @@ func TestRow23LegacyCodes(t *testing.T) {
 	c.post(creation("")) // no ver
 	l.reply(l.next().id, "<body sid='s1' "+ns+"/>")
 	r := c.get()
-	tag := codec.NodeTag("a")
+	tag := boshbody.TagOf("a")
 	sid := "s1." + string(tag[:]) + "l"
 	r.want(t, 200, "sid='"+sid+"'")
 	c.post(empty(sid, 2))

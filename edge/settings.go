@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/http1"
 	"megaphone/loop"
 )
 
@@ -15,7 +15,7 @@ import (
 // request ever sees half of a reload.
 type settings struct {
 	cfg       Config
-	limits    codec.Limits
+	limits    http1.Limits
 	times     times
 	fixed     *fixed
 	admission *admission
@@ -49,7 +49,7 @@ func newSettings(cfg Config, places []place, waiting bool) *settings {
 		cfg: cfg, fixed: newFixed(&cfg), admission: newAdmission(&cfg),
 		leastGain: cfg.BodyRate * int(cfg.BodyTimeout/time.Millisecond) / 1000,
 		places:    places, waiting: waiting, tags: wantsTags(&cfg),
-		limits: codec.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
+		limits: http1.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
 			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
 		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
 			loop.Ticks(cfg.HoldTimeout), loop.Ticks(cfg.WriteTimeout), loop.Ticks(cfg.Grace),

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/http1"
 )
 
 // statusRow is a row of the table of statuses in BOSH.md.
@@ -83,7 +83,7 @@ func TestStatusTable(t *testing.T) {
 				statusTests[r.name] != nil)
 		}
 	}
-	for _, e := range codec.Errors {
+	for _, e := range http1.Errors {
 		if !listed[strconv.Itoa(e.Status)] {
 			t.Errorf("%d is in no row", e.Status)
 		}
@@ -91,7 +91,7 @@ func TestStatusTable(t *testing.T) {
 	f := newFixed(&Config{Path: "/p"})
 	for _, d := range []document{f.about, f.notFound, f.method, f.readOnly, f.encoding, f.lengthRequired, f.late,
 		f.busy} {
-		status := strings.Fields(string(d.head.Append(nil, 0, codec.ConnectionDefault, nil)))[1]
+		status := strings.Fields(string(d.head.Append(nil, 0, http1.ConnectionDefault, nil)))[1]
 		if !listed[status] {
 			t.Errorf("%s is in no row", status)
 		}

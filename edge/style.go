@@ -6,7 +6,8 @@ import (
 	"mime"
 	"strings"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/http1"
 	"megaphone/table"
 )
 
@@ -19,8 +20,8 @@ const (
 // style is how replies to one kind of client look: the Content-Type it asked for, and its web origin. Response heads
 // are built on first use. A hold stores the style's number.
 type style struct {
-	heads map[int]*codec.ResponseHead // by status
-	bosh  *codec.ResponseHead         // that of 200
+	heads map[int]*http1.ResponseHead // by status
+	bosh  *http1.ResponseHead         // that of 200
 	lines []string
 }
 
@@ -51,7 +52,7 @@ type content struct {
 type cors struct {
 	lines     []string
 	block     []byte             // the same, for answers whose heads have no style
-	preflight codec.ResponseHead // without Access-Control-Allow-Headers
+	preflight http1.ResponseHead // without Access-Control-Allow-Headers
 }
 
 // anyOrigin lets every page read an answer, except requests with credentials.
@@ -60,7 +61,7 @@ const anyOrigin = "Access-Control-Allow-Origin: *"
 func newCORS(lines ...string) cors {
 	preflight := append(lines[:len(lines):len(lines)], "Access-Control-Allow-Methods: GET, HEAD, POST, OPTIONS",
 		"Access-Control-Max-Age: 86400", "Vary: Access-Control-Request-Headers")
-	return cors{lines, []byte(strings.Join(lines, "\r\n") + "\r\n"), codec.NewResponseHead(200, preflight...)}
+	return cors{lines, []byte(strings.Join(lines, "\r\n") + "\r\n"), http1.NewResponseHead(200, preflight...)}
 }
 
 func newStyles(allowed []string) *styles {
@@ -83,7 +84,7 @@ func (s *styles) origins() int { return len(s.cors) }
 
 // make returns the style of a content type for the web origin of the given number.
 func (s *styles) make(text string, origin int) style {
-	st := style{heads: map[int]*codec.ResponseHead{}}
+	st := style{heads: map[int]*http1.ResponseHead{}}
 	st.lines = append([]string{"Content-Type: " + text, "Cache-Control: no-store"}, s.cors[origin].lines...)
 	if text != usualContent {
 		// The client chose the type. A browser that was led here must not execute the reply.
@@ -195,7 +196,7 @@ func encodeContent(content []byte) string {
 }
 
 func validContentType(s string) bool {
-	if len(s) > codec.MaxSIDContentBytes {
+	if len(s) > boshbody.MaxSIDContentBytes {
 		return false
 	}
 	for i := range len(s) {
@@ -239,13 +240,13 @@ func (w *worker) retryLine(status int) []byte {
 }
 
 // head returns the response head for a BOSH reply with the given status.
-func (st *style) head(status int) *codec.ResponseHead {
+func (st *style) head(status int) *http1.ResponseHead {
 	if status == 200 && st.bosh != nil {
 		return st.bosh
 	}
 	h := st.heads[status]
 	if h == nil {
-		made := codec.NewResponseHead(status, st.lines...)
+		made := http1.NewResponseHead(status, st.lines...)
 		h = &made
 		st.heads[status] = h
 		if status == 200 {
@@ -263,7 +264,7 @@ func (w *worker) unlearntStyle(h table.Handle, hold *table.Hold, status int, bod
 		return w.styles.at(hold.Style)
 	}
 	b := &w.body
-	wellBehaved := status == 200 && codec.ParseReplyBody(b, body) == nil && string(b.Type) != "terminate"
+	wellBehaved := status == 200 && boshbody.ParseReply(b, body) == nil && string(b.Type) != "terminate"
 	if wellBehaved && (b.SID != nil || hold.Flags&holdCreation == 0) {
 		if n, learnt := w.styles.learn(hold.Style, encoded); learnt {
 			hold.Style = n

@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"slices"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/loop"
 	"megaphone/table"
 )
@@ -116,11 +116,11 @@ func (p *waitChunks) trim() {
 }
 
 // front returns the oldest frame; ok is false if there is none. It is valid until drop.
-func (q *waitQueue) front() (f codec.Frame, size int, ok bool) {
+func (q *waitQueue) front() (f frame.Frame, size int, ok bool) {
 	if len(q.chunks) == 0 {
 		return f, 0, false
 	}
-	f, size, ok, err := codec.ParseFrame(q.chunks[0][q.read:], codec.MaxContentsBytes)
+	f, size, ok, err := frame.Parse(q.chunks[0][q.read:], frame.MaxContentsBytes)
 	if !ok || err != nil {
 		panic("edge: a queue of waiting requests is not made of frames")
 	}
@@ -201,28 +201,28 @@ type kept struct {
 func (w *worker) frameOf(c uint32, body []byte, suffixBytes int) kept {
 	w.addr = w.client(c).AppendTo(w.addr[:0])
 	before, after := w.contents(body, suffixBytes)
-	size := codec.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
-	return kept{codec.FrameHeaderBytes + size, before, after}
+	size := frame.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
+	return kept{frame.HeaderBytes + size, before, after}
 }
 
 // keep appends a frame to a queue.
 func (w *worker) keep(p *waitChunks, q *waitQueue, h table.Handle, k kept) {
 	to := p.room(q, k.size)
-	*to = codec.AppendFrameHeader(*to, uint64(h), k.size-codec.FrameHeaderBytes)
-	*to = append(append(codec.AppendPrefix(*to, w.addr, w.head.Query), k.before...), k.after...)
+	*to = frame.AppendHeader(*to, uint64(h), k.size-frame.HeaderBytes)
+	*to = append(append(frame.AppendPrefix(*to, w.addr, w.head.Query), k.before...), k.after...)
 }
 
 // handOverKept hands a request that has waited to a node. It returns the request's body, and false if that is too large
 // for the node. It borrows contents.
 func (w *worker) handOverKept(n *node, h table.Handle, hold *table.Hold, contents []byte) (body []byte, fits bool) {
-	r, err := codec.ParseRequest(contents)
+	r, err := frame.ParseRequest(contents)
 	if err != nil {
 		panic("edge: a request that waited is malformed: " + err.Reason)
 	}
 	if !n.takesQuery {
 		r.Query = nil
 	}
-	size := codec.PrefixBytes(r.Address, r.Query) + len(r.Body)
+	size := frame.PrefixBytes(r.Address, r.Query) + len(r.Body)
 	if size > n.max {
 		w.counters[TooLarge]++
 		return nil, false

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // awaiting waits until n holds are for an origin that is away.
@@ -389,8 +389,8 @@ func TestWaitQueue(t *testing.T) {
 	for range 20_000 {
 		if rnd.IntN(5) < 3 {
 			size := rnd.IntN(maxWaitingBytes + 1)
-			to := p.room(&q, codec.FrameHeaderBytes+size)
-			*to = append(codec.AppendFrameHeader(*to, next, size), make([]byte, size)...)
+			to := p.room(&q, frame.HeaderBytes+size)
+			*to = append(frame.AppendHeader(*to, next, size), make([]byte, size)...)
 			if cap(*to) != waitChunkBytes {
 				t.Fatalf("a chunk has grown to %d bytes", cap(*to))
 			}

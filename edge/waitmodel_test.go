@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // pipeliner is a client that pipelines numbered requests, and checks the order of the answers.
@@ -177,7 +177,7 @@ func (m *waitModel) answer(i int) {
 		if !strings.Contains(q.body, "sid=") {
 			body = fmt.Sprintf("<body sid='s' n='%s' %s/>", n, ns)
 		}
-		p := codec.AppendReply(nil, q.id, []int{200, 200, 200, 503}[m.r.IntN(4)], []byte(body))
+		p := frame.AppendReply(nil, q.id, []int{200, 200, 200, 503}[m.r.IntN(4)], []byte(body))
 		_, _ = m.links[i].Write(p)
 		if m.r.IntN(4) == 0 {
 			_, _ = m.links[i].Write(p)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 )
 
 // three starts an edge with three origins of weights 1, 2 and 5, all linked.
@@ -96,7 +96,7 @@ func TestDrainOfOneOrigin(t *testing.T) {
 	for range 10 {
 		create(1)
 	}
-	tag := codec.NodeTag("a")
+	tag := boshbody.TagOf("a")
 	c.post(empty("s."+string(tag[:]), 2)) // a session that a drained origin has
 	links[0].reply(links[0].next().id, "<body/>")
 	c.get().want(t, 200, "<body/>")

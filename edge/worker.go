@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/http1"
 	"megaphone/loop"
 	"megaphone/table"
 )
@@ -66,8 +67,8 @@ type worker struct {
 	snapshot  atomic.Pointer[snapshot]
 	heardAt   uint32 // when the current link input was read, in loop.Reactor.Micros
 
-	head     codec.Head // of the request being handled
-	body     codec.Body
+	head     http1.Head // of the request being handled
+	body     boshbody.StartTag
 	path     []byte // scratch for the normal form of its path
 	scratch  []byte
 	creation []byte // scratch for creationReply
@@ -154,7 +155,7 @@ func skipEmptyLines(s *table.Conn, p []byte) (n int) {
 		}
 		n, s.Scanned = 1, 0
 	}
-	m := codec.EmptyLines(p[n:])
+	m := http1.EmptyLines(p[n:])
 	if m%2 == 1 {
 		s.Scanned = 1
 	}
@@ -276,7 +277,7 @@ func (w *worker) Client(c uint32) [16]byte {
 		return s.Peer
 	}
 	p := w.r.Kept(c)
-	if ok, err := codec.ParseHead(&w.head, p, 0, &w.limits); err != nil || !ok {
+	if ok, err := http1.ParseHead(&w.head, p, 0, &w.limits); err != nil || !ok {
 		return s.Peer
 	}
 	_ = w.findClient(c, p[:w.head.Bytes])

@@ -7,8 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 	"megaphone/loop"
 )
 
@@ -253,7 +252,7 @@ func (w *worker) answered(i uint32, q int, res *response) {
 		return
 	}
 	body := res.body()
-	if err := codec.ParseReplyBody(&w.body, body); err != nil {
+	if err := boshbody.ParseReply(&w.body, body); err != nil {
 		w.counters[cMalformed]++
 		w.r.LogLimited(&w.oddLog, slog.LevelWarn, "malformed body", "reason", err.Reason)
 		w.failed(i, q, 0)

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 )
 
 // The timeouts of a probe.
@@ -211,7 +211,7 @@ func judgeReply(resp *http.Response, body []byte, domain string) (r reply, err e
 		return r, fmt.Errorf("it answers %s to a session's creation, with %s", status, what)
 	}
 	if xml.NewDecoder(bytes.NewReader(body)).Decode(&r) != nil || r.XMLName.Local != "body" ||
-		r.XMLName.Space != codec.Namespace {
+		r.XMLName.Space != boshbody.Namespace {
 		return r, fmt.Errorf("no BOSH endpoint (%s, %s): is the path wrong?",
 			or(resp.Header.Get("Content-Type"), "no type"), what)
 	}

@@ -3,7 +3,7 @@ package load
 import (
 	"bytes"
 
-	"megaphone/codec"
+	"megaphone/codec/http1"
 )
 
 // Bounds of a response.
@@ -24,7 +24,7 @@ type response struct {
 // body returns the response's body. It overwrites a chunked one, so call it once.
 func (r *response) body() []byte {
 	if r.chunked {
-		return codec.DecodeChunks(r.raw)
+		return http1.DecodeChunks(r.raw)
 	}
 	return r.raw
 }
@@ -44,7 +44,7 @@ const (
 	errCoding     malformed = "the response has a coding that was not asked for"
 )
 
-var limits = codec.Limits{MaxBodyBytes: maxReplyBytes}.WithDefaults()
+var limits = http1.Limits{MaxBodyBytes: maxReplyBytes}.WithDefaults()
 
 // parseResponse parses the response to a POST at the start of p. n is its length, or 0 if it is incomplete. In that
 // case the caller should call again once p has need bytes.
@@ -86,8 +86,8 @@ func parseResponse(p []byte) (r response, n, need int, err error) {
 }
 
 func (r response) chunks(p []byte, from int) (_ response, n, need int, err error) {
-	var c codec.Chunks
-	end, need, ok, bad := codec.ScanChunks(&c, p[from:], &limits)
+	var c http1.Chunks
+	end, need, ok, bad := http1.ScanChunks(&c, p[from:], &limits)
 	switch {
 	case bad != nil:
 		return r, 0, 0, errChunks

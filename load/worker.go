@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 	"megaphone/loop"
 	"megaphone/table"
 )
@@ -44,7 +44,7 @@ type worker struct {
 	sessions  []session
 	addresses addresses
 	write     writer
-	body      codec.Body
+	body      boshbody.StartTag
 	idle      []uint32 // connections without a request, most recently used last
 	backoffs  backoffs
 	queue     queue // sessions that wait because too many connections are opening

@@ -3,7 +3,7 @@
 package origin
 
 import (
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/origin/bosh"
 	"megaphone/origin/link"
 )
@@ -13,7 +13,7 @@ func Handler(e *bosh.Engine) link.Handler { return handler{e} }
 
 type handler struct{ *bosh.Engine }
 
-func (h handler) Request(l *link.Link, id uint64, r codec.Request) {
+func (h handler) Request(l *link.Link, id uint64, r frame.Request) {
 	h.Engine.Request(l, id, r.Address, r.Body)
 }
 func (h handler) Gone(l *link.Link, id uint64)    { h.Engine.Gone(l, id) }

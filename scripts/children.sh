@@ -17,7 +17,7 @@ await() {
 	wait $!
 }
 
-# children_of PID: its children and theirs, but not $asking and what is below it.
+# children_of PID: its children and theirs, but not $asking and its descendants.
 children_of() {
 	local child
 	# shellcheck disable=SC2013

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs mod_megaphone into Debian's ejabberd, or takes it away again. Run as root; what is done already is not done
-# again. It is scripts/ejabberd-install.sh in a checkout, and megaphone-ejabberd-install in the packages.
+# Installs mod_megaphone into Debian's ejabberd, or removes it. Run as root; a second run changes nothing. It is
+# scripts/ejabberd-install.sh in a checkout, and megaphone-ejabberd-install in the packages.
 #
 #   megaphone-ejabberd-install                  compile and install the module, and configure its listener
 #   megaphone-ejabberd-install --sessions N     the same, and set ejabberd up for N sessions on this node
@@ -10,7 +10,7 @@
 #   --sessions N         what N sessions need, written as 1000000, 1_000_000, 1000k or 1M; see below
 #   --ip ADDRESS         where the links of edges are taken  [127.0.0.1]   a private network: links are not encrypted
 #   --port PORT                                              [5279]
-#   --secret-file FILE   what edges need to know: its first line is the listener's secret; written if there is no such
+#   --secret-file FILE   its first line is the listener's secret, which edges must prove; written if there is no such
 #                        file. Without it the secret is in the listener's configuration only
 #   --root DIR           install below DIR instead of / (for images and tests)
 #   --help               this text
@@ -22,12 +22,12 @@
 #   reason above it. All of it is in blocks between marks. The next run with --sessions writes them anew, one without
 #   leaves them alone, --uninstall removes them.
 #
-#   What you have set outside the blocks stays. Where it is too little for N, or where it is in ejabberd.yml, which
-#   this script never edits, the line to change is named on standard error. Restart ejabberd, then
-#   `ejabberdctl megaphone_doctor N` checks the node that runs.
+#   Your own settings outside the blocks stay. If one is too low for N, or is in ejabberd.yml, which this script never
+#   edits, standard error names the line to change. Restart ejabberd, then `ejabberdctl megaphone_doctor N` checks the
+#   running node.
 #
 #   Nothing is written for systemd: sessions have no sockets in ejabberd, so LimitNOFILE of ejabberd.service is enough
-#   whatever N is. The kernel's settings are those of the edge's host: megaphone-tune --sockets N.
+#   for every N. The kernel's settings are those of the edge's host: megaphone-tune --sockets N.
 #
 # FILES
 #   /var/lib/ejabberd/.ejabberd-modules/mod_megaphone/   the module, where `ejabberdctl modules_installed` finds it
@@ -178,8 +178,8 @@ real() {
 	echo "$path"
 }
 
-# replace FILE: with standard input, in one step, the mode and owner kept. Says whether anything has changed. Its errors
-# are checked one by one, because in a condition set -e is off.
+# replace FILE: with standard input, in one step, keeping mode and owner. It reports whether anything has changed. Its
+# errors are checked one by one, because in a condition set -e is off.
 replace() {
 	target=$(real "$1") || exit 1
 	new=$target.megaphone-new
@@ -314,7 +314,7 @@ fi
 # remark TEXT: tells the operator of a change that this script leaves to them.
 remark() { echo "$name: $*" >&2; }
 
-# own FILE: its lines that are in force and not ours.
+# own FILE: its lines that are in force and not this script's.
 own() {
 	[ ! -e "$1" ] || without_blocks "$1" | sed 's/^[[:space:]]*#.*//'
 }

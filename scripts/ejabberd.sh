@@ -53,7 +53,7 @@ usage() {
 	exit 2
 }
 
-# ---- What is there ----------------------------------------------------------------------------------------------
+# ---- Installed here ---------------------------------------------------------------------------------------------
 
 find_ejabberd() {
 	ebin=${EJABBERD_EBIN:-}
@@ -68,7 +68,7 @@ find_ejabberd() {
 # state NAME: what the start has noted in DIR/NAME.
 state() { cat "$dir/$1" 2>/dev/null || true; }
 
-# ours PID: the process is this directory's and not one that got its number later.
+# Reports whether process PID is this directory's and not one that got its number later.
 ours() {
 	[ -n "$1" ] && tr '\0' '\n' 2>/dev/null <"/proc/$1/cmdline" | grep -qxF -e "\"$dir/mnesia\""
 }
@@ -233,7 +233,7 @@ write_config_once() {
 	rm "$dir/modules.yml"
 }
 
-# launch: erl in the background, in a session of its own and with nothing of ours open but its log.
+# launch: starts erl in the background, in a session of its own, with only its log open.
 launch() {
 	echo "$node" >"$dir/node"
 	mkdir -p "$dir/log"

@@ -30,7 +30,7 @@ if [ $# -eq 0 ]; then
 fi
 modules=$(printf ',%s' "$@")
 # What the tests stand in for comes first on the path. The log is not shown: they do wrong things on purpose.
-MEGAPHONE_VECTORS=$PWD/codec/testdata/frames.json await erl -noinput -kernel logger_level warning \
+MEGAPHONE_VECTORS=$PWD/codec/frame/testdata/frames.json await erl -noinput -kernel logger_level warning \
 	-pa "$out/src" "$out/test" -eval "
 	logger:set_handler_config(default, level, none),
 	halt(case eunit:test([${modules#,}]) of ok -> 0; error -> 1 end)."

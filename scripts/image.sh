@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a directory from which podman or docker build the images, and compose runs an edge before an ejabberd.
 #
-#   scripts/image.sh [DIR]     fills DIR (default dist/image); what was there is replaced
+#   scripts/image.sh [DIR]     fills DIR (default dist/image), replacing its contents
 #
 #   VERSION, GOARCH            as for scripts/package.sh
 #

@@ -3,13 +3,13 @@
 #
 #   scripts/package.sh [DIR]     puts them into DIR (default dist)
 #
-#   VERSION             default: what scripts/version.sh says, from CHANGELOG.md and git
+#   VERSION             default: the output of scripts/version.sh, from CHANGELOG.md and git
 #   GOARCH              the machine they are for (default: this one's)
 #   SOURCE_DATE_EPOCH   the time of every file in them (default: that of the commit)
 #   MAINTAINER          default: the author of the commit
 #
 # The same commit gives the same packages, byte for byte. nfpm has a go.mod of its own (deploy/package/nfpm.mod): it
-# brings seventy modules that no build of Megaphone needs, and they are pinned by their hashes all the same.
+# brings seventy modules that no build of Megaphone needs, and they are still pinned by their hashes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/children.sh

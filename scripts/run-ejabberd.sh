@@ -17,7 +17,7 @@ rm -rf "$node" "$dir/secret"
 mkdir -p "$dir"
 (umask 077 && head -c 32 /dev/urandom | base64 >"$dir/secret")
 
-# end SIGNAL: passes it on to the demo; what is below goes on when that has ended.
+# end SIGNAL: passes it on to the demo; the script continues below when that has ended.
 demo='' signalled=''
 end() {
 	signalled=yes

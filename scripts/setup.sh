@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Prepares a checkout of Megaphone for what make is about to do, and does nothing where nothing is to be done.
+# Prepares a checkout of Megaphone for a target of make, and does nothing if nothing is missing.
 #
 #   scripts/setup.sh run            what the binary needs: Strophe.js for the chat page that is embedded in it
 #   scripts/setup.sh run-ejabberd   the same, and ejabberd
-#   scripts/setup.sh test           the same, what tests our ejabberd module, prosody, HAProxy, nginx, hitch, promtool,
+#   scripts/setup.sh test           the same, the tests of the ejabberd module, prosody, HAProxy, nginx, hitch, promtool,
 #                                   Chromium, finch
 #   scripts/setup.sh qemu           QEMU, for make qemu-tune
 #   scripts/setup.sh peers          nginx, HAProxy, Pushpin and wrk, for make bench-peers
@@ -43,8 +43,8 @@ apt_install() {
 	rm -f "$log"
 }
 
-# apt_install_servers PACKAGE...: the same for packages that come with a service. We start private ones where we need
-# them; the system's shall not listen on this host because somebody has run the tests.
+# apt_install_servers PACKAGE...: the same for packages that come with a service. Scripts start private ones where they
+# need them; the system's must not listen on this host because of a run of the tests.
 apt_install_servers() {
 	local policy=/usr/sbin/policy-rc.d
 	if [ "$(id -u)" -eq 0 ] && [ ! -e "$policy" ]; then

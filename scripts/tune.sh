@@ -2,40 +2,40 @@
 # tune.sh - get a Linux host ready for N sockets, and undo it
 #
 #   tune.sh --sockets N --check      compare, change nothing
-#   tune.sh --sockets N --apply      set what is lower than wanted, until the next boot
-#   tune.sh --sockets N --persist    write what is needed into a drop-in for every boot to come
-#   tune.sh --revert                 set everything back as it was before the first --apply, remove the drop-in
+#   tune.sh --sockets N --apply      set values that are too low, until the next boot
+#   tune.sh --sockets N --persist    write these values into a drop-in for every later boot
+#   tune.sh --revert                 restore the values from before the first --apply, remove the drop-in
 #
 # N is all sockets of the host: the edge's clients, and a load generator's if it runs here too. Nothing but a POSIX
-# shell is needed. `megaphone doctor --sockets N --explain` says of each knob why, and has the same formulas. N may be
+# shell is needed. `megaphone doctor --sockets N --explain` has the reason of each knob, and the same formulas. N may be
 # written 1000000, 1_000_000, 1,000,000, 1000k or 1M.
 #
 # OPTIONS
 #   --descriptor-tables auto|on|off   as the edge's. off: all sockets are in one table, and RLIMIT_NOFILE is a must
 #   --dials          the host opens many connections too: a TLS proxy, a gateway or a load generator is on it. Their
-#                    ports begin above those below 32768 that something listens on now: start your servers first
+#                    ports begin above those below 32768 with a listener now: start your servers first
 #   --only PREFIX    only knobs whose names begin so, for example net.
-#   --state FILE     where --apply notes what was there (default /var/lib/megaphone/tune.state)
+#   --state FILE     where --apply notes the old values (default /var/lib/megaphone/tune.state)
 #   --drop-in FILE   what --persist writes (default /etc/sysctl.d/90-megaphone.conf)
-#   --root DIR       use DIR in place of /, for proc, sys, state and drop-in (tests)
+#   --root DIR       use DIR instead of /, for proc, sys, state and drop-in (tests)
 #   --help           this text
 #
 # WHAT IT DOES
-#   A wanted value is a condition for each field: >=N, <=N, =N, a word, - for any. What is as good or better stays as it
-#   is, also within a value of several fields. --apply says what it changes before it does, and notes the old value
-#   first; done twice it changes nothing more, and what was noted first stays. It cannot change the RLIMIT_NOFILE of
-#   other programs, nor the memory there is, and says what to do about them.
+#   A wanted value is a condition for each field: >=N, <=N, =N, a word, - for any. Values that are as good or
+#   better stay, also within a value of several fields. --apply announces each change, and notes the old value first; a
+#   second run changes nothing, and the first note stays. It cannot change the RLIMIT_NOFILE of other programs, nor the
+#   memory, and names a remedy for them.
 #
-#   What cannot be set is said with its reason, and the rest is done. What is absent (a module that is not loaded, an
-#   older kernel, a network namespace that shows a part only) is left out.
+#   Knobs that cannot be set are named with the reason, and the rest is set. Absent knobs (a module that is not loaded,
+#   an older kernel, a network namespace that shows a part only) are left out.
 #
 # EXIT STATUS
-#   0  --check: everything that is a must is as wanted. Otherwise: all was done
-#   1  --check: a must is not as wanted. Otherwise: something could not be done, and it was said what
+#   0  --check: every required value is right. Otherwise: everything was done
+#   1  --check: a required value is wrong. Otherwise: something could not be done, and standard error names it
 #   2  an option is wrong
 #
 # FILES
-#   /var/lib/megaphone/tune.state      one line for each knob that was changed: its name and what it was
+#   /var/lib/megaphone/tune.state      one line for each changed knob: its name and its old value
 #   /etc/sysctl.d/90-megaphone.conf    read at boot; see sysctl.d(5)
 # shellcheck disable=SC2317 # some functions are called by names in variables
 set -u
@@ -374,7 +374,7 @@ apply() {
 persist_one() { # CLASS NAME WANTED
 	case $2 in MemAvailable | RLIMIT_NOFILE) return 0 ;; esac
 	value=$(now "$2") && set=$(merge "$value" "$3") || return 0
-	# What is as wanted by itself is not written: the kernel's own choice may grow with the memory.
+	# Values that are sufficient by default are not written, because the kernel's own choice may grow with the memory.
 	[ "$set" != "$value" ] || noted "$2" || { [ -f "$drop_in" ] && grep -q "^-*$2 = " "$drop_in"; } || return 0
 	case $2 in
 	transparent_hugepage) complain "$2: no sysctl: put transparent_hugepage=$set on the kernel's command line" ;;

@@ -133,7 +133,7 @@ func TestAdminAddressInUse(t *testing.T) {
 	if code := second.Wait(); code != 1 || !strings.Contains(second.Text(), "admin: "+at) {
 		t.Errorf("ended with %d and %s", code, second.Text())
 	}
-	for range 2 { // one of them at least finds it in use, whoever else runs on this host
+	for range 2 { // at least one of them finds it in use, also beside other processes on this host
 		rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1").Line(0, "127.0.0.1:5281")
 	}
 	nobody := rig.Start(t, "top", "--once", "--admin", "127.0.0.1:1")
@@ -186,7 +186,7 @@ func TestAdminThroughUpgradeAndDrain(t *testing.T) {
 	}
 }
 
-// TestAccessLogFile: what was answered is in the file, in the format of the log.
+// TestAccessLogFile: the file has the answered requests, in the format of the log.
 func TestAccessLogFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "access")
 	e := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--admin", "off",

@@ -14,14 +14,14 @@ const (
 	attackOutput    = 128 << 10   // --max-output-bytes, a connection
 	attackHighWater = 1 * rig.MiB // --link-high-water, a link
 
-	// attackBound is what an edge may grow by, at the worst moment, when its clients attack. A reactor keeps at most
-	// attackBuffered of input, output and replies that wait for their turn, and as much again may be what was given up
-	// and is not collected yet. Go's collector lets garbage grow to what is alive. The rest is attackRest.
+	// attackBound bounds the growth of an edge under attack by its clients, at the worst moment. A reactor keeps at
+	// most attackBuffered of input, output and replies that wait for their turn, and the same again may be released and
+	// not collected yet. Go's collector lets garbage grow to the size of the live heap. The rest is attackRest.
 	attackBound = 2*attackReactors*2*attackBuffered + attackRest
 
-	// linkBound is the same for an origin that attacks. A reactor keeps a batch of attackHighWater and what a turn adds
-	// to it, of which twice as much may be allocated while it grows, and a frame of the largest size, 16 MiB, of which
-	// the same is true.
+	// linkBound is the same for an origin that attacks. A reactor keeps a batch of attackHighWater and the additions of
+	// a turn, which may take twice their size while the batch grows, and a frame of the largest size, 16 MiB, with the
+	// same overhead.
 	linkBound = 2*attackReactors*(2*2*attackHighWater+2*16*rig.MiB) + attackBound
 
 	// attackRest does not depend on any limit: 4 MiB before Go first collects, the reactors' batches of 1 MiB each and

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
@@ -34,11 +34,11 @@ func TestAttackByAnOrigin(t *testing.T) {
 		{"is silent", drain, "ping_timeouts", ""},
 		{"says garbage", func(l *scriptedLink) { l.write(garbage); drain(l) }, "link_errors", ""},
 		{"announces the largest frame and sends a part of it", func(l *scriptedLink) {
-			l.write(append(codec.AppendFrameHeader(nil, 1, codec.MaxContentsBytes), garbage...))
+			l.write(append(frame.AppendHeader(nil, 1, frame.MaxContentsBytes), garbage...))
 			drain(l)
 		}, "ping_timeouts", ""},
 		{"replies to what nobody asked", func(l *scriptedLink) {
-			l.write(bytes.Repeat(codec.AppendReply(nil, 0x0000000700000001, 200, []byte("<body/>")), 100_000))
+			l.write(bytes.Repeat(frame.AppendReply(nil, 0x0000000700000001, 200, []byte("<body/>")), 100_000))
 			l.write([]byte("99999999|0000000000000000|"))
 			drain(l)
 		}, "link_errors", "stale_replies"},
@@ -48,17 +48,17 @@ func TestAttackByAnOrigin(t *testing.T) {
 				if !ok {
 					return
 				}
-				one := codec.AppendReply(nil, id, 503, nil)
+				one := frame.AppendReply(nil, id, 503, nil)
 				l.write(append(one, one...))
 			}
-			l.write(codec.AppendFrame(nil, 1, []byte("999 <body/>")))
+			l.write(frame.Append(nil, 1, []byte("999 <body/>")))
 			drain(l)
 		}, "link_errors", "stale_replies"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // they wait for timeouts most of the time
-			// A request comes in one piece, so that none of them needs a part of attackBuffered. All are more than what
-			// the kernel takes for two links that nobody reads from, and attackHighWater.
+			// A request comes in one piece, so that none of them needs a part of attackBuffered. Together they exceed
+			// attackHighWater and the kernel's buffers of two links that are not read.
 			const clients, bodyBytes = 640, 32 << 10
 			a := underAttack(t, newScripted(t, "bad", c.serve).addr)
 			s := newSwarm(t, a.Addr, clients, 0)

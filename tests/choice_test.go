@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
@@ -22,17 +23,17 @@ func creator(t *testing.T, name string, answer func(n int64) string) (addr strin
 			}
 			if f.ID == 0 {
 				if token, ok := strings.CutPrefix(string(f.Contents), "ping "); ok {
-					l.write(codec.AppendFrame(nil, 0, []byte("pong "+token)))
+					l.write(frame.Append(nil, 0, []byte("pong "+token)))
 				}
 				continue
 			}
-			r, err := codec.ParseRequest(f.Contents)
-			var b codec.Body
-			if err != nil || codec.ParseBody(&b, r.Body) != nil || b.SID != nil {
+			r, err := frame.ParseRequest(f.Contents)
+			var b boshbody.StartTag
+			if err != nil || boshbody.Parse(&b, r.Body) != nil || b.SID != nil {
 				continue
 			}
 			if body := answer(got.Add(1)); body != "" {
-				l.write(codec.AppendReply(nil, f.ID, 200, []byte(body)))
+				l.write(frame.AppendReply(nil, f.ID, 200, []byte(body)))
 			}
 		}
 	}).addr, got
@@ -43,7 +44,7 @@ func creator(t *testing.T, name string, answer func(n int64) string) (addr strin
 func TestNewSessionsAvoidWhatFails(t *testing.T) {
 	const clients = 500
 	for name, answer := range map[string]func(n int64) string{
-		"broken": func(int64) string { return string(codec.Terminal("internal-server-error")) },
+		"broken": func(int64) string { return string(boshbody.Terminal("internal-server-error")) },
 		"stuck":  func(int64) string { return "" },
 	} {
 		t.Run(name, func(t *testing.T) {

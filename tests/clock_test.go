@@ -12,8 +12,8 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestClockIsMonotonic: what has a reactor tick is a timer of CLOCK_MONOTONIC, which no setting of the host's clock
-// moves. The kernel says so.
+// TestClockIsMonotonic: a reactor ticks by a timer of CLOCK_MONOTONIC, which no setting of the host's clock moves. The
+// kernel reports the clock.
 func TestClockIsMonotonic(t *testing.T) {
 	const reactors = 3
 	e := rig.Serve(t, "edge", "--listen", "127.0.0.1:0", "--origin", "a=127.0.0.1:1", "--reactors",
@@ -40,8 +40,8 @@ func TestClockIsMonotonic(t *testing.T) {
 }
 
 // TestAttackStandstill: an edge that stood still for longer than any timeout (its machine was moved, or the process
-// stopped) goes on as if nothing had been: what clients and origins said meanwhile is there, and is read before anybody
-// is found to be too late.
+// stopped) continues as before. It reads the input that clients and origins sent meanwhile before it finds any of them
+// too late.
 func TestAttackStandstill(t *testing.T) {
 	const still = 4 * time.Second
 	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0")
@@ -65,8 +65,8 @@ func TestAttackStandstill(t *testing.T) {
 	idle.Send(s.Ping())
 	e.Signal(syscall.SIGCONT)
 
-	// The older request has the answer, unless what was said before went through the other reactor and has to be seen
-	// to have left first: then it is empty, and the newer one has it.
+	// The older request has the answer, unless earlier payload went through the other reactor and must be seen to have
+	// left first: then it is empty, and the newer one has it.
 	if older := half.Get().Want(t, 200, "<body"); strings.Contains(older.Text, s.Pong()) {
 		half.Send(s.Ping())
 	}

@@ -77,13 +77,13 @@ func TestNumbers(t *testing.T) {
 	for _, args := range []string{
 		"edge --check-config --origin a=127.0.0.1:1 --max-connections 1M --max-request-rate-per-address 100/s",
 		"edge --check-config --origin a=127.0.0.1:1 --max-connections 1,000,000 --max-body-bytes 64Ki",
-		"doctor --root " + debian + " --sockets 10k",
+		"doctor --root " + debian(t) + " --sockets 10k",
 	} {
 		if code, said := rig.Run(t, strings.Fields(args)...); code != 0 {
 			t.Errorf("%s: exit %d, %s", args, code, said)
 		}
 	}
-	if _, r := doctor(t, "--root", debian, "--sockets", "1_000_000"); r.Sockets != 1_000_000 {
+	if _, r := doctor(t, "--root", debian(t), "--sockets", "1_000_000"); r.Sockets != 1_000_000 {
 		t.Errorf("%d sockets", r.Sockets)
 	}
 }
@@ -105,8 +105,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestMistakes gives the command what is wrong; it says which key, and what would do. Exit code 2 is a mistake in what
-// was said, 1 one of the world's.
+// TestMistakes gives the command wrong input; the error names the key and a remedy. Exit code 2 is a mistake in the
+// input, 1 a failure of the environment.
 func TestMistakes(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {

@@ -238,7 +238,7 @@ origins: [{name: a, address: '127.0.0.1:1'}]
 	}
 }
 
-// TestCheckConfigWarns: a doubtful value is said on standard error, and the file is right all the same.
+// TestCheckConfigWarns: standard error has a warning for a doubtful value, and the file is still accepted.
 func TestCheckConfigWarns(t *testing.T) {
 	file := configFile(t, "listen: 127.0.0.1:0\norigins: [{name: a, address: '127.0.0.1:1'}]\nhold-timeout: 20s\n")
 	code, said := rig.Run(t, "edge", "--config", file, "--check-config")

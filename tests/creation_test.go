@@ -14,7 +14,7 @@ const creationOfOld = "<body content='text/xml; charset=utf-8' secure='true' to=
 	"xmpp:version='1.0' ver='1.6' xmlns:xmpp='urn:xmpp:xbosh' rid='2230163495637982' wait='60' hold='1' " +
 	"xmlns='http://jabber.org/protocol/httpbind'/>"
 
-// TestCreationOfOld sends it to the demo as curl does, and goes on with the session.
+// TestCreationOfOld sends it to the demo as curl does, and continues the session.
 func TestCreationOfOld(t *testing.T) {
 	demo := rig.Serve(t, "demo", "--listen", "127.0.0.1:0")
 	c := rig.Connect(t, demo.Addr)

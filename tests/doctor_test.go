@@ -10,8 +10,11 @@ import (
 	"megaphone/tuning"
 )
 
-// debian is a copy of a host's proc and sys as they come, with 32 GB.
-const debian = "../tuning/testdata/debian"
+// debian returns a new root with a copy of a host's proc and sys as they come, with 32 GB.
+func debian(t testing.TB) (root string) {
+	t.Helper()
+	return rig.Extract(t, "../tuning/testdata/debian.txtar")
+}
 
 // doctor runs megaphone doctor --json.
 func doctor(t testing.TB, args ...string) (code int, r tuning.Report) {
@@ -33,7 +36,7 @@ func TestDoctorReport(t *testing.T) {
 		{"testdata/doctor-million.txt", 3, []string{"--sockets", "1000000"}},
 		{"testdata/doctor-explain.txt", 0, []string{"--sockets", "100000", "--descriptor-tables", "off", "--explain"}},
 	} {
-		code, said := rig.Run(t, append([]string{"doctor", "--root", debian}, c.args...)...)
+		code, said := rig.Run(t, append([]string{"doctor", "--root", debian(t)}, c.args...)...)
 		if code != c.code {
 			t.Errorf("%v: exit %d, want %d", c.args, code, c.code)
 		}
@@ -74,7 +77,7 @@ func TestDoctorJSON(t *testing.T) {
 		{"--sockets 1000000", 3, "net.netfilter.nf_conntrack_max,net.ipv4.tcp_mem,"},
 		{"--sockets 4000000", 3, "MemAvailable,net.netfilter.nf_conntrack_max,net.ipv4.tcp_mem,"},
 	} {
-		code, r := doctor(t, append(strings.Fields(c.args), "--root", debian)...)
+		code, r := doctor(t, append(strings.Fields(c.args), "--root", debian(t))...)
 		lacking := ""
 		for _, f := range r.Lacking(tuning.Must) {
 			lacking += f.Name + ","

@@ -9,8 +9,8 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestDrainsOnSIGTERM: what is held is released, every answer ends its connection, and then the process ends. The
-// session goes on elsewhere.
+// TestDrainsOnSIGTERM: held requests are released, every answer ends its connection, and then the process ends. The
+// session continues elsewhere.
 func TestDrainsOnSIGTERM(t *testing.T) {
 	origin := rig.Serve(t, "origin", "--listen", "127.0.0.1:0", "--anonymous")
 	serve := func() *rig.Process {

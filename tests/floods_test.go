@@ -64,7 +64,7 @@ func TestAttackEndlessRequests(t *testing.T) {
 					_, _ = io.WriteString(conn, text)
 				}()
 				r, err := http.ReadResponse((&member{conn: conn}).reader(), nil)
-				// The answer may be lost with the reset that follows when a client goes on. It is another only when
+				// The answer may be lost with the reset that follows when a client continues. It differs only when
 				// there is no memory for the largest requests.
 				if err == nil && r.StatusCode != c.status && r.StatusCode != 503 &&
 					(c.status != 0 || r.StatusCode/100 != 4) {

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
@@ -98,7 +98,7 @@ func front(t *testing.T, listen, conf string, args ...string) string {
 	}
 }
 
-// freeAddress is one that nobody listens on.
+// freeAddress returns an address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -120,11 +120,11 @@ func telling(t *testing.T) *scripted {
 			if f.ID == 0 {
 				continue
 			}
-			r, err := codec.ParseRequest(f.Contents)
+			r, err := frame.ParseRequest(f.Contents)
 			if err != nil {
 				return
 			}
-			l.write(codec.AppendReply(nil, f.ID, 200, fmt.Appendf(nil, "<body told='%s'/>", r.Address)))
+			l.write(frame.AppendReply(nil, f.ID, 200, fmt.Appendf(nil, "<body told='%s'/>", r.Address)))
 		}
 	})
 }
@@ -144,7 +144,8 @@ func connectAs(t *testing.T, from, to string) *rig.Client {
 	return rig.ConnectFrom(t, net.ParseIP(from), to)
 }
 
-// told sends a request from an address, with header lines that lie about it, and demands what the origin is to be told.
+// told sends a request from an address, with header lines that lie about it, and demands the address that the origin
+// should get.
 func told(t *testing.T, from, to, want string) {
 	t.Helper()
 	c := connectAs(t, from, to)
@@ -184,7 +185,7 @@ func TestBehindHAProxyWithProxyProtocol(t *testing.T) {
 			if c := e.Counters(); c["proxy_malformed"]+c["proxy_untrusted"] != 0 {
 				t.Errorf("refused: %v", c)
 			}
-			// Past the balancer, or without its header, nobody comes in.
+			// A connection that bypasses the balancer, or has no header, is refused.
 			header := "PROXY TCP4 203.0.113.7 127.0.0.1 1 2\r\n"
 			c := connectAs(t, "127.0.0.9", e.Addr)
 			_, _ = io.WriteString(c, header)

@@ -8,8 +8,7 @@ import (
 	"megaphone/tests/rig"
 )
 
-// behindGateway starts a gateway to the given demos, each of which is a BOSH endpoint like any other, and an edge in
-// front of it.
+// behindGateway starts a gateway to the given demos, which are ordinary BOSH endpoints, and an edge in front of it.
 func behindGateway(t *testing.T, more []string, demos ...*rig.Process) (edge, gateway *rig.Process) {
 	t.Helper()
 	var urls []string
@@ -48,8 +47,8 @@ func TestGateway(t *testing.T) {
 	}
 }
 
-// TestGatewayOutlivesItsEndpoint: what is held gets 503 when the endpoint dies, and so does what comes after; when the
-// grace is over, sessions end.
+// TestGatewayOutlivesItsEndpoint: held requests get 503 when the endpoint dies, and so do later ones; when the grace is
+// over, sessions end.
 func TestGatewayOutlivesItsEndpoint(t *testing.T) {
 	demo := rig.Serve(t, "demo", "--listen", "127.0.0.1:0")
 	edge, gateway := behindGateway(t, []string{"--grace", "1s"}, demo)

@@ -15,8 +15,8 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestAttackHalfOpen: the network between the edge and its clients goes without a word, as when a phone loses its cell.
-// The edge finds out by TCP keep-alive, or because nobody acknowledges what it sends, and gives up what they had.
+// TestAttackHalfOpen: the network between the edge and its clients fails silently, as when a phone loses its cell. The
+// edge finds out by TCP keep-alive, or by missing acknowledgements, and releases their resources.
 func TestAttackHalfOpen(t *testing.T) {
 	const keepAlive = 1              // seconds before the first probe; then four, one a second
 	const shortest = 2 * time.Second // no sooner than a lost probe or two
@@ -108,7 +108,7 @@ func namespaces(t *testing.T) *namespace {
 	return n
 }
 
-// ip has the far end run ip(8).
+// ip runs ip(8) at the far end.
 func (n *namespace) ip(command string) {
 	n.t.Helper()
 	var out []byte

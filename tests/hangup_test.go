@@ -37,7 +37,7 @@ func TestSIGHUPIsTakenFirst(t *testing.T) {
 	}
 }
 
-// TestSIGHUPEndsOthers: what is no edge has nothing to read again.
+// TestSIGHUPEndsOthers: a process other than an edge has nothing to read again.
 func TestSIGHUPEndsOthers(t *testing.T) {
 	t.Parallel()
 	o := rig.Serve(t, "origin", "--listen", "127.0.0.1:0", "--name", "edge")

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
@@ -24,15 +24,15 @@ func TestAttackSlowReaders(t *testing.T) {
 	}
 }
 
-// TestAttackSlowReadersOfLargeReplies: the kernel takes megabytes for a client that reads nothing; then it is the edge
-// that has to keep what is left, or cut the client off.
+// TestAttackSlowReadersOfLargeReplies: the kernel takes megabytes for a client that reads nothing; then the edge must
+// keep the rest, or cut off the client.
 func TestAttackSlowReadersOfLargeReplies(t *testing.T) {
 	const clients, requests, replyBytes = 100, 100, 100 << 10
 	body := []byte("<body " + rig.BOSHNS + ">" + strings.Repeat("x", replyBytes) + "</body>")
 	generous := newScripted(t, "bad", func(l *scriptedLink) {
 		for {
 			id, ok := l.request()
-			if !ok || !l.write(codec.AppendReply(nil, id, 200, body)) {
+			if !ok || !l.write(frame.AppendReply(nil, id, 200, body)) {
 				return
 			}
 		}
@@ -48,7 +48,7 @@ func TestAttackSlowReadersOfLargeReplies(t *testing.T) {
 
 // TestAttackPipelinedFlood: clients send requests without end; their origin answers none.
 func TestAttackPipelinedFlood(t *testing.T) {
-	const clients, requests, bodyBytes, underWay = 1000, 100, 4 << 10, 5 // fewer than may be held: others go on
+	const clients, requests, bodyBytes, underWay = 1000, 100, 4 << 10, 5 // fewer than may be held, so others continue
 	sink := newScripted(t, "bad", func(l *scriptedLink) {
 		for ok := true; ok; {
 			_, ok = l.request()
@@ -72,7 +72,7 @@ func TestAttackHalfRequests(t *testing.T) {
 	const post = "POST /http-bind HTTP/1.1\r\nHost: h\r\n"
 	for _, c := range []struct {
 		name, first, second, counter string
-		announced                    int // bytes that are said to come
+		announced                    int // bytes that the head announces
 		clients                      int
 	}{
 		{"heads", post + "X: " + strings.Repeat("x", 10_000), "xx", "head_timeouts", 16 << 10, 4000},

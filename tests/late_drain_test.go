@@ -22,7 +22,7 @@ func lateDrain(t *testing.T) (p *pair, old *rig.Process, c *rig.Client) {
 	return p, old, c
 }
 
-// completes has the client end its request, which is answered.
+// completes ends the client's request, which is answered.
 func completes(t *testing.T, c *rig.Client) {
 	t.Helper()
 	body := rig.CreationText("localhost")
@@ -31,7 +31,8 @@ func completes(t *testing.T, c *rig.Client) {
 	c.Close()
 }
 
-// TestSIGTERMAfterATakeover is the first that the old edge gets, so the drain goes on. A second one ends it.
+// TestSIGTERMAfterATakeover: it is the first signal that the old edge gets, so the drain continues. A second one ends
+// it.
 func TestSIGTERMAfterATakeover(t *testing.T) {
 	t.Parallel()
 	_, old, c := lateDrain(t)
@@ -50,7 +51,7 @@ func TestSIGTERMAfterATakeover(t *testing.T) {
 	ends(t, old, 0)
 }
 
-// TestASuccessorEndsAfterItsPredecessor: a service manager kills what is left when the main process has ended.
+// TestASuccessorEndsAfterItsPredecessor: a service manager kills the rest of a unit when its main process has ended.
 func TestASuccessorEndsAfterItsPredecessor(t *testing.T) {
 	t.Parallel()
 	p, old, c := lateDrain(t)

@@ -17,9 +17,9 @@ import (
 	"megaphone/tests/rig"
 )
 
-// nurseryMain runs a program and then says what is left of all that it has started. As a subreaper it is the parent of
-// every orphan below it, whatever group, session or environment that has. SIGINT goes to the program's process group,
-// as Ctrl-C does, and SIGTERM to the program only.
+// nurseryMain runs a program and then lists all its processes that are left. As a subreaper it is the parent of every
+// orphan below it, in any group, session or environment. SIGINT goes to the program's process group, as with Ctrl-C,
+// and SIGTERM to the program only.
 func nurseryMain(args []string) int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -72,7 +72,7 @@ func nurseryMain(args []string) int {
 	}
 }
 
-// workshop is a tree like ours, in which scripts may write into bin, and programs that stand in for others.
+// workshop is a tree like this one, in which scripts may write into bin, and programs that stand in for others.
 type workshop struct {
 	root, stands, work string
 }
@@ -136,8 +136,8 @@ func (w *workshop) benchmark(t *testing.T, name, path string) string {
 	return file
 }
 
-// leaves runs a command, sends the signal, unless it is 0, once what it waits for is there (a line of its output, a
-// file, or the one in $STARTED if there is no until), and reports what has been left.
+// leaves runs a command, sends the signal, unless it is 0, when the awaited line of its output or file is there (the
+// one in $STARTED if there is no until), and reports the processes that are left.
 func (w *workshop) leaves(t *testing.T, s syscall.Signal, until string, args ...string) {
 	t.Helper()
 	started := filepath.Join(w.work, "started")
@@ -171,7 +171,7 @@ var interrupts = map[string]syscall.Signal{"Ctrl-C": syscall.SIGINT, "SIGTERM": 
 // TestScriptsLeaveNothing: where programs that never end stand in for what the script waits for.
 func TestScriptsLeaveNothing(t *testing.T) {
 	for name, c := range map[string]struct {
-		program string // what hangs
+		program string // the program that hangs
 		does    string
 		args    []string
 	}{

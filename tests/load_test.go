@@ -183,7 +183,7 @@ func TestLoadSaysThatSessionsFailed(t *testing.T) {
 	}
 }
 
-// What cannot be loaded is said before the storm: no report, and no session is tried.
+// An impossible load is reported before the storm: no report, and no session is tried.
 func TestLoadProbes(t *testing.T) {
 	edge, origin := edgeAndOrigin(t)
 	for _, c := range []struct{ args, says string }{

@@ -76,7 +76,7 @@ func TestEveryEdgeServesEverySession(t *testing.T) {
 				c.Send(s.Ping())
 				c.Get().Want(t, 200, s.Pong())
 			}
-			// Without its tag, and with that of the other origin, nobody knows it.
+			// Without its tag, and with that of the other origin, no origin knows it.
 			for _, tail := range []string{"", tag("c"), tag(map[string]string{"a": "b", "b": "a"}[name])} {
 				wrong := &rig.Session{SID: strings.TrimSuffix(s.SID, tag(name)) + tail, RID: s.RID}
 				other.Send(wrong.Ping())

@@ -32,7 +32,7 @@ type probe struct {
 // with those that attack.
 const maxProbeTime = 5 * time.Second
 
-// betweenPieces is enough for the edge to read the head alone, as a rule.
+// betweenPieces is usually enough for the edge to read the head alone.
 const betweenPieces = 2 * time.Millisecond
 
 // newProbe logs in and begins to ping.

@@ -51,7 +51,7 @@ func TestReload(t *testing.T) {
 	}
 	ask("/one", 404)
 	ask("/two", 200)
-	c.Send(fmt.Sprintf("POST /two HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 6001)) // the flag goes on to win
+	c.Send(fmt.Sprintf("POST /two HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 6001)) // the flag still wins
 	c.Get().Want(t, 413, "")
 
 	from = e.Said()

@@ -10,14 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
 // scripted is an origin that welcomes every link and then does what a test wants. Its sessions are those with its tag.
 type scripted struct{ addr string }
 
-// scriptedLink is one link. What it cannot read or write any more is the edge's business, and no failure.
+// scriptedLink is one link. It may fail to read or write when the edge ends it; that is no failure of the test.
 type scriptedLink struct {
 	net.Conn
 	r    *bufio.Reader
@@ -27,7 +27,7 @@ type scriptedLink struct {
 // newScripted listens; serve has each link after the handshake, on a goroutine of its own, and closes it by returning.
 func newScripted(t testing.TB, name string, serve func(l *scriptedLink)) *scripted {
 	t.Helper()
-	small := net.ListenConfig{Control: receiveBuffer(64 << 10)} // what is not read stays with the edge
+	small := net.ListenConfig{Control: receiveBuffer(64 << 10)} // unread bytes stay with the edge
 	listener, err := small.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -68,19 +68,19 @@ func newScripted(t testing.TB, name string, serve func(l *scriptedLink)) *script
 
 func (l *scriptedLink) welcome(name string) bool {
 	_ = l.SetReadDeadline(time.Now().Add(rig.Patience))
-	if !l.write(codec.AppendFrame(nil, 0, codec.AppendHello(nil, &codec.Hello{Version: 1, Name: name}))) {
+	if !l.write(frame.Append(nil, 0, frame.AppendHello(nil, &frame.Hello{Version: 1, Name: name}))) {
 		return false
 	}
 	if f, ok := l.frame(); !ok || f.ID != 0 {
 		return false
 	}
 	_ = l.SetReadDeadline(time.Time{})
-	return l.write(codec.AppendFrame(nil, 0, []byte("welcome\n")))
+	return l.write(frame.Append(nil, 0, []byte("welcome\n")))
 }
 
-// frame is the next one from the edge; it is valid for ever.
-func (l *scriptedLink) frame() (f codec.Frame, ok bool) {
-	p := make([]byte, codec.FrameHeaderBytes)
+// frame is the next one from the edge; it stays valid.
+func (l *scriptedLink) frame() (f frame.Frame, ok bool) {
+	p := make([]byte, frame.HeaderBytes)
 	if _, err := io.ReadFull(l.r, p); err != nil {
 		return f, false
 	}
@@ -89,10 +89,10 @@ func (l *scriptedLink) frame() (f codec.Frame, ok bool) {
 		return f, false
 	}
 	p = append(p, make([]byte, n)...)
-	if _, err := io.ReadFull(l.r, p[codec.FrameHeaderBytes:]); err != nil {
+	if _, err := io.ReadFull(l.r, p[frame.HeaderBytes:]); err != nil {
 		return f, false
 	}
-	f, _, ok, ferr := codec.ParseFrame(p, codec.MaxContentsBytes)
+	f, _, ok, ferr := frame.Parse(p, frame.MaxContentsBytes)
 	return f, ok && ferr == nil
 }
 
@@ -104,7 +104,7 @@ func (l *scriptedLink) request() (id uint64, ok bool) {
 			return f.ID, ok
 		}
 		if string(f.Contents) == "ping alive\n" {
-			l.write(codec.AppendFrame(nil, 0, []byte("pong alive\n")))
+			l.write(frame.Append(nil, 0, []byte("pong alive\n")))
 		}
 	}
 }

@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/tests/rig"
 )
 
-// hidden is the request that an attacker wants to have taken for one of its own, or of somebody else's.
+// hidden is the request that an attacker wants to pass off as one of its own, or of another client.
 var hidden = rig.PostText("<body rid='7' sid='hidden" + tag("bad") + "' " + rig.BOSHNS + "/>")
 
-// smuggled are requests of whose end two readers may have different opinions. head is
-// header lines, after follows them, and then comes the hidden request.
+// smuggled are requests whose end is ambiguous for two readers. head is header lines, after follows them, and then
+// comes the hidden request.
 var smuggled = []struct{ name, head, after string }{
 	{"length and chunked", "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"},
 	{"chunked and length", "Transfer-Encoding: chunked\r\nContent-Length: 6\r\n", "0\r\n\r\n"},
@@ -111,7 +111,7 @@ func TestAttackSmugglingBehindAProxy(t *testing.T) {
 	}
 	at := free.Addr().String()
 	free.Close()
-	// "option accept-invalid-http-request" has it forward some of what is doubtful: that is the interesting case.
+	// With "option accept-invalid-http-request" it forwards some doubtful input, which is the interesting case.
 	p := rig.Launch(t, exec.Command(program, "-f", configFile(t, "global\n nbthread 1\n log stdout format raw local0\n"+
 		"defaults\n mode http\n log global\n timeout client 9s\n timeout server 9s\n timeout connect 9s\n"+
 		" option accept-invalid-http-request\n http-reuse always\n"+
@@ -159,7 +159,7 @@ func smugglers(t *testing.T) (edge *rig.Process, seen chan string) {
 			}
 			if f.ID != 0 {
 				seen <- string(f.Contents)
-				l.write(codec.AppendReply(nil, f.ID, 200, []byte("<body "+rig.BOSHNS+">taken</body>")))
+				l.write(frame.AppendReply(nil, f.ID, 200, []byte("<body "+rig.BOSHNS+">taken</body>")))
 			}
 		}
 	})

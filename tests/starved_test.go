@@ -12,8 +12,8 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestAttackOriginOutOfMemory: clients fill the memory of their origin until it dies of it. The edge has them try
-// again, and goes on with the origin that takes its place.
+// TestAttackOriginOutOfMemory: clients fill the memory of their origin until it dies. The edge makes them try again,
+// and continues with the origin that replaces it.
 func TestAttackOriginOutOfMemory(t *testing.T) {
 	// What clients may have the origin keep is more than it has; a session may have 1 MiB.
 	const limit, victims, messages, bytes = 256 * rig.MiB, 450, 4, 200_000

@@ -49,8 +49,8 @@ func TestStopsCleanly(t *testing.T) {
 	}
 }
 
-// stack starts what is needed to hold a request. target is the process of the given kind, front the one that clients
-// connect to.
+// stack starts everything that a held request needs. target is the process of the given kind, front the one to which
+// clients connect.
 func stack(t *testing.T, kind string) (target, front *rig.Process) {
 	if kind == "demo" {
 		demo := rig.Serve(t, "demo", "--listen", "127.0.0.1:0")

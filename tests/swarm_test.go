@@ -21,7 +21,7 @@ type swarm struct {
 // swarmWorkers act at the same time.
 const swarmWorkers = 32
 
-// newSwarm connects n clients. receive is the size of their sockets' receive buffers; 0: what is usual.
+// newSwarm connects n clients. receive is the size of their sockets' receive buffers, 0 the default.
 func newSwarm(t testing.TB, addr string, n, receive int) *swarm {
 	t.Helper()
 	s := &swarm{t, make([]*net.TCPConn, n)}
@@ -61,8 +61,8 @@ func (s *swarm) each(do func(i int, c *net.TCPConn)) {
 // maxKernelBytes are taken by the kernel at once, whether the edge reads or not.
 const maxKernelBytes = 16 << 10
 
-// send has all clients send a text, or as much of it as the edge takes within a moment. That a client is cut off before
-// or meanwhile is what may well happen to it.
+// send sends a text from all clients, or the part of it that the edge takes within a moment. The edge may cut off a
+// client before or meanwhile.
 func (s *swarm) send(text string) (sent int) {
 	moment := rig.Patience
 	if len(text) > maxKernelBytes {
@@ -79,7 +79,7 @@ func (s *swarm) send(text string) (sent int) {
 	return sent
 }
 
-// reset has all clients vanish with a reset in place of a farewell.
+// reset ends all clients with a reset, without a farewell.
 func (s *swarm) reset() {
 	s.each(func(_ int, c *net.TCPConn) { _ = c.SetLinger(0) })
 	s.close()

@@ -15,7 +15,7 @@ import (
 	"megaphone/tests/rig"
 )
 
-// manager is the test in the place of systemd: it hears what a service says of itself.
+// manager is the test, acting as systemd: it receives the notifications of a service.
 type manager struct {
 	t    *testing.T
 	conn *net.UnixConn
@@ -32,7 +32,7 @@ func newManager(t *testing.T) *manager {
 	return &manager{t, c, path}
 }
 
-// hears waits for a message; those of the watchdog are skipped unless that is what is waited for.
+// hears waits for a message; it skips those of the watchdog unless it waits for one.
 func (m *manager) hears(want string) {
 	m.t.Helper()
 	if got := m.next(want); got != want {
@@ -128,7 +128,7 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
-// TestSocketActivationOfAnUnknownAddress: nobody would serve it.
+// TestSocketActivationOfAnUnknownAddress: no process would serve it.
 func TestSocketActivationOfAnUnknownAddress(t *testing.T) {
 	t.Parallel()
 	addr, file := socket(t)

@@ -18,8 +18,8 @@ import (
 	"megaphone/unixsocket"
 )
 
-// beside starts a successor that has the listeners and cannot be linked yet: its origin is stopped. resume lets it go
-// on.
+// beside starts a successor that has the listeners and cannot be linked yet, because its origin is stopped. resume lets
+// it continue.
 func (p *pair) beside() (next *rig.Process, resume func()) {
 	p.t.Helper()
 	halt(p.t, p.origin)
@@ -145,7 +145,7 @@ func TestTakeoverFromAnEdgeThatIsTold(t *testing.T) {
 	}
 }
 
-// TestTakeoverWithoutItsSocket: a successor that cannot bind takeover-socket serves all the same, and tries again.
+// TestTakeoverWithoutItsSocket: a successor that cannot bind takeover-socket serves anyway, and tries again.
 func TestTakeoverWithoutItsSocket(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -172,7 +172,7 @@ func TestTakeoverWithoutItsSocket(t *testing.T) {
 	p.serves()
 }
 
-// packets is the test in the place of one of both edges, with what it says byte for byte.
+// packets is the test, acting as one of the two edges, packet by packet.
 type packets struct {
 	t *testing.T
 	*net.UnixConn
@@ -255,7 +255,7 @@ func TestSuccessorOfVersion01(t *testing.T) {
 	}
 }
 
-// predecessor waits for a successor in the place of p's edge, and offers it a listener at p's address, up to "serving".
+// predecessor waits for a successor instead of p's edge, and offers it a listener at p's address, up to "serving".
 func (p *pair) predecessor() (c packets, next *rig.Process) {
 	p.t.Helper()
 	p.edge.Signal(os.Interrupt)
@@ -289,7 +289,8 @@ func (p *pair) predecessor() (c packets, next *rig.Process) {
 	return c, next
 }
 
-// TestSuccessorThatIsRefusedLate: one that has accepted clients when its predecessor goes on after all drains them.
+// TestSuccessorThatIsRefusedLate: a successor that has accepted clients when its predecessor continues after all drains
+// them.
 func TestSuccessorThatIsRefusedLate(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)

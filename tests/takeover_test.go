@@ -78,7 +78,7 @@ func (p *pair) successor(args ...string) *rig.Process {
 	return rig.Start(p.t, append(append(p.args[:len(p.args):len(p.args)], "--takeover"), args...)...)
 }
 
-// upgrade has a successor take over, and waits for the end of the old edge.
+// upgrade starts a successor, and waits for the end of the old edge.
 func (p *pair) upgrade(args ...string) {
 	p.t.Helper()
 	old := p.edge

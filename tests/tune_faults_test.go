@@ -13,9 +13,9 @@ import (
 )
 
 // TestTuneSaysWhatCannotBeSet: a knob that refuses is named with the reason, the others are set, and the exit status
-// says it. The knob stands in for a real one: a link to a number of the kernel's that nobody can set, not even root.
+// shows it. The knob stands in for a real one: a link to a number of the kernel's that even root cannot set.
 func TestTuneSaysWhatCannotBeSet(t *testing.T) {
-	root := copyOfDebian(t)
+	root := debian(t)
 	refusing := root + "/proc/sys/net/core/somaxconn"
 	if err := os.Remove(refusing); err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestTuneSaysWhatCannotBeSet(t *testing.T) {
 // TestTuneRevertSaysWhatStays: a value that cannot be set back is named and stays in the state, so that it can be tried
 // again.
 func TestTuneRevertSaysWhatStays(t *testing.T) {
-	root := copyOfDebian(t)
+	root := debian(t)
 	before := values(t, root)
 	if code, said := tune(t, "--root", root, "--sockets", "1000000", "--apply"); code != 0 {
 		t.Fatalf("exit %d, %s", code, said)
@@ -73,9 +73,9 @@ func TestTuneRevertSaysWhatStays(t *testing.T) {
 	wantSame(t, values(t, root), before)
 }
 
-// TestTuneChangesNothingItCannotUndo: without a place for the state, and over a drop-in that is somebody else's.
+// TestTuneChangesNothingItCannotUndo: without a place for the state, and over a foreign drop-in.
 func TestTuneChangesNothingItCannotUndo(t *testing.T) {
-	root := copyOfDebian(t)
+	root := debian(t)
 	put(t, root+"/file", "in the way")
 	before := values(t, root)
 	code, said := tune(t, "--root", root, "--sockets", "1000000", "--apply", "--state", root+"/file/tune.state")
@@ -93,9 +93,9 @@ func TestTuneChangesNothingItCannotUndo(t *testing.T) {
 	wantSame(t, values(t, root), before)
 }
 
-// TestTuneFirstStateStays: a second --apply for more sockets does not forget what was there before the first.
+// TestTuneFirstStateStays: a second --apply for more sockets keeps the values from before the first.
 func TestTuneFirstStateStays(t *testing.T) {
-	root := copyOfDebian(t)
+	root := debian(t)
 	before := values(t, root)
 	for _, n := range []string{"300000", "1000000", "5000"} {
 		if code, said := tune(t, "--root", root, "--sockets", n, "--apply"); code != 0 {
@@ -134,14 +134,14 @@ func TestTuneOptions(t *testing.T) {
 		{"--check --sockets 1 --descriptor-tables some", 2, "auto, on or off"},
 		{"--check --sockets 1 --root /nonexistent", 2, "is it mounted"},
 		{"--chekc --sockets 1", 2, "no such option"},
-		{"--check --sockets 1 --only fs. --root " + debian, 0, "fs.nr_open"},
+		{"--check --sockets 1 --only fs. --root " + debian(t), 0, "fs.nr_open"},
 	} {
 		code, said := tune(t, strings.Fields(c.args)...)
 		if code != c.code || !strings.Contains(said, c.says) {
 			t.Errorf("%s: exit %d, want %d with %q in\n%s", c.args, code, c.code, c.says, said)
 		}
 	}
-	_, said := tune(t, "--check", "--sockets", "1", "--only", "fs.", "--root", debian)
+	_, said := tune(t, "--check", "--sockets", "1", "--only", "fs.", "--root", debian(t))
 	if strings.Contains(said, "net.") {
 		t.Errorf("--only fs. shows\n%s", said)
 	}
@@ -149,12 +149,13 @@ func TestTuneOptions(t *testing.T) {
 
 // TestTuneReadsNumbers: the script takes and refuses the same numbers as doctor.
 func TestTuneReadsNumbers(t *testing.T) {
+	root := debian(t)
 	for _, n := range []string{"1000000", "1_000_000", "1,000,000", "1M", "1000k", "10K", "1.5k", "0.5M", "64Ki", "2Mi",
 		"12,345", "1_0", "123",
 		"0.001M", "1,500.0k", "1,500.5k", "1.2.3", "1,0000", "1000,000", ",000", "1,", "1_", "_1",
 		"1m", "k", "-1", "1e3", "1 000", "0x10", "1.5", "1.", ".5k", "1;2", "*", "1.Ki", "00012"} {
 		want, err := typed.ParseInt(n)
-		code, said := tune(t, "--check", "--root", debian, "--only", "fs.nr_open", "--sockets", n)
+		code, said := tune(t, "--check", "--root", root, "--only", "fs.nr_open", "--sockets", n)
 		if err != nil || want < 1 || strings.ContainsAny(n, "e") || strings.HasPrefix(n, ".") {
 			if code != 2 || !strings.Contains(said, "--sockets "+n+": use 1 to 999999999") {
 				t.Errorf("%q: exit %d, %s", n, code, said)
@@ -236,14 +237,15 @@ sysctls >"$2/after"
 
 // TestTuneInOtherShells: any POSIX shell will do.
 func TestTuneInOtherShells(t *testing.T) {
-	_, want := tune(t, "--root", debian, "--sockets", "1000000", "--check")
+	root := debian(t)
+	_, want := tune(t, "--root", root, "--sockets", "1000000", "--check")
 	found := 0
 	for _, shell := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "sh"}, {"mksh"}} {
 		if _, err := exec.LookPath(shell[0]); err != nil {
 			continue
 		}
 		found++
-		args := append(shell[1:], tuneScript, "--root", debian, "--sockets", "1000000", "--check")
+		args := append(shell[1:], tuneScript, "--root", root, "--sockets", "1000000", "--check")
 		p := rig.Launch(t, exec.Command(shell[0], args...))
 		if code := p.Wait(); code != 1 || p.Text() != want {
 			t.Errorf("%v: exit %d,\n%s\nwant\n%s", shell, code, p.Text(), want)

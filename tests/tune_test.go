@@ -25,16 +25,6 @@ func tune(t testing.TB, args ...string) (code int, said string) {
 	return p.Wait(), p.Text()
 }
 
-// copyOfDebian is a root that may be written to.
-func copyOfDebian(t testing.TB) string {
-	t.Helper()
-	root := t.TempDir()
-	if err := os.CopyFS(root, os.DirFS(debian)); err != nil {
-		t.Fatal(err)
-	}
-	return root
-}
-
 // values are the contents of all files below dir, with single spaces, and of a list of words the one that is chosen.
 func values(t testing.TB, dir string) map[string]string {
 	t.Helper()
@@ -80,11 +70,12 @@ var (
 // doctor --json that is no mere report, with the same value, wish and mark; and they come to the same verdict. On the
 // real host too, where only what changes by itself may differ.
 func TestTuneAgreesWithDoctor(t *testing.T) {
+	stock := debian(t)
 	for _, n := range []string{"1", "5000", "70000", "100000", "1000000", "2000000", "999999999"} {
 		for _, tables := range []string{"auto", "off"} {
-			for _, root := range []string{debian, "/"} {
+			for _, root := range []string{stock, "/"} {
 				args := []string{"--sockets", n, "--descriptor-tables", tables, "--root", root}
-				if root == debian && n != "5000" {
+				if root == stock && n != "5000" {
 					args = append(args, "--dials")
 				}
 				agree(t, args, root == "/")
@@ -92,7 +83,7 @@ func TestTuneAgreesWithDoctor(t *testing.T) {
 		}
 	}
 	for limit, n := range map[string]string{"50": "1", "98": "1", "1024": "400000", "1025": "1000000"} {
-		root := copyOfDebian(t)
+		root := debian(t)
 		text := "Max open files            1024                 " + limit + "                files\n"
 		if err := os.WriteFile(root+"/proc/self/limits", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -101,7 +92,7 @@ func TestTuneAgreesWithDoctor(t *testing.T) {
 	}
 }
 
-// agree compares the two. What is free on a host that is alive changes by itself.
+// agree compares the two. The free memory of a live host changes by itself.
 func agree(t *testing.T, args []string, alive bool) {
 	t.Helper()
 	wantCode, report := doctor(t, args...)
@@ -150,7 +141,7 @@ func withoutNow(row string) string {
 // TestTuneAppliesAndReverts: --apply makes of a host what doctor asks for, twice does no more, --persist writes it
 // down, and --revert leaves no trace.
 func TestTuneAppliesAndReverts(t *testing.T) {
-	root := copyOfDebian(t)
+	root := debian(t)
 	before := values(t, root)
 	at := func(args ...string) []string {
 		return append([]string{"--root", root, "--sockets", "1000000"}, args...)
@@ -211,7 +202,7 @@ func TestTuneAppliesAndReverts(t *testing.T) {
 	}
 }
 
-// wantDropIn checks that there is one drop-in, with what was low and nothing else.
+// wantDropIn checks that there is one drop-in, with only the values that were too low.
 func wantDropIn(t *testing.T, root string, asked tuning.Report) {
 	t.Helper()
 	files, _ := filepath.Glob(root + "/etc/sysctl.d/*")
@@ -244,7 +235,7 @@ func wantDropIn(t *testing.T, root string, asked tuning.Report) {
 
 // TestTuneLowersNothing: a host that is better than wanted in all respects stays as it is.
 func TestTuneLowersNothing(t *testing.T) {
-	root := copyOfDebian(t)
+	root := debian(t)
 	for name, v := range map[string]string{
 		"fs/file-max": "18446744073709551615", "fs/nr_open": "1073741816", "net/core/somaxconn": "100000",
 		"net/core/netdev_max_backlog": "100000", "net/netfilter/nf_conntrack_max": "4000000",

@@ -230,7 +230,7 @@ func TestUnreadLogOfAnOrigin(t *testing.T) {
 	}
 }
 
-// TestUnreadProgressOfALoad: the run goes on, and SIGINT ends it with its report.
+// TestUnreadProgressOfALoad: the run continues, and SIGINT ends it with its report.
 func TestUnreadProgressOfALoad(t *testing.T) {
 	t.Parallel()
 	edge, _ := edgeAndOrigin(t, "--max-connections", "1000")
@@ -290,7 +290,7 @@ func TestUnreadSummary(t *testing.T) {
 	}
 }
 
-// TestFullDisk: where nothing can be written, nothing stops, and what is lost is counted.
+// TestFullDisk: if nothing can be written, nothing stops, and lost records are counted.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

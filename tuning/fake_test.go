@@ -3,18 +3,23 @@ package tuning
 import (
 	"io/fs"
 	"maps"
-	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"golang.org/x/tools/txtar"
 )
 
 // debian is a stock host: 4 cores, 32 GB, one network device with two queues. The tests of cmd/megaphone and tune.sh
 // use the same tree.
 func debian(t *testing.T) fs.FS {
 	t.Helper()
-	root := os.DirFS("testdata/debian")
-	if _, err := fs.Stat(root, "proc/meminfo"); err != nil {
+	a, err := txtar.ParseFile("testdata/debian.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := txtar.FS(a)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return root

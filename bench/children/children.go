@@ -32,7 +32,7 @@ const guarded = "MEGAPHONE_BENCH_GUARDED"
 // one ends it at once. The guard exits with the benchmark's status, or 128 and the signal that ended it.
 func Guard() {
 	if os.Getenv(guarded) != "" {
-		_ = os.Unsetenv(guarded) // a program of ours that it starts needs a guard of its own
+		_ = os.Unsetenv(guarded) // another guarded program that it starts needs its own guard
 		return
 	}
 	status, err := guard()
@@ -84,7 +84,7 @@ func wait(status *unix.WaitStatus) (pid int, err error) {
 	return pid, err
 }
 
-// killAll returns when this process has no descendants any more. Each that is killed makes its children ours.
+// killAll returns when this process has no descendants. Each killed process makes its children those of this one.
 func killAll() error {
 	for {
 		for _, pid := range Family(os.Getpid())[1:] {

@@ -67,7 +67,7 @@ func startEdge(ctx context.Context, o *options, link string, sessions int) (e *e
 	return nil, err
 }
 
-// watchLog reads the edge's log to its end. It closes linked when all links are up, and passes on what is a warning.
+// watchLog reads the edge's log to its end. It closes linked when all links are up, and passes on warnings.
 func watchLog(log io.Reader, linked chan<- struct{}) {
 	reactors, up := -1, 0 // a link can be up before the edge says how many there will be
 	for lines := bufio.NewScanner(log); lines.Scan(); {

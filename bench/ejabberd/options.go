@@ -30,7 +30,8 @@ type options struct {
 }
 
 const (
-	// spareDescriptors are for what is not a session: files, listeners, and the second sockets of those that talk.
+	// spareDescriptors are for everything else than sessions: files, listeners, and the second sockets of those that
+	// talk.
 	spareDescriptors = 1000
 	// minWait leaves time in the middle of a hold to look at ejabberd, which takes it a moment.
 	minWait = 4
@@ -109,7 +110,7 @@ func (o *options) validate() error {
 	return nil
 }
 
-// plan is every trial that is to be made, in order.
+// plan returns all trials, in order.
 func (o *options) plan() (plan []*trial) {
 	for round := range o.Rounds {
 		for _, n := range o.Sessions {
@@ -134,7 +135,7 @@ func (o *options) expect(n int) time.Duration {
 	return aroundTrial + time.Duration(opening*float64(time.Second)) + o.hold() + o.Chat
 }
 
-// writeJSON writes what was measured, if a file was named.
+// writeJSON writes the measurements if a file was named.
 func (o *options) writeJSON(done []*trial) error {
 	if o.json == "" {
 		return nil

@@ -36,7 +36,7 @@ const (
 	edgeName     = "edge"
 )
 
-// trial is one ejabberd reached in one way by one number of sessions: what is to be done, and what was measured.
+// trial is one ejabberd reached in one way by one number of sessions: its plan and its measurements.
 type trial struct {
 	Round    int          `json:"round"`
 	Sessions int          `json:"sessions"`
@@ -56,10 +56,10 @@ type look struct {
 	Memory    uint64 `json:"memory"` // erlang:memory(total)
 }
 
-// whole says whether all was measured.
+// whole reports whether everything was measured.
 func (t *trial) whole() bool { return t.Hold != nil && t.Talk != nil }
 
-// fault notes what is wrong. It is not the end of the run: other trials may do better.
+// fault notes an error. It does not end the run, because other trials may succeed.
 func (t *trial) fault(what string, err error) {
 	say("%s: %v", what, err)
 	t.Wrong = append(t.Wrong, fmt.Sprintf("%s: %v", what, err))
@@ -135,7 +135,7 @@ func (t *trial) load(ctx context.Context, cfg load.Config, watch func() error) *
 	}
 	report.Timeline = nil // a point a second is more than anyone reads
 	if ctx.Err() != nil {
-		return report // and nobody reads that either
+		return report // and the report is not read either
 	}
 	if v := report.Verdict; v.Status != load.StatusFine {
 		t.fault(what, fmt.Errorf("load ended with exit status %d: %s", v.Status, v.Text))

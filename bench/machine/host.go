@@ -16,8 +16,8 @@ func Available() (kib int) {
 	return kib
 }
 
-// Fits returns an error with a remedy if the host has not the memory for so many connections, both ends of which are
-// here, of n sessions, and for what programs take: userBytes for each and constantBytes.
+// Fits returns an error with a remedy if the host lacks the memory for both ends of this number of connections, of n
+// sessions, and for the programs: userBytes for each session and constantBytes.
 func Fits(n, connections, userBytes, constantBytes int) error {
 	each := userBytes + ConnectionBytes
 	want := (connections*each + constantBytes) >> 10
@@ -29,8 +29,8 @@ func Fits(n, connections, userBytes, constantBytes int) error {
 		"available: try --sessions %d", n, want>>10, have>>10, max(2, n/2*have/want))
 }
 
-// Tuned returns an error with a remedy if the kernel of this host is not made for so many connections, both ends of
-// which are here. With force it goes on all the same, and tells so.
+// Tuned returns an error with a remedy if the kernel of this host is not set for both ends of this number of
+// connections. With force it logs that and returns nil.
 func Tuned(root string, connections int, force bool, tell func(format string, args ...any)) error {
 	sockets := strconv.Itoa(2 * connections)
 	script := filepath.Join(root, "scripts", "tune.sh")

@@ -53,7 +53,7 @@ func activities(log []byte, started time.Time, r *load.Report) map[string]*activ
 		if before != nil && after != nil {
 			a.Seconds = after.at.Sub(before.at).Seconds()
 			for k, v := range after.counters {
-				if !strings.HasSuffix(k, "_now") { // those are what there is, not what was done
+				if !strings.HasSuffix(k, "_now") { // those are levels, not activities
 					a.Counters[k] = v - before.counters[k]
 				}
 			}

@@ -11,7 +11,7 @@ import (
 	"megaphone/load"
 )
 
-// figure is a row of the table: something of each trial, as text, and what is aimed at for a million.
+// figure is a row of the table: one value of each trial, as text, and the target for a million.
 type figure struct {
 	name, target string
 	of           func(t *trial) string

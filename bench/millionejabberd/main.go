@@ -8,7 +8,7 @@
 //	opening    all log in, at --rate
 //	hold       they poll
 //	chat       some send messages to others
-//	broadcast  one in each reactor sends a part of them, mostly asleep, a message each
+//	broadcast  one in each reactor sends a part of them, usually asleep, a message each
 //	hold 2     they sleep again
 //	leaving    all end
 //

@@ -138,7 +138,7 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 	_ = pause(ctx, o.Settle) // an interrupt ends it
 	points, err := watched.finish()
 	if err != nil {
-		say("what ejabberd noted of its memory is missing: %v", err) // the rest was measured all the same
+		say("what ejabberd noted of its memory is missing: %v", err) // the rest was still measured
 	}
 	t.remember(points)
 	return t, t.write(dir, points)
@@ -149,7 +149,7 @@ const storedAccounts = `N = %d, Last = <<"load", (integer_to_binary(N))/binary>>
 	{mnesia:table_info(passwd, size),
 		length(megaphone_bench:contacts(N, N)) - length(mod_roster:get_roster(Last, <<"localhost">>))}`
 
-// fill has ejabberd store accounts, if there are to be any.
+// fill stores accounts in ejabberd, if the trial has any.
 func (t *trial) fill(ctx context.Context, n *node.Node, accounts int) error {
 	if accounts == 0 {
 		return nil

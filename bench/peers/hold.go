@@ -91,8 +91,8 @@ func (h *holders) close() {
 	}
 }
 
-// answered counts the connections on which an answer has come, or which were closed: those are not held any more. what
-// says what the last one of them was.
+// answered counts the connections that got an answer or were closed: those are no longer held. what describes the last
+// of them.
 func (h *holders) answered() (n int, what string) {
 	var head [64]byte
 	for _, c := range h.conns {

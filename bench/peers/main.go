@@ -4,9 +4,9 @@
 //	wrk, held requests --HTTP--> nginx, HAProxy, Pushpin --HTTP--> origin
 //	                   --HTTP--> edge -----links--------->
 //
-// The origin is one process that speaks both and does the same with what comes either way: it echoes a body, or keeps
-// the request until it is told to release all. The peers are configured as well as we can, in their favour where in
-// doubt: conf has how. scripts/bench-peers.sh installs what is missing, builds and runs it.
+// The origin is one process that speaks both protocols and treats both alike: it echoes a body, or keeps the request
+// until it is told to release all. The peers are configured as well as possible, in case of doubt in their favour; see
+// conf. scripts/bench-peers.sh installs the missing packages, builds and runs it.
 package main
 
 import (
@@ -111,7 +111,7 @@ func run(ctx context.Context, o *options) (err error) {
 				printTables(o, all)
 				return fmt.Errorf("interrupted in round %d", round+1)
 			}
-			if err != nil { // what the others have come to is worth having all the same
+			if err != nil { // the results of the others are still useful
 				say("%s: %v", s.name, err)
 				s.wrong = append(s.wrong, fmt.Sprintf("round %d: %v", round+1, err))
 			}

@@ -12,8 +12,7 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/origin/link"
 )
 
@@ -117,7 +116,7 @@ type linkKey struct {
 	id uint64
 }
 
-func (o *linkHandler) Request(l *link.Link, id uint64, r codec.Request) {
+func (o *linkHandler) Request(l *link.Link, id uint64, r frame.Request) {
 	if !bytes.Contains(r.Body, []byte(holdMark)) {
 		l.Reply(id, 200, r.Body)
 		return

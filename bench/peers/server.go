@@ -179,7 +179,7 @@ func (k *kind) configure(s *settings) error {
 	if len(k.files) < len(pushpinFiles) {
 		return nil
 	}
-	// The internal part of Pushpin's configuration is the package's own, but zurl is ours.
+	// The internal part of Pushpin's configuration is the package's own, but zurl's is this benchmark's.
 	text, err := os.ReadFile("/usr/lib/pushpin/internal.conf")
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (k *kind) configure(s *settings) error {
 	return os.WriteFile(filepath.Join(s.Dir, "internal.conf"), []byte(ours), 0o644)
 }
 
-// freePorts are ports that nobody listens on.
+// freePorts returns ports without a listener.
 func freePorts(n int) (ports []int, err error) {
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -10,7 +10,7 @@ import (
 	"megaphone/bench/spread"
 )
 
-// printTables writes what was measured as Markdown: medians, and in brackets how far the rounds go apart.
+// printTables writes the measurements as Markdown: medians, and in brackets the spread of the rounds.
 func printTables(o *options, all []*server) {
 	fmt.Printf("%s.\n%d rounds, %s for each measurement of requests.\n", machine.This(o.root), o.rounds, o.duration)
 	fmt.Print("\n| | version | held | own bytes for each (RssAnon) | sockets for each |\n|---|---|---|---|---|\n")

@@ -78,7 +78,7 @@ func (s *server) holding(ctx context.Context, o *options, b *back) error {
 		if lost > n/100 {
 			return err
 		}
-		s.wrong = append(s.wrong, err.Error()) // the figures are good all the same
+		s.wrong = append(s.wrong, err.Error()) // the figures are still good
 	}
 	s.bytes = append(s.bytes, float64(after.anon-before.anon)/float64(n))
 	s.sockets = append(s.sockets, float64(after.sockets-before.sockets)/float64(n))

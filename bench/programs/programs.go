@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Program is a megaphone of ours.
+// Program is a megaphone process that this program starts.
 type Program struct {
 	*exec.Cmd
 	Log     string // its file
@@ -74,7 +74,7 @@ func (p *Program) Await(ctx context.Context, done func(log []byte) bool) error {
 	}
 }
 
-// ended reports whether a process of ours waits to be waited for.
+// ended reports whether a child of this process has ended and waits to be reaped.
 func ended(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	i := bytes.LastIndexByte(stat, ')')

@@ -70,7 +70,7 @@ func start(binary string, args ...string) (*process, error) {
 		for s := bufio.NewScanner(out); s.Scan(); {
 			select {
 			case p.lines <- s.Text():
-			default: // nobody reads any more
+			default: // the reader has gone
 			}
 		}
 		_, _ = io.Copy(io.Discard, out)

@@ -9,8 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/edge"
 	"megaphone/origin"
 	"megaphone/origin/bosh"
@@ -48,10 +47,10 @@ func (o *originOptions) validateLink() error {
 	if remedy := edge.CheckAddress(o.listen); remedy != "" {
 		return fmt.Errorf("listen: %s: %s", o.listen, remedy)
 	}
-	if !codec.ValidName(o.name) {
+	if !frame.ValidName(o.name) {
 		return fmt.Errorf("name: %s: use 1 to 64 letters, digits, dots, underscores or dashes", o.name)
 	}
-	if most := codec.MaxContentsBytes - addressBytes; o.maxBody < 256 || o.maxBody > most {
+	if most := frame.MaxContentsBytes - addressBytes; o.maxBody < 256 || o.maxBody > most {
 		return fmt.Errorf("max-body-bytes: %d: use 256 to %d", o.maxBody, most)
 	}
 	return nil

@@ -59,7 +59,7 @@ export class Converser {
     const context = await browser.newContext(desk);
     t.after(() => context.close());
     context.setDefaultTimeout(10_000);
-    // Sponsors' logos, from the one site that the page asks besides ours.
+    // Sponsors' logos, from the only other site that the page asks.
     await context.route((asked) => asked.hostname !== '127.0.0.1', (route) => route.abort());
     if (address) await context.route('https://localhost/**', (route) => terminateTls(route, address));
     const page = await context.newPage();

@@ -1,4 +1,4 @@
-// Deadlines: whatever a test waits for ends by itself, with a sentence that says what was missing.
+// Deadlines: every wait of a test ends by itself, with a sentence that names the missing event.
 
 /** Settles as promise does, or fails after so many seconds saying what did not happen. */
 export async function within(seconds, what, promise) {

@@ -1,6 +1,6 @@
 package bosh
 
-import "megaphone/codec"
+import "megaphone/codec/boshbody"
 
 // terms are the requested and agreed values of a session that are needed only until its creation reply.
 type terms struct {
@@ -14,7 +14,7 @@ const secondsMax = 1_000_000
 
 // create opens a session for a request without a sid (XEP-0124, section 7). The request's start tag is open in
 // e.splitter.
-func (e *Engine) create(p *peer, id uint64, addr []byte, b *codec.Body) {
+func (e *Engine) create(p *peer, id uint64, addr []byte, b *boshbody.StartTag) {
 	x := e.splitter.extras(b.Type)
 	legacy := b.Ver == nil
 	switch {
@@ -59,7 +59,7 @@ func (e *Engine) create(p *peer, id uint64, addr []byte, b *codec.Body) {
 }
 
 // negotiate settles the session's terms (XEP-0124, sections 7.1 and 7.2). ok is false if a value is malformed.
-func (s *Session) negotiate(b *codec.Body, x *extras) (t terms, ok bool) {
+func (s *Session) negotiate(b *boshbody.StartTag, x *extras) (t terms, ok bool) {
 	cfg := &s.engine.cfg
 	wait, hold := uint64(cfg.MaxWaitSeconds), uint64(1)
 	if b.Wait != nil {

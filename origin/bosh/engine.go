@@ -4,7 +4,7 @@ import (
 	"crypto/rand"
 	"slices"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 )
 
 // Engine holds all sessions of an origin. All methods but Stats belong to one goroutine.
@@ -23,7 +23,7 @@ type Engine struct {
 	closing  bool       // Shutdown has been called
 
 	// Scratch space, each used within one call.
-	body     codec.Body
+	body     boshbody.StartTag
 	splitter splitter
 	draft    draft
 	buffers  buffers
@@ -62,7 +62,7 @@ func (e *Engine) Request(r Replier, id uint64, addr, body []byte) {
 		s.vanish(p, id)
 	}
 	b := &e.body
-	err := codec.ParseBody(b, body)
+	err := boshbody.Parse(b, body)
 	s := e.lookup(b.SID)
 	switch {
 	case len(body) > e.cfg.MaxBodyBytes || err != nil || !e.splitter.open(body, b):
@@ -80,11 +80,11 @@ func (e *Engine) Request(r Replier, id uint64, addr, body []byte) {
 
 // isLegacy reports whether an unintelligible request came from a client that knows no conditions. Either its session
 // was opened without a ver, or it opens a session without one, as far as its start tag shows.
-func isLegacy(b *codec.Body, s *Session, err *codec.BodyError) bool {
+func isLegacy(b *boshbody.StartTag, s *Session, err *boshbody.Error) bool {
 	if s != nil {
 		return s.legacy
 	}
-	tagWasRead := err == nil || err == codec.BodyErrNoRID || err == codec.BodyErrRID
+	tagWasRead := err == nil || err == boshbody.ErrNoRID || err == boshbody.ErrRID
 	return tagWasRead && b.SID == nil && b.Ver == nil
 }
 

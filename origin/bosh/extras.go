@@ -1,6 +1,6 @@
 package bosh
 
-// extras are the attributes of a request's <body> that codec.Body lacks. The slices borrow from the request.
+// extras are the attributes of a request's <body> that boshbody.StartTag lacks. The slices borrow from the request.
 type extras struct {
 	ack, key, newkey, pause                     []byte
 	from, lang, route, secure, version          []byte

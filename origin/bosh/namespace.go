@@ -1,10 +1,10 @@
 package bosh
 
-import "megaphone/codec"
+import "megaphone/codec/boshbody"
 
 // The namespaces that the engine itself knows.
 const (
-	bodyNamespace   = codec.Namespace
+	bodyNamespace   = boshbody.Namespace
 	clientNamespace = "jabber:client"
 	streamNamespace = "http://etherx.jabber.org/streams"
 	xboshNamespace  = "urn:xmpp:xbosh"

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 	"megaphone/origin/bosh"
 	"megaphone/origin/link"
 )
@@ -19,7 +20,7 @@ import (
 // engine adapts a session manager to links.
 type engine struct{ *bosh.Engine }
 
-func (e engine) Request(l *link.Link, id uint64, r codec.Request) {
+func (e engine) Request(l *link.Link, id uint64, r frame.Request) {
 	e.Engine.Request(l, id, r.Address, r.Body)
 }
 func (e engine) Gone(l *link.Link, id uint64)    { e.Engine.Gone(l, id) }
@@ -59,10 +60,10 @@ func newEdge(t testing.TB, e *bosh.Engine) *edge {
 	}
 	t.Cleanup(func() { conn.Close(); cancel(); <-ended })
 	d := &edge{t: t, conn: conn, in: make([]byte, 0, 1<<20)}
-	h := codec.Hello{Version: 1, Name: "edge-1"}
-	d.out = codec.AppendFrame(d.out, 0, codec.AppendHello(nil, &h))
+	h := frame.Hello{Version: 1, Name: "edge-1"}
+	d.out = frame.Append(d.out, 0, frame.AppendHello(nil, &h))
 	d.flush()
-	d.replies(2, func(codec.Frame) {})
+	d.replies(2, func(frame.Frame) {})
 	return d
 }
 
@@ -74,17 +75,17 @@ func (d *edge) flush() {
 }
 
 // replies reads n frames.
-func (d *edge) replies(n int, f func(codec.Frame)) {
+func (d *edge) replies(n int, f func(frame.Frame)) {
 	for start := 0; ; {
 		for n > 0 {
-			frame, size, ok, err := codec.ParseFrame(d.in[start:], 0)
+			got, size, ok, err := frame.Parse(d.in[start:], 0)
 			if err != nil {
 				d.t.Fatal(err)
 			}
 			if !ok {
 				break
 			}
-			f(frame)
+			f(got)
 			start += size
 			n--
 		}
@@ -107,16 +108,16 @@ func BenchmarkOrigin(b *testing.B) {
 	for _, sessions := range []int{10, 1000, 100_000} {
 		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
 			d := newEdge(b, bosh.New(bosh.Config{}, mute{}))
-			const wrapper = "xmlns='" + codec.Namespace + "'"
+			const wrapper = "xmlns='" + boshbody.Namespace + "'"
 			id := uint64(0)
 			sids := make([]string, 0, sessions)
 			for range sessions {
 				id++
 				// hold='2' gives a window of three, in which polls this fast are no violation.
-				d.out = codec.AppendRequest(d.out, id, codec.Request{
+				d.out = frame.AppendRequest(d.out, id, frame.Request{
 					Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='2' " + wrapper + "/>")})
 				d.flush()
-				d.replies(1, func(f codec.Frame) {
+				d.replies(1, func(f frame.Frame) {
 					_, rest, _ := strings.Cut(string(f.Contents), " sid='")
 					sids = append(sids, rest[:32])
 				})
@@ -130,7 +131,7 @@ func BenchmarkOrigin(b *testing.B) {
 				for i := from; i < to; i++ {
 					id++
 					body = append(strconv.AppendUint(append(body[:0], "<body rid='"...), rid, 10), tails[i]...)
-					d.out = codec.AppendRequest(d.out, id, codec.Request{Body: body})
+					d.out = frame.AppendRequest(d.out, id, frame.Request{Body: body})
 				}
 				d.flush()
 			}
@@ -150,7 +151,7 @@ func BenchmarkOrigin(b *testing.B) {
 				}
 				end := min(at+turn, sessions)
 				polls(rid, at, end)
-				d.replies(end-at, func(f codec.Frame) {
+				d.replies(end-at, func(f frame.Frame) {
 					if len(f.Contents) != len("<body "+wrapper+"/>") {
 						b.Fatalf("%s", f.Contents)
 					}
@@ -187,18 +188,19 @@ func (h heard) Closed(*bosh.Session)                  { h.closed <- struct{}{} }
 func TestLastWords(t *testing.T) {
 	svc := heard{stanzas: make(chan string, 1), closed: make(chan struct{}, 1)}
 	d := newEdge(t, bosh.New(bosh.Config{}, svc))
-	d.out = codec.AppendRequest(d.out, 1, codec.Request{
-		Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='" + codec.Namespace + "'/>")})
+	d.out = frame.AppendRequest(d.out, 1, frame.Request{
+		Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='" + boshbody.Namespace + "'/>")})
 	d.flush()
 	var sid string
-	d.replies(1, func(f codec.Frame) {
+	d.replies(1, func(f frame.Frame) {
 		_, rest, _ := strings.Cut(string(f.Contents), " sid='")
 		sid, _, _ = strings.Cut(rest, "'")
 	})
 	const message = "<message xmlns='jabber:client' to='b'><body>bye</body></message>"
-	body := fmt.Sprintf("<body rid='2' sid='%s' type='terminate' xmlns='%s'>%s</body>", sid, codec.Namespace, message)
-	d.out = codec.AppendRequest(d.out, 2, codec.Request{Body: []byte(body)})
-	d.out = codec.AppendFrame(d.out, 0, []byte("gone 0000000000000002\n"))
+	body := fmt.Sprintf("<body rid='2' sid='%s' type='terminate' xmlns='%s'>%s</body>",
+		sid, boshbody.Namespace, message)
+	d.out = frame.AppendRequest(d.out, 2, frame.Request{Body: []byte(body)})
+	d.out = frame.Append(d.out, 0, []byte("gone 0000000000000002\n"))
 	d.flush()
 	select {
 	case <-svc.closed:
@@ -220,16 +222,16 @@ func TestRoomOfSixHundred(t *testing.T) {
 	)
 	svc := &room{}
 	d := newEdge(t, bosh.New(bosh.Config{}, svc))
-	const wrapper = "xmlns='" + codec.Namespace + "'"
+	const wrapper = "xmlns='" + boshbody.Namespace + "'"
 	id := uint64(0)
 	var sids []string
 	for range users {
 		id++
-		d.out = codec.AppendRequest(d.out, id, codec.Request{
+		d.out = frame.AppendRequest(d.out, id, frame.Request{
 			Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' " + wrapper + "/>")})
 	}
 	d.flush()
-	d.replies(users, func(f codec.Frame) {
+	d.replies(users, func(f frame.Frame) {
 		_, rest, _ := strings.Cut(string(f.Contents), " sid='")
 		sids = append(sids, rest[:32])
 	})
@@ -240,16 +242,16 @@ func TestRoomOfSixHundred(t *testing.T) {
 			payload = "<message xmlns='jabber:client'><body>" + strings.Repeat("x", stanzaBytes) + "</body></message>"
 		}
 		id++
-		d.out = codec.AppendRequest(d.out, id, codec.Request{
+		d.out = frame.AppendRequest(d.out, id, frame.Request{
 			Body: []byte("<body rid='2' sid='" + sid + "' " + wrapper + ">" + payload + "</body>")})
 	}
-	d.out = codec.AppendRequest(d.out, id+1, codec.Request{
+	d.out = frame.AppendRequest(d.out, id+1, frame.Request{
 		Body: []byte("<body rid='1' to='a' ver='1.6' wait='60' hold='1' " + wrapper + "/>")})
 	go func(p []byte) { d.conn.Write(p) }(d.out)
 	got := map[uint64]bool{}
 	begun, read := time.Now(), 0
 	d.in = make([]byte, 0, 4<<20)
-	d.replies(users+1, func(f codec.Frame) {
+	d.replies(users+1, func(f frame.Frame) {
 		read += len(f.Contents)
 		time.Sleep(time.Duration(float64(read)/bytesASecond*1e9) - time.Since(begun))
 		if f.ID <= id && (got[f.ID] || f.ID < first || len(f.Contents) < stanzaBytes) {

@@ -1,13 +1,13 @@
 package bosh
 
-import "megaphone/codec"
+import "megaphone/codec/boshbody"
 
 // maxResends bounds how often in a row a client may repeat requests without making a new one. XEP-0124, section 14.3
 // leaves the limit open. A client on a bad network resends a few times a minute, and sessions end after one.
 const maxResends = 100
 
 // request processes a request of the session. Its start tag is open in the engine's splitter.
-func (s *Session) request(p *peer, id uint64, b *codec.Body, body []byte) {
+func (s *Session) request(p *peer, id uint64, b *boshbody.StartTag, body []byte) {
 	e := s.engine
 	x := e.splitter.extras(b.Type)
 	s.pausedFor = 0 // the next request ends a pause (section 10)
@@ -61,7 +61,7 @@ func (s *Session) catchUp() {
 			return
 		}
 		body, b := s.takeEarly(rid), &e.body
-		if codec.ParseBody(b, body) != nil || !e.splitter.open(body, b) {
+		if boshbody.Parse(b, body) != nil || !e.splitter.open(body, b) {
 			panic("bosh: an early request was not parsed when it came")
 		}
 		x := e.splitter.extras(b.Type)
@@ -188,7 +188,7 @@ func (s *Session) acknowledge(x *extras) {
 	if !s.acks || !x.hasAck {
 		return
 	}
-	ack, ok := parseNumber(x.ack, codec.MaxRID)
+	ack, ok := parseNumber(x.ack, boshbody.MaxRID)
 	if ok && ack < s.answered && s.recall(ack+1) != nil {
 		s.rarely().report = ack + 1
 	}

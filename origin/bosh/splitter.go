@@ -1,6 +1,6 @@
 package bosh
 
-import "megaphone/codec"
+import "megaphone/codec/boshbody"
 
 // The splitter's limits. Chat stays far below them. They keep the work linear in the input and the memory constant.
 const (
@@ -41,9 +41,9 @@ type payload struct {
 	uses                uint64 // bit i: a prefix in it is declared by the root's declaration i
 }
 
-// open reads the root's start tag, found by codec.ParseBody. x.attributes holds its attributes until children is
+// open reads the root's start tag, found by boshbody.Parse. x.attributes holds its attributes until children is
 // called. It keeps p until the next call of open; the caller must not modify it.
-func (x *splitter) open(p []byte, b *codec.Body) bool { return x.openAt(p, b.Start) }
+func (x *splitter) open(p []byte, b *boshbody.StartTag) bool { return x.openAt(p, b.Start) }
 
 func (x *splitter) openAt(p []byte, start int) (ok bool) {
 	x.p, x.i = p, start

@@ -9,15 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 )
 
 // split treats a request's body as the engine does. It returns the payloads, or not ok.
 func split(body string) (payloads []string, ok bool) {
 	var x splitter
-	var b codec.Body
+	var b boshbody.StartTag
 	p := []byte(body)
-	if codec.ParseBody(&b, p) != nil || !x.open(p, &b) || !x.children() {
+	if boshbody.Parse(&b, p) != nil || !x.open(p, &b) || !x.children() {
 		return nil, false
 	}
 	for i := range x.payloads {
@@ -154,11 +154,11 @@ func TestSplitterIsLinear(t *testing.T) {
 	best := func(content string) time.Duration {
 		doc := []byte("<body rid='1' xmlns='" + bodyNamespace + "'>" + content + "</body>")
 		var x splitter
-		var body codec.Body
+		var body boshbody.StartTag
 		least := time.Hour
 		for range 10 {
 			start := time.Now()
-			codec.ParseBody(&body, doc)
+			boshbody.Parse(&body, doc)
 			x.open(doc, &body)
 			x.children()
 			least = min(least, time.Since(start))
@@ -191,11 +191,11 @@ func BenchmarkSplitter(b *testing.B) {
 		"<active xmlns='http://jabber.org/protocol/chatstates'/></message>"
 	doc := []byte("<body rid='1' xmlns='" + bodyNamespace + "'>" + stanza + "</body>")
 	var x splitter
-	var body codec.Body
+	var body boshbody.StartTag
 	b.ReportAllocs()
 	b.SetBytes(int64(len(doc)))
 	for b.Loop() {
-		if codec.ParseBody(&body, doc) != nil || !x.open(doc, &body) || !x.children() || len(x.payloads) != 1 {
+		if boshbody.Parse(&body, doc) != nil || !x.open(doc, &body) || !x.children() || len(x.payloads) != 1 {
 			b.Fatal("not one payload")
 		}
 	}

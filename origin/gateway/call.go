@@ -7,7 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // fate is how a call ended.
@@ -86,7 +86,7 @@ type call struct {
 
 // newWire builds the request in one piece. The same copy is sent again if the socket was stale. It omits the bytes of
 // the body from cut-suffix to cut. The client's query follows the endpoint's own, if the URL has one.
-func newWire(e *endpoint, r *codec.Request, cut, suffix int) []byte {
+func newWire(e *endpoint, r *frame.Request, cut, suffix int) []byte {
 	const forwarded = "\r\nX-Forwarded-For: "
 	n := len(r.Body) - suffix
 	size := len(e.post) + len("?") + len(r.Query) + len(e.fields) + len("16777216") + len(forwarded) +

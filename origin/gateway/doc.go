@@ -59,8 +59,9 @@
 // # Endpoints
 //
 // Several URLs are several servers that know nothing of each other's sessions. The gateway appends the endpoint's tag
-// to the session ID in the reply to a creation, as edges do for origins (codec.Suffix). Each later request goes to the
-// endpoint that its tag names, without the tag. No table is needed, and a gateway may restart without losing sessions.
+// to the session ID in the reply to a creation, as edges do for origins (boshbody.Suffix). Each later request goes to
+// the endpoint that its tag names, without the tag. No table is needed, and a gateway may restart without losing
+// sessions.
 // The gateway removes the session ID from later replies. Prosody repeats it in each, and clients must not learn it
 // there without its tags. The tag is a hash of the URL as written, so another spelling is another endpoint. With one
 // URL there are no tags.

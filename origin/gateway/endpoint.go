@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"strings"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 )
 
 // health is the state of an endpoint.
@@ -32,7 +32,7 @@ type endpoint struct {
 	mark    byte   // the separator between that URL and a client's query: '?' or '&'
 	fields  string // the rest of the head, up to the value of Content-Length
 	get     string // a probe
-	tag     [codec.TagBytes]byte
+	tag     [boshbody.TagBytes]byte
 
 	// Owned by the engine.
 	held    int   // requests in progress
@@ -55,7 +55,7 @@ func parseEndpoints(urls []string) ([]*endpoint, error) {
 		return nil, bad("bosh", len(urls), fmt.Sprintf("at most %d endpoints", MaxEndpoints))
 	}
 	var list []*endpoint
-	tags := map[[codec.TagBytes]byte]string{}
+	tags := map[[boshbody.TagBytes]byte]string{}
 	for _, text := range urls {
 		u, err := url.Parse(text)
 		switch {
@@ -68,7 +68,7 @@ func parseEndpoints(urls []string) ([]*endpoint, error) {
 		case u.User != nil || u.Fragment != "":
 			return nil, bad("bosh", text, "give a URL without user and fragment, for example "+example)
 		}
-		e := &endpoint{url: text, tag: codec.NodeTag(text)}
+		e := &endpoint{url: text, tag: boshbody.TagOf(text)}
 		port := u.Port()
 		if port == "" {
 			port = "80"

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 )
 
 // created opens a session and returns the endpoint that got it.
@@ -38,7 +38,7 @@ func TestSessionsStay(t *testing.T) {
 	for range 20 {
 		at, sid := created(r, "ver='1.6'", a, b)
 		seen[at]++
-		tag := codec.NodeTag(at.url())
+		tag := boshbody.TagOf(at.url())
 		if sid != "s1."+string(tag[:]) {
 			t.Fatalf("sid %q", sid)
 		}
@@ -75,7 +75,7 @@ func TestUnknownTags(t *testing.T) {
 	a, b := newEndpoint(t), newEndpoint(t)
 	r := newRig(t, nil, a, b)
 	const notFound = "<body type='terminate' condition='item-not-found' " + ns + "/>"
-	tag := codec.NodeTag(a.url())
+	tag := boshbody.TagOf(a.url())
 	for sid, status := range map[string]int{
 		"s1": 200, "": 200, "s1.00000000": 200, "s1.00000000l": 404, "s1." + string(tag[:]) + "zzz": 200,
 	} {

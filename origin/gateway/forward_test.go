@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // TestForward compares the bytes on the wire with those expected.
@@ -42,7 +42,7 @@ func TestQueryOfTheClient(t *testing.T) {
 		{"?x=y", "room=a", "/http-bind?x=y&room=a"},
 	} {
 		r := newRig(t, func(cfg *Config) { cfg.Endpoints[0] += c.path }, e)
-		r.edge.conn.Write(codec.AppendRequest(nil, 1, codec.Request{
+		r.edge.conn.Write(frame.AppendRequest(nil, 1, frame.Request{
 			Address: []byte("::1"), Query: []byte(c.query), Body: []byte(poll("s1", 2))}))
 		a := e.next()
 		if got, _, _ := strings.Cut(a.head, " HTTP/1.1\r\n"); got != "POST "+c.want {

@@ -10,7 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
 	"megaphone/origin/link"
 )
 
@@ -21,8 +22,8 @@ const (
 )
 
 var (
-	itemNotFound     = codec.Terminal("item-not-found")
-	connectionFailed = codec.Terminal("remote-connection-failed")
+	itemNotFound     = boshbody.Terminal("item-not-found")
+	connectionFailed = boshbody.Terminal("remote-connection-failed")
 )
 
 const legacyItemNotFound = 404 // XEP-0124 section 17.1
@@ -53,7 +54,7 @@ type Gateway struct {
 	order   order
 	crowd   map[replier][]*call // replies outside sessions that wait for room on a link
 	bytes   int                 // of wires
-	body    codec.Body
+	body    boshbody.StartTag
 	healthy []*endpoint
 	spare   []*call
 	stats   Stats
@@ -122,12 +123,12 @@ func (g *Gateway) Tick(nowMillis int64) {
 }
 
 // Request forwards a request, or answers it if that is impossible.
-func (g *Gateway) Request(l *link.Link, id uint64, r codec.Request) {
+func (g *Gateway) Request(l *link.Link, id uint64, r frame.Request) {
 	g.stats.Requests++
 	body := r.Body
 	b := &g.body
 	c := &call{link: l, id: id}
-	whole := codec.ParseBody(b, body) == nil
+	whole := boshbody.Parse(b, body) == nil
 	cut, suffix := 0, 0
 	var v verdict
 	switch {
@@ -138,7 +139,7 @@ func (g *Gateway) Request(l *link.Link, id uint64, r codec.Request) {
 		c.endpoint = g.endpoints[0]
 		v = g.verdict(c.endpoint)
 	default:
-		x, ok := codec.ParseSuffix(b.SID, true)
+		x, ok := boshbody.ParseSuffix(b.SID, true)
 		if ok {
 			c.endpoint = g.byTag(x.Tag)
 		}

@@ -8,14 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // postAndLeave sends a request and its gone in one write, as an edge does when a page closes.
 func (e *edge) postAndLeave(body string) {
 	e.next++
-	p := codec.AppendRequest(nil, e.next, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)})
-	e.conn.Write(codec.AppendFrame(p, 0, fmt.Appendf(nil, "gone %016x\n", e.next)))
+	p := frame.AppendRequest(nil, e.next, frame.Request{Address: []byte("192.0.2.7"), Body: []byte(body)})
+	e.conn.Write(frame.Append(p, 0, fmt.Appendf(nil, "gone %016x\n", e.next)))
 }
 
 // TestLastWords: the endpoint receives a request even if its client left before it could be sent, over fresh, idle and

@@ -5,7 +5,7 @@ import (
 	"hash/maphash"
 	"strconv"
 
-	"megaphone/codec"
+	"megaphone/codec/boshbody"
 )
 
 // Statuses of the gateway's own answers, except the first.
@@ -23,8 +23,8 @@ const (
 // outside a creation's reply. Prosody repeats the ID in each reply, without the tags that edges and the gateway have
 // appended.
 func (g *Gateway) read(c *call, status int, body []byte) fate {
-	var b codec.Body
-	err := codec.ParseReplyBody(&b, body)
+	var b boshbody.StartTag
+	err := boshbody.ParseReply(&b, body)
 	if err == nil && status/100 == 2 {
 		status = 200 // Strophe.js accepts no other status for a reply, and would lose its payload
 	}
@@ -71,15 +71,15 @@ func (c *call) passes(status int) bool {
 
 // begin records the session that a reply to a creation begins. It appends the endpoint's tag to the session ID if there
 // are several endpoints.
-func (g *Gateway) begin(c *call, b *codec.Body) {
+func (g *Gateway) begin(c *call, b *boshbody.StartTag) {
 	if !c.final {
 		c.key = g.key(c.endpoint, b.SID)
 		c.window, _ = strconv.ParseUint(string(b.Requests), 10, 32)
 	}
 	if len(g.endpoints) > 1 {
 		at := b.SIDEnd - b.Start
-		p := make([]byte, 0, len(c.body)+1+codec.TagBytes+1)
-		p = codec.AppendSuffix(append(p, c.body[:at]...), c.endpoint.tag[:], c.legacy, "")
+		p := make([]byte, 0, len(c.body)+1+boshbody.TagBytes+1)
+		p = boshbody.AppendSuffix(append(p, c.body[:at]...), c.endpoint.tag[:], c.legacy, "")
 		c.body = append(p, c.body[at:]...)
 	}
 }

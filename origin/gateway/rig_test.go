@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 	"megaphone/origin/link"
 )
 
@@ -53,7 +53,7 @@ func newRig(t testing.TB, change func(*Config), endpoints ...*endpointServer) *r
 		t.Fatal(err)
 	}
 	h := &ahead{Gateway: g}
-	s, err := link.Listen(link.Config{Listen: "127.0.0.1:0", MaxContentsBytes: codec.MaxContentsBytes}, h)
+	s, err := link.Listen(link.Config{Listen: "127.0.0.1:0", MaxContentsBytes: frame.MaxContentsBytes}, h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,8 +147,8 @@ func (r *rig) dial(t testing.TB) *edge {
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(2 * patience))
 	e := &edge{t: t, conn: conn}
-	h := codec.Hello{Version: 1, Name: "edge-1"}
-	e.control(string(codec.AppendHello(nil, &h)))
+	h := frame.Hello{Version: 1, Name: "edge-1"}
+	e.control(string(frame.AppendHello(nil, &h)))
 	e.read() // hello
 	if f := e.read(); string(f.Contents) != "welcome\n" {
 		t.Fatalf("%q", f.Contents)
@@ -156,20 +156,20 @@ func (r *rig) dial(t testing.TB) *edge {
 	return e
 }
 
-func (e *edge) control(line string) { e.conn.Write(codec.AppendFrame(nil, 0, []byte(line))) }
+func (e *edge) control(line string) { e.conn.Write(frame.Append(nil, 0, []byte(line))) }
 
 // post sends a request and returns its id.
 func (e *edge) post(body string) uint64 {
 	e.next++
-	e.conn.Write(codec.AppendRequest(nil, e.next, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)}))
+	e.conn.Write(frame.AppendRequest(nil, e.next, frame.Request{Address: []byte("192.0.2.7"), Body: []byte(body)}))
 	return e.next
 }
 
-func (e *edge) read() codec.Frame {
+func (e *edge) read() frame.Frame {
 	e.t.Helper()
 	p := make([]byte, 64<<10)
 	for {
-		f, n, ok, ferr := codec.ParseFrame(e.buf, 0)
+		f, n, ok, ferr := frame.Parse(e.buf, 0)
 		if ferr != nil {
 			e.t.Fatal(ferr)
 		}
@@ -200,7 +200,7 @@ func (e *edge) reply() answer {
 		e.control("pong x\n")
 		f = e.read()
 	}
-	status, body, err := codec.ParseReply(f.Contents)
+	status, body, err := frame.ParseReply(f.Contents)
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // echo is a Handler that replies at once with an empty body.
@@ -18,7 +18,7 @@ type echo struct{ handler }
 
 var emptyBody = []byte("<body xmlns='http://jabber.org/protocol/httpbind'/>")
 
-func (e *echo) Request(l *Link, id uint64, _ codec.Request) {
+func (e *echo) Request(l *Link, id uint64, _ frame.Request) {
 	l.Reply(id, 200, emptyBody)
 }
 
@@ -40,9 +40,9 @@ func requests(first uint64, n int) (frames []byte, replies int) {
 	body := "<body rid='2230163495637982' sid='0123456789abcdef0123456789abcdef' " +
 		"xmlns='http://jabber.org/protocol/httpbind'/>"
 	for i := range uint64(n) {
-		frames = codec.AppendRequest(frames, first+i, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)})
+		frames = frame.AppendRequest(frames, first+i, frame.Request{Address: []byte("192.0.2.7"), Body: []byte(body)})
 	}
-	return frames, n * (codec.FrameHeaderBytes + len(emptyBody))
+	return frames, n * (frame.HeaderBytes + len(emptyBody))
 }
 
 // pump plays an edge that sends the same two turns of requests over and over. It keeps at most two turns outstanding.
@@ -52,8 +52,8 @@ func pump(t testing.TB, addr string, turn, turns int) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	h := codec.Hello{Version: 1, Name: "edge-1"}
-	conn.Write(codec.AppendFrame(nil, 0, codec.AppendHello(nil, &h)))
+	h := frame.Hello{Version: 1, Name: "edge-1"}
+	conn.Write(frame.Append(nil, 0, frame.AppendHello(nil, &h)))
 	buf := make([]byte, 256<<10)
 	for n := 0; n < 2; { // hello and welcome, each 26 bytes and a line
 		k, err := conn.Read(buf)

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // The defaults of Config.
@@ -80,7 +80,7 @@ func (c Config) Validate() error {
 		key             string
 		value, min, max int
 	}{
-		{"MaxContentsBytes", c.MaxContentsBytes, 1024, codec.MaxContentsBytes},
+		{"MaxContentsBytes", c.MaxContentsBytes, 1024, frame.MaxContentsBytes},
 		{"HighWaterBytes", c.HighWaterBytes, 1024, 1 << 30},
 		{"MaxUnsentBytes", c.MaxUnsentBytes, c.HighWaterBytes, 1 << 40},
 		{"MaxLinks", c.MaxLinks, 1, 1 << 20},
@@ -92,7 +92,7 @@ func (c Config) Validate() error {
 			return fmt.Errorf("link: %s is %d; it must be between %d and %d", f.key, f.value, f.min, f.max)
 		}
 	}
-	if !codec.ValidName(c.Name) {
+	if !frame.ValidName(c.Name) {
 		return fmt.Errorf("link: Name is %q; it must be 1 to 64 of A-Z a-z 0-9 . _ -", c.Name)
 	}
 	return nil

@@ -3,7 +3,7 @@ package link
 import (
 	"strconv"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 const maxTokenBytes = 64
@@ -58,23 +58,23 @@ func (l *Link) giveRoom() {
 func (l *Link) takeFrames(b *batch) {
 	s := l.server
 	for b.at < b.end && !l.ended && !l.Full() {
-		frame, n, ok, err := codec.ParseFrame(b.buf[b.at:b.end], s.cfg.MaxContentsBytes)
+		f, n, ok, err := frame.Parse(b.buf[b.at:b.end], s.cfg.MaxContentsBytes)
 		if err != nil || !ok {
 			panic("link: the reader passed something that is no whole frame")
 		}
 		b.at += n
 		s.stats.FramesIn++
-		if frame.ID == 0 {
-			l.takeControl(frame.Contents)
+		if f.ID == 0 {
+			l.takeControl(f.Contents)
 		} else {
-			l.takeRequest(&frame)
+			l.takeRequest(&f)
 		}
 	}
 }
 
-func (l *Link) takeRequest(f *codec.Frame) {
+func (l *Link) takeRequest(f *frame.Frame) {
 	s := l.server
-	r, err := codec.ParseRequest(f.Contents)
+	r, err := frame.ParseRequest(f.Contents)
 	if err != nil {
 		l.end(FaultGrammar)
 		return
@@ -93,7 +93,7 @@ func (l *Link) takeRequest(f *codec.Frame) {
 func (l *Link) takeControl(contents []byte) {
 	s := l.server
 	for len(contents) > 0 && !l.ended {
-		verb, args, rest, ok, err := codec.NextLine(contents)
+		verb, args, rest, ok, err := frame.NextLine(contents)
 		if err != nil || !ok {
 			l.end(FaultGrammar)
 			return
@@ -131,7 +131,7 @@ func (l *Link) takeControl(contents []byte) {
 // each calls f for each id in args, which must contain at least one.
 func (l *Link) each(args []byte, f func(id uint64)) {
 	for n := 0; ; n++ {
-		id, rest, ok, err := codec.NextID(args)
+		id, rest, ok, err := frame.NextID(args)
 		if err != nil || !ok && n == 0 {
 			l.end(FaultGrammar)
 			return

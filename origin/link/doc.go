@@ -15,7 +15,7 @@
 // # Strangers
 //
 // A connection is a stranger until it has sent a hello, with the proof of the secret if one is configured. A stranger
-// costs one goroutine and may send frames of at most codec.MaxHandshakeBytes. It has ProofTimeout and one of
+// costs one goroutine and may send frames of at most frame.MaxHandshakeBytes. It has ProofTimeout and one of
 // MaxUnproved places. When all places are taken, a new stranger evicts the oldest one of the address that holds the
 // most places. The engine never sees strangers. The log gets one record of each kind every ten seconds. Only a
 // connection that has proved itself becomes one of MaxLinks links.

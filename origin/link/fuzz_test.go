@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // bench returns a link without goroutines: tests feed it bytes and look at the handler's calls.
@@ -18,7 +18,7 @@ func bench(cfg Config) (*Link, *handler) {
 	conn, other := net.Pipe()
 	other.Close()
 	l := &Link{server: s, conn: conn, name: "edge-1", free: make(chan *batch, batchesPerLink)}
-	l.hello.Max = codec.MaxContentsBytes
+	l.hello.Max = frame.MaxContentsBytes
 	l.out.init(cfg.HighWaterBytes, cfg.MaxUnsentBytes)
 	l.opened()
 	return l, h
@@ -69,13 +69,13 @@ func check(t *testing.T, p []byte) {
 }
 
 func FuzzLink(f *testing.F) {
-	frame := func(id uint64, contents string) string { return string(codec.AppendFrame(nil, id, []byte(contents))) }
+	framed := func(id uint64, contents string) string { return string(frame.Append(nil, id, []byte(contents))) }
 	for _, seed := range []string{
 		"", "0", "00000004|0000000000000001|<a/>",
-		frame(1, "<a/>") + frame(2, "::1 <b/>") + frame(0, "gone 0000000000000001\n"),
-		frame(1, "<a/>") + frame(1, "<a/>"), frame(0, "release all\nping x\nfrob\n") + frame(3, "<a/>"),
-		frame(1, "<a/>") + frame(0, "release 0000000000000001 0000000000000002\n") + "0000000x",
-		frame(0, "hello\n"), frame(0, ""),
+		framed(1, "<a/>") + framed(2, "::1 <b/>") + framed(0, "gone 0000000000000001\n"),
+		framed(1, "<a/>") + framed(1, "<a/>"), framed(0, "release all\nping x\nfrob\n") + framed(3, "<a/>"),
+		framed(1, "<a/>") + framed(0, "release 0000000000000001 0000000000000002\n") + "0000000x",
+		framed(0, "hello\n"), framed(0, ""),
 	} {
 		f.Add([]byte(seed))
 	}

@@ -1,12 +1,12 @@
 package link
 
-import "megaphone/codec"
+import "megaphone/codec/frame"
 
 // Handler processes what edges send. The engine calls all methods on its own goroutine, the one that runs Server.Run.
 type Handler interface {
 	// Request processes a client's request. The id is live on l until l.Reply, Gone or Closed. It borrows r's slices
 	// until return.
-	Request(l *Link, id uint64, r codec.Request)
+	Request(l *Link, id uint64, r frame.Request)
 	// Gone reports that the client of a live request has disconnected.
 	Gone(l *Link, id uint64)
 	// Release asks for an answer to a live request now.

@@ -3,7 +3,7 @@ package link
 import (
 	"crypto/rand"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 const protocolVersion = 1
@@ -12,24 +12,24 @@ const protocolVersion = 1
 // edge's hello in b.
 func (l *Link) shakeHands(b *batch) Fault {
 	s := l.server
-	own := codec.Hello{Version: protocolVersion, Name: s.cfg.Name, Max: s.cfg.MaxContentsBytes,
+	own := frame.Hello{Version: protocolVersion, Name: s.cfg.Name, Max: s.cfg.MaxContentsBytes,
 		TakesQuery: s.cfg.TakesQuery}
 	if s.cfg.OwnsSessions {
 		own.Instance, own.Age = s.instance, s.age()
 	}
 	rand.Read(own.Nonce[:]) // never fails: it ends the program instead
-	line := codec.AppendHello(nil, &own)
+	line := frame.AppendHello(nil, &own)
 	if !l.say(line) {
 		return FaultIO
 	}
 	for {
-		frame, n, ok, err := codec.ParseFrame(b.buf, codec.MaxHandshakeBytes)
+		f, n, ok, err := frame.Parse(b.buf, frame.MaxHandshakeBytes)
 		switch {
 		case err != nil:
-			l.found, l.first = codec.Foreign(b.buf), codec.Quoted(b.buf)
+			l.found, l.first = frame.Foreign(b.buf), frame.Quoted(b.buf)
 			return FaultGrammar
 		case ok:
-			if fault := l.meet(&frame, line); fault != FaultNone {
+			if fault := l.meet(&f, line); fault != FaultNone {
 				return fault
 			}
 			b.buf = b.buf[:copy(b.buf, b.buf[n:])]
@@ -43,15 +43,15 @@ func (l *Link) shakeHands(b *batch) Fault {
 
 // age returns for how many milliseconds the server has existed, rounded up.
 func (s *Server) age() int {
-	return int(min(s.clock.now()-s.started+1, codec.MaxAge))
+	return int(min(s.clock.now()-s.started+1, frame.MaxAge))
 }
 
 // meet checks the edge's hello and answers it. own is the origin's hello line.
-func (l *Link) meet(frame *codec.Frame, own []byte) Fault {
-	if frame.ID != 0 {
+func (l *Link) meet(f *frame.Frame, own []byte) Fault {
+	if f.ID != 0 {
 		return FaultEarly
 	}
-	verb, args, rest, ok, err := codec.NextLine(frame.Contents)
+	verb, args, rest, ok, err := frame.NextLine(f.Contents)
 	switch {
 	case err != nil || !ok:
 		return FaultGrammar
@@ -60,34 +60,34 @@ func (l *Link) meet(frame *codec.Frame, own []byte) Fault {
 	case string(verb) != "hello" || len(rest) > 0:
 		return FaultEarly
 	}
-	if l.hello, err = codec.ParseHello(args); err != nil {
+	if l.hello, err = frame.ParseHello(args); err != nil {
 		return FaultGrammar
 	}
 	l.name = l.hello.Name
 	if l.hello.Max == 0 { // the hello has no max
-		l.hello.Max = codec.MaxContentsBytes
+		l.hello.Max = frame.MaxContentsBytes
 	}
-	l.hello.Max = min(l.hello.Max, codec.MaxContentsBytes)
+	l.hello.Max = min(l.hello.Max, frame.MaxContentsBytes)
 	if l.hello.Version != protocolVersion {
 		return FaultVersion
 	}
-	var w codec.Welcome
+	var w frame.Welcome
 	if secret := l.server.cfg.Secret; len(secret) > 0 {
-		theirs := codec.Unproved(frame.Contents)
-		want := codec.LinkProof(secret, codec.EdgeHello, own, theirs)
+		theirs := frame.Unproved(f.Contents)
+		want := frame.LinkProof(secret, frame.EdgeHello, own, theirs)
 		switch {
 		case l.hello.HasMAC && !l.hello.HasProof:
 			return FaultOldProof
-		case !l.hello.HasProof || !codec.MACEqual(&want, &l.hello.Proof):
+		case !l.hello.HasProof || !frame.MACEqual(&want, &l.hello.Proof):
 			return FaultSecret
 		}
-		w.Proof = codec.LinkProof(secret, codec.OriginWelcome, own, theirs, codec.AppendWelcome(nil, &w))
+		w.Proof = frame.LinkProof(secret, frame.OriginWelcome, own, theirs, frame.AppendWelcome(nil, &w))
 		w.HasProof = true
 	}
 	if fault := l.server.door.pass(l); fault != FaultNone {
 		return fault
 	}
-	if !l.say(codec.AppendWelcome(nil, &w)) {
+	if !l.say(frame.AppendWelcome(nil, &w)) {
 		return FaultIO
 	}
 	return FaultNone
@@ -96,7 +96,7 @@ func (l *Link) meet(frame *codec.Frame, own []byte) Fault {
 // say sends a control line from the reader's goroutine, before a writer exists. It never blocks, because the kernel
 // buffers these few lines.
 func (l *Link) say(line []byte) bool {
-	n, err := l.conn.Write(codec.AppendFrame(nil, 0, line))
+	n, err := l.conn.Write(frame.Append(nil, 0, line))
 	l.server.writes.Add(1)
 	l.server.bytesOut.Add(int64(n))
 	return err == nil

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // flushBytes is the batch size at which the engine flushes before the end of the turn.
@@ -18,7 +18,7 @@ const statusTooLarge = 500
 type Link struct {
 	server *Server
 	conn   net.Conn
-	hello  codec.Hello // the edge's
+	hello  frame.Hello // the edge's
 	name   string      // the edge's
 
 	found string // the protocol found instead of a hello
@@ -89,7 +89,7 @@ func (l *Link) Reply(id uint64, status int, body []byte) {
 		st.TooLarge++
 		status, body = statusTooLarge, nil
 	}
-	l.batch = codec.AppendReply(l.batch, id, status, body)
+	l.batch = frame.AppendReply(l.batch, id, status, body)
 	l.appended()
 }
 
@@ -99,7 +99,7 @@ func (l *Link) control(line ...string) {
 	for _, part := range line {
 		n += len(part)
 	}
-	l.batch = codec.AppendFrameHeader(l.batch, 0, n)
+	l.batch = frame.AppendHeader(l.batch, 0, n)
 	for _, part := range line {
 		l.batch = append(l.batch, part...)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // paused reports whether the only link's reader is waiting for room.
@@ -126,8 +126,8 @@ func TestAnswerToMany(t *testing.T) {
 			go func() {
 				var frames []byte
 				for id := range uint64(c.clients) {
-					request := codec.Request{Address: []byte("192.0.2.7"), Body: []byte("<a/>")}
-					frames = codec.AppendRequest(frames, id+1, request)
+					request := frame.Request{Address: []byte("192.0.2.7"), Body: []byte("<a/>")}
+					frames = frame.AppendRequest(frames, id+1, request)
 				}
 				e.conn.Write(frames)
 			}()
@@ -135,7 +135,7 @@ func TestAnswerToMany(t *testing.T) {
 			if st := r.stats(); st.Links != 1 || st.Replies != int64(c.clients) || st.Live != 0 {
 				t.Errorf("%+v", st)
 			}
-			limit := DefaultMaxUnsentBytes + flushBytes + codec.FrameHeaderBytes + len(p.body)
+			limit := DefaultMaxUnsentBytes + flushBytes + frame.HeaderBytes + len(p.body)
 			if p.most > limit {
 				t.Errorf("%d bytes waited on the link, more than %d", p.most, limit)
 			}
@@ -149,7 +149,7 @@ func TestAnswerToMany(t *testing.T) {
 // takeReplies reads n replies with bodies of the given size, at a wire's rate of bytesASecond.
 func (e *edge) takeReplies(n, size int, bytesASecond float64) {
 	e.t.Helper()
-	want := n * (codec.FrameHeaderBytes + size)
+	want := n * (frame.HeaderBytes + size)
 	buf := make([]byte, 256<<10)
 	begun := time.Now()
 	for got := len(e.buf); got < want; {
@@ -176,7 +176,7 @@ func TestFullLinkIsNotTakenFrom(t *testing.T) {
 	const requests = 600
 	var frames []byte
 	for id := range uint64(requests) {
-		frames = codec.AppendRequest(frames, id+1, codec.Request{Body: []byte("<a/>")})
+		frames = frame.AppendRequest(frames, id+1, frame.Request{Body: []byte("<a/>")})
 	}
 	e.write(frames)
 	f.write(frames)
@@ -186,7 +186,7 @@ func TestFullLinkIsNotTakenFrom(t *testing.T) {
 	f.conn.Close() // in the middle of the replies
 	r.until("the end of the other one", func() bool { return r.stats().Links == 1 && r.passed() == 1 })
 	r.s.Do(func() {
-		if limit := 2<<20 + flushBytes + replyBytes + codec.FrameHeaderBytes; most > limit {
+		if limit := 2<<20 + flushBytes + replyBytes + frame.HeaderBytes; most > limit {
 			t.Errorf("%d bytes were unsent, more than %d", most, limit)
 		}
 	})
@@ -214,7 +214,7 @@ func TestRoomIsShared(t *testing.T) {
 	e := r.open()
 	var frames []byte
 	for id := range uint64(requests) {
-		frames = codec.AppendRequest(frames, id+1, codec.Request{Body: []byte("<a/>")})
+		frames = frame.AppendRequest(frames, id+1, frame.Request{Body: []byte("<a/>")})
 	}
 	e.write(frames)
 	r.until("the link to be full", func() (full bool) {
@@ -240,7 +240,7 @@ func TestFullLinkBreaks(t *testing.T) {
 	e := r.open()
 	var frames []byte
 	for id := range uint64(20_000) {
-		frames = codec.AppendRequest(frames, id+1, codec.Request{Body: []byte("<a/>")})
+		frames = frame.AppendRequest(frames, id+1, frame.Request{Body: []byte("<a/>")})
 	}
 	r.s.Do(func() { // the reader continues while the engine is busy
 		go e.conn.Write(frames)
@@ -283,7 +283,7 @@ func TestProgressKeepsALink(t *testing.T) {
 	e := r.open()
 	var frames []byte
 	for id := range uint64(40) {
-		frames = codec.AppendRequest(frames, id+1, codec.Request{Body: []byte("<a/>")})
+		frames = frame.AppendRequest(frames, id+1, frame.Request{Body: []byte("<a/>")})
 	}
 	e.write(frames)
 	moved := func() (at int64) {

@@ -6,7 +6,7 @@ import (
 	"net"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // The sizes of batch buffers. A link with little traffic stays at the minimum.
@@ -64,7 +64,7 @@ func (l *Link) lastWord(f Fault, b *batch) {
 // readFrames passes whole frames to the engine until the connection ends.
 func (l *Link) readFrames(cur *batch) Fault {
 	max := l.server.cfg.MaxContentsBytes
-	need := codec.FrameHeaderBytes
+	need := frame.HeaderBytes
 	for {
 		// The buffer already holds what followed the hello.
 		end, more, err := wholeFrames(cur.buf, max)
@@ -118,9 +118,9 @@ func (b *batch) grow(need int) {
 }
 
 // wholeFrames returns the end of the last whole frame of p, and the number of bytes needed from there to parse on.
-func wholeFrames(p []byte, max int) (end, need int, err *codec.FrameError) {
+func wholeFrames(p []byte, max int) (end, need int, err *frame.Error) {
 	for {
-		_, n, ok, err := codec.ParseFrame(p[end:], max)
+		_, n, ok, err := frame.Parse(p[end:], max)
 		if err != nil || !ok {
 			return end, n, err
 		}

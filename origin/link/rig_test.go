@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // patience bounds how long a test waits for an event.
@@ -41,9 +41,9 @@ func (h *handler) note(format string, args ...any) {
 }
 
 // requestPrefix returns the text before a body in a request. An absent address is the empty one.
-func requestPrefix(r codec.Request) []byte { return codec.AppendPrefix(nil, r.Address, r.Query) }
+func requestPrefix(r frame.Request) []byte { return frame.AppendPrefix(nil, r.Address, r.Query) }
 
-func (h *handler) Request(l *Link, id uint64, r codec.Request) {
+func (h *handler) Request(l *Link, id uint64, r frame.Request) {
 	h.last = l // set before the note, because a test waits for the note
 	h.note("request %x %s%s", id, requestPrefix(r), r.Body)
 	if h.onRequest != nil {
@@ -161,7 +161,7 @@ type edge struct {
 	t     testing.TB
 	conn  net.Conn
 	buf   []byte
-	hello codec.Hello // the origin's
+	hello frame.Hello // the origin's
 	line  []byte      // the hello line as received
 }
 
@@ -180,7 +180,7 @@ func (r *rig) dial() *edge {
 	if !ok {
 		r.t.Fatalf("the origin does not say hello but %q", line)
 	}
-	hello, ferr := codec.ParseHello([]byte(strings.TrimSuffix(line, "\n")))
+	hello, ferr := frame.ParseHello([]byte(strings.TrimSuffix(line, "\n")))
 	if ferr != nil {
 		r.t.Fatal(ferr)
 	}
@@ -222,12 +222,12 @@ func (r *rig) written() {
 }
 
 // sayHello sends a hello, with a proof if secret is set.
-func (e *edge) sayHello(name string, secret []byte, max int) codec.Hello {
-	h := codec.Hello{Version: 1, Name: name, Nonce: [16]byte{1, 2, 3}, Max: max}
+func (e *edge) sayHello(name string, secret []byte, max int) frame.Hello {
+	h := frame.Hello{Version: 1, Name: name, Nonce: [16]byte{1, 2, 3}, Max: max}
 	if secret != nil {
-		h.Proof, h.HasProof = codec.LinkProof(secret, codec.EdgeHello, e.line, codec.AppendHello(nil, &h)), true
+		h.Proof, h.HasProof = frame.LinkProof(secret, frame.EdgeHello, e.line, frame.AppendHello(nil, &h)), true
 	}
-	e.control(string(codec.AppendHello(nil, &h)))
+	e.control(string(frame.AppendHello(nil, &h)))
 	return h
 }
 
@@ -238,18 +238,18 @@ func (e *edge) write(p []byte) {
 	}
 }
 
-func (e *edge) control(lines string) { e.t.Helper(); e.write(codec.AppendFrame(nil, 0, []byte(lines))) }
+func (e *edge) control(lines string) { e.t.Helper(); e.write(frame.Append(nil, 0, []byte(lines))) }
 
 func (e *edge) request(id uint64, body string) {
 	e.t.Helper()
-	e.write(codec.AppendRequest(nil, id, codec.Request{Address: []byte("192.0.2.7"), Body: []byte(body)}))
+	e.write(frame.AppendRequest(nil, id, frame.Request{Address: []byte("192.0.2.7"), Body: []byte(body)}))
 }
 
 // read returns the next frame. ok is false at the end of the link.
-func (e *edge) read() (f codec.Frame, ok bool) {
+func (e *edge) read() (f frame.Frame, ok bool) {
 	e.t.Helper()
 	for {
-		f, n, ok, ferr := codec.ParseFrame(e.buf, 0)
+		f, n, ok, ferr := frame.Parse(e.buf, 0)
 		if ferr != nil {
 			e.t.Fatal(ferr)
 		}
@@ -292,7 +292,7 @@ func (e *edge) wantReply(id uint64, status int, body string) {
 	if !ok {
 		e.t.Fatalf("the link has ended; want a reply to %x", id)
 	}
-	gotStatus, gotBody, err := codec.ParseReply(f.Contents)
+	gotStatus, gotBody, err := frame.ParseReply(f.Contents)
 	if err != nil || f.ID != id || gotStatus != status || string(gotBody) != body {
 		e.t.Fatalf("got %x %d %s (%v), want %x %d %s", f.ID, gotStatus, gotBody, err, id, status, body)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/codec"
+	"megaphone/codec/frame"
 )
 
 // dialQuietly connects and reads nothing.
@@ -36,7 +36,7 @@ func TestRequestAndReply(t *testing.T) {
 	e := r.open()
 	e.request(1, "<a/>")
 	e.wantReply(1, 200, "<a/>")
-	e.write(codec.AppendRequest(nil, 2, codec.Request{Body: []byte("<b/>")}))
+	e.write(frame.AppendRequest(nil, 2, frame.Request{Body: []byte("<b/>")}))
 	e.wantReply(2, 404, "")
 	e.request(0xfedcba9876543210, "<c/>")
 	r.wantTold("request 1 192.0.2.7 <a/>", "request 2  <b/>", "request fedcba9876543210 192.0.2.7 <c/>")
@@ -144,7 +144,7 @@ func TestProtocolErrors(t *testing.T) {
 	}
 }
 
-func control(lines string) string { return string(codec.AppendFrame(nil, 0, []byte(lines))) }
+func control(lines string) string { return string(frame.Append(nil, 0, []byte(lines))) }
 
 // TestLiveness: a silent link gets a ping and is closed if it stays silent. Any bytes are a sign of life.
 func TestLiveness(t *testing.T) {

@@ -198,7 +198,7 @@ func (s *stage) mend() {
 	}
 }
 
-// settled waits until everybody chats again, has them stop, and waits until no message is open any more.
+// settled waits until all chat again, stops them, and waits until no message is open.
 func (s *stage) settled(quiet chan struct{}) bool {
 	late := time.After(settleTime)
 	tick := time.NewTicker(20 * time.Millisecond)

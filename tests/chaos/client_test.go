@@ -71,7 +71,7 @@ type session struct {
 	unsure bool // an answer to a request of the end was lost
 }
 
-// logIn opens a session. A creation whose answer is lost is asked for again: nobody knows of the first one.
+// logIn opens a session. It repeats a creation whose answer is lost, because no client knows the first session.
 func (u *user) logIn() (*session, error) {
 	s := &session{user: u, party: &party{user: u.name, domain: u.domain, flows: map[*party]*flow{}}}
 	s.line.user = u
@@ -105,7 +105,7 @@ func (u *user) logIn() (*session, error) {
 	} {
 		text, err := s.line.insist(s.body(step.attributes, step.payload))
 		for err == nil && !strings.Contains(text, step.answer) && !strings.Contains(text, "<failure") {
-			s.read(text) // what was kept for the user
+			s.read(text) // messages kept for the user
 			text, err = s.line.insist(s.body("", ""))
 		}
 		if s.line.copies > 1 {
@@ -129,7 +129,7 @@ func (u *user) logIn() (*session, error) {
 var (
 	jidPattern     = regexp.MustCompile(`<jid>([^<]+)</jid>`)
 	messagePattern = regexp.MustCompile(`<message [^>]*>`)
-	// A late copy of a request has taken its place; it is to be sent again (section 17.3).
+	// A late copy of a request has replaced it; it must be sent again (section 17.3).
 	recoverablePattern = regexp.MustCompile(`^<body [^>]*type='error'`)
 	namePattern        = regexp.MustCompile(` id=['"]([0-9]+\.[0-9]+)['"]`)
 )
@@ -149,7 +149,7 @@ type answer struct {
 	copies int // how often it was asked for
 }
 
-// chat sends a message now and then, and polls when nothing else is to be sent. It ends with the session.
+// chat sends a message now and then, and polls when it has nothing else to send. It ends with the session.
 func (s *session) chat() error {
 	answers := make(chan answer, inFlight)
 	var lines [inFlight]line
@@ -245,7 +245,7 @@ func (s *session) chat() error {
 // pause is the time until the next message.
 func (s *session) pause() time.Duration { return time.Duration(s.rng.Int64N(int64(s.gap))) }
 
-// fetch asks for what was kept for the user since the session has been there.
+// fetch asks for the messages kept for the user since the beginning of the session.
 const fetch = "<presence " + nsClient + " type='unavailable'/><presence " + nsClient + "/>"
 
 // write makes one message, or a few.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// journal is what was done to whom and when, for people.
+// journal has the faults with their time and target, for people.
 type journal struct {
 	mu    sync.Mutex
 	began time.Time
@@ -31,8 +31,8 @@ func (j *journal) String() string {
 type ledger struct {
 	// The origin keeps what a session has not had when it ends, and gives it to a later one of the same user.
 	keeps bool
-	// The origin may forget what a session says or is to be told when a request of it comes again. ejabberd's own
-	// engine answers the older copy, with nothing or with the request itself, and a third one with the same.
+	// The origin may forget messages from or to a session when a request of it comes again. ejabberd's own engine
+	// answers the older copy, with nothing or with the request itself, and a third one with the same.
 	forgets bool
 
 	mu      sync.Mutex
@@ -126,7 +126,7 @@ func (l *ledger) delivered(reader *party, name string) {
 		l.fault("%s was returned, and delivered after all", name)
 	case f.reader != reader:
 		f.messages[n].moved = true
-		if !l.keeps { // what is kept has no order
+		if !l.keeps { // kept messages have no order
 			for ; f.next <= n; f.next++ {
 				f.messages[f.next].passed = f.next < n
 			}
@@ -162,8 +162,8 @@ func (l *ledger) resent(p *party) {
 	p.torn = true
 }
 
-// ended: a session has ended, which it may when something in its time ended it. Unsure: the last answers to it were
-// lost on the way, and what was in them with them.
+// ended: a session has ended, which it may if a fault in its time ended it. Unsure: the last answers to it were lost on
+// the way, with their contents.
 func (l *ledger) ended(p *party, unsure bool, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -210,7 +210,7 @@ func (l *ledger) forgetful() (n int) {
 
 func (l *ledger) mayForget(f *flow) bool { return l.forgets && (f.reader.torn || f.author.torn) }
 
-// mayBeLost: the reader, or a later session of the same user to which what was kept may have gone, was robbed.
+// mayBeLost: a fault robbed the reader, or a later session of the same user to which the kept messages may have gone.
 func (l *ledger) mayBeLost(reader *party) bool {
 	for _, p := range l.over {
 		if p.robbed && p.user == reader.user && p.domain == reader.domain && !p.born.Before(reader.born) {
@@ -220,10 +220,10 @@ func (l *ledger) mayBeLost(reader *party) bool {
 	return false
 }
 
-// account is how many messages had which fate. Open are those of which more is to be heard.
+// account has the number of messages of each fate. Open are those without a fate yet.
 type account struct{ sent, delivered, moved, failed, returned, died, open int }
 
-// balance counts. Once no client sends any more and all is well, open becomes 0, or messages are lost.
+// balance counts. When no client sends and all is well, open becomes 0, or messages are lost.
 func (l *ledger) balance() (a account, wrong []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -260,7 +260,7 @@ func (l *ledger) entry(a *account, f *flow, m message) *int {
 	return &a.open
 }
 
-// open is some of the messages of which more is to be heard, for people.
+// open returns some of the messages without a fate, for people.
 func (l *ledger) open() (names []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,7 +17,7 @@ type relay struct {
 
 	mu      sync.Mutex
 	target  string
-	mended  chan struct{} // closed: no faults any more
+	mended  chan struct{} // closed: no more faults
 	carried uint64        // connections so far
 	open    map[*wire]struct{}
 }
@@ -29,7 +29,7 @@ type wire struct {
 	over      chan struct{}
 }
 
-// cut ends both sides; with a reset, what is under way is lost.
+// cut ends both sides; with a reset, bytes under way are lost.
 func (w *wire) cut(reset bool) {
 	w.once.Do(func() {
 		for _, c := range []*net.TCPConn{w.near, w.far} {
@@ -46,7 +46,7 @@ const (
 	pieceBytes = 4096
 	longestLag = 30 * time.Millisecond
 	longStall  = 600 * time.Millisecond
-	longSilent = 2 * time.Second // what is swallowed is swallowed for so long; then the wire is cut
+	longSilent = 2 * time.Second // the time for which bytes are swallowed before the wire is cut
 )
 
 func newRelay(t testing.TB, name, target string, calm int, seed uint64, j *journal) *relay {
@@ -151,12 +151,12 @@ func (r *relay) piece(w *wire, dst *net.TCPConn, p []byte, rng *rand.Rand) bool 
 		_, _ = dst.Write(p[:rng.IntN(len(p)+1)])
 		w.cut(false)
 		return false
-	case 2: // this direction ends, the other one goes on
+	case 2: // this direction ends, the other one continues
 		r.journal.add("%s: half closed after %d bytes", r.name, len(p))
 		_, _ = dst.Write(p)
 		_ = dst.CloseWrite()
 		return false
-	case 3: // nothing of it ever arrives, and nobody is told, for a time
+	case 3: // nothing of it ever arrives, silently, for a time
 		r.journal.add("%s: %d bytes swallowed", r.name, len(p))
 		w.wait(longSilent, r.mended)
 		w.cut(true)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"megaphone/tests/rig"
 )
 
 // wanted are the files of both packages; those of one only are marked with it. The documents, examples and pages of
@@ -127,8 +129,7 @@ func TestLintian(t *testing.T) {
 	}
 }
 
-// TestVersion: binary and packages have the version of the changelog's last release; what is not released yet is above
-// that.
+// TestVersion: binary and packages have the version of the changelog's last release, below the Unreleased section.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	changelog, err := os.ReadFile("../../CHANGELOG.md")
@@ -159,8 +160,8 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestVersionScript: without git the version is CHANGELOG.md's; a commit that is not tagged with it, and what is not
-// committed, are told apart.
+// TestVersionScript: without git the version is CHANGELOG.md's; it shows a commit without that tag, and uncommitted
+// changes.
 func TestVersionScript(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -231,10 +232,7 @@ func TestManual(t *testing.T) {
 // TestSysctlExample: it is what the tuning script finds lacking on a stock Debian.
 func TestSysctlExample(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	if err := os.CopyFS(root, os.DirFS("../../tuning/testdata/debian")); err != nil {
-		t.Fatal(err)
-	}
+	root := rig.Extract(t, "../../tuning/testdata/debian.txtar")
 	run(t, "../../scripts/tune.sh", "--root", root, "--sockets", "1000000", "--persist")
 	want := settings(t, filepath.Join(root, "etc/sysctl.d/90-megaphone.conf"))
 	if got := settings(t, "../../deploy/sysctl/60-megaphone.conf"); !slices.Equal(got, want) {

@@ -82,14 +82,16 @@ func sweep(dir string) {
 	}
 }
 
-// block is what a document shows indented: its lines, without what is remarked on them.
+// block is an indented part of a document.
 type block struct {
 	page, before string // the paragraph before it
 	lines        []string
 }
 
-// remark is what stands behind a command.
-var remark = regexp.MustCompile(`(\S)\s{2,}\S.*`)
+var (
+	remark    = regexp.MustCompile(`(\S)\s{2,}\S.*`) // behind a command
+	continued = regexp.MustCompile(`\s*\\\n\s*`)     // a command on two lines
+)
 
 // blocks are those of a section of an installed document, in their order.
 func blocks(t *testing.T, root, page, section string) (all []block) {
@@ -110,7 +112,7 @@ func blocks(t *testing.T, root, page, section string) (all []block) {
 			before = paragraph
 			continue
 		}
-		lines := strings.Split(paragraph, "\n")
+		lines := strings.Split(continued.ReplaceAllString(paragraph, " "), "\n")
 		margin := len(lines[0]) - len(strings.TrimLeft(lines[0], " "))
 		for i := range lines {
 			lines[i] = strings.TrimPrefix(lines[i], strings.Repeat(" ", margin))
@@ -172,10 +174,9 @@ func wire(t *testing.T, a, b *guest) {
 	}
 }
 
-// TestDocumentsFromNothing: two hosts with a fresh Debian, and nothing of ours but the package, come to a chat through
-// ejabberd by what the documents say. Every block of the two sections is followed, none but the building of the package
-// left out; a person's part is to know which host is meant, to bring the secret from the one to the other, and to say
-// yes.
+// TestDocumentsFromNothing: two hosts with a fresh Debian and only the package reach a chat through ejabberd by the
+// documents. Every block of the two sections is followed, except the building of the package; a person only chooses the
+// host, copies the secret from one to the other, and answers yes.
 func TestDocumentsFromNothing(t *testing.T) {
 	t.Parallel()
 	base := debian(t)

@@ -7,12 +7,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"megaphone/tests/rig"
 )
 
 // documents is where both packages have theirs.
 const documents = "usr/share/doc/megaphone"
 
-// roots are directories with what is in each of the packages.
+// roots returns directories with the contents of the packages.
 func roots(t *testing.T) map[string]string {
 	t.Helper()
 	deb, rpm := t.TempDir(), t.TempDir()
@@ -109,10 +111,7 @@ func TestCommandsNeedNoCheckout(t *testing.T) {
 // TestDoctorNamesTheCommand: the doctor of a package names the tuning script as the package has it.
 func TestDoctorNamesTheCommand(t *testing.T) {
 	t.Parallel()
-	host, err := filepath.Abs("../../tuning/testdata/debian")
-	if err != nil {
-		t.Fatal(err)
-	}
+	host := rig.Extract(t, "../../tuning/testdata/debian.txtar")
 	for kind, root := range roots(t) {
 		out, _ := say(filepath.Join(root, "usr/bin/megaphone"), "doctor", "--root", host, "--sockets", "1000000")
 		m := regexp.MustCompile(`To set what can be set:\s+(\S+) --sockets`).FindStringSubmatch(out)

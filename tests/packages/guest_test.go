@@ -22,7 +22,7 @@ type guest struct {
 	pid    string   // of its first process
 	enter  []string // what runs a program in it
 	said   []string // commands that were followed, and what they said
-	before string   // what has our name in it before the installation
+	before string   // files with the project's name in them before the installation
 }
 
 // host is the base of a guest that has what this host has.

@@ -20,7 +20,7 @@ func image(t *testing.T) string {
 // composeTool is the checker of the Compose Specification's own library.
 const composeTool = "github.com/compose-spec/compose-go/v2/cmd"
 
-// TestComposeFile: it is as the specification has it, its files are there, and what is wrong would be found.
+// TestComposeFile: it follows the specification, its files exist, and the check finds mistakes.
 func TestComposeFile(t *testing.T) {
 	t.Parallel()
 	dir := image(t)

@@ -109,7 +109,7 @@ func sandboxed(g *guest) {
 	}
 	pid := g.property("MainPID")
 	g.wants(g.run("ps", "-o", "user=", "-p", pid), "megaphon")
-	// What takes CAP_SYS_RESOURCE is as the unit says, or the most that this host lets anybody have.
+	// Limits that need CAP_SYS_RESOURCE are as in the unit, or this host's maximum.
 	g.sh("[ $(cat /proc/" + pid + "/oom_score_adj) = -250 ] || ! { echo -250 >/proc/self/oom_score_adj; } 2>/dev/null")
 	g.sh(fmt.Sprintf(`set -- $(grep 'open files' /proc/%s/limits) $(grep 'open files' /proc/1/limits)
 		[ "$4" = 1048576 ] || [ "$4 $5" = "$10 ${10}" ] || [ "$4" = "${10}" ]`, pid))
@@ -236,7 +236,7 @@ func (g *guest) upgraded(upgrade func(), version string) {
 	})
 }
 
-// restarts: what hangs is ended by the watchdog, what falls is started again; a successor is watched as well.
+// restarts: the watchdog ends a process that hangs, one that crashes is started again; a successor is watched as well.
 func restarts(g *guest) {
 	for n, signal := range []string{"STOP", "KILL"} {
 		before := g.property("MainPID")

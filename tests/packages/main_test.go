@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The versions of which there are packages: that of this checkout, and one that comes after it.
+// The packages have two versions: that of this checkout, and one that comes after it.
 var older, newer = "", "100.0.0~rc1"
 
 // shared is seen at the same path by guests: the packages are in it. Guests have a /tmp of their own.

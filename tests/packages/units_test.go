@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// maxExposure is what `systemd-analyze security` may come to at most, on its scale of 0 (none) to 10. What is left is
-// the network, which the services are for.
+// maxExposure bounds the result of `systemd-analyze security`, on its scale of 0 (none) to 10. The rest is the network,
+// which the services are for.
 const maxExposure = 1.5
 
 func TestUnits(t *testing.T) {

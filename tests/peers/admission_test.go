@@ -69,7 +69,7 @@ func TestLogInsBounded(t *testing.T) {
 	j.back(base)
 }
 
-// TestLogInNeverFinished: a client that opens a session and polls for ever loses it after negotiation_timeout.
+// TestLogInNeverFinished: a client that opens a session and polls forever loses it after negotiation_timeout.
 func TestLogInNeverFinished(t *testing.T) {
 	t.Parallel()
 	j := newNode(t, "--max-inactivity", "120").with("megaphone")

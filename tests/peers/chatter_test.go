@@ -17,8 +17,7 @@ import (
 	"megaphone/tests/rig"
 )
 
-// chatter is a user who goes on whatever happens: a request that fails is sent again, with the same rid, until it is
-// answered.
+// chatter is a user that never gives up: a request that fails is sent again, with the same rid, until it is answered.
 type chatter struct {
 	name, jid string
 	addr      string
@@ -159,8 +158,8 @@ func (c *chatter) leave(t testing.TB) {
 	}
 }
 
-// chatThrough has two users exchange n messages each way while something happens, twice: when a quarter and when half
-// of them have come. Nothing may be lost or doubled, in sessions that go on.
+// chatThrough lets two users exchange n messages each way and calls happen twice: when a quarter and when half of them
+// have come. Nothing may be lost or doubled, and the sessions must continue.
 func chatThrough(t *testing.T, a, b *chatter, n int, disturb func()) {
 	t.Helper()
 	var chatting sync.WaitGroup

@@ -86,7 +86,7 @@ func TestAStanzaToARoomOf600(t *testing.T) {
 	speaks.Get().Want(t, 200, "<message")
 }
 
-// guest logs a guest in, who enters a room under a nickname.
+// guest logs in a guest and enters a room under a nickname.
 func guest(t *testing.T, addr, nickname string) (*rig.Client, *rig.Session) {
 	t.Helper()
 	c := rig.Connect(t, addr)

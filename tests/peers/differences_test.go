@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// difference is one between what a client gets from a server itself and what it gets through an edge: two outcomes, of
-// which "*" stands for any part, and "~" for parts that are the same in both. It is wanted at some of the endpoints,
-// and must occur at each of those.
+// difference is one between the answers of a server itself and those through an edge: two outcomes, in which "*" stands
+// for any part, and "~" for parts that are the same in both. It is wanted at some of the endpoints, and must occur at
+// each of those.
 type difference struct {
 	ends         string
 	dialogue     string
@@ -26,7 +26,7 @@ const (
 	tags      = "module+tags engine+tags gateway+tags" // edge and gateway mark session IDs
 )
 
-// at says whether the difference is wanted at an endpoint.
+// at reports whether the difference is wanted at an endpoint.
 func (d difference) at(end string) bool { return slices.Contains(strings.Fields(d.ends), end) }
 
 // sighting is a difference that has occurred at an endpoint.
@@ -60,7 +60,7 @@ var wanted = []difference{
 	{prosodys, "strict", "200 * <body *'bad-request'*", "400" + badRequest,
 		"XEP-0124 section 17.1: where comments are refused, a client that has not said ver gets 400."},
 
-	// The edge looks at the first tag only; what is wrong behind it is the server's to say.
+	// The edge looks at the first tag only; the server reports mistakes behind it.
 	{ejabberds, "rid", "400 text/xml; charset=utf-8 keep-alive ", "200" + badRequest,
 		"XEP-0124 section 17.2: a client that speaks ver is told the condition."},
 	{prosodys, "rid", "200 * <body *'bad-request'*", "200" + badRequest, "The edge says it first, in its own words."},
@@ -129,7 +129,7 @@ func unlike(dialogue, end string) string {
 	return ""
 }
 
-// lines are what is compared of an outcome. The reason goes with the status.
+// lines returns the compared parts of an outcome. The reason goes with the status.
 func (o outcome) lines() []string {
 	return []string{
 		strings.Join([]string{o.status, o.contentType, o.connection, o.body}, " "),

@@ -45,8 +45,8 @@ func TestProsodyDialogues(t *testing.T) {
 	})
 }
 
-// compareAll plays the dialogues that are there for a server at each of the ends, the first of which is the server
-// itself, and compares step by step. A difference must be one that is wanted, and each of those must occur.
+// compareAll plays a server's dialogues at each of the ends, beginning with the server itself, and compares step by
+// step. A difference must be one that is wanted, and each of those must occur.
 func compareAll(t *testing.T, server string, ends []endpoint) {
 	var played []*performance
 	var playing sync.WaitGroup

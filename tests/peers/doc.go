@@ -8,9 +8,8 @@
 //	                            ┌── Prosody's mod_bosh, over HTTP ──┐
 //	                            └── edge ──► gateway ──► mod_bosh ──┴─► the same Prosody
 //
-// A dialogue is what one BOSH client says, request by request. It is played at each endpoint, through an edge once with
-// and once without tags in the session IDs, and what comes back is compared step by step. What may differ is listed in
-// differences_test.go, each with its endpoints and its reason; what is listed must occur. Dialogues that only one
-// server can play are in testdata/ejabberd and testdata/prosody. Another thing in front of a server joins by being an
-// endpoint.
+// A dialogue has the requests of one BOSH client. It is played at each endpoint, through an edge once with and once
+// without tags in the session IDs, and the answers are compared step by step. differences_test.go lists the wanted
+// differences, each with its endpoints and its reason; each must occur. Dialogues that only one server can play are in
+// testdata/ejabberd and testdata/prosody. Another program in front of a server joins as an endpoint.
 package peers

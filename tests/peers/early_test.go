@@ -8,9 +8,9 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestEarlyRequestAgain: a request whose predecessor is lost is sent twice, over links that broke, and what the module
-// knows of the session's order is lost as well, as by an upgrade. ejabberd's own engine crashes if it is handed such a
-// request twice. The session goes on when the predecessor comes.
+// TestEarlyRequestAgain: a request whose predecessor is lost is sent twice, over links that broke, and the module has
+// lost the session's order as well, as by an upgrade. ejabberd's own engine crashes if it is handed such a request
+// twice. The session continues when the predecessor comes.
 func TestEarlyRequestAgain(t *testing.T) { withEngines(t, earlyRequestAgain) }
 
 func earlyRequestAgain(t *testing.T, engine string) {

@@ -49,8 +49,8 @@ func ejabberdKilled(t *testing.T, engine string) {
 	}
 }
 
-// TestLinkCut: the links break twice while two people talk. The edge answers what it holds with 503, the clients send
-// it again over new links, and the sessions go on.
+// TestLinkCut: the links break twice while two people talk. The edge answers held requests with 503, the clients send
+// them again over new links, and the sessions continue.
 func TestLinkCut(t *testing.T) { withEngines(t, linkCut) }
 
 func linkCut(t *testing.T, engine string) {
@@ -83,8 +83,8 @@ func linkCut(t *testing.T, engine string) {
 	j.back(base)
 }
 
-// TestEdgeKilled: the edge is killed twice while two people talk, and another takes its place. ejabberd gets rid of the
-// dead one's links, and the sessions go on.
+// TestEdgeKilled: the edge is killed twice while two people talk, and another replaces it. ejabberd drops the dead
+// one's links, and the sessions continue.
 func TestEdgeKilled(t *testing.T) { withEngines(t, edgeKilled) }
 
 func edgeKilled(t *testing.T, engine string) {

@@ -48,8 +48,8 @@ func away(t *testing.T, r rig.Response) {
 	}
 }
 
-// TestGatewayKilled: the gateway is killed twice while two people talk, and another takes its place. It knows nothing
-// of their sessions, and they go on.
+// TestGatewayKilled: the gateway is killed twice while two people talk, and another replaces it. It knows nothing of
+// their sessions, and they continue.
 func TestGatewayKilled(t *testing.T) {
 	withEach(t, func(t *testing.T, s server) {
 		file, _ := secretFile(t)

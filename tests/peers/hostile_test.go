@@ -25,7 +25,7 @@ func TestHostileEdges(t *testing.T) {
 func hostileEdges(t *testing.T, engine string) {
 	file, secret := secretFile(t)
 	j := startEjabberd(t, "--secret", secret).with(engine)
-	open := startEjabberd(t).with(engine) // of an edge that asks for no secret, so that more can be said
+	open := startEjabberd(t).with(engine) // of an edge that asks for no secret, so that the attacker gets further
 	at := through("edge", serveEdge(t, 1, "a="+j.link, file))
 	alice := logIn(t, at, "alice")
 	base := j.census()
@@ -35,7 +35,7 @@ func hostileEdges(t *testing.T, engine string) {
 	wrong := control("hello version=1 name=evil " + nonce + " proof=" + strings.Repeat("00", 32) + "\n")
 	old := control("hello version=1 name=evil " + nonce + " mac=" + strings.Repeat("00", 32) + "\n")
 	request := frame(1, "<body/>")
-	// A session of its own each time: the request that opens it is live for as long as ejabberd needs for that.
+	// A separate session each time: the request that opens it is live while ejabberd needs time for that.
 	held := frame(7, "<body rid='1' to='localhost' xmlns='http://jabber.org/protocol/httpbind'/>")
 	for _, c := range []struct {
 		what string

@@ -171,8 +171,8 @@ func TestModuleInstall(t *testing.T) {
 	}
 }
 
-// TestListenerOptions: what is wrong with an option is said, with its key and what would do, and ejabberd goes on as it
-// was. An option of an earlier version is taken, and the log says that it has no effect.
+// TestListenerOptions: a mistake in an option is reported with its key and a remedy, and ejabberd continues unchanged.
+// An option of an earlier version is taken, and the log says that it has no effect.
 func TestListenerOptions(t *testing.T) {
 	j := startNode(t)
 	config := filepath.Join(j.dir, "ejabberd.yml")

@@ -16,7 +16,7 @@ import (
 	"megaphone/tests/rig"
 )
 
-// outcome is what one "<" of a dialogue got, with what is random in it named.
+// outcome is the answer to one "<" of a dialogue, with its random parts named.
 type outcome struct {
 	where       string
 	status      string
@@ -110,7 +110,7 @@ func (p *player) note(s step, o outcome, err error) error {
 		return err
 	}
 	o.where = s.where
-	// What is in front of a server may differ, as far as it is wanted; see difference.
+	// The headers of a proxy in front of a server may differ if that is wanted; see difference.
 	if s.verb == "roughly" || s.verb == "<" && !p.at.edge {
 		if status, text := s.expected(p.server); o.status != status || !strings.Contains(o.body, text) {
 			return fmt.Errorf("%s %q, not %s with %q", o.status, o.body, status, text)
@@ -175,7 +175,7 @@ func (p *player) receive(name string) (o outcome, err error) {
 	return o, nil
 }
 
-// gather collects n elements, however many answers they come in: a server may send what is ready at once, or wait.
+// gather collects n elements from any number of answers: a server may send ready ones at once, or wait.
 func (p *player) gather(s step) (o outcome, err error) {
 	n, err := strconv.Atoi(s.rest)
 	if err != nil {

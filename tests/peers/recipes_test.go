@@ -22,8 +22,8 @@ import (
 	"megaphone/tests/rig"
 )
 
-// The recipes of deploy/recipes, which docs/ quotes, are run as they are but for what is replaced here: ports,
-// addresses, paths, users, and how many descriptors are asked for.
+// The recipes of deploy/recipes, which docs/ quotes, run unchanged except for the parts that are replaced here: ports,
+// addresses, paths, users, and the number of descriptors.
 
 // render writes a recipe into dir with each old text replaced by the new one that follows it.
 func render(t *testing.T, dir, name string, pairs ...string) (file string) {
@@ -113,8 +113,8 @@ var fronts = map[string]front{
 	"hitch":        hitch,
 }
 
-// asRoot is a text if root runs the tests. Then the programs go on as nobody, whom only the group of the edge's sockets
-// lets in, as it should be.
+// asRoot is a text if root runs the tests. Then the programs run as an unprivileged user, whom only the group of the
+// edge's sockets admits, as it should be.
 func asRoot(text string) string {
 	if os.Getuid() == 0 {
 		return text
@@ -174,7 +174,7 @@ func hitch(t *testing.T, c *chain) *rig.Process {
 		`group = "megaphone"`, asRoot(`group = "root"`)))
 }
 
-// launch runs a program until it listens, and has it end as an operator would, its workers with it.
+// launch runs a program until it listens, and later ends it as an operator would, its workers with it.
 func launch(t *testing.T, port, program string, args ...string) *rig.Process {
 	t.Helper()
 	path, err := exec.LookPath(program)

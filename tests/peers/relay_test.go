@@ -94,7 +94,7 @@ func (p *paced) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// setCut cuts the wire, what is on it being lost, or mends it.
+// setCut cuts the wire, losing the bytes on it, or mends it.
 func (r *relay) setCut(cut bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A dialogue is a text file, one step a line; a line that begins with white space goes on with the one before.
+// A dialogue is a text file, one step a line; a line that begins with white space continues the one before.
 //
 //	# words                     for people
 //	> a BODY                    connection a posts a body; connections come into being when they are first used
@@ -69,7 +69,7 @@ func readDialogue(t testing.TB, name string) (steps []step) {
 	return steps
 }
 
-// expected is what is behind "<", of ejabberd or of prosody.
+// expected is the text behind "<", for ejabberd or for prosody.
 func (s step) expected(server string) (status, text string) {
 	what, prosodys, both := strings.Cut(s.rest, " | ")
 	if both && server == "prosody" {

@@ -112,8 +112,8 @@ func (c *configured) sessions(n string) (out, remarks string) {
 	return out, remarks
 }
 
-// TestSessionsFiles: what is written for a million sessions, that the second time it is the same and done already,
-// that another number replaces it, and that --uninstall leaves what was there, byte for byte.
+// TestSessionsFiles: the lines for a million sessions are written, a second run changes nothing, another number
+// replaces them, and --uninstall restores the files byte for byte.
 func TestSessionsFiles(t *testing.T) {
 	t.Parallel()
 	for _, ctl := range []string{stockCtl, stockCtl + "\n", ""} {
@@ -220,7 +220,7 @@ func TestSessionsOwn(t *testing.T) {
 		name           string
 		ctl, own, yaml string
 		remarks        []string // and no others
-		has, hasNot    []string // in both files, of ours
+		has, hasNot    []string // lines of the script in both files
 	}{
 		{name: "enough processes", ctl: "ERL_PROCESSES=2000000\n", hasNot: []string{"ERL_PROCESSES=1500000"}},
 		{name: "too few processes", ctl: "export ERL_PROCESSES=\"600000\" # for now\n",
@@ -314,7 +314,7 @@ func TestSessionsOwn(t *testing.T) {
 	}
 }
 
-// outside is a text without the script's blocks, and with the lines that they stand in the place of.
+// outside is a text without the script's blocks, and with the lines that they replace.
 func outside(text string) string {
 	var mine strings.Builder
 	inside := false

@@ -52,7 +52,7 @@ func crowd(t *testing.T, at endpoint, n int) (users []*chatter) {
 	return users
 }
 
-// allAnswer demands that each of the users' sessions goes on, over connections that are closed again.
+// allAnswer demands that each of the users' sessions continues, over connections that are closed again.
 func allAnswer(t *testing.T, users []*chatter) {
 	t.Helper()
 	for _, u := range users {
@@ -207,7 +207,7 @@ func checkStates(j *ejabberd) {
 	}
 }
 
-// TestSleepUpgrade: the module is replaced under sessions that are asleep, twice, and every one of them goes on.
+// TestSleepUpgrade: the module is replaced under sleeping sessions, twice, and every one of them continues.
 func TestSleepUpgrade(t *testing.T) {
 	t.Parallel()
 	j := newNode(t, "--max-inactivity", "120")
@@ -238,7 +238,7 @@ func TestSleepUpgrade(t *testing.T) {
 		allAnswer(t, users)
 	}
 	j.asleep(n)
-	// Without the module they sleep on in code of ejabberd's, and wake for whoever comes.
+	// Without the module they sleep on in code of ejabberd's, and wake for any message.
 	j.ctl("module_uninstall", "mod_megaphone")
 	left := j.number(`length([P || P <- processes(), {current_function, {erlang, hibernate, 3}} <-
 		[process_info(P, current_function)], {dictionary, D} <- [process_info(P, dictionary)],
@@ -423,7 +423,7 @@ func TestSleepAll(t *testing.T) {
 		t.Errorf("counters %v", n)
 	}
 	checkStates(j)
-	// A session that is over is not counted, and the others go on.
+	// A session that is over is not counted, and the others continue.
 	streams[0].conn.Close()
 	j.asleep(n - 1)
 	streams[1].say("</stream:stream>")

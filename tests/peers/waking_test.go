@@ -31,8 +31,8 @@ func (j *ejabberd) announce(domain string, rounds int) {
 
 var announced = regexp.MustCompile(`<body>announcement (\d+) `)
 
-// TestAnnouncement: a process of the node sends five messages to each of 60 sessions that are asleep, of whom four may
-// be awake. Each gets all, in order.
+// TestAnnouncement: a process of the node sends five messages to each of 60 sleeping sessions; four may be awake. Each
+// gets all, in order.
 func TestAnnouncement(t *testing.T) {
 	withEngines(t, func(t *testing.T, engine string) {
 		const sessions, most, rounds = 60, 4, 5

@@ -34,7 +34,7 @@ var (
 	lastPattern = regexp.MustCompile(`\$last([+-]\d+)?`)
 )
 
-// speaker puts values in the place of what stands for them.
+// speaker replaces placeholders with values.
 type speaker struct {
 	words *strings.Replacer
 	rid   int // the last one used
@@ -99,7 +99,7 @@ var random = []struct {
 	{"id", regexp.MustCompile(`\sid='(\d{6,}|rosterPush\d+)'`)},
 }
 
-// normaliser has the random values that came up, and what is put in their place.
+// normaliser has the random values that came up, and their replacements.
 type normaliser struct{ names map[string]string }
 
 func (n *normaliser) normalise(body string) string {

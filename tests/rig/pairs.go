@@ -122,7 +122,7 @@ func (r readiness) renew() error {
 	return r.begin()
 }
 
-// speak sends what is due, if a connection is free for it, and else sees to it that one request is held.
+// speak sends due messages if a connection is free for them, and otherwise keeps one request held.
 func (o *person) speak(due int) {
 	free := rand.IntN(2)
 	if o.busy[free] {

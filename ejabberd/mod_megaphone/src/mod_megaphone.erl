@@ -47,7 +47,7 @@ start(Host, Opts) ->
     end.
 
 stop(Host) ->
-    %% After pre_uninstall the module is not there any more.
+    %% After pre_uninstall the module is gone.
     _ = erlang:module_loaded(mod_megaphone_sleep) andalso mod_megaphone_sleep:stop(Host),
     case gen_mod:is_loaded_elsewhere(Host, ?MODULE) of
         true -> ok;
@@ -97,9 +97,9 @@ stop_sleep() ->
     _ = erlang:module_loaded(mod_megaphone_sleep) andalso mod_megaphone_sleep:stop_node(),
     ok.
 
-%% module_uninstall and module_upgrade unload this module and leave all others: they would go on as they were, and those
-%% of two versions together. The links end with them; edges dial again, and clients send again.
-%% Sessions that are asleep go on sleeping without it.
+%% module_uninstall and module_upgrade unload this module and leave all others, which would otherwise continue, with
+%% those of two versions together. The links end with them; edges dial again, and clients send again. Sleeping sessions
+%% stay asleep without it.
 pre_uninstall() ->
     lists:foreach(fun mod_megaphone_sleep:stop/1, ejabberd_option:hosts()),
     stop_helpers(),
@@ -119,7 +119,7 @@ depends(_Host, _Opts) ->
     [{mod_bosh, hard}].
 
 mod_opt_type(sleep_after) ->
-    %% A bare number is seconds, and what is shorter needs its unit.
+    %% A bare number is seconds; a shorter time needs its unit.
     econf:either(econf:timeout(second, infinity), econf:timeout(millisecond));
 mod_opt_type(sleep_sessions) ->
     econf:enum([megaphone, all]);

@@ -46,7 +46,7 @@ ask(Place, Body, Address) ->
 -spec gone(mod_megaphone_session:place()) -> ok.
 gone(Place) -> gen_server:cast(?MODULE, {gone, Place}).
 
-%% A stream has been started by the caller, and not been told to go on: it has not logged in yet.
+%% The caller has started a stream that has not logged in yet.
 -spec joins(pid()) -> ok.
 joins(C2S) -> gen_server:cast(?MODULE, {joins, C2S}).
 

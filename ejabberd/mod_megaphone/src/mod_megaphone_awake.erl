@@ -2,9 +2,9 @@
 %%% broadcast to a million sleepers would take 13 GB for a moment.
 %%%
 %%% A table has the sessions that are awake. While it has fewer than `max_awake`, sessions wake as they please. Beyond
-%%% it they queue, still packed, with what was sent to them in their mailboxes. The owner of the table lets one go for
-%%% each that falls asleep, in the order in which they came. All that are awake then sleep as soon as they have nothing
-%%% to do. Where there is no table, sessions wake as they please, unless the node stops.
+%%% it they queue, still packed, with their messages in their mailboxes. The owner of the table wakes one for each that
+%%% falls asleep, in the order of their arrival. All that are awake then sleep as soon as they have nothing to do.
+%%% Without a table, sessions wake as they please, unless the node stops.
 -module(mod_megaphone_awake).
 -behaviour(gen_server).
 
@@ -93,7 +93,7 @@ add() ->
     catch error:badarg -> ease
     end.
 
-%% The caller is not awake any more.
+%% The caller is no longer awake.
 -spec leave() -> ok.
 leave() ->
     try ets:delete(?MODULE, self()) of

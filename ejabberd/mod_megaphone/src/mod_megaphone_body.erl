@@ -1,5 +1,5 @@
-%%% What the order of requests takes from their bodies, and from those of replies: a few attributes of the first tag.
-%%% The engine reads the rest, and says what is wrong with it.
+%%% The attributes of the first tag of requests and replies that their order needs. The engine reads the rest, and
+%%% reports its mistakes.
 -module(mod_megaphone_body).
 
 -export([session/1, sid/1, poll/1, is_terminate/1]).

@@ -1,9 +1,9 @@
 %%% The bytes of the link protocol (PROTOCOL.md), the origin's half: frames, control lines, hello and welcome, and the
 %%% proof of the secret. Pure functions; no process, no socket.
 %%%
-%%% A parser gives {ok, ...}, {more, Bytes} when there is too little yet, or {error, Reason}. What it gives are
-%%% sub-binaries of its argument: whoever keeps one for longer than a turn copies it (binary:copy/1), or it keeps the
-%%% whole read alive.
+%%% A parser gives {ok, ...}, {more, Bytes} when there is too little yet, or {error, Reason}. It returns
+%%% sub-binaries of its argument. A caller that keeps one for longer than a turn must copy it (binary:copy/1), because
+%%% it keeps the whole read alive.
 -module(mod_megaphone_codec).
 
 -export([header_bytes/0, parse_frame/2, parse_request/1, next_line/1, next_id/1, parse_hello/1]).
@@ -198,7 +198,7 @@ parse_pairs([Pair | Pairs], Hello) ->
     N = verb_bytes(Pair, 0),
     case Pair of
         <<"proof=", _/binary>> when Pairs =/= [] ->
-            error;          % what came behind it would not be proved
+            error;          % the part behind it would not be proved
         <<Name:N/binary, $=, Text/binary>> when N > 0, Text =/= <<>> ->
             case parse_value(Name, Text) of
                 unknown -> parse_pairs(Pairs, Hello);

@@ -80,7 +80,7 @@ sessions(Text) ->
         nomatch -> error
     end.
 
-%%% What is
+%%% Facts
 
 -spec facts(non_neg_integer()) -> facts().
 facts(Links) ->

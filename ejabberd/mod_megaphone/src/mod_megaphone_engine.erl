@@ -103,7 +103,7 @@ url_safe($+) -> $-;
 url_safe($/) -> $_;
 url_safe(C) -> C.
 
-%% Whose a request is: one of ours says for itself, by its session; a creation is the given engine's.
+%% The engine of a request: the session names it; a creation belongs to the given engine.
 -spec owner(Body :: binary(), megaphone | ejabberd) ->
           {poll, mod_megaphone_shard:shard(), Sid :: binary(), Rid :: non_neg_integer()}
               | {request, mod_megaphone_shard:shard(), Sid :: binary()} | creation | ejabberd.
@@ -237,7 +237,7 @@ some_shard() ->
 at_most(none, Most) -> Most;
 at_most(N, Most) -> min(N, Most).
 
-%% The lower of the client's version and ours, 1.11. The minor version is a number of its own (section 7.1).
+%% The lower of the client's version and the engine's, 1.11. The minor version is a number of its own (section 7.1).
 lower(Ver) ->
     try [binary_to_integer(Part) || Part <- binary:split(Ver, <<".">>)] of
         [1, Minor] when Minor >= 0, Minor < 11 -> <<"1.", (integer_to_binary(Minor))/binary>>;

@@ -1,5 +1,5 @@
-%%% Why a link ends: what the edge is told, what is counted, and what the log says. The log says it once in a while,
-%%% with the number of times that were passed over, so that nobody can fill a disk.
+%%% Why a link ends: the text for the edge, the counter, and the log record. The log has one record in a while, with the
+%%% number of skipped ones, so that strangers cannot fill a disk.
 -module(mod_megaphone_fault).
 
 -export([reason/1, peer/3, ended/3, log/3, without_values/1, discreetly/1]).
@@ -11,7 +11,7 @@
 %% As much of what an edge says goes into the log.
 -define(MAX_TEXT_BYTES, 256).
 
-%% What the edge is told; undefined where there is nobody to tell.
+%% The text for the edge; undefined if there is no edge to tell.
 -spec reason(fault()) -> binary() | undefined.
 reason(grammar) -> <<"protocol error: bad frame">>;
 reason(early) -> <<"protocol error: nothing but hello before welcome">>;

@@ -25,7 +25,7 @@
 
 -opaque fence() :: #fence{}.
 
-%% As long as anybody follows: see mod_megaphone_order.
+%% While there are followers: see mod_megaphone_order.
 -define(LOST_MS, 5000).
 
 -type result() :: {pass, fence()} | {ping, Token :: binary(), fence()}.
@@ -34,8 +34,8 @@
 new() ->
     #fence{}.
 
-%% Follower is to be told when the reply to Id has left. Waits: it is not in the batch yet. Elsewhere: what follows goes
-%% over another link, so the edge must have handled it.
+%% Tells Follower when the reply to Id has left. Waits: it is not in the batch yet. Elsewhere: the next reply leaves
+%% over another link, so the edge must have handled this one.
 -spec follow(follower(), Elsewhere :: boolean(), id(), Waits :: boolean(), fence()) -> result().
 follow(Follower, Elsewhere, Id, true, #fence{replies = Replies} = Fence) ->
     Others = maps:get(Id, Replies, []),

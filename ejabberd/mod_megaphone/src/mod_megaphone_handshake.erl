@@ -46,7 +46,7 @@ age_ms() ->
 hidden(undefined) -> undefined;
 hidden(Secret) -> fun() -> Secret end.
 
-%% The line that the edge's hello is answered with. Theirs is that hello as a line, Ours the one that it answers.
+%% The line that answers the edge's hello, given that hello and the hello that it answers, as lines.
 -spec meet(mod_megaphone_codec:hello(), Theirs :: binary(), Ours :: binary(), secret()) ->
           {ok, Welcome :: binary()} | {fault, version | secret | old_proof}.
 meet(#{version := Version}, _, _, _) when Version =/= 1 ->

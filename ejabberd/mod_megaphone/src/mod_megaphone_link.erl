@@ -5,11 +5,11 @@
 %%%     socket <-- writer <-- link <-- exit signal -- request
 %%%
 %%% A request process ends with its reply as the reason of its exit. The link, which traps exits, appends the frame to
-%%% its batch, which leaves before the next read, or when no message waits: one write carries what is ready, by way of
-%%% the writer where the socket might block. Nothing waits for a batch to fill.
+%%% its batch, which leaves before the next read, or when no message waits: one write carries all ready frames, through
+%%% the writer if the socket might block. Nothing waits for a batch to fill.
 %%%
-%%% Bounds: above high_water bytes unsent the link does not read, so what waits for the edge is a reply to each request
-%%% that was held then, at most. It may take its time, but for ping_timeout without any progress the link ends. Above
+%%% Bounds: above high_water bytes unsent the link does not read, so at most a reply to each request that was held then
+%%% waits for the edge. It may take its time, but for ping_timeout without any progress the link ends. Above
 %%% max_held request processes: 503. Contents above max_contents: the link ends. Connections that have not proved the
 %%% secret: see mod_megaphone_lobby.
 -module(mod_megaphone_link).
@@ -25,15 +25,15 @@
          opts :: #{atom() => term()},
          peer = {127, 0, 0, 1} :: inet:ip_address(),
          from = <<>> :: binary(),               % the edge's address and port, for people
-         %% accepted: the socket is not ours yet. next: greeting
-         %% greeting: our hello is on its way. next: up (the edge's came and was answered), closing
+         %% accepted: the socket is not this process's yet. next: greeting
+         %% greeting: the hello is on its way. next: up (the edge's came and was answered), closing
          %% up: requests and replies. next: closing
-         %% closing: our last words are on their way, and what still comes is of no interest. next: the process ends
+         %% closing: the last words are on their way, and further input is ignored. next: the process ends
          stage = accepted :: accepted | greeting | up | closing,
          fault = none :: mod_megaphone_stats:fault(),   % why it is closing
          name = undefined :: binary() | undefined,      % the edge's, from its hello on
          edge_max = 16777216 :: pos_integer(),  % the largest contents that the edge takes
-         hello = <<>> :: binary(),              % ours, as a line
+         hello = <<>> :: binary(),              % this end's, as a line
          rest = <<>> :: binary(),               % the beginning of a frame
          need = 1 :: pos_integer(),             % as many bytes of it make more possible
          live = mod_megaphone_live:new() :: mod_megaphone_live:live(),
@@ -57,7 +57,7 @@
 -define(READ_BYTES, 65536).
 -define(STATUS_BYTES, 4).
 -define(TICK_MS, 1000).
-%% How long the last words have to arrive, and a new socket to become ours.
+%% The time for the last words to arrive, and for this process to get a new socket.
 -define(LINGER_MS, 1000).
 
 %%% For ejabberd_listener
@@ -171,7 +171,7 @@ take_message({opening, Id, N, Shard, Sid}, State) ->
 take_message({'DOWN', Monitor, process, _, _}, State) ->
     next(shard_ended(Monitor, State));
 take_message({follow, _, _, {Pid, Ref}, _}, #state{stage = closing} = State) ->
-    Pid ! {Ref, passed},        % nothing leaves here any more
+    Pid ! {Ref, passed},        % nothing leaves over this link from now on
     next(State);
 take_message({follow, Id, Pid, Follower, Elsewhere}, #state{live = Live, fence = Fence} = State) ->
     Waits = mod_megaphone_live:has(Id, Pid, Live),
@@ -226,7 +226,7 @@ next(#state{outbox = Outbox} = State) ->
         false -> {noreply, State}
     end.
 
-%%% What comes in
+%%% Input
 
 take_bytes(Bytes, #state{rest = Rest, need = Need} = State) when byte_size(Rest) + byte_size(Bytes) < Need ->
     read_on(State#state{rest = <<Rest/binary, Bytes/binary>>});
@@ -375,8 +375,8 @@ welcome(#{name := Name} = Hello, Line, #state{hello = Ours, edge_max = Max, opts
             {fault, Fault, State#state{name = Name}}
     end.
 
-%% The client went away, maybe with its last words just sent: the engine gets them all the same. What its session says
-%% next stays in the session's cache for the client's next try.
+%% The client went away, maybe with its last words just sent: the engine still gets them. The session's answer stays in
+%% its cache for the client's next try.
 gone(Id, #state{live = Live} = State) ->
     case mod_megaphone_live:gone(Id, Live) of
         {ok, Rest} ->
@@ -416,7 +416,7 @@ reply_to(Id, Pid, Status, Body, #state{live = Live, edge_max = Max} = State) ->
             State#state{live = mod_megaphone_live:ended(Pid, Live)}
     end.
 
-%% Those that follow the reply to Id, which is in the batch now, may go on, or wait for a fence.
+%% Those that follow the reply to Id, which is in the batch now, may continue, or wait for a fence.
 answered(Id, Body, #state{fence = Fence} = State) ->
     fenced(mod_megaphone_fence:answered(Id, Body, Fence), State).
 
@@ -446,7 +446,7 @@ append(Frame, #state{outbox = Outbox} = State) ->
 
 %%% Pressure
 
-%% Arms the socket for the next bytes, unless the edge is to take some first.
+%% Arms the socket for the next bytes, unless the edge must take some first.
 read_on(#state{stage = Stage, socket = Socket, outbox = Outbox, opts = #{high_water := High}} = State) ->
     case Stage =:= closing orelse mod_megaphone_outbox:unsent(Outbox) =< High of
         true ->
@@ -513,7 +513,7 @@ stop(Why, #state{fault = Fault, name = Name, from = From} = State) ->
     Cause = case Fault of none -> Why; _ -> Fault end,
     Live = mod_megaphone_live:size(State#state.live),
     case Cause of
-        none when State#state.stage =/= up -> mod_megaphone_stats:add({ended, none}, 1);    % somebody tried the port
+        none when State#state.stage =/= up -> mod_megaphone_stats:add({ended, none}, 1);    % a stranger tried the port
         none ->
             mod_megaphone_stats:add({ended, none}, 1),
             ?INFO_MSG("Megaphone: link of the edge ~ts at ~ts closed with ~B requests live", [Name, From, Live]);

@@ -1,9 +1,9 @@
-%%% The live ids of a link, and what holds their requests: a process of ours with ejabberd's own engine, a shard with
-%%% mod_megaphone's. A process whose id is gone goes on to its answer, which nobody takes; it counts as held until it
-%%% has ended, because it costs as much as before.
+%%% The live ids of a link, and what holds their requests: a process of this module with ejabberd's own engine, a
+%%% shard with mod_megaphone's. A process whose id is gone continues to its answer, which is dropped. It counts as held
+%%% until it has ended, because it costs as much as before.
 %%%
-%%% A request that is still held a tick after it came is swept: its process is garbage-collected, once. What it needed
-%%% to read the request is most of what it would otherwise keep for all the time that it waits.
+%%% A request that is still held a tick after it came is swept: its process is garbage-collected, once. Otherwise it
+%%% would keep the garbage of reading the request, most of its memory, while it waits.
 -module(mod_megaphone_live).
 
 -export([new/0, size/1, held/1, is_live/2, add/3, take/3, has/3, find/2, gone/2, ended/2, kill_all/1, sweep/1]).
@@ -88,8 +88,8 @@ find(Pid, #live{pids = Pids}) ->
         [] -> error
     end.
 
-%% Ends id Id. Its process goes on to its answer, which nobody takes: what the client sent is to reach its session. A
-%% shard is told.
+%% Ends id Id. Its process continues to its answer, which is dropped, because the client's message must reach its
+%% session. A shard is told.
 -spec gone(id(), live()) -> {ok, live()} | error.
 gone(Id, #live{pids = Pids, gone = Gone} = Live) ->
     case maps:take(Id, Pids) of
@@ -106,7 +106,7 @@ tell_gone(Id, {N, Shard, Sid}) -> mod_megaphone_shard:gone(Shard, {self(), Id, N
 ended(Pid, #live{gone = Gone} = Live) ->
     Live#live{gone = maps:remove(Pid, Gone)}.
 
-%% Those whose ids are gone go on.
+%% Those whose ids are gone continue.
 -spec kill_all(live()) -> live().
 kill_all(#live{pids = Pids, gone = Gone}) ->
     maps:foreach(fun kill/2, Pids),
@@ -118,7 +118,7 @@ kill(_, Pid) when is_pid(Pid) ->
 kill(Id, Holder) ->
     tell_gone(Id, Holder).
 
-%% Is to be called at each tick. {garbage_collect, swept, _} comes back for each process.
+%% Must be called at each tick. {garbage_collect, swept, _} comes back for each process.
 -spec sweep(live()) -> live().
 sweep(#live{pids = Pids, fresh = Fresh, aging = Aging} = Live) ->
     _ = [erlang:garbage_collect(map_get(Id, Pids), [{async, swept}]) || Id <- Aging, is_pid(maps:get(Id, Pids, none))],

@@ -75,7 +75,7 @@ gone(Place, #logins{waiting = Waiting, numbers = Numbers} = L) ->
 taken({_, Place, _}, Rest, #logins{numbers = Numbers} = L) ->
     L#logins{waiting = Rest, numbers = maps:remove(Place, Numbers)}.
 
-%% What is to be done now, in this order. Is to be called after everything else, and while requests wait.
+%% The actions that are due now, in this order. Must be called after everything else, and while requests wait.
 -spec turns(Now :: integer(), logins()) -> {[act()], logins()}.
 turns(Now, L) -> turns(Now, L, []).
 

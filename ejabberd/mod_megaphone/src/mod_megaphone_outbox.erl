@@ -21,7 +21,7 @@
          waiting_bytes = 0 :: non_neg_integer(),
          at_writer = 0 :: non_neg_integer(),    % bytes that the writer has not written
          writing = false :: boolean(),          % it has not said that it is done
-         closing = false :: boolean(),          % nothing follows what is there
+         closing = false :: boolean(),          % nothing follows the current contents
          frames_out = 0 :: non_neg_integer(),
          bytes_out = 0 :: non_neg_integer(),
          writes = 0 :: non_neg_integer()}).
@@ -48,7 +48,7 @@ append(Frame, #outbox{batch = Batch, bytes = Bytes, frames = Frames} = Outbox) -
         false -> New
     end.
 
-%% Has the batch wait, and begins another.
+%% Queues the batch, and begins another.
 set_aside(#outbox{batch = Batch, bytes = Bytes, frames = Frames} = Outbox) ->
     Outbox#outbox{batch = [], bytes = 0, frames = 0,
                   waiting = queue:in({Batch, Bytes, Frames}, Outbox#outbox.waiting),
@@ -76,7 +76,7 @@ write(Batch, Bytes, Frames, #outbox{socket = Socket, frames_out = FramesOut} = O
                    Counted#outbox{writing = true, at_writer = Bytes}
            end).
 
-%% Only the socket that is a port has a queue, and says what is in it: not that of `inet_backend` socket.
+%% Only a socket that is a port has a queue and reports its size: not that of `inet_backend` socket.
 direct(Bytes, Socket) ->
     is_port(Socket) andalso Bytes =< ?DIRECT_BYTES.
 

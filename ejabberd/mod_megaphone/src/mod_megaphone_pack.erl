@@ -1,7 +1,7 @@
 %%% The state of an idle c2s process as a binary, and back. unpack(pack(State)) is State for every state.
 %%%
 %%% Most of a state is the same in all sessions of a host: the template has it, once. The rest has a shape, the list of
-%%% its keys, of which there are few as well. A packed state is the number of its shape and the values. Templates and
+%%% its keys; shapes are few as well. A packed state is the number of its shape and the values. Templates and
 %%% shapes are persistent terms. They are never erased, because erasing one makes Erlang scan the heaps of all
 %%% processes, so their number is bounded. A state without a shape is packed with all its keys.
 %%%

@@ -10,7 +10,7 @@
 
 -define(TIMEOUT_MS, 10000).
 
-%% Returns an error with what is missing.
+%% Returns an error with the missing part.
 -spec run() -> ok | {error, string()}.
 run() ->
     case code:ensure_loaded(p1_server) =:= {module, p1_server}

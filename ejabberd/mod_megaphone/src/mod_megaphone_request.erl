@@ -19,7 +19,7 @@
 -define(SERVICE_UNAVAILABLE, 503).
 
 %% Starts the process of request Id; error: the node has no room for another process. Body and Query are copied: they
-%% are parts of what was read from the socket, which must not stay for as long as the request is held.
+%% are parts of the socket's read buffer, which must not live while the request is held.
 -spec start(mod_megaphone_codec:id(), binary(), binary(), inet:ip_address()) -> {ok, pid()} | error.
 start(Id, Body, Query, Address) ->
     try {ok, spawn_link(?MODULE, handle, [self(), Id, binary:copy(Body), binary:copy(Query), Address])}

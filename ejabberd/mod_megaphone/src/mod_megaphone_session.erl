@@ -30,8 +30,8 @@
 -type act() :: {answer, place(), Status :: 200..599, Body :: iodata() | empty}
              | {c2s, pid(), Event :: term()}            % for the stream
              | {bounce, pid(), [binary()]}            % stanzas that the client of that stream has not had
-             | {follow, pid(), N :: pos_integer()}      % passed(N) is to be called when that link has passed
-             | {unshape, Milliseconds :: pos_integer()} % unshaped is to be called then
+             | {follow, pid(), N :: pos_integer()}      % call passed(N) when that link has passed
+             | {unshape, Milliseconds :: pos_integer()} % call unshaped then
              | ended.                                   % the session is no more
 
 %% A request that is not answered. Its place is none when the client has hung up: the client will send it again.
@@ -132,7 +132,7 @@ sid(#session{sid = Sid}) -> Sid.
 c2s(#session{c2s = C2S}) -> C2S.
 row_key() -> #session.sid.
 
-%% What is to be done, oldest first, and the session without it.
+%% The due actions, oldest first, and the session without them.
 -spec acts(session()) -> {[act()], session()}.
 acts(#session{acts = []} = S) -> {[], S};
 acts(#session{acts = Acts} = S) -> {lists:reverse(Acts), S#session{acts = []}}.
@@ -187,7 +187,7 @@ is_live(none, _) -> false.
 
 requests(#session{hold = Hold}) -> Hold + 1.
 
-%%% What comes from the client
+%%% Input from the client
 
 %% An empty request of a session.
 -spec poll(rid(), place(), session(), env()) -> session().
@@ -280,13 +280,13 @@ stepped(Request, #session{rare = Rare} = S) ->
 %% They are hexadecimal.
 same_key(A, B) -> string:lowercase(A) =:= string:lowercase(B).
 
-%% Keys are known for as long as the replies to their requests may be asked for.
+%% Keys are known while a client may ask for the replies to their requests again.
 with_key(Key, #session{received = Rid, rare = Rare} = S) ->
     Recent = maps:filter(fun(R, _) -> R > Rid - 2 * (requests(S) + 1) end, maps:get(keys, Rare, #{})),
     Rare#{keys => Recent#{Rid => Key}}.
 
-%% A request that comes again must bring the key that it had: else others could take what is a client's. The bytes of
-%% keys that are not processed yet are those of the request that waits.
+%% A request that comes again must bring the key that it had, because others could otherwise take a client's data. The
+%% bytes of keys that are not processed yet are those of the request that waits.
 has_its_key(Rid, Request, #session{rare = Rare}) ->
     {Key, _} = mod_megaphone_wrapper:keys(Request),
     Had = case Rare of
@@ -360,15 +360,15 @@ gone(Place, #session{held = Held, rare = Rare} = S, #{now := Now} = Env) ->
     settle(Quiet#session{held = [case H of #held{place = Place} -> H#held{place = none}; _ -> H end || H <- Held],
                          idle_since = Now}, Env).
 
-%% A request is to be answered now, as if its time were over.
+%% Answers a request now, as if its time were over.
 -spec release(place(), session(), env()) -> session().
 release(Place, S, Env) ->
     settle(expire(fun(#held{place = P}) -> P =:= Place end, S, Env), Env).
 
-%%% What comes from the stream
+%%% Input from the stream
 
-%% Item is for the client. One that has been away for a while and leaves more than MaxQueued bytes waiting is let go.
-%% Others may have a burst on their way, as when they fetch what was kept for them: 16 times as much.
+%% Item is for the client. One that has been away for a while and leaves more than MaxQueued bytes waiting loses its
+%% session. Others may have a burst on their way, as when they fetch stored messages: 16 times as much.
 -spec output(item(), MaxQueued :: pos_integer(), session(), env()) -> session().
 output({stanza, Stanza}, _, #session{c2s = none} = S, _) -> act({bounce, stream(S), [Stanza]}, S);
 output(_, _, #session{c2s = none} = S, _) -> S;
@@ -400,7 +400,7 @@ closed(#session{queue = Queue, c2s = C2S} = S, Env) ->
             settle(Closing#session{queue = Last ++ [stream_end || Last =:= []]}, Env)
     end.
 
-%% Requests that wait for those before them need not any more: nothing is done with them but to answer.
+%% Requests that wait for their predecessors no longer need to: they are only answered.
 nothing_to_come(#session{held = Held} = S) ->
     Any = [case H of #held{step = early} -> H#held{step = processed}; _ -> H end || H <- Held],
     without(early, S#session{held = Any}).
@@ -417,7 +417,7 @@ bounce(#session{queue = Queue} = S) ->
 
 %%% Time
 
-%% Does what is due now.
+%% Carries out the due actions.
 -spec due(session(), env()) -> session().
 due(S0, #{now := Now} = Env) ->
     #session{held = Held, idle_since = Idle} = S = hung_up(without_late(S0, Env), Env),
@@ -530,8 +530,8 @@ deliver(S, Env) ->
             end
     end.
 
-%% Whether there is something to say. The head of a stream is said with what follows it, the features; a client from
-%% before XMPP 1.0 gets none.
+%% Whether there is output. The head of a stream leaves with the next element, the features; a client from before XMPP
+%% 1.0 gets none.
 is_ready(#session{rare = #{report := _}}) -> true;
 is_ready(#session{queue = []}) -> false;
 is_ready(#session{queue = [{start, _, <<>>}]}) -> true;
@@ -559,8 +559,8 @@ oldest_live([#held{place = Place, step = processed} | Rest], Rid, Env) ->
 oldest_live([_ | Rest], Rid, Env) -> oldest_live(Rest, Rid + 1, Env);
 oldest_live([], _, _) -> none.
 
-%% Answers the oldest request, with what waits for the client. One whose client has hung up gets an empty answer, for
-%% the client to find when it sends the request again: payload only goes where somebody listens.
+%% Answers the oldest request with the data that waits for the client. One whose client has hung up gets an empty
+%% answer, which the client finds when it sends the request again: payload only leaves for a client that listens.
 answer_oldest(#session{held = [#held{place = Place} | Later], answered = Answered} = S, Env) ->
     Rid = Answered + 1,
     case is_live(Place, Env) of
@@ -622,8 +622,8 @@ answer_with(Rid, Place, Attributes, Payload, S, #{now := Now} = Env) ->
             keep(Rid, Body, case Payload of [] -> Said; _ -> carry(Place, may_poll(Said, Now)) end, Env)
     end.
 
-%% Replies are kept for as many requests as the client may have open, and one more: an empty reply may be on its way
-%% still when the one after it has come and the client goes on.
+%% Replies are kept for as many requests as the client may have open, and one more: an empty reply may still be on its
+%% way when the one after it has come and the client continues.
 keep(Rid, Body, #session{kept = Kept, rare = Rare} = S, _) ->
     Some = lists:sublist([{Rid, Body} | Kept], requests(S) + 1),
     case Rare of
@@ -665,7 +665,7 @@ answer_all(First, Others, #session{held = [#held{place = none} | Rest]} = S) ->
 answer_all(First, Others, #session{held = [#held{place = Place} | Rest]} = S) ->
     answer_all(Others, Others, act({answer, Place, 200, First}, S#session{held = Rest})).
 
-%% The session ends because of a defect of ours, with what came last. Place is none if that was no request.
+%% The session ends because of a defect of the engine, with the last input. Place is none if that was no request.
 -spec broken(place() | none, session()) -> session().
 broken(Place, S) -> fail('internal-server-error', Place, S).
 
@@ -690,7 +690,7 @@ finish(#session{held = Held, c2s = C2S, legacy = Legacy, rare = Rare} = S0) ->
                      end, S0, Held),
     S2 = lists:foldl(fun({_, Place, Body}, Acc) -> act({answer, Place, 200, Body}, Acc) end, S1,
                      maps:get(repeats, Rare, [])),
-    %% The stream first: what comes back to it must find that it has ended.
+    %% The stream first: messages that return to it must find that it has ended.
     S3 = case C2S of
              none -> S2;
              _ -> act({c2s, C2S, closed}, S2)

@@ -144,7 +144,7 @@ terminate(_, #state{table = Table} = State) ->
               end, ok, Table),
     under_way().
 
-%% All else that is in the mailbox has no meaning any more.
+%% The rest of the mailbox no longer has a meaning.
 under_way() ->
     receive
         {output, C2S, _, {stanza, Stanza}} -> mod_megaphone_returns:route(C2S, [Stanza]), under_way();

@@ -103,8 +103,8 @@ options_changed() ->
     _ = spawn(fun() -> tell([Pid || Pid <- processes(), kind(Pid) =:= awake], arm) end),
     ok.
 
-%% Has all processes leave the code of this module, which is to be unloaded. Those that sleep go on sleeping, in code
-%% of p1_server, with their states unpacked. error: that many did not.
+%% Moves all processes out of the code of this module before it is unloaded. Sleeping ones stay asleep, in code of
+%% p1_server, with their states unpacked. error: that many did not.
 -spec leave() -> ok | {error, pos_integer()}.
 leave() ->
     case persistent_term:get(?MODULE, none) of
@@ -132,7 +132,7 @@ is_here(Pid) ->
             undefined -> false
         end.
 
-%% A process that has handled no message yet must not be sent ours: xmpp_stream_in would end.
+%% A process that has handled no message yet must not get this one: xmpp_stream_in would end.
 kind(Pid) ->
     case process_info(Pid, dictionary) of
         {_, Dictionary} ->
@@ -251,7 +251,7 @@ cancel(Timer) -> erlang:cancel_timer(Timer).
 arm(Delay, Level) ->
     put(?TIMER, {erlang:send_after(Delay bsl Level, self(), ?EVENT(idle)), Level}).
 
-%% After what is in the mailbox now.
+%% After the current contents of the mailbox.
 arm_at_once(Level) ->
     self() ! ?EVENT(idle),
     put(?TIMER, {none, Level}).
@@ -264,7 +264,7 @@ delay(#{lserver := Host} = State) ->
         {After, all, _} -> After;
         {After, megaphone, #{ip := {_, 0}}} -> After;
         _ -> infinity
-    catch error:_ -> infinity           % the module is not loaded for this host any more
+    catch error:_ -> infinity           % the module is no longer loaded for this host
     end.
 
 settle(infinity, _, _) ->
@@ -368,7 +368,7 @@ next_level(Since, Delay) ->
         false -> 0
     end.
 
-%% Goes on sleeping without this module. The message that woke it is dropped, if it was only for that.
+%% Stays asleep without this module. The message that woke it is dropped if it was only for that.
 leave_asleep(Packed) ->
     mod_megaphone_stats:add(woken, 1),
     State = mod_megaphone_pack:unpack(Packed),

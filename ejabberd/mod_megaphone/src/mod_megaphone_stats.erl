@@ -1,6 +1,6 @@
-%%% Counters of all links of this node, and when what was logged last. They live in two arrays of 64-bit words that
-%%% any process may write without a lock; loading the module makes them, and loading it again keeps them while they are
-%%% the same.
+%%% Counters of all links of this node, and the times of the last log records. They live in two arrays of 64-bit words
+%%% that any process may write without a lock. Loading the module makes them, and loading it again keeps them while they
+%%% are the same.
 -module(mod_megaphone_stats).
 
 -export([add/2, all/0, log_due/1, set_draining/1, draining/0]).
@@ -9,10 +9,10 @@
 
 -export_type([counter/0, fault/0, class/0]).
 
-%% Why a link ended. grammar: what came is not the protocol's grammar; early: it came before welcome; old_proof: the
+%% Why a link ended. grammar: the input is not the protocol's grammar; early: it came before welcome; old_proof: the
 %% edge proves the secret as 0.1.0 did; crowded: newer connections took its place before it had proved the secret;
-%% duplicate: an id was used while it was live; overflow: the edge does not read what it is sent; peer: the edge said
-%% that it was our fault.
+%% duplicate: an id was used while it was live; overflow: the edge does not read; peer: the edge reported a fault of
+%% this end.
 -type fault() :: none | io | grammar | early | version | secret | old_proof | crowded | duplicate | timeout | overflow |
                  peer.
 
@@ -21,7 +21,7 @@
                    reads | writes | slept | slept_with_more | woken | collected | logged_in | cut |
                    {ended, fault()}.
 
-%% What is logged at most once in a while.
+%% The records that are logged at most once in a while.
 -type class() :: crashed | unknown_verbs | refused | stranger | fault().
 
 -define(COUNTERS, [links_opened, requests, replies, gone, refused, crashed, stale_replies, stale_ids,

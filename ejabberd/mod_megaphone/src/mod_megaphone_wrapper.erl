@@ -69,7 +69,7 @@ keys(Request) -> {attribute(<<"key">>, Request), attribute(<<"newkey">>, Request
 -spec ack(request()) -> non_neg_integer() | none.
 ack(#request{attributes = Map}) -> number(<<"ack">>, Map).
 
-%% Where a new stream is to be opened, and its version (XEP-0206, section 5).
+%% The host of a new stream, and its version (XEP-0206, section 5).
 -spec restart(request()) -> none | {To :: binary() | none, Version :: binary()}.
 restart(Request) ->
     case attribute(<<"xmpp:restart">>, Request) of

@@ -1,5 +1,4 @@
-%%% In place of ejabberd's BOSH engine: the registered process `engine` is told of each request and says what it is
-%%% answered with.
+%%% Replaces ejabberd's BOSH engine: the registered process `engine` gets each request and returns the answer.
 -module(ejabberd_bosh).
 -export([process_request/3]).
 

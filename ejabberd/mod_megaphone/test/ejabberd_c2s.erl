@@ -1,5 +1,5 @@
-%%% In place of ejabberd's streams: one greets whoever begins it, says what comes as <echo/> again, and tells the
-%%% registered process `engine` of its start, its end and all else.
+%%% Replaces ejabberd's streams: one greets the client that begins it, repeats its input as <echo/>, and tells the
+%%% registered process `engine` of its start, its end and everything else.
 -module(ejabberd_c2s).
 -export([start/3, accept/1, say/2, log_in/1, send/2, stop_async/1]).
 

@@ -1,4 +1,4 @@
-%%% In place of ejabberd's listener options for clients.
+%%% Replaces ejabberd's listener options for clients.
 -module(ejabberd_c2s_config).
 -export([get_c2s_limits/0]).
 

@@ -1,4 +1,4 @@
-%%% In place of ejabberd's hooks: the registered process `engine` is told of each run.
+%%% Replaces ejabberd's hooks: the registered process `engine` gets each run.
 -module(ejabberd_hooks).
 -export([run/2, add/4, add/5, delete/4, delete/5]).
 

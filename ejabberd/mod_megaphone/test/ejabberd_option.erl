@@ -1,4 +1,4 @@
-%%% In place of ejabberd's options.
+%%% Replaces ejabberd's options.
 -module(ejabberd_option).
 -export([hosts/0]).
 

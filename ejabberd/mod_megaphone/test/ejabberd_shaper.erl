@@ -1,4 +1,4 @@
-%%% In place of ejabberd's shapers by name: those of its library.
+%%% Replaces ejabberd's shapers by name: those of its library.
 -module(ejabberd_shaper).
 -export([update/2]).
 

@@ -1,4 +1,4 @@
-%%% In place of ejabberd's modules by host: all domains of example have mod_bosh.
+%%% Replaces ejabberd's modules by host: all domains of example have mod_bosh.
 -module(gen_mod).
 -export([is_loaded/2]).
 

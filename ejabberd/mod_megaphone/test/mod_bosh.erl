@@ -1,4 +1,4 @@
-%%% In place of ejabberd's: sessions that a test has registered with their ids.
+%%% Replaces ejabberd's: sessions that a test has registered with their ids.
 -module(mod_bosh).
 -export([find_session/1]).
 

@@ -1,4 +1,4 @@
-%%% In place of mod_bosh's options, in its units.
+%%% Replaces mod_bosh's options, in its units.
 -module(mod_bosh_opt).
 -export([prebind/1, max_inactivity/1, max_pause/1, max_concat/1]).
 

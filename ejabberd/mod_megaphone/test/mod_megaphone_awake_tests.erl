@@ -22,7 +22,7 @@ with_owner(Test) ->
         receive {'DOWN', Ref, _, _, _} -> ok end
     end.
 
-%% Up to half of the room nobody hurries.
+%% Up to half of the room no session hurries.
 there_is_room() ->
     ?assertEqual([ease, ease, haste, haste], [How || _ <- lists:seq(1, ?MAX), {_, How} <- [entered(session())]]),
     ?assertEqual({?MAX, 0}, mod_megaphone_awake:count()).
@@ -141,7 +141,7 @@ those_awake_are_urged() ->
 
 %%% Helpers
 
-%% The owner has taken N ticks, and what came before.
+%% The owner has taken N ticks, and the messages before them.
 ticks(N) ->
     [mod_megaphone_awake ! tick || _ <- lists:seq(1, N)],
     ok = gen_server:call(mod_megaphone_awake, any).

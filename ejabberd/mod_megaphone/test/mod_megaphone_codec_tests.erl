@@ -1,4 +1,5 @@
-%%% The codec against the vectors that all implementations of the link protocol share: codec/testdata/frames.json.
+%%% The codec against the vectors that all implementations of the link protocol share:
+%%% codec/frame/testdata/frames.json.
 -module(mod_megaphone_codec_tests).
 -include_lib("eunit/include/eunit.hrl").
 

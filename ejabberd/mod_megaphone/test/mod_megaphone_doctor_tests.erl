@@ -26,7 +26,7 @@ of_listener(Change) ->
 
 levels(Sessions, Facts) -> maps:from_list([{Name, Level} || {Level, Name, _, _, _} <- ?M:judge(Sessions, Facts)]).
 
-%% What is not ok.
+%% The checks that are not ok.
 not_ok(Sessions, Facts) -> maps:filter(fun(_, Level) -> Level =/= ok end, levels(Sessions, Facts)).
 
 good_test() ->
@@ -110,7 +110,7 @@ memory_test() ->
     ?assertEqual(1000 * 86000, Of(1000, maps:merge(of_host(#{sleep_after => infinity}),
                                                    maps:with([listeners], of_listener(#{engine => ejabberd}))))).
 
-%% A line for each check, each with its level, its name and what is wanted; the verdict has the names once more.
+%% A line for each check, with its level, its name and the wanted value; the verdict has the names once more.
 lines_test() ->
     Facts = (good())#{loglevel := info, process_limit := 1000},
     Lines = string:split(?M:lines(1000000, ?M:judge(1000000, Facts)), "\n", all),
@@ -131,7 +131,7 @@ sessions_test() ->
      || Text <- ["", "0", "-1", "many", "1e6", "1.5", "1.0001k", "1,00", "_1", "1__000", "30000001", "1 000", "1m", "M",
                  "99999999999999999999", "1.", ".5M", "1M\n1", "1M\n"]].
 
-%% The last of a flag holds; what is behind -- is not Erlang's.
+%% The last of a flag holds; the part behind -- is not Erlang's.
 spinning_test() ->
     Line = fun(Words) -> list_to_binary([[W, 0] || W <- Words]) end,
     ?assertEqual([{"sbwt", "none"}, {"sbwtdcpu", "medium"}, {"sbwtdio", "short"}],

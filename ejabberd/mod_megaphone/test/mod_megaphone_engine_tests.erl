@@ -75,7 +75,7 @@ what_cannot_be_read() ->
      end || Name <- ["key", "newkey", "ver", "xmpp:version"], {Size, Status} <- [{257, 400}, {256, 200}]],
     serves(Edge, S).
 
-%% Its sessions end, and their clients are told; others go on.
+%% Its sessions end, and their clients are told; others continue.
 a_shard_dies() ->
     Edge = edge(),
     {S, Other} = on_two_shards(Edge),
@@ -449,7 +449,7 @@ serves(Edge, S, Rid) ->
     ask(Edge, 99, S, Rid, <<"<echo/>">>),
     ?assertEqual({200, with(<<"<echo/>">>)}, reply(Edge, 99)).
 
-%% The link and the shards have taken what came before.
+%% The link and the shards have taken the messages before this.
 synced(Edge) ->
     test_edge:info(Edge),
     test_edge:control(Edge, <<"ping here\n">>),

@@ -206,8 +206,8 @@ a_link_that_is_closing() ->
     test_edge:close(A),
     test_edge:close(B).
 
-%% One session, two requests at a time over three links, an engine that answers in order, and edges that take what
-%% comes in their own time.
+%% One session, two requests at a time over three links, an engine that answers in order, and edges that read at their
+%% own pace.
 in_any_weather() ->
     Seed = erlang:phash2(make_ref()),
     rand:seed(exsss, Seed),

@@ -36,7 +36,7 @@ body() ->
             ?assertEqual({Body, Rid}, {Body, mod_megaphone_wrapper:rid(Request)}),
             is_plain(Sid) andalso ?assertEqual({Body, Sid}, {Body, mod_megaphone_wrapper:sid(Request)}),
             ?assertEqual({Body, true}, {Body, is_poll(Request)});
-        {{Sid, _}, error} -> ?assertNot(is_plain(Sid));         % nobody has such a session
+        {{Sid, _}, error} -> ?assertNot(is_plain(Sid));         % no client has such a session
         {none, {ok, Request}} ->
             _ = [mod_megaphone_wrapper:creation(Request), mod_megaphone_wrapper:keys(Request),
                  mod_megaphone_wrapper:ack(Request)],
@@ -138,7 +138,7 @@ step(_, #{w := W, keys := Keys} = C) ->
         false -> C#{w := Next}
     end.
 
-%% Mostly the next one.
+%% Usually the next one.
 near(#{rid := Rid}) -> max(0, Rid + some([1, 1, 1, 1, 1, 1, 2, 2, 0, 0, -1, -2, 3, 4])).
 
 gone(#{w := W, quiet := Quiet} = C) ->

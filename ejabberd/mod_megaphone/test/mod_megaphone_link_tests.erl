@@ -51,7 +51,7 @@ hello_in_pieces() ->
     ?assertMatch(#{stage := up, edge := <<"edge-1">>, live := 0, frames_in := 1, frames_out := 2}, test_edge:info(Up)),
     test_edge:close(Up).
 
-%% The edge's proof, and ours in return.
+%% The edge's proof, and this end's in return.
 hello_with_the_secret() ->
     {Hello, Edge} = test_edge:recv_control(
                       test_edge:dial([{secret, ?SECRET}, {name, <<"node-1">>}, {max_contents, 2000}])),
@@ -432,7 +432,7 @@ silence() ->
                            end, Edge, lists:seq(1, 4)),
     told(test_edge:skip_to(Answered, <<"ping alive\n">>), <<"nothing was heard">>, timeout).
 
-%% Of ours: the edge is asked before it counts as dead.
+%% A ping of this end: the edge is asked before it counts as dead.
 a_standstill_is_no_silence() ->
     Edge = test_edge:up([{ping_timeout, 900}]),
     sys:suspend(test_edge:pid(Edge)),

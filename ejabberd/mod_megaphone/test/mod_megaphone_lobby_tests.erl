@@ -1,4 +1,4 @@
-%%% Strangers at the port: how many there may be, who goes first, and what the log says of them.
+%%% Strangers at the port: their number, which goes first, and their log records.
 -module(mod_megaphone_lobby_tests).
 -include_lib("eunit/include/eunit.hrl").
 

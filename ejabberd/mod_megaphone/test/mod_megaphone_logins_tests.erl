@@ -19,7 +19,7 @@ turns_are_in_order_test() ->
     ?assertEqual([101, 102], opens(More)),
     ?assertEqual(#{waiting => 198, opening => ?OPENINGS, joining => 0}, mod_megaphone_logins:counts(L3)).
 
-%% What is being opened will join.
+%% Sessions that are being opened will join.
 no_more_join_than_may_test() ->
     {Acts, L} = mod_megaphone_logins:turns(0, asked(lists:seq(1, 20), 0, new(7))),
     ?assertEqual(lists:seq(1, 7), opens(Acts)),

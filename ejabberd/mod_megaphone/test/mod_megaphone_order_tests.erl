@@ -150,7 +150,7 @@ a_refused_creation_is_not_remembered() ->
       end, [{200, [], <<"<body type='terminate' condition='host-unknown' xmlns='x'/>">>}, {503, [], <<>>},
             {404, [], <<"<body sid='s'/>">>}]).
 
-%% What is beyond the window is the engine's to refuse, at once.
+%% The engine refuses requests beyond the window, at once.
 beyond_the_window_nothing_waits() ->
     go(<<"s">>, 1),
     {Micros, _} = timer:tc(fun() -> go(<<"s">>, 4) end),
@@ -162,7 +162,7 @@ sessions_do_not_wait_for_each_other() ->
     ?assert(Micros < 100000),
     ?assertEqual(2, ets:info(mod_megaphone_order, size)).
 
-%% Also that of a session that has never been: nobody can fill the table with those.
+%% Also that of a session that never existed: clients cannot fill the table with those.
 an_end_is_forgotten() ->
     lists:foreach(
       fun({Answer, Left}) ->

@@ -1,4 +1,4 @@
-%%% Who writes: the link, or its writer.
+%%% The writer: the link, or its writer process.
 -module(mod_megaphone_outbox_tests).
 -include_lib("eunit/include/eunit.hrl").
 

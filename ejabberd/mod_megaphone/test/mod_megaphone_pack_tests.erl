@@ -19,7 +19,7 @@ any_state_comes_back() ->
          ?assertEqual({Seed, N, State}, {Seed, N, again(State)})
      end || N <- lists:seq(1, ?STATES)].
 
-%% What a template has is not in the binary; what is the same in several keys is in it once.
+%% The contents of a template are not in the binary; a value of several keys is in it once.
 a_session_is_small() ->
     Host = <<"small.example">>,
     _ = mod_megaphone_pack:pack(session(Host, <<"first">>)),

@@ -17,7 +17,7 @@ a_slow_edge_is_not_read_from_test_() ->
         stalled(Edge, -1),
         #{unsent := Unsent, live := Live, frames_in := Frames} = test_edge:info(Edge),
         ?assert(Unsent > High div 2),            % below which it would read again
-        ?assert(Unsent < High + 2 * ?MB),       % what one read can have asked for, and what was under way
+        ?assert(Unsent < High + 2 * ?MB),       % the requests of one read, and the bytes under way
         ?assert(Live < 100),
         ?assert(Frames < N),
         {Ids, Last} = lists:mapfoldl(fun(_, E) -> {Id, Body, Next} = test_edge:recv(E), {Id, Next} end,
@@ -101,7 +101,7 @@ held(N, Edge) ->
     _ = spawn_link(fun() -> [test_edge:request(Edge, Id, <<"<b/>">>) || Id <- lists:seq(1, N)] end),
     [receive {request, Pid, _, _} -> Pid end || _ <- lists:seq(1, N)].
 
-%% A held request is a process of the smallest heap, and keeps nothing of what was read for it.
+%% A held request is a process of the smallest heap, and keeps nothing of its input.
 a_held_request_costs_little_test_() ->
     {spawn, {timeout, 60, fun() ->
         register(engine, self()),
@@ -145,7 +145,7 @@ a_reply_leaves_while_the_edge_talks_test_() ->
 
 talk(Edge, Talk) -> talk(test_edge:send(Edge, Talk), Talk).
 
-%% A batch above high_water, all of which the socket takes at once, is no reason to stop reading for good.
+%% A batch above high_water that the socket takes completely is no reason to stop reading permanently.
 a_small_high_water_test_() ->
     {spawn, {timeout, 60, fun() ->
         N = 200,
@@ -169,7 +169,7 @@ a_pause_is_no_silence_test_() ->
         [Pid ! {answer, {200, [], binary:copy(<<"<">>, 60 * ?KB)}} || Pid <- Pids],
         test_edge:await(fun() -> maps:get(unsent, test_edge:info(Edge)) > ?MB end),
         #{reads := Reads} = test_edge:info(Edge),
-        test_edge:control(Edge, <<"gone 00000000000000ff\n">>),      % what is read now is the last for a while
+        test_edge:control(Edge, <<"gone 00000000000000ff\n">>),      % the last read for a while
         test_edge:await(fun() -> maps:get(reads, test_edge:info(Edge)) > Reads end),
         Began = erlang:monotonic_time(millisecond),
         Slow = lists:foldl(fun(_, E) -> receive after 11 -> next_reply(E) end end, Edge, lists:seq(1, 200)),

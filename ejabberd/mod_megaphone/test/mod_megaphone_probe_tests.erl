@@ -16,7 +16,7 @@ without_enter_loop_test() ->
     with_p1_server("-module(p1_server). -export([start/3]). start(_, _, _) -> error(not_reached).",
                    fun() -> ?assertEqual({error, "p1_server has no enter_loop/3"}, mod_megaphone_probe:run()) end).
 
-%% It does not say how long its own queue is: to sleep would lose what is in it.
+%% It does not report the length of its own queue: sleep would lose the messages in it.
 without_the_length_of_the_queue_test() ->
     with_p1_server("-module(p1_server). -export([start/3, enter_loop/3]). "
                    "start(M, A, _) -> {ok, spawn(fun() -> {ok, S} = M:init(A), enter_loop(M, [], S) end)}. "

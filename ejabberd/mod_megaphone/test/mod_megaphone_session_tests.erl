@@ -91,7 +91,7 @@ one_that_repeats_for_ever_test() ->
     W = lists:foldl(fun(_, W) -> poll(2, W) end, poll(2, open()), lists:seq(1, 101)),
     ?assert(W#world.ended).
 
-%% What a client that has hung up was to get waits for it.
+%% The answer for a client that has hung up waits for it.
 gone_test() ->
     W1 = stanza(<<"<m/>">>, gone(2, poll(2, open()))),
     ?assertEqual(none, reply(2, W1)),
@@ -196,7 +196,7 @@ a_fault_that_nobody_hears_of_test() ->
 
 what_waits_is_bounded_test() ->
     W = many(20, pass(5, open())),
-    ?assertEqual(20, length(W#world.bounced)),        % the stream went on before it heard of the end
+    ?assertEqual(20, length(W#world.bounced)),        % the stream continued before it heard of the end
     ?assertEqual(closed, lists:last(W#world.stream)),
     {200, Body} = reply(2, poll(2, W)),
     ?assertNotEqual(nomatch, binary:match(Body, <<"resource-constraint">>)).
@@ -219,7 +219,7 @@ many(N, W) ->
     Stanza = <<"<m>", (binary:copy(<<"a">>, 100000))/binary, "</m>">>,
     lists:foldl(fun(_, Acc) -> stanza(Stanza, Acc) end, W, lists:seq(1, N)).
 
-%% What comes back to the stream must find that it ends.
+%% Messages that return to the stream must find that it ends.
 the_stream_hears_of_the_end_before_its_stanzas_come_back_test() ->
     W = open(),
     Env = env(W#world{now = W#world.now + 1000}),
@@ -227,7 +227,7 @@ the_stream_hears_of_the_end_before_its_stanzas_come_back_test() ->
                   mod_megaphone_session:due((stanza(<<"<m/>">>, W))#world.s, Env)),
     ?assertMatch([{c2s, _, closed}, {bounce, _, [<<"<m/>">>]}, ended], Acts).
 
-%% What a stream says after its end is no client's any more.
+%% A stream's output after its end belongs to no client.
 stanzas_after_the_end_test() ->
     W = stanza(<<"<n/>">>, out(stream_end, closed(open()))),
     ?assertEqual([<<"<n/>">>], W#world.bounced),
@@ -274,7 +274,7 @@ keys_of_repeats_test() ->
     [?assertEqual({200, terminal('item-not-found')}, reply(Id, request(Rid, Wrong, <<>>, W)))
      || {Rid, Id, W} <- [{2, 5, W2}, {4, 5, W2}, {4, 4, Early}, {1, 3, W1}],
         Wrong <- [<<>>, Key(K4), Key(<<"x">>), ["newkey='", K1, "'"]]],
-    Unkeyed = stanza(<<"<m/>">>, poll(2, open())),           % one that nobody asked for is nobody's business
+    Unkeyed = stanza(<<"<m/>">>, poll(2, open())),           % an unrequested key is ignored
     ?assertEqual(reply(2, Unkeyed), reply(3, request(2, Key(K1), <<>>, Unkeyed))).
 
 acks_test() ->
@@ -305,14 +305,14 @@ polling_with_payload_test() ->
          ?assertEqual({200, terminal('policy-violation')}, reply(7, poll(7, W3)))
      end || Options <- [#{hold => 0}, #{wait => 0}]].
 
-%% For as long as others, at most.
+%% At most the time of other sessions.
 a_polling_session_pauses_test() ->
     W = open(#{hold => 0, wait => 0}),
     Long = request(2, <<"pause='9999999999999999'">>, <<>>, W),
     ?assertEqual({200, terminal('policy-violation')}, reply(2, Long)),
     ?assert((pass(120, request(2, <<"pause='120'">>, <<>>, W)))#world.ended).
 
-%% Requests beyond the rate wait, and go on in their order; polls do not count.
+%% Requests beyond the rate wait, and continue in their order; polls do not count.
 shaper_test() ->
     #world{s = S} = W0 = open(),
     W1 = W0#world{s = mod_megaphone_session:shaper(p1_shaper:new(100), S)},

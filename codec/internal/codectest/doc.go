@@ -1,0 +1,2 @@
+// Package codectest has the checks that the tests of all codec packages share.
+package codectest
