@@ -47,6 +47,7 @@ const (
 	DrainReleases                        // holds that origins were asked to release, while draining
 	DrainCuts                            // connections still open at the end of DrainTimeout
 	AccessDropped                        // access log records dropped because the queue was full
+	SessionsLost                         // item-not-found for sessions of an origin's earlier instance
 	Waited                               // requests that waited for an origin that was away
 	CreationsWaited                      // session creations that no origin had room for at once
 	CreationsBusy                        // 503: and there was no room to wait
@@ -66,6 +67,6 @@ var CounterNames = [numCounters]string{
 	"idle_timeouts", "write_stalls", "content_overflow", "links_up", "link_errors", "auth_failures", "ping_timeouts",
 	"unknown_verbs", "proxy_untrusted", "proxy_malformed", "forwarded_unknown", "address_connections",
 	"address_connection_rate", "address_requests", "site_limits", "address_uncounted", "drain_releases",
-	"drain_cuts", "access_dropped", "waited", "creations_waited", "creations_busy", "create_waits", "create_timeouts",
-	"creations_waiting", "held_now", "waiting_now",
+	"drain_cuts", "access_dropped", "sessions_lost", "waited", "creations_waited", "creations_busy", "create_waits",
+	"create_timeouts", "creations_waiting", "held_now", "waiting_now",
 }

@@ -79,11 +79,11 @@ func (o *fakeOrigin) raw() *fakeLink {
 	return l
 }
 
-// link returns the next link and welcomes it.
-func (o *fakeOrigin) link() *fakeLink {
+// link returns the next link and welcomes it. more is added to the hello.
+func (o *fakeOrigin) link(more ...string) *fakeLink {
 	o.t.Helper()
 	l := o.raw()
-	l.say(helloLine(o.name, l.max))
+	l.say(strings.TrimSuffix(helloLine(o.name, l.max), "\n") + strings.Join(more, "") + "\n")
 	hello := l.readFrame()
 	if !strings.HasPrefix(string(hello.Contents), "hello version=1 name=") {
 		o.t.Fatalf("the edge answered hello with %q", hello.Contents)

@@ -39,6 +39,7 @@ func (w *worker) LinkUp(l *loop.Link) {
 	n := w.byLink[l.Index]
 	n.stage, n.draining, n.max = stageGreeting, false, frame.MaxContentsBytes
 	n.heardAt, n.pinged, n.inquired, n.pongs = w.r.Now(), false, false, 0
+	n.upSince = w.r.Now()
 }
 
 // LinkData takes all complete frames in p. It borrows p until return.
@@ -186,24 +187,28 @@ func (w *worker) hello(n *node, args, line []byte) error {
 	}
 	n.takesQuery = h.TakesQuery
 	mine := frame.Hello{Version: 1, Name: w.cfg.Name, Nonce: randomNonce(), Max: frame.MaxContentsBytes}
+	s := &handshake{theirs: h}
 	if n.secret = w.cfg.Secret; n.secret != nil {
-		s := &handshake{theirs: h, old: w.cfg.OldProof, theirLine: bytes.Clone(line)}
+		s.old, s.theirLine = w.cfg.OldProof, bytes.Clone(line)
 		if s.old {
 			mine.HasMAC = true
 			mine.MAC = frame.LinkMAC(n.secret, "edge", &h.Nonce, &mine.Nonce, mine.Name)
 		}
 		s.mine, s.line = mine, frame.AppendHello(nil, &mine)
 		mine.Proof, mine.HasProof = frame.LinkProof(n.secret, frame.EdgeHello, s.theirLine, s.line), true
-		n.handshake = s
 	}
+	n.handshake = s
 	w.control(n, string(frame.AppendHello(nil, &mine)))
 	n.stage = stageProving
 	return nil
 }
 
-// handshake is the state of a link with a secret between hello and welcome.
+// handshake is the state of a link between hello and welcome.
 type handshake struct {
-	theirs, mine    frame.Hello // mine without its proof
+	theirs frame.Hello
+
+	// With a secret:
+	mine            frame.Hello // without its proof
 	theirLine, line []byte
 	old             bool // the mac of older origins is accepted (accept-old-proof)
 }
@@ -241,8 +246,13 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 		}
 	}
 	about := []any{"origin", n.cfg.Name}
+	theirs := n.handshake.theirs
 	if n.secret != nil && !m.HasProof {
 		about = append(about, "proof", "old")
+		theirs.Instance = "" // the old proof does not cover it
+	}
+	if n.meet(theirs.Instance, theirs.Age) {
+		about = append(about, "restarted", true)
 	}
 	n.handshake = nil
 	n.stage, n.pingedAt, n.asked = stageUp, w.r.Now(), false
@@ -252,6 +262,28 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 	w.log(slog.LevelInfo, "link up", append(about, "waiting", n.away)...)
 	w.beginReturn(n)
 	return nil
+}
+
+// meet takes what an origin says about its instance, and reports whether that has replaced another one.
+func (n *node) meet(instance string, age int) (restarted bool) {
+	before := n.instance
+	n.instance = instance
+	switch {
+	case instance == "" || age == 0:
+		n.instance, n.newSince = "", 0
+	case before != "" && instance != before:
+		// It was at most this old when the link was connected. Ticks may be late, see lateTicks.
+		ticks := uint32(age/loop.TickMillis) + 1 + lateTicks
+		n.newSince = n.upSince - min(ticks, n.upSince)
+		return true
+	}
+	return false
+}
+
+// bygone reports whether a request of a session came before its origin's instance began. The session is gone then: it
+// lived in an earlier instance. That holds for sessions that were opened over other links or edges as well.
+func (n *node) bygone(hold *table.Hold) bool {
+	return hold.Since < n.newSince && hold.Flags&holdCreation == 0
 }
 
 // sendGone tells the origin that no client waits for a reply, and takes the hold away from its node. It also ends a

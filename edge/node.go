@@ -49,6 +49,9 @@ type node struct {
 	queue      waitQueue
 	max        int        // the largest contents it takes
 	takesQuery bool       // it takes the query of the URL
+	instance   string     // what its sessions lived in at the last welcome; "": unknown
+	newSince   uint32     // tick at which instance began, if it replaced another; 0: it did not
+	upSince    uint32     // tick at which the link was connected
 	lostAt     uint32     // tick since which it is not up
 	heardAt    uint32     // tick of the last bytes from it
 	pinged     bool       // since then

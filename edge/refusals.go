@@ -38,6 +38,7 @@ var Refusals = []Refusal{
 	{"slow_reader", "closed: more than max-output-bytes unsent", false, ofLoop(loop.SlowReaders), false},
 	{"node_gone", "remote-connection-failed: the origin is gone for longer than grace", true, ofEdge(NodeGone), false},
 	{"retry", "503: the origin is away and expected back", true, ofEdge(Retries), false},
+	{"session_lost", "item-not-found: the origin has restarted without the session", true, ofEdge(SessionsLost), false},
 	{"link_full", "503: the origin does not keep up, link-high-water", true, ofEdge(LinkFull), false},
 	{"table_full", "503: no free hold", true, ofEdge(TableFull), false},
 	{"creation_timeout", "503: the origin did not answer a session creation in create-timeout", true,

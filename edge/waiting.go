@@ -16,6 +16,7 @@ import (
 //	a session's request comes  -> waits, its bytes in the origin's queue
 //	    the link is up within 5 to 10 s  -> the request is sent, in the order of the queue, a share per tick
 //	    otherwise                        -> 503; remote-connection-failed if the grace is over
+//	either, and the link is up to an instance that began later -> item-not-found at the same time instead
 //
 // A lost hold is not resumed when the link is back. The origin counts its ID as gone (PROTOCOL.md), and only the client
 // has the request. Both kinds are holds that no origin has, with holdAway set and their deadline in Reply. node.away
@@ -33,6 +34,8 @@ const (
 	// patienceTicks is the age at which a lost hold is answered at the latest. Clients and proxies give up after a
 	// minute, and a new connection costs more than an answer.
 	patienceTicks = 55_000 / loop.TickMillis
+	// lateTicks is how long a tick may be late, and is counted (loop.Reactor.Now).
+	lateTicks = 1_000 / loop.TickMillis
 	// maxWaitingBytes exceeds nearly all requests.
 	maxWaitingBytes = 8 << 10
 	// waitingPart is the divisor of max-buffered-bytes for requests of sessions that wait, and for creations that do.
@@ -272,9 +275,21 @@ func (w *worker) lose(n *node) {
 	}
 }
 
+// endBygone answers the request of a session that its origin's new instance does not have, as that would (meet).
+func (w *worker) endBygone(n *node, h table.Handle, hold *table.Hold) {
+	w.clearAway(hold)
+	w.counters[SessionsLost]++
+	w.answerHold(h, hold, 200, conditionItemNotFound.body)
+}
+
 // giveUp answers a hold whose wait is over. A request whose turn is about to come waits on.
 func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 	n := w.byLink[hold.Link]
+	if n.bygone(hold) {
+		n.returned++
+		w.endBygone(n, h, hold)
+		return
+	}
 	if hold.Flags&holdQueued != 0 && n.stage == stageUp && w.r.Now()-hold.Since < mostWaitTicks {
 		hold.Reply = w.r.Now() + second
 		w.arm(hold.Conn, w.r.Conn(hold.Conn))
@@ -307,12 +322,17 @@ func (w *worker) sendWaiting(n *node) {
 		if !ok {
 			break
 		}
-		if hold := w.holds.Resolve(table.Handle(f.ID)); hold != nil && away(hold.Flags) {
+		h := table.Handle(f.ID)
+		if hold := w.holds.Resolve(h); hold != nil && away(hold.Flags) {
 			if share == 0 || n.link.Unsent() > w.cfg.LinkHighWater {
 				break
 			}
 			share--
-			w.send(n, table.Handle(f.ID), hold, f.Contents)
+			if n.bygone(hold) {
+				w.endBygone(n, h, hold)
+			} else {
+				w.send(n, h, hold, f.Contents)
+			}
 		}
 		w.waits.chunks.drop(&n.queue, size)
 	}

@@ -36,3 +36,32 @@ func TestStormOfAnOriginsRestart(t *testing.T) {
 		t.Errorf("%d requests have waited for the origin, of %d clients", c["waited"], n)
 	}
 }
+
+// Clients that still wait for their 503 when a restarted origin is back are told that their session is gone instead:
+// they get no 503, and log in without another request before that.
+func TestRestartedOriginIsRecognised(t *testing.T) {
+	const n = 2000
+	edge, origin := edgeAndOrigin(t, "--max-connections", "10000")
+	p, file := startLoad(t, edge.Addr, "--scenario", "storm", "--sessions", strconv.Itoa(n), "--rate", "4000",
+		"--retry", "strophe", "--duration", "2m")
+	p.Line(0, "restart the edge or its origin now")
+	origin.Kill()
+	edge.Until("a quarter of the clients have been told", func(c map[string]int) bool { return c["retries"] >= n/4 })
+	rig.Serve(t, "origin", "--listen", origin.Addr, "--anonymous")
+	edge.Until("the rest", func(c map[string]int) bool { return c["sessions_lost"]+c["retries"] >= n })
+	code := p.Wait()
+	r := readReport(t, p, file)
+	if code != 0 || r.Storm == nil || !r.Storm.Recovered || r.Storm.Renewed != n {
+		t.Fatalf("exit status %d, %+v, storm %+v", code, r, r.Storm)
+	}
+	c := edge.Counters()
+	if c["sessions_lost"] < n/4 || c["retries"] > n-n/4 {
+		t.Errorf("%d sessions were ended by the edge, and %d answers were 503, of %d clients",
+			c["sessions_lost"], c["retries"], n)
+	}
+	most := c["retries"] + c["create_timeouts"] + c["create_waits"] + c["creations_busy"]
+	if told := int(r.Errors["status_5xx"]); told > most {
+		t.Errorf("the clients got %d answers of 503, the edge counted %d", told, most)
+	}
+	t.Logf("%d of %d sessions ended by the edge, %d answers of 503", c["sessions_lost"], n, c["retries"])
+}

@@ -192,7 +192,9 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 		return nil, usageError{err}
 	}
 	engine := bosh.New(sessions, chat.New(cc))
-	server, err := link.Listen(o.linkConfig(), origin.Handler(engine))
+	cfg := o.linkConfig()
+	cfg.OwnsSessions = true
+	server, err := link.Listen(cfg, origin.Handler(engine))
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}

@@ -24,7 +24,15 @@ type Hello struct {
 
 	// TakesQuery: the origin wants the query of the client's URL in requests (take=query).
 	TakesQuery bool
+
+	// Instance is what an origin's sessions live in: with another instance they are gone. It is in the form of a name,
+	// and "" if not stated. Age is for how many milliseconds it has existed, at least; 0: not stated.
+	Instance string
+	Age      int
 }
+
+// MaxAge is the largest age in a hello. Older instances state it.
+const MaxAge = maxNumber
 
 // Welcome is the origin's answer to the edge's hello.
 type Welcome struct {
@@ -59,10 +67,12 @@ const (
 	hasMax
 	hasTake
 	hasProof
+	hasInstance
+	hasAge
 )
 
-// ParseHello parses the arguments of a hello line. It borrows args until return. It copies the name, its only
-// allocation. Unknown keys are ignored.
+// ParseHello parses the arguments of a hello line. It borrows args until return. It copies the name and the
+// instance, its only allocations. Unknown keys are ignored.
 func ParseHello(args []byte) (Hello, *Error) {
 	var h Hello
 	seen := 0
@@ -98,6 +108,15 @@ func ParseHello(args []byte) (Hello, *Error) {
 		case "take":
 			bit = hasTake
 			h.TakesQuery = takes(value, "query")
+		case "instance":
+			bit = hasInstance
+			ok = ValidName(string(value))
+			if ok {
+				h.Instance = string(value)
+			}
+		case "age":
+			bit = hasAge
+			h.Age, ok = parseNumber(value)
 		case "proof":
 			bit, h.HasProof = hasProof, true
 			ok = a.rest == nil && parseHexInto(h.Proof[:], value)
@@ -126,7 +145,8 @@ func takes(list []byte, name string) bool {
 
 // AppendHello appends a hello line with its LF to dst. It panics if the name or a number is invalid.
 func AppendHello(dst []byte, h *Hello) []byte {
-	if !ValidName(h.Name) || h.Version < 1 || h.Version > maxNumber || h.Max < 0 || h.Max > MaxContentsBytes {
+	if !ValidName(h.Name) || h.Version < 1 || h.Version > maxNumber || h.Max < 0 || h.Max > MaxContentsBytes ||
+		h.Instance != "" && !ValidName(h.Instance) || h.Age < 0 || h.Age > MaxAge {
 		panic("frame: a hello that the other side would refuse")
 	}
 	dst = append(dst, "hello version="...)
@@ -145,6 +165,12 @@ func AppendHello(dst []byte, h *Hello) []byte {
 	}
 	if h.TakesQuery {
 		dst = append(dst, " take=query"...)
+	}
+	if h.Instance != "" {
+		dst = append(append(dst, " instance="...), h.Instance...)
+	}
+	if h.Age > 0 {
+		dst = strconv.AppendInt(append(dst, " age="...), int64(h.Age), 10)
 	}
 	return appendProof(dst, h.HasProof, &h.Proof)
 }

@@ -31,7 +31,7 @@ func TestHelloVectors(t *testing.T) {
 				return
 			}
 			want := Hello{Version: v.Hello.Version, Name: v.Hello.Name, Max: v.Hello.Max}
-			want.TakesQuery = v.Hello.TakesQuery
+			want.TakesQuery, want.Instance, want.Age = v.Hello.TakesQuery, v.Hello.Instance, v.Hello.Age
 			want.Nonce = [16]byte(v.Hello.Nonce)
 			if len(v.Hello.MAC) > 0 {
 				want.MAC, want.HasMAC = [32]byte(v.Hello.MAC), true
@@ -197,7 +197,7 @@ func TestUnproved(t *testing.T) {
 // TestHandshakeFits: the longest hello that AppendHello writes fits into the frames before the welcome.
 func TestHandshakeFits(t *testing.T) {
 	h := Hello{Version: maxNumber, Name: strings.Repeat("x", maxNameBytes), HasMAC: true, HasProof: true,
-		Max: MaxContentsBytes, TakesQuery: true}
+		Max: MaxContentsBytes, TakesQuery: true, Instance: strings.Repeat("x", maxNameBytes), Age: MaxAge}
 	if n := len(AppendHello(nil, &h)); n > MaxHandshakeBytes/2 {
 		t.Errorf("%d bytes leave no room for later versions in %d", n, MaxHandshakeBytes)
 	}

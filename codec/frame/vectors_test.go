@@ -111,6 +111,8 @@ type helloVector struct {
 		Proof   hexBytes `json:"proof"`
 
 		TakesQuery bool `json:"takes_query"`
+		Instance   string
+		Age        int
 	} `json:"hello"`
 	Error bool `json:"error"`
 }

@@ -29,6 +29,10 @@ type Config struct {
 
 	TakesQuery bool // ask edges to forward the query of the client's URL
 
+	// OwnsSessions tells edges that all sessions end with this Server, so that they do not send requests of those of an
+	// earlier one. It must not be set if the sessions live elsewhere, or can be reached through another Server.
+	OwnsSessions bool
+
 	MaxContentsBytes int           // limit of a frame's contents
 	PingTimeout      time.Duration // closes a link that is silent or stalled for this long; a third triggers a ping
 	HighWaterBytes   int           // reading from a link pauses above this many unsent bytes

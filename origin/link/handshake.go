@@ -14,6 +14,9 @@ func (l *Link) shakeHands(b *batch) Fault {
 	s := l.server
 	own := frame.Hello{Version: protocolVersion, Name: s.cfg.Name, Max: s.cfg.MaxContentsBytes,
 		TakesQuery: s.cfg.TakesQuery}
+	if s.cfg.OwnsSessions {
+		own.Instance, own.Age = s.instance, s.age()
+	}
 	rand.Read(own.Nonce[:]) // never fails: it ends the program instead
 	line := frame.AppendHello(nil, &own)
 	if !l.say(line) {
@@ -36,6 +39,11 @@ func (l *Link) shakeHands(b *batch) Fault {
 			return fault
 		}
 	}
+}
+
+// age returns for how many milliseconds the server has existed, rounded up.
+func (s *Server) age() int {
+	return int(min(s.clock.now()-s.started+1, frame.MaxAge))
 }
 
 // meet checks the edge's hello and answers it. own is the origin's hello line.

@@ -330,3 +330,26 @@ func (l *lockedBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// A server that owns its sessions says which instance it is and how old, the same on each link. Another does not.
+func TestInstanceInHello(t *testing.T) {
+	say := func(r *rig) frame.Hello {
+		args := strings.TrimPrefix(strings.TrimSuffix(string(r.dial().line), "\n"), "hello ")
+		h, err := frame.ParseHello([]byte(args))
+		if err != nil {
+			t.Fatalf("%s: %v", args, err)
+		}
+		return h
+	}
+	r := newRig(t, Config{OwnsSessions: true})
+	first, second, other := say(r), say(r), say(newRig(t, Config{OwnsSessions: true}))
+	if first.Instance == "" || first.Instance != second.Instance || first.Instance == other.Instance {
+		t.Errorf("instances %q, %q; of another server %q", first.Instance, second.Instance, other.Instance)
+	}
+	if first.Age < 1 || second.Age < first.Age {
+		t.Errorf("ages %d, then %d ms", first.Age, second.Age)
+	}
+	if h := say(newRig(t, Config{})); h.Instance != "" || h.Age != 0 {
+		t.Errorf("a server that owns no sessions says %+v", h)
+	}
+}

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net"
@@ -31,6 +32,8 @@ type Server struct {
 	events   chan event
 	wake     chan struct{} // requests a turn
 	done     chan struct{} // closed when the engine accepts no more events
+	instance string        // random, see Config.OwnsSessions
+	started  int64         // ms
 	readers  sync.WaitGroup
 	writers  sync.WaitGroup
 
@@ -74,6 +77,7 @@ func listen(cfg Config, h Handler, c clock) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	started := c.now()
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, err
@@ -83,8 +87,10 @@ func listen(cfg Config, h Handler, c clock) (*Server, error) {
 		events: make(chan event, maxEvents),
 		wake:   make(chan struct{}, 1),
 		done:   make(chan struct{}),
-		links:  make(map[*Link]struct{}),
-		door:   newDoor(&cfg),
+
+		instance: rand.Text(), started: started,
+		links: make(map[*Link]struct{}),
+		door:  newDoor(&cfg),
 	}, nil
 }
 

@@ -7,13 +7,16 @@
 -module(mod_megaphone_codec).
 
 -export([header_bytes/0, parse_frame/2, parse_request/1, next_line/1, next_id/1, parse_hello/1]).
--export([frame/2, reply/3, hello/3, welcome/1]).
+-export([frame/2, reply/3, hello/4, welcome/1]).
 -export([proof/3, unproved/1, equal/2, valid_name/1]).
 
--export_type([id/0, hello/0]).
+-export_type([id/0, hello/0, instance/0]).
 
 %% A connection ID. 0 is the link itself.
 -type id() :: 0..16#ffffffffffffffff.
+
+%% What sessions live in, and for how long that has existed at least.
+-type instance() :: {Token :: <<_:128>>, AgeMs :: pos_integer()} | none.
 
 -type hello() :: #{version := pos_integer(),
                    name := binary(),
@@ -23,6 +26,8 @@
                    proof => <<_:256>>}.
 
 %% length "|" id "|"
+%% The largest number in a line of control.
+-define(MAX_NUMBER, 999999999).
 -define(HEADER_BYTES, (8 + 1 + 16 + 1)).
 -define(MAX_CONTENTS, 16777216).
 %% Six groups of an IPv6 address and an IPv4 address.
@@ -244,10 +249,14 @@ is_name(<<C, Rest/binary>>) when
 is_name(Rest) -> Rest =:= <<>>.
 
 %% Our hello: the line without its LF.
--spec hello(Name :: binary(), Nonce :: <<_:128>>, Max :: pos_integer()) -> binary().
-hello(Name, Nonce, Max) ->
+-spec hello(Name :: binary(), Nonce :: <<_:128>>, Max :: pos_integer(), instance()) -> binary().
+hello(Name, Nonce, Max, Instance) ->
     <<"hello version=1 name=", Name/binary, " nonce=", (hex(Nonce))/binary, " max=", (integer_to_binary(Max))/binary,
-      " take=query">>.
+      " take=query", (instance(Instance))/binary>>.
+
+instance(none) -> <<>>;
+instance({Token, AgeMs}) ->
+    <<" instance=", (hex(Token))/binary, " age=", (integer_to_binary(min(AgeMs, ?MAX_NUMBER)))/binary>>.
 
 %% Our welcome: the line without its LF.
 -spec welcome(Proof :: <<_:256>> | undefined) -> binary().

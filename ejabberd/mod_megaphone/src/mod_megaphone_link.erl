@@ -125,7 +125,8 @@ handle_continue(greet, #state{socket = Socket, opts = Opts} = State) ->
     #{name := Name, max_contents := Max, ping_timeout := Timeout} = Opts,
     case {inet:setopts(Socket, [{buffer, ?READ_BYTES}]), inet:peername(Socket)} of
         {ok, {ok, Peer}} ->
-            Hello = mod_megaphone_codec:hello(Name, mod_megaphone_handshake:nonce(), Max),
+            Hello = mod_megaphone_codec:hello(Name, mod_megaphone_handshake:nonce(), Max,
+                                              mod_megaphone_handshake:instance()),
             Now = now_ms(),
             Greeting = State#state{stage = greeting, hello = Hello, peer = mod_megaphone_address:of_peer(Peer),
                                    from = mod_megaphone_address:text(Peer),

@@ -105,10 +105,31 @@ hellos_test_() ->
 
 a_hello_of_ours_can_be_read_test() ->
     Nonce = <<1:128>>,
-    Line = mod_megaphone_codec:hello(<<"a.b">>, Nonce, 1024),
-    {ok, <<"hello">>, Args, <<>>} = mod_megaphone_codec:next_line(<<Line/binary, $\n>>),
-    ?assertEqual({ok, #{version => 1, name => <<"a.b">>, nonce => Nonce, max => 1024}},
-                 mod_megaphone_codec:parse_hello(Args)).
+    lists:foreach(fun(Instance) ->
+        Line = mod_megaphone_codec:hello(<<"a.b">>, Nonce, 1024, Instance),
+        {ok, <<"hello">>, Args, <<>>} = mod_megaphone_codec:next_line(<<Line/binary, $\n>>),
+        ?assertEqual({ok, #{version => 1, name => <<"a.b">>, nonce => Nonce, max => 1024}},
+                     mod_megaphone_codec:parse_hello(Args))
+    end, [none, {<<2:128>>, 1}, {<<2:128>>, 1 bsl 60}]).
+
+our_instance_is_in_our_hello_test() ->
+    Hello = fun(Age) -> mod_megaphone_codec:hello(<<"a">>, <<1:128>>, 1024, {<<10:128>>, Age}) end,
+    ?assertMatch({match, _}, re:run(Hello(1500), " take=query instance=0{31}a age=1500$")),
+    ?assertMatch({match, _}, re:run(Hello(1 bsl 60), " age=999999999$")).
+
+%% The same for as long as the Erlang node runs, whatever becomes of the module. None in a cluster.
+instance_test() ->
+    Me = node(),
+    {Token, Age} = mod_megaphone_handshake:instance([], [Me]),
+    true = code:delete(mod_megaphone_handshake),
+    _ = code:purge(mod_megaphone_handshake),
+    {Again, Older} = mod_megaphone_handshake:instance([], [Me]),
+    ?assertEqual(Token, Again),
+    {Uptime, _} = erlang:statistics(wall_clock),
+    ?assert(Age > 0 andalso Age =< Older andalso Older =< Uptime + 1000 andalso Older + 1000 >= Uptime),
+    ?assertEqual(none, mod_megaphone_handshake:instance(['b@host'], [Me])),
+    ?assertEqual(none, mod_megaphone_handshake:instance([], ['b@host', Me])),
+    ?assertEqual(none, mod_megaphone_handshake:instance([], [])).
 
 hello_without_arguments_test() ->
     ?assertEqual({error, hello}, mod_megaphone_codec:parse_hello(undefined)).
