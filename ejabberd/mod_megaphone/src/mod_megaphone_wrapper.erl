@@ -149,7 +149,7 @@ body(Attributes, Items) ->
     All = Attributes ++ lists:append([said(Item) || Item <- Items])
         ++ [{<<"type">>, <<"terminate">>} || Ends] ++ [{<<"condition">>, <<"remote-stream-error">>} || Ends],
     Payloads = [Payload || {Kind, Payload} <- Items, Kind =/= start],
-    Written = ["<body xmlns='" ?NS_BIND "'", [[$\s, Name, "='", fxml:crypt(Value), $'] || {Name, Value} <- unique(All)],
+    Written = ["<body xmlns='" ?NS_BIND "'", [[$\s, Name, "='", escaped(Value), $'] || {Name, Value} <- unique(All)],
                case Payloads of [] -> "/>"; _ -> [$>, Payloads, "</body>"] end],
     {iolist_to_binary(Written), Ends}.
 
@@ -161,7 +161,23 @@ said(_) -> [].
 
 %% The first of each name.
 unique(Attributes) ->
-    lists:foldr(fun({Name, _} = A, Acc) -> [A | lists:keydelete(Name, 1, Acc)] end, [], Attributes).
+    lists:reverse(lists:foldl(fun({Name, _} = Attribute, Acc) ->
+                                      case lists:keymember(Name, 1, Acc) of
+                                          true -> Acc;
+                                          false -> [Attribute | Acc]
+                                      end
+                              end, [], Attributes)).
+
+%% As fxml:crypt/1, which builds each value anew. Nearly none has anything to escape.
+escaped(Value) ->
+    case is_plain(Value) of
+        true -> Value;
+        false -> fxml:crypt(Value)
+    end.
+
+is_plain(<<C, _/binary>>) when C =:= $&; C =:= $<; C =:= $>; C =:= $'; C =:= $" -> false;
+is_plain(<<_, Rest/binary>>) -> is_plain(Rest);
+is_plain(<<>>) -> true.
 
 %% The reply that ends a session: a condition, or the status that stands for it with clients from before there were any
 %% (section 17.1).
