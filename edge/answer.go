@@ -118,7 +118,7 @@ func (w *worker) respond(q *request, a *response, lines ...[]byte) {
 	if first, _ := w.holds.First(c.Conn); first != a.handle {
 		head = append(head, body...)
 		w.scratch = head[:0]
-		a.hold.Reply = w.r.Stow(c.index, head)
+		a.hold.SetStowed(w.r.Stow(c.index, head))
 		a.hold.Flags |= holdReady
 		return
 	}
@@ -149,9 +149,9 @@ func (w *worker) respondStowed(c conn, last bool) bool {
 		if next.Flags&holdReady == 0 {
 			break
 		}
-		w.r.Write(c.index, w.r.Stowed(next.Reply), nil)
+		w.r.Write(c.index, w.r.Stowed(next.Stowed()), nil)
 		last = next.Flags&holdClose != 0
-		w.r.Unstow(next.Reply)
+		w.r.Unstow(next.Stowed())
 		w.unpark(c, next)
 	}
 	return last

@@ -47,15 +47,16 @@ func (c conn) setPhase(p phase) { c.Phase = uint8(p) }
 // skipEmptyLines returns the length of the empty lines at the start of p. Old clients send one after the body of a POST
 // (RFC 9112 section 2.2). It begins no request: the connection stays idle and keeps its deadline.
 func (c conn) skipEmptyLines(p []byte) (n int) {
-	if c.Scanned != 0 {
+	if c.AfterCR() {
 		if p[0] != '\n' {
 			return 0 // exchange refuses it
 		}
-		n, c.Scanned = 1, 0
+		n = 1
+		c.SetAfterCR(false)
 	}
 	m := http1.EmptyLines(p[n:])
 	if m%2 == 1 {
-		c.Scanned = 1
+		c.SetAfterCR(true)
 	}
 	return n + m
 }
@@ -64,7 +65,7 @@ func (c conn) skipEmptyLines(p []byte) (n int) {
 func (w *worker) enter(c conn, p phase) {
 	c.setPhase(p)
 	if p == phaseIdle {
-		c.Scanned, c.Decoded = 0, 0
+		c.EndRequest()
 	}
 	w.arm(c)
 }
@@ -86,7 +87,7 @@ func (w *worker) arm(c conn) {
 // deadline returns the tick at which the edge itself answers a hold.
 func (w *worker) deadline(h *table.Hold) uint32 {
 	if away(h.Flags) {
-		return h.Reply
+		return h.Due()
 	}
 	return h.Since + w.times.hold
 }

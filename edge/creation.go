@@ -12,7 +12,7 @@ import (
 	"megaphone/tuning"
 )
 
-// opening is a session creation that an origin has. It exists for that time, and hold.Reply is its index. Those under
+// opening is a session creation that an origin has. It exists for that time, and hold.Opening is its index. Those under
 // way form a circle through next and prev, in the order of since.
 type opening struct {
 	hold       table.Handle
@@ -65,7 +65,7 @@ type candidate struct {
 	lane  *lane
 	frame frame.Frame
 	size  int         // of the frame, with its header
-	hold  *table.Hold // nil: nothing waits in the lane. Reply is when it came, in loop.Reactor.Micros
+	hold  *table.Hold // nil: nothing waits in the lane. Start is when it came
 }
 
 // common is what all reactors share about creations.
@@ -176,7 +176,7 @@ func (w *worker) dequeue(c candidate) {
 
 // order is negative if c came before other.
 func (c *candidate) order(other *candidate) int {
-	return cmp.Or(cmp.Compare(c.hold.Since, other.hold.Since), int(int32(c.hold.Reply-other.hold.Reply)))
+	return cmp.Or(cmp.Compare(c.hold.Since, other.hold.Since), int(int32(c.hold.Start()-other.hold.Start())))
 }
 
 // longest returns the creation that has waited for longest in any of the lanes, stuck ones excluded.
@@ -227,8 +227,8 @@ func (w *worker) create(q *request) {
 // track counts a creation that has just been handed over.
 func (w *worker) track(h table.Handle, hold *table.Hold, n *node, domain uint64, trial bool) {
 	n.creating++
-	hold.Reply = w.creations.add(opening{hold: h, domain: domain, health: n.health, node: n, since: w.r.Now(),
-		micros: hold.Reply, trial: trial}, underWay)
+	hold.SetOpening(w.creations.add(opening{hold: h, domain: domain, health: n.health, node: n, since: w.r.Now(),
+		micros: hold.Start(), trial: trial}, underWay))
 }
 
 // reserve counts a creation at a picked node. trial reports whether its outcome decides an ejection.
@@ -304,7 +304,7 @@ func (w *worker) queueCreation(q *request, nodes uint64, flags uint8) {
 	if hold == nil {
 		return
 	}
-	hold.Reply = w.r.Micros()
+	hold.SetStart(w.r.Micros())
 	w.keep(&all.chunks, &all.laneOf(nodes).queue, h, whole)
 	all.waiting++
 	all.queued++
@@ -574,23 +574,22 @@ func (w *worker) mayEject() bool {
 
 // opening returns the creation of a hold, or nil if no origin has one for it.
 func (w *worker) opening(hold *table.Hold) *opening {
-	if hold.Flags&holdCreation != 0 && int(hold.Reply) < len(w.creations.all) {
-		if c := &w.creations.all[hold.Reply]; w.holds.Resolve(c.hold) == hold {
-			return c
-		}
+	if hold.Flags&(holdCreation|holdOrphan) != holdCreation {
+		return nil
 	}
-	return nil
+	return &w.creations.all[hold.Opening()]
 }
 
-// endCreation ends a creation under way, when its hold leaves the node. lost is set if the node's link was lost.
-func (w *worker) endCreation(i uint32, hold *table.Hold, lost bool) {
+// endCreation ends the creation of a hold that its node still has (takeBack). lost is set if the node's link was lost.
+func (w *worker) endCreation(hold *table.Hold, lost bool) {
+	i := hold.Opening()
 	c := &w.creations.all[i]
 	if !c.settled && w.r.Now()-c.since >= max(w.times.create/2, 1) {
 		w.settle(c, outcomeFailed) // its client has lost patience
 	} else if c.trial && !c.settled {
 		c.health.abandonTrial() // its client left, or the link was lost
 	}
-	hold.Reply = c.micros
+	hold.SetStart(c.micros)
 	if c.settled || lost {
 		w.releaseCreation(i)
 		return
@@ -621,16 +620,9 @@ func (w *worker) releaseDeparted() {
 	}
 }
 
-// loseCreations ends the creations of a node whose link is lost. Their holds stay.
-func (w *worker) loseCreations(n *node) {
+// loseDeparted forgets those creations of a node whose clients have left, because its link is lost.
+func (w *worker) loseDeparted(n *node) {
 	all := w.creations.all
-	for i := all[underWay].next; i != underWay; {
-		next := all[i].next
-		if all[i].node == n {
-			w.endCreation(i, w.holds.Resolve(all[i].hold), true)
-		}
-		i = next
-	}
 	for i := all[departed].next; i != departed; {
 		next := all[i].next
 		if all[i].node == n {

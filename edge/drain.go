@@ -57,7 +57,7 @@ func (w *worker) visit(index uint32) {
 	for h, hold := w.holds.First(c.Conn); hold != nil; h, hold = w.holds.Next(h) {
 		switch {
 		case away(hold.Flags): // the origin may be reachable for the edge that listens by now
-			hold.Reply = w.r.Now()
+			hold.SetDue(w.r.Now())
 			w.arm(c)
 		case hold.Flags&(holdOrphan|holdReleased) == 0:
 			hold.Flags |= holdReleased

@@ -10,10 +10,10 @@ import (
 	"megaphone/codec/proxy"
 )
 
-// request is a client's request, until it is answered or held. A worker has one and passes it by pointer. It borrows the
-// input, so it is valid until exchange returns. Of an incomplete request only conn, head and client are known.
+// request is a client's request, until it is answered or held. A worker has one, which is passed by pointer. It borrows
+// the input, so it is valid until exchange returns. Of an incomplete request only conn, head and client are set.
 type request struct {
-	conn    // on which it came
+	conn    // on which it comes
 	head    http1.Head
 	raw     []byte            // the bytes of the head
 	body    []byte            // without chunked coding
@@ -38,34 +38,59 @@ func (q *request) address() netip.Addr { return netip.AddrFrom16(q.client).Unmap
 // length of p that can make progress.
 func (w *worker) exchange(c conn, p []byte) (n, need int) {
 	q := w.requestOn(c)
-	if c.phase() == phaseIdle && c.Scanned != 0 {
-		q.head = http1.Head{} // it has that of another request
+	n, need, ok := w.receive(q, p)
+	if !ok {
+		return n, need
+	}
+	c.EndRequest()
+	w.counters[Requests]++
+	if w.gate != nil && !w.findClient(q, q.raw) {
+		w.counters[ForwardedUnknown]++
+	}
+	if w.leaving.draining {
+		q.head.KeepAlive = false
+	}
+	if q.head.KeepAlive {
+		c.setPhase(phaseIdle)
+	} else {
+		c.setPhase(phaseLast)
+	}
+	w.sample(q)
+	w.serve(q)
+	return n, 0
+}
+
+// receive parses head and body at the start of p. ok is false if the request is incomplete, see exchange, or if it has
+// been refused.
+func (w *worker) receive(q *request, p []byte) (n, need int, ok bool) {
+	c, h := q.conn, &q.head
+	if c.phase() == phaseIdle && c.AfterCR() {
+		*h = http1.Head{} // it has that of another request
 		w.refuseHTTP(q, http1.ErrBareCR)
-		return len(p), 0
+		return len(p), 0, false
 	}
 	scanned := 0
 	if c.phase() == phaseHead {
-		scanned = int(c.Scanned)
+		scanned = c.HeadScanned()
 	}
-	h := &q.head
 	ok, err := http1.ParseHead(h, p, scanned, &w.limits)
 	switch {
 	case err != nil:
 		w.refuseHTTP(q, err)
-		return len(p), 0
+		return len(p), 0, false
 	case !ok:
 		if c.phase() == phaseIdle {
 			w.enter(c, phaseHead)
 		}
-		c.Scanned = uint32(len(p))
-		return 0, 0
+		c.SetHeadScanned(len(p))
+		return 0, 0, false
 	}
 	rest := p[h.Bytes:]
 	end := h.ContentLength
 	var at http1.Chunks
 	if h.Chunked {
 		if c.phase() == phaseBody { // resume where the last call stopped
-			at = http1.Chunks{Raw: c.Scanned, Data: c.Decoded}
+			at.Raw, at.Data = c.Chunks()
 		}
 		end, need, ok, err = http1.ScanChunks(&at, rest, &w.limits)
 	} else {
@@ -74,19 +99,17 @@ func (w *worker) exchange(c conn, p []byte) (n, need int) {
 	switch {
 	case err != nil:
 		w.refuseHTTP(q, err)
-		return len(p), 0
+		return len(p), 0, false
 	case !ok:
 		w.awaitBody(q)
-		c.Scanned, c.Decoded = at.Raw, at.Data
-		return 0, h.Bytes + need
+		c.SetChunks(at.Raw, at.Data)
+		return 0, h.Bytes + need, false
 	}
-	n = h.Bytes + end
 	q.raw, q.body = p[:h.Bytes], rest[:end]
 	if h.Chunked {
 		q.body = http1.DecodeChunks(q.body)
 	}
-	w.complete(q)
-	return n, 0
+	return h.Bytes + end, 0, true
 }
 
 // awaitBody enters phaseBody once, and sends 100 Continue to a client that waits for it (RFC 9110 section 10.1.1). It
@@ -100,25 +123,6 @@ func (w *worker) awaitBody(q *request) {
 	if q.head.ExpectContinue && q.head.Minor > 0 && q.Held == 0 {
 		w.r.Write(q.index, []byte("HTTP/1.1 100 Continue\r\n\r\n"), nil)
 	}
-}
-
-// complete serves a request all of which has come.
-func (w *worker) complete(q *request) {
-	q.Scanned, q.Decoded = 0, 0
-	w.counters[Requests]++
-	if w.gate != nil && !w.findClient(q, q.raw) {
-		w.counters[ForwardedUnknown]++
-	}
-	if w.leaving.draining {
-		q.head.KeepAlive = false
-	}
-	if q.head.KeepAlive {
-		q.setPhase(phaseIdle)
-	} else {
-		q.setPhase(phaseLast)
-	}
-	w.sample(q)
-	w.serve(q)
 }
 
 // serve answers a complete request, or hands it to an origin. All kinds of requests are here.

@@ -14,12 +14,12 @@ const (
 	holdLegacy                     // of a creation: the client sent no `ver`
 	holdClose                      // the connection closes after the reply
 	holdKeep                       // an HTTP/1.0 client that asked for keep-alive
-	holdReady                      // the response is stowed as Reply (loop.Reactor.Stow) until its turn
+	holdReady                      // the response is stowed (loop.Reactor.Stow) until its turn
 	holdOrphan                     // no origin has it, or no longer
 	holdReleased                   // the origin has been asked to release it
 	holdSampled                    // its answer goes to the access log
 
-	// holdAway: no origin has it, and it is answered at tick Reply unless its origin returns before. holdReleased would
+	// holdAway: no origin has it, and it is answered at tick Due unless its origin returns before. holdReleased would
 	// have no meaning without an origin, so its bit is free.
 	holdAway = holdOrphan | holdReleased
 	// holdQueued: of one that is away, its bytes are in its origin's queue. Creations are in no such queue.
@@ -63,15 +63,16 @@ func (w *worker) park(q *request, n *node, flags uint8) (table.Handle, *table.Ho
 	return h, hold
 }
 
-// handOver appends the frame of a held request to the batch of n's link. size is that of its contents. It borrows the
-// rest.
+// handOver gives a hold to n: it appends the frame of the request to the batch of n's link. size is that of its
+// contents. It borrows the rest.
 func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, addr, query, before, after []byte) {
 	hold.Link = uint8(n.link.Index)
+	hold.Flags &^= holdOrphan
 	n.held++
 	q := frame.AppendPrefix(frame.AppendHeader(n.link.Batch, uint64(h), size), addr, query)
 	n.link.Batch = append(append(q, before...), after...)
 	n.link.Dirty()
-	hold.Reply = w.r.Micros()
+	hold.SetStart(w.r.Micros())
 	w.counters[FramesOut]++
 	w.counters[Parked]++
 }
@@ -112,7 +113,7 @@ func (w *worker) unpark(c conn, hold *table.Hold) {
 	if away(hold.Flags) {
 		w.clearAway(hold)
 	} else {
-		w.orphan(hold)
+		w.takeBack(hold, false)
 	}
 	if hold.Flags&holdSampled != 0 {
 		h, _ := w.holds.First(c.Conn)
@@ -126,16 +127,17 @@ func (w *worker) unpark(c conn, hold *table.Hold) {
 	w.holds.Pop(c.Conn)
 }
 
-// orphan takes a hold away from its node. Its reply has come, or will not.
-func (w *worker) orphan(hold *table.Hold) {
+// takeBack takes a hold from its node, if that has it. Nothing else undoes handOver. The node has answered, the client
+// waits no longer (sendGone), or the link is lost, with lost set.
+func (w *worker) takeBack(hold *table.Hold, lost bool) {
 	if hold.Flags&holdOrphan != 0 {
 		return
 	}
+	if hold.Flags&holdCreation != 0 {
+		w.endCreation(hold, lost)
+	}
 	hold.Flags = hold.Flags&^holdReleased | holdOrphan
 	w.byLink[hold.Link].held--
-	if w.opening(hold) != nil {
-		w.endCreation(hold.Reply, hold, false)
-	}
 }
 
 // reply answers the hold that an origin's frame names. It borrows contents.
@@ -153,7 +155,7 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 	if creation {
 		w.created(n, hold, took, status, body)
 	}
-	w.orphan(hold)
+	w.takeBack(hold, false)
 	w.answerHold(h, hold, status, body)
 	if creation {
 		w.admitWaiting() // there is room for one more
@@ -168,7 +170,7 @@ func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
 	if c := w.opening(hold); c != nil {
 		return uint64(now - c.micros)
 	}
-	return uint64(now - hold.Reply)
+	return uint64(now - hold.Start())
 }
 
 // maxMicrosTicks is half of the period after which loop.Reactor.Micros wraps. Longer times are measured in ticks.

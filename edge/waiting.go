@@ -19,7 +19,7 @@ import (
 //	either, and the link is up to an instance that began later -> item-not-found at the same time instead
 //
 // A lost hold is not resumed when the link is back. The origin counts its ID as gone (PROTOCOL.md), and only the client
-// has the request. Both kinds are holds that no origin has, with holdAway set and their deadline in Reply. node.away
+// has the request. Both kinds are holds that no origin has, with holdAway set and their deadline as Due. node.away
 // counts them.
 //
 // Bounds: a waiting request is at most maxWaitingBytes long. All of a reactor together take a quarter of
@@ -227,7 +227,6 @@ func (w *worker) handOverKept(n *node, h table.Handle, hold *table.Hold, content
 		w.counters[TooLarge]++
 		return nil, false
 	}
-	hold.Flags &^= holdOrphan
 	w.handOver(h, hold, n, size, r.Address, r.Query, nil, r.Body)
 	return r.Body, true
 }
@@ -235,7 +234,7 @@ func (w *worker) handOverKept(n *node, h table.Handle, hold *table.Hold, content
 // markAway marks a hold that no origin has. It is answered after that many ticks, unless it is sent before.
 func (w *worker) markAway(n *node, hold *table.Hold, ticks uint32) {
 	hold.Flags |= holdAway
-	hold.Reply = w.r.Now() + max(ticks, 1)
+	hold.SetDue(w.r.Now() + max(ticks, 1))
 	n.away++
 	w.waits.holds++
 	n.link.SetEager(true)
@@ -245,7 +244,7 @@ func (w *worker) markAway(n *node, hold *table.Hold, ticks uint32) {
 func (w *worker) clearAway(hold *table.Hold) {
 	n := w.byLink[hold.Link]
 	hold.Flags &^= holdReleased
-	hold.Reply = w.r.Micros() - (w.r.Now()-hold.Since)*loop.TickMillis*1000 // restore the time of parking
+	hold.SetStart(w.r.Micros() - (w.r.Now()-hold.Since)*tickMicros)
 	n.away--
 	w.waits.holds--
 	if n.away == 0 {
@@ -253,7 +252,7 @@ func (w *worker) clearAway(hold *table.Hold) {
 	}
 }
 
-// lose gives each request that a node held a deadline at which it is answered with 503.
+// lose takes all requests back from a node whose link is lost. Each gets a deadline at which it is answered with 503.
 func (w *worker) lose(n *node) {
 	over := w.spread(n.held)
 	for i := uint32(1); n.held > 0 && i <= uint32(w.holds.Cap()); i++ {
@@ -265,7 +264,7 @@ func (w *worker) lose(n *node) {
 		if int(hold.Link) != n.link.Index || hold.Flags&holdOrphan != 0 {
 			continue
 		}
-		w.orphan(hold)
+		w.takeBack(hold, true)
 		hold.Flags &^= holdQueued
 		w.markAway(n, hold, w.lostTicks(w.r.Now()-hold.Since, over))
 		c := w.conn(hold.Conn)
@@ -291,7 +290,7 @@ func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 		return
 	}
 	if hold.Flags&holdQueued != 0 && n.stage == stageUp && w.r.Now()-hold.Since < mostWaitTicks {
-		hold.Reply = w.r.Now() + second
+		hold.SetDue(w.r.Now() + second)
 		w.arm(w.conn(hold.Conn))
 		return
 	}

@@ -166,7 +166,7 @@ func (w *worker) expireHold(c conn) {
 	}
 	w.counters[Expired]++
 	w.sendGone(h, hold)
-	hold.Flags |= holdOrphan | holdClose
+	hold.Flags |= holdClose
 	w.answerHold(h, hold, 504, nil)
 }
 
@@ -208,7 +208,7 @@ func (w *worker) abandon(c conn) {
 		h, hold := w.holds.First(c.Conn)
 		switch {
 		case hold.Flags&holdReady != 0:
-			w.r.Unstow(hold.Reply)
+			w.r.Unstow(hold.Stowed())
 		case hold.Flags&holdOrphan == 0, waits(hold):
 			w.counters[Gone]++
 			w.sendGone(h, hold)
