@@ -50,6 +50,18 @@ func (c *Conn) Lingered() uint32 { return c.words[0] }
 // SetLingered sets Lingered.
 func (c *Conn) SetLingered(bytes uint32) { c.words[0] = bytes }
 
+// Exchange returns the session for which the owner has sent a request, and the request's place in it (package load).
+func (c *Conn) Exchange() (session uint32, place int) { return c.words[1], int(c.words[0]) }
+
+// SetExchange sets Exchange.
+func (c *Conn) SetExchange(session uint32, place int) { c.words = [2]uint32{uint32(place), session} }
+
+// IdleAt returns the place of the connection in the owner's list of idle ones (package load).
+func (c *Conn) IdleAt() int { return int(c.words[0]) }
+
+// SetIdleAt sets IdleAt.
+func (c *Conn) SetIdleAt(place int) { c.words[0] = uint32(place) }
+
 // AfterCR reports, between two requests, whether the CR of an empty line has come without its LF.
 func (c *Conn) AfterCR() bool { return c.words[0] != 0 }
 

@@ -2,7 +2,7 @@ package table
 
 import "testing"
 
-// TestWordsHaveOneUseAtATime: what is set is returned, and a new slot has none of it.
+// TestWordsHaveOneUseAtATime: each getter returns the number that was set, and a new slot has none.
 func TestWordsHaveOneUseAtATime(t *testing.T) {
 	conns, holds := NewConns(1), NewHolds(1)
 	for range 2 { // the second time the slots are used ones
@@ -26,6 +26,13 @@ func TestWordsHaveOneUseAtATime(t *testing.T) {
 		}
 		if c.EndRequest(); c.AfterCR() || c.HeadScanned() != 0 {
 			t.Errorf("a request has ended with progress: %+v", *c)
+		}
+		c.SetExchange(1000, 3)
+		if session, place := c.Exchange(); session != 1000 || place != 3 {
+			t.Errorf("Exchange %d, %d", session, place)
+		}
+		if c.SetIdleAt(20); c.IdleAt() != 20 {
+			t.Errorf("IdleAt %d", c.IdleAt())
 		}
 		if c.SetLink(7); c.Link() != 7 {
 			t.Errorf("Link %d", c.Link())
