@@ -104,7 +104,7 @@ func TestWaitingRequestsOfAnEarlierInstance(t *testing.T) {
 		all[i].post(empty(sid, 1))
 		awaiting(t, e, i+1)
 	}
-	e.Advance(2 * lateTicks)
+	e.Advance(3 * lateTicks)
 	young := connect(t, e)
 	young.post(empty("young", 1))
 	awaiting(t, e, clients+1)
@@ -160,7 +160,7 @@ func TestInstanceChangesTwice(t *testing.T) {
 				awaiting(t, e, i+1)
 				all = append(all, c)
 			}
-			e.Advance(2 * lateTicks)
+			e.Advance(3 * lateTicks)
 			o, l = again(t, e, o, instance("y", time.Millisecond))
 			for i := range leastReturns {
 				all[i].get().want(t, 200, "item-not-found")
@@ -197,7 +197,10 @@ func TestNewSessionsGoOnAtEveryReactor(t *testing.T) {
 	linked(t, e, 0)
 	e.Advance(2 * lateTicks)
 	o = listenFake(t, o.name, o.addr())
-	e.Advance(6)
+	for deadline := time.Now().Add(patience); len(o.links) == 0 && time.Now().Before(deadline); {
+		e.Advance(1)
+		time.Sleep(time.Millisecond)
+	}
 	first := o.link(instance("y", time.Millisecond))
 	linked(t, e, 1)
 	ticks := lateTicks
