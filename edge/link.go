@@ -338,9 +338,9 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 	var foreign *foreignError
 	switch {
 	case errors.As(why, &foreign):
-		about = append(about, "address", n.cfg.addr.String(), "what", foreign.found, "first_bytes", foreign.first)
+		about = append(about, "address", n.cfg.Addr.String(), "what", foreign.found, "first_bytes", foreign.first)
 	case n.stage == stageGreeting:
-		about = append(about, "address", n.cfg.addr.String(), "what", "no hello")
+		about = append(about, "address", n.cfg.Addr.String(), "what", "no hello")
 	}
 	n.stage = stageDown
 	w.r.LogLimited(&w.lostLog, slog.LevelWarn, "link lost", about...)
