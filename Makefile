@@ -22,7 +22,7 @@ build: setup-run ## build bin/megaphone
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/megaphone ./cmd/megaphone
 
 test: setup-test build ## run all tests: Go, Erlang, Node.js, Chromium
-	go test ./...
+	go test -timeout 20m ./...
 	scripts/eunit.sh
 	cd e2e && node --test --test-concurrency=1 --test-timeout=60000
 

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -101,5 +102,43 @@ func TestCreationsThatLeaveAreDropped(t *testing.T) {
 		}
 		l.reply(r.id, fmt.Sprintf("<body sid='s%d' %s/>", n, ns))
 		clients[n].get().want(t, 200, fmt.Sprintf("sid='s%d'", n))
+	}
+}
+
+// TestChunksAreUnmapped: a burst's memory is the system's again at once, without a collection.
+func TestChunksAreUnmapped(t *testing.T) {
+	resident := func() (bytes int) {
+		t.Helper()
+		statm, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var size, pages int
+		if _, err := fmt.Sscan(string(statm), &size, &pages); err != nil {
+			t.Fatal(err)
+		}
+		return pages * os.Getpagesize()
+	}
+	const frames, frameBytes = 16_000, 8_000
+	var q waitQueue
+	var p waitChunks
+	for id := range uint64(frames) {
+		to := p.room(&q, frameBytes)
+		contents := make([]byte, frameBytes-frame.HeaderBytes)
+		*to = append(frame.AppendHeader(*to, id, len(contents)), contents...)
+	}
+	full := resident()
+	for {
+		_, size, ok := q.front()
+		if !ok {
+			break
+		}
+		p.drop(&q, size)
+	}
+	for range second + 1 {
+		p.trim()
+	}
+	if given := full - resident(); p.spare != nil || given < frames*frameBytes*9/10 {
+		t.Errorf("%d bytes were given back of %d", given, frames*frameBytes)
 	}
 }

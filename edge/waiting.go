@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"megaphone/codec/frame"
 	"megaphone/loop"
 	"megaphone/table"
@@ -87,7 +89,7 @@ func (p *waitChunks) fit(q *waitQueue, size, most int) bool {
 func (p *waitChunks) room(q *waitQueue, size int) *[]byte {
 	if grows := q.needs(size); grows > 0 {
 		if p.spare == nil {
-			p.spare = make([]byte, 0, waitChunkBytes)
+			p.spare = newChunk()
 		}
 		q.chunks = append(q.chunks, p.spare)
 		p.spare = nil
@@ -96,11 +98,27 @@ func (p *waitChunks) room(q *waitQueue, size int) *[]byte {
 	return &q.chunks[len(q.chunks)-1]
 }
 
-// drop removes the first frame of a queue.
+// newChunk maps a chunk. Go's heap would keep the memory of a burst for minutes.
+func newChunk() []byte {
+	const protection, kind = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_ANON | unix.MAP_PRIVATE
+	if chunk, err := unix.Mmap(-1, 0, waitChunkBytes, protection, kind); err == nil {
+		return chunk[:0]
+	}
+	return make([]byte, 0, waitChunkBytes) // too many mappings: freeChunk leaves it to the collector
+}
+
+func freeChunk(chunk []byte) {
+	if chunk != nil {
+		_ = unix.Munmap(chunk[:waitChunkBytes])
+	}
+}
+
+// drop removes the first frame of a queue. The frame stays readable until another chunk becomes empty.
 func (p *waitChunks) drop(q *waitQueue, size int) {
 	if q.read += size; q.read < len(q.chunks[0]) {
 		return
 	}
+	freeChunk(p.spare)
 	p.spare = q.chunks[0][:0]
 	q.chunks, q.read = slices.Delete(q.chunks, 0, 1), 0
 	p.bytes -= waitChunkBytes
@@ -111,6 +129,7 @@ func (p *waitChunks) trim() {
 	if p.idle++; p.bytes > 0 {
 		p.idle = 0
 	} else if p.idle >= second {
+		freeChunk(p.spare)
 		p.spare = nil
 	}
 }
