@@ -2,6 +2,8 @@ package megaphone_test
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -35,6 +37,45 @@ func sizeProblems(files []sourceFile) []string {
 		}
 	}
 	return problems
+}
+
+const maxFunctionLines = 70 // A function fits a screen.
+
+var functionPattern = regexp.MustCompile(`(?ms)^func [^\n]*\{\n.*?^\}`)
+
+// functionProblems names functions that are too long.
+func functionProblems(files []sourceFile) []string {
+	var problems []string
+	for _, file := range files {
+		for _, f := range functionPattern.FindAllString(file.source, -1) {
+			if n := strings.Count(f, "\n") + 1; n > maxFunctionLines {
+				name, _, _ := strings.Cut(f, " {")
+				problems = append(problems, fmt.Sprintf("%s: %d lines, at most %d: %s",
+					file.name, n, maxFunctionLines, name))
+			}
+		}
+	}
+	return problems
+}
+
+// TestFunctionsFitAScreen is for the packages on the road of a request. Their tables are no functions.
+func TestFunctionsFitAScreen(t *testing.T) {
+	files := slices.DeleteFunc(tree(t, ".go"), func(f sourceFile) bool {
+		return f.dir != "edge" && f.dir != "loop" && f.dir != "table" || strings.HasSuffix(f.name, "_test.go")
+	})
+	for _, problem := range functionProblems(files) {
+		t.Error(problem)
+	}
+}
+
+func TestFunctionRules(t *testing.T) {
+	body := func(lines int) string { return "{\n" + strings.Repeat("\t{\n\t}\n", (lines-2)/2) + "}\n\n" }
+	files := []sourceFile{{name: "a.go", source: "func a() " + body(70) + "func (b *b) b(n int) (m int) " + body(72) +
+		"func c() {}\n\nfunc d() " + body(74)}}
+	want := []string{"a.go: 72 lines, at most 70: func (b *b) b(n int) (m int)", "a.go: 74 lines, at most 70: func d()"}
+	if got := functionProblems(files); !slices.Equal(got, want) {
+		t.Errorf("problems\n%q, want\n%q", got, want)
+	}
 }
 
 func TestFilesAreShort(t *testing.T) {

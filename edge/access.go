@@ -127,29 +127,29 @@ func (s *sampler) takes() bool {
 	return true
 }
 
-// sample decides whether the log gets the request whose head has just been parsed, and notes its head if so.
-func (w *worker) sample(c uint32, head []byte) {
-	w.sampled = sampleNo
+// sample decides whether the log gets a request, and notes its head if so.
+func (w *worker) sample(q *request) {
+	q.sampled = sampleNo
 	if !w.access.takes() {
 		return
 	}
-	w.sampled = sampleYes
-	h := &w.head
-	w.note = note{method: cut(http1.RequestMethod(head), maxNotedMethod), path: cut(h.Path, maxNotedPath),
-		host: cut(h.Host, maxNotedHost), agent: cut(http1.HeaderValue(head, "user-agent"), maxNotedAgent),
-		reqID: string(http1.RequestID(head))}
-	if client := w.client(c); client != w.r.Peer(c) {
-		w.note.client = client
+	q.sampled = sampleYes
+	h := &q.head
+	q.note = note{method: cut(http1.RequestMethod(q.raw), maxNotedMethod), path: cut(h.Path, maxNotedPath),
+		host: cut(h.Host, maxNotedHost), agent: cut(http1.HeaderValue(q.raw, "user-agent"), maxNotedAgent),
+		reqID: string(http1.RequestID(q.raw))}
+	if q.client != q.Peer {
+		q.note.client = q.address()
 	}
 }
 
 func cut(p []byte, most int) string { return strings.ToValidUTF8(string(p[:min(len(p), most)]), "?") }
 
-// sampling is the decision on the request being handled.
+// sampling is the decision on a request.
 type sampling uint8
 
 const (
-	sampleUndecided sampling = iota // there is no request, or its head is incomplete
+	sampleUndecided sampling = iota // the request is incomplete
 	sampleNo
 	sampleYes
 )
@@ -164,8 +164,8 @@ func (w *worker) logAccess(a access) {
 }
 
 // keepNote marks the hold of a sampled request, and keeps its note.
-func (w *worker) keepNote(h table.Handle, hold *table.Hold) {
-	if w.sampled != sampleYes {
+func (w *worker) keepNote(q *request, h table.Handle, hold *table.Hold) {
+	if q.sampled != sampleYes {
 		return
 	}
 	hold.Flags |= holdSampled
@@ -173,7 +173,7 @@ func (w *worker) keepNote(h table.Handle, hold *table.Hold) {
 		w.notes = make(map[table.Handle]note)
 	}
 	if len(w.notes) < maxNotes {
-		w.notes[h] = w.note
+		w.notes[h] = q.note
 	}
 }
 
@@ -185,10 +185,20 @@ func (w *worker) dropNote(h table.Handle, hold *table.Hold) {
 	}
 }
 
+// logResponse logs a response with that many bytes of body, if the log gets it.
+func (w *worker) logResponse(q *request, a *response, head []byte, bytes int) {
+	switch {
+	case q == nil && a.hold.Flags&holdSampled != 0:
+		w.logHeld(a.handle, a.hold, head, bytes)
+	case q != nil && w.access.log != nil:
+		w.logOwn(q, head, bytes)
+	}
+}
+
 // logHeld logs the answer to a sampled hold, from the origin or the edge.
-func (w *worker) logHeld(h table.Handle, hold *table.Hold, status, bytes int) {
+func (w *worker) logHeld(h table.Handle, hold *table.Hold, head []byte, bytes int) {
 	held := time.Duration(w.heldMicros(hold, w.r.Micros())) * time.Microsecond
-	a := access{peer: w.r.Peer(hold.Conn), held: held, status: status, bytes: bytes, note: w.notes[h]}
+	a := access{peer: w.r.Peer(hold.Conn), held: held, status: statusOf(head), bytes: bytes, note: w.notes[h]}
 	if hold.Link != linkNone {
 		a.origin = w.byLink[hold.Link].cfg.Name
 	}
@@ -196,17 +206,23 @@ func (w *worker) logHeld(h table.Handle, hold *table.Hold, status, bytes int) {
 	w.dropNote(h, hold)
 }
 
-// logOwn logs an answer of the edge itself, whose status is in its head. It samples answers to incomplete requests,
-// such as those with a malformed or late head.
-func (w *worker) logOwn(c uint32, head []byte, bytes int) {
-	a := access{peer: w.r.Peer(c), bytes: bytes}
+// logOwn logs an answer of the edge itself. It samples answers to incomplete requests, such as those with a malformed
+// or late head.
+func (w *worker) logOwn(q *request, head []byte, bytes int) {
+	a := access{peer: w.r.Peer(q.index), bytes: bytes}
 	switch {
-	case w.sampled == sampleYes:
-		a.note = w.note
-	case w.sampled == sampleNo || !w.access.takes():
+	case q.sampled == sampleYes:
+		a.note = q.note
+	case q.sampled == sampleNo || !w.access.takes():
 		return
 	}
-	const at = len("HTTP/1.1 ")
-	a.status, _ = strconv.Atoi(string(head[at : at+3]))
+	a.status = statusOf(head)
 	w.logAccess(a)
+}
+
+// statusOf returns the status in a response head.
+func statusOf(head []byte) int {
+	const at = len("HTTP/1.1 ")
+	status, _ := strconv.Atoi(string(head[at : at+3]))
+	return status
 }

@@ -127,7 +127,8 @@ func TestAccessLogCostsTheSampledOnly(t *testing.T) {
 	head := []byte("POST /http-bind HTTP/1.1\r\nHost: h\r\nUser-Agent: a\r\n\r\n")
 	for name, s := range map[string]sampler{"off": {}, "1/1000000": {&accessLog{}, 1_000_000, 1_000_000}} {
 		w := &worker{r: new(loop.Reactor), access: s}
-		if n := testing.AllocsPerRun(1000, func() { w.sample(0, head) }); n != 0 {
+		q := &request{raw: head}
+		if n := testing.AllocsPerRun(1000, func() { w.sample(q) }); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}

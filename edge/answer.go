@@ -75,81 +75,169 @@ const aboutPage = `<!DOCTYPE html>
 // anyOriginLine is for answers to requests whose web origin is unknown.
 var anyOriginLine = []byte(anyOrigin + "\r\n")
 
-// own answers the request whose head has just been parsed with a document.
-func (w *worker) own(c uint32, s *table.Conn, d *document) {
-	w.answer(c, s, &d.head, d.body, w.corsFor(d))
-}
-
-// corsFor returns the header lines that let the requesting page read d.
-func (w *worker) corsFor(d *document) []byte {
-	return w.styles.corsOf(w.head.Origin, d.public).block
-}
-
-// answer sends the edge's own answer to the request whose head has just been parsed, in its turn. lines are further
-// header lines, see http1.ResponseHead.Append. It borrows body and lines.
-func (w *worker) answer(c uint32, s *table.Conn, head *http1.ResponseHead, body []byte, lines ...[]byte) {
-	p := head.Append(w.scratch[:0], len(body), connectionOf(w.connFlags()), w.date, lines...)
-	if w.head.Method == http1.MethodHead {
-		body = nil // RFC 9110 section 9.3.2: a HEAD response has the length of the body, not the body
+// page returns the document at the path of h, or nil.
+func (f *fixed) page(h *http1.Head) *document {
+	if page := f.pages[string(h.Path)]; page != nil {
+		return page
 	}
-	w.respond(c, s, p, body)
+	return f.hostMeta.find(h)
 }
 
-func (w *worker) respond(c uint32, s *table.Conn, head, body []byte) {
+// response is the answer to one request. It borrows its slices.
+type response struct {
+	conn
+	handle table.Handle // of the request's hold
+	hold   *table.Hold  // nil: it has none
+
+	head       *http1.ResponseHead
+	connection http1.Connection
+	body       []byte
+	headOnly   bool // RFC 9110 section 9.3.2: a HEAD response has the length of the body, not the body
+}
+
+// respond sends a response in the turn of its request, and then those that waited for it. Every response to a request
+// leaves through here. q is the request if it is being handled, and nil if it is held. lines are further header lines,
+// see http1.ResponseHead.Append. In a response they would need memory.
+func (w *worker) respond(q *request, a *response, lines ...[]byte) {
+	head := a.head.Append(w.scratch[:0], len(a.body), a.connection, w.date, lines...)
 	w.scratch = head
-	if w.access.log != nil {
-		w.logOwn(c, head, len(body))
+	body := a.body
+	if a.headOnly {
+		body = nil
 	}
-	if s.Held == 0 {
-		w.r.Write(c, head, body)
-		w.afterReply(c, s, phase(s.Phase) == phaseLast)
+	w.logResponse(q, a, head, len(body))
+	c := a.conn
+	if a.hold == nil && c.Held > 0 {
+		w.holdTurn(a)
+	}
+	if a.hold == nil {
+		w.r.Write(c.index, head, body)
+		w.afterReply(c, c.phase() == phaseLast)
 		return
 	}
-	h, hold, ok := w.holds.Park(s, c, w.r.Now())
+	if first, _ := w.holds.First(c.Conn); first != a.handle {
+		head = append(head, body...)
+		w.scratch = head[:0]
+		a.hold.SetStowed(w.r.Stow(c.index, head))
+		a.hold.Flags |= holdReady
+		return
+	}
+	w.r.Write(c.index, head, body)
+	last := a.hold.Flags&holdClose != 0
+	w.unpark(c, a.hold)
+	w.afterReply(c, w.respondStowed(c, last))
+}
+
+// holdTurn takes a hold for a response that must wait for those to earlier requests.
+func (w *worker) holdTurn(a *response) {
+	h, hold, ok := w.holds.Park(a.Conn, a.index, w.r.Now())
 	if !ok {
 		panic("edge: Data took a request behind held ones although no hold was free")
 	}
-	hold.Flags = holdOrphan | w.connFlags()
-	if phase(s.Phase) == phaseLast {
+	hold.Flags = holdOrphan
+	if a.phase() == phaseLast {
 		hold.Flags |= holdClose
 	}
-	w.deliver(h, hold, c, s, head, body)
+	a.handle, a.hold = h, hold
 }
 
-// refuse answers a request after which the connection cannot be used, in its turn, and closes. It borrows body and
-// lines.
-func (w *worker) refuse(c uint32, s *table.Conn, head *http1.ResponseHead, body []byte, lines ...[]byte) {
-	s.Phase = uint8(phaseLast)
-	w.respond(c, s, head.Append(w.scratch[:0], len(body), http1.ConnectionClose, w.date, lines...), body)
+// respondStowed writes the stowed responses whose turn has come, unless last ended the connection. It reports whether
+// the connection's last response has been written.
+func (w *worker) respondStowed(c conn, last bool) bool {
+	for c.Held > 0 && !last {
+		_, next := w.holds.First(c.Conn)
+		if next.Flags&holdReady == 0 {
+			break
+		}
+		w.r.Write(c.index, w.r.Stowed(next.Stowed()), nil)
+		last = next.Flags&holdClose != 0
+		w.r.Unstow(next.Stowed())
+		w.unpark(c, next)
+	}
+	return last
+}
+
+// afterReply ends the connection, or resumes reading.
+func (w *worker) afterReply(c conn, last bool) {
+	switch {
+	case !w.r.IsOpen(c.index):
+	case last:
+		w.hangUp(c)
+	default:
+		w.arm(c)
+		w.r.Resume(c.index)
+	}
+}
+
+// answerHold responds to a held request. It borrows body.
+func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body []byte) {
+	c := w.conn(hold.Conn)
+	w.markLast(h, hold, c)
+	style := w.styles.at(hold.Style)
+	if len(w.unlearnt) > 0 {
+		style = w.unlearntStyle(h, hold, status, body)
+	}
+	switch {
+	case status == 204 || status == 304:
+		body = nil // RFC 9110 section 6.4.1: no content; a body would be taken for the next response
+	case status == 200 && hold.Flags&holdCreation != 0:
+		body = w.creationReply(h, hold, body)
+	}
+	w.respond(nil, &response{conn: c, handle: h, hold: hold, head: style.head(status), body: body,
+		connection: connectionOf(hold.Flags)}, w.retryLine(status))
+}
+
+// own answers a request with a document.
+func (w *worker) own(q *request, d *document) {
+	w.answer(q, &d.head, d.body, w.corsFor(q, d))
+}
+
+// corsFor returns the header lines that let the requesting page read d.
+func (w *worker) corsFor(q *request, d *document) []byte {
+	return w.styles.corsOf(q.head.Origin, d.public).block
+}
+
+// answer sends the edge's own answer to a complete request. It borrows body and lines.
+func (w *worker) answer(q *request, head *http1.ResponseHead, body []byte, lines ...[]byte) {
+	w.respond(q, &response{conn: q.conn, head: head, body: body, connection: connectionOf(q.holdFlags()),
+		headOnly: q.head.Method == http1.MethodHead}, lines...)
+}
+
+// refuse answers a request after which the connection cannot be used, and closes. It borrows body and lines.
+func (w *worker) refuse(q *request, head *http1.ResponseHead, body []byte, lines ...[]byte) {
+	q.setPhase(phaseLast)
+	w.respond(q, &response{conn: q.conn, head: head, body: body, connection: http1.ConnectionClose},
+		lines...)
 }
 
 // refuseOwn is refuse with a document, for a request whose head may be incomplete. If the web origin is unknown, any
 // page may read the answer.
-func (w *worker) refuseOwn(c uint32, s *table.Conn, d *document, lines ...[]byte) {
+func (w *worker) refuseOwn(q *request, d *document, lines ...[]byte) {
 	cors := anyOriginLine
-	if w.head.Origin != nil {
-		cors = w.corsFor(d)
+	if q.head.Origin != nil {
+		cors = w.corsFor(q, d)
 	}
-	w.refuse(c, s, &d.head, d.body, append(lines, cors)...)
+	w.refuse(q, &d.head, d.body, append(lines, cors)...)
 }
 
-func (w *worker) refuseHTTP(c uint32, s *table.Conn, err *http1.Error) {
+func (w *worker) refuseHTTP(q *request, err *http1.Error) {
 	w.counters[HTTPErrors]++
-	w.refuseOwn(c, s, w.fixed.errors[err])
+	w.refuseOwn(q, w.fixed.errors[err])
 }
 
-// refusePart answers a partial request, in its turn, and drops its input. It parses the input again. Behind held
-// requests an answer takes a hold. If none is free the connection is closed.
-func (w *worker) refusePart(c uint32, s *table.Conn, d *document) {
-	if s.Held > 0 && w.holds.Len() == w.holds.Cap() {
-		w.r.Close(c)
+// refusePart answers a partial request, and drops its input. It parses the input again. Behind held requests an answer
+// takes a hold. If none is free the connection is closed.
+func (w *worker) refusePart(c conn, d *document) {
+	if c.Held > 0 && w.holds.Len() == w.holds.Cap() {
+		w.r.Close(c.index)
 		return
 	}
-	_, _ = http1.ParseHead(&w.head, w.r.Kept(c), 0, &w.limits)
-	w.refuseOwn(c, s, d, w.retryAfter())
-	w.r.DropInput(c)
-	if w.r.IsOpen(c) {
-		w.arm(c, s)
+	q := w.requestOn(c)
+	_, _ = http1.ParseHead(&q.head, w.r.Kept(c.index), 0, &w.limits)
+	w.refuseOwn(q, d, w.retryAfter())
+	w.r.DropInput(c.index)
+	if w.r.IsOpen(c.index) {
+		w.arm(c)
 	}
 }
 
@@ -170,22 +258,21 @@ var (
 	conditionConnectionFailed = terminal("remote-connection-failed", 200)
 )
 
-// condition ends a session instead of the origin.
-func (w *worker) condition(c uint32, s *table.Conn, what *condition, legacy bool) {
+// condition ends a session instead of the origin. q.suffix tells whether its client is a legacy one.
+func (w *worker) condition(q *request, what *condition) {
 	status := 200
-	if legacy {
+	if q.suffix.Legacy {
 		status = what.legacy
 	}
-	head := w.styles.at(w.styles.usual(w.head.Origin)).head(status)
-	w.answer(c, s, head, what.body)
+	w.answer(q, w.usualHead(q, status), what.body)
 }
 
 // unavailable answers a request whose node cannot take it now.
-func (w *worker) unavailable(c uint32, s *table.Conn, v verdict, legacy bool) {
+func (w *worker) unavailable(q *request, v verdict) {
 	switch v {
 	case nodeGone:
 		w.counters[NodeGone]++
-		w.condition(c, s, conditionConnectionFailed, legacy)
+		w.condition(q, conditionConnectionFailed)
 		return
 	case nodeBusy:
 		w.counters[CreationsBusy]++
@@ -194,7 +281,12 @@ func (w *worker) unavailable(c uint32, s *table.Conn, v verdict, legacy bool) {
 	default:
 		w.counters[Retries]++
 	}
-	w.answer(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(503), nil, w.retryAfter())
+	w.answer(q, w.usualHead(q, 503), nil, w.retryAfter())
+}
+
+// usualHead returns the response head of the usual content type for the web origin of q.
+func (w *worker) usualHead(q *request, status int) *http1.ResponseHead {
+	return w.styles.at(w.styles.usual(q.head.Origin)).head(status)
 }
 
 var _ loop.Handler = (*worker)(nil)

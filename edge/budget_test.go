@@ -247,10 +247,10 @@ func benchmarkExchange(b *testing.B, request []byte, set func(c *Config)) {
 			w.gate.limits.Address.Requests = limit.NewRate(limit.MaxRate, 1<<40) // no time passes here
 		}
 		r.Close(conn)
-		s := r.Conn(conn)
+		c := w.conn(conn)
 		for b.Loop() {
-			w.exchange(conn, s, request)
-			id, _ := w.holds.First(s)
+			w.exchange(c, request)
+			id, _ := w.holds.First(c.Conn)
 			w.reply(n, uint64(id), 200, emptyReply)
 			n.link.Batch = n.link.Batch[:0]
 		}

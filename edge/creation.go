@@ -12,7 +12,7 @@ import (
 	"megaphone/tuning"
 )
 
-// opening is a session creation that an origin has. It exists for that time, and hold.Reply is its index. Those under
+// opening is a session creation that an origin has. It exists for that time, and hold.Opening is its index. Those under
 // way form a circle through next and prev, in the order of since.
 type opening struct {
 	hold       table.Handle
@@ -65,7 +65,7 @@ type candidate struct {
 	lane  *lane
 	frame frame.Frame
 	size  int         // of the frame, with its header
-	hold  *table.Hold // nil: nothing waits in the lane. Reply is when it came, in loop.Reactor.Micros
+	hold  *table.Hold // nil: nothing waits in the lane. Start is when it came
 }
 
 // common is what all reactors share about creations.
@@ -176,7 +176,7 @@ func (w *worker) dequeue(c candidate) {
 
 // order is negative if c came before other.
 func (c *candidate) order(other *candidate) int {
-	return cmp.Or(cmp.Compare(c.hold.Since, other.hold.Since), int(int32(c.hold.Reply-other.hold.Reply)))
+	return cmp.Or(cmp.Compare(c.hold.Since, other.hold.Since), int(int32(c.hold.Start()-other.hold.Start())))
 }
 
 // longest returns the creation that has waited for longest in any of the lanes, stuck ones excluded.
@@ -194,14 +194,13 @@ func (w *worker) longest(lanes []lane) (first candidate) {
 }
 
 // create opens a session at an origin that the edge picks. If no origin has room the creation waits.
-func (w *worker) create(c uint32, s *table.Conn, body []byte) {
-	b := &w.body
-	legacy := b.Ver == nil
-	content := []byte(encodeContent(b.Content))
-	nodes := w.serving(b.To)
+func (w *worker) create(q *request) {
+	legacy := q.tag.Ver == nil
+	q.suffix = boshbody.Suffix{Content: []byte(encodeContent(q.tag.Content)), Legacy: legacy}
+	nodes := w.serving(q.tag.To)
 	n, verdict := w.pick(nodes)
 	if verdict > nodeBusy {
-		w.unavailable(c, s, verdict, legacy)
+		w.unavailable(q, verdict)
 		return
 	}
 	flags := uint8(holdCreation)
@@ -213,11 +212,11 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 		trial, ok = w.reserve(n)
 	}
 	if !ok {
-		w.queueCreation(c, s, body, nodes, content, flags)
+		w.queueCreation(q, nodes, flags)
 		return
 	}
-	domain := w.common.served.hash(b.To)
-	h, hold := w.park(c, s, n, body, 0, content, flags)
+	domain := w.common.served.hash(q.tag.To)
+	h, hold := w.park(q, n, flags)
 	if hold == nil {
 		w.unreserve(n, trial)
 		return
@@ -228,8 +227,8 @@ func (w *worker) create(c uint32, s *table.Conn, body []byte) {
 // track counts a creation that has just been handed over.
 func (w *worker) track(h table.Handle, hold *table.Hold, n *node, domain uint64, trial bool) {
 	n.creating++
-	hold.Reply = w.creations.add(opening{hold: h, domain: domain, health: n.health, node: n, since: w.r.Now(),
-		micros: hold.Reply, trial: trial}, underWay)
+	hold.SetOpening(w.creations.add(opening{hold: h, domain: domain, health: n.health, node: n, since: w.r.Now(),
+		micros: hold.Start(), trial: trial}, underWay))
 }
 
 // reserve counts a creation at a picked node. trial reports whether its outcome decides an ejection.
@@ -294,24 +293,24 @@ func (w *worker) began(n *node, now uint64) {
 }
 
 // queueCreation queues a creation until an origin has room. If the queue has no room either, it refuses it.
-func (w *worker) queueCreation(c uint32, s *table.Conn, body []byte, nodes uint64, content []byte, flags uint8) {
-	q := &w.creations
-	whole := w.frameOf(c, body, 0)
-	if q.waiting >= w.maxWaiting() || whole.size > maxKeptCreation || !w.fitsLane(nodes, whole.size) {
-		w.unavailable(c, s, nodeBusy, flags&holdLegacy != 0)
+func (w *worker) queueCreation(q *request, nodes uint64, flags uint8) {
+	all := &w.creations
+	whole := w.frameOf(q)
+	if all.waiting >= w.maxWaiting() || whole.size > maxKeptCreation || !w.fitsLane(nodes, whole.size) {
+		w.unavailable(q, nodeBusy)
 		return
 	}
-	h, hold := w.hold(c, s, linkQueue, content, flags|holdOrphan)
+	h, hold := w.hold(q, linkQueue, flags|holdOrphan)
 	if hold == nil {
 		return
 	}
-	hold.Reply = w.r.Micros()
-	w.keep(&q.chunks, &q.laneOf(nodes).queue, h, whole)
-	q.waiting++
-	q.queued++
+	hold.SetStart(w.r.Micros())
+	w.keep(&all.chunks, &all.laneOf(nodes).queue, h, whole)
+	all.waiting++
+	all.queued++
 	w.counters[CreationsWaited]++
-	if s.Held == 1 {
-		w.arm(c, s)
+	if q.Held == 1 {
+		w.arm(q.conn)
 	}
 }
 
@@ -369,9 +368,15 @@ func (w *worker) begin(c candidate, n *node, trial bool) {
 		return
 	}
 	w.creations.waiting--
-	_ = boshbody.Parse(&w.body, body) // create has checked it
-	w.track(h, c.hold, n, w.common.served.hash(w.body.To), trial)
+	w.track(h, c.hold, n, w.common.served.hash(domainOf(body)), trial)
 	w.dequeue(c)
+}
+
+// domainOf returns the domain that a creation which has waited asks for. It borrows body.
+func domainOf(body []byte) []byte {
+	var tag boshbody.StartTag
+	_ = boshbody.Parse(&tag, body) // create has checked it
+	return tag.To
 }
 
 // forget ends a waiting creation. Its hold remains, as that of a request that no origin got.
@@ -456,8 +461,7 @@ func (w *worker) relane() {
 	}
 	for c := w.longest(old); c.hold != nil; c = w.longest(old) {
 		r, _ := frame.ParseRequest(c.frame.Contents)
-		_ = boshbody.Parse(&w.body, r.Body) // create has checked it
-		to := q.chunks.room(&q.laneOf(w.serving(w.body.To)).queue, c.size)
+		to := q.chunks.room(&q.laneOf(w.serving(domainOf(r.Body))).queue, c.size)
 		*to = append(frame.AppendHeader(*to, c.frame.ID, len(c.frame.Contents)), c.frame.Contents...)
 		q.queued++
 		w.dequeue(c)
@@ -474,8 +478,9 @@ const (
 )
 
 // creationOutcome judges the reply to a creation.
-func (w *worker) creationOutcome(status int, body []byte) outcome {
-	known := boshbody.ParseReply(&w.body, body) == nil
+func creationOutcome(status int, body []byte) outcome {
+	var tag boshbody.StartTag
+	known := boshbody.ParseReply(&tag, body) == nil
 	switch {
 	case status >= 500:
 		return outcomeFailed
@@ -483,9 +488,9 @@ func (w *worker) creationOutcome(status int, body []byte) outcome {
 		return outcomeFailed // a web page: the server there does not speak BOSH
 	case status != 200 || !known:
 		return outcomeNone
-	case string(w.body.Type) == "terminate" && serversFault(w.body.Condition):
+	case string(tag.Type) == "terminate" && serversFault(tag.Condition):
 		return outcomeFailed
-	case string(w.body.Type) == "terminate" || w.body.SID == nil:
+	case string(tag.Type) == "terminate" || tag.SID == nil:
 		return outcomeNone
 	}
 	return outcomeGood
@@ -505,7 +510,7 @@ func serversFault(condition []byte) bool {
 func (w *worker) created(n *node, hold *table.Hold, took uint64, status int, body []byte) {
 	c := w.opening(hold)
 	n.latency.observe(took)
-	what := w.creationOutcome(status, body)
+	what := creationOutcome(status, body)
 	if what == outcomeGood {
 		c.health.answered(took, w.micros())
 	} else {
@@ -569,23 +574,22 @@ func (w *worker) mayEject() bool {
 
 // opening returns the creation of a hold, or nil if no origin has one for it.
 func (w *worker) opening(hold *table.Hold) *opening {
-	if hold.Flags&holdCreation != 0 && int(hold.Reply) < len(w.creations.all) {
-		if c := &w.creations.all[hold.Reply]; w.holds.Resolve(c.hold) == hold {
-			return c
-		}
+	if hold.Flags&(holdCreation|holdOrphan) != holdCreation {
+		return nil
 	}
-	return nil
+	return &w.creations.all[hold.Opening()]
 }
 
-// endCreation ends a creation under way, when its hold leaves the node. lost is set if the node's link was lost.
-func (w *worker) endCreation(i uint32, hold *table.Hold, lost bool) {
+// endCreation ends the creation of a hold that its node still has (takeBack). lost is set if the node's link was lost.
+func (w *worker) endCreation(hold *table.Hold, lost bool) {
+	i := hold.Opening()
 	c := &w.creations.all[i]
 	if !c.settled && w.r.Now()-c.since >= max(w.times.create/2, 1) {
 		w.settle(c, outcomeFailed) // its client has lost patience
 	} else if c.trial && !c.settled {
 		c.health.abandonTrial() // its client left, or the link was lost
 	}
-	hold.Reply = c.micros
+	hold.SetStart(c.micros)
 	if c.settled || lost {
 		w.releaseCreation(i)
 		return
@@ -616,16 +620,9 @@ func (w *worker) releaseDeparted() {
 	}
 }
 
-// loseCreations ends the creations of a node whose link is lost. Their holds stay.
-func (w *worker) loseCreations(n *node) {
+// loseDeparted forgets those creations of a node whose clients have left, because its link is lost.
+func (w *worker) loseDeparted(n *node) {
 	all := w.creations.all
-	for i := all[underWay].next; i != underWay; {
-		next := all[i].next
-		if all[i].node == n {
-			w.endCreation(i, w.holds.Resolve(all[i].hold), true)
-		}
-		i = next
-	}
 	for i := all[departed].next; i != departed; {
 		next := all[i].next
 		if all[i].node == n {

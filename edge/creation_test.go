@@ -431,7 +431,7 @@ func TestCreationsWaitForTheirTurn(t *testing.T) {
 	}
 	session := connect(t, e)
 	session.post(empty("s1", 1))
-	var held []request
+	var held []linkRequest
 	for range 3 { // two creations, and the session's
 		held = append(held, l.next())
 	}

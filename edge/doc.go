@@ -2,24 +2,28 @@
 // table, and forwards it over a link to an origin, whose reply answers the hold.
 //
 //	             .--------------------- edge: a reactor (package loop) and its worker ---------------------.
-//	  request    |      http1.ParseHead         boshbody.Parse  .-> create --.                             |     frame
-//	-------------| Data -> exchange -> request -> post --------+              +-> park -> handOver -> flush|-------->
+//	  request    |      http1.ParseHead       boshbody.Parse    .-> create --.                             |     frame
+//	-------------| Data -> exchange -> serve -> post ----------+              +-> park -> handOver -> flush|-------->
 //	             |                                             '-> forward --'                             |
 //	  client     |                                                                                         |    origin
 //	             |                                                                           frame.Parse   |
-//	<------------| Write <- deliver <- answerHold <- reply <- frame <----------------------------- LinkData|<--------
+//	<------------| Write <- respond <- answerHold <- reply <- frame <----------------------------- LinkData|<--------
 //	  response   |                                                                                         |     frame
 //	             '-----------------------------------------------------------------------------------------'
 //
 // A worker handles the events of its reactor (package loop). Workers share the settings, and behind these the health
 // and throttle of each origin and the table of client addresses (package limit). They never wait for each other.
 //
+// A conn is a client's connection. A request is one that the worker is handling. Both are passed along the road. serve
+// shows every kind of request. Every response to one leaves through respond, the edge's own and those of origins.
+//
 // # Holds
 //
 // A hold is a request that waits for its reply. Its handle, index and generation, is the connection ID on the link, so
 // a reply finds it without a hash, and a late reply is recognized by its generation. The replies of one connection
-// leave in the order of its requests (deliver). A hold is in one of these states:
-//   - An origin has it. It expires after hold-timeout with 504, a session creation after create-timeout with 503.
+// leave in the order of its requests (respond). A hold is in one of these states:
+//   - An origin has it, from handOver to takeBack. It expires after hold-timeout with 504, a session creation after
+//     create-timeout with 503.
 //   - Its origin is away (holdAway). The request waits in a queue, or its link was lost (waiting.go).
 //   - It is a session creation that waits for an origin with room (creation.go).
 //   - Its response is stowed until its turn (holdReady).

@@ -48,17 +48,17 @@ func (w *worker) drainTick() {
 }
 
 // visit closes an idle connection, and requests the release of what another one holds.
-func (w *worker) visit(c uint32) {
-	s := w.r.Conn(c)
-	if w.idle(c, s) && s.Held == 0 {
-		w.hangUp(c, s)
+func (w *worker) visit(index uint32) {
+	c := w.conn(index)
+	if w.idle(c) && c.Held == 0 {
+		w.hangUp(c)
 		return
 	}
-	for h, hold := w.holds.First(s); hold != nil; h, hold = w.holds.Next(h) {
+	for h, hold := w.holds.First(c.Conn); hold != nil; h, hold = w.holds.Next(h) {
 		switch {
 		case away(hold.Flags): // the origin may be reachable for the edge that listens by now
-			hold.Reply = w.r.Now()
-			w.arm(c, s)
+			hold.SetDue(w.r.Now())
+			w.arm(c)
 		case hold.Flags&(holdOrphan|holdReleased) == 0:
 			hold.Flags |= holdReleased
 			w.sendRelease(h, hold)
@@ -66,16 +66,16 @@ func (w *worker) visit(c uint32) {
 	}
 }
 
-// idle reports whether connection c has no input but requests that are already held.
-func (w *worker) idle(c uint32, s *table.Conn) bool {
-	return phase(s.Phase) == phaseIdle && s.In == 0 && !w.r.Sending(c)
+// idle reports whether a connection has no input but requests that are already held.
+func (w *worker) idle(c conn) bool {
+	return c.phase() == phaseIdle && c.In == 0 && !w.r.Sending(c.index)
 }
 
 // markLast marks the answer to a hold as its connection's last, if nothing is to follow it there.
-func (w *worker) markLast(h table.Handle, hold *table.Hold, s *table.Conn) {
-	if w.leaving.draining && phase(s.Phase) == phaseIdle && s.In == 0 && s.Last == h.Index() {
+func (w *worker) markLast(h table.Handle, hold *table.Hold, c conn) {
+	if w.leaving.draining && c.phase() == phaseIdle && c.In == 0 && c.Last == h.Index() {
 		hold.Flags |= holdClose
-		s.Phase = uint8(phaseLast)
+		c.setPhase(phaseLast)
 	}
 }
 
@@ -90,11 +90,11 @@ func (w *worker) sendRelease(h table.Handle, hold *table.Hold) {
 
 // cutOff ends a connection at the limit. Clients try again, and their requests are answered from the session's cache,
 // as after a lost link.
-func (w *worker) cutOff(c uint32) {
-	s := w.r.Conn(c)
+func (w *worker) cutOff(index uint32) {
+	c := w.conn(index)
 	w.counters[DrainCuts]++
-	for s.Held > 0 && w.r.IsOpen(c) {
-		h, hold := w.holds.First(s)
+	for c.Held > 0 && w.r.IsOpen(index) {
+		h, hold := w.holds.First(c.Conn)
 		if away(hold.Flags) {
 			w.clearAway(hold)
 		} else {
@@ -102,8 +102,8 @@ func (w *worker) cutOff(c uint32) {
 		}
 		w.answerHold(h, hold, 503, nil)
 	}
-	if w.r.IsOpen(c) {
-		w.hangUp(c, s)
+	if w.r.IsOpen(index) {
+		w.hangUp(c)
 	}
 }
 

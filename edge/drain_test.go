@@ -44,7 +44,7 @@ func drained(t *testing.T, e *Edge, done <-chan uint64) (cut uint64) {
 
 func shortDrain(c *Config) { c.DrainJitter, c.DrainTimeout = time.Second, time.Minute }
 
-func closing(t *testing.T, r response) {
+func closing(t *testing.T, r httpResponse) {
 	t.Helper()
 	if !r.Close {
 		t.Fatalf("no Connection: close: %v", r.Header)

@@ -2,115 +2,169 @@ package edge
 
 import (
 	"bytes"
+	"net/netip"
 	"strings"
 
 	"megaphone/codec/boshbody"
 	"megaphone/codec/http1"
-	"megaphone/table"
+	"megaphone/codec/proxy"
 )
+
+// request is a client's request, until it is answered or held. A worker has one, which is passed by pointer. It borrows
+// the input, so it is valid until exchange returns. Of an incomplete request only conn, head and client are set.
+type request struct {
+	conn    // on which it comes
+	head    http1.Head
+	raw     []byte            // the bytes of the head
+	body    []byte            // without chunked coding
+	tag     boshbody.StartTag // of the body, once it has been parsed
+	suffix  boshbody.Suffix   // of its sid; for a creation, what the sid will get
+	client  proxy.Address     // behind a trusted proxy, the one that the proxy names
+	sampled sampling
+	note    note // with sampleYes
+}
+
+// requestOn returns the worker's request, for one that comes on c.
+func (w *worker) requestOn(c conn) *request {
+	q := &w.request
+	q.conn, q.client, q.sampled = c, c.Peer, sampleUndecided
+	return q
+}
+
+// address returns the address of the client.
+func (q *request) address() netip.Addr { return netip.AddrFrom16(q.client).Unmap() }
 
 // exchange handles the request at the start of p. n is its length, or 0 if it is incomplete. Then need is the least
 // length of p that can make progress.
-func (w *worker) exchange(c uint32, s *table.Conn, p []byte) (n, need int) {
-	if phase(s.Phase) == phaseIdle && s.Scanned != 0 {
-		w.head = http1.Head{} // it has that of another request
-		w.refuseHTTP(c, s, http1.ErrBareCR)
-		return len(p), 0
+func (w *worker) exchange(c conn, p []byte) (n, need int) {
+	q := w.requestOn(c)
+	n, need, ok := w.receive(q, p)
+	if !ok {
+		return n, need
 	}
-	scanned := 0
-	if phase(s.Phase) == phaseHead {
-		scanned = int(s.Scanned)
-	}
-	h := &w.head
-	ok, err := http1.ParseHead(h, p, scanned, &w.limits)
-	switch {
-	case err != nil:
-		w.refuseHTTP(c, s, err)
-		return len(p), 0
-	case !ok:
-		if phase(s.Phase) == phaseIdle {
-			w.enter(c, s, phaseHead)
-		}
-		s.Scanned = uint32(len(p))
-		return 0, 0
-	}
-	raw := p[h.Bytes:]
-	end := h.ContentLength
-	var at http1.Chunks
-	if h.Chunked {
-		if phase(s.Phase) == phaseBody { // resume where the last call stopped
-			at = http1.Chunks{Raw: s.Scanned, Data: s.Decoded}
-		}
-		end, need, ok, err = http1.ScanChunks(&at, raw, &w.limits)
-	} else {
-		ok, need = len(raw) >= end, end
-	}
-	switch {
-	case err != nil:
-		w.refuseHTTP(c, s, err)
-		return len(p), 0
-	case !ok:
-		w.awaitBody(c, s)
-		s.Scanned, s.Decoded = at.Raw, at.Data
-		return 0, h.Bytes + need
-	}
-	body := raw[:end]
-	if h.Chunked {
-		body = http1.DecodeChunks(body)
-	}
-	s.Scanned, s.Decoded = 0, 0
+	c.EndRequest()
 	w.counters[Requests]++
-	if w.gate != nil && !w.findClient(c, p[:h.Bytes]) {
+	if w.gate != nil && !w.findClient(q, q.raw) {
 		w.counters[ForwardedUnknown]++
 	}
 	if w.leaving.draining {
-		h.KeepAlive = false
+		q.head.KeepAlive = false
 	}
-	if !h.KeepAlive {
-		s.Phase = uint8(phaseLast)
+	if q.head.KeepAlive {
+		c.setPhase(phaseIdle)
 	} else {
-		s.Phase = uint8(phaseIdle)
+		c.setPhase(phaseLast)
 	}
-	w.sample(c, p[:h.Bytes])
-	w.request(c, s, body)
-	w.sampled = sampleUndecided
-	return h.Bytes + end, 0
+	w.sample(q)
+	w.serve(q)
+	return n, 0
+}
+
+// receive parses head and body at the start of p. ok is false if the request is incomplete, see exchange, or if it has
+// been refused.
+func (w *worker) receive(q *request, p []byte) (n, need int, ok bool) {
+	c, h := q.conn, &q.head
+	if c.phase() == phaseIdle && c.AfterCR() {
+		*h = http1.Head{} // it has that of another request
+		w.refuseHTTP(q, http1.ErrBareCR)
+		return len(p), 0, false
+	}
+	scanned := 0
+	if c.phase() == phaseHead {
+		scanned = c.HeadScanned()
+	}
+	ok, err := http1.ParseHead(h, p, scanned, &w.limits)
+	switch {
+	case err != nil:
+		w.refuseHTTP(q, err)
+		return len(p), 0, false
+	case !ok:
+		if c.phase() == phaseIdle {
+			w.enter(c, phaseHead)
+		}
+		c.SetHeadScanned(len(p))
+		return 0, 0, false
+	}
+	rest := p[h.Bytes:]
+	end := h.ContentLength
+	var at http1.Chunks
+	if h.Chunked {
+		if c.phase() == phaseBody { // resume where the last call stopped
+			at.Raw, at.Data = c.Chunks()
+		}
+		end, need, ok, err = http1.ScanChunks(&at, rest, &w.limits)
+	} else {
+		ok, need = len(rest) >= end, end
+	}
+	switch {
+	case err != nil:
+		w.refuseHTTP(q, err)
+		return len(p), 0, false
+	case !ok:
+		w.awaitBody(q)
+		c.SetChunks(at.Raw, at.Data)
+		return 0, h.Bytes + need, false
+	}
+	q.raw, q.body = p[:h.Bytes], rest[:end]
+	if h.Chunked {
+		q.body = http1.DecodeChunks(q.body)
+	}
+	return h.Bytes + end, 0, true
 }
 
 // awaitBody enters phaseBody once, and sends 100 Continue to a client that waits for it (RFC 9110 section 10.1.1). It
 // sends none while earlier replies are due, because the interim response could be taken for one of them. The client
 // then continues by itself.
-func (w *worker) awaitBody(c uint32, s *table.Conn) {
-	if phase(s.Phase) == phaseBody {
+func (w *worker) awaitBody(q *request) {
+	if q.phase() == phaseBody {
 		return
 	}
-	w.enter(c, s, phaseBody)
-	if w.head.ExpectContinue && w.head.Minor > 0 && s.Held == 0 {
-		w.r.Write(c, []byte("HTTP/1.1 100 Continue\r\n\r\n"), nil)
+	w.enter(q.conn, phaseBody)
+	if q.head.ExpectContinue && q.head.Minor > 0 && q.Held == 0 {
+		w.r.Write(q.index, []byte("HTTP/1.1 100 Continue\r\n\r\n"), nil)
 	}
 }
 
-// request answers a complete request or hands it to an origin.
-func (w *worker) request(c uint32, s *table.Conn, body []byte) {
-	h := &w.head
-	if w.gate != nil && !w.admits(c) {
-		w.tooMany(c, s, body)
+// serve answers a complete request, or hands it to an origin. All kinds of requests are here.
+func (w *worker) serve(q *request) {
+	h := &q.head
+	if w.gate != nil && !w.admits(q) {
+		w.tooMany(q)
 		return
 	}
-	if string(h.Path) != w.cfg.Path && !w.respell() {
-		w.otherPath(c, s)
-		return
+	var page *document
+	endpoint := string(h.Path) == w.cfg.Path || w.respell(h)
+	if !endpoint {
+		page = w.fixed.page(h)
 	}
-	switch h.Method {
-	case http1.MethodPost:
-		w.post(c, s, body)
-	case http1.MethodOptions:
-		w.preflight(c, s, false)
-	case http1.MethodGet, http1.MethodHead:
-		w.page(c, s, &w.fixed.about)
-	default:
+	reads, asks := h.Method == http1.MethodGet || h.Method == http1.MethodHead, h.Method == http1.MethodOptions
+	switch {
+	// The endpoint: BOSH, its preflights, and a page for people.
+	case endpoint && h.Method == http1.MethodPost:
+		w.post(q)
+	case endpoint && asks:
+		w.preflight(q, false)
+	case endpoint && reads:
+		w.counters[Pages]++
+		w.own(q, &w.fixed.about)
+	case endpoint:
 		w.counters[MethodRefused]++
-		w.own(c, s, &w.fixed.method)
+		w.own(q, &w.fixed.method)
+
+	// All other paths: pages and host-meta, and preflights for them.
+	case page != nil && reads:
+		w.counters[Pages]++
+		w.own(q, page)
+	case page != nil && page.public && asks:
+		w.preflight(q, true)
+	case asks && (h.Origin != nil || string(h.Path) == "*"): // also for unknown paths, to let the page read the 404
+		w.preflight(q, false)
+	case page != nil:
+		w.counters[MethodRefused]++
+		w.own(q, &w.fixed.readOnly)
+	default:
+		w.counters[NotFound]++
+		w.own(q, &w.fixed.notFound)
 	}
 }
 
@@ -119,8 +173,7 @@ const maxSpelling = 1024
 
 // respell puts the path into its normal form and reports whether it is the endpoint's now. A path of more than
 // maxSpelling bytes matches nothing.
-func (w *worker) respell() bool {
-	h := &w.head
+func (w *worker) respell(h *http1.Head) bool {
 	if len(h.Path) > maxSpelling {
 		return false
 	}
@@ -128,34 +181,6 @@ func (w *worker) respell() bool {
 		h.Path = p
 	}
 	return string(h.Path) == w.cfg.Path
-}
-
-func (w *worker) otherPath(c uint32, s *table.Conn) {
-	h := &w.head
-	page := w.fixed.pages[string(h.Path)]
-	if page == nil {
-		page = w.fixed.hostMeta.find(h)
-	}
-	asks := h.Method == http1.MethodOptions
-	switch {
-	case page != nil && (h.Method == http1.MethodGet || h.Method == http1.MethodHead):
-		w.page(c, s, page)
-	case asks && page != nil && page.public:
-		w.preflight(c, s, true)
-	case asks && (h.Origin != nil || string(h.Path) == "*"): // also for unknown paths, to let the page read the 404
-		w.preflight(c, s, false)
-	case page != nil:
-		w.counters[MethodRefused]++
-		w.own(c, s, &w.fixed.readOnly)
-	default:
-		w.counters[NotFound]++
-		w.own(c, s, &w.fixed.notFound)
-	}
-}
-
-func (w *worker) page(c uint32, s *table.Conn, d *document) {
-	w.counters[Pages]++
-	w.own(c, s, d)
 }
 
 var (
@@ -170,45 +195,67 @@ const maxRequestHeaders = 2048
 
 // preflight answers a CORS preflight (Fetch standard section 3.2.2), cacheable for a day. The page may send any
 // headers, because the edge examines few and keeps none. public is for a document that every page may read.
-func (w *worker) preflight(c uint32, s *table.Conn, public bool) {
+func (w *worker) preflight(q *request, public bool) {
 	w.counters[Preflights]++
-	names := w.head.RequestHeaders
+	names := q.head.RequestHeaders
 	if len(names) > maxRequestHeaders || !http1.ValidTokens(names) {
 		names = usualHeaders
 	}
-	to := w.styles.corsOf(w.head.Origin, public)
-	w.answer(c, s, &to.preflight, nil, allowHeaders, names, endOfLine)
+	to := w.styles.corsOf(q.head.Origin, public)
+	w.answer(q, &to.preflight, nil, allowHeaders, names, endOfLine)
 }
 
 // post hands a BOSH request to its origin.
-func (w *worker) post(c uint32, s *table.Conn, body []byte) {
-	h, b := &w.head, &w.body
+func (w *worker) post(q *request) {
 	switch {
-	case !h.HasBody:
+	case !q.head.HasBody:
 		w.counters[LengthRequired]++
-		w.refuseOwn(c, s, &w.fixed.lengthRequired)
+		w.refuseOwn(q, &w.fixed.lengthRequired)
 		return
-	case compressed(h.ContentEncoding):
+	case compressed(q.head.ContentEncoding):
 		w.counters[EncodingRefused]++
-		w.own(c, s, &w.fixed.encoding)
+		w.own(q, &w.fixed.encoding)
 		return
 	}
-	if err := boshbody.Parse(b, body); err != nil {
+	err := boshbody.Parse(&q.tag, q.body)
+	creates := q.tag.SID == nil
+	switch {
+	case err != nil:
 		w.counters[BadBodies]++
-		w.condition(c, s, conditionBadRequest, b.Ver == nil && b.SID == nil)
-		return
+		q.suffix = boshbody.Suffix{Legacy: creates && q.tag.Ver == nil}
+		w.condition(q, conditionBadRequest)
+	case creates:
+		w.create(q)
+	default:
+		w.forward(q)
 	}
-	if b.SID == nil {
-		w.create(c, s, body)
-		return
-	}
-	w.forward(c, s, body)
 }
 
 // forward sends a request of a session to its origin.
-func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
-	x, found := boshbody.ParseSuffix(w.body.SID, w.tags)
-	var n *node
+func (w *worker) forward(q *request) {
+	n := w.originOf(q)
+	if n == nil && w.expecting() {
+		w.unavailable(q, nodeAway)
+		return
+	}
+	if n == nil {
+		w.counters[UnknownTags]++
+		w.condition(q, conditionItemNotFound)
+		return
+	}
+	verdict := w.verdict(n)
+	switch {
+	case w.mayWait(q.conn, n, verdict) && w.wait(q, n):
+	case verdict != nodeReady:
+		w.unavailable(q, verdict)
+	default:
+		w.park(q, n, 0)
+	}
+}
+
+// originOf returns the origin of a session's request, or nil if the edge has none with its tag. It sets q.suffix.
+func (w *worker) originOf(q *request) (n *node) {
+	x, found := boshbody.ParseSuffix(q.tag.SID, w.tags)
 	switch {
 	case !w.tags:
 		n = w.sole
@@ -219,25 +266,10 @@ func (w *worker) forward(c uint32, s *table.Conn, body []byte) {
 		n = w.byTag(x.Tag)
 	}
 	if n == nil && w.tags && w.plain != "" {
-		n, x = w.untagged(w.body.SID)
+		n, x = w.untagged(q.tag.SID)
 	}
-	switch {
-	case n == nil && w.expecting():
-		w.unavailable(c, s, nodeAway, x.Legacy)
-		return
-	case n == nil:
-		w.counters[UnknownTags]++
-		w.condition(c, s, conditionItemNotFound, x.Legacy)
-		return
-	}
-	verdict := w.verdict(n)
-	switch {
-	case w.mayWait(s, n, verdict) && w.wait(c, s, n, body, x.Bytes, x.Content):
-	case verdict != nodeReady:
-		w.unavailable(c, s, verdict, x.Legacy)
-	default:
-		w.park(c, s, n, body, x.Bytes, x.Content, 0)
-	}
+	q.suffix = x
+	return n
 }
 
 // untagged returns the node of the sessions that are older than tags, and the suffix of such a sid.

@@ -258,7 +258,7 @@ func TestFailureTableFull(t *testing.T) {
 	for i := range room + 1 {
 		c.post(empty("s1", i))
 	}
-	var held []request
+	var held []linkRequest
 	for range room {
 		held = append(held, l.next())
 	}

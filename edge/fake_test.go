@@ -33,12 +33,12 @@ type fakeOrigin struct {
 type fakeLink struct {
 	net.Conn
 	t       testing.TB
-	frames  chan request
+	frames  chan linkRequest
 	control chan string
 	max     int
 }
 
-type request struct {
+type linkRequest struct {
 	id                uint64
 	addr, body, query string
 }
@@ -62,7 +62,7 @@ func listenFake(t testing.TB, name, addr string) *fakeOrigin {
 			if err != nil {
 				return
 			}
-			o.links <- &fakeLink{Conn: c, t: t, frames: make(chan request, 100_000),
+			o.links <- &fakeLink{Conn: c, t: t, frames: make(chan linkRequest, 100_000),
 				control: make(chan string, 100_000)}
 		}
 	}()
@@ -149,7 +149,7 @@ func (l *fakeLink) pump() {
 		if err != nil {
 			l.t.Errorf("the edge sent bad contents %q: %v", p, err)
 		}
-		l.frames <- request{id, string(r.Address), string(r.Body), string(r.Query)}
+		l.frames <- linkRequest{id, string(r.Address), string(r.Body), string(r.Query)}
 	}
 }
 
@@ -168,7 +168,7 @@ func (l *fakeLink) reply(id uint64, body string) {
 }
 
 // next returns the next request of any client.
-func (l *fakeLink) next() request { l.t.Helper(); return receive(l.t, l.frames) }
+func (l *fakeLink) next() linkRequest { l.t.Helper(); return receive(l.t, l.frames) }
 
 // hears waits for a control line that begins with prefix.
 func (l *fakeLink) hears(prefix string) string {
@@ -301,13 +301,13 @@ func postText(body string, headers ...string) string {
 		strings.Join(headers, ""), len(body), body)
 }
 
-type response struct {
+type httpResponse struct {
 	*http.Response
 	text string
 }
 
 // get reads the next response. The request method matters for HEAD only.
-func (c *client) get(method ...string) response {
+func (c *client) get(method ...string) httpResponse {
 	c.t.Helper()
 	var req *http.Request
 	if len(method) > 0 {
@@ -321,7 +321,7 @@ func (c *client) get(method ...string) response {
 	if err != nil {
 		c.t.Fatalf("response body: %v", err)
 	}
-	return response{r, string(b)}
+	return httpResponse{r, string(b)}
 }
 
 // closed checks that the edge has closed the connection without further output.
@@ -332,7 +332,7 @@ func (c *client) closed() {
 	}
 }
 
-func (r response) want(t testing.TB, status int, text string) response {
+func (r httpResponse) want(t testing.TB, status int, text string) httpResponse {
 	t.Helper()
 	if r.StatusCode != status || !strings.Contains(r.text, text) {
 		t.Fatalf("got %d %q, want %d with %q", r.StatusCode, r.text, status, text)

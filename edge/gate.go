@@ -10,7 +10,6 @@ import (
 	"megaphone/config"
 	"megaphone/limit"
 	"megaphone/loop"
-	"megaphone/table"
 )
 
 // admission is the part of the configuration that concerns clients. It belongs to settings and is immutable.
@@ -29,7 +28,6 @@ type gate struct {
 	entries []limit.Entry // per connection: the entry of its address, surplus, or 0; nil without a table
 	surplus int           // connections that wait for a refusal
 	hops    proxy.Hops
-	from    proxy.Address // of the request being handled
 }
 
 const (
@@ -98,50 +96,50 @@ func (w *worker) micros() uint64 {
 }
 
 // openGate handles Open if there is a gate.
-func (w *worker) openGate(c uint32) {
-	s, l := w.r.Conn(c), &w.gate.listeners[w.r.ListenerOf(c)]
+func (w *worker) openGate(c conn) {
+	l := &w.gate.listeners[w.r.ListenerOf(c.index)]
 	switch {
 	case l.ProxyProtocol == 0:
-		w.enterGate(c, s, l)
-	case l.TrustedProxies.Contains(s.Peer):
-		w.enter(c, s, phaseProxy)
+		w.enterGate(c, l)
+	case l.TrustedProxies.Contains(c.Peer):
+		w.enter(c, phaseProxy)
 	default:
 		w.counters[ProxyUntrusted]++
-		w.r.Close(c)
+		w.r.Close(c.index)
 	}
 }
 
 // proxyHeader consumes the PROXY header at the start of p, or all of p if there is none.
-func (w *worker) proxyHeader(c uint32, s *table.Conn, p []byte) (n, need int) {
-	l := &w.gate.listeners[w.r.ListenerOf(c)]
+func (w *worker) proxyHeader(c conn, p []byte) (n, need int) {
+	l := &w.gate.listeners[w.r.ListenerOf(c.index)]
 	h, need, ok, err := proxy.Parse(p, l.ProxyProtocol)
 	switch {
 	case err != nil:
 		w.counters[ProxyMalformed]++
-		s.Phase = uint8(phaseLast)
-		w.r.Close(c)
+		c.setPhase(phaseLast)
+		w.r.Close(c.index)
 		return len(p), 0
 	case !ok:
 		return 0, need
 	case h.Known:
-		w.r.SetPeer(c, netip.AddrFrom16(h.Source))
+		w.r.SetPeer(c.index, netip.AddrFrom16(h.Source))
 	}
-	w.enter(c, s, phaseIdle)
-	w.enterGate(c, s, l)
+	w.enter(c, phaseIdle)
+	w.enterGate(c, l)
 	return h.Bytes, 0
 }
 
 // enterGate counts a connection whose client is known. It does not count those of trusted proxies, because they carry
 // other clients' requests.
-func (w *worker) enterGate(c uint32, s *table.Conn, l *config.Clients) {
+func (w *worker) enterGate(c conn, l *config.Clients) {
 	g := w.gate
-	if g.table == nil || l.TrustedProxies.Contains(s.Peer) || g.exempt.Contains(s.Peer) {
+	if g.table == nil || l.TrustedProxies.Contains(c.Peer) || g.exempt.Contains(c.Peer) {
 		return
 	}
-	e, verdict := g.table.Open(g.table.Key(s.Peer), w.micros(), &g.limits)
+	e, verdict := g.table.Open(g.table.Key(c.Peer), w.micros(), &g.limits)
 	switch verdict {
 	case limit.Admitted:
-		g.entries[c] = e
+		g.entries[c.index] = e
 		return
 	case limit.Uncounted:
 		w.counters[AddressUncounted]++
@@ -154,12 +152,12 @@ func (w *worker) enterGate(c uint32, s *table.Conn, l *config.Clients) {
 		w.counters[SiteLimits]++
 	}
 	if g.surplus == maxSurplus {
-		w.r.Close(c)
+		w.r.Close(c.index)
 		return
 	}
-	g.entries[c] = surplus
+	g.entries[c.index] = surplus
 	g.surplus++
-	w.r.Arm(c, w.times.head)
+	w.r.Arm(c.index, w.times.head)
 }
 
 // release frees the entry of a closed connection.
@@ -177,50 +175,42 @@ func (g *gate) release(c uint32) {
 	g.entries[c] = 0
 }
 
-// findClient finds the client of the request with the given head. While an address is a trusted proxy's, it moves on to
+// findClient sets the client of a request with the given head. While an address is a trusted proxy's, it moves on to
 // the address for which that proxy forwards. It reports whether the last proxy names one. It borrows head until return.
-func (w *worker) findClient(c uint32, head []byte) bool {
+func (w *worker) findClient(q *request, head []byte) bool {
 	g := w.gate
-	l := &g.listeners[w.r.ListenerOf(c)]
-	g.from = w.r.Conn(c).Peer
-	if l.ForwardedHeader == proxy.ForwardedNone || !l.TrustedProxies.Contains(g.from) {
+	l := &g.listeners[w.r.ListenerOf(q.index)]
+	q.client = q.Peer
+	if l.ForwardedHeader == proxy.ForwardedNone || !l.TrustedProxies.Contains(q.client) {
 		return true
 	}
 	g.hops.Collect(head, l.ForwardedHeader)
-	for l.TrustedProxies.Contains(g.from) {
+	for l.TrustedProxies.Contains(q.client) {
 		a, ok := g.hops.Next()
 		if !ok {
 			return false
 		}
-		g.from = a
+		q.client = a
 	}
 	return true
 }
 
-// client returns the address of the client whose request is being handled.
-func (w *worker) client(c uint32) netip.Addr {
-	if w.gate == nil {
-		return w.r.Peer(c)
-	}
-	return netip.AddrFrom16(w.gate.from).Unmap()
-}
-
-// admits reports whether the limits allow the request being handled.
-func (w *worker) admits(c uint32) bool {
+// admits reports whether the limits allow a request.
+func (w *worker) admits(q *request) bool {
 	g := w.gate
 	if g.table == nil {
 		return true
 	}
-	e, verdict := g.entries[c], limit.Admitted
+	e, verdict := g.entries[q.index], limit.Admitted
 	switch {
 	case e == surplus:
 		return false
-	case !g.limits.Address.Requests.Limited() || g.exempt.Contains(g.from):
+	case !g.limits.Address.Requests.Limited() || g.exempt.Contains(q.client):
 		return true
-	case e != 0 && g.from == w.r.Conn(c).Peer:
+	case e != 0 && q.client == q.Peer:
 		verdict = g.table.Request(e, w.micros(), &g.limits)
 	default:
-		verdict = g.table.RequestOf(g.table.Key(g.from), w.micros(), &g.limits)
+		verdict = g.table.RequestOf(g.table.Key(q.client), w.micros(), &g.limits)
 	}
 	switch verdict {
 	case limit.Admitted:
@@ -235,15 +225,15 @@ func (w *worker) admits(c uint32) bool {
 
 // tooMany refuses a request. A request of a session gets 503, which clients answer by sending the same rid again,
 // because Strophe.js takes any 4xx for the end of the session. All others get 429.
-func (w *worker) tooMany(c uint32, s *table.Conn, body []byte) {
+func (w *worker) tooMany(q *request) {
 	status := 429
-	if w.head.Method == http1.MethodPost && boshbody.Parse(&w.body, body) == nil && w.body.SID != nil {
+	if q.head.Method == http1.MethodPost && boshbody.Parse(&q.tag, q.body) == nil && q.tag.SID != nil {
 		status = 503
 	}
-	head := w.styles.at(w.styles.usual(w.head.Origin)).head(status)
-	if w.gate.entries[c] == surplus {
-		w.refuse(c, s, head, nil, w.retryAfter())
+	head := w.usualHead(q, status)
+	if w.gate.entries[q.index] == surplus {
+		w.refuse(q, head, nil, w.retryAfter())
 		return
 	}
-	w.answer(c, s, head, nil, w.retryAfter())
+	w.answer(q, head, nil, w.retryAfter())
 }

@@ -92,7 +92,7 @@ func TestHostMetaIsThatOfTheXEP(t *testing.T) {
 			func(t *testing.T, s string) any { return readXRD(t, s) }},
 		{"/.well-known/host-meta.json", "application/json", exampleJRD, readJRD},
 	} {
-		get := func(method, path, host string) response {
+		get := func(method, path, host string) httpResponse {
 			c.send(method + " " + path + " HTTP/1.1\r\nHost: " + host + "\r\nOrigin: " + unlisted + "\r\n\r\n")
 			return c.get(method)
 		}
@@ -165,7 +165,7 @@ func replaced(v any, old string) any {
 func TestHostMetaOfOtherDomains(t *testing.T) {
 	e, _ := one(t, nil)
 	c := connect(t, e)
-	get := func(host string) response {
+	get := func(host string) httpResponse {
 		c.send("GET /.well-known/host-meta HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
 		return c.get()
 	}

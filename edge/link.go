@@ -296,7 +296,7 @@ func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
 		return
 	}
 	n := w.byLink[hold.Link]
-	w.orphan(hold)
+	w.takeBack(hold, false)
 	if n.stage != stageUp {
 		return
 	}
@@ -329,11 +329,6 @@ func (w *worker) keepAlive(n *node) {
 // session's cache when the origin is back (XEP-0124 section 14.3).
 func (w *worker) LinkDown(l *loop.Link, why error) {
 	n := w.byLink[l.Index]
-	if n.stage == stageUp {
-		n.lostAt = w.r.Now()
-		n.health.linkDown()
-		w.loseCreations(n)
-	}
 	about := []any{"origin", n.cfg.Name, "reason", why.Error(), "held", n.held}
 	var foreign *foreignError
 	switch {
@@ -342,9 +337,14 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 	case n.stage == stageGreeting:
 		about = append(about, "address", n.cfg.Addr.String(), "what", "no hello")
 	}
+	if n.stage == stageUp {
+		n.lostAt = w.r.Now()
+		n.health.linkDown()
+		w.lose(n)
+		w.loseDeparted(n)
+	}
 	n.stage = stageDown
 	w.r.LogLimited(&w.lostLog, slog.LevelWarn, "link lost", about...)
-	w.lose(n)
 }
 
 func (w *worker) LinkFailed(l *loop.Link, why error) {

@@ -14,91 +14,89 @@ const (
 	holdLegacy                     // of a creation: the client sent no `ver`
 	holdClose                      // the connection closes after the reply
 	holdKeep                       // an HTTP/1.0 client that asked for keep-alive
-	holdReady                      // the response is stowed as Reply (loop.Reactor.Stow) until its turn
+	holdReady                      // the response is stowed (loop.Reactor.Stow) until its turn
 	holdOrphan                     // no origin has it, or no longer
 	holdReleased                   // the origin has been asked to release it
 	holdSampled                    // its answer goes to the access log
 
-	// holdAway: no origin has it, and it is answered at tick Reply unless its origin returns before. holdReleased would
+	// holdAway: no origin has it, and it is answered at tick Due unless its origin returns before. holdReleased would
 	// have no meaning without an origin, so its bit is free.
 	holdAway = holdOrphan | holdReleased
 	// holdQueued: of one that is away, its bytes are in its origin's queue. Creations are in no such queue.
 	holdQueued = holdLegacy
 )
 
-// connFlags returns the hold flags that the request's head decides.
-func (w *worker) connFlags() uint8 {
+// holdFlags returns the flags of a hold that the head decides.
+func (q *request) holdFlags() uint8 {
 	switch {
-	case !w.head.KeepAlive:
+	case !q.head.KeepAlive:
 		return holdClose
-	case w.head.Minor == 0:
+	case q.head.Minor == 0:
 		return holdKeep
 	}
 	return 0
 }
 
-// park holds the request whose head and body tag have just been parsed, and appends its frame to the batch of n's link.
-// It cuts the last suffixBytes off the sid. content is the session's content type as in the sid. The hold is nil if the
-// request has been refused.
-func (w *worker) park(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte, flags uint8) (
-	table.Handle, *table.Hold) {
-	w.addr = w.client(c).AppendTo(w.addr[:0])
-	before, after := w.contents(body, suffixBytes)
+// park holds a request whose body tag has been parsed, and appends its frame to the batch of n's link. It cuts q.suffix
+// off the sid. The hold is nil if the request has been refused.
+func (w *worker) park(q *request, n *node, flags uint8) (table.Handle, *table.Hold) {
+	w.addr = q.address().AppendTo(w.addr[:0])
+	before, after := q.contents()
 	var query []byte
 	if n.takesQuery {
-		query = w.head.Query
+		query = q.head.Query
 	}
 	size := frame.PrefixBytes(w.addr, query) + len(before) + len(after)
 	if size > n.max {
 		w.counters[TooLarge]++
-		w.refuse(c, s, w.styles.at(w.styles.usual(w.head.Origin)).head(413), nil)
+		w.refuse(q, w.usualHead(q, 413), nil)
 		return 0, nil
 	}
-	h, hold := w.hold(c, s, uint8(n.link.Index), content, flags)
+	h, hold := w.hold(q, uint8(n.link.Index), flags)
 	if hold == nil {
 		return 0, nil
 	}
 	w.handOver(h, hold, n, size, w.addr, query, before, after)
-	if s.Held == 1 {
-		w.arm(c, s)
+	if q.Held == 1 {
+		w.arm(q.conn)
 	}
 	return h, hold
 }
 
-// handOver appends the frame of a held request to the batch of n's link. size is that of its contents. It borrows the
-// rest.
+// handOver gives a hold to n: it appends the frame of the request to the batch of n's link. size is that of its
+// contents. It borrows the rest.
 func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, addr, query, before, after []byte) {
 	hold.Link = uint8(n.link.Index)
+	hold.Flags &^= holdOrphan
 	n.held++
 	q := frame.AppendPrefix(frame.AppendHeader(n.link.Batch, uint64(h), size), addr, query)
 	n.link.Batch = append(append(q, before...), after...)
 	n.link.Dirty()
-	hold.Reply = w.r.Micros()
+	hold.SetStart(w.r.Micros())
 	w.counters[FramesOut]++
 	w.counters[Parked]++
 }
 
-// contents returns the part of a body that goes to the origin, in two pieces. The tag of the body has just been parsed.
-func (w *worker) contents(body []byte, suffixBytes int) (before, after []byte) {
-	b := &w.body
+// contents returns the part of the body that goes to the origin, in two pieces.
+func (q *request) contents() (before, after []byte) {
 	// The prolog is cut too, so contents begin with "<body" whatever the client put before it.
-	cut := b.Start
-	if suffixBytes > 0 {
-		cut = b.SIDEnd
+	cut := q.tag.Start
+	if q.suffix.Bytes > 0 {
+		cut = q.tag.SIDEnd
 	}
-	return body[b.Start : cut-suffixBytes], body[cut:]
+	return q.body[q.tag.Start : cut-q.suffix.Bytes], q.body[cut:]
 }
 
-// hold takes a hold for the request whose head has just been parsed. If none is free, it refuses the request.
-func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags uint8) (table.Handle, *table.Hold) {
-	style, unlearnt := w.styles.of(w.head.Origin, content)
-	h, hold, ok := w.holds.Park(s, c, w.r.Now())
+// hold takes a hold for a request, in the style of q.suffix.Content. If none is free, it refuses the request.
+func (w *worker) hold(q *request, link uint8, flags uint8) (table.Handle, *table.Hold) {
+	style, unlearnt := w.styles.of(q.head.Origin, q.suffix.Content)
+	h, hold, ok := w.holds.Park(q.Conn, q.index, w.r.Now())
 	if !ok {
 		w.counters[TableFull]++
-		w.refuse(c, s, w.styles.at(style).head(503), nil, w.retryAfter())
+		w.refuse(q, w.styles.at(style).head(503), nil, w.retryAfter())
 		return 0, nil
 	}
-	hold.Link, hold.Style, hold.Flags = link, style, flags|w.connFlags()
+	hold.Link, hold.Style, hold.Flags = link, style, flags|q.holdFlags()
 	w.styles.use(style, w.r.Now())
 	if unlearnt != "" {
 		if w.unlearnt == nil {
@@ -106,39 +104,40 @@ func (w *worker) hold(c uint32, s *table.Conn, link uint8, content []byte, flags
 		}
 		w.unlearnt[h] = unlearnt
 	}
-	w.keepNote(h, hold)
+	w.keepNote(q, h, hold)
 	return h, hold
 }
 
 // unpark frees the connection's first hold.
-func (w *worker) unpark(s *table.Conn, hold *table.Hold) {
+func (w *worker) unpark(c conn, hold *table.Hold) {
 	if away(hold.Flags) {
 		w.clearAway(hold)
 	} else {
-		w.orphan(hold)
+		w.takeBack(hold, false)
 	}
 	if hold.Flags&holdSampled != 0 {
-		h, _ := w.holds.First(s)
+		h, _ := w.holds.First(c.Conn)
 		w.dropNote(h, hold)
 	}
 	if len(w.unlearnt) > 0 {
-		h, _ := w.holds.First(s)
+		h, _ := w.holds.First(c.Conn)
 		delete(w.unlearnt, h)
 	}
 	w.styles.drop(hold.Style)
-	w.holds.Pop(s)
+	w.holds.Pop(c.Conn)
 }
 
-// orphan takes a hold away from its node. Its reply has come, or will not.
-func (w *worker) orphan(hold *table.Hold) {
+// takeBack takes a hold from its node, if that has it. Nothing else undoes handOver. The node has answered, the client
+// waits no longer (sendGone), or the link is lost, with lost set.
+func (w *worker) takeBack(hold *table.Hold, lost bool) {
 	if hold.Flags&holdOrphan != 0 {
 		return
 	}
+	if hold.Flags&holdCreation != 0 {
+		w.endCreation(hold, lost)
+	}
 	hold.Flags = hold.Flags&^holdReleased | holdOrphan
 	w.byLink[hold.Link].held--
-	if w.opening(hold) != nil {
-		w.endCreation(hold.Reply, hold, false)
-	}
 }
 
 // reply answers the hold that an origin's frame names. It borrows contents.
@@ -156,7 +155,7 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 	if creation {
 		w.created(n, hold, took, status, body)
 	}
-	w.orphan(hold)
+	w.takeBack(hold, false)
 	w.answerHold(h, hold, status, body)
 	if creation {
 		w.admitWaiting() // there is room for one more
@@ -171,7 +170,7 @@ func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
 	if c := w.opening(hold); c != nil {
 		return uint64(now - c.micros)
 	}
-	return uint64(now - hold.Reply)
+	return uint64(now - hold.Start())
 }
 
 // maxMicrosTicks is half of the period after which loop.Reactor.Micros wraps. Longer times are measured in ticks.
@@ -179,86 +178,15 @@ const maxMicrosTicks = 1 << 31 / tickMicros
 
 const tickMicros = loop.TickMillis * 1000
 
-// answerHold gives a hold its response: at once if it is the first of its connection, otherwise when its turn comes. It
-// borrows body.
-func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body []byte) {
-	c := hold.Conn
-	s := w.r.Conn(c)
-	w.markLast(h, hold, s)
-	style := w.styles.at(hold.Style)
-	if len(w.unlearnt) > 0 {
-		style = w.unlearntStyle(h, hold, status, body)
-	}
-	switch {
-	case status == 204 || status == 304:
-		body = nil // RFC 9110 section 6.4.1: no content; a body would be taken for the next response
-	case status == 200 && hold.Flags&holdCreation != 0:
-		body = w.creationReply(h, hold, body)
-	}
-	size := len(body)
-	head := style.head(status).Append(w.scratch[:0], size, connectionOf(hold.Flags), w.date, w.retryLine(status))
-	w.scratch = head
-	if hold.Flags&holdSampled != 0 {
-		w.logHeld(h, hold, status, size)
-	}
-	w.deliver(h, hold, c, s, head, body)
-}
-
-// deliver writes a response in its turn, and then those that waited for it.
-func (w *worker) deliver(h table.Handle, hold *table.Hold, c uint32, s *table.Conn, head, body []byte) {
-	if first, _ := w.holds.First(s); first != h {
-		head = append(head, body...)
-		w.scratch = head[:0]
-		hold.Reply = w.r.Stow(c, head)
-		hold.Flags |= holdReady
-		return
-	}
-	w.r.Write(c, head, body)
-	last := hold.Flags&holdClose != 0
-	w.unpark(s, hold)
-	for s.Held > 0 && !last {
-		_, next := w.holds.First(s)
-		if next.Flags&holdReady == 0 {
-			break
-		}
-		w.r.Write(c, w.r.Stowed(next.Reply), nil)
-		last = next.Flags&holdClose != 0
-		w.r.Unstow(next.Reply)
-		w.unpark(s, next)
-	}
-	w.afterReply(c, s, last)
-}
-
-// afterReply ends the connection, or resumes reading.
-func (w *worker) afterReply(c uint32, s *table.Conn, last bool) {
-	switch {
-	case !w.r.IsOpen(c):
-	case last:
-		w.hangUp(c, s)
-	default:
-		w.arm(c, s)
-		w.r.Resume(c)
-	}
-}
-
-// hangUp closes a connection gracefully, and drops its holds.
-func (w *worker) hangUp(c uint32, s *table.Conn) {
-	s.Phase = uint8(phaseLast)
-	if s.Held > 0 {
-		w.abandon(s)
-	}
-	w.r.CloseGracefully(c)
-}
-
 // creationReply returns the reply to a session creation as its client gets it. It appends a suffix to the sid and
 // removes the encodings that the server accepts (XEP-0124 section 7), because the edge accepts none. It borrows body,
 // and its result is valid until the next call.
 func (w *worker) creationReply(h table.Handle, hold *table.Hold, body []byte) []byte {
-	b := &w.body
-	if err := boshbody.ParseReply(b, body); err != nil || b.SID == nil {
+	var b boshbody.StartTag
+	if err := boshbody.ParseReply(&b, body); err != nil || b.SID == nil {
 		return body
 	}
-	tag := w.sidSuffix(h, hold)
+	tag := w.sidSuffix(h, hold, b.SID)
 	p := w.creation[:0]
 	if b.AcceptStart < b.SIDEnd {
 		p = append(append(p, body[:b.AcceptStart]...), body[b.AcceptEnd:b.SIDEnd]...)
@@ -271,14 +199,14 @@ func (w *worker) creationReply(h table.Handle, hold *table.Hold, body []byte) []
 	return p
 }
 
-// sidSuffix returns the suffix for the sid in w.body, the reply to a session creation.
-func (w *worker) sidSuffix(h table.Handle, hold *table.Hold) []byte {
+// sidSuffix returns the suffix for the sid in the reply to a session creation.
+func (w *worker) sidSuffix(h table.Handle, hold *table.Hold, sid []byte) []byte {
 	var of []byte
 	if w.tags {
 		of = w.byLink[hold.Link].tag[:]
 	}
 	w.addr = boshbody.AppendSuffix(w.addr[:0], of, hold.Flags&holdLegacy != 0, w.contentOf(h, hold))
-	if _, ok := boshbody.ParseSuffix(w.body.SID, w.tags); ok && len(w.addr) == 0 {
+	if _, ok := boshbody.ParseSuffix(sid, w.tags); ok && len(w.addr) == 0 {
 		w.addr = append(w.addr, '.') // an empty suffix protects a sid that happens to end like one
 	}
 	return w.addr

@@ -17,7 +17,7 @@ type crowd struct {
 	e       *Edge
 	l       *fakeLink
 	clients []*client
-	waiting []request
+	waiting []linkRequest
 }
 
 // act lets one client send something, or close.

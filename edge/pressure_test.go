@@ -157,11 +157,11 @@ func TestUnreadReplies(t *testing.T) {
 func TestRepliesThatWaitForTheirTurn(t *testing.T) {
 	e, l := one(t, tight)
 	heavy, other := connectFrom(t, e, "127.0.0.2"), connectFrom(t, e, "127.0.0.3")
-	pipelined := func(c *client, replies int, reply string) request {
+	pipelined := func(c *client, replies int, reply string) linkRequest {
 		for range replies + 1 {
 			c.post(empty("s1", 1))
 		}
-		var all []request
+		var all []linkRequest
 		for range replies + 1 {
 			all = append(all, l.next())
 		}

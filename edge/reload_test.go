@@ -129,14 +129,14 @@ func TestReloadOfCORS(t *testing.T) {
 	const a, b, d = "https://a.example", "https://b.example", "https://d.example"
 	e, l := one(t, func(c *Config) { c.CORS = []string{a, b} })
 	var clients []*client
-	var held []request
+	var held []linkRequest
 	for i, origin := range []string{a, b, d} {
 		c := connect(t, e)
 		c.post(empty([]string{"s.~dGV4dC9odG1s", "s.~dGV4dC9odG1s", "s"}[i], 1), "Origin: "+origin+"\r\n")
 		clients, held = append(clients, c), append(held, l.next())
 	}
 	reload(t, e, func(c *Config) { c.CORS = []string{d, b} })
-	allowed := func(r response) string { return r.Header.Get("Access-Control-Allow-Origin") }
+	allowed := func(r httpResponse) string { return r.Header.Get("Access-Control-Allow-Origin") }
 	for i, want := range []string{"", b, ""} {
 		l.reply(held[i].id, "<body/>")
 		r := clients[i].get().want(t, 200, "<body/>")

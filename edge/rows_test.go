@@ -116,7 +116,7 @@ func TestRow05PipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	c.send(all)
 	answered := 0
 	for answered < n {
-		var batch []request
+		var batch []linkRequest
 		for range min(config.DefaultMaxPipelined, n-answered) {
 			batch = append(batch, l.next())
 		}

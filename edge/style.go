@@ -262,8 +262,8 @@ func (w *worker) unlearntStyle(h table.Handle, hold *table.Hold, status int, bod
 	if !ok {
 		return w.styles.at(hold.Style)
 	}
-	b := &w.body
-	wellBehaved := status == 200 && boshbody.ParseReply(b, body) == nil && string(b.Type) != "terminate"
+	var b boshbody.StartTag
+	wellBehaved := status == 200 && boshbody.ParseReply(&b, body) == nil && string(b.Type) != "terminate"
 	if wellBehaved && (b.SID != nil || hold.Flags&holdCreation == 0) {
 		if n, learnt := w.styles.learn(hold.Style, encoded); learnt {
 			hold.Style = n

@@ -7,7 +7,7 @@ import (
 )
 
 // exchangeWith sends a request and the origin's reply to it, and returns what the client gets.
-func exchangeWith(t *testing.T, l *fakeLink, c *client, body, reply string) response {
+func exchangeWith(t *testing.T, l *fakeLink, c *client, body, reply string) httpResponse {
 	t.Helper()
 	c.post(body)
 	l.reply(l.next().id, reply)
@@ -19,10 +19,10 @@ const (
 	created  = "<body sid='s1' " + ns + "/>"
 )
 
-func kindOf(r response) string { return r.Header.Get("Content-Type") }
+func kindOf(r httpResponse) string { return r.Header.Get("Content-Type") }
 
 // sidOf returns the session ID in the reply to a creation.
-func sidOf(r response) string {
+func sidOf(r httpResponse) string {
 	_, after, _ := strings.Cut(r.text, "sid='")
 	sid, _, _ := strings.Cut(after, "'")
 	return sid

@@ -21,7 +21,7 @@ import (
 //	either, and the link is up to an instance that began later -> item-not-found at the same time instead
 //
 // A lost hold is not resumed when the link is back. The origin counts its ID as gone (PROTOCOL.md), and only the client
-// has the request. Both kinds are holds that no origin has, with holdAway set and their deadline in Reply. node.away
+// has the request. Both kinds are holds that no origin has, with holdAway set and their deadline as Due. node.away
 // counts them.
 //
 // Bounds: a waiting request is at most maxWaitingBytes long. All of a reactor together take a quarter of
@@ -173,14 +173,14 @@ func (w *worker) lostTicks(age, spread uint32) uint32 {
 
 // mayWait reports whether a request of a session waits instead of being answered. Its origin is away, or earlier
 // requests on its connection wait for it.
-func (w *worker) mayWait(s *table.Conn, n *node, v verdict) bool {
+func (w *worker) mayWait(c conn, n *node, v verdict) bool {
 	switch {
 	case v == nodeAway:
 		return true
 	case n.away == 0 || v == nodeGone:
 		return false
 	}
-	for h, hold := w.holds.First(s); hold != nil; h, hold = w.holds.Next(h) {
+	for h, hold := w.holds.First(c.Conn); hold != nil; h, hold = w.holds.Next(h) {
 		if away(hold.Flags) && int(hold.Link) == n.link.Index {
 			return true
 		}
@@ -188,14 +188,14 @@ func (w *worker) mayWait(s *table.Conn, n *node, v verdict) bool {
 	return false
 }
 
-// wait queues the request whose head and body tag have just been parsed for n, which is away. It returns false if there
-// is no room for it.
-func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes int, content []byte) bool {
-	whole := w.frameOf(c, body, suffixBytes)
+// wait queues a request whose body tag has been parsed for n, which is away. It returns false if there is no room for
+// it.
+func (w *worker) wait(q *request, n *node) bool {
+	whole := w.frameOf(q)
 	if whole.size > maxWaitingBytes || !w.waits.chunks.fit(&n.queue, whole.size, w.cfg.MaxBufferedBytes/waitingPart) {
 		return false
 	}
-	h, hold := w.hold(c, s, uint8(n.link.Index), content, holdAway|holdQueued)
+	h, hold := w.hold(q, uint8(n.link.Index), holdAway|holdQueued)
 	if hold == nil {
 		return true // the request has been refused
 	}
@@ -203,32 +203,32 @@ func (w *worker) wait(c uint32, s *table.Conn, n *node, body []byte, suffixBytes
 	w.markAway(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
 	w.keep(&w.waits.chunks, &n.queue, h, whole)
 	w.counters[Waited]++
-	if s.Held == 1 {
-		w.arm(c, s)
+	if q.Held == 1 {
+		w.arm(q.conn)
 	}
 	return true
 }
 
-// kept is the frame of the request whose head and body tag have just been parsed, in pieces. It borrows them.
+// kept is the frame of a request, in pieces. It borrows them.
 type kept struct {
-	size          int // with its header
-	before, after []byte
+	size                       int // with its header
+	addr, query, before, after []byte
 }
 
-// frameOf returns the frame in which a request waits. Its address is in w.addr. It has the query, because an origin
-// tells only when its link is up whether it takes that.
-func (w *worker) frameOf(c uint32, body []byte, suffixBytes int) kept {
-	w.addr = w.client(c).AppendTo(w.addr[:0])
-	before, after := w.contents(body, suffixBytes)
-	size := frame.PrefixBytes(w.addr, w.head.Query) + len(before) + len(after)
-	return kept{frame.HeaderBytes + size, before, after}
+// frameOf returns the frame in which a request waits. It has the query, because an origin tells only when its link is
+// up whether it takes that. It is valid until w.addr changes.
+func (w *worker) frameOf(q *request) kept {
+	w.addr = q.address().AppendTo(w.addr[:0])
+	before, after := q.contents()
+	size := frame.PrefixBytes(w.addr, q.head.Query) + len(before) + len(after)
+	return kept{frame.HeaderBytes + size, w.addr, q.head.Query, before, after}
 }
 
 // keep appends a frame to a queue.
-func (w *worker) keep(p *waitChunks, q *waitQueue, h table.Handle, k kept) {
-	to := p.room(q, k.size)
-	*to = frame.AppendHeader(*to, uint64(h), k.size-frame.HeaderBytes)
-	*to = append(append(frame.AppendPrefix(*to, w.addr, w.head.Query), k.before...), k.after...)
+func (w *worker) keep(p *waitChunks, to *waitQueue, h table.Handle, k kept) {
+	b := p.room(to, k.size)
+	*b = frame.AppendHeader(*b, uint64(h), k.size-frame.HeaderBytes)
+	*b = append(append(frame.AppendPrefix(*b, k.addr, k.query), k.before...), k.after...)
 }
 
 // handOverKept hands a request that has waited to a node. It returns the request's body, and false if that is too large
@@ -246,7 +246,6 @@ func (w *worker) handOverKept(n *node, h table.Handle, hold *table.Hold, content
 		w.counters[TooLarge]++
 		return nil, false
 	}
-	hold.Flags &^= holdOrphan
 	w.handOver(h, hold, n, size, r.Address, r.Query, nil, r.Body)
 	return r.Body, true
 }
@@ -254,7 +253,7 @@ func (w *worker) handOverKept(n *node, h table.Handle, hold *table.Hold, content
 // markAway marks a hold that no origin has. It is answered after that many ticks, unless it is sent before.
 func (w *worker) markAway(n *node, hold *table.Hold, ticks uint32) {
 	hold.Flags |= holdAway
-	hold.Reply = w.r.Now() + max(ticks, 1)
+	hold.SetDue(w.r.Now() + max(ticks, 1))
 	n.away++
 	w.waits.holds++
 	n.link.SetEager(true)
@@ -264,7 +263,7 @@ func (w *worker) markAway(n *node, hold *table.Hold, ticks uint32) {
 func (w *worker) clearAway(hold *table.Hold) {
 	n := w.byLink[hold.Link]
 	hold.Flags &^= holdReleased
-	hold.Reply = w.r.Micros() - (w.r.Now()-hold.Since)*loop.TickMillis*1000 // restore the time of parking
+	hold.SetStart(w.r.Micros() - (w.r.Now()-hold.Since)*tickMicros)
 	n.away--
 	w.waits.holds--
 	if n.away == 0 {
@@ -272,7 +271,7 @@ func (w *worker) clearAway(hold *table.Hold) {
 	}
 }
 
-// lose gives each request that a node held a deadline at which it is answered with 503.
+// lose takes all requests back from a node whose link is lost. Each gets a deadline at which it is answered with 503.
 func (w *worker) lose(n *node) {
 	over := w.spread(n.held)
 	for i := uint32(1); n.held > 0 && i <= uint32(w.holds.Cap()); i++ {
@@ -284,12 +283,12 @@ func (w *worker) lose(n *node) {
 		if int(hold.Link) != n.link.Index || hold.Flags&holdOrphan != 0 {
 			continue
 		}
-		w.orphan(hold)
+		w.takeBack(hold, true)
 		hold.Flags &^= holdQueued
 		w.markAway(n, hold, w.lostTicks(w.r.Now()-hold.Since, over))
-		s := w.r.Conn(hold.Conn)
-		if first, _ := w.holds.First(s); first == h {
-			w.arm(hold.Conn, s)
+		c := w.conn(hold.Conn)
+		if first, _ := w.holds.First(c.Conn); first == h {
+			w.arm(c)
 		}
 	}
 }
@@ -310,8 +309,8 @@ func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 		return
 	}
 	if hold.Flags&holdQueued != 0 && n.stage == stageUp && w.r.Now()-hold.Since < mostWaitTicks {
-		hold.Reply = w.r.Now() + second
-		w.arm(hold.Conn, w.r.Conn(hold.Conn))
+		hold.SetDue(w.r.Now() + second)
+		w.arm(w.conn(hold.Conn))
 		return
 	}
 	w.clearAway(hold)
@@ -373,8 +372,8 @@ func (w *worker) send(n *node, h table.Handle, hold *table.Hold, contents []byte
 	}
 	hold.Flags &^= holdQueued
 	hold.Since = w.r.Now()
-	s := w.r.Conn(hold.Conn)
-	if first, _ := w.holds.First(s); first == h {
-		w.arm(hold.Conn, s)
+	c := w.conn(hold.Conn)
+	if first, _ := w.holds.First(c.Conn); first == h {
+		w.arm(c)
 	}
 }

@@ -3,37 +3,12 @@ package edge
 import (
 	"crypto/rand"
 	"log/slog"
-	"math"
 	"sync/atomic"
 	"time"
 
-	"megaphone/codec/boshbody"
 	"megaphone/codec/http1"
 	"megaphone/loop"
 	"megaphone/table"
-)
-
-// phase is the progress of a connection's current request, in table.Conn.Phase. Held requests are counted separately: a
-// connection in any phase may have some.
-type phase uint8
-
-const (
-	// No part of a request has come, empty lines not counted. Scanned is 1 after the CR of an empty line whose LF is
-	// missing.
-	// next: phaseHead, phaseBody (a request came in part), phaseLast (its request was the last)
-	phaseIdle phase = iota
-	// A part of a head has come. Scanned is how much of it was searched.
-	// next: phaseBody, phaseIdle, phaseLast
-	phaseHead
-	// The head is complete, the body is not. Scanned and Decoded are the progress in a chunked body.
-	// next: phaseIdle, phaseLast
-	phaseBody
-	// The client will not, or may not, send another request. Further input is discarded.
-	// next: none, the connection is closed with its last reply
-	phaseLast
-	// The PROXY header has not come, or only in part.
-	// next: phaseIdle (the client is known), phaseLast (no header)
-	phaseProxy
 )
 
 // worker is the edge on one reactor: the Handler of its connections and links. It shares only the settings,
@@ -60,18 +35,15 @@ type worker struct {
 	board    *loop.Board
 
 	access    sampler
-	sampled   sampling              // of the request being handled
-	note      note                  // of that request, with sampleYes
 	notes     map[table.Handle]note // of sampled requests that are held
 	holdTimes histogram
 	snapshot  atomic.Pointer[snapshot]
 	heardAt   uint32 // when the current link input was read, in loop.Reactor.Micros
 
-	head     http1.Head // of the request being handled
-	body     boshbody.StartTag
-	path     []byte // scratch for the normal form of its path
-	scratch  []byte
-	creation []byte // scratch for creationReply
+	request  request // the one that is being handled; it is passed, see request
+	path     []byte  // scratch for the normal form of its path
+	scratch  []byte  // for respond
+	creation []byte  // scratch for creationReply
 	addr     []byte
 	date     []byte // the Date header line
 	dated    int64  // its time in seconds since 1970
@@ -101,10 +73,10 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 	return w
 }
 
-func (w *worker) Open(c uint32) {
-	w.r.Arm(c, w.times.idle)
+func (w *worker) Open(index uint32) {
+	w.r.Arm(index, w.times.idle)
 	if w.gate != nil {
-		w.openGate(c)
+		w.openGate(w.conn(index))
 	}
 }
 
@@ -113,31 +85,31 @@ func (w *worker) Open(c uint32) {
 const maxRequestsPerTurn = 32
 
 // Data parks or answers each complete request in p.
-func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
-	s := w.r.Conn(c)
+func (w *worker) Data(index uint32, p []byte) (consumed, need int) {
+	c := w.conn(index)
 	for taken := 0; ; taken++ {
-		if phase(s.Phase) == phaseIdle {
-			consumed += skipEmptyLines(s, p[consumed:])
+		if c.phase() == phaseIdle {
+			consumed += c.skipEmptyLines(p[consumed:])
 		}
 		switch {
 		case consumed == len(p):
 			return consumed, 0
-		case phase(s.Phase) == phaseLast || !w.r.IsOpen(c):
+		case c.phase() == phaseLast || !w.r.IsOpen(index):
 			return len(p), 0
-		case w.r.Sending(c):
+		case w.r.Sending(index):
 			return consumed, 0 // back-pressure until the client has read its pending responses, see Flushed
-		case int(s.Held) >= w.cfg.MaxPipelined, s.Held > 0 && w.holds.Len() == w.holds.Cap():
+		case int(c.Held) >= w.cfg.MaxPipelined, c.Held > 0 && w.holds.Len() == w.holds.Cap():
 			// No further request of this connection until one has been answered.
-			w.r.Pause(c)
+			w.r.Pause(index)
 			return consumed, 0
 		case taken == maxRequestsPerTurn:
 			return consumed, loop.Again
 		}
 		n, need := 0, 0
-		if phase(s.Phase) == phaseProxy {
-			n, need = w.proxyHeader(c, s, p[consumed:])
+		if c.phase() == phaseProxy {
+			n, need = w.proxyHeader(c, p[consumed:])
 		} else {
-			n, need = w.exchange(c, s, p[consumed:])
+			n, need = w.exchange(c, p[consumed:])
 		}
 		if n == 0 {
 			return consumed, need
@@ -146,172 +118,102 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 	}
 }
 
-// skipEmptyLines returns the length of the empty lines at the start of p. Old clients send one after the body of a POST
-// (RFC 9112 section 2.2). It begins no request: the connection stays idle and keeps its deadline.
-func skipEmptyLines(s *table.Conn, p []byte) (n int) {
-	if s.Scanned != 0 {
-		if p[0] != '\n' {
-			return 0 // exchange refuses it
-		}
-		n, s.Scanned = 1, 0
-	}
-	m := http1.EmptyLines(p[n:])
-	if m%2 == 1 {
-		s.Scanned = 1
-	}
-	return n + m
-}
+func (w *worker) Progress(index uint32) { w.arm(w.conn(index)) }
 
-// enter changes the phase and sets its deadline.
-func (w *worker) enter(c uint32, s *table.Conn, p phase) {
-	s.Phase = uint8(p)
-	if p == phaseIdle {
-		s.Scanned, s.Decoded = 0, 0
-	}
-	w.arm(c, s)
-}
-
-// arm sets the earliest deadline of a connection.
-func (w *worker) arm(c uint32, s *table.Conn) {
-	switch {
-	case w.r.Sending(c):
-		w.r.Arm(c, w.times.write)
-	case s.Held > 0:
-		w.r.Arm(c, min(w.holdLeft(s), w.partLeft(s)))
-	case phase(s.Phase) == phaseIdle || phase(s.Phase) == phaseLast:
-		w.r.Arm(c, w.times.idle)
-	default:
-		w.r.Arm(c, w.partLeft(s))
-	}
-}
-
-// deadline returns the tick at which the edge itself answers a hold.
-func (w *worker) deadline(h *table.Hold) uint32 {
-	if away(h.Flags) {
-		return h.Reply
-	}
-	return h.Since + w.times.hold
-}
-
-// holdLeft returns the ticks until the deadline of a connection's first hold.
-func (w *worker) holdLeft(s *table.Conn) uint32 {
-	_, h := w.holds.First(s)
-	return remaining(w.deadline(h), w.r.Now())
-}
-
-// partLeft returns the ticks that a partial request may still take, MaxUint32 if there is none.
-func (w *worker) partLeft(s *table.Conn) uint32 {
-	switch phase(s.Phase) {
-	case phaseHead, phaseProxy:
-		return w.times.head
-	case phaseBody:
-		return w.times.body
-	}
-	return math.MaxUint32
-}
-
-func remaining(deadline, now uint32) uint32 {
-	if deadline <= now {
-		return 1
-	}
-	return deadline - now
-}
-
-func (w *worker) Progress(c uint32) { w.arm(c, w.r.Conn(c)) }
-
-func (w *worker) Flushed(c uint32) { w.arm(c, w.r.Conn(c)) }
+func (w *worker) Flushed(index uint32) { w.arm(w.conn(index)) }
 
 // Expired answers or closes a connection whose deadline has passed.
-func (w *worker) Expired(c uint32) {
-	s := w.r.Conn(c)
+func (w *worker) Expired(index uint32) {
+	c := w.conn(index)
 	switch {
-	case w.r.Sending(c):
+	case w.r.Sending(index):
 		w.counters[WriteStalls]++
-		w.r.Close(c)
-	case s.Held > 0 && w.holdDue(s):
-		w.expireHold(c, s)
-	case phase(s.Phase) == phaseHead:
+		w.r.Close(index)
+	case c.Held > 0 && w.holdDue(c):
+		w.expireHold(c)
+	case c.phase() == phaseHead:
 		w.counters[HeadTimeouts]++
-		w.refusePart(c, s, &w.fixed.late)
-	case phase(s.Phase) == phaseBody && w.r.Gained(c) >= w.leastGain:
-		w.arm(c, s)
-	case phase(s.Phase) == phaseBody:
+		w.refusePart(c, &w.fixed.late)
+	case c.phase() == phaseBody && w.r.Gained(index) >= w.leastGain:
+		w.arm(c)
+	case c.phase() == phaseBody:
 		w.counters[BodyTimeouts]++
-		w.refusePart(c, s, &w.fixed.late)
-	case phase(s.Phase) == phaseProxy:
+		w.refusePart(c, &w.fixed.late)
+	case c.phase() == phaseProxy:
 		w.counters[ProxyMalformed]++
-		w.r.Close(c)
-	case s.Held > 0:
-		w.arm(c, s)
+		w.r.Close(index)
+	case c.Held > 0:
+		w.arm(c)
 	default:
 		w.counters[IdleTimeouts]++
-		w.r.Close(c)
+		w.r.Close(index)
 	}
 }
 
 // holdDue reports whether the deadline of a connection's first hold has passed.
-func (w *worker) holdDue(s *table.Conn) bool {
-	_, h := w.holds.First(s)
+func (w *worker) holdDue(c conn) bool {
+	_, h := w.holds.First(c.Conn)
 	return w.r.Now() >= w.deadline(h)
 }
 
 // expireHold answers 504 for a request that its origin has not answered, and closes. It tells the origin that the
 // request is gone, so the origin does not take its payload for delivered.
-func (w *worker) expireHold(c uint32, s *table.Conn) {
-	h, hold := w.holds.First(s)
+func (w *worker) expireHold(c conn) {
+	h, hold := w.holds.First(c.Conn)
 	if away(hold.Flags) {
 		w.giveUp(h, hold)
 		return
 	}
 	w.counters[Expired]++
 	w.sendGone(h, hold)
-	hold.Flags |= holdOrphan | holdClose
+	hold.Flags |= holdClose
 	w.answerHold(h, hold, 504, nil)
 }
 
-// Client returns the client that is charged for the buffered input of connection c. Behind a trusted proxy that is the
+// Client returns the client that is charged for the buffered input of a connection. Behind a trusted proxy that is the
 // one named by the buffered head.
-func (w *worker) Client(c uint32) [16]byte {
-	s := w.r.Conn(c)
-	if w.gate == nil || s.In == 0 {
-		return s.Peer
+func (w *worker) Client(index uint32) [16]byte {
+	c := w.conn(index)
+	if w.gate == nil || c.In == 0 {
+		return c.Peer
 	}
-	p := w.r.Kept(c)
-	if ok, err := http1.ParseHead(&w.head, p, 0, &w.limits); err != nil || !ok {
-		return s.Peer
+	q := w.requestOn(c)
+	p := w.r.Kept(index)
+	if ok, err := http1.ParseHead(&q.head, p, 0, &w.limits); err != nil || !ok {
+		return c.Peer
 	}
-	_ = w.findClient(c, p[:w.head.Bytes])
-	return w.gate.from
+	_ = w.findClient(q, p[:q.head.Bytes])
+	return q.client
 }
 
 // Shed refuses a partial request, if its connection can take an answer now.
-func (w *worker) Shed(c uint32) {
-	s := w.r.Conn(c)
-	if phase(s.Phase) != phaseProxy && !w.r.Sending(c) {
-		w.refusePart(c, s, &w.fixed.busy)
+func (w *worker) Shed(index uint32) {
+	c := w.conn(index)
+	if c.phase() != phaseProxy && !w.r.Sending(index) {
+		w.refusePart(c, &w.fixed.busy)
 	}
 }
 
-// Closed drops everything that c holds, because no client is left to read the replies.
-func (w *worker) Closed(c uint32, _ loop.Cause) {
-	w.abandon(w.r.Conn(c))
+// Closed drops everything that a connection holds, because no client is left to read the replies.
+func (w *worker) Closed(index uint32, _ loop.Cause) {
+	w.abandon(w.conn(index))
 	if w.gate != nil {
-		w.gate.release(c)
+		w.gate.release(index)
 	}
 }
 
 // abandon drops all holds of a connection, and tells the origins.
-func (w *worker) abandon(s *table.Conn) {
-	for s.Held > 0 {
-		h, hold := w.holds.First(s)
+func (w *worker) abandon(c conn) {
+	for c.Held > 0 {
+		h, hold := w.holds.First(c.Conn)
 		switch {
 		case hold.Flags&holdReady != 0:
-			w.r.Unstow(hold.Reply)
+			w.r.Unstow(hold.Stowed())
 		case hold.Flags&holdOrphan == 0, waits(hold):
 			w.counters[Gone]++
 			w.sendGone(h, hold)
 		}
-		w.unpark(s, hold)
+		w.unpark(c, hold)
 	}
 }
 

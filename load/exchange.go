@@ -77,7 +77,8 @@ func (w *worker) send(i uint32, q int) {
 	w.opening++
 	w.counters[cSockets]++
 	s := w.r.Conn(c)
-	s.Phase, s.Decoded, s.Scanned = uint8(connOpening), i, uint32(q)
+	s.Phase = uint8(connOpening)
+	s.SetExchange(i, q)
 	r := &w.sessions[i].req[q]
 	r.conn, r.at = c, w.now()
 }
@@ -110,7 +111,8 @@ func (w *worker) drain() {
 // transmit writes a request.
 func (w *worker) transmit(c, i uint32, q int) {
 	s, conn := &w.sessions[i], w.r.Conn(c)
-	conn.Phase, conn.Decoded, conn.Scanned = uint8(connBusy), i, uint32(q)
+	conn.Phase = uint8(connBusy)
+	conn.SetExchange(i, q)
 	s.req[q].at = w.now()
 	w.counters[cRequests]++
 	if w.stormy {

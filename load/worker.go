@@ -17,17 +17,18 @@ const (
 	idleTicks    = 5_000 / loop.TickMillis // an idle connection unused for this long is closed
 )
 
-// phase is the state of a connection, in table.Conn.Phase; table.Conn.Decoded is the session of its request.
+// phase is the state of a connection, in table.Conn.Phase. A request has its session and its place in session.req in
+// table.Conn.Exchange.
 type phase uint8
 
 const (
 	// It belongs to no session. next: none
 	connGone phase = iota
-	// A request waits for the connection; Scanned is its place in session.req. next: connBusy, connGone
+	// A request (Exchange) waits for the connection. next: connBusy, connGone
 	connOpening
-	// A request waits for its answer; Scanned as before. next: connIdle, connBusy, connGone
+	// A request (Exchange) waits for its answer. next: connIdle, connBusy, connGone
 	connBusy
-	// In worker.idle, at Scanned. next: connBusy, connGone
+	// In worker.idle, at IdleAt. next: connBusy, connGone
 	connIdle
 )
 
@@ -151,7 +152,7 @@ func (w *worker) Open(c uint32) {
 	s := w.r.Conn(c)
 	w.opening--
 	w.counters[cConnects]++
-	i, q := s.Decoded, int(s.Scanned)
+	i, q := s.Exchange()
 	w.meters.record(mConnect, w.now().since(w.sessions[i].req[q].at))
 	w.transmit(c, i, q)
 	w.drain()
@@ -170,14 +171,14 @@ func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
 	case err != nil:
 		w.counters[cMalformed]++
 		w.r.LogLimited(&w.oddLog, slog.LevelWarn, "malformed response", "reason", err.Error())
-		i, q := s.Decoded, int(s.Scanned)
+		i, q := s.Exchange()
 		w.discard(c, s)
 		w.failed(i, q, 0)
 		return len(p), 0
 	case n == 0:
 		return 0, need
 	}
-	i, q := s.Decoded, int(s.Scanned)
+	i, q := s.Exchange()
 	if res.status == 200 && w.isEarly(i, q) {
 		w.r.Pause(c)
 		return 0, 0
@@ -208,7 +209,8 @@ func (w *worker) Shed(uint32)                {}
 // Expired closes an idle connection, or one whose answer does not come.
 func (w *worker) Expired(c uint32) {
 	s := w.r.Conn(c)
-	i, q, busy := s.Decoded, int(s.Scanned), phase(s.Phase) == connBusy
+	i, q := s.Exchange()
+	busy := phase(s.Phase) == connBusy
 	w.discard(c, s)
 	if busy {
 		w.counters[cTimeouts]++
@@ -220,7 +222,7 @@ func (w *worker) Expired(c uint32) {
 func (w *worker) Closed(c uint32, why loop.Cause) {
 	s := w.r.Conn(c)
 	w.counters[cSockets]--
-	i, q := s.Decoded, int(s.Scanned)
+	i, q := s.Exchange()
 	switch phase(s.Phase) {
 	case connIdle:
 		w.unidle(s)
@@ -244,7 +246,8 @@ func (w *worker) Closed(c uint32, why loop.Cause) {
 
 // keep adds a connection to the idle ones.
 func (w *worker) keep(c uint32, s *table.Conn) {
-	s.Phase, s.Scanned = uint8(connIdle), uint32(len(w.idle))
+	s.Phase = uint8(connIdle)
+	s.SetIdleAt(len(w.idle))
 	w.idle = append(w.idle, c)
 	w.r.Arm(c, idleTicks)
 }
@@ -252,8 +255,8 @@ func (w *worker) keep(c uint32, s *table.Conn) {
 // unidle removes a connection from the idle ones.
 func (w *worker) unidle(s *table.Conn) {
 	last := len(w.idle) - 1
-	w.idle[s.Scanned] = w.idle[last]
-	w.r.Conn(w.idle[last]).Scanned = s.Scanned
+	w.idle[s.IdleAt()] = w.idle[last]
+	w.r.Conn(w.idle[last]).SetIdleAt(s.IdleAt())
 	w.idle = w.idle[:last]
 }
 

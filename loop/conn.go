@@ -33,7 +33,7 @@ const (
 	wantWrite                     // in the poller for room to write
 	flagPaused                    // the owner has paused reading
 	flagReady                     // in Reactor.ready
-	flagLink                      // a link's connection; Decoded is its index in Reactor.links
+	flagLink                      // a link's connection; table.Conn.Link is its index in Reactor.links
 	flagRefused                   // beyond the maximum: the owner does not know it
 )
 
@@ -137,7 +137,8 @@ func (r *Reactor) CloseGracefully(c uint32) {
 	if state(s.State) != stateOpen {
 		return
 	}
-	s.State, s.Scanned = uint8(stateLingering), 0
+	s.State = uint8(stateLingering)
+	s.SetLingered(0)
 	if s.Out == 0 {
 		r.linger(c)
 		return
@@ -207,7 +208,7 @@ func (r *Reactor) finish(e closing) {
 	s := r.conns.At(e.conn)
 	switch {
 	case s.Flags&flagLink != 0:
-		r.linkLost(r.links[s.Decoded], e.why)
+		r.linkLost(r.links[s.Link()], e.why)
 	case s.Flags&flagRefused != 0:
 		r.accept.refusing--
 	default:

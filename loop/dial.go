@@ -83,7 +83,7 @@ func (r *Reactor) connected(c uint32) {
 	}
 	switch {
 	case s.Flags&flagLink != 0:
-		r.linkConnected(r.links[s.Decoded], c, err)
+		r.linkConnected(r.links[s.Link()], c, err)
 	case err != nil:
 		r.end(c, dialCause(err))
 	default:

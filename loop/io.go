@@ -72,8 +72,8 @@ func (r *Reactor) bill(s *table.Conn, b uint32) {
 func (r *Reactor) discard(c uint32) {
 	s := r.conns.At(c)
 	n, err := unix.Read(int(s.FD), r.read)
-	s.Scanned += uint32(max(n, 0))
-	if n == 0 || err != nil && err != unix.EAGAIN && err != unix.EINTR || s.Scanned > maxLingerBytes {
+	s.SetLingered(s.Lingered() + uint32(max(n, 0)))
+	if n == 0 || err != nil && err != unix.EAGAIN && err != unix.EINTR || s.Lingered() > maxLingerBytes {
 		r.Close(c)
 	}
 }
@@ -104,9 +104,9 @@ func (r *Reactor) deliver(c uint32, p []byte) {
 	var consumed, need int
 	if s.Flags&flagLink != 0 {
 		var err error
-		consumed, need, err = r.handler.LinkData(r.links[s.Decoded], p)
+		consumed, need, err = r.handler.LinkData(r.links[s.Link()], p)
 		if err != nil {
-			r.links[s.Decoded].Fail(err)
+			r.links[s.Link()].Fail(err)
 		}
 	} else {
 		consumed, need = r.handler.Data(c, p)
@@ -245,7 +245,7 @@ func (r *Reactor) writable(c uint32) {
 	case state(s.State) == stateEnding:
 		return
 	case s.Flags&flagLink != 0:
-		r.links[s.Decoded].write()
+		r.links[s.Link()].write()
 		return
 	case s.Out == 0:
 		return

@@ -189,7 +189,8 @@ func (l *Link) dial() {
 		panic("loop: no slot although clients, refusals and links are within their bounds")
 	}
 	s := r.conns.At(c)
-	s.FD, s.State, s.Flags, s.Decoded = int32(fd), uint8(stateConnecting), flagLink, uint32(l.Index)
+	s.FD, s.State, s.Flags = int32(fd), uint8(stateConnecting), flagLink
+	s.SetLink(uint32(l.Index))
 	r.byFD[fd] = c
 	l.state, l.conn, l.why = linkConnecting, c, nil
 	r.wheel.Arm(c, r.now+connectTimeoutTicks)

@@ -365,8 +365,8 @@ func (r *Reactor) EachOpen(after, upTo uint32, f func(c uint32)) {
 	}
 }
 
-// Conn returns connection c's slot. The owner may use Phase, Held, First, Last, Scanned and Decoded; the loop owns the
-// rest.
+// Conn returns connection c's slot. The owner may use Phase, Held, First, Last and the progress of a request (AfterCR,
+// HeadScanned, Chunks); the loop owns the rest.
 func (r *Reactor) Conn(c uint32) *table.Conn { return r.conns.At(c) }
 
 // BufferedBytes returns the bytes kept for connections, which count against MaxBufferedBytes.

@@ -34,9 +34,60 @@ type Conn struct {
 	First, Last uint32 // oldest and youngest hold (indexes into Holds); written by Holds
 	In, Out     uint32 // the loop's side buffers: index+1, 0 for none
 
-	// Scanned and Decoded are the owner's progress in partial input.
-	Scanned, Decoded uint32
+	// words are used in turn by the loop and the owner, according to State, Flags and Phase. Each use has its methods.
+	words [2]uint32
 }
+
+// Link returns the loop's index of the link whose connection this is.
+func (c *Conn) Link() uint32 { return c.words[1] }
+
+// SetLink marks the slot as that of a link.
+func (c *Conn) SetLink(index uint32) { c.words[1] = index }
+
+// Lingered returns how many bytes of input the loop has discarded since the connection began to linger.
+func (c *Conn) Lingered() uint32 { return c.words[0] }
+
+// SetLingered sets Lingered.
+func (c *Conn) SetLingered(bytes uint32) { c.words[0] = bytes }
+
+// Exchange returns the session for which the owner has sent a request, and the request's place in it (package load).
+func (c *Conn) Exchange() (session uint32, place int) { return c.words[1], int(c.words[0]) }
+
+// SetExchange sets Exchange.
+func (c *Conn) SetExchange(session uint32, place int) { c.words = [2]uint32{uint32(place), session} }
+
+// IdleAt returns the place of the connection in the owner's list of idle ones (package load).
+func (c *Conn) IdleAt() int { return int(c.words[0]) }
+
+// SetIdleAt sets IdleAt.
+func (c *Conn) SetIdleAt(place int) { c.words[0] = uint32(place) }
+
+// AfterCR reports, between two requests, whether the CR of an empty line has come without its LF.
+func (c *Conn) AfterCR() bool { return c.words[0] != 0 }
+
+// SetAfterCR sets or clears AfterCR.
+func (c *Conn) SetAfterCR(yes bool) {
+	c.words[0] = 0
+	if yes {
+		c.words[0] = 1
+	}
+}
+
+// HeadScanned returns how many bytes of an incomplete head have been searched for its end.
+func (c *Conn) HeadScanned() int { return int(c.words[0]) }
+
+// SetHeadScanned sets HeadScanned.
+func (c *Conn) SetHeadScanned(bytes int) { c.words[0] = uint32(bytes) }
+
+// Chunks returns the progress in an incomplete chunked body: the bytes of the body that have been scanned, and how many
+// of these are data.
+func (c *Conn) Chunks() (raw, data uint32) { return c.words[0], c.words[1] }
+
+// SetChunks sets Chunks.
+func (c *Conn) SetChunks(raw, data uint32) { c.words = [2]uint32{raw, data} }
+
+// EndRequest clears the progress of a request that is complete.
+func (c *Conn) EndRequest() { c.words = [2]uint32{} }
 
 // links chains slots by index: 0 ends a chain.
 type links struct{ next, prev uint32 }

@@ -92,7 +92,7 @@ func runConns(t *testing.T, s *script, capacity int) {
 func scribble(c *Conn) {
 	c.FD, c.State, c.Flags, c.Phase = 7, 1, 2, 3
 	c.Peer[0], c.Peer[15] = 0xFE, 1
-	c.In, c.Out, c.Scanned, c.Decoded = 4, 5, 6, 7
+	c.In, c.Out, c.words = 4, 5, [2]uint32{6, 7}
 }
 
 func TestConnsAgainstMap(t *testing.T) {

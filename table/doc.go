@@ -46,7 +46,7 @@
 //
 // HTTP answers leave a connection in the order of its requests (RFC 9112, section 9.3.2), whatever order the origin's
 // replies arrive in. So the holds of a connection form a FIFO: Park appends, First is the one whose answer may leave,
-// Pop frees it. The owner remembers an early reply in Hold.Reply. Without pipelining the FIFO has one element.
+// Pop frees it. The owner remembers an early reply in Hold.Stowed. Without pipelining the FIFO has one element.
 //
 // # The wheel
 //

@@ -20,8 +20,36 @@ type Hold struct {
 	Conn  uint32 // index of the request's connection
 	next  uint32 // the following hold in the connection's FIFO, or in the free queue
 	Since uint32 // tick at which it was parked
-	Reply uint32 // the owner's: when it was parked, finer than ticks; then the index of a reply that waits for its turn
+	word  uint32 // the owner's, see Start, Opening, Due and Stowed
 	Link  uint8  // the owner's: the link that the request went to
 	Flags uint8  // the owner's
 	Style uint16 // the owner's: style of the HTTP response
 }
+
+// A hold needs one of four numbers at a time. The owner knows which one by Flags and Link. Setting one forgets the
+// others.
+
+// Start returns when the request came, in microseconds that wrap, finer than Since. It is for requests that an origin
+// has, except session creations, and for creations that wait for an origin.
+func (h *Hold) Start() uint32 { return h.word }
+
+// SetStart sets Start.
+func (h *Hold) SetStart(micros uint32) { h.word = micros }
+
+// Opening returns the owner's index of a session creation that an origin has.
+func (h *Hold) Opening() uint32 { return h.word }
+
+// SetOpening sets Opening.
+func (h *Hold) SetOpening(index uint32) { h.word = index }
+
+// Due returns the tick at which the owner answers a request whose origin is away.
+func (h *Hold) Due() uint32 { return h.word }
+
+// SetDue sets Due.
+func (h *Hold) SetDue(tick uint32) { h.word = tick }
+
+// Stowed returns the owner's index of a response that waits for its turn.
+func (h *Hold) Stowed() uint32 { return h.word }
+
+// SetStowed sets Stowed.
+func (h *Hold) SetStowed(index uint32) { h.word = index }

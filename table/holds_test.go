@@ -41,7 +41,7 @@ func runHolds(t *testing.T, s *script, conns, capacity int) {
 			if want := (Hold{gen: h.Gen(), Conn: i, Since: now}); *hold != want || h.Gen() == 0 {
 				t.Fatalf("Park: %+v, want %+v", *hold, want)
 			}
-			hold.Reply, hold.Link, hold.Flags, hold.Style = 1, 2, 3, 4
+			hold.word, hold.Link, hold.Flags, hold.Style = 1, 2, 3, 4
 			m.free = m.free[1:]
 			m.fifo[i] = append(m.fifo[i], h)
 			m.since[h] = now

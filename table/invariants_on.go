@@ -15,11 +15,11 @@ var poisonedConn = Conn{
 	},
 	State: 0xCC, Flags: 0xCC, Phase: 0xCC, Held: 0xCC,
 	Deadline: poison32, First: poison32, Last: poison32, In: poison32, Out: poison32,
-	Scanned: poison32, Decoded: poison32,
+	words: [2]uint32{poison32, poison32},
 }
 
 // poisonedHold is the contents of a freed slot; Conn is 0, because that marks it free.
-var poisonedHold = Hold{Since: poison32, Reply: poison32, Link: 0xCC, Flags: 0xCC, Style: 0xCCCC}
+var poisonedHold = Hold{Since: poison32, word: poison32, Link: 0xCC, Flags: 0xCC, Style: 0xCCCC}
 
 func poisonConn(c *Conn) {
 	gen := c.gen

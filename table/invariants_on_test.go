@@ -77,7 +77,7 @@ func TestWriteAfterFree(t *testing.T) {
 	i, _ := conns.Alloc()
 	_, hold, _ := holds.Park(conns.At(i), i, 1)
 	holds.Pop(conns.At(i))
-	if hold.Since != poison32 || hold.Reply != poison32 || hold.Style != 0xCCCC || hold.Link != 0xCC {
+	if hold.Since != poison32 || hold.word != poison32 || hold.Style != 0xCCCC || hold.Link != 0xCC {
 		t.Errorf("popped hold %+v is not poisoned", *hold)
 	}
 	hold.Flags = 1
@@ -85,7 +85,7 @@ func TestWriteAfterFree(t *testing.T) {
 
 	c := conns.At(i)
 	conns.Free(i)
-	if c.FD >= 0 || c.State != 0xCC || c.Peer[7] != 0xCC || c.In != poison32 || c.Decoded != poison32 {
+	if c.FD >= 0 || c.State != 0xCC || c.Peer[7] != 0xCC || c.In != poison32 || c.words[1] != poison32 {
 		t.Errorf("freed connection %+v is not poisoned", *c)
 	}
 	c.State = 0
