@@ -9,6 +9,7 @@
 //
 //	cmd/megaphone        the one binary
 //	edge   origin/*   load     the proxy; what ends the links; the load generator. None imports another.
+//	discovery            the addresses of its origins
 //	config               the edge's configuration
 //	       loop          reactors on epoll
 //	table  codec/*  tuning

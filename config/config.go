@@ -203,7 +203,7 @@ func (c Config) WithDefaults() Config {
 	}
 	c.Origins = slices.Clone(c.Origins)
 	for i := range c.Origins {
-		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, FromSRV) {
+		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, srvPrefix) {
 			set(&o.Weight, defaultWeight)
 		}
 	}

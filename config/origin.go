@@ -20,8 +20,8 @@ const (
 
 // Prefixes of an address that stands for one origin per DNS record.
 const (
-	FromSRV  = "dns+srv:" // _service._proto.name: an origin per SRV record
-	FromAddr = "dns:"     // name:port: an origin per A and AAAA record
+	srvPrefix     = "dns+srv:" // _service._proto.name: an origin per SRV record
+	addressPrefix = "dns:"     // name:port: an origin per A and AAAA record
 )
 
 // Origin is a server of BOSH sessions at the other end of a link.
@@ -33,52 +33,92 @@ type Origin struct {
 	Drain   bool     // no new sessions
 }
 
-// Discovered reports whether the origin stands for the records of a name.
-func (o *Origin) Discovered() bool {
-	return strings.HasPrefix(o.Address, FromSRV) || strings.HasPrefix(o.Address, FromAddr)
+// OriginValues is a valid origin with its address parsed.
+type OriginValues struct {
+	Origin
+	Endpoint Endpoint // parsed from Address
 }
 
-// Named reports whether the address has a name to look up.
-func (o *Origin) Named() bool {
-	_, err := netip.ParseAddrPort(o.Address)
-	return err != nil
+// Endpoint is the parsed address of an origin.
+type Endpoint struct {
+	Lookup Lookup
+	Host   string         // to look up; with LookupSRV the name of the records
+	Port   uint16         // 0 with LookupSRV, because each record has its own
+	Addr   netip.AddrPort // with LookupNone only
 }
+
+// Lookup is how the addresses of an origin are found.
+type Lookup uint8
+
+const (
+	LookupNone    Lookup = iota // it is an IP address
+	LookupHost                  // one origin, at an address of the host
+	LookupAddress               // dns: an origin per A and AAAA record
+	LookupSRV                   // dns+srv: an origin per SRV record
+)
+
+// PerRecord reports whether each DNS record is an origin.
+func (e *Endpoint) PerRecord() bool { return e.Lookup == LookupAddress || e.Lookup == LookupSRV }
+
+// Named reports whether there is a name to look up.
+func (e *Endpoint) Named() bool { return e.Lookup != LookupNone }
 
 // MaxLinks returns the maximum number of a reactor's links to origins. Each origin counts twice, because a reload dials
 // new links while the old ones close. If DNS decides the number of origins, it is MaxOrigins.
-func (c *Config) MaxLinks() int {
-	if slices.ContainsFunc(c.Origins, func(o Origin) bool { return o.Discovered() }) {
+func (v *Values) MaxLinks() int {
+	if slices.ContainsFunc(v.Origins, func(o OriginValues) bool { return o.Endpoint.PerRecord() }) {
 		return 2 * MaxOrigins
 	}
-	return 2 * len(c.Origins)
+	return 2 * len(v.Origins)
 }
 
-func (o *Origin) validate(at string) error {
-	srv, isSRV := strings.CutPrefix(o.Address, FromSRV)
-	host, _, wrong := splitAddress(strings.TrimPrefix(o.Address, FromAddr), 1)
+// parse parses an origin's address and checks its other keys.
+func (o *Origin) parse(at string) (v OriginValues, err error) {
+	e, remedy := parseEndpoint(o.Address)
 	switch {
-	case isSRV && !validHost(srv):
-		return bad(at+"address", o.Address, "name SRV records, for example dns+srv:_megaphone._tcp.example.org")
-	case !isSRV && !strings.Contains(o.Address, ":"):
-		return bad(at+"address", o.Address, "give host:port, for example 127.0.0.1:5279; as a flag a=127.0.0.1:5279")
-	case !isSRV && wrong != "":
-		return bad(at+"address", o.Address, wrong)
-	case !isSRV && host == "":
-		return bad(at+"address", o.Address, "say which host, for example 127.0.0.1"+o.Address)
-	case o.Discovered() && o.Name != "":
-		return bad(at+"name", o.Name, "leave it out: such origins are named after their DNS records")
-	case !o.Discovered() && !frame.ValidName(o.Name):
-		return bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
-	case isSRV && o.Weight != 0:
-		return bad(at+"weight", o.Weight, "leave it out: SRV records have their own weights")
-	case isSRV:
-		return nil
+	case remedy != "":
+		return v, bad(at+"address", o.Address, remedy)
+	case e.PerRecord() && o.Name != "":
+		return v, bad(at+"name", o.Name, "leave it out: such origins are named after their DNS records")
+	case !e.PerRecord() && !frame.ValidName(o.Name):
+		return v, bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
+	case e.Lookup == LookupSRV && o.Weight != 0:
+		return v, bad(at+"weight", o.Weight, "leave it out: SRV records have their own weights")
+	case e.Lookup == LookupSRV:
+		return OriginValues{*o, e}, nil
 	}
 	for i := range originKeys {
 		k := &originKeys[i]
 		if remedy, ok := k.check(o); !ok {
-			return bad(at+k.Name, text(k.Value(o)), remedy)
+			return v, bad(at+k.Name, text(k.Value(o)), remedy)
 		}
 	}
-	return nil
+	return OriginValues{*o, e}, nil
+}
+
+// parseEndpoint parses an origin's address. The remedy is "" if it is valid.
+func parseEndpoint(address string) (e Endpoint, remedy string) {
+	if name, ok := strings.CutPrefix(address, srvPrefix); ok {
+		if !validHost(name) {
+			return e, "name SRV records, for example dns+srv:_megaphone._tcp.example.org"
+		}
+		return Endpoint{Lookup: LookupSRV, Host: name}, ""
+	}
+	rest, each := strings.CutPrefix(address, addressPrefix)
+	host, port, wrong := splitAddress(rest, 1)
+	switch {
+	case !strings.Contains(address, ":"):
+		return e, "give host:port, for example 127.0.0.1:5279; as a flag a=127.0.0.1:5279"
+	case wrong != "":
+		return e, wrong
+	case host == "":
+		return e, "say which host, for example 127.0.0.1" + address
+	}
+	e = Endpoint{Lookup: LookupHost, Host: host, Port: uint16(port)}
+	if ip, err := netip.ParseAddr(host); each {
+		e.Lookup = LookupAddress
+	} else if err == nil {
+		e.Lookup, e.Addr = LookupNone, netip.AddrPortFrom(ip, e.Port)
+	}
+	return e, ""
 }

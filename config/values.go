@@ -23,8 +23,9 @@ import (
 type Values struct {
 	Config // with its defaults, and web origins, domains and the path in their normal forms
 
-	Listeners        []Clients // at least one
-	Secret           []byte    // shared with the origins; nil: none
+	Listeners        []Clients      // at least one
+	Origins          []OriginValues // at least one
+	Secret           []byte         // shared with the origins; nil: none
 	OldProof         bool
 	Tags             Tags
 	DescriptorTables loop.Tables
@@ -76,7 +77,7 @@ func (c Config) parse() (*Values, error) {
 			return nil, err
 		}
 	}
-	for _, check := range []func() error{v.parseListeners, v.validateOrigins, v.validateName, v.validatePath,
+	for _, check := range []func() error{v.parseListeners, v.parseOrigins, v.validateName, v.validatePath,
 		v.parseWords, v.parseAdmin, v.validateBounds, v.parseLimits, v.validateCreations, v.validatePublicURLs,
 		v.validateCORS} {
 		if err := check(); err != nil {
@@ -171,20 +172,22 @@ func (l *Listener) parse(at string) (c Clients, err error) {
 	return Clients{l.Address, l.Mode, proxyVersions[l.ProxyProtocol], forwardedHeaders[l.ForwardedHeader], trusted}, nil
 }
 
-func (v *Values) validateOrigins() error {
-	switch n := len(v.Origins); {
+func (v *Values) parseOrigins() error {
+	switch n := len(v.Config.Origins); {
 	case n == 0:
 		return bad("origins", "none", "name at least one origin, for example a=127.0.0.1:5279")
 	case n > MaxOrigins:
 		return bad("origins", n, fmt.Sprintf("at most %d", MaxOrigins))
 	}
 	tags := map[[boshbody.TagBytes]byte]string{}
-	for i := range v.Origins {
-		o, at := &v.Origins[i], fmt.Sprintf("origins[%d].", i)
-		if err := o.validate(at); err != nil {
+	for i := range v.Config.Origins {
+		at := fmt.Sprintf("origins[%d].", i)
+		o, err := v.Config.Origins[i].parse(at)
+		if err != nil {
 			return err
 		}
-		if o.Discovered() {
+		v.Origins = append(v.Origins, o)
+		if o.Endpoint.PerRecord() {
 			continue
 		}
 		tag := boshbody.TagOf(o.Name)
@@ -206,7 +209,7 @@ func (v *Values) validateName() error {
 // parseWords parses the keys with a fixed set of values, which their rows have checked.
 func (v *Values) parseWords() (err error) {
 	v.Tags = map[string]Tags{"on": TagsOn, "off": TagsOff}[v.Config.Tags]
-	if v.Tags == TagsOff && (len(v.Origins) > 1 || v.Origins[0].Discovered()) {
+	if v.Tags == TagsOff && (len(v.Origins) > 1 || v.Origins[0].Endpoint.PerRecord()) {
 		return bad("node-tags", v.Config.Tags, "requests are routed by the tag if there are several origins: "+
 			"use auto or on")
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -97,6 +98,40 @@ func TestBadDNSOrigins(t *testing.T) {
 	cfg := Config{Tags: "off", Origins: []Origin{{Address: "dns:host:1"}}}.WithDefaults()
 	if _, err := cfg.parse(); err == nil || !strings.HasPrefix(err.Error(), "node-tags: off") {
 		t.Error(err)
+	}
+}
+
+// TestEndpoints: an address is parsed once, and its kind decides the number of links.
+func TestEndpoints(t *testing.T) {
+	const many = 2 * MaxOrigins
+	addr := netip.MustParseAddrPort
+	for address, c := range map[string]struct {
+		want  Endpoint
+		named bool
+		links int
+	}{
+		"127.0.0.1:5279":         {Endpoint{LookupNone, "127.0.0.1", 5279, addr("127.0.0.1:5279")}, false, 2},
+		"[2001:db8::1]:65535":    {Endpoint{LookupNone, "2001:db8::1", 65535, addr("[2001:db8::1]:65535")}, false, 2},
+		"[fe80::1%lo]:1":         {Endpoint{LookupNone, "fe80::1%lo", 1, addr("[fe80::1%lo]:1")}, false, 2},
+		"Host.example:1":         {Endpoint{Lookup: LookupHost, Host: "Host.example", Port: 1}, true, 2},
+		"dns:host.example:2":     {Endpoint{Lookup: LookupAddress, Host: "host.example", Port: 2}, true, many},
+		"dns:127.0.0.1:3":        {Endpoint{Lookup: LookupAddress, Host: "127.0.0.1", Port: 3}, true, many},
+		"dns+srv:_x._tcp.a.test": {Endpoint{Lookup: LookupSRV, Host: "_x._tcp.a.test"}, true, many},
+	} {
+		o := Origin{Address: address}
+		if c.links == 2 {
+			o.Name = "a"
+		}
+		v, err := Config{Origins: []Origin{o}}.Values()
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+			continue
+		}
+		got := v.Origins[0]
+		if got.Endpoint != c.want || got.Endpoint.Named() != c.named || got.Address != address ||
+			got.Name != o.Name || v.MaxLinks() != c.links {
+			t.Errorf("%s: %+v with %d links", address, got, v.MaxLinks())
+		}
 	}
 }
 

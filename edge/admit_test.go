@@ -257,7 +257,7 @@ func TestNoCreationWaitsForThoseThatWantAnotherOrigin(t *testing.T) {
 	a.link()
 	l := b.link()
 	until(t, e, LinksUp, 2)
-	e.worker0(func(w *worker) { w.nodes[1].cfg.priority = 1 })
+	e.worker0(func(w *worker) { w.nodes[1].cfg.Priority = 1 })
 	for i := range 4 {
 		connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", "both.example", 1))
 		waitingNow(t, e, i)

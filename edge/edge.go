@@ -4,26 +4,27 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"megaphone/config"
+	"megaphone/discovery"
 	"megaphone/loop"
 )
 
 // Edge is a running edge: its reactors and the settings they share.
 type Edge struct {
-	cfg       *config.Values // as at the start; current has what a reload may change
-	options   Options
-	group     *loop.Group
-	workers   []*worker
-	adopted   []string
-	draining  atomic.Bool
-	started   time.Time
-	access    *accessLog // nil: off
-	directory *directory
+	cfg      *config.Values // as at the start; current has what a reload may change
+	options  Options
+	group    *loop.Group
+	workers  []*worker
+	adopted  []string
+	draining atomic.Bool
+	started  time.Time
+	access   *accessLog // nil: off
 
 	ending    context.Context // ends with Stop
 	end       context.CancelFunc
@@ -35,14 +36,14 @@ type Edge struct {
 
 // Options is what only a program can set.
 type Options struct {
-	Level       *slog.LevelVar  // of Log: Start and Reload set it to log-level
-	Log         *slog.Logger    // default slog.Default
-	Access      *slog.Logger    // one record per answered request, each Nth with access-log-sample; nil: none
-	Resolver    Resolver        // default net.DefaultResolver
-	Pages       map[string]Page // by path
-	Inherited   []loop.Listener // sockets of other processes; the edge adopts those at its listeners' addresses
-	AcceptLater bool            // do not accept before Edge.Accept
-	ManualTicks bool            // time advances through Edge.Advance (tests)
+	Level       *slog.LevelVar     // of Log: Start and Reload set it to log-level
+	Log         *slog.Logger       // default slog.Default
+	Access      *slog.Logger       // one record per answered request, each Nth with access-log-sample; nil: none
+	Resolver    discovery.Resolver // default net.DefaultResolver
+	Pages       map[string]Page    // by path
+	Inherited   []loop.Listener    // sockets of other processes; the edge adopts those at its listeners' addresses
+	AcceptLater bool               // do not accept before Edge.Accept
+	ManualTicks bool               // time advances through Edge.Advance (tests)
 }
 
 // Page is a document that the edge serves itself.
@@ -56,14 +57,16 @@ func Start(cfg *config.Values, options Options) (*Edge, error) {
 	if options.Log == nil {
 		options.Log = slog.Default()
 	}
+	if options.Resolver == nil {
+		options.Resolver = net.DefaultResolver
+	}
 	options.setLevel(cfg)
-	e := &Edge{cfg: cfg, options: options, directory: newDirectory(options.Resolver, options.Log), started: time.Now()}
+	e := &Edge{cfg: cfg, options: options, started: time.Now()}
 	if options.Access != nil {
 		e.access = newAccessLog(options.Access)
 	}
 	e.ending, e.end = context.WithCancel(context.Background())
-	places, waiting := e.directory.find(e.ending, cfg.Origins)
-	e.current = newSettings(cfg, &e.options, places, waiting)
+	e.current = newSettings(cfg, &e.options, e.find(e.ending, cfg, nil))
 	var listen []loop.Listener
 	for _, l := range cfg.Listeners {
 		listen = append(listen, loop.Listener{Address: l.Address, Mode: l.Mode})

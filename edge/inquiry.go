@@ -37,7 +37,7 @@ type inquiry struct {
 func (w *worker) inquire(n *node) {
 	n.inquired = true
 	select {
-	case w.inquiries <- inquiry{n.cfg.Name, n.cfg.addr}:
+	case w.inquiries <- inquiry{n.cfg.Name, n.cfg.Addr}:
 	default:
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -156,8 +157,6 @@ func TestForeignBytesAreNamed(t *testing.T) {
 func TestInquiriesAreLimited(t *testing.T) {
 	log := newRecorder()
 	address := serveRaw(t, afterInput("HTTP/1.1 400 Bad Request\r\n\r\n"))
-	place := newDirectory(nil, slog.Default())
-	found, _ := place.find(context.Background(), []config.Origin{{Name: "a", Address: address}})
 	queue := make(chan inquiry)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -166,7 +165,7 @@ func TestInquiriesAreLimited(t *testing.T) {
 		close(ended)
 	}()
 	for range 20 {
-		queue <- inquiry{"a", found[0].addr}
+		queue <- inquiry{"a", netip.MustParseAddrPort(address)}
 	}
 	cancel()
 	<-ended

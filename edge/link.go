@@ -333,9 +333,9 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 	var foreign *foreignError
 	switch {
 	case errors.As(why, &foreign):
-		about = append(about, "address", n.cfg.addr.String(), "what", foreign.found, "first_bytes", foreign.first)
+		about = append(about, "address", n.cfg.Addr.String(), "what", foreign.found, "first_bytes", foreign.first)
 	case n.stage == stageGreeting:
-		about = append(about, "address", n.cfg.addr.String(), "what", "no hello")
+		about = append(about, "address", n.cfg.Addr.String(), "what", "no hello")
 	}
 	if n.stage == stageUp {
 		n.lostAt = w.r.Now()

@@ -101,7 +101,7 @@ func (w *worker) verdict(n *node) verdict {
 }
 
 // expecting reports whether an origin that has not been resolved since the start may still appear within the grace.
-func (w *worker) expecting() bool { return w.waiting && w.r.Now() <= w.times.grace }
+func (w *worker) expecting() bool { return w.found.Missing && w.r.Now() <= w.times.grace }
 
 // byTag returns the node with the given tag, or nil.
 func (w *worker) byTag(tag []byte) *node {
@@ -137,7 +137,7 @@ func (w *worker) choose(to []byte) (*node, verdict) { return w.pick(w.serving(to
 func (w *worker) pick(nodes uint64) (*node, verdict) {
 	now, b := w.micros(), &w.creationBounds
 	best, trial := w.gather(nodes, true)
-	if trial != nil && (len(w.healthy) == 0 || trial.cfg.priority <= w.healthy[0].cfg.priority) {
+	if trial != nil && (len(w.healthy) == 0 || trial.cfg.Priority <= w.healthy[0].cfg.Priority) {
 		return trial, nodeReady
 	}
 	if len(w.healthy) == 0 {
@@ -188,11 +188,11 @@ func (w *worker) gather(nodes uint64, judged bool) (best verdict, trial *node) {
 			v = nodeAway // it drains: another origin, or its successor, will appear
 		case judged && w.ejects && n.health.is() != standingWell:
 			if n.health.due(w.micros()) && n.health.room(w.micros(), &w.creationBounds) &&
-				(trial == nil || n.cfg.priority < trial.cfg.priority) {
+				(trial == nil || n.cfg.Priority < trial.cfg.Priority) {
 				trial = n
 			}
-		case len(w.healthy) > 0 && n.cfg.priority > w.healthy[0].cfg.priority:
-		case len(w.healthy) > 0 && n.cfg.priority < w.healthy[0].cfg.priority:
+		case len(w.healthy) > 0 && n.cfg.Priority > w.healthy[0].cfg.Priority:
+		case len(w.healthy) > 0 && n.cfg.Priority < w.healthy[0].cfg.Priority:
 			w.healthy = append(w.healthy[:0], n)
 		default:
 			w.healthy = append(w.healthy, n)

@@ -39,7 +39,7 @@ func (w *worker) reconcile() {
 
 // join makes a node and its link. If no link is free, because too many are still closing, each tick tries again.
 func (w *worker) join(p *place) *node {
-	l, err := w.r.NewLink(p.Name, p.addr)
+	l, err := w.r.NewLink(p.Name, p.Addr)
 	if err != nil {
 		w.behind = true
 		w.r.LogLimited(&w.linkLog, slog.LevelWarn, "origin waiting for a free link", "origin", p.Name,
@@ -66,8 +66,8 @@ func (n *node) take(p *place) {
 		}
 		n.health = p.health
 	}
-	if moved || p.addr.IsValid() {
-		n.link.SetAddr(p.addr)
+	if moved || p.Addr.IsValid() {
+		n.link.SetAddr(p.Addr)
 	}
 	if moved {
 		n.link.Fail(errMoved)

@@ -119,7 +119,7 @@ func TestReloadPutsAnOriginBack(t *testing.T) {
 	al := a.link()
 	b.link()
 	until(t, e, LinksUp, 2)
-	both := e.settings().cfg.Origins
+	both := e.settings().cfg.Config.Origins
 	reload(t, e, func(c *Config) { c.Origins = both[1:] })
 	reload(t, e, func(c *Config) { c.Origins = both[:1] })
 	c := connect(t, e)

@@ -2,12 +2,12 @@ package edge
 
 import (
 	"hash/maphash"
-	"net/netip"
 	"slices"
 	"time"
 
 	"megaphone/codec/http1"
 	"megaphone/config"
+	"megaphone/discovery"
 	"megaphone/loop"
 )
 
@@ -22,35 +22,34 @@ type settings struct {
 	fixed     *fixed
 	admission *admission
 	leastGain int // bytes of a body that must arrive in times.body
-	places    []place
+	found     *discovery.Found
+	places    []place // for each origin found
 	creationBounds
-	common  *common // shared by all reactors and settings
-	waiting bool    // an origin's name has not been resolved yet
-	tags    bool    // session IDs end with the tag of their origin
-	plain   string  // the origin of sessions older than tags, if there may be any
+	common *common // shared by all reactors and settings
+	tags   bool    // session IDs end with the tag of their origin
+	plain  string  // the origin of sessions older than tags, if there may be any
 }
 
 // times is the configured durations in ticks.
 type times struct{ head, body, idle, hold, write, grace, ping, lostJitter, create, createWait uint32 }
 
-// place is the address of an origin and its configuration.
+// place is an origin of the settings with its health.
 type place struct {
-	config.Origin
-	addr     netip.AddrPort // invalid: its name has not been resolved yet
-	health   *health        // shared by all reactors
-	priority uint16         // new sessions go to the lowest one among the healthy origins (RFC 2782)
+	discovery.Origin
+	health *health // shared by all reactors
 }
 
-// newSettings makes settings from a configuration and the resolved places.
-func newSettings(cfg *config.Values, options *Options, places []place, waiting bool) *settings {
-	for i := range places {
-		places[i].health = new(health)
+// newSettings makes settings from a configuration and the origins that were found for it.
+func newSettings(cfg *config.Values, options *Options, found *discovery.Found) *settings {
+	var places []place
+	for _, o := range found.Origins {
+		places = append(places, place{o, new(health)})
 	}
 	return &settings{
 		creationBounds: newCreationBounds(cfg), common: &common{served: served{seed: maphash.MakeSeed()}},
 		cfg: cfg, options: options, fixed: newFixed(cfg, options.Pages), admission: newAdmission(cfg),
 		leastGain: cfg.BodyRate * int(cfg.BodyTimeout/time.Millisecond) / 1000,
-		places:    places, waiting: waiting, tags: wantsTags(cfg),
+		found:     found, places: places, tags: wantsTags(cfg),
 		limits: http1.Limits{MaxRequestLineBytes: cfg.MaxHeadLineBytes, MaxHeaderBytes: cfg.MaxHeaderBytes,
 			MaxHeaders: cfg.MaxHeaders, MaxBodyBytes: cfg.MaxBodyBytes}.WithDefaults(),
 		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
@@ -63,7 +62,7 @@ func newSettings(cfg *config.Values, options *Options, places []place, waiting b
 // wantsTags reports whether session IDs must carry the tag of their origin.
 func wantsTags(cfg *config.Values) bool {
 	return cfg.Tags == config.TagsOn ||
-		cfg.Tags == config.TagsAuto && (len(cfg.Origins) > 1 || cfg.Origins[0].Discovered())
+		cfg.Tags == config.TagsAuto && (len(cfg.Origins) > 1 || cfg.Origins[0].Endpoint.PerRecord())
 }
 
 // after makes s continue from the settings in force before it. With node-tags: auto, an edge that began with one origin

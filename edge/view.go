@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"megaphone/config"
+	"megaphone/discovery"
 	"megaphone/loop"
 )
 
@@ -175,7 +175,7 @@ func (e *Edge) View() *View {
 
 // origin returns the view of an origin, and adds it if necessary. Reactors apply a new configuration one after the
 // other, so some may have an origin that others lack.
-func (v *View) origin(o *config.Origin) *OriginView {
+func (v *View) origin(o *discovery.Origin) *OriginView {
 	for i := range v.Origins {
 		if v.Origins[i].Name == o.Name {
 			return &v.Origins[i]

@@ -22,7 +22,7 @@ func initRuntimePoller() error {
 		found = found || target == "anon_inode:[eventpoll]"
 	})
 	if err == nil && !found {
-		err = errors.New("Go's runtime poller is not open before the first private descriptor table")
+		err = errors.New("the runtime poller is not open before the first private descriptor table")
 	}
 	return err
 }

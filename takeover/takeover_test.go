@@ -291,11 +291,11 @@ func TestPath(t *testing.T) {
 // A server that is closed knows whether the successor that it hangs up on has the listeners, whatever it was doing. The
 // caller may remove only what a successor does not have.
 func TestCloseKnowsWhoHasTheListeners(t *testing.T) {
-	path, s := offering(t, 1, DefaultPatience, nil)
+	_, s := offering(t, 1, DefaultPatience, nil)
 	if s.Close() {
 		t.Error("Close reported a successor although none had asked")
 	}
-	path, s = offering(t, 1, DefaultPatience, nil)
+	path, s := offering(t, 1, DefaultPatience, nil)
 	p, err := Ask(path)
 	if err != nil {
 		t.Fatal(err)

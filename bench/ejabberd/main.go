@@ -12,33 +12,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"megaphone/bench/children"
+	"megaphone/bench/trials"
 )
 
-func main() {
-	children.Guard()
-	o, err := parseOptions(os.Args[1:])
-	if err == nil {
-		// Our children are in process groups of their own: Ctrl-C is for us, and we end them.
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		err = run(ctx, o)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench-ejabberd:", err)
-		os.Exit(1)
-	}
-}
+// say writes a line of progress.
+var say = trials.Sayer("bench-ejabberd")
 
-// errUnwell is the end of a run in which something went wrong that the tables tell of.
-var errUnwell = errors.New("not all went well: see what is said below the tables")
+func main() { trials.Main(say, parseOptions, run) }
 
 // run makes all trials, and then says what they have come to, also when it is interrupted.
 func run(ctx context.Context, o *options) error {
@@ -67,11 +51,7 @@ func run(ctx context.Context, o *options) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted in trial %d of %d", len(done)+1, len(plan))
 	case unwell:
-		return errUnwell
+		return trials.ErrUnwell
 	}
 	return nil
-}
-
-func say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "bench-ejabberd: "+format+"\n", args...)
 }

@@ -1,17 +1,15 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"megaphone/bench/machine"
+	"megaphone/bench/trials"
 	"megaphone/typed"
 )
 
@@ -58,17 +56,13 @@ func parseOptions(args []string) (*options, error) {
 	fs.StringVar(&o.Module, "module-options", "{}",
 		"mod_megaphone's options as `YAML`, for example '{sleep_after: 1 second}'")
 	fs.StringVar(&o.json, "json", "", "write all that was measured to `file`")
-	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
-	_ = fs.Parse(args) // it exits
-	if fs.NArg() > 0 {
-		return nil, fmt.Errorf("%q: there are only flags", fs.Args())
+	trials.DefineRoot(fs, &o.root)
+	if err := trials.Parse(fs, args); err != nil {
+		return nil, err
 	}
-	for part := range strings.SplitSeq(*sessions, ",") {
-		n, err := typed.ParseInt(strings.TrimSpace(part))
-		if err != nil {
-			return nil, fmt.Errorf("sessions: %q: give numbers, for example 2000,5k", *sessions)
-		}
-		o.Sessions = append(o.Sessions, n)
+	var err error
+	if o.Sessions, err = trials.ParseSessions(*sessions); err != nil {
+		return nil, err
 	}
 	for part := range strings.SplitSeq(*chosen, ",") {
 		w := way(strings.TrimSpace(part))
@@ -92,8 +86,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("RLIMIT_NOFILE: %w", err)
 	}
 	for _, n := range o.Sessions {
-		if n < 2 || uint64(n)+spareDescriptors > limit.Max {
-			return fmt.Errorf("sessions: %d: use 2 to %d: ejabberd has a socket for each in the direct trials, and "+
+		if uint64(n)+spareDescriptors > limit.Max {
+			return fmt.Errorf("sessions: %d: use %d at most: ejabberd has a socket for each in the direct trials, and "+
 				"RLIMIT_NOFILE is %d", n, limit.Max-spareDescriptors, limit.Max)
 		}
 	}
@@ -140,13 +134,5 @@ func (o *options) writeJSON(done []*trial) error {
 	if o.json == "" {
 		return nil
 	}
-	text, err := json.MarshalIndent(struct {
-		Machine machine.Machine `json:"machine"`
-		Options *options        `json:"options"`
-		Trials  []*trial        `json:"trials"`
-	}{machine.This(o.root), o, done}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(o.json, append(text, '\n'), 0o644)
+	return trials.Save(o.json, o.root, o, done)
 }

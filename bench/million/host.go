@@ -14,11 +14,11 @@ const userBytes = 2500
 // checkHost returns an error with a remedy if the host does not fit the largest number of sessions.
 func checkHost(o *options) error {
 	n := slices.Max(o.Sessions)
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
+	if err := os.MkdirAll(o.files.Out, 0o755); err != nil {
 		return err
 	}
 	if err := machine.Fits(n, programs.Connections(n), userBytes, 0); err != nil {
 		return err
 	}
-	return machine.Tuned(o.root, programs.Connections(n), o.force, say)
+	return machine.Tuned(o.files.Root, programs.Connections(n), o.files.Force, say)
 }

@@ -9,42 +9,23 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
-	"megaphone/bench/children"
 	"megaphone/bench/trials"
 )
 
-func main() {
-	children.Guard()
-	o, err := parseOptions(os.Args[1:])
-	if err == nil {
-		// Our children are in process groups of their own: Ctrl-C is for us, and we end them.
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		err = run(ctx, o)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench-million:", err)
-		os.Exit(1)
-	}
-}
+// say writes a line of progress.
+var say = trials.Sayer("bench-million")
 
-// errUnwell is the end of a run in which something went wrong that the table tells of.
-var errUnwell = errors.New("not all went well: see the verdicts")
+func main() { trials.Main(say, parseOptions, run) }
 
 func run(ctx context.Context, o *options) error {
 	if err := checkHost(o); err != nil {
 		return err
 	}
-	done, err := trials.Earlier[*trial](o.with)
+	done, err := trials.Earlier[*trial](o.files.With)
 	if err != nil {
 		return err
 	}
@@ -64,7 +45,7 @@ func run(ctx context.Context, o *options) error {
 	}
 	for _, t := range done {
 		if t.Load.Verdict.Status != 0 {
-			return errUnwell
+			return trials.ErrUnwell
 		}
 	}
 	return nil
@@ -72,24 +53,15 @@ func run(ctx context.Context, o *options) error {
 
 // present writes the table to standard output and into the directory, and beside it all figures, and the curves.
 func present(o *options, done []*trial) error {
-	if err := trials.Save(filepath.Join(o.out, "trials.json"), o.root, o, done); err != nil {
-		return err
-	}
 	slices.SortStableFunc(done, func(a, b *trial) int { return a.Sessions - b.Sessions })
-	table := table(o, done)
-	fmt.Print(table)
-	if err := os.WriteFile(filepath.Join(o.out, "table.md"), []byte(table), 0o644); err != nil {
+	if err := trials.Present(&o.files, o, done, table(o, done)); err != nil {
 		return err
 	}
 	if len(done) > 1 {
-		if err := plotGrowth(o.out, done); err != nil {
+		if err := plotGrowth(o.files.Out, done); err != nil {
 			return err
 		}
 	}
-	say("all of it is in %s: table.md, trials.json, and a directory for each number of sessions", o.out)
+	say("all of it is in %s: table.md, trials.json, and a directory for each number of sessions", o.files.Out)
 	return nil
-}
-
-func say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "bench-million: "+format+"\n", args...)
 }

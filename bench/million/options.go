@@ -4,9 +4,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"strings"
 	"time"
 
+	"megaphone/bench/trials"
 	"megaphone/typed"
 )
 
@@ -21,10 +21,7 @@ type options struct {
 	GOGC     int           `json:"origin_gogc"`
 	Storm    time.Duration `json:"storm_ns"` // 0: no storm
 	Retry    string        `json:"retry"`
-	force    bool
-	with     string
-	out      string
-	root     string
+	files    trials.Flags
 }
 
 func parseOptions(args []string) (*options, error) {
@@ -42,20 +39,13 @@ func parseOptions(args []string) (*options, error) {
 	fs.DurationVar(&o.Storm, "storm", 0,
 		"in place of talk, kill the origin, start it again after this `time`, and see how all sessions come back")
 	fs.StringVar(&o.Retry, "retry", "strophe,stanza", "storm: what sessions do after a failure; see megaphone load")
-	fs.BoolVar(&o.force, "force", false, "run though the host is not made ready for it")
-	fs.StringVar(&o.out, "out", "bench-million", "`directory` for what was measured; it is made")
-	fs.StringVar(&o.with, "with", "", "trials.json `files` of earlier runs to show beside this one, comma-separated")
-	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
-	_ = fs.Parse(args) // it exits
-	if fs.NArg() > 0 {
-		return nil, fmt.Errorf("%q: there are only flags", fs.Args())
+	o.files.Define(fs, "bench-million")
+	if err := trials.Parse(fs, args); err != nil {
+		return nil, err
 	}
-	for part := range strings.SplitSeq(*sessions, ",") {
-		n, err := typed.ParseInt(strings.TrimSpace(part))
-		if err != nil || n < 2 {
-			return nil, fmt.Errorf("sessions: %q: give numbers from 2, for example 1000,100k", *sessions)
-		}
-		o.Sessions = append(o.Sessions, n)
+	var err error
+	if o.Sessions, err = trials.ParseSessions(*sessions); err != nil {
+		return nil, err
 	}
 	switch {
 	case o.Rate <= 0:

@@ -25,7 +25,7 @@ func table(o *options, done []*trial) string {
 		what = fmt.Sprintf("The origin is killed, and back after %s. Retries: %s", o.Storm, o.Retry)
 	}
 	fmt.Fprintf(&b, "%s.\nLog-in: %s. Wait: %d s. %s. The origin's GOGC: %d.\n\n",
-		machine.This(o.root), o.Login, o.Wait, what, o.GOGC)
+		machine.This(o.files.Root), o.Login, o.Wait, what, o.GOGC)
 	b.WriteString("| sessions |")
 	for _, t := range done {
 		fmt.Fprintf(&b, " %s |", count(uint64(t.Sessions)))

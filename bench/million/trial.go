@@ -29,7 +29,7 @@ type trial struct {
 
 // makeTrial starts all three processes and ends them.
 func makeTrial(ctx context.Context, o *options, n int) (*trial, error) {
-	dir := filepath.Join(o.out, strconv.Itoa(n))
+	dir := filepath.Join(o.files.Out, strconv.Itoa(n))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func makeTrial(ctx context.Context, o *options, n int) (*trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	edge, target, err := programs.StartEdge(ctx, o.root, dir, n, time.Duration(o.Wait)*time.Second, at)
+	edge, target, err := programs.StartEdge(ctx, o.files.Root, dir, n, time.Duration(o.Wait)*time.Second, at)
 	defer edge.Stop()
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func runLoad(ctx context.Context, o *options, dir string, t *trial, target strin
 	default:
 		args = append(args, "--scenario", "chat", "--messages", fmt.Sprint(t.Messages), "--then", "broadcast")
 	}
-	p, err := programs.Start(o.root, dir, "load", nil, args...)
+	p, err := programs.Start(o.files.Root, dir, "load", nil, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -18,45 +18,27 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"syscall"
 	"time"
 
-	"megaphone/bench/children"
 	"megaphone/bench/machine"
 	"megaphone/bench/programs"
 	"megaphone/bench/trials"
 )
 
-func main() {
-	children.Guard()
-	o, err := parseOptions(os.Args[1:])
-	if err == nil {
-		// Our children are in process groups of their own: Ctrl-C is for us, and we end them.
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		err = run(ctx, o)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench-million-ejabberd:", err)
-		os.Exit(1)
-	}
-}
+// say writes a line of progress.
+var say = trials.Sayer("bench-million-ejabberd")
 
-// errUnwell is the end of a run in which something went wrong that the table tells of.
-var errUnwell = errors.New("not all went well: see the verdicts")
+func main() { trials.Main(say, parseOptions, run) }
 
 func run(ctx context.Context, o *options) error {
 	if err := checkHost(o); err != nil {
 		return err
 	}
-	done, err := trials.Earlier[*trial](o.with)
+	done, err := trials.Earlier[*trial](o.files.With)
 	if err != nil {
 		return err
 	}
@@ -77,7 +59,7 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	if unwell {
-		return errUnwell
+		return trials.ErrUnwell
 	}
 	return nil
 }
@@ -97,30 +79,22 @@ func checkHost(o *options) error {
 	if o.Login == loginScram || o.Modules {
 		each = accountBytes
 	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
+	if err := os.MkdirAll(o.files.Out, 0o755); err != nil {
 		return err
 	}
 	if err := machine.Fits(n, programs.Connections(n), each, constantBytes); err != nil {
 		return err
 	}
-	return machine.Tuned(o.root, programs.Connections(n), o.force, say)
+	return machine.Tuned(o.files.Root, programs.Connections(n), o.files.Force, say)
 }
 
 // present writes the table to standard output and into the directory, and beside it all figures.
 func present(o *options, done []*trial) error {
-	if err := trials.Save(filepath.Join(o.out, "trials.json"), o.root, o, done); err != nil {
-		return err
-	}
 	slices.SortStableFunc(done, func(a, b *trial) int { return a.Sessions - b.Sessions })
-	table := table(o, done)
-	fmt.Print(table)
-	if err := os.WriteFile(filepath.Join(o.out, "table.md"), []byte(table), 0o644); err != nil {
+	if err := trials.Present(&o.files, o, done, table(o, done)); err != nil {
 		return err
 	}
-	say("all of it is in %s: table.md, trials.json, and a directory for each number of sessions with plots", o.out)
+	say("all of it is in %s: table.md, trials.json, and a directory for each number of sessions with plots",
+		o.files.Out)
 	return nil
-}
-
-func say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "bench-million-ejabberd: "+format+"\n", args...)
 }

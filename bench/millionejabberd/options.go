@@ -4,10 +4,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"strings"
 	"time"
 
 	"megaphone/bench/node"
+	"megaphone/bench/trials"
 	"megaphone/load"
 	"megaphone/typed"
 )
@@ -32,10 +32,7 @@ type options struct {
 	BusyWait  bool    `json:"busy_wait"`
 	Tables    string  `json:"tables"`
 
-	force bool
-	with  string
-	out   string
-	root  string
+	files trials.Flags
 }
 
 const (
@@ -87,30 +84,19 @@ func parseOptions(args []string) (*options, error) {
 	fs.BoolVar(&o.BusyWait, "busy-wait", false, "let Erlang's schedulers spin before they sleep, as they do by default")
 	fs.StringVar(&o.Tables, "tables", tablesMemory, "memory: mnesia's tables that are on disk only are kept in memory "+
 		"as well, but for accounts and rosters; disk: they stay as ejabberd makes them")
-	fs.BoolVar(&o.force, "force", false, "run though the host is not made ready for it")
-	fs.StringVar(&o.out, "out", "bench-million-ejabberd", "`directory` for what was measured; it is made")
-	fs.StringVar(&o.with, "with", "", "trials.json `files` of earlier runs to show beside this one, comma-separated")
-	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
-	_ = fs.Parse(args) // it exits
-	if fs.NArg() > 0 {
-		return nil, fmt.Errorf("%q: there are only flags", fs.Args())
+	o.files.Define(fs, "bench-million-ejabberd")
+	if err := trials.Parse(fs, args); err != nil {
+		return nil, err
 	}
-	for part := range strings.SplitSeq(*sessions, ",") {
-		n, err := typed.ParseInt(strings.TrimSpace(part))
-		if err != nil || n < 2 || n > maxSessions {
-			return nil, fmt.Errorf("sessions: %q: give numbers from 2 to %d, for example 1000,100k", *sessions,
-				maxSessions)
-		}
-		o.Sessions = append(o.Sessions, n)
+	var err error
+	if o.Sessions, err = trials.ParseSessions(*sessions); err != nil {
+		return nil, err
 	}
 	if o.Hold == 0 {
 		o.Hold = o.Wait
 	}
 	return o, o.validate()
 }
-
-// maxSessions is what Erlang's 134 million processes and the memory of any host allow many times over.
-const maxSessions = 10_000_000
 
 func (o *options) validate() error {
 	switch {

@@ -19,7 +19,7 @@ type figure struct {
 func table(o *options, done []*trial) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\nLog-ins: %v/s asked for. Wait: %d s. Held: %d s. Talk: %d s, %v messages/s. "+
-		"Burst: %v of the sessions.\nmod_megaphone: `%s`.\nerl: `%s`.\n\n", machine.This(o.root), o.Rate, o.Wait,
+		"Burst: %v of the sessions.\nmod_megaphone: `%s`.\nerl: `%s`.\n\n", machine.This(o.files.Root), o.Rate, o.Wait,
 		o.Hold, o.Chat, o.Messages, o.Burst, o.ModuleOpt, o.flags(o.Sessions[len(o.Sessions)-1]))
 	row := func(name string, of func(t *trial) string) {
 		fmt.Fprintf(&b, "| %s |", name)

@@ -66,7 +66,7 @@ func (t *trial) phase(name string) *load.Phase {
 func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.deadline(n))
 	defer cancel()
-	dir, err := filepath.Abs(filepath.Join(o.out, strconv.Itoa(n)))
+	dir, err := filepath.Abs(filepath.Join(o.files.Out, strconv.Itoa(n)))
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 		return nil, err
 	}
 	t = &trial{Sessions: n, Kind: o.kind(), Available: machine.Available()}
-	ejabberd, err := node.Start(o.root, o.flags(n), o.start()...)
+	ejabberd, err := node.Start(o.files.Root, o.flags(n), o.start()...)
 	if err != nil {
 		return nil, err
 	}
@@ -83,19 +83,10 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 			say("%v", err)
 		}
 	}()
-	if o.Tables == tablesMemory {
-		but := ""
-		if o.accounts(n) > 0 {
-			but = "passwd, roster" // they would not fit into memory beside the sessions
-		}
-		if err := ejabberd.Eval("megaphone_bench:in_memory(["+but+"])", "%d", &t.InMemory); err != nil {
-			return nil, err
-		}
-	}
-	if err := t.fill(ctx, ejabberd, o.accounts(n)); err != nil {
+	if err := t.prepare(ctx, o, ejabberd); err != nil {
 		return nil, err
 	}
-	edge, at, err := programs.StartEdge(ctx, o.root, dir, n, time.Duration(o.Wait)*time.Second, ejabberd.Engine)
+	edge, at, err := programs.StartEdge(ctx, o.files.Root, dir, n, time.Duration(o.Wait)*time.Second, ejabberd.Engine)
 	defer edge.Stop()
 	if err != nil {
 		return nil, err
@@ -114,9 +105,37 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 		return nil, err
 	}
 	defer watched.finish()
+	if err := t.measure(ctx, o, at, ejabberd, edge); err != nil {
+		return nil, err
+	}
+	points, err := watched.finish()
+	if err != nil {
+		say("what ejabberd noted of its memory is missing: %v", err) // the rest was still measured
+	}
+	t.remember(points)
+	return t, t.write(dir, points)
+}
+
+// prepare takes the tables of an ejabberd without sessions into memory, and fills it with accounts.
+func (t *trial) prepare(ctx context.Context, o *options, ejabberd *node.Node) error {
+	accounts := o.accounts(t.Sessions)
+	if o.Tables == tablesMemory {
+		but := ""
+		if accounts > 0 {
+			but = "passwd, roster" // they would not fit into memory beside the sessions
+		}
+		if err := ejabberd.Eval("megaphone_bench:in_memory(["+but+"])", "%d", &t.InMemory); err != nil {
+			return err
+		}
+	}
+	return t.fill(ctx, ejabberd, accounts)
+}
+
+// measure takes the sessions through all phases at an edge, until ejabberd is at rest.
+func (t *trial) measure(ctx context.Context, o *options, at string, ejabberd *node.Node, edge *programs.Program) error {
 	cfg := load.Config{
 		Target:   "http://" + at + "/http-bind",
-		Sessions: n, Rate: o.Rate, LeaveRate: o.LeaveRate, Opening: o.Opening, Wait: o.Wait,
+		Sessions: t.Sessions, Rate: o.Rate, LeaveRate: o.LeaveRate, Opening: o.Opening, Wait: o.Wait,
 		Login: load.Login(o.Login), Domain: o.domain(), Presence: o.Presence,
 		Scenario: load.Hold, Duration: time.Duration(o.Hold) * time.Second,
 		Then:     fmt.Sprintf("chat=%ds,broadcast=5m,hold=%ds", o.Chat, o.Settle),
@@ -124,24 +143,20 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 		Processes: []load.Process{{Name: ejabberdName, PID: ejabberd.PID}, {Name: edgeName, PID: edge.PID()}},
 	}
 	progress := load.NewProgress(os.Stderr)
+	var err error
 	t.Load, err = load.Run(ctx, cfg, progress.Show)
 	progress.Close()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		say("given up after %s: what was measured by then follows", o.deadline(n).Round(time.Second))
+		say("given up after %s: what was measured by then follows", o.deadline(t.Sessions).Round(time.Second))
 	}
 	if err := t.drain(ctx, ejabberd); err != nil && ctx.Err() == nil {
-		return nil, err
+		return err
 	}
 	_ = pause(ctx, o.Settle) // an interrupt ends it
-	points, err := watched.finish()
-	if err != nil {
-		say("what ejabberd noted of its memory is missing: %v", err) // the rest was still measured
-	}
-	t.remember(points)
-	return t, t.write(dir, points)
+	return nil
 }
 
 // storedAccounts asks how many there are, and how many of its contacts the last one does not have.

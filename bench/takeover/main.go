@@ -114,6 +114,7 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), nil
 }
 
+// run chats through an edge while successors take over from it, one after the other.
 func run(o options) error {
 	dir, err := os.MkdirTemp("", "bench-takeover")
 	if err != nil {
@@ -137,20 +138,12 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"edge", "--listen", front, "--origin", "a=" + at, "--max-connections",
-		strconv.Itoa(o.sessions + o.sessions/5), "--takeover", "--takeover-socket", filepath.Join(dir, "socket"),
-		"--drain-jitter", strconv.Itoa(o.jitter) + "s", "--check-host", "off"}
-	edge, err := start(o.binary, args...)
-	if err != nil {
+	u := upgrades{binary: o.binary, args: o.edgeArgs(front, at, filepath.Join(dir, "socket"))}
+	if u.edge, err = u.startEdge(); err != nil {
 		return err
 	}
-	defer func() { edge.end() }()
-	if _, err := edge.says("edge listening on", 30*time.Second); err != nil {
-		return err
-	}
-	load, err := start(o.binary, "load", "--target", "http://"+front+"/http-bind", "--scenario", "chat", "--login",
-		"anonymous", "--sessions", strconv.Itoa(o.sessions), "--rate", "5000", "--messages", strconv.Itoa(o.messages),
-		"--wait", strconv.Itoa(o.wait), "--duration", o.chat.String(), "--settle", "15s", "--report", o.report)
+	defer func() { u.edge.end() }()
+	load, err := start(o.binary, o.loadArgs(front)...)
 	if err != nil {
 		return err
 	}
@@ -159,25 +152,10 @@ func run(o options) error {
 		return err
 	}
 	began := time.Now()
-	var took []time.Duration
 	for range o.upgrades {
-		old, since := edge, time.Now()
-		next, err := start(o.binary, args...)
-		if err != nil {
+		if err := u.upgrade(); err != nil {
 			return err
 		}
-		if _, err := next.says("edge listening on", 30*time.Second); err != nil {
-			next.end()
-			return err
-		}
-		edge = next
-		served := time.Since(since)
-		if err := old.Wait(); err != nil {
-			return fmt.Errorf("the old edge: %w", err)
-		}
-		took = append(took, time.Since(since))
-		fmt.Fprintf(os.Stderr, "upgrade %d: serves after %v, the old one has ended after %v\n", len(took),
-			served.Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 	}
 	if d := time.Since(began); d > o.chat {
 		return fmt.Errorf("the upgrades took %v, longer than the chat", d)
@@ -187,7 +165,58 @@ func run(o options) error {
 	if err != nil && !errors.As(err, &exit) {
 		return err
 	}
-	return show(o, took, load.ProcessState.ExitCode())
+	return show(o, u.took, load.ProcessState.ExitCode())
+}
+
+func (o *options) edgeArgs(front, origin, socket string) []string {
+	return []string{"edge", "--listen", front, "--origin", "a=" + origin, "--max-connections",
+		strconv.Itoa(o.sessions + o.sessions/5), "--takeover", "--takeover-socket", socket,
+		"--drain-jitter", strconv.Itoa(o.jitter) + "s", "--check-host", "off"}
+}
+
+func (o *options) loadArgs(front string) []string {
+	return []string{"load", "--target", "http://" + front + "/http-bind", "--scenario", "chat", "--login",
+		"anonymous", "--sessions", strconv.Itoa(o.sessions), "--rate", "5000", "--messages", strconv.Itoa(o.messages),
+		"--wait", strconv.Itoa(o.wait), "--duration", o.chat.String(), "--settle", "15s", "--report", o.report}
+}
+
+// upgrades are the edges of a run.
+type upgrades struct {
+	binary string
+	args   []string // of each edge
+	edge   *process // the one that serves
+	took   []time.Duration
+}
+
+// startEdge returns an edge that serves.
+func (u *upgrades) startEdge() (*process, error) {
+	edge, err := start(u.binary, u.args...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := edge.says("edge listening on", 30*time.Second); err != nil {
+		edge.end()
+		return nil, err
+	}
+	return edge, nil
+}
+
+// upgrade starts a successor, and waits until its predecessor has ended.
+func (u *upgrades) upgrade() error {
+	old, since := u.edge, time.Now()
+	next, err := u.startEdge()
+	if err != nil {
+		return err
+	}
+	u.edge = next
+	served := time.Since(since)
+	if err := old.Wait(); err != nil {
+		return fmt.Errorf("the old edge: %w", err)
+	}
+	u.took = append(u.took, time.Since(since))
+	fmt.Fprintf(os.Stderr, "upgrade %d: serves after %v, the old one has ended after %v\n", len(u.took),
+		served.Round(time.Millisecond), u.took[len(u.took)-1].Round(time.Millisecond))
+	return nil
 }
 
 func show(o options, took []time.Duration, code int) error {

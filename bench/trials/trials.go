@@ -1,10 +1,12 @@
-// Package trials keeps what benchmarks have measured in files, from which later runs can show it beside their own.
+// Package trials is the frame of a benchmark that makes one trial after the other. It has the main function and the
+// flags, and keeps the results in files, from which later runs can show them beside their own.
 package trials
 
 import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"megaphone/bench/machine"
@@ -21,6 +23,16 @@ func Save[T any](file, root string, options any, list []T) error {
 		return err
 	}
 	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
+
+// Present saves the trials as trials.json in the directory of the results, and writes the table to standard output and
+// to table.md beside them.
+func Present[T any](f *Flags, options any, done []T, table string) error {
+	if err := Save(filepath.Join(f.Out, "trials.json"), f.Root, options, done); err != nil {
+		return err
+	}
+	fmt.Print(table)
+	return os.WriteFile(filepath.Join(f.Out, "table.md"), []byte(table), 0o644)
 }
 
 // Earlier reads the trials of earlier runs. Files are comma-separated; "" has none.

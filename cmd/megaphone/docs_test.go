@@ -162,7 +162,7 @@ func TestDocsKeys(t *testing.T) {
 
 // TestDocsMessages: the source contains each log message that the documentation quotes.
 func TestDocsMessages(t *testing.T) {
-	source := sources(t, "edge", "loop", "logqueue", "cmd/megaphone", "admin", "takeover", "origin/link",
+	source := sources(t, "edge", "discovery", "loop", "logqueue", "cmd/megaphone", "admin", "takeover", "origin/link",
 		"origin/gateway", "origin/bosh", "ejabberd/mod_megaphone/src")
 	has := func(p page, text string) {
 		if !strings.Contains(source, `"`+text) {

@@ -92,7 +92,7 @@ func runEdge(ctx context.Context, cfg *config.Values, load func() (*config.Value
 	n, private := s.edge.Reactors()
 	slog.Info("edge started", "listen", strings.Join(s.edge.Addrs(), ","), "path", cfg.Path, "reactors", n,
 		"private_tables", private, "max_connections", cfg.MaxConnections, "origins",
-		(&originsFlag{&cfg.Origins}).String(), "version", version, "pid", os.Getpid())
+		(&originsFlag{&cfg.Config.Origins}).String(), "version", version, "pid", os.Getpid())
 	for _, at := range s.edge.Addrs() {
 		announce(out, "edge", at)
 	}

@@ -106,7 +106,7 @@ func (b *replyBudget) enter(link replier, bytes int) *waiter {
 		b.add(bytes)
 		return nil
 	}
-	w := &waiter{share: s, bytes: bytes, ready: make(chan struct{})}
+	w := &waiter{share: s, bytes: bytes, stage: waiterNew, ready: make(chan struct{})}
 	s.queue = append(s.queue, w)
 	b.pump(s)
 	return w

@@ -177,7 +177,7 @@ func TestStrangersAtTheLinkPort(t *testing.T) {
 	if n["links"] != edgeReactors || n["links_opened"] != edgeReactors || n["ended_crowded"] < strangers/2 {
 		t.Errorf("counters %v", n)
 	}
-	lines := j.logged(`\[warning\].*without hello ended.*`)
+	lines := j.logged(`\[warning\].*Megaphone: no hello from edge .*reason=.*`)
 	if most := 1 + int(time.Since(began)/(10*time.Second)); len(lines) > most {
 		t.Errorf("%d records:\n%s", len(lines), strings.Join(lines, "\n"))
 	}

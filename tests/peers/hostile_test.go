@@ -84,8 +84,9 @@ func hostileEdges(t *testing.T, engine string) {
 	// There are three reasons each; more than once in ten seconds none is logged.
 	for _, j := range []*ejabberd{j, open} {
 		late := time.Now().Add(rig.Patience)
-		ended := j.logged(`\[warning\].* ended: .*`)
-		for ; len(ended) < 3 && time.Now().Before(late); ended = j.logged(`\[warning\].* ended: .*`) {
+		const record = `\[warning\].*Megaphone: (?:link ended|no hello from edge) .*reason=.*`
+		ended := j.logged(record)
+		for ; len(ended) < 3 && time.Now().Before(late); ended = j.logged(record) {
 			<-time.After(50 * time.Millisecond) // the log is written now and then
 		}
 		if len(ended) < 3 || len(ended) > 6 {

@@ -108,7 +108,7 @@ pre_uninstall() ->
     Stay = case mod_megaphone_sleep:leave() of
                ok -> [];
                {error, N} ->
-                   ?ERROR_MSG("Megaphone: ~B sessions do not leave the code of their sleep, which stays loaded", [N]),
+                   ?ERROR_MSG("Megaphone: code of sleep stays loaded sessions=~B", [N]),
                    [mod_megaphone_sleep, mod_megaphone_pack]
            end,
     lists:foreach(fun(Module) -> code:purge(Module), code:delete(Module) end,
@@ -163,12 +163,11 @@ listen_opt_type(ping_timeout) ->
     econf:timeout(second);
 listen_opt_type(high_water) ->
     econf:int(1024, 1 bsl 30);
-listen_opt_type(max_unsent) ->
+listen_opt_type(max_unsent) ->         % of earlier versions; a link ends when its edge reads nothing for ping_timeout
     econf:and_then(
       econf:int(1024, 1 bsl 40),
       fun(Bytes) ->
-              ?WARNING_MSG("Megaphone: max_unsent has no effect any more: remove it. A link ends when its edge takes "
-                           "nothing for ping_timeout, however much waits for it", []),
+              ?WARNING_MSG("Megaphone: max_unsent has no effect", []),
               Bytes
       end).
 

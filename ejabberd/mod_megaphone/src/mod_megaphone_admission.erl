@@ -149,8 +149,7 @@ act({refuse, Place}, #state{logins = Logins} = State) ->
     answer(Place, 503),
     mod_megaphone_stats:add(refused, 1),
     #{waiting := Waiting, joining := Joining} = mod_megaphone_logins:counts(Logins),
-    mod_megaphone_fault:log(refused, "a request for a new session gets 503: ~B others wait, ~B clients are logging in",
-                            [Waiting, Joining]),
+    mod_megaphone_fault:log(refused, "Megaphone: creation refused waiting=~B logging_in=~B", [Waiting, Joining]),
     State;
 act({cut, C2S}, State) ->
     mod_megaphone_stats:add(cut, 1),

@@ -148,7 +148,7 @@ opened({Link, Id, N} = Place, Body, Address) ->
     catch
         Class:Reason:Stack ->
             mod_megaphone_stats:add(crashed, 1),
-            mod_megaphone_fault:log(crashed, "opening a session failed: ~p:~p~n~p",
+            mod_megaphone_fault:log(crashed, "Megaphone: creation failed error=~p:~p~n~p",
                                     [Class, Reason, mod_megaphone_fault:without_values(Stack)]),
             Link ! {answer, Id, N, 500, <<>>},
             ok

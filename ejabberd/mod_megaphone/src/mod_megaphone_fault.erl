@@ -25,9 +25,9 @@ reason(_) -> undefined.
 %% The edge says that it closes the link, and why.
 -spec peer(Edge :: binary() | undefined, From :: binary(), Text :: binary()) -> ok.
 peer(undefined, From, Text) ->
-    log(stranger, "a connection from ~ts without hello says: ~ts", [From, cut(Text)]);
+    log(stranger, "Megaphone: no hello from edge address=~ts said=\"~ts\"", [From, cut(Text)]);
 peer(Edge, From, Text) ->
-    log(peer, "the edge ~ts at ~ts closes its link: ~ts", [Edge, From, cut(Text)]).
+    log(peer, "Megaphone: link closed by edge edge=~ts address=~ts reason=\"~ts\"", [Edge, From, cut(Text)]).
 
 cut(Text) -> binary:part(Text, 0, min(byte_size(Text), ?MAX_TEXT_BYTES)).
 
@@ -36,23 +36,24 @@ cut(Text) -> binary:part(Text, 0, min(byte_size(Text), ?MAX_TEXT_BYTES)).
 -spec ended(fault(), Edge :: binary() | undefined, From :: binary()) -> ok.
 ended(Fault, undefined, From) ->
     mod_megaphone_stats:add({ended, Fault}, 1),
-    log(stranger, "a connection from ~ts without hello ended: ~ts", [From, in_words(Fault)]);
+    log(stranger, "Megaphone: no hello from edge address=~ts reason=\"~ts\"", [From, in_words(Fault)]);
 ended(Fault, Edge, From) ->
     mod_megaphone_stats:add({ended, Fault}, 1),
-    log(Fault, "link of the edge ~ts at ~ts ended: ~ts", [Edge, From, in_words(Fault)]).
+    log(Fault, "Megaphone: link ended edge=~ts address=~ts reason=\"~ts\"", [Edge, From, in_words(Fault)]).
 
 in_words(io) -> <<"reading or writing failed">>;
-in_words(crowded) -> <<"newer ones took its place">>;
-in_words(overflow) -> <<"the edge takes nothing of what waits for it">>;
-in_words(peer) -> <<"the edge said that it was our fault">>;
+in_words(crowded) -> <<"newer connections took its place">>;
+in_words(overflow) -> <<"the edge reads nothing">>;
+in_words(peer) -> <<"the edge reported an error of this origin">>;
 in_words(Fault) -> reason(Fault).
 
-%% Logs a warning, if its class is due.
+%% Logs a warning, if its class is due. The text is a fixed event followed by key=value; since_last counts the records
+%% of the class that were skipped.
 -spec log(mod_megaphone_stats:class(), string(), [term()]) -> ok.
 log(Class, Format, Args) ->
     case mod_megaphone_stats:log_due(Class) of
-        {true, 0} -> ?WARNING_MSG("Megaphone: " ++ Format, Args);
-        {true, N} -> ?WARNING_MSG("Megaphone: " ++ Format ++ " (and ~B times more since the last time)", Args ++ [N]);
+        {true, 0} -> ?WARNING_MSG(Format, Args);
+        {true, N} -> ?WARNING_MSG(Format ++ " since_last=~B", Args ++ [N]);
         false -> ok
     end.
 

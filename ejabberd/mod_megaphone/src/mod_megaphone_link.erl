@@ -279,9 +279,9 @@ take_request(Id, Address, Query, Body, #state{peer = Peer, live = Live, opts = #
         _ ->
             %% The client sends the same request again.
             mod_megaphone_stats:add(refused, 1),
-            mod_megaphone_fault:log(refused, "requests of the edge ~ts get 503: ~B are held, there is no room for ~ts",
+            mod_megaphone_fault:log(refused, "Megaphone: request refused edge=~ts held=~B reason=\"~ts\"",
                                     [State#state.name, Held,
-                                     case Room of true -> "this one"; false -> "more" end]),
+                                     case Room of true -> "no room"; false -> "max_held" end]),
             append(mod_megaphone_codec:reply(Id, 503, <<>>), State)
     end.
 
@@ -306,7 +306,7 @@ hand_over(Id, Query, Body, Client, #state{frames_in = N, opts = #{engine := Engi
             mod_megaphone_request:start(Id, Body, Query, Client)
     end.
 
-%% The link hears of a shard's end from its first request to it. What has no shard yet is with mod_megaphone_admission.
+%% The link hears of a shard's end from its first request to it. A creation without one is with mod_megaphone_admission.
 watch({_, Shard, _}, #state{shards = Shards} = State) when not is_map_key(Shard, Shards) ->
     Process = case Shard of none -> mod_megaphone_admission; _ -> Shard end,
     State#state{shards = Shards#{Shard => monitor(process, Process)}};
@@ -356,7 +356,7 @@ take_line({pong, Token}, #state{fence = Fence} = State) -> fenced(mod_megaphone_
 take_line(drain, State) -> State;        % the edge opens no new sessions: nothing to do
 take_line({unknown, Verb}, #state{name = Name} = State) ->
     mod_megaphone_stats:add(unknown_verbs, 1),
-    mod_megaphone_fault:log(unknown_verbs, "the edge ~ts says \"~ts\", which this version ignores", [Name, Verb]),
+    mod_megaphone_fault:log(unknown_verbs, "Megaphone: unknown verb ignored edge=~ts verb=\"~ts\"", [Name, Verb]),
     State.
 
 welcome(#{name := Name} = Hello, Line, #state{hello = Ours, edge_max = Max, opts = #{secret := Secret}} = State) ->
@@ -364,7 +364,7 @@ welcome(#{name := Name} = Hello, Line, #state{hello = Ours, edge_max = Max, opts
         {ok, Welcome} ->
             mod_megaphone_lobby:leave(),
             mod_megaphone_stats:add(links_opened, 1),
-            ?INFO_MSG("Megaphone: link of the edge ~ts at ~ts opened", [Name, State#state.from]),
+            ?INFO_MSG("Megaphone: link opened edge=~ts address=~ts", [Name, State#state.from]),
             Up = control([Welcome, $\n], State#state{stage = up, name = Name, hello = <<>>,
                                                      edge_max = maps:get(max, Hello, Max)}),
             case mod_megaphone_stats:draining() of
@@ -433,7 +433,7 @@ exited(Pid, Reason, #state{live = Live, outbox = Outbox} = State) ->
         true -> stop(io, State);
         {ok, Id} ->
             mod_megaphone_stats:add(crashed, 1),
-            mod_megaphone_fault:log(crashed, "the process of a request ended without an answer: ~p", [Reason]),
+            mod_megaphone_fault:log(crashed, "Megaphone: request process killed reason=~p", [Reason]),
             next(reply_to(Id, Pid, 500, <<>>, State));
         error -> next(State#state{live = mod_megaphone_live:ended(Pid, Live)})
     end.
@@ -516,7 +516,7 @@ stop(Why, #state{fault = Fault, name = Name, from = From} = State) ->
         none when State#state.stage =/= up -> mod_megaphone_stats:add({ended, none}, 1);    % a stranger tried the port
         none ->
             mod_megaphone_stats:add({ended, none}, 1),
-            ?INFO_MSG("Megaphone: link of the edge ~ts at ~ts closed with ~B requests live", [Name, From, Live]);
+            ?INFO_MSG("Megaphone: link closed edge=~ts address=~ts live=~B", [Name, From, Live]);
         _ -> mod_megaphone_fault:ended(Cause, Name, From)
     end,
     {stop, {shutdown, Cause}, State}.

@@ -48,7 +48,7 @@ answer(Body, Address) ->
     catch
         Class:Reason:Stack ->
             mod_megaphone_stats:add(crashed, 1),
-            mod_megaphone_fault:log(crashed, "the BOSH engine failed: ~p:~p~n~p",
+            mod_megaphone_fault:log(crashed, "Megaphone: BOSH engine failed error=~p:~p~n~p",
                                     [Class, Reason, mod_megaphone_fault:without_values(Stack)]),
             {?INTERNAL_SERVER_ERROR, <<>>}
     end.

@@ -89,7 +89,8 @@ take({'DOWN', Monitor, process, Pid, _}, #state{streams = Streams, routers = Rou
 take(tick, State) -> go_on(late(now_ms(), State#state{ticks = false}));
 take(_, State) -> State.
 
-%% Those that have said something are stopped before. Another process goes on, for longer than a supervisor waits.
+%% Messages that have come are taken before it stops. Another process takes the others, because that may last longer
+%% than a supervisor waits.
 terminate(_, State) ->
     _ = [unregister(Name) || {registered_name, Name} <- [process_info(self(), registered_name)]],
     Left = lists:foldl(fun take/2, State, said([])),

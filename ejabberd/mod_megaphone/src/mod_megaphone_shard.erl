@@ -195,7 +195,7 @@ happens(Event, Place, S, State) ->
 
 crashed(Class, Reason, Stack) ->
     mod_megaphone_stats:add(crashed, 1),
-    mod_megaphone_fault:log(crashed, "a session failed: ~p:~P~n~p",
+    mod_megaphone_fault:log(crashed, "Megaphone: session failed error=~p:~P~n~p",
                             [Class, Reason, 8, mod_megaphone_fault:without_values(Stack)]).
 
 env(#state{up = Up}) -> #{now => now(), up => Up}.
@@ -208,7 +208,7 @@ commit(S0, #state{table = Table, wheel = Wheel} = State) ->
     case Acts =/= [] andalso lists:last(Acts) =:= ended of
         true -> ets:delete(Table, Sid);
         false ->
-            %% An entry for a tick that is over would stay for ever, and so would its session.
+            %% An entry for a tick that is over would stay forever, and so would its session.
             {Tick, Armed} = mod_megaphone_session:armed(S, Next#state.ticked + 1, env(Next)),
             _ = Tick =:= none orelse ets:insert(Wheel, {Tick, Sid}),
             ets:insert(Table, Armed)

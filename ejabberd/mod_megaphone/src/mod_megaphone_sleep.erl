@@ -59,8 +59,7 @@ start_node() ->
     Mode = case mod_megaphone_probe:run() of
                ok -> sleep;
                {error, Why} ->
-                   ?WARNING_MSG("Megaphone: idle sessions cannot sleep on this Erlang with this ejabberd and only "
-                                "collect their garbage: ~ts", [Why]),
+                   ?WARNING_MSG("Megaphone: idle sessions cannot sleep reason=\"~ts\"", [Why]),
                    collect
            end,
     {_, Leaving} = persistent_term:get(?MODULE, {none, atomics:new(1, [])}),

@@ -117,7 +117,7 @@ our_instance_is_in_our_hello_test() ->
     ?assertMatch({match, _}, re:run(Hello(1500), " take=query instance=0{31}a age=1500$")),
     ?assertMatch({match, _}, re:run(Hello(1 bsl 60), " age=999999999$")).
 
-%% The same for as long as the Erlang node runs, whatever becomes of the module. None in a cluster.
+%% The same while the Erlang node runs, whatever becomes of the module. None in a cluster.
 instance_test() ->
     Me = node(),
     {Token, Age} = mod_megaphone_handshake:instance([], [Me]),

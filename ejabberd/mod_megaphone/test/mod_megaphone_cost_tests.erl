@@ -74,7 +74,7 @@ a_reply_is_written_in_few_reductions_test() ->
     Cost = receive {cost, N} -> N end,
     ?assert(Cost =< 450, Cost).
 
-%% What has something to escape is escaped as by ejabberd's XML library, and names are written once.
+%% Values are escaped as by ejabberd's XML library, and names are written once.
 attributes_test() ->
     [?assertEqual(iolist_to_binary(["<body xmlns='" ?NS "' a='", fxml:crypt(<<"x", C, "y">>), "'/>"]),
                   element(1, mod_megaphone_wrapper:body([{<<"a">>, <<"x", C, "y">>}], [])), C)

@@ -74,8 +74,9 @@ strangers_are_one_class_test_() ->
         test_edge:closed(drained(Edge)),
         logger:remove_handler(?MODULE),
         Texts = texts(),
-        ?assertMatch([_], [T || T <- Texts, re:run(T, "a connection from 127.0.0.1:[0-9]+ without hello") =/= nomatch]),
-        ?assertMatch([_], [T || T <- Texts, re:run(T, "link of the edge edge-1 at .* ended: .*bad frame") =/= nomatch])
+        Records = fun(Pattern) -> [T || T <- Texts, re:run(T, ["Megaphone: ", Pattern]) =/= nomatch] end,
+        ?assertMatch([_], Records("no hello from edge address=127.0.0.1:[0-9]+ ")),
+        ?assertMatch([_], Records("link ended edge=edge-1 address=.* reason=.*bad frame"))
     end).
 
 log(#{msg := {Format, Args}}, #{config := Test}) when is_list(Format) ->

@@ -13,7 +13,7 @@ a_long_error_is_cut_test_() ->
             Edge = test_edge:up([]),
             test_edge:closed(test_edge:control(Edge, [<<"error begin">>, binary:copy(<<"x">>, 1000000), $\n]))
         end),
-        [Text] = [T || T <- Texts, contains(T, <<"closes its link: beginxxx">>)],
+        [Text] = [T || T <- Texts, contains(T, <<"Megaphone: link closed by edge edge=.* reason=\"beginxxx">>)],
         ?assert(byte_size(Text) < 600)
     end}}.
 
@@ -28,7 +28,7 @@ crashes_give_nothing_away_test_() ->
             sys:replace_state(test_edge:pid(Next), fun break/1),
             test_edge:closed(test_edge:request(Next, 2, <<"<body><auth>", ?PASSWORD, "</auth></body>">>))
         end),
-        ?assert(lists:any(fun(T) -> contains(T, <<"the BOSH engine failed">>) end, Texts)),
+        ?assert(lists:any(fun(T) -> contains(T, <<"Megaphone: BOSH engine failed error=">>) end, Texts)),
         ?assert(lists:any(fun(T) -> contains(T, <<"mod_megaphone_link,take_request">>) end, Texts)),
         [?assertNot(contains(T, Kept)) || T <- Texts, Kept <- [?SECRET, <<?PASSWORD>>, as_numbers(<<?PASSWORD>>)]]
     end}}.

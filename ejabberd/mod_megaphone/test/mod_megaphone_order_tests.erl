@@ -261,7 +261,7 @@ session_loop(Sid, Last, Kept) ->
             sys:handle_system_msg(Request, From, self(), ?MODULE, [], [self(), active, State, ejabberd_bosh, infinity])
     end.
 
-%% sys: the session goes on.
+%% sys: the session continues.
 system_continue(_, _, [_, _, State | _]) ->
     session_loop(element(3, State), element(13, State), gb_trees:keys(element(18, State))).
 

@@ -11,7 +11,7 @@ returns_test_() ->
      || Name <- [after_the_stream, many_at_once, it_stops_while_routers_route, it_stops_before_a_stream_ends,
                  nothing_is_left]].
 
-%% A router says what it has, and waits until it may go on.
+%% A router says what it has, and waits for permission to continue.
 with_returns(Test) ->
     Self = self(),
     process_flag(trap_exit, true),
@@ -48,7 +48,7 @@ many_at_once() ->
                  lists:sort(fun(A, B) -> binary_to_integer(A) =< binary_to_integer(B) end,
                             [hd(routed()) || _ <- Streams])).
 
-%% They finish, and all that waits is routed before the supervisor goes on.
+%% They finish, and all that waits is routed before the supervisor continues.
 it_stops_while_routers_route() ->
     Streams = [stream() || _ <- lists:seq(1, 2 * ?ROUTERS)],
     [mod_megaphone_returns:route(S, [<<"m">>]) || S <- Streams],
@@ -81,7 +81,7 @@ ends(S) -> S ! stop, ok.
 
 routed() -> receive {routes, Pid, Stanzas} -> Pid ! go_on, Stanzas end.
 
-%% What comes when it has stopped, as its supervisor stops it.
+%% Stops it as its supervisor does, and returns the messages that come after that.
 stops() ->
     Self = self(),
     Ref = make_ref(),

@@ -104,7 +104,7 @@ a_link_that_ends_test() ->
     W2 = stanza(<<"<m/>">>, W1),
     ?assertEqual({200, with(<<"<m/>">>)}, reply(3, poll(2, B, W2))).
 
-%% They may come back for as long as after any other end of their connections. Until then the session is as ever.
+%% They have the same time to come back as after any other end of their connections. Until then the session is as ever.
 the_clients_of_a_lost_link_have_time_test() ->
     [A, B] = [link() || _ <- [1, 2]],
     W1 = down(A, pass(50, poll(2, A, with_links([A, B], open())))),
@@ -116,7 +116,7 @@ the_clients_of_a_lost_link_have_time_test() ->
     Held = poll(3, B, poll(2, B, W2)),
     ?assertEqual({200, ?EMPTY}, reply(4, pass(60, Held))).
 
-%% It is asked for again at its time: what comes before it may never come.
+%% It is asked for again at its time, because the requests before it may never come.
 an_early_request_of_one_that_does_not_wait_test() ->
     W = request(3, <<"<early/>">>, open(#{wait => 0})),
     ?assertEqual({200, ?AGAIN}, reply(2, pass_ticks(1, W))),
