@@ -116,7 +116,7 @@ func TestEnglishRules(t *testing.T) {
 	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 	problems, _, words := ticProblems(t, sourceFiles(t, fstest.MapFS{
 		"load/a.go":  file("// Package a reports whether x.\npackage a\n\n// f says\n// whether x.\nfunc f()"),
-		"other/b.go": file("package b // nobody is checked here yet\n"),
+		"other/b.go": file("package b // nobody is reported outside the clean list\n"),
 		"docs/c.md": file("**The tick is a timerfd.** Lost: a ticker goroutine.\n\nAfter `what is left` who\n" +
 			"is left gets 503.\n\n| as long as | it |\n|---|---|\n\n```\nnobody\n```\n"),
 	}, ".go", ".md"))

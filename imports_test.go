@@ -13,8 +13,8 @@ import (
 
 const module = "megaphone"
 
-// layers says what each part of the tree may import of the others. A part is the first element of the path, and in
-// codec the first two. origin's packages may import each other.
+// layers lists, for each part of the tree, the other parts that it may import. A part is the first element of the path,
+// and in codec the first two. origin's packages may import each other.
 var layers = map[string][]string{
 	"cmd": {"admin", "edge", "config", "origin", "load", "takeover", "loop", "table", "codec/frame", "tuning", "typed",
 		"text", "textfile", "logqueue", "hangup"},

@@ -26,6 +26,14 @@ Responses are compressed (gzip) for clients that ask for it, such as Prometheus.
 	for _, m := range metrics {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, strings.Join(m.labels, ", "), m.help)
 	}
+	referToStandard(&b)
+	referToRefusals(&b)
+	b.WriteString(closingReference)
+	return b.String()
+}
+
+// referToStandard writes the part on the metrics of every Go program.
+func referToStandard(b *strings.Builder) {
 	b.WriteString(`
 ## Of every Go program
 
@@ -39,9 +47,13 @@ Network bytes cover the edge's whole network namespace, usually the host's.
 	families, _ := standard().Gather() // metrics that this host cannot supply are missing, and the test reports that
 	for _, f := range families {
 		help, _, _ := strings.Cut(f.GetHelp(), ". ")
-		fmt.Fprintf(&b, "| `%s` | %s | %s. |\n", f.GetName(), strings.ToLower(f.GetType().String()),
+		fmt.Fprintf(b, "| `%s` | %s | %s. |\n", f.GetName(), strings.ToLower(f.GetType().String()),
 			strings.TrimSuffix(help, "."))
 	}
+}
+
+// referToRefusals writes the part on the reasons of refusals.
+func referToRefusals(b *strings.Builder) {
 	b.WriteString(`
 ## Reasons of refusals
 
@@ -56,9 +68,11 @@ count. Refusals because the edge's side lacks something are warnings there, and 
 		if r.Ours {
 			whose = "the edge's side"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Reason, whose, r.What)
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", r.Reason, whose, r.What)
 	}
-	b.WriteString(`
+}
+
+const closingReference = `
 ## Two latencies of an origin
 
 A long poll is answered when there is a message, so its duration does not show how fast the origin is. Two other
@@ -81,6 +95,4 @@ for root and the edge's own user and group. An edge without one (admin-socket: o
 addresses, that is from any user of the host. A command with the headers that browsers add to requests of web pages
 (Origin, Referer, Sec-Fetch-Site) is refused. A profile takes 60 seconds at most, and is refused to a page of another
 site.
-`)
-	return b.String()
-}
+`

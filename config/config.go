@@ -195,19 +195,29 @@ func (c Config) WithDefaults() Config {
 	if p, ok := http1.AppendNormalPath(nil, []byte(c.Path)); ok {
 		c.Path = string(p)
 	}
+	c.setListeners()
+	c.setOrigins()
+	return c
+}
+
+// setListeners fills in the defaults of a copy of the listeners.
+func (c *Config) setListeners() {
 	c.Listeners = slices.Clone(c.Listeners)
 	for i := range c.Listeners {
 		set(&c.Listeners[i].Mode, loop.DefaultSocketMode)
 		set(&c.Listeners[i].ProxyProtocol, "off")
 		set(&c.Listeners[i].ForwardedHeader, defaultForwardedHeader)
 	}
+}
+
+// setOrigins fills in the defaults of a copy of the origins.
+func (c *Config) setOrigins() {
 	c.Origins = slices.Clone(c.Origins)
 	for i := range c.Origins {
 		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, srvPrefix) {
 			set(&o.Weight, defaultWeight)
 		}
 	}
-	return c
 }
 
 // listeners returns the listeners, the short form (listen) expanded.

@@ -15,8 +15,8 @@ func instance(token string, age time.Duration) string {
 	return fmt.Sprintf(" instance=%s age=%d", token, age.Milliseconds())
 }
 
-// again restarts an origin that clients wait for, with more in its hello.
-func again(t testing.TB, e *Edge, o *fakeOrigin, more string) (*fakeOrigin, *fakeLink) {
+// restart restarts an origin that clients wait for, with more in its hello.
+func restart(t testing.TB, e *Edge, o *fakeOrigin, more string) (*fakeOrigin, *fakeLink) {
 	t.Helper()
 	o = listenFake(t, o.name, o.addr())
 	e.Advance(6) // it is dialled every 0.2 to 0.5 s
@@ -59,7 +59,7 @@ func TestLostHoldsOfAnEarlierInstance(t *testing.T) {
 			e.Advance(2 * lateTicks)
 			lose(t, e, o, l)
 			awaiting(t, e, clients)
-			_, l = again(t, e, o, c.after)
+			_, l = restart(t, e, o, c.after)
 			told := e.Counter(Retries)
 			most, before := uint64(0), uint64(0)
 			for range 50 {
@@ -108,7 +108,7 @@ func TestWaitingRequestsOfAnEarlierInstance(t *testing.T) {
 	young := connect(t, e)
 	young.post(empty("young", 1))
 	awaiting(t, e, clients+1)
-	_, l = again(t, e, o, instance("y", time.Second))
+	_, l = restart(t, e, o, instance("y", time.Second))
 	for i := 0; i < clients; i += leastReturns {
 		awaiting(t, e, clients+1-i-leastReturns)
 		for j := i; j < i+leastReturns; j++ {
@@ -161,12 +161,12 @@ func TestInstanceChangesTwice(t *testing.T) {
 				all = append(all, c)
 			}
 			e.Advance(3 * lateTicks)
-			o, l = again(t, e, o, instance("y", time.Millisecond))
+			o, l = restart(t, e, o, instance("y", time.Millisecond))
 			for i := range leastReturns {
 				all[i].get().want(t, 200, "item-not-found")
 			}
 			lose(t, e, o, l)
-			_, l = again(t, e, o, c.third)
+			_, l = restart(t, e, o, c.third)
 			for i := leastReturns; i < clients; i++ {
 				if !c.gone {
 					l.reply(l.next().id, "<body/>")
@@ -197,17 +197,10 @@ func TestNewSessionsGoOnAtEveryReactor(t *testing.T) {
 	linked(t, e, 0)
 	e.Advance(2 * lateTicks)
 	o = listenFake(t, o.name, o.addr())
-	for deadline := time.Now().Add(patience); len(o.links) == 0 && time.Now().Before(deadline); {
-		e.Advance(1)
-		time.Sleep(time.Millisecond)
-	}
+	o.dialled(e)
 	first := o.link(instance("y", time.Millisecond))
 	linked(t, e, 1)
-	ticks := lateTicks
-	for deadline := time.Now().Add(patience); len(o.links) == 0 && time.Now().Before(deadline); ticks++ {
-		e.Advance(1)
-		time.Sleep(time.Millisecond)
-	}
+	ticks := lateTicks + o.dialled(e)
 	second := o.raw()
 	e.Advance(lateTicks)
 	for i := range clients {

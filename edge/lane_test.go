@@ -10,7 +10,7 @@ import (
 	"megaphone/codec/frame"
 )
 
-// A waiting creation takes its own bytes and no more. When all have passed, nothing of them remains.
+// A waiting creation takes only the bytes of its frame, and the last one frees the last chunk.
 func TestWaitingCreationsTakeTheirBytes(t *testing.T) {
 	const clients = 800
 	e, l := few(t, func(c *Config) { c.CreateTimeout, c.CreateWait = time.Hour, time.Hour })

@@ -75,10 +75,18 @@ func (m *meeting) wantRefused(e *Edge, welcome string) (reason string) {
 // again returns the link that the edge dials after a lost one.
 func (o *fakeOrigin) again(e *Edge) *fakeLink {
 	o.t.Helper()
-	for end := time.Now().Add(patience); len(o.links) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		e.Advance(1)
-	}
+	o.dialled(e)
 	return o.raw()
+}
+
+// dialled advances the clock until the edge has dialled the origin, and returns by how many ticks.
+func (o *fakeOrigin) dialled(e *Edge) (ticks int) {
+	end := time.Now().Add(patience)
+	for ; len(o.links) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) { // it arrives by the kernel
+		e.Advance(1)
+		ticks++
+	}
+	return ticks
 }
 
 func TestSecretIsProvenBothWays(t *testing.T) {

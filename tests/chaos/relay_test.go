@@ -17,7 +17,7 @@ type relay struct {
 
 	mu      sync.Mutex
 	target  string
-	mended  chan struct{} // closed: no more faults
+	mended  chan struct{} // closed: faults have ended
 	carried uint64        // connections so far
 	open    map[*wire]struct{}
 }

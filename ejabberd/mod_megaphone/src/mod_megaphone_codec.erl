@@ -25,9 +25,9 @@
                    max => pos_integer(),
                    proof => <<_:256>>}.
 
-%% length "|" id "|"
 %% The largest number in a line of control.
 -define(MAX_NUMBER, 999999999).
+%% length "|" id "|"
 -define(HEADER_BYTES, (8 + 1 + 16 + 1)).
 -define(MAX_CONTENTS, 16777216).
 %% Six groups of an IPv6 address and an IPv4 address.

@@ -155,8 +155,8 @@ release_all() ->
                        end, {Edge, []}, Sessions),
     ?assertEqual(lists:seq(11, 15), lists:sort(element(2, Left))).
 
-%% The client's connection over A has the first payload before B's link sends the next.
-payload_waits_for_another_link() ->
+%% A session with a payload sent over A, and the next one about to follow over B.
+payload_of_two_links() ->
     [A0, B] = [edge(), edge()],
     S = open(A0),
     ask(A0, 2, S, 2, <<>>),
@@ -164,6 +164,11 @@ payload_waits_for_another_link() ->
     {2, _, A} = test_edge:recv(A0),
     ask(B, 1, S, 3, <<>>),
     ejabberd_c2s:say(stream(S), <<"2">>),
+    {A, B, S}.
+
+%% The client's connection over A has the first payload before B's link sends the next.
+payload_waits_for_another_link() ->
+    {A, B, _} = payload_of_two_links(),
     {<<"ping ", Token/binary>>, _} = test_edge:recv_control(A),
     ?assertEqual(none, test_edge:poll(B)),
     test_edge:control(A, [<<"pong ">>, Token]),
@@ -171,13 +176,7 @@ payload_waits_for_another_link() ->
 
 %% It is the answer to an earlier question. The later one stays, for the end of the link to answer.
 a_late_pass() ->
-    [A0, B] = [edge(), edge()],
-    S = open(A0),
-    ask(A0, 2, S, 2, <<>>),
-    ejabberd_c2s:say(stream(S), <<"1">>),
-    {2, _, A} = test_edge:recv(A0),
-    ask(B, 1, S, 3, <<>>),
-    ejabberd_c2s:say(stream(S), <<"2">>),
+    {A, B, S} = payload_of_two_links(),
     {<<"ping ", _/binary>>, _} = test_edge:recv_control(A),
     Link = test_edge:pid(A),
     Asked = fun() -> element(6, sys:get_state(shard(S))) end,

@@ -11,7 +11,7 @@ returns_test_() ->
      || Name <- [after_the_stream, many_at_once, it_stops_while_routers_route, it_stops_before_a_stream_ends,
                  nothing_is_left]].
 
-%% A router says what it has, and waits for permission to continue.
+%% A router reports its stanzas, and waits for permission to continue.
 with_returns(Test) ->
     Self = self(),
     process_flag(trap_exit, true),
