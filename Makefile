@@ -6,7 +6,7 @@ BENCH ?= .
 EJABBERD_RELEASES ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test test-ejabberds check bench bench-million bench-million-ejabberd bench-storm bench-peers bench-takeover fuzz package image qemu-tune clean format vet lint race invariants setup-run setup-test
+.PHONY: help run run-ejabberd build test test-ejabberds check check-code check-tls bench bench-million bench-million-ejabberd bench-storm bench-peers bench-tls bench-takeover fuzz package image qemu-tune clean format vet lint race setup-run setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ build: setup-run ## build bin/megaphone
 test: setup-test build ## run all tests: Go, Erlang, Node.js, Chromium
 	go test -timeout 20m ./...
 	scripts/eunit.sh
-	cd e2e && node --test --test-concurrency=1 --test-timeout=60000
+	cd tests/browser && node --test --test-concurrency=1 --test-timeout=60000
 
 # Each release's ejabberd and Erlang are unpacked into a directory of their own; nothing is installed on this host.
 test-ejabberds: setup-test ## test the module with the ejabberds of newer Debian releases (EJABBERD_RELEASES="trixie sid")
@@ -33,15 +33,20 @@ test-ejabberds: setup-test ## test the module with the ejabberds of newer Debian
 		export EJABBERD_ROOT="$$PWD/.ejabberd-roots/$$release"; \
 		echo "with the ejabberd of $$release:"; \
 		scripts/eunit.sh || exit; \
-		go test -count=1 ./tests/peers -run '$(EJABBERD_TESTS)' || exit; \
+		go test -count=1 ./tests/servers -run '$(EJABBERD_TESTS)' || exit; \
 		go test -count=1 ./tests/chaos -run TestEjabberd || exit; \
 	done
 
 # What another ejabberd may change. The others are about edges, gateways, Prosody and this host's packages.
 EJABBERD_TESTS := ^Test(Sleep|UsersOfTheEngine|Dialogues$$|ModuleInstall|ListenerOptions|TwoRequestsAtOnce$$|FirstTwo|Cluster|LinkCut|EdgeKilled|EjabberdKilled|ClientsVanish)
 
-check: setup-test build format vet lint race invariants test-ejabberds fuzz ## gofmt, vet, staticcheck, race, invariants, newer ejabberds, fuzz (FUZZTIME=20s)
+check: check-code test-ejabberds ## check-code, and test-ejabberds
 	@echo 'check: all passed'
+
+check-code: setup-test build format vet lint race fuzz ## gofmt, vet, staticcheck, races and invariants, fuzz (FUZZTIME=20s)
+
+check-tls: setup-test ## test TLS by BoringSSL's suite, beside crypto/tls alone; half a minute
+	go test -count=1 -v ./tests/conformance
 
 bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a connection (BENCH=. is the pattern)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
@@ -60,6 +65,9 @@ bench-storm: ## kill the origin of 100,000 sessions, and see how all come back; 
 bench-peers: ## nginx, HAProxy and Pushpin beside the edge; ten minutes (ARGS=--help)
 	scripts/bench-peers.sh $(ARGS)
 
+bench-tls: ## nginx, HAProxy and hitch beside the edge, all with TLS; ten minutes (ARGS=--help)
+	scripts/bench-tls.sh $(ARGS)
+
 bench-takeover: build ## ten upgrades of an edge under the chat of 50,000 sessions; 3 minutes (ARGS=-help)
 	go build -o bin/bench-takeover ./bench/takeover
 	bin/bench-takeover $(ARGS)
@@ -77,7 +85,7 @@ image: setup-run ## make dist/image: from it docker or podman build the images, 
 	scripts/image.sh dist/image
 
 clean: ## remove all that was built or installed here
-	rm -rf bin dist .ejabberd-roots e2e/node_modules cmd/megaphone/page/strophe.umd.min.js coverage.out
+	rm -rf bin dist .ejabberd-roots .bogo tests/browser/node_modules cmd/megaphone/page/strophe.umd.min.js coverage.out
 
 setup-run:
 	@scripts/setup.sh run
@@ -98,9 +106,7 @@ lint: setup-run
 	go tool staticcheck ./...
 	go tool staticcheck -tags invariants ./...
 
-# tests/peers has other programs at both ends, tests/packages builds its own: neither build would show more of them.
+# One build has both the race detector and the invariants, so each test runs once more and not twice. tests/chaos builds
+# the program so as well. The other tests of programs measure memory and time, which are not those of this build.
 race: build
-	go test -race $$(go list ./... | grep -vE '/tests/(peers|packages)')
-
-invariants: build
-	go test -tags invariants $$(go list ./... | grep -vE '/tests/(peers|packages)')
+	go test -race -tags invariants -timeout 20m $$(go list ./... | grep -vE '/tests(/(servers|packages|conformance))?$$')

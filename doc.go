@@ -1,4 +1,4 @@
-// Package megaphone is the root of the module; it holds no code but the tests of the tree's own rules.
+// Package megaphone is the root of the module and holds no code. Package internal/lint tests the rules of the tree.
 //
 // Megaphone is an edge proxy for BOSH (XEP-0124, XEP-0206), the HTTP long polls of XMPP web clients. It holds
 // their requests, a million of them, and carries them to an XMPP server over a few multiplexed TCP links:

@@ -4,10 +4,9 @@
 // It reads the figures that the reactors posted on their boards with their last tick (edge.View). So reading costs the
 // reactors nothing, and a reactor that hangs cannot hang the endpoint that shows it.
 //
-// One table (metrics) lists everything that an edge counts; docs/metrics.md and the tests of dashboard and alerts
-// derive from it. Prometheus' own library reads it at each scrape, writes the format, compresses it, and adds the
-// metrics of every Go program. The numbers stay on the boards, because the library's own counters would store them a
-// second time.
+// Package stats has the table of all figures; docs/metrics.md and the tests of dashboard and alerts derive from it.
+// Prometheus' own library reads it at each scrape, writes the format, compresses it, and adds the metrics of every Go
+// program. The numbers stay on the boards, because the library's own counters would store them a second time.
 //
 // # Permissions
 //

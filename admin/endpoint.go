@@ -10,7 +10,7 @@ import (
 	"strings"
 	"syscall"
 
-	"megaphone/unixsocket"
+	"megaphone/internal/unixsocket"
 )
 
 // endpoint is an address to listen on.
@@ -29,7 +29,7 @@ func endpointsOf(cfg Config) (p []endpoint, err error) {
 	case "auto":
 		p = append(p, endpoint{network: "tcp", address: DefaultAddress, patient: true})
 	default:
-		if err := CheckAddress(cfg.Address); err != nil {
+		if err := checkAddress(cfg.Address); err != nil {
 			return nil, fmt.Errorf("admin: %w", err)
 		}
 		p = append(p, endpoint{network: "tcp", address: cfg.Address, patient: cfg.Wait})
@@ -37,7 +37,7 @@ func endpointsOf(cfg Config) (p []endpoint, err error) {
 	switch cfg.Socket {
 	case "off", "":
 	case "auto":
-		if at := RuntimeSocket(); at != "" {
+		if at := runtimeSocket(); at != "" {
 			p = append(p, endpoint{network: "unix", address: at, patient: true, optional: true})
 		}
 	default:
@@ -46,8 +46,8 @@ func endpointsOf(cfg Config) (p []endpoint, err error) {
 	return p, nil
 }
 
-// RuntimeSocket returns the path of a socket in the directory that systemd has made for the service, or "" without one.
-func RuntimeSocket() string {
+// runtimeSocket returns the path of a socket in the directory that systemd has made for the service, or "" without one.
+func runtimeSocket() string {
 	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
 	if dir == "" {
 		return ""
@@ -55,8 +55,8 @@ func RuntimeSocket() string {
 	return filepath.Join(dir, "admin.sock")
 }
 
-// CheckAddress returns an error if address is invalid as Config.Address.
-func CheckAddress(address string) error {
+// checkAddress returns an error if address is invalid as Config.Address.
+func checkAddress(address string) error {
 	if address == "auto" || address == "off" {
 		return nil
 	}

@@ -12,27 +12,17 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// collector passes the table of metrics to Prometheus' library. It keeps nothing: each collection takes its own status,
+// collector passes the table of figures to Prometheus' library. It keeps nothing: each collection takes its own status,
 // which reads the boards.
 type collector struct{ status func() *Status }
 
 func (c collector) Describe(out chan<- *prometheus.Desc) {
-	for i := range metrics {
-		out <- metrics[i].desc()
+	for _, d := range descs {
+		out <- d
 	}
 }
 
-func (c collector) Collect(out chan<- prometheus.Metric) {
-	s := c.status()
-	for i := range metrics {
-		m := &metrics[i]
-		to := &samples{out: out, desc: m.desc(), kind: prometheus.GaugeValue}
-		if m.kind == counter {
-			to.kind = prometheus.CounterValue
-		}
-		m.collect(to, s)
-	}
-}
+func (c collector) Collect(out chan<- prometheus.Metric) { c.status().collect(out) }
 
 // gatherer gathers the metrics of the edge, and those that every Go program has under the same names.
 func gatherer(status func() *Status) prometheus.Gatherer {
@@ -54,14 +44,7 @@ func standard() prometheus.Gatherer {
 
 // countedByUs reports whether the table has the metric. The library counts descriptors in /proc/self/fd, which does not
 // show private descriptor tables.
-func countedByUs(f *dto.MetricFamily) bool {
-	return f.GetName() == openDescriptors || f.GetName() == maxDescriptors
-}
-
-const (
-	openDescriptors = "process_open_fds"
-	maxDescriptors  = "process_max_fds"
-)
+func countedByUs(f *dto.MetricFamily) bool { return descs[f.GetName()] != nil }
 
 // exposition answers scrapes, compressed if the scraper accepts that. A metric that cannot be read does not hide the
 // others.

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"megaphone/acme"
 	"megaphone/edge"
+	"megaphone/stats"
 )
 
 // fakeEdge shows the view that a test sets.
@@ -31,16 +33,23 @@ func (f *fakeEdge) set(change func(v *edge.View)) {
 
 // healthy returns an edge of two reactors and two origins, with all links up.
 func healthy() *fakeEdge {
-	up := func() []edge.LinkView { return []edge.LinkView{{Up: true, Held: 3, Unsent: 5}, {Up: true, Held: 4}} }
-	times := func() edge.Histogram {
-		return edge.Histogram{Bounds: []float64{0.5, 1}, Counts: []uint64{1, 2, 3}, Sum: 7.5}
+	up := func() []stats.LinkFigures {
+		return []stats.LinkFigures{{stats.LinkUp: 1, stats.LinkHolds: 3, stats.LinkUnsent: 5},
+			{stats.LinkUp: 1, stats.LinkHolds: 4}}
+	}
+	times := func() stats.Distribution {
+		return stats.Distribution{Bounds: []float64{0.5, 1}, Counts: []uint64{1, 2, 3}, Sum: 7.5}
 	}
 	return &fakeEdge{v: edge.View{Started: time.Now().Add(-time.Hour), Name: "edge-test",
-		Reactors: make([]edge.ReactorView, 2), Holds: times(),
+		Reactors: make([]stats.Counters, 2), Holds: times(),
 		Origins: []edge.OriginView{
-			{Name: "a", Address: "10.0.0.1:5279", Links: up(), Latency: times(), RoundTrip: times()},
-			{Name: "b", Address: "10.0.0.2:5279", Links: up(), Latency: times(), RoundTrip: times()},
+			{Name: "a", Address: "10.0.0.1:5279", Links: up(), Creations: times(), RoundTrips: times()},
+			{Name: "b", Address: "10.0.0.2:5279", Links: up(), Creations: times(), RoundTrips: times()},
 		},
+		ACME: []acme.State{{Domain: "chat.example.org", Directory: "https://ca.example/directory", Issued: true,
+			Failures: 2, Error: "no route", Next: time.Unix(1800000000, 0)}},
+		Certificates: []edge.CertificateView{{Listener: "0.0.0.0:443", File: "/etc/megaphone/fullchain.pem",
+			Names: []string{"chat.example.org"}, NotAfter: time.Now().Add(40 * 24 * time.Hour)}},
 		Limits: edge.Limits{MaxConnections: 1000, MaxHolds: 1250, MaxBufferedBytes: 1 << 20, LinkHighWater: 1 << 20}}}
 }
 

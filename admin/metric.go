@@ -1,116 +1,109 @@
 package admin
 
 import (
+	"runtime"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"megaphone/edge"
-	"megaphone/loop"
+	"megaphone/stats"
 )
 
-// Kinds of metrics, in Prometheus' words.
-const (
-	counter   = "counter"
-	gauge     = "gauge"
-	histogram = "histogram"
-)
-
-// metric is one family of samples. docs/metrics.md has a line for each.
-type metric struct {
-	name    string
-	kind    string
-	labels  []string
-	help    string
-	collect func(to *samples, s *Status)
+// edgeFigures computes the figures of the whole edge, except those with labels.
+var edgeFigures = [stats.NumEdgeFigures]func(s *Status) float64{
+	stats.ConfigHash:       func(s *Status) float64 { return float64(s.view.ConfigHash & (1<<48 - 1)) },
+	stats.StartTime:        func(s *Status) float64 { return float64(s.view.Started.UnixMilli()) / 1000 },
+	stats.EdgeReady:        func(s *Status) float64 { return truth(s.Ready) },
+	stats.EdgeDraining:     func(s *Status) float64 { return truth(s.Draining) },
+	stats.MaxConnections:   func(s *Status) float64 { return float64(s.Limits.MaxConnections) },
+	stats.MaxHolds:         func(s *Status) float64 { return float64(s.Limits.MaxHolds) },
+	stats.MaxBufferedBytes: func(s *Status) float64 { return float64(s.Limits.MaxBufferedBytes) },
+	stats.LinkHighWater:    func(s *Status) float64 { return float64(s.Limits.LinkHighWater) },
+	stats.LogDropped:       func(s *Status) float64 { return float64(s.LogDropped) },
+	stats.OpenDescriptors:  func(s *Status) float64 { return float64(s.Descriptors.Open) },
+	stats.MaxDescriptors:   func(s *Status) float64 { return float64(s.Descriptors.Max) },
+	stats.ProcessOpenFDs:   func(s *Status) float64 { return float64(s.Descriptors.Open) },
+	stats.ProcessMaxFDs:    func(s *Status) float64 { return float64(s.Descriptors.Max) },
 }
 
-// desc describes a metric to Prometheus' library.
-func (m *metric) desc() *prometheus.Desc { return prometheus.NewDesc(m.name, m.help, m.labels, nil) }
-
-// samples passes the samples of one metric to Prometheus' library.
-type samples struct {
-	out  chan<- prometheus.Metric
-	desc *prometheus.Desc
-	kind prometheus.ValueType
+// collect sends every figure of a status to Prometheus' library.
+func (s *Status) collect(to samples) {
+	to.put(stats.BuildInfo.Row(), 1, s.Version, runtime.Version())
+	for f, value := range edgeFigures {
+		if value != nil {
+			to.put(stats.EdgeFigure(f).Row(), value(s))
+		}
+	}
+	for i := range s.Certificates {
+		c := &s.Certificates[i]
+		to.put(stats.CertificateExpiry.Row(), float64(c.NotAfter.Unix()), c.Listener, c.File)
+	}
+	for i := range s.ACME {
+		a := &s.ACME[i]
+		to.put(stats.ACMEIssued.Row(), truth(a.Issued), a.Domain)
+		to.put(stats.ACMEFailures.Row(), float64(a.Failures), a.Domain)
+		to.put(stats.ACMENext.Row(), float64(max(a.Next.Unix(), 0)), a.Domain)
+	}
+	for c := range stats.NumCounters {
+		row := c.Row()
+		switch {
+		case row.ByReactor():
+			for i := range s.view.Reactors {
+				to.put(row, row.Value(s.view.Reactors[i][c]), strconv.Itoa(i))
+			}
+		case row.Label != "":
+			to.put(row, row.Value(s.Counts[c]), row.Label)
+		default:
+			to.put(row, row.Value(s.Counts[c]))
+		}
+	}
+	to.distribution(stats.HoldTimes.Row(), &s.view.Holds)
+	for i := range s.view.Origins {
+		o := &s.view.Origins[i]
+		for f := range stats.NumOriginFigures {
+			to.put(f.Row(), f.Row().Value(o.Figures[f]), o.Name)
+		}
+		for f := range stats.NumLinkFigures {
+			for reactor, l := range o.Links {
+				to.put(f.Row(), f.Row().Value(l[f]), o.Name, strconv.Itoa(reactor))
+			}
+		}
+		to.distribution(stats.CreationTimes.Row(), &o.Creations, o.Name)
+		to.distribution(stats.RoundTrips.Row(), &o.RoundTrips, o.Name)
+	}
 }
 
-// put sends one value with the values of its labels. It panics if their number differs from that of the labels.
-func (to *samples) put(value float64, labels ...string) {
-	to.out <- prometheus.MustNewConstMetric(to.desc, to.kind, value, labels...)
+// descs describes the metrics to Prometheus' library, by name.
+var descs = func() map[string]*prometheus.Desc {
+	m := map[string]*prometheus.Desc{}
+	for r := range stats.Metrics() {
+		m[r.Metric] = prometheus.NewDesc(r.Metric, r.Help, r.Labels, nil)
+	}
+	return m
+}()
+
+var valueTypes = map[stats.Kind]prometheus.ValueType{
+	stats.KindCounter: prometheus.CounterValue, stats.KindGauge: prometheus.GaugeValue,
+}
+
+// samples passes samples to Prometheus' library. Its methods panic if the number of labels differs from the row's.
+type samples chan<- prometheus.Metric
+
+// put sends one value with the values of its labels.
+func (to samples) put(r *stats.Row, value float64, labels ...string) {
+	to <- prometheus.MustNewConstMetric(descs[r.Metric], valueTypes[r.Kind], value, labels...)
 }
 
 // distribution sends a histogram, whose buckets are cumulative in Prometheus.
-func (to *samples) distribution(h *edge.Histogram, labels ...string) {
-	sum, buckets := uint64(0), make(map[float64]uint64, len(h.Bounds))
-	for i, n := range h.Counts {
+func (to samples) distribution(r *stats.Row, d *stats.Distribution, labels ...string) {
+	sum, buckets := uint64(0), make(map[float64]uint64, len(d.Bounds))
+	for i, n := range d.Counts {
 		sum += n
-		if i < len(h.Bounds) {
-			buckets[h.Bounds[i]] = sum
+		if i < len(d.Bounds) {
+			buckets[d.Bounds[i]] = sum
 		}
 	}
-	to.out <- prometheus.MustNewConstHistogram(to.desc, sum, h.Sum, buckets, labels...)
-}
-
-// ofEdge returns a metric of one counter of the edge, summed over the reactors.
-func ofEdge(name, help string, c edge.Counter) metric {
-	return single(name, counter, help, func(s *Status) float64 { return float64(s.view.Edge(c)) })
-}
-
-// ofLoop returns a metric of one counter of the event loops, summed over the reactors.
-func ofLoop(name, help string, c loop.Counter) metric {
-	return single(name, counter, help, func(s *Status) float64 { return float64(s.view.Loop(c)) })
-}
-
-// byReactor returns a metric with a sample for each reactor.
-func byReactor(name, kind, help string, value func(r *edge.ReactorView) uint64) metric {
-	return metric{name, kind, []string{"reactor"}, help, func(to *samples, s *Status) {
-		for i := range s.view.Reactors {
-			to.put(float64(value(&s.view.Reactors[i])), strconv.Itoa(i))
-		}
-	}}
-}
-
-// byDirection returns a metric with one sample for input and one for output.
-func byDirection(name, help string, in, out func(v *edge.View) uint64) metric {
-	return metric{name, counter, []string{"direction"}, help, func(to *samples, s *Status) {
-		to.put(float64(in(s.view)), "in")
-		to.put(float64(out(s.view)), "out")
-	}}
-}
-
-// byLink returns a gauge with a sample for each link, from one reactor to one origin.
-func byLink(name, help string, value func(l edge.LinkView) uint64) metric {
-	return metric{name, gauge, []string{"origin", "reactor"}, help, func(to *samples, s *Status) {
-		for _, o := range s.view.Origins {
-			for i, l := range o.Links {
-				to.put(float64(value(l)), o.Name, strconv.Itoa(i))
-			}
-		}
-	}}
-}
-
-// ofOrigin returns a metric of session creations, with a sample for each origin.
-func ofOrigin(name, kind, help string, value func(c *edge.Creations) float64) metric {
-	return metric{name, kind, []string{"origin"}, help, func(to *samples, s *Status) {
-		for i := range s.view.Origins {
-			to.put(value(&s.view.Origins[i].Creations), s.view.Origins[i].Name)
-		}
-	}}
-}
-
-// byOrigin returns a histogram for each origin.
-func byOrigin(name, help string, value func(o *edge.OriginView) *edge.Histogram) metric {
-	return metric{name, histogram, []string{"origin"}, help, func(to *samples, s *Status) {
-		for i := range s.view.Origins {
-			to.distribution(value(&s.view.Origins[i]), s.view.Origins[i].Name)
-		}
-	}}
-}
-
-// single returns a metric of one value.
-func single(name, kind, help string, value func(s *Status) float64) metric {
-	return metric{name, kind, nil, help, func(to *samples, s *Status) { to.put(value(s)) }}
+	to <- prometheus.MustNewConstHistogram(descs[r.Metric], sum, d.Sum, buckets, labels...)
 }
 
 func truth(b bool) float64 {

@@ -21,8 +21,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
-	"megaphone/edge"
-	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // exposed returns the response to a scraper without compression.
@@ -37,25 +36,35 @@ func exposed(t *testing.T, s *Status) string {
 	return w.Body.String()
 }
 
-// TestEveryCounterIsExposed: a counter that is added to the edge or to its loops needs an entry in the table of
-// metrics.
-func TestEveryCounterIsExposed(t *testing.T) {
+// TestEveryFigureIsExposed: each row of the table has a sample at /metrics, and each figure that reactors post is its
+// value.
+func TestEveryFigureIsExposed(t *testing.T) {
 	v := healthy().View()
 	const base = 7_000_000
-	want := map[string]string{}
-	for i := range v.Reactors[0].Edge {
-		v.Reactors[0].Edge[i] = base + uint64(i)
-		want[fmt.Sprintf("7.%06d", i)] = "edge." + edge.CounterNames[i]
+	want := map[string]*stats.Row{}
+	next := func(row *stats.Row) uint64 {
+		n := base + 256*uint64(len(want)) // a multiple, because some figures are fractions
+		want[strconv.FormatFloat(row.Value(n), 'g', -1, 64)] = row
+		return n
 	}
-	for i := range v.Reactors[0].Loop {
-		v.Reactors[0].Loop[i] = base + 1000 + uint64(i)
-		want[fmt.Sprintf("7.%06d", 1000+i)] = "loop." + loop.CounterNames[i]
+	for c := range stats.NumCounters {
+		v.Reactors[0][c] = next(c.Row())
+	}
+	for f := range stats.NumLinkFigures {
+		v.Origins[0].Links[0][f] = next(f.Row())
+	}
+	for f := range stats.NumOriginFigures {
+		v.Origins[0].Figures[f] = next(f.Row())
 	}
 	out := exposed(t, newStatus(v, false))
-	for digits, name := range want {
-		digits = strings.TrimRight(digits, "0")
-		if !strings.Contains(out, " "+strings.TrimSuffix(digits, ".")+"e+06\n") {
-			t.Errorf("no metric has the value of %s", name)
+	for value, row := range want {
+		if !regexp.MustCompile(`(?m)^` + row.Metric + `\b.* ` + regexp.QuoteMeta(value) + `$`).MatchString(out) {
+			t.Errorf("%s %s: no sample with its value, %s", row.Metric, row.Label, value)
+		}
+	}
+	for row := range stats.Rows() {
+		if !strings.Contains(out, "\n# TYPE "+row.Metric+" "+string(row.Kind)+"\n") {
+			t.Errorf("%s is not exposed", row.Metric)
 		}
 	}
 }
@@ -63,8 +72,8 @@ func TestEveryCounterIsExposed(t *testing.T) {
 func TestExposition(t *testing.T) {
 	v := healthy().View()
 	v.Origins[0].Name = `quo"te`
-	v.Reactors[1].Edge[edge.NotFound] = 12
-	v.Reactors[0].Loop[loop.OpenNow] = 4
+	v.Reactors[1][stats.NotFound] = 12
+	v.Reactors[0][stats.OpenNow] = 4
 	out := exposed(t, newStatus(v, true))
 	for _, line := range []string{
 		`megaphone_edge_connections{reactor="0"} 4`,
@@ -155,7 +164,7 @@ func TestDashboardsOfGoProgramsShowAnEdge(t *testing.T) {
 func TestDescriptorsOfPrivateTables(t *testing.T) {
 	v := healthy().View()
 	v.Private = true
-	v.Reactors[0].Loop[loop.OpenNow], v.Reactors[1].Loop[loop.OpenNow] = 70_000, 30_000
+	v.Reactors[0][stats.OpenNow], v.Reactors[1][stats.OpenNow] = 70_000, 30_000
 	s := newStatus(v, false)
 	shared := readDescriptors(healthy().View())
 	s.Descriptors = readDescriptors(v)
@@ -196,66 +205,120 @@ func check(metrics string) (string, error) {
 }
 
 const (
-	reference = "../docs/metrics.md"
-	alerts    = "../deploy/prometheus/megaphone.rules.yml"
-	dashboard = "../deploy/grafana/megaphone.json"
+	referenceFile = "../docs/metrics.md"
+	alerts        = "../deploy/prometheus/megaphone.rules.yml"
+	alertsTest    = "../deploy/prometheus/megaphone.test.yml"
+	dashboard     = "../deploy/grafana/megaphone.json"
 )
 
 // TestReferenceIsUpToDate: UPDATE=1 rewrites it.
 func TestReferenceIsUpToDate(t *testing.T) {
-	want := Reference()
+	want := reference()
 	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(reference, []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(referenceFile, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := os.ReadFile(reference)
+	got, err := os.ReadFile(referenceFile)
 	if err != nil || string(got) != want {
-		t.Errorf("%s differs from the table: UPDATE=1 go test ./admin -run %s writes it (%v)", reference, t.Name(),
+		t.Errorf("%s differs from the table: UPDATE=1 go test ./admin -run %s writes it (%v)", referenceFile, t.Name(),
 			err)
 	}
 }
 
-var metricName = regexp.MustCompile(`\b(megaphone_edge|process|go)_[a-z_]+\b`)
+var (
+	metricName   = regexp.MustCompile(`\b(megaphone_edge|process|go)_[a-z_]+\b`)
+	reasonFilter = regexp.MustCompile(`\breason=~?"([a-z_|]+)"`)
+	reasonTable  = regexp.MustCompile("(?m)^\\| reason \\|.*\n.*\n((?:\\| `.*\n)+)")
+	reasonCell   = regexp.MustCompile("(?m)^\\| `([a-z_]+)`")
+	pageCount    = regexp.MustCompile(`\bx\.counts\.([a-z_]+)`)
+	pageKey      = regexp.MustCompile(`\.([a-z]+(?:_[a-z]+)+)\b`)
+)
 
-// TestDashboardAndAlertsNameRealMetrics: a renamed metric would leave an empty panel, or an alert that never fires.
-func TestDashboardAndAlertsNameRealMetrics(t *testing.T) {
-	families, err := gatherer(func() *Status { return newStatus(healthy().View(), false) }).Gather()
+// TestOnlyRealNamesAreUsed: a renamed metric would leave an empty panel, an alert that never fires, or a document that
+// sends operators to something that is not there. For `megaphone top` the compiler checks the names.
+func TestOnlyRealNamesAreUsed(t *testing.T) {
+	status := newStatus(healthy().View(), false)
+	families, err := gatherer(func() *Status { return status }).Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := map[string]bool{}
+	metrics, reasons, keys := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, f := range families {
-		known[f.GetName()] = true
+		metrics[f.GetName()] = true
 		switch f.GetType() {
 		case dto.MetricType_HISTOGRAM:
-			known[f.GetName()+"_bucket"] = true
+			metrics[f.GetName()+"_bucket"] = true
 			fallthrough
 		case dto.MetricType_SUMMARY:
-			known[f.GetName()+"_sum"], known[f.GetName()+"_count"] = true, true
+			metrics[f.GetName()+"_sum"], metrics[f.GetName()+"_count"] = true, true
 		}
 	}
-	for _, file := range []string{alerts, dashboard} {
+	for _, r := range stats.Refusals() {
+		reasons[r.Reason] = true
+	}
+	for key := range keysOf(t, status) {
+		keys[key[strings.LastIndexByte(key, '.')+1:]] = true
+	}
+	docs, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{} // names by what they are
+	files := append(docs, alerts, alertsTest, dashboard, "page.html", "../README.md", "../CONTRIBUTING.md")
+	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		names := metricName.FindAllString(string(data), -1)
-		if len(names) < 10 {
-			t.Errorf("%s names only %q", file, names)
+		check := func(what, text string, pattern *regexp.Regexp, known map[string]bool) {
+			for _, m := range pattern.FindAllStringSubmatch(text, -1) {
+				found[what]++
+				if name := m[len(m)-1]; !known[name] {
+					t.Errorf("%s: there is no %s %s", file, what, name)
+				}
+			}
 		}
-		for _, name := range names {
-			if !known[name] {
+		text := string(data)
+		for _, name := range metricName.FindAllString(text, -1) {
+			if found["metric"]++; !metrics[name] {
 				t.Errorf("%s: there is no metric %s", file, name)
 			}
 		}
+		for _, m := range reasonFilter.FindAllStringSubmatch(text, -1) {
+			for reason := range strings.SplitSeq(m[1], "|") {
+				if found["filter"]++; !reasons[reason] {
+					t.Errorf("%s: there is no reason %s", file, reason)
+				}
+			}
+		}
+		for _, table := range reasonTable.FindAllString(text, -1) {
+			check("reason", table, reasonCell, reasons)
+		}
+		if file == "page.html" {
+			check("counter", text, pageCount, counterNames())
+			check("key", text, pageKey, keys)
+		}
 	}
+	for what, least := range map[string]int{"metric": 100, "filter": 10, "reason": 30, "counter": 10, "key": 10} {
+		if found[what] < least {
+			t.Errorf("only %d names of the kind %s are found", found[what], what)
+		}
+	}
+}
+
+func counterNames() map[string]bool {
+	m := map[string]bool{}
+	for name := range (stats.Counters{}).Named() {
+		m[name] = true
+	}
+	return m
 }
 
 // TestPrometheusTakesTheAlerts: they load, and fire when they should and only then (megaphone.test.yml).
 func TestPrometheusTakesTheAlerts(t *testing.T) {
 	for _, args := range [][]string{{"check", "rules", alerts},
-		{"test", "rules", "../deploy/prometheus/megaphone.test.yml"}} {
+		{"test", "rules", alertsTest}} {
 		if out, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %v: %v\n%s", args, err, out)
 		}

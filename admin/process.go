@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"megaphone/edge"
-	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // Memory is the memory of the process, in bytes.
@@ -79,10 +79,10 @@ func readDescriptors(v *edge.View) (d Descriptors) {
 	}
 	if v.Private {
 		d.Max *= uint64(len(v.Reactors))
-		d.Open += v.Loop(loop.OpenNow)
+		d.Open += v.Counters()[stats.OpenNow]
 		for _, o := range v.Origins {
 			for _, l := range o.Links {
-				if l.Up {
+				if l[stats.LinkUp] != 0 {
 					d.Open++
 				}
 			}

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"strings"
 
-	"megaphone/edge"
+	"megaphone/stats"
 )
 
-// Reference returns docs/metrics.md: every metric with its kind, labels and meaning.
-func Reference() string {
+// reference returns docs/metrics.md: every metric with its kind, labels and meaning.
+func reference() string {
 	var b strings.Builder
 	b.WriteString(`# Metrics
 
@@ -18,13 +18,13 @@ second old. Metrics with a label "reactor" have one sample per event loop; "sum 
 
 Responses are compressed (gzip) for clients that ask for it, such as Prometheus.
 
-"UPDATE=1 go test ./admin -run Reference" writes this file from the table of metrics in the code.
+"UPDATE=1 go test ./admin -run Reference" writes this file from the table of figures in the code.
 
 | metric | kind | labels | meaning |
 |---|---|---|---|
 `)
-	for _, m := range metrics {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, strings.Join(m.labels, ", "), m.help)
+	for r := range stats.Metrics() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Metric, r.Kind, strings.Join(r.Labels, ", "), r.Help)
 	}
 	referToStandard(&b)
 	referToRefusals(&b)
@@ -63,7 +63,7 @@ count. Refusals because the edge's side lacks something are warnings there, and 
 | reason | whose fault | meaning |
 |---|---|---|
 `)
-	for _, r := range edge.Refusals {
+	for _, r := range stats.Refusals() {
 		whose := "the client's"
 		if r.Ours {
 			whose = "the edge's side"

@@ -23,7 +23,7 @@ type Edge interface{ View() *edge.View }
 // Config configures an admin endpoint.
 type Config struct {
 	Address string // host:port, auto, or off; auto is DefaultAddress, as soon as that is free
-	Socket  string // path of a unix socket, auto, or off; auto is RuntimeSocket, as soon as that is free
+	Socket  string // path of a unix socket, auto, or off; auto is runtimeSocket, as soon as that is free
 	Wait    bool   // wait for addresses in use, as during a takeover; otherwise they are errors
 
 	Edge      Edge

@@ -15,9 +15,10 @@ import (
 	"time"
 
 	"megaphone/edge"
+	"megaphone/stats"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // ask sends one request to address, host:port or the path of a socket, with header lines "Name: value".
 func ask(t *testing.T, address, method, path string, headers ...string) (status int, body string) {
@@ -70,9 +71,9 @@ func TestReadyzSaysWhyNot(t *testing.T) {
 		}
 	}
 	check(200, "ready")
-	f.set(func(v *edge.View) { v.Origins[0].Links[1].Up = false })
+	f.set(func(v *edge.View) { v.Origins[0].Links[1][stats.LinkUp] = 0 })
 	check(200) // this reactor still has the other origin
-	f.set(func(v *edge.View) { v.Origins[1].Links[1].Up = false })
+	f.set(func(v *edge.View) { v.Origins[1].Links[1][stats.LinkUp] = 0 })
 	check(503, "reactor 1 has no link to any origin (a, b)")
 	draining = true
 	check(503, "draining", "reactor 1")

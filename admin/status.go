@@ -5,54 +5,41 @@ import (
 	"strings"
 	"time"
 
+	"megaphone/acme"
 	"megaphone/edge"
-	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // Status is the content of /status. All numbers of events count from the start of the edge. For rates, take two
 // statuses and divide by the difference of their Times.
 type Status struct {
-	Name          string         `json:"name"`
-	Version       string         `json:"version"`
-	Time          float64        `json:"time"` // seconds since 1970
-	UptimeSeconds float64        `json:"uptime_seconds"`
-	Ready         bool           `json:"ready"`
-	Draining      bool           `json:"draining"`
-	Reasons       []string       `json:"reasons"` // why it is not ready
-	Connections   uint64         `json:"connections"`
-	Holds         uint64         `json:"holds"`
-	Waiting       uint64         `json:"creations_waiting"` // session creations that wait for an origin with room
-	Limits        edge.Limits    `json:"limits"`
-	Counts        Counts         `json:"counts"`
-	Refusals      []RefusalCount `json:"refusals"`
-	HoldSeconds   edge.Histogram `json:"hold_seconds"`
-	Origins       []OriginStatus `json:"origins"`
-	Reactors      []Reactor      `json:"reactors"`
-	PrivateTables bool           `json:"private_tables"`
-	Memory        Memory         `json:"memory"`
-	Descriptors   Descriptors    `json:"descriptors"`
-	Go            GoRuntime      `json:"go"`
-	CPUSeconds    float64        `json:"cpu_seconds"`
-	LogDropped    uint64         `json:"log_dropped"`
+	Name          string             `json:"name"`
+	Version       string             `json:"version"`
+	Time          float64            `json:"time"` // seconds since 1970
+	UptimeSeconds float64            `json:"uptime_seconds"`
+	Ready         bool               `json:"ready"`
+	Draining      bool               `json:"draining"`
+	Reasons       []string           `json:"reasons"` // why it is not ready
+	Connections   uint64             `json:"connections"`
+	Holds         uint64             `json:"holds"`
+	Waiting       uint64             `json:"creations_waiting"` // session creations that wait for an origin with room
+	Limits        edge.Limits        `json:"limits"`
+	Counts        stats.Counters     `json:"counts"` // over all reactors
+	Refusals      []RefusalCount     `json:"refusals"`
+	HoldSeconds   stats.Distribution `json:"hold_seconds"`
+	Origins       []OriginStatus     `json:"origins"`
+	Reactors      []Reactor          `json:"reactors"`
+	PrivateTables bool               `json:"private_tables"`
+	Memory        Memory             `json:"memory"`
+	Descriptors   Descriptors        `json:"descriptors"`
+	Go            GoRuntime          `json:"go"`
+	CPUSeconds    float64            `json:"cpu_seconds"`
+	LogDropped    uint64             `json:"log_dropped"`
+
+	Certificates []edge.CertificateView `json:"certificates"`
+	ACME         []acme.State           `json:"acme"`
 
 	view *edge.View
-}
-
-// Counts are the events whose rates are usually wanted.
-type Counts struct {
-	Accepted     uint64 `json:"accepted"`
-	Requests     uint64 `json:"requests"`
-	Parked       uint64 `json:"parked"`
-	Released     uint64 `json:"released"`
-	Gone         uint64 `json:"gone"`
-	FramesIn     uint64 `json:"frames_in"`
-	FramesOut    uint64 `json:"frames_out"`
-	BytesIn      uint64 `json:"bytes_in"`
-	BytesOut     uint64 `json:"bytes_out"`
-	LinkBytesIn  uint64 `json:"link_bytes_in"`
-	LinkBytesOut uint64 `json:"link_bytes_out"`
-	StaleReplies uint64 `json:"stale_replies"`
-	LinkFailures uint64 `json:"link_failures"`
 }
 
 // RefusalCount is one class of refusals; classes that have not occurred are included.
@@ -65,20 +52,20 @@ type RefusalCount struct {
 
 // OriginStatus is one origin over all reactors.
 type OriginStatus struct {
-	Name      string         `json:"name"`
-	Address   string         `json:"address"`
-	LinksUp   int            `json:"links_up"`
-	Links     int            `json:"links"`
-	Draining  bool           `json:"draining"`
-	Held      uint64         `json:"held"`
-	Unsent    uint64         `json:"unsent_bytes"`
-	Ejected   bool           `json:"ejected"`   // its session creations fail, so it gets only trials
-	Share     float64        `json:"share"`     // the fraction of its weight that counts: less than 1 in its slow-start
-	Creations uint64         `json:"creations"` // in progress
-	Most      uint64         `json:"creations_max"`
-	Failed    uint64         `json:"creations_failed"`
-	Latency   edge.Histogram `json:"latency_seconds"`
-	RoundTrip edge.Histogram `json:"round_trip_seconds"`
+	Name      string             `json:"name"`
+	Address   string             `json:"address"`
+	LinksUp   int                `json:"links_up"`
+	Links     int                `json:"links"`
+	Draining  bool               `json:"draining"`
+	Held      uint64             `json:"held"`
+	Unsent    uint64             `json:"unsent_bytes"`
+	Ejected   bool               `json:"ejected"`   // its session creations fail, so it gets only trials
+	Share     float64            `json:"share"`     // of its weight: less than 1 in its slow-start
+	Creations uint64             `json:"creations"` // in progress
+	Most      uint64             `json:"creations_max"`
+	Failed    uint64             `json:"creations_failed"`
+	Latency   stats.Distribution `json:"latency_seconds"`
+	RoundTrip stats.Distribution `json:"round_trip_seconds"`
 }
 
 // Reactor is one event loop.
@@ -92,25 +79,20 @@ type Reactor struct {
 
 // newStatus converts a view to a status.
 func newStatus(v *edge.View, draining bool) *Status {
+	n := v.Counters()
 	s := &Status{Name: v.Name, Time: float64(v.At.UnixMilli()) / 1000, Draining: draining,
 		UptimeSeconds: v.At.Sub(v.Started).Round(time.Millisecond).Seconds(),
-		Connections:   v.Loop(loop.OpenNow), Holds: v.Edge(edge.HeldNow), Waiting: v.Edge(edge.CreationsWaiting),
-		Limits:      v.Limits,
-		HoldSeconds: v.Holds, PrivateTables: v.Private, view: v,
+		Connections:   n[stats.OpenNow], Holds: n[stats.HeldNow], Waiting: n[stats.CreationsWaiting],
+		Limits: v.Limits, Counts: n, HoldSeconds: v.Holds, PrivateTables: v.Private, view: v,
+		Certificates: v.Certificates, ACME: v.ACME,
 	}
-	s.Counts = Counts{Accepted: v.Loop(loop.Accepted), Requests: v.Edge(edge.Requests), Parked: v.Edge(edge.Parked),
-		Released: v.Edge(edge.Released), Gone: v.Edge(edge.Gone),
-		FramesIn: v.Edge(edge.FramesIn), FramesOut: v.Edge(edge.FramesOut),
-		BytesIn: v.Loop(loop.BytesIn), BytesOut: v.Loop(loop.BytesOut),
-		LinkBytesIn: v.Loop(loop.LinkBytesIn), LinkBytesOut: v.Loop(loop.LinkBytesOut),
-		StaleReplies: v.Edge(edge.StaleReplies), LinkFailures: v.Loop(loop.LinkFailures)}
-	for _, r := range edge.Refusals {
-		s.Refusals = append(s.Refusals, RefusalCount{r.Reason, r.What, r.Ours, r.Count(v)})
+	for c, r := range stats.Refusals() {
+		s.Refusals = append(s.Refusals, RefusalCount{r.Reason, r.What, r.Ours, n[c]})
 	}
 	for i := range v.Reactors {
 		r := &v.Reactors[i]
-		s.Reactors = append(s.Reactors, Reactor{r.Loop[loop.OpenNow], r.Edge[edge.HeldNow], r.Edge[edge.Requests],
-			r.Loop[loop.Turns], r.Loop[loop.BufferedNow]})
+		s.Reactors = append(s.Reactors, Reactor{r[stats.OpenNow], r[stats.HeldNow], r[stats.Requests], r[stats.Turns],
+			r[stats.BufferedNow]})
 	}
 	for i := range v.Origins {
 		s.Origins = append(s.Origins, originStatus(&v.Origins[i]))
@@ -121,16 +103,17 @@ func newStatus(v *edge.View, draining bool) *Status {
 }
 
 func originStatus(o *edge.OriginView) OriginStatus {
-	c := &o.Creations
-	s := OriginStatus{Name: o.Name, Address: o.Address, Links: len(o.Links), Ejected: c.Ejected, Share: c.Share,
-		Creations: c.UnderWay, Most: c.Most, Failed: c.Failed, Latency: o.Latency, RoundTrip: o.RoundTrip}
-	for _, l := range o.Links {
-		if l.Up {
-			s.LinksUp++
-		}
-		s.Draining = s.Draining || l.Draining
-		s.Held += l.Held
-		s.Unsent += l.Unsent
+	n := &o.Figures
+	s := OriginStatus{Name: o.Name, Address: o.Address, Links: len(o.Links), Ejected: n[stats.OriginEjected] != 0,
+		Share:     stats.OriginShare.Row().Value(n[stats.OriginShare]),
+		Creations: n[stats.OriginCreations], Most: n[stats.OriginMaxCreations], Failed: n[stats.OriginFailedCreations],
+		Latency: o.Creations, RoundTrip: o.RoundTrips}
+	for i := range o.Links {
+		l := &o.Links[i]
+		s.LinksUp += int(l[stats.LinkUp])
+		s.Draining = s.Draining || l[stats.LinkDraining] != 0
+		s.Held += l[stats.LinkHolds]
+		s.Unsent += l[stats.LinkUnsent]
 	}
 	return s
 }
@@ -146,7 +129,7 @@ func notReady(v *edge.View, draining bool) []string {
 		up := false
 		var names []string
 		for _, o := range v.Origins {
-			up = up || o.Links[i].Up
+			up = up || o.Links[i][stats.LinkUp] != 0
 			names = append(names, o.Name)
 		}
 		if !up {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"megaphone/bench/children"
-	"megaphone/typed"
+	"megaphone/internal/typed"
 )
 
 var (

@@ -9,10 +9,10 @@ import (
 	"megaphone/config"
 	"megaphone/edge"
 	"megaphone/loop"
-	"megaphone/origin"
 	"megaphone/origin/bosh"
 	"megaphone/origin/chat"
 	"megaphone/origin/link"
+	"megaphone/stats"
 )
 
 // serve is the main of a server process: it prints its address and serves until it is killed.
@@ -24,7 +24,7 @@ func serve(role, at string) error {
 		return serveOrigin(echoOrigin{})
 	case "embedded":
 		sessions := bosh.New(bosh.Config{}.WithDefaults(), chat.New(chat.Config{CrowdUsers: -1}))
-		return serveOrigin(origin.Handler(sessions))
+		return serveOrigin(sessions)
 	case "edge":
 		cfg, err := config.Config{Listen: "127.0.0.1:0", MaxConnections: 16_000,
 			Origins: []config.Origin{{Name: "o", Address: at}}}.Values()
@@ -36,7 +36,7 @@ func serve(role, at string) error {
 			return err
 		}
 		n, _ := e.Reactors()
-		for e.Counter(edge.LinksUp) < uint64(n) {
+		for e.Counter(stats.LinksUp) < uint64(n) {
 			select {
 			case err := <-e.Failed():
 				return err
@@ -63,22 +63,18 @@ func (b bare) Data(c uint32, p []byte) (int, int) {
 	b.r.Write(c, bareResponse, nil)
 	return len(p), 0
 }
-func (b bare) Progress(uint32)                                   {}
-func (b bare) Flushed(uint32)                                    {}
-func (b bare) Expired(uint32)                                    {}
-func (b bare) Client(c uint32) [16]byte                          { return b.r.Conn(c).Peer }
-func (b bare) Shed(uint32)                                       {}
-func (b bare) Closed(uint32, loop.Cause)                         {}
-func (b bare) LinkUp(*loop.Link)                                 {}
-func (b bare) LinkData(_ *loop.Link, p []byte) (int, int, error) { return len(p), 0, nil }
-func (b bare) LinkDown(*loop.Link, error)                        {}
-func (b bare) LinkFailed(*loop.Link, error)                      {}
-func (b bare) Tick()                                             {}
-func (b bare) Stop()                                             {}
+func (b bare) Progress(uint32)           {}
+func (b bare) Flushed(uint32)            {}
+func (b bare) Expired(uint32)            {}
+func (b bare) Client(c uint32) [16]byte  { return b.r.Conn(c).Peer }
+func (b bare) Shed(uint32)               {}
+func (b bare) Closed(uint32, loop.Cause) {}
+func (b bare) Tick()                     {}
+func (b bare) Stop()                     {}
 
 func serveBare() error {
 	g, err := loop.Start(loop.Config{Listen: []loop.Listener{{Address: "127.0.0.1:0"}}, MaxConnections: 16_000},
-		func(r *loop.Reactor) (loop.Handler, error) { return bare{r}, nil })
+		func(r *loop.Reactor) (loop.Handler, loop.LinkHandler, error) { return bare{r}, nil, nil })
 	if err != nil {
 		return err
 	}
@@ -99,16 +95,16 @@ func serveOrigin(h link.Handler) error {
 // what heldBytes wants.
 type echoOrigin struct{}
 
-func (echoOrigin) Request(l *link.Link, id uint64, r frame.Request) {
+func (echoOrigin) Request(l link.Replier, id uint64, r frame.Request) {
 	if !bytes.Contains(r.Body, []byte("hold='1'")) {
 		l.Reply(id, 200, r.Body)
 	}
 }
-func (echoOrigin) Gone(*link.Link, uint64)    {}
-func (echoOrigin) Release(*link.Link, uint64) {}
-func (echoOrigin) ReleaseAll(*link.Link)      {}
-func (echoOrigin) Passed(*link.Link)          {}
-func (echoOrigin) Room(*link.Link)            {}
-func (echoOrigin) Closed(*link.Link)          {}
-func (echoOrigin) Tick(int64)                 {}
-func (echoOrigin) Idle()                      {}
+func (echoOrigin) Gone(link.Replier, uint64)    {}
+func (echoOrigin) Release(link.Replier, uint64) {}
+func (echoOrigin) ReleaseAll(link.Replier)      {}
+func (echoOrigin) Passed(link.Replier)          {}
+func (echoOrigin) Room(link.Replier)            {}
+func (echoOrigin) Closed(link.Replier)          {}
+func (echoOrigin) Tick(int64)                   {}
+func (echoOrigin) Idle()                        {}

@@ -1,12 +1,14 @@
 // Package codec has no code: its directory holds one package for each format that the proxy reads and writes.
 //
 //	codec/http1     requests and response heads of HTTP/1.1
+//	codec/markup    XML as XMPP permits it: tags, content, references
 //	codec/boshbody  the start tag of BOSH's <body>, and the suffix of its session ID
 //	codec/frame     the protocol of a link: frames, control lines, the handshake
 //	codec/proxy     the client's address, as the proxies before the edge state it
+//	codec/ws        WebSocket: the handshake, frames, messages of XMPP
 //
-// None imports another. They share codec/internal/ascii, which only they may import. None has I/O, a clock or locks,
-// and none knows connections.
+// None imports another, but boshbody reads its tag with markup, and ws its request with http1. They share
+// codec/internal/ascii, which only they may import. None has I/O, a clock or locks, and none knows connections.
 //
 // # The path of a request
 //
@@ -28,7 +30,7 @@
 // # Rules of all packages
 //
 //   - ParseX borrows its input until it returns. Its results are slices of the input, and valid while it is. Only
-//     http1.DecodeChunks writes into its argument. AppendX extends dst as append does.
+//     http1.DecodeChunks and ws.Stream.Next write into their argument. AppendX extends dst as append does.
 //   - There are three outcomes: parsed; incomplete (ok is false without an error: more bytes are needed); malformed (an
 //     error). Malformed input never panics. Only programmer errors do, such as a frame larger than the protocol allows.
 //   - Errors are package-level values of concrete types, so parsing allocates no interface.

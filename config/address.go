@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"megaphone/codec/frame"
 )
 
 // CheckAddress returns a remedy if no process can listen at host:port on any host, otherwise "".
@@ -61,77 +63,90 @@ func validHost(host string) bool {
 	return len(host) <= 253 && strings.Trim(last, "0123456789") != ""
 }
 
+// unixPrefix begins the address of a unix socket.
+const unixPrefix = "unix:"
+
 // bound is an address or path that the edge binds at start, with its key.
 type bound struct {
-	key, address string // host:port, or unix:/path
+	key  string
+	text string     // host:port, or the path of a unix socket
+	host string     // as given
+	port int        // 0: any free one
+	ip   netip.Addr // of the host, if it is an address
+	unix bool
 }
 
-// overlap reports whether two addresses cannot be bound at the same time. Both have been checked.
-func overlap(a, b string) bool {
-	if strings.HasPrefix(a, "unix:") || strings.HasPrefix(b, "unix:") {
-		return a == b
-	}
-	hostA, portA, _ := splitAddress(a, 0)
-	hostB, portB, _ := splitAddress(b, 0)
-	switch {
-	case portA != portB || portA == 0:
-		return false
-	case covers(hostA, hostB) || covers(hostB, hostA):
-		return true
-	}
-	ipA, errA := netip.ParseAddr(hostA)
-	ipB, errB := netip.ParseAddr(hostB)
-	if errA == nil && errB == nil {
-		return ipA.Unmap() == ipB.Unmap()
-	}
-	return strings.EqualFold(hostA, hostB)
-}
-
-// covers reports whether listening at host any also takes the addresses of other. The IPv6 wildcard also takes IPv4.
-func covers(any, other string) bool {
-	if any == "" || any == "::" {
-		return true
-	}
-	ip, err := netip.ParseAddr(other)
-	return any == "0.0.0.0" && (other == "" || err != nil || ip.Unmap().Is4())
-}
-
-// bounds returns what the configuration binds. It omits auto addresses: they wait until they are free, so they cannot
-// collide.
-func (c *Config) bounds() (all []bound) {
-	for i, l := range c.listeners() {
-		all = append(all, bound{c.listenKey(i), l.Address})
-	}
-	if c.Admin != "auto" && c.Admin != "off" {
-		all = append(all, bound{"admin", c.Admin})
-	}
-	if c.AdminSocket != "auto" && c.AdminSocket != "off" {
-		all = append(all, bound{"admin-socket", "unix:" + c.AdminSocket})
-	}
-	if c.TakeoverSocket != "" {
-		all = append(all, bound{"takeover-socket", "unix:" + c.TakeoverSocket})
-	}
-	return all
-}
-
-// listenKey returns the key of the address of listener i.
-func (c *Config) listenKey(i int) string {
-	if len(c.Listeners) > 0 {
-		return fmt.Sprintf("listeners[%d].address", i)
-	}
-	return "listen"
-}
-
-// validateBounds rejects two keys with the same address or path.
-func (c *Config) validateBounds() error {
-	all := c.bounds()
-	for i, b := range all {
-		for _, before := range all[:i] {
-			if overlap(before.address, b.address) {
-				return bad(b.key, strings.TrimPrefix(b.address, "unix:"), fmt.Sprintf("%s has %s already: choose "+
-					"another", before.key, strings.TrimPrefix(before.address, "unix:")))
-			}
+// bind adds an address, host:port or unix:/path, to those that the edge binds. It returns an error if it is invalid, or
+// if another key has it. others are further forms of the key's value, for the remedy.
+func (v *Values) bind(key, address, others string) error {
+	b := bound{key: key}
+	if b.text, b.unix = strings.CutPrefix(address, unixPrefix); !b.unix {
+		var remedy string
+		if b.host, b.port, remedy = splitAddress(address, 0); remedy != "" {
+			return bad(key, address, remedy+others)
 		}
+		if ip, err := netip.ParseAddr(b.host); err == nil {
+			b.ip = ip.Unmap()
+		}
+	}
+	for i := range v.bounds {
+		if before := &v.bounds[i]; before.overlaps(&b) {
+			return bad(key, b.text, fmt.Sprintf("%s has %s already: choose another", before.key, before.text))
+		}
+	}
+	v.bounds = append(v.bounds, b)
+	return nil
+}
+
+// overlaps reports whether two addresses cannot be bound at the same time.
+func (b *bound) overlaps(o *bound) bool {
+	switch {
+	case b.unix || o.unix:
+		return b.unix == o.unix && b.text == o.text
+	case b.port != o.port || b.port == 0:
+		return false
+	case b.covers(o) || o.covers(b):
+		return true
+	case b.ip.IsValid() && o.ip.IsValid():
+		return b.ip == o.ip
+	}
+	return strings.EqualFold(b.host, o.host)
+}
+
+// covers reports whether listening at b also takes the address o. The IPv6 wildcard also takes IPv4.
+func (b *bound) covers(o *bound) bool {
+	if b.host == "" || b.host == "::" {
+		return true
+	}
+	return b.host == "0.0.0.0" && (!o.ip.IsValid() || o.ip.Is4())
+}
+
+// Addresses that are auto are not bound here: they wait until they are free, so they cannot collide.
+
+func parseAdmin(c *Config, v *Values) error {
+	if c.Admin == "auto" || c.Admin == "off" {
+		return nil
+	}
+	return v.bind("admin", c.Admin, "; or auto, or off")
+}
+
+func parseAdminSocket(c *Config, v *Values) error {
+	if c.AdminSocket == "auto" || c.AdminSocket == "off" {
+		return nil
+	}
+	return v.bind("admin-socket", unixPrefix+c.AdminSocket, "")
+}
+
+func parseTakeoverSocket(c *Config, v *Values) error {
+	if c.TakeoverSocket == "" {
+		return nil
+	}
+	return v.bind("takeover-socket", unixPrefix+c.TakeoverSocket, "")
+}
+
+func parseName(c *Config, _ *Values) error {
+	if !frame.ValidName(c.Name) {
+		return bad("name", c.Name, "use 1 to 64 letters, digits, dots, underscores or dashes")
 	}
 	return nil
 }

@@ -2,28 +2,13 @@ package config
 
 import (
 	"cmp"
-	"fmt"
-	"io/fs"
-	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"megaphone/codec/http1"
 	"megaphone/loop"
 )
-
-// Listener is an address for clients.
-type Listener struct {
-	Address string      // host:port, or unix:/path
-	Mode    fs.FileMode // of a unix socket; default 0660
-
-	// How the edge identifies its clients.
-	ProxyProtocol   string   // off, v1, v2, any
-	TrustedProxies  []string // networks whose forwarding information is trusted
-	ForwardedHeader string   // x-forwarded-for, forwarded, off
-}
 
 // Config is the configuration of an edge as an operator writes it. The zero value of a field means the documented
 // default. Each field that may be set in a file has a row in configKeys.
@@ -33,6 +18,7 @@ type Config struct {
 	Origins          []Origin // at least one
 	Name             string   // the edge's name in its hello to origins; default edge-HOSTNAME
 	Path             string   // of the BOSH endpoint
+	WebSocketPath    string   // of the WebSocket endpoint; off
 	SecretFile       string   // its first line is the secret shared with the origins
 	OldProof         string   // on, off: also accept the proof of origins older than this version
 	PublicURLs       []PublicURL
@@ -42,6 +28,7 @@ type Config struct {
 	DescriptorTables string   // auto, on, off
 	MaxConnections   int      // over all reactors
 	BodyRate         int      // minimum bytes per second of a body that takes longer than BodyTimeout
+	MessageRate      int      // messages per second of one WebSocket; 0: unlimited
 	MaxPipelined     int      // concurrent requests of one connection
 	MaxHeadLineBytes int      // bytes
 	MaxHeaderBytes   int      // bytes, all header lines together
@@ -59,6 +46,7 @@ type Config struct {
 	AccessSample     string   // 1/N: log every Nth request
 	CheckHost        string   // on, off: warn at start about what the host lacks
 	TakeoverSocket   string   // path where a successor requests the listeners
+	StateDirectory   string   // of the account and certificates of acme; auto: STATE_DIRECTORY, or /var/lib/megaphone
 
 	MinCreations        int // session creations under way at one origin, whatever is measured
 	MaxCreations        int
@@ -78,6 +66,7 @@ type Config struct {
 	IdleTimeout     time.Duration // a keep-alive connection without a request
 	HoldTimeout     time.Duration // a held request; must exceed every session's wait
 	WriteTimeout    time.Duration // a reply without progress: no byte leaves
+	WebSocketPing   time.Duration // a WebSocket without a byte gets a ping after this, and is closed after twice this
 	Grace           time.Duration // how long a lost origin is expected to return
 	LostJitter      time.Duration // the holds of a lost link get their 503 spread over this time
 	ResolveInterval time.Duration // between two look-ups of origins by name
@@ -97,32 +86,36 @@ type Config struct {
 // Defaults, with their reasons.
 const (
 	defaultListen        = "127.0.0.1:5280"
-	defaultPath          = "/http-bind" // the path of every BOSH server
+	defaultPath          = "/http-bind"      // the path of every BOSH server
+	defaultWebSocketPath = "/xmpp-websocket" // that of Prosody and Openfire, and of most examples
 	defaultWeight        = 1
 	DefaultMaxPipelined  = 8       // Pidgin pipelines two or three
 	defaultLinkHighWater = 8 << 20 // bytes: a link this far behind is in trouble
 
-	DefaultHeadTimeout  = 10 * time.Second
-	defaultBodyTimeout  = 30 * time.Second
-	defaultBodyRate     = 500               // bytes per second: half of what a bad mobile network carries
-	defaultIdleTimeout  = 150 * time.Second // a client's other socket idles for up to `wait`, which is 60 s or more
-	DefaultHoldTimeout  = 330 * time.Second // ejabberd holds for at most 300 s
-	defaultWriteTimeout = 30 * time.Second
-	defaultGrace        = 30 * time.Second
-	defaultLostJitter   = 5 * time.Second // a fiftieth of the clients in a tenth of a second
-	defaultPingTimeout  = 15 * time.Second
-	defaultDrainTimeout = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
-	defaultDrainJitter  = 10 * time.Second // a million clients that return at once are a storm for the next edge
+	DefaultHeadTimeout   = 10 * time.Second
+	defaultBodyTimeout   = 30 * time.Second
+	defaultBodyRate      = 500               // bytes per second: half of what a bad mobile network carries
+	defaultIdleTimeout   = 150 * time.Second // a client's other socket idles for up to `wait`, which is 60 s or more
+	DefaultHoldTimeout   = 330 * time.Second // ejabberd holds for at most 300 s
+	defaultWriteTimeout  = 30 * time.Second
+	defaultWebSocketPing = time.Minute // NATs and proxies forget a connection after some minutes
+	defaultGrace         = 30 * time.Second
+	defaultLostJitter    = 5 * time.Second // a fiftieth of the clients in a tenth of a second
+	defaultPingTimeout   = 15 * time.Second
+	defaultDrainTimeout  = 90 * time.Second // ejabberd's holds end with their wait, which is 60 s with most clients
+	defaultDrainJitter   = 10 * time.Second // a million clients that return at once are a storm for the next edge
 
 	defaultMinCreations        = 8
 	defaultMaxCreations        = 1000
 	defaultMaxWaitingCreations = 1_000_000
 	defaultCreateTimeout       = 10 * time.Second // people reload a page that takes longer to connect
-	defaultCreateWait          = 45 * time.Second // browsers wait for a minute; a retry costs more than waiting
+	defaultCreateWait          = 50 * time.Second // clients and proxies wait a minute; a retry costs more
 	defaultSlowStart           = time.Minute
 	defaultEjectTime           = 10 * time.Second
 
 	defaultForwardedHeader = "x-forwarded-for" // written by every HTTP proxy
+	defaultMinVersion      = "1.2"             // Mozilla's intermediate configuration
+	defaultStateDirectory  = "/var/lib/megaphone"
 	defaultResolveInterval = 30 * time.Second
 
 	// burstSeconds is how many seconds' worth of a rate may come at once. A browser opens its page's connections
@@ -141,6 +134,7 @@ func (c Config) WithDefaults() Config {
 		set(&c.Listen, defaultListen)
 	}
 	set(&c.Path, defaultPath)
+	set(&c.WebSocketPath, defaultWebSocketPath)
 	set(&c.DescriptorTables, "auto")
 	set(&c.LogLevel, "info")
 	set(&c.LogFormat, "text")
@@ -149,6 +143,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.OldProof, "off")
 	set(&c.Admin, "auto")
 	set(&c.AdminSocket, "auto")
+	set(&c.StateDirectory, "auto")
 	set(&c.AccessLog, "off")
 	set(&c.AccessSample, "1/1")
 	set(&c.MaxConnections, loop.DefaultMaxConnections)
@@ -177,6 +172,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.IdleTimeout, defaultIdleTimeout)
 	set(&c.HoldTimeout, DefaultHoldTimeout)
 	set(&c.WriteTimeout, defaultWriteTimeout)
+	set(&c.WebSocketPing, defaultWebSocketPing)
 	set(&c.Grace, defaultGrace)
 	set(&c.LostJitter, defaultLostJitter)
 	set(&c.PingTimeout, defaultPingTimeout)
@@ -191,63 +187,9 @@ func (c Config) WithDefaults() Config {
 	if len(c.CORS) == 0 {
 		c.CORS = []string{"*"}
 	}
-	c.CORS, c.PublicURLs = normalOrigins(c.CORS), normalPublicURLs(c.PublicURLs)
-	if p, ok := http1.AppendNormalPath(nil, []byte(c.Path)); ok {
-		c.Path = string(p)
-	}
 	c.setListeners()
 	c.setOrigins()
 	return c
-}
-
-// setListeners fills in the defaults of a copy of the listeners.
-func (c *Config) setListeners() {
-	c.Listeners = slices.Clone(c.Listeners)
-	for i := range c.Listeners {
-		set(&c.Listeners[i].Mode, loop.DefaultSocketMode)
-		set(&c.Listeners[i].ProxyProtocol, "off")
-		set(&c.Listeners[i].ForwardedHeader, defaultForwardedHeader)
-	}
-}
-
-// setOrigins fills in the defaults of a copy of the origins.
-func (c *Config) setOrigins() {
-	c.Origins = slices.Clone(c.Origins)
-	for i := range c.Origins {
-		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, srvPrefix) {
-			set(&o.Weight, defaultWeight)
-		}
-	}
-}
-
-// listeners returns the listeners, the short form (listen) expanded.
-func (c *Config) listeners() []Listener {
-	if len(c.Listeners) == 0 {
-		return []Listener{{Address: c.Listen, ProxyProtocol: "off", ForwardedHeader: defaultForwardedHeader}}
-	}
-	return c.Listeners
-}
-
-// maxPath bounds the path of the endpoint in bytes.
-const maxPath = 255
-
-// validatePath checks a path that is normalized, or that has no normal form.
-func (c *Config) validatePath() error {
-	const example = "for example /http-bind"
-	p := c.Path
-	escaped := (&url.URL{Path: p}).EscapedPath()
-	_, ok := http1.AppendNormalPath(nil, []byte(p))
-	switch {
-	case !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?#"):
-		return bad("path", p, "give an absolute path without a query, "+example)
-	case !ok:
-		return bad("path", p, "a % needs two hexadecimal digits after it: write %25 for a literal %")
-	case len(p) > maxPath:
-		return bad("path", p, fmt.Sprintf("give one of at most %d bytes, %s", maxPath, example))
-	case strings.ContainsFunc(p, func(c rune) bool { return c <= ' ' || c > '~' }):
-		return bad("path", p, "write it as it is in a URL: "+escaped)
-	}
-	return nil
 }
 
 func set[T comparable](p *T, v T) {

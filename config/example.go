@@ -42,7 +42,7 @@ func Example() string {
 const exampleColumns = 110
 
 // describe writes a key's documentation as comments.
-func describe[T any](b *strings.Builder, indent string, k *Key[T]) {
+func describe[T, V any](b *strings.Builder, indent string, k *Key[T, V]) {
 	words := strings.ReplaceAll(k.Doc, "`", "") + "."
 	var zero T
 	switch v := k.Value(&zero); reflect.TypeOf(v).Elem().Kind() {
@@ -66,7 +66,7 @@ func describe[T any](b *strings.Builder, indent string, k *Key[T]) {
 	b.WriteString(line + "\n")
 }
 
-func writeKey[T any](b *strings.Builder, indent string, k *Key[T], defaults *T) {
+func writeKey[T, V any](b *strings.Builder, indent string, k *Key[T, V], defaults *T) {
 	if k.Sample != "" {
 		b.WriteString(indent + "#" + k.Name + ": " + k.Sample + "\n")
 		return
@@ -76,7 +76,7 @@ func writeKey[T any](b *strings.Builder, indent string, k *Key[T], defaults *T) 
 
 // writeEntry writes a list with one entry. The first required keys of the entry are active, and the others are
 // commented out. off is "#" to comment out all of it.
-func writeEntry[T any](b *strings.Builder, name, off string, keys []Key[T], required int) {
+func writeEntry[T, V any](b *strings.Builder, name, off string, keys []Key[T, V], required int) {
 	b.WriteString(off + name + ":\n")
 	var zero T
 	for i := range keys {
@@ -84,6 +84,12 @@ func writeEntry[T any](b *strings.Builder, name, off string, keys []Key[T], requ
 		value := k.Sample
 		if value == "" {
 			value = text(k.Value(&zero))
+		}
+		switch v := k.Value(&zero).(type) {
+		case *TLS:
+			describe(b, off+"    ", k)
+			writeTLS(b, off+"    #", v)
+			continue
 		}
 		switch {
 		case i == 0:
@@ -96,5 +102,27 @@ func writeEntry[T any](b *strings.Builder, name, off string, keys []Key[T], requ
 			describe(b, off+"    ", k)
 			b.WriteString(off + "    #" + k.Name + ": " + value + "\n")
 		}
+	}
+}
+
+// writeTLS writes the keys of tls below its own.
+func writeTLS(b *strings.Builder, indent string, zero *TLS) {
+	b.WriteString(indent + "tls:\n")
+	for i := range tlsKeys {
+		k := &tlsKeys[i]
+		describe(b, indent+"  ", k)
+		switch k.Value(zero).(type) {
+		case *[]Certificate:
+			writeEntry(b, k.Name, indent+"  ", certificateKeys, 2)
+			continue
+		case *ACME:
+			b.WriteString(indent + "  #acme:\n")
+			for j := range acmeKeys {
+				describe(b, indent+"  #  ", &acmeKeys[j])
+				b.WriteString(indent + "  #  " + acmeKeys[j].Name + ": " + acmeKeys[j].Sample + "\n")
+			}
+			continue
+		}
+		b.WriteString(indent + "  #" + k.Name + ": " + k.Sample + "\n")
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
-	"megaphone/textfile"
-	"megaphone/typed"
+	"megaphone/internal/textfile"
+	"megaphone/internal/typed"
 )
 
 // File is a parsed configuration file. It knows the position of each value, so that errors can show it.
@@ -89,7 +89,7 @@ func (f *File) errorAt(at *token.Position, what string) error {
 }
 
 // decodeKeys reads a mapping into c. path is that of the mapping, with its dot.
-func decodeKeys[T any](f *File, keys []Key[T], path string, node ast.Node, c *T) error {
+func decodeKeys[T, V any](f *File, keys []Key[T, V], path string, node ast.Node, c *T) error {
 	var pairs []*ast.MappingValueNode
 	switch n := node.(type) {
 	case nil, *ast.NullNode, *ast.CommentGroupNode:
@@ -131,7 +131,7 @@ func valuePosition(n ast.Node) *token.Position {
 	return n.GetToken().Position
 }
 
-func keyNamed[T any](keys []Key[T], name string) *Key[T] {
+func keyNamed[T, V any](keys []Key[T, V], name string) *Key[T, V] {
 	for i := range keys {
 		if keys[i].Name == name {
 			return &keys[i]
@@ -140,7 +140,7 @@ func keyNamed[T any](keys []Key[T], name string) *Key[T] {
 	return nil
 }
 
-func decodeValue[T any](f *File, k *Key[T], path string, node ast.Node, c *T) error {
+func decodeValue[T, V any](f *File, k *Key[T, V], path string, node ast.Node, c *T) error {
 	path += k.Name
 	switch v := k.Value(c).(type) {
 	case *[]Listener:
@@ -149,6 +149,14 @@ func decodeValue[T any](f *File, k *Key[T], path string, node ast.Node, c *T) er
 		return decodeList(f, publicKeys, path, node, v)
 	case *[]Origin:
 		return decodeList(f, originKeys, path, node, v)
+	case *TLS:
+		v.given = true
+		return decodeKeys(f, tlsKeys, path+".", node, v)
+	case *ACME:
+		v.given = true
+		return decodeKeys(f, acmeKeys, path+".", node, v)
+	case *[]Certificate:
+		return decodeList(f, certificateKeys, path, node, v)
 	case *[]string:
 		return decodeStrings(f, path, node, v)
 	default:
@@ -224,7 +232,7 @@ func decodeStrings(f *File, path string, node ast.Node, list *[]string) error {
 	return nil
 }
 
-func decodeList[T any](f *File, keys []Key[T], path string, node ast.Node, list *[]T) error {
+func decodeList[T, V any](f *File, keys []Key[T, V], path string, node ast.Node, list *[]T) error {
 	items, ok := node.(*ast.SequenceNode)
 	if !ok {
 		return f.errorAt(valuePosition(node), fmt.Sprintf("%s: give a list of entries, each \"- %s: ...\"", path,
@@ -262,7 +270,7 @@ func oneLine(n ast.Node) string {
 }
 
 // suggestion names the key that was probably meant, if one is near.
-func suggestion[T any](keys []Key[T], name string) string {
+func suggestion[T, V any](keys []Key[T, V], name string) string {
 	names := make([]string, len(keys))
 	for i := range keys {
 		names[i] = keys[i].Name

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"reflect"
@@ -10,9 +11,10 @@ import (
 	"time"
 )
 
-// Key describes one key of a configuration file. The parser, the checks, the flags, the commented example and what a
-// reload may change all come from the tables of keys, so they cannot disagree.
-type Key[T any] struct {
+// Key describes one key of T, a part of a configuration as written, and parses it into V. The parser of files, the
+// checks, the flags, the commented example and what a reload may change all come from the tables of keys, so they
+// cannot disagree.
+type Key[T, V any] struct {
 	Name string
 	Flag string // its flag on the command line, if it has another name; "-": none
 	Doc  string // for the flag's help and the example; the `word` in backquotes stands for the value
@@ -23,7 +25,12 @@ type Key[T any] struct {
 	// whose entries have their own keys.
 	Value func(c *T) any
 
+	// Parse checks the value that Min, Max and Words cannot, and parses it into v, where the keys before it are parsed
+	// already. nil: the value is good as it is. It may put a text of c into its normal form.
+	Parse func(c *T, v *V) error
+
 	Min, Max int      // of an int; of a duration in seconds, where 0 and 0 are a second and a day
+	Optional bool     // of an int: 0 means absent, though a file must not have it
 	Rate     bool     // of an int that may have a trailing /s
 	Words    []string // allowed values of a string
 	Sample   string   // the value in the example where there is no default; the key is commented out there
@@ -42,7 +49,7 @@ func (e *KeyError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Key, e.Va
 func bad(key string, value any, remedy string) error { return &KeyError{key, value, remedy} }
 
 // FlagName returns the name of the key's flag; "" without one.
-func (k *Key[T]) FlagName() string {
+func (k *Key[T, V]) FlagName() string {
 	switch k.Flag {
 	case "":
 		return k.Name
@@ -53,7 +60,7 @@ func (k *Key[T]) FlagName() string {
 }
 
 // FlagHelp returns the flag's text in the command's help.
-func (k *Key[T]) FlagHelp() string {
+func (k *Key[T, V]) FlagHelp() string {
 	if k.Help != "" {
 		return k.Help
 	}
@@ -61,7 +68,7 @@ func (k *Key[T]) FlagHelp() string {
 }
 
 // check reports whether the value in c is valid, and returns a remedy.
-func (k *Key[T]) check(c *T) (remedy string, ok bool) {
+func (k *Key[T, V]) check(c *T) (remedy string, ok bool) {
 	switch v := k.Value(c).(type) {
 	case *int:
 		return k.remedy(v), *v >= k.Min && *v <= k.Max
@@ -75,7 +82,7 @@ func (k *Key[T]) check(c *T) (remedy string, ok bool) {
 }
 
 // remedy returns a description of the valid values.
-func (k *Key[T]) remedy(v any) string {
+func (k *Key[T, V]) remedy(v any) string {
 	switch v.(type) {
 	case *int:
 		return fmt.Sprintf("use %d to %d", k.Min, k.Max)
@@ -91,7 +98,7 @@ func (k *Key[T]) remedy(v any) string {
 }
 
 // seconds returns the bounds of a duration.
-func (k *Key[T]) seconds() (least, most time.Duration) {
+func (k *Key[T, V]) seconds() (least, most time.Duration) {
 	if k.Max == 0 {
 		return time.Second, 24 * time.Hour
 	}
@@ -111,9 +118,32 @@ func short(d time.Duration) string {
 }
 
 // Check returns a *KeyError if the value in c is invalid by itself. It takes zero literally, not as the default.
-func (k *Key[T]) Check(c *T) error {
+func (k *Key[T, V]) Check(c *T) error {
+	v := k.Value(c)
+	if n, isInt := v.(*int); isInt && k.Optional && *n == 0 {
+		return nil
+	}
 	if remedy, ok := k.check(c); !ok {
-		return bad(k.Name, reflect.ValueOf(k.Value(c)).Elem().Interface(), remedy)
+		return bad(k.Name, reflect.ValueOf(v).Elem().Interface(), remedy)
+	}
+	return nil
+}
+
+// parseKeys checks the keys of c in the order of the table, and parses them into v. at is the path of c, with its dot.
+func parseKeys[T, V any](keys []Key[T, V], at string, c *T, v *V) error {
+	for i := range keys {
+		k := &keys[i]
+		err := k.Check(c)
+		if err == nil && k.Parse != nil {
+			err = k.Parse(c, v)
+		}
+		var key *KeyError
+		if errors.As(err, &key) {
+			key.Key = at + key.Key
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -74,9 +74,12 @@ func TestEveryFieldHasAKey(t *testing.T) {
 	checkFields(t, reflect.TypeFor[Origin](), fieldsOf(originKeys, nil))
 	checkFields(t, reflect.TypeFor[Listener](), fieldsOf(listenerKeys, nil))
 	checkFields(t, reflect.TypeFor[PublicURL](), fieldsOf(publicKeys, nil))
+	checkFields(t, reflect.TypeFor[TLS](), fieldsOf(tlsKeys, nil))
+	checkFields(t, reflect.TypeFor[ACME](), fieldsOf(acmeKeys, nil))
+	checkFields(t, reflect.TypeFor[Certificate](), fieldsOf(certificateKeys, nil))
 }
 
-func fieldsOf[T any](keys []Key[T], names []string) []string {
+func fieldsOf[T, V any](keys []Key[T, V], names []string) []string {
 	var v T
 	whole := reflect.ValueOf(&v).Elem()
 	for i := range keys {

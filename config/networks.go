@@ -13,16 +13,16 @@ type Networks []span
 // span is the addresses from first to last, IPv4 mapped into IPv6 as in connection slots.
 type span struct{ first, last [16]byte }
 
-// parseNetworks parses networks (10.0.0.0/8) and single addresses. wrong is the first invalid text. A network with bits
+// parseNetworks parses networks (10.0.0.0/8) and single addresses, which are the value of a key. A network with bits
 // beyond its length is invalid, because it is a slip of the pen.
-func parseNetworks(texts []string) (n Networks, wrong string) {
+func parseNetworks(key string, texts []string) (n Networks, err error) {
 	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
 		if a, errAddr := netip.ParseAddr(text); errAddr == nil {
 			p, err = netip.PrefixFrom(a.WithZone(""), a.BitLen()), nil
 		}
 		if err != nil || p.Masked() != p || p.Addr().Is4In6() {
-			return nil, text
+			return nil, bad(key, text, "give addresses or networks, for example 10.0.0.0/8")
 		}
 		bits := p.Bits()
 		if p.Addr().Is4() {
@@ -34,7 +34,7 @@ func parseNetworks(texts []string) (n Networks, wrong string) {
 		}
 		n = append(n, s)
 	}
-	return n.joined(), ""
+	return n.joined(), nil
 }
 
 // joined sorts the spans and merges those that overlap.

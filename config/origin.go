@@ -1,11 +1,17 @@
 package config
 
 import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"megaphone/codec/boshbody"
 	"megaphone/codec/frame"
+	"megaphone/internal/textfile"
 )
 
 // Bounds of origins.
@@ -31,12 +37,17 @@ type Origin struct {
 	Domains []string // new sessions only for these values of `to`; none: any
 	Weight  int      // its share of new sessions; default 1
 	Drain   bool     // no new sessions
+
+	TLS        bool
+	CA         string // PEM file with the roots for its certificate; "": those of the system
+	ServerName string // in its certificate; "": the host in Address
 }
 
 // OriginValues is a valid origin with its address parsed.
 type OriginValues struct {
 	Origin
-	Endpoint Endpoint // parsed from Address
+	Endpoint Endpoint       // parsed from Address
+	Roots    *x509.CertPool // with TLS
 }
 
 // Endpoint is the parsed address of an origin.
@@ -72,28 +83,132 @@ func (v *Values) MaxLinks() int {
 	return 2 * len(v.Origins)
 }
 
-// parse parses an origin's address and checks its other keys.
-func (o *Origin) parse(at string) (v OriginValues, err error) {
+// setOrigins fills in the defaults of a copy of the origins.
+func (c *Config) setOrigins() {
+	c.Origins = slices.Clone(c.Origins)
+	for i := range c.Origins {
+		if o := &c.Origins[i]; !strings.HasPrefix(o.Address, srvPrefix) {
+			set(&o.Weight, defaultWeight)
+		}
+	}
+}
+
+func parseOrigins(c *Config, v *Values) error {
+	switch n := len(c.Origins); {
+	case n == 0:
+		return bad("origins", "none", "name at least one origin, for example a=127.0.0.1:5279")
+	case n > MaxOrigins:
+		return bad("origins", n, fmt.Sprintf("at most %d", MaxOrigins))
+	}
+	tags := map[[boshbody.TagBytes]byte]string{}
+	for i := range c.Origins {
+		at := fmt.Sprintf("origins[%d].", i)
+		o := OriginValues{Origin: c.Origins[i]}
+		if err := parseKeys(originKeys, at, &o.Origin, &o); err != nil {
+			return err
+		}
+		v.Origins = append(v.Origins, o)
+		if o.Endpoint.PerRecord() {
+			continue
+		}
+		tag := boshbody.TagOf(o.Name)
+		if other, ok := tags[tag]; ok {
+			return bad(at+"name", o.Name, fmt.Sprintf("%q has the same node tag (or name); rename one", other))
+		}
+		tags[tag] = o.Name
+	}
+	return nil
+}
+
+// parseOriginAddress also checks the name, which depends on the address.
+func parseOriginAddress(o *Origin, v *OriginValues) error {
 	e, remedy := parseEndpoint(o.Address)
 	switch {
 	case remedy != "":
-		return v, bad(at+"address", o.Address, remedy)
+		return bad("address", o.Address, remedy)
 	case e.PerRecord() && o.Name != "":
-		return v, bad(at+"name", o.Name, "leave it out: such origins are named after their DNS records")
+		return bad("name", o.Name, "leave it out: such origins are named after their DNS records")
 	case !e.PerRecord() && !frame.ValidName(o.Name):
-		return v, bad(at+"name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
-	case e.Lookup == LookupSRV && o.Weight != 0:
-		return v, bad(at+"weight", o.Weight, "leave it out: SRV records have their own weights")
-	case e.Lookup == LookupSRV:
-		return OriginValues{*o, e}, nil
+		return bad("name", o.Name, "an origin's name is 1 to 64 letters, digits, dots, underscores or dashes")
 	}
-	for i := range originKeys {
-		k := &originKeys[i]
-		if remedy, ok := k.check(o); !ok {
-			return v, bad(at+k.Name, text(k.Value(o)), remedy)
+	v.Endpoint = e
+	return nil
+}
+
+// parseOriginTLS fills in the server name.
+func parseOriginTLS(o *Origin, v *OriginValues) error {
+	switch {
+	case !o.TLS && (o.CA != "" || o.ServerName != ""):
+		return bad("tls", o.TLS, "ca and server-name are for links with TLS: set tls to true")
+	case !o.TLS:
+		return nil
+	case o.ServerName != "":
+	case v.Endpoint.Lookup == LookupSRV:
+		return bad("server-name", `""`, "give the name in the certificates of these origins")
+	case v.Endpoint.Host != "":
+		o.ServerName = strings.ToLower(strings.TrimSuffix(v.Endpoint.Host, "."))
+	default:
+		o.ServerName = v.Endpoint.Addr.Addr().String()
+	}
+	return nil
+}
+
+// readRoots reads the roots of origins and of directories.
+func (v *Values) readRoots() (err error) {
+	for i := range v.Origins {
+		o, key := &v.Origins[i], fmt.Sprintf("origins[%d].ca", i)
+		switch {
+		case !o.TLS:
+		case o.CA != "":
+			if o.Roots, err = readRoots(key, o.CA); err != nil {
+				return err
+			}
+		default:
+			if o.Roots, err = x509.SystemCertPool(); err != nil {
+				return bad(key, `""`, "this host has no roots ("+err.Error()+"): give a file")
+			}
 		}
 	}
-	return OriginValues{*o, e}, nil
+	for i := range v.Listeners {
+		if s := v.Listeners[i].TLS; s != nil && s.ACME != nil && s.ACME.DirectoryCA != "" {
+			key := fmt.Sprintf("listeners[%d].tls.acme.directory-ca", i)
+			if _, err := readRoots(key, s.ACME.DirectoryCA); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func readRoots(key, name string) (*x509.CertPool, error) {
+	text, err := textfile.Read(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, bad(key, name, "no such file: give the roots of the CA in PEM format")
+	case err != nil:
+		return nil, bad(key, name, reasonOf(err))
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(text)) {
+		return nil, bad(key, name, "no certificate in PEM format")
+	}
+	return pool, nil
+}
+
+func parseOriginWeight(o *Origin, v *OriginValues) error {
+	if v.Endpoint.Lookup == LookupSRV && o.Weight != 0 {
+		return bad("weight", o.Weight, "leave it out: SRV records have their own weights")
+	}
+	return nil
+}
+
+// parseTags parses whether session IDs are tagged, which several origins need.
+func parseTags(c *Config, v *Values) error {
+	v.Tags = map[string]Tags{"on": TagsOn, "off": TagsOff}[c.Tags]
+	if v.Tags == TagsOff && (len(v.Origins) > 1 || v.Origins[0].Endpoint.PerRecord()) {
+		return bad("node-tags", c.Tags, "requests are routed by the tag if there are several origins: use auto or on")
+	}
+	return nil
 }
 
 // parseEndpoint parses an origin's address. The remedy is "" if it is valid.

@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"megaphone/internal/textfile"
+	"megaphone/internal/unixsocket"
 	"megaphone/loop"
-	"megaphone/textfile"
-	"megaphone/unixsocket"
 )
 
 // Preflight returns a *KeyError for the first key that would keep the edge from starting on this host, for reasons that
@@ -23,25 +23,24 @@ import (
 // A directory below /run may be missing unless starting is set, because a service manager creates it
 // (RuntimeDirectory=). With starting, it does not check client addresses, because the edge may inherit their sockets.
 func (v *Values) Preflight(starting bool) error {
-	for _, b := range v.bounds() {
-		path, isUnix := strings.CutPrefix(b.address, "unix:")
+	for _, b := range v.bounds {
 		switch {
-		case starting && (!isUnix || strings.HasPrefix(b.key, "listen")):
-		case !isUnix:
-			if err := loop.CheckAddress(b.address); err != nil {
-				return bad(b.key, b.address, "cannot listen: "+err.Error())
+		case starting && (!b.unix || strings.HasPrefix(b.key, "listen")):
+		case !b.unix:
+			if err := loop.CheckAddress(b.text); err != nil {
+				return bad(b.key, b.text, "cannot listen: "+err.Error())
 			}
-		case !starting && missingRun(path) != "":
+		case !starting && missingRun(b.text) != "":
 		default:
-			if err := unixsocket.Check(path); err != nil {
-				return bad(b.key, path, err.Error())
+			if err := unixsocket.Check(b.text); err != nil {
+				return bad(b.key, b.text, err.Error())
 			}
 		}
 	}
 	if err := checkLogFile(v.AccessLog); err != nil {
 		return bad("access-log", v.AccessLog, err.Error())
 	}
-	return nil
+	return v.checkState(starting)
 }
 
 // missingRun returns the directory of a socket if it is missing and a service manager may still create it.
@@ -125,11 +124,13 @@ func (v *Values) Warnings() (all []error) {
 		}
 		addresses[o.Address] = o.Name
 	}
-	for _, b := range v.bounds() {
-		if path, isUnix := strings.CutPrefix(b.address, "unix:"); isUnix && missingRun(path) != "" {
-			warn(b.key, path, missingRun(path)+" is missing: the service manager must create it (RuntimeDirectory=)")
+	for _, b := range v.bounds {
+		if b.unix && missingRun(b.text) != "" {
+			warn(b.key, b.text,
+				missingRun(b.text)+" is missing: the service manager must create it (RuntimeDirectory=)")
 		}
 	}
+	v.tlsWarnings(warn)
 	return append(all, v.limitWarnings()...)
 }
 

@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
-// PublicURL is the URL of the BOSH service of an XMPP domain, for its clients to find (XEP-0156).
+// PublicURL is the URLs of an XMPP domain, for its clients to find (XEP-0156).
 type PublicURL struct {
-	Domain string // matched with the Host header; "": all others
-	BOSH   string
+	Domain    string // matched with the Host header; "": all others
+	BOSH      string
+	WebSocket string // "": none
 }
 
 const maxPublicURLs = 1000
@@ -53,41 +55,58 @@ func normalDomain(domain string) (normal string, ok bool) {
 	return string(AppendHostName(nil, []byte(domain))), true
 }
 
-// normalPublicURLs returns list with its domains as in Host headers. It leaves those that Values rejects unchanged.
-func normalPublicURLs(list []PublicURL) []PublicURL {
-	var normal []PublicURL
-	for _, p := range list {
-		if domain, ok := normalDomain(p.Domain); ok {
-			p.Domain = domain
-		}
-		normal = append(normal, p)
-	}
-	return normal
-}
+// publicDomains are the domains of the entries so far.
+type publicDomains map[string]bool
 
-func (c *Config) validatePublicURLs() error {
-	const example = "for example https://chat.example.org/http-bind"
+func parsePublicURLs(c *Config, _ *Values) error {
 	if n := len(c.PublicURLs); n > maxPublicURLs {
 		return bad("public-url", n, fmt.Sprintf("at most %d", maxPublicURLs))
 	}
-	taken := map[string]bool{}
-	for i, p := range c.PublicURLs {
-		at := fmt.Sprintf("public-url[%d].", i)
-		u, err := url.Parse(p.BOSH)
-		_, isDomain := normalDomain(p.Domain)
-		switch {
-		case p.Domain != "" && !isDomain:
-			return bad(at+"domain", p.Domain, "give an XMPP domain such as example.org, or leave it out for all others")
-		case taken[p.Domain]:
-			return bad(at+"domain", p.Domain, "duplicate domain: give each domain one entry")
-		case err == nil && (u.Scheme == "ws" || u.Scheme == "wss"):
-			return bad(at+"bosh", p.BOSH, "WebSocket is not served here: give the URL of BOSH, "+example)
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":
-			return bad(at+"bosh", p.BOSH, "give the URL that clients connect to, "+example)
-		case u.User != nil || u.Fragment != "" || strings.ContainsAny(p.BOSH, " \t\r\n"):
-			return bad(at+"bosh", p.BOSH, "give a URL without user, fragment and white space, "+example)
+	c.PublicURLs = slices.Clone(c.PublicURLs)
+	domains := publicDomains{}
+	for i := range c.PublicURLs {
+		if err := parseKeys(publicKeys, fmt.Sprintf("public-url[%d].", i), &c.PublicURLs[i], &domains); err != nil {
+			return err
 		}
-		taken[p.Domain] = true
+	}
+	return nil
+}
+
+// parsePublicDomain puts a domain into the form of Host headers.
+func parsePublicDomain(p *PublicURL, domains *publicDomains) error {
+	normal, ok := normalDomain(p.Domain)
+	if ok {
+		p.Domain = normal
+	}
+	switch {
+	case p.Domain != "" && !ok:
+		return bad("domain", p.Domain, "give an XMPP domain such as example.org, or leave it out for all others")
+	case (*domains)[p.Domain]:
+		return bad("domain", p.Domain, "duplicate domain: give each domain one entry")
+	}
+	(*domains)[p.Domain] = true
+	return nil
+}
+
+func parsePublicBOSH(p *PublicURL, _ *publicDomains) error {
+	return checkPublicURL("bosh", p.BOSH, "http", "https", "for example https://chat.example.org/http-bind")
+}
+
+func parsePublicWebSocket(p *PublicURL, _ *publicDomains) error {
+	if p.WebSocket == "" {
+		return nil
+	}
+	return checkPublicURL("websocket", p.WebSocket, "ws", "wss", "for example wss://chat.example.org/xmpp-websocket")
+}
+
+// checkPublicURL checks a URL that has one of two schemes.
+func checkPublicURL(key, value, plain, secure, example string) error {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Scheme != plain && u.Scheme != secure || u.Hostname() == "" || u.Opaque != "":
+		return bad(key, value, "give the URL that clients connect to, "+example)
+	case u.User != nil || u.Fragment != "" || strings.ContainsAny(value, " \t\r\n"):
+		return bad(key, value, "give a URL without user, fragment and white space, "+example)
 	}
 	return nil
 }

@@ -6,11 +6,11 @@ import (
 )
 
 // keepForRestart restores the old values of keys that need a restart, and returns the paths of those that differ.
-func keepForRestart[T any](keys []Key[T], under string, old, now *T) (restart []string) {
+func keepForRestart[T, V any](keys []Key[T, V], under string, old, now *T) (restart []string) {
 	for i := range keys {
 		k := &keys[i]
 		if was, is := k.Value(old), k.Value(now); !k.Reload && !reflect.DeepEqual(was, is) {
-			if inner, ok := keepInList(under+k.Name, was, is); ok {
+			if inner, ok := keepInside(under+k.Name, was, is); ok {
 				restart = append(restart, inner...)
 				continue
 			}
@@ -21,16 +21,26 @@ func keepForRestart[T any](keys []Key[T], under string, old, now *T) (restart []
 	return restart
 }
 
-// keepInList does that for the entries of a list. ok is false if it is no list of listeners, or their number has
-// changed.
-func keepInList(path string, was, is any) (restart []string, ok bool) {
-	before, isList := was.(*[]Listener)
-	if !isList || len(*before) != len(*is.(*[]Listener)) {
-		return nil, false
+// keepInside does that for the keys inside a value. ok is false if it has none, or must be kept as a whole: a list of
+// listeners whose number has changed, or a listener that has TLS on one side only.
+func keepInside(path string, was, is any) (restart []string, ok bool) {
+	switch before := was.(type) {
+	case *[]Listener:
+		now := is.(*[]Listener)
+		if len(*before) != len(*now) {
+			return nil, false
+		}
+		for i := range *before {
+			under := fmt.Sprintf("%s[%d].", path, i)
+			restart = append(restart, keepForRestart(listenerKeys, under, &(*before)[i], &(*now)[i])...)
+		}
+		return restart, true
+	case *TLS:
+		now := is.(*TLS)
+		if before.on() != now.on() {
+			return nil, false
+		}
+		return keepForRestart(tlsKeys, path+".", before, now), true
 	}
-	for i := range *before {
-		under := fmt.Sprintf("%s[%d].", path, i)
-		restart = append(restart, keepForRestart(listenerKeys, under, &(*before)[i], &(*is.(*[]Listener))[i])...)
-	}
-	return restart, true
+	return nil, false
 }

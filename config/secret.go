@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"strings"
 
-	"megaphone/textfile"
+	"megaphone/internal/textfile"
 )
 
 // ReadSecret returns the first line of a secret file.

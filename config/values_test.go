@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -13,8 +14,8 @@ func TestPathOfTheConfiguration(t *testing.T) {
 	for in, want := range map[string]string{"/http-bind/": "/http-bind", "/%68ttp%2dbind": "/http-bind", "/": "/",
 		"/a/../b": "/b", "/b%c3%bcro": "/b%C3%BCro"} {
 		c := Config{Path: in, Origins: []Origin{{Name: "a", Address: "h:1"}}}.WithDefaults()
-		if _, err := c.parse(); err != nil || c.Path != want || c.WithDefaults().Path != want {
-			t.Errorf("path %q is %q (%v), want %q", in, c.Path, err, want)
+		if v, err := c.parse(); err != nil || v.Path != want {
+			t.Errorf("path %q: %v, want %q", in, err, want)
 		}
 	}
 	for in, says := range map[string]string{"http-bind": "absolute path", "/a?b": "without a query",
@@ -29,6 +30,48 @@ func TestPathOfTheConfiguration(t *testing.T) {
 	}
 }
 
+// Parsing normalizes a copy: what the operator wrote stays as it is.
+func TestParsingLeavesTheConfigAlone(t *testing.T) {
+	written := func() Config {
+		return Config{Path: "/a/", CORS: []string{"HTTPS://A.example/"},
+			PublicURLs: []PublicURL{{Domain: "A.example.", BOSH: "https://a.example/"}},
+			Listeners:  []Listener{{Address: "unix:/run/a", TrustedProxies: []string{"10.0.0.0/8"}}},
+			Origins:    []Origin{{Name: "a", Address: "h:1"}}}
+	}
+	c := written()
+	v, err := c.Values()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(c, written()) {
+		t.Errorf("%+v", c)
+	}
+	if v.Path != "/a" || v.CORS[0] != "https://a.example" || v.PublicURLs[0].Domain != "a.example" {
+		t.Errorf("not in their normal forms: %q %q %q", v.Path, v.CORS, v.PublicURLs)
+	}
+}
+
+// Keys are parsed in the order of their table, so the first mistake of a file is the one that is reported.
+func TestTheFirstMistakeIsReported(t *testing.T) {
+	c := Config{Path: "a", LogLevel: "loud", Admin: "nowhere", LimitExempt: []string{"x"},
+		Origins: []Origin{{Name: "a", Address: "h:1"}}}
+	for _, key := range []string{"path", "log-level", "admin", "limit-exempt"} {
+		_, err := c.Values()
+		var wrong *KeyError
+		if !errors.As(err, &wrong) || wrong.Key != key && !strings.HasPrefix(wrong.Key, key+"[") {
+			t.Fatalf("%v, want one of %s", err, key)
+		}
+		switch key {
+		case "path":
+			c.Path = "/a"
+		case "log-level":
+			c.LogLevel = "info"
+		case "admin":
+			c.Admin = "off"
+		}
+	}
+}
+
 func TestPublicURLMistakes(t *testing.T) {
 	const origins = "origins: [{name: a, address: 'h:1'}]\npublic-url:\n"
 	for text, says := range map[string]string{
@@ -36,15 +79,17 @@ func TestPublicURLMistakes(t *testing.T) {
 		"- domain: a.example\n":                            "3:3: public-url[0].bosh: : give the URL",
 		"- bosh: /http-bind\n":                             "public-url[0].bosh: /http-bind: give the URL",
 		"- bosh: ftp://h/\n":                               "public-url[0].bosh: ftp://h/: give the URL",
-		"- bosh: wss://h/ws\n":                             "public-url[0].bosh: wss://h/ws: WebSocket is not served",
+		"- bosh: wss://h/ws\n":                             "public-url[0].bosh: wss://h/ws: give the URL that",
+		"- {bosh: 'http://h', websocket: 'http://h'}\n":    "public-url[0].websocket: http://h: give the URL",
 		"- bosh: https://u@h/\n":                           "without user",
 		"- bosh: https://h/#a\n":                           "without user, fragment",
 		"- bosh: 'https://h/?a b'\n":                       "white space",
 		"- {domain: 'a:1', bosh: 'https://h/'}\n":          "3:12: public-url[0].domain: a:1: give an XMPP domain",
 		"- {domain: 'a/b', bosh: 'https://h/'}\n":          "public-url[0].domain: a/b: give an XMPP domain",
 		"- {bosh: 'https://h/'}\n- {bosh: 'https://i/'}\n": "public-url[1].domain: : duplicate domain",
+
 		"- {domain: a, bosh: 'https://h/'}\n- {domain: A, bosh: 'https://i/'}\n": "domain: a: duplicate domain",
-		"- {domain: a, websocket: 'wss://h/'}\n":                                 "unknown key",
+		"- {domain: a, websockets: 'wss://h'}\n":                                 "unknown key",
 		"  a: b\n":                                                               "give a list of entries",
 	} {
 		cfg, file, err := parseFile("f", origins+text)

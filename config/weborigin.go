@@ -96,19 +96,12 @@ func validScheme(s string) bool {
 	return s != ""
 }
 
-// normalOrigins returns list as browsers write it. It leaves web origins that Values rejects unchanged.
-func normalOrigins(list []string) []string {
-	normal := make([]string, len(list))
-	for i, o := range list {
-		normal[i], _ = normalOrigin(o)
-	}
-	return normal
-}
-
 // maxCORS bounds the listed web origins.
 const maxCORS = 250
 
-func (c *Config) validateCORS() error {
+// parseCORS puts web origins into the form of the Origin header.
+func parseCORS(c *Config, _ *Values) error {
+	normal := make([]string, len(c.CORS))
 	for i, o := range c.CORS {
 		if o == "*" && len(c.CORS) > 1 {
 			return bad("cors-origins", o, `"*" stands alone`)
@@ -117,12 +110,14 @@ func (c *Config) validateCORS() error {
 		if len(c.CORS) > 1 {
 			key += fmt.Sprintf("[%d]", i)
 		}
-		if _, remedy := normalOrigin(o); o != "*" && remedy != "" {
+		var remedy string
+		if normal[i], remedy = normalOrigin(o); o != "*" && remedy != "" {
 			return bad(key, o, remedy)
 		}
 	}
 	if len(c.CORS) > maxCORS {
 		return bad("cors-origins", len(c.CORS), fmt.Sprintf("at most %d", maxCORS))
 	}
+	c.CORS = normal
 	return nil
 }

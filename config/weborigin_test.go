@@ -39,8 +39,13 @@ func TestWebOriginsAreNormal(t *testing.T) {
 		"moz-extension://6B0F-a":        "moz-extension://6B0F-a",
 	} {
 		c := Config{CORS: []string{in}, Origins: []Origin{{Name: "a", Address: "h:1"}}}.WithDefaults()
-		if _, err := c.parse(); err != nil || c.CORS[0] != want || c.WithDefaults().CORS[0] != want {
-			t.Errorf("%s is %q (%v), want %q", in, c.CORS[0], err, want)
+		v, err := c.parse()
+		if err != nil || v.CORS[0] != want {
+			t.Errorf("%s: %v, want %q", in, err, want)
+			continue
+		}
+		if again, err := v.Config.parse(); err != nil || again.CORS[0] != want {
+			t.Errorf("%s parsed again: %v, want %q", in, err, want)
 		}
 	}
 }

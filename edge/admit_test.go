@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"megaphone/codec/frame"
+	"megaphone/stats"
 )
 
 // If two kinds of creations wait for the same origin, the oldest goes first. Neither kind waits for the whole queue of
@@ -21,7 +22,7 @@ func TestLanesOfOneOriginTakeTurns(t *testing.T) {
 		c.Origins[1].Domains = []string{"both.example"}
 	}, a, b)
 	l, _ := a.link(), b.link() // b never replies
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	waiting := 0
 	post := func(n int, to string) {
 		for range n {
@@ -29,7 +30,7 @@ func TestLanesOfOneOriginTakeTurns(t *testing.T) {
 			waiting++
 			waitingNow(t, e, max(waiting-4, 0))
 		}
-		e.Advance(1)
+		e.advance(1)
 	}
 	post(4+before, "both.example")
 	post(1, "one.example")
@@ -57,7 +58,7 @@ func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
 		c.Origins[1].Domains = []string{"both.example"}
 	}, a, b)
 	l, _ := a.link(), b.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	for i := range 3 {
 		connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", "both.example", 1))
 		waitingNow(t, e, max(i-1, 0))
@@ -66,7 +67,7 @@ func TestNoCreationGoesBeforeThoseThatWait(t *testing.T) {
 	e.worker0(func(w *worker) { w.nodes[0].health.give(); w.nodes[0].creating-- }) // as another reactor would
 	connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", "one.example", 1))
 	waitingNow(t, e, 2)
-	e.Advance(1)
+	e.advance(1)
 	if r := l.next(); !strings.Contains(r.body, "both.example") {
 		t.Errorf("the first was %s", r.body)
 	}
@@ -144,7 +145,7 @@ func TestAnOriginThatComesBackIsCountedOnce(t *testing.T) {
 		}
 	}
 	e.worker0(func(w *worker) {
-		n, h := w.named("b"), w.places[1].health
+		n, h := w.nodes.named("b"), w.places[1].health
 		if n.health != h || h.links.Load() != 1 {
 			t.Errorf("b is counted apart from its place: %v; %d links", n.health != h, h.links.Load())
 		}
@@ -160,7 +161,7 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	e := startEdge(t, func(c *Config) { c.Grace, c.PingTimeout = time.Second, time.Hour }, a, b)
 	a.link()
 	l := b.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	cfg := configOf(e, nil)
 	cfg.Origins = cfg.Origins[:1:1]
 	if _, err := e.reload(cfg); err != nil {
@@ -170,7 +171,7 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 	l.Close()
 	linked(t, e, 1)
 	e.worker0(func(w *worker) {
-		n := w.named("b")
+		n := w.nodes.named("b")
 		n.lostAt -= 100 // past the grace
 		for i := range 5 * maxLooks {
 			size := frame.HeaderBytes + 20
@@ -178,9 +179,9 @@ func TestDroppedOriginKeepsNoBytes(t *testing.T) {
 			*to = append(frame.AppendHeader(*to, uint64(i+1)<<40, 20), make([]byte, 20)...)
 		}
 	})
-	e.Advance(60)
+	e.advance(60)
 	e.worker0(func(w *worker) {
-		if w.named("b") != nil || w.waits.chunks.bytes != 0 {
+		if w.nodes.named("b") != nil || w.waits.chunks.bytes != 0 {
 			t.Errorf("%d bytes counted, %d origins left", w.waits.chunks.bytes, len(w.nodes))
 		}
 	})
@@ -197,7 +198,7 @@ func TestReactorsShareTheRate(t *testing.T) {
 	for range reactors {
 		a.link()
 	}
-	until(t, e, LinksUp, reactors)
+	until(t, e, stats.LinksUp, reactors)
 	for range clients {
 		connect(t, e).post(creation("ver='1.6'"))
 	}
@@ -205,7 +206,7 @@ func TestReactorsShareTheRate(t *testing.T) {
 	var got [reactors]int
 	ticks, waiting := 0, clients
 	for ; waiting > clients/2; ticks++ {
-		e.Advance(1)
+		e.advance(1)
 		waiting = 0
 		e.group.Do(func(_ reactor, h handler) { waiting += h.(*worker).creations.waiting })
 	}
@@ -230,15 +231,15 @@ func TestAReactorAtItsPartWantsMore(t *testing.T) {
 	for range reactors {
 		a.link()
 	}
-	until(t, e, LinksUp, reactors)
+	until(t, e, stats.LinksUp, reactors)
 	for range clients {
 		connect(t, e).post(creation("ver='1.6'"))
 	}
 	waitingNow(t, e, clients-most)
 	e.group.Do(func(_ reactor, h handler) { h.(*worker).nodes[0].creating = most / reactors }) // its part
-	e.Advance(1)                                                                               // they exchange counts
+	e.advance(1)                                                                               // they exchange counts
 	e.worker0(func(w *worker) { w.nodes[0].health.refused.Store(false) })
-	e.Advance(1)
+	e.advance(1)
 	e.worker0(func(w *worker) {
 		if !w.nodes[0].health.refused.Load() {
 			t.Error("creations wait, but no demand above the bound is noted")
@@ -256,7 +257,7 @@ func TestNoCreationWaitsForThoseThatWantAnotherOrigin(t *testing.T) {
 	}, a, b)
 	a.link()
 	l := b.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	e.worker0(func(w *worker) { w.nodes[1].cfg.Priority = 1 })
 	for i := range 4 {
 		connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", "both.example", 1))
@@ -278,12 +279,12 @@ func TestReloadKeepsTheOrderOfCreations(t *testing.T) {
 		c.Origins[0].Domains, c.Origins[1].Domains = []string{"x.example"}, []string{"y.example"}
 	}, a, b)
 	l, _ := a.link(), b.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	came := []string{"x.example", "y.example", "x.example", "y.example", "x.example", "y.example"}
 	for i, to := range came {
 		connect(t, e).post(strings.Replace(creation("ver='1.6'"), "example.org", to, 1))
 		waitingNow(t, e, max(i-1, 0))
-		e.Advance(1)
+		e.advance(1)
 	}
 	cfg := configOf(e, nil)
 	cfg.Origins = slices.Clone(cfg.Origins)

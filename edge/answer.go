@@ -1,10 +1,15 @@
 package edge
 
 import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+
 	"megaphone/codec/boshbody"
 	"megaphone/codec/http1"
+	"megaphone/codec/ws"
 	"megaphone/config"
-	"megaphone/loop"
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -21,7 +26,13 @@ type fixed struct {
 	pages    map[string]*document
 	hostMeta *hostMeta // nil: not configured
 	notFound, method, readOnly, encoding,
-	lengthRequired, late, busy document
+	lengthRequired, late, busy, moved, notHTTPS document
+
+	// Of the WebSocket endpoint.
+	foreignSite, pipelined, noStreams document
+	handshakes                        map[*ws.Refusal]*document
+
+	notTLS   []byte // a whole response
 	errors   map[*http1.Error]*document
 	refusals [][]byte // whole responses to surplus clients, which differ in Retry-After
 }
@@ -47,6 +58,19 @@ func newFixed(cfg *config.Values, pages map[string]Page) *fixed {
 		late:   plain(503, "The request did not come in time."),
 		busy:   plain(503, "There is no memory for the rest of the request; try again later."),
 		errors: map[*http1.Error]*document{},
+
+		foreignSite: plain(403, "The pages of this site may not connect here."),
+		pipelined:   plain(400, "A WebSocket begins on a connection without pending requests."),
+		noStreams:   plain(503, "The servers here do not take WebSockets. Use BOSH at "+cfg.Path),
+		handshakes:  map[*ws.Refusal]*document{},
+
+		moved:    plain(308, "Use https."),
+		notHTTPS: plain(400, "This port only redirects to https, and the request has no Host."),
+		notTLS:   notTLS(),
+	}
+	for _, r := range ws.Refusals {
+		d := plain(r.Status, r.Reason, r.Headers...)
+		f.handshakes[r] = &d
 	}
 	for path, p := range pages {
 		f.pages[path] = &document{body: p.Body, head: http1.NewResponseHead(200, "Content-Type: "+p.ContentType,
@@ -163,6 +187,8 @@ func (w *worker) afterReply(c conn, last bool) {
 	case !w.r.IsOpen(c.index):
 	case last:
 		w.hangUp(c)
+	case w.tls != nil && c.phase() == phaseLast:
+		w.arm(c) // see refusePart
 	default:
 		w.arm(c)
 		w.r.Resume(c.index)
@@ -172,7 +198,7 @@ func (w *worker) afterReply(c conn, last bool) {
 // answerHold responds to a held request. It borrows body.
 func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body []byte) {
 	c := w.conn(hold.Conn)
-	w.markLast(h, hold, c)
+	w.leaving.markLast(h, hold, c)
 	style := w.styles.at(hold.Style)
 	if len(w.unlearnt) > 0 {
 		style = w.unlearntStyle(h, hold, status, body)
@@ -189,12 +215,7 @@ func (w *worker) answerHold(h table.Handle, hold *table.Hold, status int, body [
 
 // own answers a request with a document.
 func (w *worker) own(q *request, d *document) {
-	w.answer(q, &d.head, d.body, w.corsFor(q, d))
-}
-
-// corsFor returns the header lines that let the requesting page read d.
-func (w *worker) corsFor(q *request, d *document) []byte {
-	return w.styles.corsOf(q.head.Origin, d.public).block
+	w.answer(q, &d.head, d.body, w.styles.corsFor(q, d))
 }
 
 // answer sends the edge's own answer to a complete request. It borrows body and lines.
@@ -215,13 +236,13 @@ func (w *worker) refuse(q *request, head *http1.ResponseHead, body []byte, lines
 func (w *worker) refuseOwn(q *request, d *document, lines ...[]byte) {
 	cors := anyOriginLine
 	if q.head.Origin != nil {
-		cors = w.corsFor(q, d)
+		cors = w.styles.corsFor(q, d)
 	}
 	w.refuse(q, &d.head, d.body, append(lines, cors)...)
 }
 
 func (w *worker) refuseHTTP(q *request, err *http1.Error) {
-	w.counters[HTTPErrors]++
+	w.counters[stats.HTTPErrors]++
 	w.refuseOwn(q, w.fixed.errors[err])
 }
 
@@ -236,9 +257,13 @@ func (w *worker) refusePart(c conn, d *document) {
 	_, _ = http1.ParseHead(&q.head, w.r.Kept(c.index), 0, &w.limits)
 	w.refuseOwn(q, d, w.retryAfter())
 	w.r.DropInput(c.index)
-	if w.r.IsOpen(c.index) {
-		w.arm(c)
+	if !w.r.IsOpen(c.index) {
+		return
 	}
+	if w.tls != nil {
+		w.r.Pause(c.index) // for good, because a part of a record may have been dropped
+	}
+	w.arm(c)
 }
 
 // condition is a terminal binding condition (XEP-0124 section 17.2). legacy is the status that clients without `ver`
@@ -264,29 +289,119 @@ func (w *worker) condition(q *request, what *condition) {
 	if q.suffix.Legacy {
 		status = what.legacy
 	}
-	w.answer(q, w.usualHead(q, status), what.body)
+	w.answer(q, w.styles.usualHead(q, status), what.body)
 }
 
 // unavailable answers a request whose node cannot take it now.
 func (w *worker) unavailable(q *request, v verdict) {
-	switch v {
-	case nodeGone:
-		w.counters[NodeGone]++
+	if v == nodeGone {
+		w.counters[stats.NodeGone]++
 		w.condition(q, conditionConnectionFailed)
 		return
-	case nodeBusy:
-		w.counters[CreationsBusy]++
-	case nodeFull:
-		w.counters[LinkFull]++
-	default:
-		w.counters[Retries]++
 	}
-	w.answer(q, w.usualHead(q, 503), nil, w.retryAfter())
+	w.retryLater(q, v)
 }
 
-// usualHead returns the response head of the usual content type for the web origin of q.
-func (w *worker) usualHead(q *request, status int) *http1.ResponseHead {
-	return w.styles.at(w.styles.usual(q.head.Origin)).head(status)
+// retryLater refuses a request with 503, because its node cannot take it now.
+func (w *worker) retryLater(q *request, v verdict) {
+	switch v {
+	case nodeGone:
+		w.counters[stats.NodeGone]++
+	case nodeBusy:
+		w.counters[stats.CreationsBusy]++
+	case nodeFull:
+		w.counters[stats.LinkFull]++
+	default:
+		w.counters[stats.Retries]++
+	}
+	w.answer(q, w.styles.usualHead(q, 503), nil, w.retryAfter())
 }
 
-var _ loop.Handler = (*worker)(nil)
+// The paths of the two forms of one document (RFC 6415).
+const (
+	hostMetaXML  = "/.well-known/host-meta"
+	hostMetaJSON = "/.well-known/host-meta.json"
+)
+
+// hostMeta is the documents of all domains.
+type hostMeta struct {
+	xml, json map[string]*document // by domain; "": for all others
+}
+
+// link is a way to connect. A service with several ways has a link for each.
+type link struct {
+	Rel  string `xml:"rel,attr" json:"rel"`
+	Href string `xml:"href,attr" json:"href"`
+}
+
+func links(p *config.PublicURL) []link {
+	all := []link{{"urn:xmpp:alt-connections:xbosh", p.BOSH}}
+	if p.WebSocket != "" {
+		all = append(all, link{"urn:xmpp:alt-connections:websocket", p.WebSocket})
+	}
+	return all
+}
+
+func newHostMeta(list []config.PublicURL) *hostMeta {
+	if len(list) == 0 {
+		return nil
+	}
+	m := &hostMeta{xml: map[string]*document{}, json: map[string]*document{}}
+	for i := range list {
+		p := &list[i]
+		m.xml[p.Domain] = publicDocument("application/xrd+xml", xrd(p))
+		m.json[p.Domain] = publicDocument("application/json", jrd(p))
+	}
+	return m
+}
+
+func publicDocument(contentType string, body []byte) *document {
+	head := http1.NewResponseHead(200, "Content-Type: "+contentType, "Cache-Control: public, max-age=600",
+		"X-Content-Type-Options: nosniff")
+	return &document{head: head, body: append(body, '\n'), public: true}
+}
+
+// xrd returns the document as XML.
+func xrd(p *config.PublicURL) []byte {
+	body, err := xml.MarshalIndent(struct {
+		XMLName xml.Name `xml:"http://docs.oasis-open.org/ns/xri/xrd-1.0 XRD"`
+		Links   []link   `xml:"Link"`
+	}{Links: links(p)}, "", "  ")
+	if err != nil {
+		panic(err) // cannot fail for strings
+	}
+	body = bytes.ReplaceAll(body, []byte("></Link>"), []byte("/>")) // in a value > is escaped
+	return append([]byte("<?xml version='1.0' encoding='utf-8'?>\n"), body...)
+}
+
+// jrd returns the document as JSON.
+func jrd(p *config.PublicURL) []byte {
+	body, err := json.MarshalIndent(struct {
+		Links []link `json:"links"`
+	}{links(p)}, "", "  ")
+	if err != nil {
+		panic(err) // cannot fail for strings
+	}
+	return body
+}
+
+// find returns the document that h asks for. It returns nil for another path, or if its Host has none. It borrows h.
+func (m *hostMeta) find(h *http1.Head) *document {
+	if m == nil {
+		return nil
+	}
+	var of map[string]*document
+	switch string(h.Path) {
+	case hostMetaXML:
+		of = m.xml
+	case hostMetaJSON:
+		of = m.json
+	default:
+		return nil
+	}
+	var room [config.MaxDomain]byte
+	if d := of[string(config.AppendHostName(room[:0], h.Host))]; d != nil {
+		return d
+	}
+	return of[""]
+}

@@ -15,6 +15,7 @@ import (
 	"megaphone/codec/frame"
 	"megaphone/config"
 	"megaphone/limit"
+	"megaphone/stats"
 )
 
 // answering starts an edge and an origin that answers each request at once, the last one of a batch first. Neither the
@@ -27,7 +28,7 @@ func answering(t testing.TB, set func(c *Config)) *Edge {
 	l.say(helloLine(o.name, 0))
 	l.readFrame()
 	l.say("welcome\n")
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	go l.answerAll()
 	return e
 }
@@ -232,7 +233,7 @@ func benchmarkExchange(b *testing.B, request []byte, set func(c *Config)) {
 	conn := uint32(0)
 	for conn == 0 {
 		e.group.Do(func(r reactor, _ handler) {
-			for i := uint32(1); i < 8; i++ { // the link has a slot as well
+			for i := uint32(1); i < 8; i++ {
 				if r.IsOpen(i) && r.Peer(i).IsLoopback() {
 					conn = i
 				}
@@ -269,8 +270,8 @@ func TestCreationsAllocateNothing(t *testing.T) {
 			if n := testing.AllocsPerRun(300, func() { r.write(); r.read() }); n != 0 {
 				t.Fatalf("%v allocations", n)
 			}
-			until(t, e, Requests, 4*300)
-			if waited := e.Counter(CreationsWaited); (waited > 0) != (name == "in turn") {
+			until(t, e, stats.Requests, 4*300)
+			if waited := e.Counter(stats.CreationsWaited); (waited > 0) != (name == "in turn") {
 				t.Errorf("%d have waited", waited)
 			}
 		})

@@ -81,14 +81,14 @@ func TestEveryAnswerHasCORS(t *testing.T) {
 			x := connect(t, e)
 			x.send(text)
 			buffered(t, e)
-			e.Advance(301)
+			e.advance(301)
 			readable(t, name, origin, x.get().Header)
 			x.closed()
 		}
 		x := connect(t, e)
 		x.post(body, header)
 		l.next()
-		e.Advance(500)
+		e.advance(500)
 		readable(t, "not answered in time", origin, x.get().want(t, 504, "").Header)
 		l.hears("gone ")
 	}
@@ -139,7 +139,7 @@ func TestUnknownOriginHasAnyCORS(t *testing.T) {
 	c := connect(t, e)
 	c.send("GET")
 	buffered(t, e)
-	e.Advance(101)
+	e.advance(101)
 	if h := c.get().want(t, 503, "").Header; h.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("a late line: %v", h)
 	}

@@ -8,8 +8,10 @@ import (
 
 	"megaphone/codec/boshbody"
 	"megaphone/codec/frame"
+	"megaphone/fdtable"
+	"megaphone/loop"
+	"megaphone/stats"
 	"megaphone/table"
-	"megaphone/tuning"
 )
 
 // opening is a session creation that an origin has. It exists for that time, and hold.Opening is its index. Those under
@@ -23,11 +25,12 @@ type opening struct {
 	since      uint32 // tick at which it was handed over
 	micros     uint32 // the same in loop.Reactor.Micros
 	trial      bool
-	settled    bool // its outcome has been counted
+	settled    bool           // its outcome has been counted
+	key        [keyBytes]byte // of the handshake of a stream
 }
 
 // openingBytes is the size of an opening.
-const openingBytes = 56
+const openingBytes = 80
 
 const _ = uint(openingBytes - unsafe.Sizeof(opening{}))
 
@@ -35,6 +38,7 @@ const _ = uint(openingBytes - unsafe.Sizeof(opening{}))
 // were needed at once; max-creations bounds it per origin. Those that wait for an origin with room are frames in the
 // queue of a lane. max-waiting-creations bounds their number, and waitingPart their bytes.
 type creations struct {
+	holds   *table.Holds
 	all     []opening // those at underWay and departed are heads of circles
 	free    []uint32
 	lanes   []lane
@@ -55,9 +59,10 @@ const (
 // lane is the queue of all creations that the same origins can serve. A creation that waits for its domain's only
 // origin does not block those for other domains. There are as many lanes as sets of origins with the same domains.
 type lane struct {
-	nodes uint64 // bits of its origins
-	queue waitQueue
-	stuck bool // none of its origins has room; valid only during admitWaiting
+	nodes   uint64 // bits of its origins
+	streams bool   // of openings of streams, not of requests
+	queue   waitQueue
+	stuck   bool // none of its origins has room; valid only during admitWaiting
 }
 
 // candidate is the oldest creation of a lane. It is valid until the lane changes.
@@ -71,7 +76,7 @@ type candidate struct {
 // common is what all reactors share about creations.
 type common struct {
 	served  served
-	waiting [tuning.MaxTables]atomic.Uint32 // waiting creations, by the index of the reactor
+	waiting [fdtable.MaxTables]atomic.Uint32 // waiting creations, by the index of the reactor
 }
 
 const (
@@ -82,8 +87,8 @@ const (
 	linkQueue       = 254     // and of one that waits
 )
 
-func newCreations() creations {
-	q := creations{all: make([]opening, numHeads)}
+func newCreations(holds *table.Holds) creations {
+	q := creations{holds: holds, all: make([]opening, numHeads)}
 	q.all[departed].next, q.all[departed].prev = departed, departed
 	return q
 }
@@ -120,58 +125,66 @@ func (q *creations) remove(i uint32) {
 }
 
 // laneOf returns the lane for a set of origins. It makes the lane if necessary.
-func (q *creations) laneOf(nodes uint64) *lane {
+func (q *creations) laneOf(nodes uint64, streams bool) *lane {
 	for i := range q.lanes {
-		if q.lanes[i].nodes == nodes {
+		if q.lanes[i].nodes == nodes && q.lanes[i].streams == streams {
 			return &q.lanes[i]
 		}
 	}
-	q.lanes = append(q.lanes, lane{nodes: nodes})
+	q.lanes = append(q.lanes, lane{nodes: nodes, streams: streams})
 	return &q.lanes[len(q.lanes)-1]
 }
 
 // overtakes reports whether a new creation for nodes would overtake waiting ones on its way to n. Those wait in the
 // same lane, or in another lane of n that has room now. Another lane may be unable to use the room at n, if an origin
 // that it prefers by priority is full.
-func (w *worker) overtakes(n *node, nodes uint64) bool {
+func (w *worker) overtakes(n *node, nodes uint64, streams bool) bool {
 	q := &w.creations
 	if q.waiting == 0 {
 		return false
 	}
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		if l.nodes&n.bit == 0 || w.oldest(l).hold == nil {
+		if l.nodes&n.bit == 0 || q.oldest(l).hold == nil {
 			continue
 		}
-		if l.nodes == nodes {
+		if l.nodes == nodes && l.streams == streams {
 			return true
 		}
-		if _, verdict := w.pick(l.nodes); verdict == nodeReady {
+		if _, verdict := w.pick(w.able(l)); verdict == nodeReady {
 			return true
 		}
 	}
 	return false
 }
 
+// able returns the bits of the origins of a lane that can take what waits there.
+func (w *worker) able(l *lane) uint64 {
+	if l.streams {
+		return l.nodes & w.takingStreams()
+	}
+	return l.nodes
+}
+
 // oldest returns the oldest creation of a lane. It drops those before it whose clients have left.
-func (w *worker) oldest(l *lane) candidate {
+func (q *creations) oldest(l *lane) candidate {
 	for {
 		f, size, ok := l.queue.front()
 		if !ok {
 			return candidate{}
 		}
-		c := candidate{l, f, size, w.holds.Resolve(table.Handle(f.ID))}
+		c := candidate{l, f, size, q.holds.Resolve(table.Handle(f.ID))}
 		if c.hold != nil && waits(c.hold) {
 			return c
 		}
-		w.dequeue(c)
+		q.dequeue(c)
 	}
 }
 
 // dequeue removes a creation from its lane.
-func (w *worker) dequeue(c candidate) {
-	w.creations.queued--
-	w.creations.chunks.drop(&c.lane.queue, c.size)
+func (q *creations) dequeue(c candidate) {
+	q.queued--
+	q.chunks.drop(&c.lane.queue, c.size)
 }
 
 // order is negative if c came before other.
@@ -180,12 +193,12 @@ func (c *candidate) order(other *candidate) int {
 }
 
 // longest returns the creation that has waited for longest in any of the lanes, stuck ones excluded.
-func (w *worker) longest(lanes []lane) (first candidate) {
+func (q *creations) longest(lanes []lane) (first candidate) {
 	for i := range lanes {
 		if lanes[i].stuck {
 			continue
 		}
-		c := w.oldest(&lanes[i])
+		c := q.oldest(&lanes[i])
 		if c.hold != nil && (first.hold == nil || c.order(&first) < 0) {
 			first = c
 		}
@@ -197,7 +210,7 @@ func (w *worker) longest(lanes []lane) (first candidate) {
 func (w *worker) create(q *request) {
 	legacy := q.tag.Ver == nil
 	q.suffix = boshbody.Suffix{Content: []byte(encodeContent(q.tag.Content)), Legacy: legacy}
-	nodes := w.serving(q.tag.To)
+	nodes := w.nodes.serving(q.tag.To)
 	n, verdict := w.pick(nodes)
 	if verdict > nodeBusy {
 		w.unavailable(q, verdict)
@@ -207,7 +220,7 @@ func (w *worker) create(q *request) {
 	if legacy {
 		flags |= holdLegacy
 	}
-	trial, ok := false, verdict == nodeReady && !w.overtakes(n, nodes)
+	trial, ok := false, verdict == nodeReady && !w.overtakes(n, nodes, false)
 	if ok {
 		trial, ok = w.reserve(n)
 	}
@@ -218,23 +231,27 @@ func (w *worker) create(q *request) {
 	domain := w.common.served.hash(q.tag.To)
 	h, hold := w.park(q, n, flags)
 	if hold == nil {
-		w.unreserve(n, trial)
+		n.unreserve(trial)
 		return
 	}
-	w.track(h, hold, n, domain, trial)
+	w.creations.track(h, hold, n, domain, trial, w.r.Now())
 }
 
 // track counts a creation that has just been handed over.
-func (w *worker) track(h table.Handle, hold *table.Hold, n *node, domain uint64, trial bool) {
+func (q *creations) track(h table.Handle, hold *table.Hold, n *node, domain uint64, trial bool, now uint32) {
 	n.creating++
-	hold.SetOpening(w.creations.add(opening{hold: h, domain: domain, health: n.health, node: n, since: w.r.Now(),
+	hold.SetOpening(q.add(opening{hold: h, domain: domain, health: n.health, node: n, since: now,
 		micros: hold.Start(), trial: trial}, underWay))
 }
 
 // reserve counts a creation at a picked node. trial reports whether its outcome decides an ejection.
 func (w *worker) reserve(n *node) (trial, ok bool) {
 	now := w.micros()
-	trial = w.ejects && n.health.try(now)
+	if w.ejects && n.health.due(now) {
+		if trial = n.health.try(now); !trial {
+			return false, false // another reactor has begun the trial
+		}
+	}
 	if !n.health.take(now, &w.creationBounds) {
 		if trial {
 			n.health.abandonTrial()
@@ -248,7 +265,7 @@ func (w *worker) reserve(n *node) (trial, ok bool) {
 	return trial, true
 }
 
-func (w *worker) unreserve(n *node, trial bool) {
+func (n *node) unreserve(trial bool) {
 	n.health.give()
 	if trial {
 		n.health.abandonTrial()
@@ -256,8 +273,7 @@ func (w *worker) unreserve(n *node, trial bool) {
 }
 
 // sharers returns how many reactors share the bounds, including this one, and its rank among them.
-func (w *worker) sharers() (active, rank int) {
-	q := &w.creations
+func (q *creations) sharers() (active, rank int) {
 	if q.waiting == 0 && q.active > 0 {
 		return q.active + 1, q.active
 	}
@@ -267,7 +283,7 @@ func (w *worker) sharers() (active, rank int) {
 // fair reports whether this reactor may begin a creation at a node. If creations wait in several reactors, each gets a
 // part of the bound and of the rate. The remainder of the bound goes round by ticks.
 func (w *worker) fair(n *node, now uint64) bool {
-	active, rank := w.sharers()
+	active, rank := w.creations.sharers()
 	if active <= 1 {
 		return true
 	}
@@ -287,16 +303,15 @@ func (w *worker) fair(n *node, now uint64) bool {
 
 // began charges a creation to this reactor's part of the rate.
 func (w *worker) began(n *node, now uint64) {
-	if active, _ := w.sharers(); active > 1 {
+	if active, _ := w.creations.sharers(); active > 1 {
 		n.nextFair = max(n.nextFair, now) + w.interval*uint64(active)
 	}
 }
 
 // queueCreation queues a creation until an origin has room. If the queue has no room either, it refuses it.
 func (w *worker) queueCreation(q *request, nodes uint64, flags uint8) {
-	all := &w.creations
 	whole := w.frameOf(q)
-	if all.waiting >= w.maxWaiting() || whole.size > maxKeptCreation || !w.fitsLane(nodes, whole.size) {
+	if !w.mayQueue(nodes, whole.size, false) {
 		w.unavailable(q, nodeBusy)
 		return
 	}
@@ -304,29 +319,40 @@ func (w *worker) queueCreation(q *request, nodes uint64, flags uint8) {
 	if hold == nil {
 		return
 	}
-	hold.SetStart(w.r.Micros())
-	w.keep(&all.chunks, &all.laneOf(nodes).queue, h, whole)
-	all.waiting++
-	all.queued++
-	w.counters[CreationsWaited]++
+	w.enqueue(h, hold, nodes, false, whole)
 	if q.Held == 1 {
 		w.arm(q.conn)
 	}
 }
 
+// mayQueue reports whether there is room for a creation with a frame of that size.
+func (w *worker) mayQueue(nodes uint64, size int, streams bool) bool {
+	return w.creations.waiting < w.maxWaiting() && size <= maxKeptCreation && w.fitsLane(nodes, size, streams)
+}
+
+// enqueue queues a creation.
+func (w *worker) enqueue(h table.Handle, hold *table.Hold, nodes uint64, streams bool, whole kept) {
+	all := &w.creations
+	hold.SetStart(w.r.Micros())
+	all.chunks.keep(&all.laneOf(nodes, streams).queue, h, whole)
+	all.waiting++
+	all.queued++
+	w.counters[stats.CreationsWaited]++
+}
+
 // fitsLane reports whether the lane of nodes may grow by a frame. Those whose clients have left take room until their
 // turn comes, so it drops them all if they are most.
-func (w *worker) fitsLane(nodes uint64, size int) bool {
+func (w *worker) fitsLane(nodes uint64, size int, streams bool) bool {
 	q := &w.creations
 	most := w.cfg.MaxBufferedBytes / waitingPart
-	if q.chunks.fit(&q.laneOf(nodes).queue, size, most) {
+	if q.chunks.fit(&q.laneOf(nodes, streams).queue, size, most) {
 		return true
 	}
 	if q.queued <= 2*q.waiting {
 		return false
 	}
 	w.relane()
-	return q.chunks.fit(&q.laneOf(nodes).queue, size, most)
+	return q.chunks.fit(&q.laneOf(nodes, streams).queue, size, most)
 }
 
 // maxWaiting returns how many creations may wait in this reactor.
@@ -344,8 +370,8 @@ func (w *worker) admitWaiting() {
 	for i := range q.lanes {
 		q.lanes[i].stuck = false
 	}
-	for c := w.longest(q.lanes); c.hold != nil; c = w.longest(q.lanes) {
-		n, verdict := w.pick(c.lane.nodes)
+	for c := q.longest(q.lanes); c.hold != nil; c = q.longest(q.lanes) {
+		n, verdict := w.pick(w.able(c.lane))
 		trial, ok := false, verdict == nodeReady
 		if ok {
 			trial, ok = w.reserve(n)
@@ -361,15 +387,34 @@ func (w *worker) admitWaiting() {
 // begin hands over a creation that has waited.
 func (w *worker) begin(c candidate, n *node, trial bool) {
 	h := table.Handle(c.frame.ID)
-	body, fits := w.handOverKept(n, h, c.hold, c.frame.Contents)
-	if !fits {
-		w.unreserve(n, trial)
-		w.turnAway(c, 413)
-		return
+	if c.lane.streams {
+		if len(c.frame.Contents)-keyBytes > n.max {
+			n.unreserve(trial)
+			w.turnAway(c, 413)
+			return
+		}
+		w.sendOpening(h, c.hold, n, c.frame.Contents, trial)
+	} else {
+		body, fits := w.handOverKept(n, h, c.hold, c.frame.Contents)
+		if !fits {
+			n.unreserve(trial)
+			w.turnAway(c, 413)
+			return
+		}
+		w.creations.track(h, c.hold, n, w.common.served.hash(domainOf(body)), trial, w.r.Now())
 	}
 	w.creations.waiting--
-	w.track(h, c.hold, n, w.common.served.hash(domainOf(body)), trial)
-	w.dequeue(c)
+	w.creations.dequeue(c)
+}
+
+// nodesOf returns the bits of the origins for a creation that waits, see lane.
+func (w *worker) nodesOf(c *candidate) uint64 {
+	if c.lane.streams {
+		o, _ := frame.ParseOpen(c.frame.Contents[keyBytes:])
+		return w.nodes.hosting(o.Host)
+	}
+	r, _ := frame.ParseRequest(c.frame.Contents)
+	return w.nodes.serving(domainOf(r.Body))
 }
 
 // domainOf returns the domain that a creation which has waited asks for. It borrows body.
@@ -380,15 +425,15 @@ func domainOf(body []byte) []byte {
 }
 
 // forget ends a waiting creation. Its hold remains, as that of a request that no origin got.
-func (w *worker) forget(hold *table.Hold) {
+func (q *creations) forget(hold *table.Hold) {
 	hold.Link = linkNone
-	w.creations.waiting--
+	q.waiting--
 }
 
 // turnAway answers a waiting creation instead of an origin.
 func (w *worker) turnAway(c candidate, status int) {
-	w.forget(c.hold)
-	w.dequeue(c)
+	w.creations.forget(c.hold)
+	w.creations.dequeue(c)
 	w.answerHold(table.Handle(c.frame.ID), c.hold, status, nil)
 }
 
@@ -402,7 +447,7 @@ func (w *worker) creationTick() {
 		i := q.all[underWay].next
 		h := q.all[i].hold
 		hold := w.holds.Resolve(h)
-		w.counters[CreateTimeouts]++
+		w.counters[stats.CreateTimeouts]++
 		q.all[i].health.observe(uint64(w.times.create)*tickMicros, w.micros())
 		w.settle(&q.all[i], outcomeFailed)
 		w.sendGone(h, hold)
@@ -413,10 +458,10 @@ func (w *worker) creationTick() {
 	for _, n := range w.nodes {
 		n.health.adapt(w.micros(), &w.creationBounds)
 	}
-	w.releaseDeparted()
-	w.countActive()
+	q.releaseDeparted(now)
+	q.countActive(w.common, w.r)
 	w.admitWaiting()
-	w.counters[CreationsWaiting] = uint64(q.waiting)
+	w.counters[stats.CreationsWaiting] = uint64(q.waiting)
 }
 
 // expireWaiting refuses creations that have waited too long. It spreads those that came in one tick over several,
@@ -425,25 +470,24 @@ func (w *worker) expireWaiting() {
 	now, q := w.r.Now(), &w.creations
 	most := fewExpired + q.waiting/expiredPart
 	for i := range q.lanes {
-		c := w.oldest(&q.lanes[i])
-		for ; c.hold != nil && most > 0 && now-c.hold.Since >= w.times.createWait; c = w.oldest(&q.lanes[i]) {
-			w.counters[CreateWaits]++
+		c := q.oldest(&q.lanes[i])
+		for ; c.hold != nil && most > 0 && now-c.hold.Since >= w.times.createWait; c = q.oldest(&q.lanes[i]) {
+			w.counters[stats.CreateWaits]++
 			w.turnAway(c, 503)
 			most--
 		}
 	}
 }
 
-// countActive counts the reactors that share the bounds.
-func (w *worker) countActive() {
-	q := &w.creations
-	w.common.waiting[w.r.Index()].Store(uint32(q.waiting))
+// countActive counts the reactors that share the bounds with r.
+func (q *creations) countActive(shared *common, r *loop.Reactor) {
+	shared.waiting[r.Index()].Store(uint32(q.waiting))
 	q.active, q.rank = 0, 0
-	for i := range w.r.Siblings() {
-		if w.common.waiting[i].Load() == 0 {
+	for i := range r.Siblings() {
+		if shared.waiting[i].Load() == 0 {
 			continue
 		}
-		if i < w.r.Index() {
+		if i < r.Index() {
 			q.rank++
 		}
 		q.active++
@@ -459,12 +503,11 @@ func (w *worker) relane() {
 	for i := range old {
 		old[i].stuck = false
 	}
-	for c := w.longest(old); c.hold != nil; c = w.longest(old) {
-		r, _ := frame.ParseRequest(c.frame.Contents)
-		to := q.chunks.room(&q.laneOf(w.serving(domainOf(r.Body))).queue, c.size)
+	for c := q.longest(old); c.hold != nil; c = q.longest(old) {
+		to := q.chunks.room(&q.laneOf(w.nodesOf(&c), c.lane.streams).queue, c.size)
 		*to = append(frame.AppendHeader(*to, c.frame.ID, len(c.frame.Contents)), c.frame.Contents...)
 		q.queued++
-		w.dequeue(c)
+		q.dequeue(c)
 	}
 }
 
@@ -508,8 +551,8 @@ func serversFault(condition []byte) bool {
 
 // created counts the reply to a creation.
 func (w *worker) created(n *node, hold *table.Hold, took uint64, status int, body []byte) {
-	c := w.opening(hold)
-	n.latency.observe(took)
+	c := w.creations.opening(hold)
+	n.creationTimes.Observe(took)
 	what := creationOutcome(status, body)
 	if what == outcomeGood {
 		c.health.answered(took, w.micros())
@@ -547,7 +590,7 @@ func (w *worker) settle(c *opening, what outcome) {
 		return
 	}
 	h.judge(failed, now)
-	if !failed || !w.ejects || !h.ill() || !w.mayEject() {
+	if !failed || !w.ejects || !h.ill() || !w.nodes.mayEject() {
 		return
 	}
 	row, bad, judged := h.row.Load(), h.failed.Load(), h.judged.Load()
@@ -558,26 +601,26 @@ func (w *worker) settle(c *opening, what outcome) {
 }
 
 // mayEject reports whether one more node may be ejected. At most half of those that could have new sessions are.
-func (w *worker) mayEject() bool {
-	all, out := 0, 0
-	for _, n := range w.nodes {
+func (all nodes) mayEject() bool {
+	count, out := 0, 0
+	for _, n := range all {
 		if n.leaving || !n.takesNew() || n.stage != stageUp {
 			continue
 		}
-		all++
+		count++
 		if n.health.is() != standingWell {
 			out++
 		}
 	}
-	return 2*(out+1) <= all
+	return 2*(out+1) <= count
 }
 
 // opening returns the creation of a hold, or nil if no origin has one for it.
-func (w *worker) opening(hold *table.Hold) *opening {
+func (q *creations) opening(hold *table.Hold) *opening {
 	if hold.Flags&(holdCreation|holdOrphan) != holdCreation {
 		return nil
 	}
-	return &w.creations.all[hold.Opening()]
+	return &q.all[hold.Opening()]
 }
 
 // endCreation ends the creation of a hold that its node still has (takeBack). lost is set if the node's link was lost.
@@ -591,7 +634,7 @@ func (w *worker) endCreation(hold *table.Hold, lost bool) {
 	}
 	hold.SetStart(c.micros)
 	if c.settled || lost {
-		w.releaseCreation(i)
+		w.creations.releaseCreation(i)
 		return
 	}
 	c.hold, c.since = 0, w.r.Now()
@@ -600,33 +643,31 @@ func (w *worker) endCreation(hold *table.Hold, lost bool) {
 }
 
 // releaseCreation makes room for another one.
-func (w *worker) releaseCreation(i uint32) {
-	c := &w.creations.all[i]
+func (q *creations) releaseCreation(i uint32) {
+	c := &q.all[i]
 	c.health.give()
 	c.node.creating--
-	w.creations.remove(i)
+	q.remove(i)
 }
 
 // releaseDeparted makes room for others once the origins should be done with the creations whose clients left.
-func (w *worker) releaseDeparted() {
-	q := &w.creations
+func (q *creations) releaseDeparted(now uint32) {
 	for i := q.all[departed].next; i != departed; {
 		c := &q.all[i]
 		next := c.next
-		if uint64(w.r.Now()-c.since)*tickMicros > min(c.health.long.Load(), maxQuiet) {
-			w.releaseCreation(i)
+		if uint64(now-c.since)*tickMicros > min(c.health.long.Load(), maxQuiet) {
+			q.releaseCreation(i)
 		}
 		i = next
 	}
 }
 
 // loseDeparted forgets those creations of a node whose clients have left, because its link is lost.
-func (w *worker) loseDeparted(n *node) {
-	all := w.creations.all
-	for i := all[departed].next; i != departed; {
-		next := all[i].next
-		if all[i].node == n {
-			w.releaseCreation(i)
+func (q *creations) loseDeparted(n *node) {
+	for i := q.all[departed].next; i != departed; {
+		next := q.all[i].next
+		if q.all[i].node == n {
+			q.releaseCreation(i)
 		}
 		i = next
 	}

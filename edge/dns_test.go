@@ -14,6 +14,7 @@ import (
 	"megaphone/config"
 	"megaphone/discovery"
 	"megaphone/discovery/dnstest"
+	"megaphone/stats"
 )
 
 func record(target string, o *fakeOrigin, priority, weight uint16) dnsmessage.SRVResource {
@@ -43,11 +44,12 @@ func TestOriginsBySRV(t *testing.T) {
 		c.Origins = []config.Origin{{Address: "dns+srv:" + service}}
 	})
 	al, bl := a.link(), b.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	inA, inB := a.named("a.example.org"), b.named("b.example.org")
 	e.group.Do(func(_ reactor, h handler) {
 		w := h.(*worker)
-		if na, nb := w.named(inA), w.named(inB); na == nil || nb == nil || na.cfg.Weight != 7 || nb.cfg.Weight != 1 {
+		na, nb := w.nodes.named(inA), w.nodes.named(inB)
+		if na == nil || nb == nil || na.cfg.Weight != 7 || nb.cfg.Weight != 1 {
 			t.Fatalf("nodes %+v %+v", na, nb)
 		}
 	})
@@ -82,13 +84,13 @@ func TestOriginsBySRV(t *testing.T) {
 	})
 	e.lookAgain(t.Context())
 	dl := d.link()
-	until(t, e, LinksUp, 3)
+	until(t, e, stats.LinksUp, 3)
 	create(dl, d.named("d.example.org"))
 	c.post(empty(tagged("s", inA), 2)) // sessions of the origin that left DNS continue
 	al.reply(al.next().id, "<body/>")
 	c.get().want(t, 200, "<body/>")
 	e.group.Do(func(_ reactor, h handler) {
-		if n := h.(*worker).named(inA); n == nil || !n.leaving {
+		if n := h.(*worker).nodes.named(inA); n == nil || !n.leaving {
 			t.Errorf("%+v does not leave", n)
 		}
 	})
@@ -112,7 +114,7 @@ func TestOriginsAreLookedUpAgain(t *testing.T) {
 	c.get().want(t, 503, "")
 	s.Set(func() { s.Down, s.IPs["xmpp.example.org"] = false, []netip.Addr{netip.MustParseAddr(host)} })
 	l := o.link()
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	c.post(empty(tagged("s", node), 2))
 	l.reply(l.next().id, "<body/>")
 	c.get().want(t, 200, "<body/>")
@@ -148,7 +150,7 @@ func TestReloadDuringALookUp(t *testing.T) {
 	if got := e.settings().places[0]; got.Address != o.addr() || got.Addr.String() != o.addr() {
 		t.Errorf("in force: %+v", got)
 	}
-	e.Advance(60) // a dial has failed
+	e.advance(60) // a dial has failed
 	o.link()
 }
 
@@ -162,7 +164,7 @@ func TestOriginsNeverFound(t *testing.T) {
 	c := connect(t, e)
 	c.post(creation(""))
 	c.get().want(t, 503, "")
-	e.Advance(20)
+	e.advance(20)
 	c.post(creation(""))
 	c.get().want(t, 200, "remote-connection-failed")
 }

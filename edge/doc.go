@@ -31,6 +31,11 @@
 // The edge never invents a 200 for a request of a live session, because a message would be lost. It speaks for an
 // origin only if the origin cannot. The failure table in ARCHITECTURE.md has the cases, with a test each.
 //
+// # Streams
+//
+// A stream is a client that speaks WebSocket: a hold that is answered many times. stream.go has its life, upgrade.go
+// its beginning. A message takes no memory, and an idle stream 24 bytes beside its slots.
+//
 // # Routing
 //
 // A session creation goes to one of two origins drawn by weight, the one with fewer holds for its weight (pick). Later
@@ -40,7 +45,7 @@
 // # Configuration
 //
 // Package config parses and checks the configuration. settings is the immutable form that a reactor uses. A reload
-// makes a new one and hands it to each reactor between two requests (reload.go).
+// makes a new one and hands it to each reactor between two requests (Edge.Reload).
 //
 // # Costs
 //

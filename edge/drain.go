@@ -6,6 +6,7 @@ import (
 
 	"megaphone/codec/frame"
 	"megaphone/loop"
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -50,7 +51,11 @@ func (w *worker) drainTick() {
 // visit closes an idle connection, and requests the release of what another one holds.
 func (w *worker) visit(index uint32) {
 	c := w.conn(index)
-	if w.idle(c) && c.Held == 0 {
+	if c.phase() == phaseStream {
+		w.leaveStream(c)
+		return
+	}
+	if c.idle(w.r) && c.Held == 0 {
 		w.hangUp(c)
 		return
 	}
@@ -67,13 +72,13 @@ func (w *worker) visit(index uint32) {
 }
 
 // idle reports whether a connection has no input but requests that are already held.
-func (w *worker) idle(c conn) bool {
-	return c.phase() == phaseIdle && c.In == 0 && !w.r.Sending(c.index)
+func (c conn) idle(r *loop.Reactor) bool {
+	return c.phase() == phaseIdle && c.In == 0 && !r.Sending(c.index)
 }
 
 // markLast marks the answer to a hold as its connection's last, if nothing is to follow it there.
-func (w *worker) markLast(h table.Handle, hold *table.Hold, c conn) {
-	if w.leaving.draining && c.phase() == phaseIdle && c.In == 0 && c.Last == h.Index() {
+func (v *leaving) markLast(h table.Handle, hold *table.Hold, c conn) {
+	if v.draining && c.phase() == phaseIdle && c.In == 0 && c.Last == h.Index() {
 		hold.Flags |= holdClose
 		c.setPhase(phaseLast)
 	}
@@ -84,7 +89,7 @@ func (w *worker) sendRelease(h table.Handle, hold *table.Hold) {
 	if n.stage != stageUp {
 		return
 	}
-	w.counters[DrainReleases]++
+	w.counters[stats.DrainReleases]++
 	w.control(n, string(append(frame.AppendID([]byte("release "), uint64(h)), '\n')))
 }
 
@@ -92,7 +97,10 @@ func (w *worker) sendRelease(h table.Handle, hold *table.Hold) {
 // as after a lost link.
 func (w *worker) cutOff(index uint32) {
 	c := w.conn(index)
-	w.counters[DrainCuts]++
+	w.counters[stats.DrainCuts]++
+	if c.phase() == phaseStream {
+		w.leaveStream(c)
+	}
 	for c.Held > 0 && w.r.IsOpen(index) {
 		h, hold := w.holds.First(c.Conn)
 		if away(hold.Flags) {
@@ -115,6 +123,7 @@ func (e *Edge) Drain(ctx context.Context, kept []bool) (cut uint64) {
 	e.draining.Store(true)
 	e.group.Do(func(_ *loop.Reactor, h loop.Handler) { h.(*worker).beginDrain() })
 	e.group.StopAccepting(kept)
+	e.issuing.end() // a successor orders now
 	tick := time.NewTicker(loop.TickMillis * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -123,7 +132,7 @@ func (e *Edge) Drain(ctx context.Context, kept []bool) (cut uint64) {
 		e.group.Do(func(r *loop.Reactor, h loop.Handler) {
 			w := h.(*worker)
 			clients += r.Clients()
-			cut += w.counters[DrainCuts]
+			cut += w.counters[stats.DrainCuts]
 			over = over || r.Now() >= w.leaving.limit+stopTicks
 		})
 		if clients == 0 || over {

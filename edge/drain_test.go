@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"megaphone/codec/frame"
+	"megaphone/stats"
 )
 
 // drain begins to drain e with a jitter of a second and a limit of a minute. It delivers the result when done.
@@ -34,7 +35,7 @@ func drained(t *testing.T, e *Edge, done <-chan uint64) (cut uint64) {
 		case cut := <-done:
 			return cut
 		default:
-			e.Advance(1)
+			e.advance(1)
 			if time.Now().After(deadline) {
 				t.Fatal("the drain does not end")
 			}
@@ -64,8 +65,8 @@ func TestDrain(t *testing.T) {
 	request := postText(empty("s2", 1))
 	half.send(request[:60])
 	deadline := time.Now().Add(patience)
-	for e.Counter(Requests) < 3 && time.Now().Before(deadline) {
-		e.Advance(1)
+	for e.Counter(stats.Requests) < 3 && time.Now().Before(deadline) {
+		e.advance(1)
 	}
 	if e.Draining() {
 		t.Fatal("it drains already")
@@ -77,7 +78,7 @@ func TestDrain(t *testing.T) {
 	l.reply(r3.id, "<body n='3'/>") // answered before it is released
 	closing(t, done.get().want(t, 200, "n='3'"))
 	done.closed()
-	e.Advance(11)
+	e.advance(11)
 	if got := l.hears("release "); got != "release "+string(frame.AppendID(nil, r1.id))+"\n" {
 		t.Fatalf("origin heard %q", got)
 	}
@@ -87,7 +88,7 @@ func TestDrain(t *testing.T) {
 	held.closed()
 	half.send(request[60:]) // a request that was on its way is served, and released a round later
 	r2 := l.next()
-	e.Advance(12)
+	e.advance(12)
 	l.hears("release " + string(frame.AppendID(nil, r2.id)))
 	l.reply(r2.id, "<body n='2'/>")
 	closing(t, half.get().want(t, 200, "n='2'"))
@@ -98,7 +99,7 @@ func TestDrain(t *testing.T) {
 	if cut := drained(t, e, ended); cut != 0 {
 		t.Fatalf("%d were cut off", cut)
 	}
-	if n := e.Counter(DrainReleases); n != 2 {
+	if n := e.Counter(stats.DrainReleases); n != 2 {
 		t.Fatalf("%d holds released", n)
 	}
 }
@@ -131,13 +132,13 @@ func TestDrainLimit(t *testing.T) {
 	c.post(empty("s1", 1))
 	r := l.next()
 	ended := drain(t, e, context.Background())
-	e.Advance(39)
+	e.advance(39)
 	select {
 	case <-ended:
 		t.Fatal("it has ended before the limit")
 	default:
 	}
-	e.Advance(1)
+	e.advance(1)
 	closing(t, c.get().want(t, 503, ""))
 	c.closed()
 	l.hears("gone " + string(frame.AppendID(nil, r.id)))
@@ -172,10 +173,10 @@ func TestDrainIsJittered(t *testing.T) {
 	drain(t, e, context.Background())
 	total := 0
 	for tick := range 120 {
-		e.Advance(1)
+		e.advance(1)
 		most := 0
 		for n := uint64(0); ; most++ { // all requested releases are on the link
-			if n = e.Counter(DrainReleases); uint64(total+most) >= n {
+			if n = e.Counter(stats.DrainReleases); uint64(total+most) >= n {
 				break
 			}
 			if s := l.hears("release "); strings.Count(s, " ") != 1 {

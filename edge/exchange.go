@@ -3,11 +3,14 @@ package edge
 import (
 	"bytes"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"megaphone/codec/boshbody"
 	"megaphone/codec/http1"
 	"megaphone/codec/proxy"
+	"megaphone/config"
+	"megaphone/stats"
 )
 
 // request is a client's request, until it is answered or held. A worker has one, which is passed by pointer. It borrows
@@ -43,11 +46,11 @@ func (w *worker) exchange(c conn, p []byte) (n, need int) {
 		return n, need
 	}
 	c.EndRequest()
-	w.counters[Requests]++
+	w.counters[stats.Requests]++
 	if w.gate != nil && !w.findClient(q, q.raw) {
-		w.counters[ForwardedUnknown]++
+		w.counters[stats.ForwardedUnknown]++
 	}
-	if w.leaving.draining {
+	if w.leaving.draining || w.tls.worn(q.index) {
 		q.head.KeepAlive = false
 	}
 	if q.head.KeepAlive {
@@ -55,7 +58,7 @@ func (w *worker) exchange(c conn, p []byte) (n, need int) {
 	} else {
 		c.setPhase(phaseLast)
 	}
-	w.sample(q)
+	w.access.sample(q)
 	w.serve(q)
 	return n, 0
 }
@@ -132,6 +135,15 @@ func (w *worker) serve(q *request) {
 		w.tooMany(q)
 		return
 	}
+	if len(w.answers) > 0 && w.validate(q) {
+		return
+	}
+	if w.redirects {
+		if port := w.cfg.Listeners[w.r.ListenerOf(q.index)].HTTPSRedirect; port > 0 {
+			w.redirect(q, port)
+			return
+		}
+	}
 	var page *document
 	endpoint := string(h.Path) == w.cfg.Path || w.respell(h)
 	if !endpoint {
@@ -145,27 +157,53 @@ func (w *worker) serve(q *request) {
 	case endpoint && asks:
 		w.preflight(q, false)
 	case endpoint && reads:
-		w.counters[Pages]++
+		w.counters[stats.Pages]++
 		w.own(q, &w.fixed.about)
 	case endpoint:
-		w.counters[MethodRefused]++
+		w.counters[stats.MethodRefused]++
 		w.own(q, &w.fixed.method)
+
+	// The WebSocket endpoint.
+	case string(h.Path) == w.cfg.WebSocketPath && !asks:
+		w.upgrade(q)
 
 	// All other paths: pages and host-meta, and preflights for them.
 	case page != nil && reads:
-		w.counters[Pages]++
+		w.counters[stats.Pages]++
 		w.own(q, page)
 	case page != nil && page.public && asks:
 		w.preflight(q, true)
 	case asks && (h.Origin != nil || string(h.Path) == "*"): // also for unknown paths, to let the page read the 404
 		w.preflight(q, false)
 	case page != nil:
-		w.counters[MethodRefused]++
+		w.counters[stats.MethodRefused]++
 		w.own(q, &w.fixed.readOnly)
 	default:
-		w.counters[NotFound]++
+		w.counters[stats.NotFound]++
 		w.own(q, &w.fixed.notFound)
 	}
+}
+
+// redirect sends the client to the same URL with https (RFC 9110 section 15.4.9: with the same method and body).
+func (w *worker) redirect(q *request, port uint16) {
+	h := &q.head
+	w.counters[stats.Redirects]++
+	var room [config.MaxDomain]byte
+	host := config.AppendHostName(room[:0], h.Host)
+	if len(host) == 0 || len(h.Path) == 0 || h.Path[0] != '/' {
+		w.own(q, &w.fixed.notHTTPS)
+		return
+	}
+	at := append([]byte("Location: https://"), host...)
+	if port != 443 {
+		at = strconv.AppendUint(append(at, ':'), uint64(port), 10)
+	}
+	at = append(at, h.Path...)
+	if len(h.Query) > 0 {
+		at = append(append(at, '?'), h.Query...)
+	}
+	d := &w.fixed.moved
+	w.answer(q, &d.head, d.body, append(at, "\r\n"...), w.styles.corsFor(q, d))
 }
 
 // maxSpelling exceeds the length of a path of maxPath bytes with all of them escaped.
@@ -196,7 +234,7 @@ const maxRequestHeaders = 2048
 // preflight answers a CORS preflight (Fetch standard section 3.2.2), cacheable for a day. The page may send any
 // headers, because the edge examines few and keeps none. public is for a document that every page may read.
 func (w *worker) preflight(q *request, public bool) {
-	w.counters[Preflights]++
+	w.counters[stats.Preflights]++
 	names := q.head.RequestHeaders
 	if len(names) > maxRequestHeaders || !http1.ValidTokens(names) {
 		names = usualHeaders
@@ -209,11 +247,11 @@ func (w *worker) preflight(q *request, public bool) {
 func (w *worker) post(q *request) {
 	switch {
 	case !q.head.HasBody:
-		w.counters[LengthRequired]++
+		w.counters[stats.LengthRequired]++
 		w.refuseOwn(q, &w.fixed.lengthRequired)
 		return
 	case compressed(q.head.ContentEncoding):
-		w.counters[EncodingRefused]++
+		w.counters[stats.EncodingRefused]++
 		w.own(q, &w.fixed.encoding)
 		return
 	}
@@ -221,7 +259,7 @@ func (w *worker) post(q *request) {
 	creates := q.tag.SID == nil
 	switch {
 	case err != nil:
-		w.counters[BadBodies]++
+		w.counters[stats.BadBodies]++
 		q.suffix = boshbody.Suffix{Legacy: creates && q.tag.Ver == nil}
 		w.condition(q, conditionBadRequest)
 	case creates:
@@ -234,18 +272,21 @@ func (w *worker) post(q *request) {
 // forward sends a request of a session to its origin.
 func (w *worker) forward(q *request) {
 	n := w.originOf(q)
-	if n == nil && w.expecting() {
+	if n == nil && w.expecting(w.r.Now()) {
 		w.unavailable(q, nodeAway)
 		return
 	}
 	if n == nil {
-		w.counters[UnknownTags]++
+		w.counters[stats.UnknownTags]++
 		w.condition(q, conditionItemNotFound)
 		return
 	}
-	verdict := w.verdict(n)
+	verdict := w.verdict(n, w.r.Now())
 	switch {
-	case w.mayWait(q.conn, n, verdict) && w.wait(q, n):
+	case w.mayWait(q.conn, n, verdict):
+		if !w.wait(q, n) {
+			w.unavailable(q, nodeAway) // rather than before those that wait on its connection
+		}
 	case verdict != nodeReady:
 		w.unavailable(q, verdict)
 	default:
@@ -263,7 +304,7 @@ func (w *worker) originOf(q *request) (n *node) {
 			x = boshbody.Suffix{}
 		}
 	case found:
-		n = w.byTag(x.Tag)
+		n = w.nodes.byTag(x.Tag)
 	}
 	if n == nil && w.tags && w.plain != "" {
 		n, x = w.untagged(q.tag.SID)
@@ -278,7 +319,7 @@ func (w *worker) untagged(sid []byte) (*node, boshbody.Suffix) {
 	if !found {
 		x = boshbody.Suffix{}
 	}
-	return w.named(w.plain), x
+	return w.nodes.named(w.plain), x
 }
 
 // compressed reports whether a Content-Encoding would have to be undone. Other values are ignored, because libpurple

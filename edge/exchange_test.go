@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"megaphone/codec/frame"
-	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // An answer to HEAD has no body, whatever the status. The next response begins where the head ends.
@@ -121,7 +121,7 @@ func TestNothingIsTakenBehindARefusal(t *testing.T) {
 }
 
 func requests(e *Edge) (n uint64) {
-	e.group.Do(func(_ reactor, h handler) { n += h.(*worker).counters[Requests] })
+	e.group.Do(func(_ reactor, h handler) { n += h.(*worker).counters[stats.Requests] })
 	return n
 }
 
@@ -130,10 +130,10 @@ func requests(e *Edge) (n uint64) {
 func TestHalfARequestBehindAHold(t *testing.T) {
 	for name, test := range map[string]struct {
 		sent, ticks int
-		counter     Counter
+		counter     stats.Counter
 	}{
-		"head": {20, 101, HeadTimeouts},
-		"body": {len(postText("")) + 50, 301, BodyTimeouts},
+		"head": {20, 101, stats.HeadTimeouts},
+		"body": {len(postText("")) + 50, 301, stats.BodyTimeouts},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, l := one(t, func(c *Config) { c.PingTimeout = time.Hour })
@@ -142,22 +142,22 @@ func TestHalfARequestBehindAHold(t *testing.T) {
 			c.send(postText(empty("s1", 1)) + text[:test.sent])
 			r := l.next()
 			buffered(t, e)
-			e.Advance(test.ticks - 2)
+			e.advance(test.ticks - 2)
 			if n := e.Counter(test.counter); n != 0 {
 				t.Fatal("refused before its timeout")
 			}
-			e.Advance(2)
+			e.advance(2)
 			// Only the refusal is still buffered.
-			if n, bytes := e.Counter(test.counter), e.group.Counter(loop.BufferedNow); n != 1 || bytes > 1000 {
+			if n, bytes := e.Counter(test.counter), e.Counter(stats.BufferedNow); n != 1 || bytes > 1000 {
 				t.Fatalf("%d are late, %d bytes are kept", n, bytes)
 			}
 			c.send(text[test.sent:]) // too late
-			e.Advance(100)
+			e.advance(100)
 			l.reply(r.id, "<body first='1'/>")
 			c.get().want(t, 200, "first")
 			c.get().want(t, 503, "did not come in time")
 			c.closed()
-			if n := e.Counter(Requests); n != 1 {
+			if n := e.Counter(stats.Requests); n != 1 {
 				t.Fatalf("%d requests accepted", n)
 			}
 		})
@@ -170,10 +170,10 @@ func TestAHoldBeforeHalfARequestEndsInItsTime(t *testing.T) {
 	c := connect(t, e)
 	c.send(postText(empty("s1", 1)))
 	l.next()
-	e.Advance(190)
+	e.advance(190)
 	c.begun(100, 10)
 	buffered(t, e)
-	e.Advance(11)
+	e.advance(11)
 	c.get().want(t, 504, "")
 	c.closed()
 }

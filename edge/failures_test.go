@@ -8,6 +8,7 @@ import (
 
 	"megaphone/codec/boshbody"
 	"megaphone/codec/frame"
+	"megaphone/stats"
 )
 
 // The rows of the failure table in ARCHITECTURE.md, one test each.
@@ -27,21 +28,21 @@ func TestFailureClientClosesWhileHeld(t *testing.T) {
 	r2 := l.next()
 	l.reply(r2.id, "<body/>")
 	other.get().want(t, 200, "<body/>")
-	until(t, e, StaleReplies, 1)
+	until(t, e, stats.StaleReplies, 1)
 }
 
 func TestFailureLinkLostWithinTheGrace(t *testing.T) {
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, nil, o)
 	l := o.link()
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	held := connect(t, e)
 	held.post(empty("s1", 1))
 	l.next()
 	o.l.Close()
 	l.Close()
 	awaiting(t, e, 1)
-	e.Advance(1)
+	e.advance(1)
 	r := held.get().want(t, 503, "")
 	if r.Header.Get("Retry-After") == "" {
 		t.Fatal("no Retry-After")
@@ -51,12 +52,12 @@ func TestFailureLinkLostWithinTheGrace(t *testing.T) {
 	fresh.get().want(t, 503, "")
 	fresh.post(empty("s1", 2))
 	awaiting(t, e, 1)
-	e.Advance(100) // it has waited for a link in vain
+	e.advance(100) // it has waited for a link in vain
 	fresh.get().want(t, 503, "")
 	o = listenFake(t, "a", o.addr())
-	e.Advance(60) // the link is dialled again, and the same connections continue
+	e.advance(60) // the link is dialled again, and the same connections continue
 	l = o.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	held.post(empty("s1", 1))
 	l.reply(l.next().id, "<body again='1'/>")
 	held.get().want(t, 200, "again")
@@ -66,10 +67,10 @@ func TestFailureNodeGoneLongerThanTheGrace(t *testing.T) {
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, func(c *Config) { c.Tags = "on" }, o)
 	l := o.link()
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	o.l.Close()
 	l.Close()
-	e.Advance(310)
+	e.advance(310)
 	tag := boshbody.TagOf("a")
 	c := connect(t, e)
 	c.post(empty("s1."+string(tag[:]), 1))
@@ -96,7 +97,7 @@ func TestFailureNoHealthyNodeForANewSession(t *testing.T) {
 	c := connect(t, e)
 	c.post(creation("ver='1.6'"))
 	c.get().want(t, 503, "") // the origin may still appear
-	e.Advance(310)
+	e.advance(310)
 	c.post(creation("ver='1.6'"))
 	c.get().want(t, 200, "condition='remote-connection-failed'")
 }
@@ -108,7 +109,7 @@ func TestFailureLinkAboveHighWater(t *testing.T) {
 	l.say(helloLine("a", 0))
 	l.readFrame()
 	l.say("welcome\n")
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	refused := false
 	first := connect(t, e)
 	first.post(empty("s0", 1))
@@ -116,8 +117,8 @@ func TestFailureLinkAboveHighWater(t *testing.T) {
 	for i := range uint64(200) { // until the kernel's buffers are full and the mark is reached
 		c := connect(t, e)
 		c.post(body)
-		until(t, e, Requests, i+2)
-		if e.Counter(LinkFull) > 0 {
+		until(t, e, stats.Requests, i+2)
+		if e.Counter(stats.LinkFull) > 0 {
 			r := c.get().want(t, 503, "")
 			refused = r.Header.Get("Retry-After") != ""
 			break
@@ -146,11 +147,11 @@ func TestFailureHoldOlderThanTheMaximum(t *testing.T) {
 	c := connect(t, e)
 	c.post(empty("s1", 1))
 	r := l.next()
-	e.Advance(199)
-	if e.Counter(Expired) != 0 {
+	e.advance(199)
+	if e.Counter(stats.Expired) != 0 {
 		t.Fatal("expired early")
 	}
-	e.Advance(1)
+	e.advance(1)
 	c.get().want(t, 504, "")
 	c.closed()
 	if got := l.hears("gone "); got != "gone "+string(frame.AppendID(nil, r.id))+"\n" {
@@ -166,11 +167,11 @@ func TestFailureCreationNotAnswered(t *testing.T) {
 	session := connect(t, e)
 	session.post(empty("s1", 1))
 	held := l.next()
-	e.Advance(49)
-	if until(t, e, Parked, 2); e.Counter(CreateTimeouts) != 0 {
+	e.advance(49)
+	if until(t, e, stats.Parked, 2); e.Counter(stats.CreateTimeouts) != 0 {
 		t.Fatal("expired early")
 	}
-	e.Advance(1)
+	e.advance(1)
 	if got := c.get().want(t, 503, ""); got.Header.Get("Retry-After") == "" || got.Close {
 		t.Fatalf("headers %v", got.Header)
 	}
@@ -180,7 +181,7 @@ func TestFailureCreationNotAnswered(t *testing.T) {
 	l.reply(r.id, "<body sid='late' "+ns+"/>")
 	l.reply(held.id, "<body/>") // a request of a session stays held
 	session.get().want(t, 200, "<body/>")
-	until(t, e, StaleReplies, 1)
+	until(t, e, stats.StaleReplies, 1)
 	c.post(creation("ver='1.6'"))
 	l.reply(l.next().id, "<body sid='s' "+ns+"/>")
 	c.get().want(t, 200, "sid='s'")
@@ -198,8 +199,8 @@ func TestFailureCreationBehindAHold(t *testing.T) {
 	l.next()
 	l.next()
 	waitingNow(t, e, 1)
-	e.Advance(10) // the third gets room when the others expire
-	until(t, e, CreateTimeouts, 2)
+	e.advance(10) // the third gets room when the others expire
+	until(t, e, stats.CreateTimeouts, 2)
 	l.reply(held.id, "<body first='1'/>")
 	c.get().want(t, 200, "first")
 	c.get().want(t, 503, "")
@@ -231,7 +232,7 @@ func TestFailureTooLargeOrTooSlow(t *testing.T) {
 			x.send(c.send)
 			if c.ticks > 0 {
 				buffered(t, e)
-				e.Advance(c.ticks)
+				e.advance(c.ticks)
 			}
 			x.get().want(t, c.status, "")
 			x.closed()
@@ -268,7 +269,7 @@ func TestFailureTableFull(t *testing.T) {
 		t.Fatal("no Retry-After")
 	}
 	other.closed()
-	until(t, e, TableFull, 1)
+	until(t, e, stats.TableFull, 1)
 	for _, r := range held { // clients with requests under way must wait with the next one
 		l.reply(r.id, "<body/>")
 		c.get().want(t, 200, "<body/>")
@@ -290,19 +291,19 @@ func TestFailureBadFrameFromTheOrigin(t *testing.T) {
 			o := newFakeOrigin(t, "a")
 			e := startEdge(t, nil, o)
 			l := o.link()
-			until(t, e, LinksUp, 1)
+			until(t, e, stats.LinksUp, 1)
 			held := connect(t, e)
 			held.post(empty("s1", 1))
 			l.next()
 			l.send([]byte(c.bytes))
 			l.hears(c.why)
 			awaiting(t, e, 1)
-			e.Advance(1)
+			e.advance(1)
 			held.get().want(t, 503, "")
-			until(t, e, LinkErrors, 1)
-			e.Advance(60) // it is dialled again by itself
+			until(t, e, stats.LinkErrors, 1)
+			e.advance(60) // it is dialled again by itself
 			o.link()
-			until(t, e, LinksUp, 2)
+			until(t, e, stats.LinksUp, 2)
 		})
 	}
 }

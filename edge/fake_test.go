@@ -13,6 +13,7 @@ import (
 
 	"megaphone/codec/frame"
 	"megaphone/config"
+	"megaphone/stats"
 )
 
 const ns = "xmlns='http://jabber.org/protocol/httpbind'"
@@ -145,6 +146,10 @@ func (l *fakeLink) pump() {
 			}
 			continue
 		}
+		if len(p) > 0 && strings.IndexByte("+<-", p[0]) >= 0 { // of a stream
+			l.frames <- linkRequest{id: id, body: string(p)}
+			continue
+		}
 		r, err := frame.ParseRequest(p)
 		if err != nil {
 			l.t.Errorf("the edge sent bad contents %q: %v", p, err)
@@ -243,12 +248,12 @@ func startEdge(t testing.TB, set func(c *Config), origins ...*fakeOrigin) *Edge 
 }
 
 // until runs ticks until a counter has reached n.
-func until(t testing.TB, e *Edge, c Counter, n uint64) {
+func until(t testing.TB, e *Edge, c stats.Counter, n uint64) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for e.Counter(c) < n {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s is %d, waited for %d", CounterNames[c], e.Counter(c), n)
+			t.Fatalf("%s is %d, waited for %d", c.Row().Name, e.Counter(c), n)
 		}
 		e.group.Do(func(r reactor, h handler) { h.(*worker).Tick() })
 	}
@@ -260,7 +265,7 @@ func one(t testing.TB, set func(c *Config)) (*Edge, *fakeLink) {
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, set, o)
 	l := o.link()
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	return e, l
 }
 

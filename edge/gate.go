@@ -10,6 +10,7 @@ import (
 	"megaphone/config"
 	"megaphone/limit"
 	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // admission is the part of the configuration that concerns clients. It belongs to settings and is immutable.
@@ -104,7 +105,7 @@ func (w *worker) openGate(c conn) {
 	case l.TrustedProxies.Contains(c.Peer):
 		w.enter(c, phaseProxy)
 	default:
-		w.counters[ProxyUntrusted]++
+		w.counters[stats.ProxyUntrusted]++
 		w.r.Close(c.index)
 	}
 }
@@ -115,7 +116,7 @@ func (w *worker) proxyHeader(c conn, p []byte) (n, need int) {
 	h, need, ok, err := proxy.Parse(p, l.ProxyProtocol)
 	switch {
 	case err != nil:
-		w.counters[ProxyMalformed]++
+		w.counters[stats.ProxyMalformed]++
 		c.setPhase(phaseLast)
 		w.r.Close(c.index)
 		return len(p), 0
@@ -126,6 +127,9 @@ func (w *worker) proxyHeader(c conn, p []byte) (n, need int) {
 	}
 	w.enter(c, phaseIdle)
 	w.enterGate(c, l)
+	if w.tls != nil {
+		w.tls.begin(c)
+	}
 	return h.Bytes, 0
 }
 
@@ -136,20 +140,8 @@ func (w *worker) enterGate(c conn, l *config.Clients) {
 	if g.table == nil || l.TrustedProxies.Contains(c.Peer) || g.exempt.Contains(c.Peer) {
 		return
 	}
-	e, verdict := g.table.Open(g.table.Key(c.Peer), w.micros(), &g.limits)
-	switch verdict {
-	case limit.Admitted:
-		g.entries[c.index] = e
+	if w.openEntry(c.index, c.Peer) {
 		return
-	case limit.Uncounted:
-		w.counters[AddressUncounted]++
-		return
-	case limit.TooMany:
-		w.counters[AddressConnections]++
-	case limit.TooFast:
-		w.counters[AddressConnectionRate]++
-	case limit.SiteLimit:
-		w.counters[SiteLimits]++
 	}
 	if g.surplus == maxSurplus {
 		w.r.Close(c.index)
@@ -158,6 +150,27 @@ func (w *worker) enterGate(c conn, l *config.Clients) {
 	g.entries[c.index] = surplus
 	g.surplus++
 	w.r.Arm(c.index, w.times.head)
+}
+
+// openEntry counts a connection for the address of its client. It reports whether the limits allow it.
+func (w *worker) openEntry(index uint32, client [16]byte) bool {
+	g := w.gate
+	e, verdict := g.table.Open(g.table.Key(client), w.micros(), &g.limits)
+	switch verdict {
+	case limit.Admitted:
+		g.entries[index] = e
+		return true
+	case limit.Uncounted:
+		w.counters[stats.AddressUncounted]++
+		return true
+	case limit.TooMany:
+		w.counters[stats.AddressConnections]++
+	case limit.TooFast:
+		w.counters[stats.AddressConnectionRate]++
+	case limit.SiteLimit:
+		w.counters[stats.SiteLimits]++
+	}
+	return false
 }
 
 // release frees the entry of a closed connection.
@@ -216,9 +229,9 @@ func (w *worker) admits(q *request) bool {
 	case limit.Admitted:
 		return true
 	case limit.SiteLimit:
-		w.counters[SiteLimits]++
+		w.counters[stats.SiteLimits]++
 	default:
-		w.counters[AddressRequests]++
+		w.counters[stats.AddressRequests]++
 	}
 	return false
 }
@@ -230,7 +243,7 @@ func (w *worker) tooMany(q *request) {
 	if q.head.Method == http1.MethodPost && boshbody.Parse(&q.tag, q.body) == nil && q.tag.SID != nil {
 		status = 503
 	}
-	head := w.usualHead(q, status)
+	head := w.styles.usualHead(q, status)
 	if w.gate.entries[q.index] == surplus {
 		w.refuse(q, head, nil, w.retryAfter())
 		return

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"megaphone/config"
+	"megaphone/stats"
 )
 
 // connectFrom connects from one of the addresses of the loopback network.
@@ -95,24 +96,24 @@ func TestProxyHeadersThatAreNone(t *testing.T) {
 		c := connect(t, e)
 		c.send(sent)
 		c.ended()
-		until(t, e, ProxyMalformed, uint64(i+1))
+		until(t, e, stats.ProxyMalformed, uint64(i+1))
 	}
 	slow := connect(t, e)
 	slow.send(v2Header[:20])
 	silent := connect(t, e)
 	e.group.Do(func(reactor, handler) {})
-	until(t, e, ProxyMalformed, 4)
+	until(t, e, stats.ProxyMalformed, 4)
 	deadline := time.Now().Add(patience)
-	for e.Counter(ProxyMalformed) < 6 && time.Now().Before(deadline) {
-		e.Advance(int(config.DefaultHeadTimeout.Seconds() * 10))
+	for e.Counter(stats.ProxyMalformed) < 6 && time.Now().Before(deadline) {
+		e.advance(int(config.DefaultHeadTimeout.Seconds() * 10))
 	}
 	slow.ended()
 	silent.ended()
 
 	other := connectFrom(t, e, "127.0.0.2")
 	other.ended()
-	until(t, e, ProxyUntrusted, 1)
-	if n := e.Counter(HTTPErrors) + e.Counter(Requests); n != 0 {
+	until(t, e, stats.ProxyUntrusted, 1)
+	if n := e.Counter(stats.HTTPErrors) + e.Counter(stats.Requests); n != 0 {
 		t.Errorf("%d requests were looked at", n)
 	}
 }
@@ -181,7 +182,7 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 		t.Errorf("the refusal is %+v", r.Header)
 	}
 	fourth.closed()
-	until(t, e, AddressConnections, 2)
+	until(t, e, stats.AddressConnections, 2)
 
 	for range 3 {
 		held(t, l, connectFrom(t, e, "127.0.0.9"), "exempt")
@@ -190,7 +191,7 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 	first.Close()
 	l.hears("gone ")
 	held(t, l, connect(t, e), "s4")
-	if n := e.Counter(AddressConnections); n != 2 {
+	if n := e.Counter(stats.AddressConnections); n != 2 {
 		t.Errorf("%d refused", n)
 	}
 }
@@ -214,7 +215,7 @@ func TestConnectionFlood(t *testing.T) {
 	for range maxSurplus + 20 {
 		flood = append(flood, connect(t, e))
 	}
-	until(t, e, AddressConnections, maxSurplus+20)
+	until(t, e, stats.AddressConnections, maxSurplus+20)
 	for _, c := range flood[maxSurplus:] {
 		c.ended()
 	}
@@ -222,7 +223,7 @@ func TestConnectionFlood(t *testing.T) {
 	flood[0].get().want(t, 429, "")
 	flood[0].closed()
 	flood[0].Close()
-	e.Advance(int(config.DefaultHeadTimeout.Seconds()*10) + 1)
+	e.advance(int(config.DefaultHeadTimeout.Seconds()*10) + 1)
 	for _, c := range flood[1:maxSurplus] {
 		c.ended()
 	}
@@ -249,11 +250,11 @@ func TestConnectionRateOfAnAddress(t *testing.T) {
 	for _, status := range []int{200, 200, 200, 503, 503} {
 		open(status)
 	}
-	e.Advance(10)
+	e.advance(10)
 	for _, status := range []int{200, 503} {
 		open(status)
 	}
-	until(t, e, AddressConnectionRate, 3)
+	until(t, e, stats.AddressConnectionRate, 3)
 }
 
 // TestRequestRateOfAnAddress: the connection stays, and the same rid can be sent again. Pages count too.
@@ -277,11 +278,11 @@ func TestRequestRateOfAnAddress(t *testing.T) {
 	other.post(empty("o", 1))
 	l.reply(l.next().id, "<body/>")
 	other.get().want(t, 200, "")
-	e.Advance(10)
+	e.advance(10)
 	c.post(empty("s", 3))
 	l.reply(l.next().id, "<body/>")
 	c.get().want(t, 200, "")
-	until(t, e, AddressRequests, 3)
+	until(t, e, stats.AddressRequests, 3)
 }
 
 // TestRequestRateBehindAProxy: the limits distinguish a proxy's clients, and its connections are not counted.
@@ -304,8 +305,8 @@ func TestRequestRateBehindAProxy(t *testing.T) {
 		}
 		c.get().want(t, 503, "")
 	}
-	until(t, e, AddressRequests, 3)
-	if n := e.Counter(AddressConnections); n != 0 {
+	until(t, e, stats.AddressRequests, 3)
+	if n := e.Counter(stats.AddressConnections); n != 0 {
 		t.Errorf("%d connections of the proxy were refused", n)
 	}
 }
@@ -355,7 +356,7 @@ func TestLimitsOfASite(t *testing.T) {
 	third.post(creation("ver='1.6'"))
 	third.get().want(t, 429, "")
 	third.closed()
-	until(t, e, SiteLimits, 1)
+	until(t, e, stats.SiteLimits, 1)
 	held(t, l, from("2001:db8:8:1::1"), "s3")
 
 	second.Close()
@@ -363,12 +364,12 @@ func TestLimitsOfASite(t *testing.T) {
 	third = from("2001:db8:7:3::1")
 	third.post(empty("s3", 1)) // the burst of two requests is used up
 	third.get().want(t, 503, "")
-	until(t, e, SiteLimits, 2)
-	e.Advance(10)
+	until(t, e, stats.SiteLimits, 2)
+	e.advance(10)
 	third.post(empty("s3", 1))
 	l.reply(l.next().id, "<body/>")
 	third.get().want(t, 200, "<body/>")
-	if n := e.Counter(AddressConnections) + e.Counter(AddressRequests); n != 0 {
+	if n := e.Counter(stats.AddressConnections) + e.Counter(stats.AddressRequests); n != 0 {
 		t.Errorf("%d were refused for an address's sake", n)
 	}
 }

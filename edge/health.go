@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"sync/atomic"
+
+	"megaphone/stats"
 )
 
 // standing is how many new sessions an origin gets, judged by the outcomes of its last ones.
@@ -11,7 +13,7 @@ type standing uint32
 
 const (
 	// It gets its share.
-	// next: standingEjected (many failed)
+	// next: standingEjected (many failed), by way of standingTrial
 	standingWell standing = iota
 	// It gets none before health.until, then one as a trial.
 	// next: standingTrial
@@ -54,7 +56,7 @@ const (
 	edgeStart   = 10e6 // microseconds: an origin whose first link comes up earlier was there before the edge
 	trials      = 3    // that must succeed
 	maxDoubled  = 5    // times that the time of an ejection is doubled
-	fullShare   = 256
+	fullShare   = stats.FullShare
 	leastShare  = 26 // a tenth
 )
 
@@ -114,16 +116,19 @@ func (h *health) judge(failed bool, now uint64) {
 }
 
 // eject ejects the origin for a time that doubles with each ejection soon after the last one. It reports whether the
-// origin was well before, and returns the time in microseconds.
+// origin was well before, and returns the time in microseconds. No reactor may begin a trial before until is set, so
+// the origin counts as on trial until then.
 func (h *health) eject(now uint64, b *creationBounds, r *rand.Rand) (took uint64, ok bool) {
-	if !h.standing.CompareAndSwap(uint32(standingWell), uint32(standingEjected)) {
+	if !h.standing.CompareAndSwap(uint32(standingWell), uint32(standingTrial)) {
 		return 0, false
 	}
 	if h.share(now, b) == fullShare {
 		h.times.Store(0)
 	}
 	h.ejections.Add(1)
-	return h.sentence(now, b, r), true
+	took = h.sentence(now, b, r)
+	h.standing.Store(uint32(standingEjected))
+	return took, true
 }
 
 // sentence sets until. Half of the time is fixed and half random, so that the edges of a site do not try in step.

@@ -130,7 +130,8 @@ func TestHostMetaOfTheDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := config.PublicURL{Domain: "example.org", BOSH: "https://chat.example.org/http-bind"}
+	p := config.PublicURL{Domain: "example.org", BOSH: "https://chat.example.org/http-bind",
+		WebSocket: "wss://chat.example.org/xmpp-websocket"}
 	for kind, body := range map[string][]byte{"xml": xrd(&p), "json": jrd(&p)} {
 		if !strings.Contains(string(text), "```"+kind+"\n"+string(body)+"\n```") {
 			t.Errorf("docs/discovery.md does not have\n%s", body)
@@ -197,4 +198,20 @@ func TestHostMetaBehindAProxy(t *testing.T) {
 	c := connect(t, e)
 	c.send("GET /.well-known/host-meta HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n")
 	c.get().want(t, 200, "https://a.example/b")
+}
+
+// A domain with a WebSocket has a link for it, in both forms.
+func TestHostMetaHasWebSocket(t *testing.T) {
+	e, _ := one(t, func(c *Config) {
+		c.PublicURLs = []config.PublicURL{{BOSH: "https://h/b", WebSocket: "wss://h/w?a&b"}}
+	})
+	c := connect(t, e)
+	for path, want := range map[string]string{
+		"/.well-known/host-meta": `<Link rel="urn:xmpp:alt-connections:websocket" href="wss://h/w?a&amp;b"/>`,
+		"/.well-known/host-meta.json": "\"rel\": \"urn:xmpp:alt-connections:websocket\",\n      " +
+			`"href": "wss://h/w?a\u0026b"`,
+	} {
+		c.send("GET " + path + " HTTP/1.1\r\nHost: h\r\n\r\n")
+		c.get().want(t, 200, want).want(t, 200, "urn:xmpp:alt-connections:xbosh")
+	}
 }

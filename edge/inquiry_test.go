@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"megaphone/config"
-	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // recorder is a log whose lines a test can wait for.
@@ -37,14 +37,19 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.text.Write(p)
 }
 
+// all returns the log so far.
+func (r *recorder) all() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
+}
+
 // line waits for the first line that contains text.
 func (r *recorder) line(t *testing.T, text string) string {
 	t.Helper()
 	late := time.After(patience)
 	for {
-		r.mu.Lock()
-		all := r.text.String()
-		r.mu.Unlock()
+		all := r.all()
 		for line := range strings.Lines(all) {
 			if strings.Contains(line, text) {
 				return line
@@ -103,7 +108,7 @@ func TestWrongPortIsNamed(t *testing.T) {
 		{"a TLS alert", serveRaw(t, afterInput("\x15\x03\x03\x00\x02\x02\x0A")), `what="TLS alert"`, `\\x15\\x03\\x03`},
 		{"an XMPP server", serveRaw(t, afterInput("<?xml version='1.0'?><stream:stream>")),
 			`what="XMPP stream"`, "<?xml"},
-		{"a mute one", serveRaw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), `what="nothing in 2 s"`, ""},
+		{"a mute one", serveRaw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), `what="nothing in 1 s"`, ""},
 		{"one that hangs up", serveRaw(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }),
 			`what="closed without an answer"`, ""},
 		{"nonsense", serveRaw(t, afterInput("\x00\x01\x02")), "what=unknown", `\\x00\\x01\\x02`},
@@ -114,12 +119,12 @@ func TestWrongPortIsNamed(t *testing.T) {
 				cfg.Origins = []config.Origin{{Name: "a", Address: c.address}}
 				cfg.Log = slog.New(slog.NewTextHandler(log, nil))
 			})
-			for late := time.Now().Add(patience); e.group.Counter(loop.LinkConnects) == 0; e.Advance(1) {
+			for late := time.Now().Add(patience); e.Counter(stats.LinkConnects) == 0; e.advance(1) {
 				if time.Now().After(late) {
 					t.Fatal("no link")
 				}
 			}
-			e.Advance(int(helloTicks) + 1)
+			e.advance(int(helloTicks) + 1)
 			line := log.line(t, "no hello from origin")
 			for _, want := range []string{"origin=a", "address=" + c.address, c.what, c.first} {
 				if !strings.Contains(line, want) {

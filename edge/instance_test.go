@@ -8,6 +8,7 @@ import (
 
 	"megaphone/codec/boshbody"
 	"megaphone/codec/frame"
+	"megaphone/stats"
 )
 
 // instance is what an origin's hello says about its sessions.
@@ -19,7 +20,7 @@ func instance(token string, age time.Duration) string {
 func restart(t testing.TB, e *Edge, o *fakeOrigin, more string) (*fakeOrigin, *fakeLink) {
 	t.Helper()
 	o = listenFake(t, o.name, o.addr())
-	e.Advance(6) // it is dialled every 0.2 to 0.5 s
+	e.advance(6) // it is dialled every 0.2 to 0.5 s
 	l := o.link(more)
 	linked(t, e, 1)
 	return o, l
@@ -48,7 +49,7 @@ func TestLostHoldsOfAnEarlierInstance(t *testing.T) {
 			o := newFakeOrigin(t, "a")
 			e := startEdge(t, func(c *Config) { c.PingTimeout = time.Hour }, o)
 			l := o.link(c.before)
-			until(t, e, LinksUp, 1)
+			until(t, e, stats.LinksUp, 1)
 			for i := range clients - 1 {
 				connect(t, e).post(empty(fmt.Sprintf("s%d", i), 1))
 				l.next()
@@ -56,19 +57,19 @@ func TestLostHoldsOfAnEarlierInstance(t *testing.T) {
 			creating := connect(t, e)
 			creating.post(creation("ver='1.6'"))
 			l.next()
-			e.Advance(2 * lateTicks)
+			e.advance(2 * lateTicks)
 			lose(t, e, o, l)
 			awaiting(t, e, clients)
 			_, l = restart(t, e, o, c.after)
-			told := e.Counter(Retries)
+			told := e.Counter(stats.Retries)
 			most, before := uint64(0), uint64(0)
 			for range 50 {
-				e.Advance(1)
-				n := e.Counter(SessionsLost)
+				e.advance(1)
+				n := e.Counter(stats.SessionsLost)
 				most, before = max(most, n-before), n
 			}
 			awaiting(t, e, 0)
-			ended, retries := e.Counter(SessionsLost), e.Counter(Retries)
+			ended, retries := e.Counter(stats.SessionsLost), e.Counter(stats.Retries)
 			switch {
 			case ended+retries != clients || told > clients/2:
 				t.Errorf("%d sessions ended; %d answers of 503, %d of them early", ended, retries, told)
@@ -92,7 +93,7 @@ func TestWaitingRequestsOfAnEarlierInstance(t *testing.T) {
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, nil, o)
 	l := o.link(instance("x", time.Hour))
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	lose(t, e, o, l)
 	all := make([]*client, clients)
 	for i := range all {
@@ -104,7 +105,7 @@ func TestWaitingRequestsOfAnEarlierInstance(t *testing.T) {
 		all[i].post(empty(sid, 1))
 		awaiting(t, e, i+1)
 	}
-	e.Advance(3 * lateTicks)
+	e.advance(3 * lateTicks)
 	young := connect(t, e)
 	young.post(empty("young", 1))
 	awaiting(t, e, clients+1)
@@ -121,7 +122,7 @@ func TestWaitingRequestsOfAnEarlierInstance(t *testing.T) {
 				t.Errorf("client %d got %q, %s", j, r.text, got)
 			}
 		}
-		e.Advance(1)
+		e.advance(1)
 	}
 	if r := l.next(); r.body != empty("young", 1) {
 		t.Errorf("the origin got %q", r.body)
@@ -130,7 +131,7 @@ func TestWaitingRequestsOfAnEarlierInstance(t *testing.T) {
 	if r := l.next(); r.body != empty("s", 1) {
 		t.Errorf("the origin got %q", r.body)
 	}
-	if n := e.Counter(Retries); n != 0 {
+	if n := e.Counter(stats.Retries); n != 0 {
 		t.Errorf("%d answers of 503", n)
 	}
 }
@@ -151,7 +152,7 @@ func TestInstanceChangesTwice(t *testing.T) {
 			o := newFakeOrigin(t, "a")
 			e := startEdge(t, nil, o)
 			l := o.link(instance("x", time.Hour))
-			until(t, e, LinksUp, 1)
+			until(t, e, stats.LinksUp, 1)
 			lose(t, e, o, l)
 			var all []*client
 			for i := range clients {
@@ -160,7 +161,7 @@ func TestInstanceChangesTwice(t *testing.T) {
 				awaiting(t, e, i+1)
 				all = append(all, c)
 			}
-			e.Advance(3 * lateTicks)
+			e.advance(3 * lateTicks)
 			o, l = restart(t, e, o, instance("y", time.Millisecond))
 			for i := range leastReturns {
 				all[i].get().want(t, 200, "item-not-found")
@@ -189,24 +190,24 @@ func TestNewSessionsGoOnAtEveryReactor(t *testing.T) {
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, func(c *Config) { c.Reactors = reactors }, o)
 	links := []*fakeLink{o.link(instance("x", time.Hour)), o.link(instance("x", time.Hour))}
-	until(t, e, LinksUp, reactors)
+	until(t, e, stats.LinksUp, reactors)
 	o.l.Close()
 	for _, l := range links {
 		l.Close()
 	}
 	linked(t, e, 0)
-	e.Advance(2 * lateTicks)
+	e.advance(2 * lateTicks)
 	o = listenFake(t, o.name, o.addr())
 	o.dialled(e)
 	first := o.link(instance("y", time.Millisecond))
 	linked(t, e, 1)
 	ticks := lateTicks + o.dialled(e)
 	second := o.raw()
-	e.Advance(lateTicks)
+	e.advance(lateTicks)
 	for i := range clients {
 		connect(t, e).post(empty(fmt.Sprintf("new%d", i), 1))
 	}
-	until(t, e, Requests, clients)
+	until(t, e, stats.Requests, clients)
 	at := len(first.frames)
 	if at == 0 || at == clients {
 		t.Fatalf("%d of %d clients are at one reactor", at, clients)
@@ -221,11 +222,12 @@ func TestNewSessionsGoOnAtEveryReactor(t *testing.T) {
 		case <-first.frames:
 		case <-second.frames:
 		case <-time.After(patience):
-			t.Fatalf("the origin did not get all of %d requests; %d sessions ended", clients, e.Counter(SessionsLost))
+			t.Fatalf("the origin did not get all of %d requests; %d sessions ended", clients,
+				e.Counter(stats.SessionsLost))
 		}
-		e.Advance(1)
+		e.advance(1)
 	}
-	if n := e.Counter(SessionsLost); n > 0 {
+	if n := e.Counter(stats.SessionsLost); n > 0 {
 		t.Errorf("%d sessions ended", n)
 	}
 }
@@ -244,5 +246,86 @@ func TestInstanceIsNewSince(t *testing.T) {
 	}
 	if !n.meet("w", frame.MaxAge) || n.newSince != 0 {
 		t.Errorf("an instance older than the edge is new since tick %d", n.newSince)
+	}
+}
+
+// crowdIn posts so many creations that an edge whose origin has no room for them is crowded. It returns their clients.
+func crowdIn(t testing.TB, e *Edge) (clients []*client) {
+	t.Helper()
+	const each = 100
+	most := 0
+	e.worker0(func(w *worker) { most = w.waits.returns })
+	for range most*second/each + 1 {
+		c := connect(t, e)
+		for range each {
+			c.post(creation("ver='1.6'"))
+		}
+		clients = append(clients, c)
+	}
+	waitingNow(t, e, (most*second/each+1)*each-1)
+	return clients
+}
+
+// While many creations wait, the clients of ended sessions are told only before they lose patience. When fewer wait,
+// they are told at once. That holds for requests that were held and for those that have come since.
+func TestCrowdedOriginsClientsAreToldLater(t *testing.T) {
+	const held, asked = 400, 2 * leastReturns
+	for name, thins := range map[string]bool{"it stays crowded": false, "the crowd leaves": true} {
+		t.Run(name, func(t *testing.T) {
+			o := newFakeOrigin(t, "a")
+			e := startEdge(t, func(c *Config) {
+				c.PingTimeout, c.CreateTimeout, c.CreateWait = time.Hour, time.Hour, time.Hour
+				c.MinCreations, c.MaxCreations, c.MaxPipelined, c.MaxConnections = 1, 1, 200, 4000
+			}, o)
+			l := o.link(instance("x", time.Hour))
+			until(t, e, stats.LinksUp, 1)
+			for i := range held {
+				c := connect(t, e)
+				c.post(empty(fmt.Sprintf("s%d", i), 1))
+				l.next()
+			}
+			e.advance(2 * lateTicks)
+			lose(t, e, o, l)
+			for i := range asked {
+				c := connect(t, e)
+				c.post(empty(fmt.Sprintf("t%d", i), 1))
+				awaiting(t, e, held+i+1)
+			}
+			e.advance(lateTicks + 2)
+			restart(t, e, o, instance("y", time.Millisecond))
+			crowded := crowdIn(t, e)
+			e.advance(1) // which publishes the counters
+			retries := e.Counter(stats.Retries)
+			early := int(e.Counter(stats.SessionsLost) + retries)
+			told := func() int { return int(e.Counter(stats.SessionsLost)+e.Counter(stats.Retries)) - early }
+			ticks := 0
+			for ; ticks < 2*mostWaitTicks; ticks++ {
+				e.advance(1)
+			}
+			if told() > asked {
+				t.Errorf("%d were told to log in behind %d others", told(), e.Counter(stats.CreationsWaiting))
+			}
+			if thins {
+				for _, c := range crowded {
+					c.Close()
+				}
+				until(t, e, stats.CreationsWaiting, 0)
+				for range 2 * lookTicks {
+					e.advance(1)
+				}
+			} else {
+				for ; ticks <= patienceTicks; ticks++ {
+					e.advance(1)
+				}
+			}
+			if told() != held+asked-early || e.Counter(stats.Retries) != retries {
+				t.Errorf("%d of %d were told, with %d answers of 503, after %d that were told early",
+					told(), held+asked, e.Counter(stats.Retries)-retries, early)
+			}
+			if early > 3*held/4 {
+				t.Errorf("%d were told before there was a crowd", early)
+			}
+			awaiting(t, e, 0)
+		})
 	}
 }

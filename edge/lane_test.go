@@ -40,7 +40,7 @@ func TestWaitingCreationsTakeTheirBytes(t *testing.T) {
 		l.reply(l.next().id, "<body sid='s' "+ns+"/>")
 	}
 	waitingNow(t, e, 0)
-	e.Advance(second)
+	e.advance(second)
 	idle(t, e)
 	e.worker0(func(w *worker) {
 		if w.creations.chunks.spare != nil {
@@ -94,7 +94,7 @@ func TestCreationsThatLeaveAreDropped(t *testing.T) {
 		clients[n].Close()
 		l.hears("gone ")
 	}
-	e.Advance(3)
+	e.advance(3)
 	for _, n := range []int{2, 6, 8, 10, 12, 14, 16, 18, 19} {
 		r := l.next()
 		if want := fmt.Sprintf("n='%d'", n); !strings.Contains(r.body, want) {

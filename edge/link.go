@@ -2,13 +2,21 @@ package edge
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"strconv"
+	"time"
 
 	"megaphone/codec/frame"
+	"megaphone/codec/ws"
 	"megaphone/loop"
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -56,12 +64,12 @@ func (w *worker) LinkData(l *loop.Link, p []byte) (consumed, need int, err error
 		case ferr != nil && n.stage == stageGreeting:
 			return consumed, 0, w.breakLink(n, &foreignError{errNoHello, frame.Foreign(p), frame.Quoted(p)})
 		case ferr != nil:
-			return consumed, 0, w.breakLink(n, fmt.Errorf("%w: %s", errNotProtocol, ferr.Reason))
+			return consumed, 0, w.breakLink(n, protocolError(ferr))
 		case !ok:
 			return consumed, size, nil
 		}
 		consumed += size
-		w.counters[FramesIn]++
+		w.counters[stats.FramesIn]++
 		if err := w.frame(n, f); err != nil {
 			return consumed, 0, w.breakLink(n, err)
 		}
@@ -76,19 +84,24 @@ func (w *worker) frame(n *node, f frame.Frame) error {
 	if n.stage != stageUp {
 		return errEarlyFrame
 	}
+	if p := f.Contents; len(p) > 0 && (p[0] == frame.StreamOpens || p[0] == frame.StreamEnds) {
+		return w.streamFrame(n, f)
+	}
 	status, body, err := frame.ParseReply(f.Contents)
 	if err != nil {
-		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
+		return protocolError(err)
 	}
 	w.reply(n, f.ID, status, body)
 	return nil
 }
 
+func protocolError(err *frame.Error) error { return fmt.Errorf("%w: %s", errNotProtocol, err.Reason) }
+
 // breakLink tells the origin the reason before the link is closed with it.
 func (w *worker) breakLink(n *node, why error) error {
-	w.counters[LinkErrors]++
+	w.counters[stats.LinkErrors]++
 	if errors.Is(why, errNoSecret) || errors.Is(why, errNotBelieved) {
-		w.counters[AuthFailures]++
+		w.counters[stats.AuthFailures]++
 	}
 	w.control(n, "error "+why.Error()+"\n")
 	return why
@@ -98,14 +111,14 @@ func (w *worker) breakLink(n *node, why error) error {
 func (w *worker) control(n *node, lines string) {
 	n.link.Batch = append(frame.AppendHeader(n.link.Batch, 0, len(lines)), lines...)
 	n.link.Dirty()
-	w.counters[FramesOut]++
+	w.counters[stats.FramesOut]++
 }
 
 func (w *worker) controlFrame(n *node, lines []byte) error {
 	for len(lines) > 0 {
-		verb, args, rest, ok, err := frame.NextLine(lines)
-		if err != nil || !ok {
-			return fmt.Errorf("%w: a control line does not end", errNotProtocol)
+		verb, args, rest, _, err := frame.NextLine(lines)
+		if err != nil {
+			return protocolError(err)
 		}
 		line := lines[:len(lines)-len(rest)]
 		lines = rest
@@ -130,16 +143,21 @@ func (w *worker) controlLine(n *node, verb string, args, line []byte) error {
 		n.draining = true
 		w.log(slog.LevelInfo, "origin draining", "origin", n.cfg.Name)
 	case "ping":
+		if len(args) == 0 || len(args) > frame.MaxTokenBytes {
+			return fmt.Errorf("%w: the token of a ping has 1 to %d characters", errNotProtocol, frame.MaxTokenBytes)
+		}
 		w.pong(n, args)
 	case "pong":
 		if n.asked && string(args) == strconv.FormatUint(uint64(n.pingedAt), 10) {
 			n.asked = false
-			n.roundTrip.observe(uint64(w.heardAt - n.pingSent))
+			n.roundTrips.Observe(uint64(w.heardAt - n.pingSent))
 		}
+	case "credit":
+		return w.credit(n, args)
 	case "error":
-		return w.refused(n, args)
+		return n.refused(args)
 	default:
-		w.counters[UnknownVerbs]++
+		w.counters[stats.UnknownVerbs]++
 	}
 	return nil
 }
@@ -161,7 +179,7 @@ func (w *worker) pong(n *node, token []byte) {
 
 // refused returns the reason with which the origin closes the link. An origin that asks for a mac is older than the
 // proof.
-func (w *worker) refused(n *node, reason []byte) error {
+func (n *node) refused(reason []byte) error {
 	switch proves := n.stage == stageProving && n.secret != nil; {
 	case proves && bytes.Contains(reason, []byte("the mac in hello")):
 		return fmt.Errorf("%w: %.200q (if it is an older version: see accept-old-proof)", errNotBelieved, reason)
@@ -179,15 +197,15 @@ func (w *worker) hello(n *node, args, line []byte) error {
 	h, err := frame.ParseHello(args)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
+		return protocolError(err)
 	case h.Version != 1:
 		return errVersion
 	case h.Max > 0:
 		n.max = h.Max
 	}
-	n.takesQuery = h.TakesQuery
-	mine := frame.Hello{Version: 1, Name: w.cfg.Name, Nonce: randomNonce(), Max: frame.MaxContentsBytes}
-	s := &handshake{theirs: h}
+	n.takesQuery, n.window = h.TakesQuery, windowOf(&h)
+	mine := frame.Hello{Version: 1, Name: w.cfg.Name, Nonce: randomNonce(), Max: frame.MaxContentsBytes, Streams: true}
+	s := &linkProof{theirs: h}
 	if n.secret = w.cfg.Secret; n.secret != nil {
 		s.old, s.theirLine = w.cfg.OldProof, bytes.Clone(line)
 		if s.old {
@@ -203,8 +221,8 @@ func (w *worker) hello(n *node, args, line []byte) error {
 	return nil
 }
 
-// handshake is the state of a link between hello and welcome.
-type handshake struct {
+// linkProof is the state of a link between hello and welcome.
+type linkProof struct {
 	theirs frame.Hello
 
 	// With a secret:
@@ -214,7 +232,7 @@ type handshake struct {
 }
 
 // check returns an error unless the welcome proves that the origin knows the secret and has seen the same two hellos.
-func (s *handshake) check(secret []byte, m *frame.Welcome, line []byte) error {
+func (s *linkProof) check(secret []byte, m *frame.Welcome, line []byte) error {
 	switch {
 	case m.HasProof:
 		want := frame.LinkProof(secret, frame.OriginWelcome, s.theirLine, s.line, frame.Unproved(line))
@@ -238,7 +256,7 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 	}
 	m, err := frame.ParseWelcome(args)
 	if err != nil {
-		return fmt.Errorf("%w: %s", errNotProtocol, err.Reason)
+		return protocolError(err)
 	}
 	if n.secret != nil {
 		if err := n.handshake.check(n.secret, &m, line); err != nil {
@@ -258,7 +276,7 @@ func (w *worker) welcome(n *node, args, line []byte) error {
 	n.stage, n.pingedAt, n.asked = stageUp, w.r.Now(), false
 	n.health.linkUp(w.micros())
 	n.link.Settled()
-	w.counters[LinksUp]++
+	w.counters[stats.LinksUp]++
 	w.log(slog.LevelInfo, "link up", append(about, "waiting", n.away)...)
 	w.beginReturn(n)
 	return nil
@@ -290,9 +308,13 @@ func (n *node) bygone(hold *table.Hold) bool {
 // creation that waits for an origin.
 func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
 	if waits(hold) {
-		w.forget(hold)
+		w.creations.forget(hold)
 	}
 	if hold.Flags&holdOrphan != 0 {
+		return
+	}
+	if w.conn(hold.Conn).phase() == phaseStream {
+		w.sendEnd(h, hold, ws.CodeLost)
 		return
 	}
 	n := w.byLink[hold.Link]
@@ -304,7 +326,7 @@ func (w *worker) sendGone(h table.Handle, hold *table.Hold) {
 	n.link.Batch = append(frame.AppendHeader(n.link.Batch, 0, size), "gone "...)
 	n.link.Batch = append(frame.AppendID(n.link.Batch, uint64(h)), '\n')
 	n.link.Dirty()
-	w.counters[FramesOut]++
+	w.counters[stats.FramesOut]++
 }
 
 // keepAlive pings an origin, and closes a link that stays silent. It also pings a busy one now and then, to measure the
@@ -316,7 +338,7 @@ func (w *worker) keepAlive(n *node) {
 	case n.stage == stageGreeting && silent >= helloTicks && !n.inquired:
 		w.inquire(n)
 	case silent >= w.times.ping:
-		w.counters[PingTimeouts]++
+		w.counters[stats.PingTimeouts]++
 		n.link.Fail(w.breakLink(n, errSilent))
 	case n.stage == stageUp && !n.pinged && w.r.Now()-n.pingedAt >= w.times.ping/3:
 		n.pinged, n.asked, n.pingedAt = true, true, w.r.Now()
@@ -325,8 +347,8 @@ func (w *worker) keepAlive(n *node) {
 	}
 }
 
-// LinkDown answers what the node held with 503, so that clients try again. Their requests are answered from the
-// session's cache when the origin is back (XEP-0124 section 14.3).
+// LinkDown gives each request that the node held a time at which it is answered with 503 (lose), so that clients try
+// again. Their requests are answered from the session's cache when the origin is back (XEP-0124 section 14.3).
 func (w *worker) LinkDown(l *loop.Link, why error) {
 	n := w.byLink[l.Index]
 	about := []any{"origin", n.cfg.Name, "reason", why.Error(), "held", n.held}
@@ -341,7 +363,7 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 		n.lostAt = w.r.Now()
 		n.health.linkDown()
 		w.lose(n)
-		w.loseDeparted(n)
+		w.creations.loseDeparted(n)
 	}
 	n.stage = stageDown
 	w.r.LogLimited(&w.lostLog, slog.LevelWarn, "link lost", about...)
@@ -349,4 +371,106 @@ func (w *worker) LinkDown(l *loop.Link, why error) {
 
 func (w *worker) LinkFailed(l *loop.Link, why error) {
 	w.r.LogLimited(&w.linkLog, slog.LevelWarn, "no link to origin", "origin", l.Name, "reason", why.Error())
+}
+
+// A link whose other end sends no hello would stay silent until ping-timeout, because an HTTP server or an XMPP port
+// waits for its client to speak first. After helloPatience an ordinary goroutine opens a second connection to the
+// address. It sends something that is invalid in every protocol, and logs the answer. The link itself keeps waiting,
+// because a busy origin may be late.
+
+const (
+	helloPatience   = 2 * time.Second
+	inquiryPatience = time.Second      // for an answer
+	inquiryInterval = 30 * time.Second // between two inquiries about an address
+	inquiryQueue    = 8
+)
+
+var helloTicks = loop.Ticks(helloPatience)
+
+// inquiry names an origin that sends no hello.
+type inquiry struct {
+	origin string
+	at     netip.AddrPort
+}
+
+// inquire requests an inquiry. A full queue drops the request, and the next silent link asks again.
+func (w *worker) inquire(n *node) {
+	n.inquired = true
+	select {
+	case w.inquiries <- inquiry{n.cfg.Name, n.cfg.Addr}:
+	default:
+	}
+}
+
+// watchSilence makes the inquiries, one after the other, until ctx ends.
+func watchSilence(ctx context.Context, inquiries <-chan inquiry, log *slog.Logger) {
+	told := map[netip.AddrPort]time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case q := <-inquiries:
+			now := time.Now()
+			for at, when := range told {
+				if now.Sub(when) > inquiryInterval {
+					delete(told, at)
+				}
+			}
+			if _, recently := told[q.at]; recently {
+				continue
+			}
+			told[q.at] = now
+			if first, what := ask(ctx, q.at); what != "" && ctx.Err() == nil {
+				log.Warn("no hello from origin", "origin", q.origin, "address", q.at.String(), "what", what,
+					"first_bytes", frame.Quoted(first))
+			}
+		}
+	}
+}
+
+// ask sends nonsense to an address. It returns the first bytes of the answer, and a guess at the protocol. Without a
+// connection it returns "", because the links report that themselves.
+func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
+	dialer := net.Dialer{Timeout: inquiryPatience}
+	c, err := dialer.DialContext(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, ""
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	_ = c.SetDeadline(time.Now().Add(inquiryPatience))
+	// An origin takes this for an edge that leaves. The empty lines end the head of an HTTP request.
+	const nonsense = "error this edge asks what listens here\n"
+	if _, err := c.Write(append(frame.Append(nil, 0, []byte(nonsense)), "\r\n\r\n"...)); err != nil {
+		return nil, "closed without an answer"
+	}
+	first = make([]byte, frame.HeaderBytes+frame.MaxQuotedBytes)
+	n, err := io.ReadAtLeast(c, first, frame.MaxQuotedBytes)
+	first = first[:n]
+	var late net.Error
+	switch f, _, _, bad := frame.Parse(first, 0); {
+	case n > 0 && bad == nil && f.ID == 0:
+		return first, "a slow link listener"
+	case n > 0:
+		return first, frame.Foreign(first)
+	case errors.As(err, &late) && late.Timeout():
+		return nil, "nothing in 1 s"
+	case speaksTLS(ctx, at):
+		return nil, "TLS: set tls for this origin"
+	}
+	return nil, "closed without an answer"
+}
+
+// speaksTLS reports whether an address answers a TLS hello. The certificate does not matter, because nothing is sent.
+func speaksTLS(ctx context.Context, at netip.AddrPort) bool {
+	ctx, cancel := context.WithTimeout(ctx, inquiryPatience)
+	defer cancel()
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
+	c, err := dialer.DialContext(ctx, "tcp", at.String())
+	if err == nil {
+		_ = c.Close()
+		return true
+	}
+	var alert tls.AlertError
+	return errors.As(err, &alert)
 }

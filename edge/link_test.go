@@ -7,6 +7,7 @@ import (
 
 	"megaphone/codec/frame"
 	"megaphone/loop"
+	"megaphone/stats"
 )
 
 type (
@@ -62,13 +63,13 @@ var fakeNonce = [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 // wantRefused checks that the edge closes the link because the proof is missing or wrong.
 func (m *meeting) wantRefused(e *Edge, welcome string) (reason string) {
 	m.t.Helper()
-	before := e.Counter(AuthFailures)
+	before := e.Counter(stats.AuthFailures)
 	m.say(welcome)
 	got := string(m.readFrame().Contents)
 	if !strings.HasPrefix(got, "error the origin did not prove") {
 		m.t.Fatalf("%q got %q", welcome, got)
 	}
-	until(m.t, e, AuthFailures, before+1)
+	until(m.t, e, stats.AuthFailures, before+1)
 	return got
 }
 
@@ -83,7 +84,7 @@ func (o *fakeOrigin) again(e *Edge) *fakeLink {
 func (o *fakeOrigin) dialled(e *Edge) (ticks int) {
 	end := time.Now().Add(patience)
 	for ; len(o.links) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) { // it arrives by the kernel
-		e.Advance(1)
+		e.advance(1)
 		ticks++
 	}
 	return ticks
@@ -102,7 +103,7 @@ func TestSecretIsProvenBothWays(t *testing.T) {
 	m.wantRefused(e, other.welcome())
 	m = o.again(e).meet(secret, helloLine("a", 0))
 	m.say(m.welcome())
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 }
 
 // TestChangedHandshake: an attacker between edge and origin cannot change either end's lines.
@@ -146,12 +147,12 @@ func TestOldOrigin(t *testing.T) {
 		t.Fatalf("neither old nor new origins would take %q", m.line)
 	}
 	m.say(m.oldWelcome())
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	m.Close()
 	waitDown(t, e)
 	m = o.again(e).meet(secret, helloLine("a", 0)) // upgraded
 	m.say(m.welcome())
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 }
 
 // TestOldOriginThatRefuses: its reason names a mac, which an edge of this version sends only if told to.
@@ -163,7 +164,7 @@ func TestOldOriginThatRefuses(t *testing.T) {
 	if got := string(m.readFrame().Contents); !strings.Contains(got, "accept-old-proof") {
 		t.Fatalf("no remedy in %q", got)
 	}
-	until(t, e, AuthFailures, 1)
+	until(t, e, stats.AuthFailures, 1)
 }
 
 // TestLargeFramesBeforeTheWelcome: input is not buffered before the other end has proved itself.
@@ -195,7 +196,7 @@ func TestOriginWithoutProofIsRefused(t *testing.T) {
 	if got := string(l.readFrame().Contents); !strings.HasPrefix(got, "error ") {
 		t.Fatalf("no mac got %q", got)
 	}
-	until(t, e, AuthFailures, 1)
+	until(t, e, stats.AuthFailures, 1)
 }
 
 func TestNothingButHelloFirst(t *testing.T) {
@@ -220,18 +221,18 @@ func TestNothingButHelloFirst(t *testing.T) {
 
 func TestSilentOriginIsPingedAndThenGivenUp(t *testing.T) {
 	e, l := one(t, nil)
-	e.Advance(60)
+	e.advance(60)
 	_, token, _ := strings.Cut(l.hears("ping "), " ")
 	l.say("pong " + token)
 	for heard := false; !heard; {
 		e.group.Do(func(_ reactor, h handler) { heard = !h.(*worker).nodes[0].pinged })
 	}
-	e.Advance(140)
-	if n := e.Counter(PingTimeouts); n != 0 {
+	e.advance(140)
+	if n := e.Counter(stats.PingTimeouts); n != 0 {
 		t.Fatal("link closed although the origin answered")
 	}
-	e.Advance(20)
-	until(t, e, PingTimeouts, 1)
+	e.advance(20)
+	until(t, e, stats.PingTimeouts, 1)
 	l.hears("error ")
 }
 
@@ -243,11 +244,22 @@ func TestEdgeAnswersPing(t *testing.T) {
 	}
 }
 
+func TestPingWithoutProperTokenEndsTheLink(t *testing.T) {
+	for _, line := range []string{"ping\n", "ping " + strings.Repeat("x", frame.MaxTokenBytes+1) + "\n"} {
+		e, l := one(t, nil)
+		l.say(line)
+		if got := l.hears("error "); !strings.Contains(got, "the token of a ping") {
+			t.Errorf("%q: %q", line, got)
+		}
+		until(t, e, stats.LinkErrors, 1)
+	}
+}
+
 func TestUnknownVerbsAreCounted(t *testing.T) {
 	e, l := one(t, nil)
 	l.say("sing loudly\nping x\n")
 	l.hears("pong x")
-	until(t, e, UnknownVerbs, 1)
+	until(t, e, stats.UnknownVerbs, 1)
 }
 
 func TestRequestLargerThanTheOriginTakes(t *testing.T) {
@@ -259,11 +271,11 @@ func TestRequestLargerThanTheOriginTakes(t *testing.T) {
 	l.readFrame()
 	l.say("welcome\n")
 	go l.pump()
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	c := connect(t, e)
 	c.post("<body sid='s' rid='1' " + ns + ">" + strings.Repeat("x", 300) + "</body>")
 	c.get().want(t, 413, "")
-	until(t, e, TooLarge, 1)
+	until(t, e, stats.TooLarge, 1)
 }
 
 // Thousands of replies in one piece are all delivered. As many requests of one turn leave with one write.
@@ -285,8 +297,8 @@ func TestFramesAreBatched(t *testing.T) {
 	for range n {
 		c.get().want(t, 200, "rid=")
 	}
-	e.Advance(1)
-	frames, writes := e.Counter(FramesOut), e.group.Counter(loop.LinkWrites)
+	e.advance(1)
+	frames, writes := e.Counter(stats.FramesOut), e.Counter(stats.LinkWrites)
 	if frames < n || writes > 20 {
 		t.Fatalf("%d frames in %d writes", frames, writes)
 	}
@@ -309,7 +321,7 @@ func TestQueryReachesTheOrigin(t *testing.T) {
 		l.readFrame()
 		l.say("welcome\n")
 		go l.pump()
-		until(t, e, LinksUp, 1)
+		until(t, e, stats.LinksUp, 1)
 		c := connect(t, e)
 		for _, body := range []string{creation("ver='1.6'"), empty("s1", 2)} {
 			c.send(strings.Replace(postText(body), "/http-bind ", "/http-bind?room=a&token=b.c ", 1))

@@ -2,11 +2,16 @@ package edge
 
 import (
 	"bytes"
+	"errors"
+	"log/slog"
+	"slices"
 
 	"megaphone/codec/boshbody"
 	"megaphone/codec/frame"
 	"megaphone/config"
 	"megaphone/loop"
+	"megaphone/secure"
+	"megaphone/stats"
 )
 
 const _ = uint(64 - config.MaxOrigins) // one bit per origin
@@ -34,6 +39,7 @@ type node struct {
 	cfg        *place
 	tag        [boshbody.TagBytes]byte
 	link       *loop.Link
+	secure     func() loop.LinkTransport
 	stage      stage
 	draining   bool   // the origin wants no new sessions
 	leaving    bool   // the settings have no place for it
@@ -48,6 +54,7 @@ type node struct {
 	returned   int    // clients that were answered in this tick because it was lost
 	queue      waitQueue
 	max        int        // the largest contents it takes
+	window     int32      // bytes that a stream may send it at first; 0: it takes no streams
 	takesQuery bool       // it takes the query of the URL
 	instance   string     // what its sessions lived in at the last welcome; "": unknown
 	newSince   uint32     // tick at which instance began, if it replaced another; 0: it did not
@@ -61,21 +68,26 @@ type node struct {
 	pingedAt   uint32     // tick of the last ping
 	pingSent   uint32     // the same in Reactor.Micros; valid while asked
 	secret     []byte     // of this handshake
-	handshake  *handshake // with a secret, while stageProving
+	handshake  *linkProof // with a secret, while stageProving
 
 	health   *health // shared by the reactors
 	trialLog loop.Interval
 
-	board     *loop.Board
-	latency   histogram // of session creations
-	roundTrip histogram // of pings
+	linkBoard     *stats.Board
+	originBoard   *stats.Board
+	creationTimes stats.Histogram
+	roundTrips    stats.Histogram // of pings
 }
 
 func newNode(p *place, l *loop.Link, now uint32) *node {
 	return &node{cfg: p, health: p.health, tag: boshbody.TagOf(p.Name), link: l, lostAt: now,
-		max: frame.MaxContentsBytes, board: loop.NewBoard(numCells),
-		latency: newHistogram(latencyBounds), roundTrip: newHistogram(latencyBounds)}
+		max:       frame.MaxContentsBytes,
+		linkBoard: stats.NewBoard(int(stats.NumLinkFigures)), originBoard: stats.NewBoard(int(stats.NumOriginFigures)),
+		creationTimes: stats.NewHistogram(stats.CreationTimes), roundTrips: stats.NewHistogram(stats.RoundTrips)}
 }
+
+// nodes are the origins of a reactor.
+type nodes []*node
 
 // verdict is whether a node can take a request, and if not, why.
 type verdict uint8
@@ -88,24 +100,24 @@ const (
 	nodeGone          // not up for longer than the grace
 )
 
-func (w *worker) verdict(n *node) verdict {
+func (s *settings) verdict(n *node, now uint32) verdict {
 	switch {
-	case n.stage != stageUp && w.r.Now()-n.lostAt > w.times.grace:
+	case n.stage != stageUp && now-n.lostAt > s.times.grace:
 		return nodeGone
 	case n.stage != stageUp:
 		return nodeAway
-	case n.link.Unsent() > w.cfg.LinkHighWater:
+	case n.link.Unsent() > s.cfg.LinkHighWater:
 		return nodeFull
 	}
 	return nodeReady
 }
 
 // expecting reports whether an origin that has not been resolved since the start may still appear within the grace.
-func (w *worker) expecting() bool { return w.found.Missing && w.r.Now() <= w.times.grace }
+func (s *settings) expecting(now uint32) bool { return s.found.Missing && now <= s.times.grace }
 
 // byTag returns the node with the given tag, or nil.
-func (w *worker) byTag(tag []byte) *node {
-	for _, n := range w.nodes {
+func (all nodes) byTag(tag []byte) *node {
+	for _, n := range all {
 		if bytes.Equal(n.tag[:], tag) {
 			return n
 		}
@@ -117,17 +129,14 @@ func (w *worker) byTag(tag []byte) *node {
 func (n *node) takesNew() bool { return !n.draining && !n.cfg.Drain && !n.aside }
 
 // serving returns the bits of the nodes that take sessions to the given domain.
-func (w *worker) serving(to []byte) (nodes uint64) {
-	for _, n := range w.nodes {
+func (all nodes) serving(to []byte) (bits uint64) {
+	for _, n := range all {
 		if !n.leaving && n.serves(to) {
-			nodes |= n.bit
+			bits |= n.bit
 		}
 	}
-	return nodes
+	return bits
 }
-
-// choose picks a node for a new session to the given domain.
-func (w *worker) choose(to []byte) (*node, verdict) { return w.pick(w.serving(to)) }
 
 // pick returns one of the given nodes for a new session. It draws two healthy ones with room, in proportion to their
 // weights, and takes the one with fewer held requests for its weight (Mitzenmacher, The Power of Two Choices).
@@ -174,14 +183,14 @@ func (w *worker) pick(nodes uint64) (*node, verdict) {
 func (w *worker) gather(nodes uint64, judged bool) (best verdict, trial *node) {
 	w.healthy = w.healthy[:0]
 	best = nodeGone
-	if w.expecting() {
+	if w.expecting(w.r.Now()) {
 		best = nodeAway
 	}
 	for _, n := range w.nodes {
 		if n.leaving || n.bit&nodes == 0 {
 			continue
 		}
-		v := w.verdict(n)
+		v := w.verdict(n, w.r.Now())
 		switch {
 		case v != nodeReady:
 		case !n.takesNew():
@@ -239,4 +248,129 @@ func (n *node) serves(to []byte) bool {
 		}
 	}
 	return false
+}
+
+// A reactor's nodes follow the places of its settings. A node that no longer has a place leaves: it gets no new
+// sessions, and its existing sessions continue. Once it has been down for longer than the grace, it is dropped, and its
+// sessions with it. So remove an origin from the configuration first, and stop it when its users have gone.
+
+var errMoved = errors.New("the configuration changed its address or TLS")
+
+// reconcile makes nodes for new places, marks those without a place as leaving, and updates the others.
+func (w *worker) reconcile() {
+	for _, n := range w.nodes {
+		n.leaving = true
+	}
+	for i := range w.places {
+		if n := w.nodes.named(w.places[i].Name); n != nil {
+			n.take(&w.places[i])
+			n.bit = 1 << i
+		}
+	}
+	w.joinNew()
+	w.relane()
+}
+
+// joinNew makes nodes for the places without one, and reports whether it made any. If no link is free, because too many
+// are still closing, the worker is behind, and each tick tries again.
+func (w *worker) joinNew() (made bool) {
+	w.behind = false
+	for i := range w.places {
+		if w.nodes.named(w.places[i].Name) != nil {
+			continue
+		}
+		if n := w.join(&w.places[i]); n != nil {
+			n.bit = 1 << i
+			made = true
+		} else {
+			w.behind = true
+		}
+	}
+	w.sole = nil
+	if len(w.places) > 0 {
+		w.sole = w.nodes.named(w.places[0].Name)
+	}
+	return made
+}
+
+// join makes a node and its link. It returns nil if no link is free.
+func (w *worker) join(p *place) *node {
+	l, err := w.r.NewLink(p.Name, p.Addr)
+	if err != nil {
+		w.r.LogLimited(&w.linkLog, slog.LevelWarn, "origin waiting for a free link", "origin", p.Name,
+			"error", err.Error())
+		return nil
+	}
+	n := newNode(p, l, w.r.Now())
+	n.secure = func() loop.LinkTransport { return w.secureLinks().New(n.cfg.tls) }
+	n.setTransport()
+	w.nodes = append(w.nodes, n)
+	for l.Index >= len(w.byLink) {
+		w.byLink = append(w.byLink, nil)
+	}
+	w.byLink[l.Index] = n
+	return n
+}
+
+// take updates a node from its place.
+func (n *node) take(p *place) {
+	moved := n.cfg.Address != p.Address || n.cfg.TLS != p.TLS || n.cfg.CA != p.CA || n.cfg.ServerName != p.ServerName
+	n.cfg, n.leaving = p, false
+	n.setTransport()
+	if n.health != p.health { // its place was removed and returned before the node was dropped
+		if n.stage == stageUp {
+			n.health.linkDown()
+			p.health.links.Add(1)
+		}
+		n.health = p.health
+	}
+	if moved || p.Addr.IsValid() {
+		n.link.SetAddr(p.Addr)
+	}
+	if moved {
+		n.link.Fail(errMoved)
+	}
+}
+
+// setTransport gives the next connection of the link TLS, or none.
+func (n *node) setTransport() {
+	if n.cfg.tls == nil {
+		n.link.SetTransport(nil)
+		return
+	}
+	n.link.SetTransport(n.secure)
+}
+
+// secureLinks returns the TLS of the reactor's links, which the first of them makes.
+func (w *worker) secureLinks() *secure.Links {
+	if w.linksTLS == nil {
+		w.linksTLS = secure.NewLinks()
+	}
+	return w.linksTLS
+}
+
+// named returns the node with the given name, or nil.
+func (all nodes) named(name string) *node {
+	for _, n := range all {
+		if n.cfg.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// dropLeft drops the nodes that have left, and makes those that had to wait for a link.
+func (w *worker) dropLeft() {
+	w.nodes = slices.DeleteFunc(w.nodes, func(n *node) bool {
+		if !n.leaving || n.away > 0 || len(n.queue.chunks) > 0 || w.verdict(n, w.r.Now()) != nodeGone {
+			return false
+		}
+		n.link.Remove()
+		w.byLink[n.link.Index] = nil
+		w.log(slog.LevelInfo, "origin dropped", "origin", n.cfg.Name)
+		return true
+	})
+	if w.behind && w.joinNew() {
+		w.relane()
+	}
 }

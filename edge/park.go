@@ -5,6 +5,7 @@ import (
 	"megaphone/codec/frame"
 	"megaphone/codec/http1"
 	"megaphone/loop"
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -22,7 +23,7 @@ const (
 	// holdAway: no origin has it, and it is answered at tick Due unless its origin returns before. holdReleased would
 	// have no meaning without an origin, so its bit is free.
 	holdAway = holdOrphan | holdReleased
-	// holdQueued: of one that is away, its bytes are in its origin's queue. Creations are in no such queue.
+	// holdQueued: of one that is away, it came when its origin was, into that origin's queue. Creations do not.
 	holdQueued = holdLegacy
 )
 
@@ -48,8 +49,8 @@ func (w *worker) park(q *request, n *node, flags uint8) (table.Handle, *table.Ho
 	}
 	size := frame.PrefixBytes(w.addr, query) + len(before) + len(after)
 	if size > n.max {
-		w.counters[TooLarge]++
-		w.refuse(q, w.usualHead(q, 413), nil)
+		w.counters[stats.TooLarge]++
+		w.refuse(q, w.styles.usualHead(q, 413), nil)
 		return 0, nil
 	}
 	h, hold := w.hold(q, uint8(n.link.Index), flags)
@@ -73,8 +74,8 @@ func (w *worker) handOver(h table.Handle, hold *table.Hold, n *node, size int, a
 	n.link.Batch = append(append(q, before...), after...)
 	n.link.Dirty()
 	hold.SetStart(w.r.Micros())
-	w.counters[FramesOut]++
-	w.counters[Parked]++
+	w.counters[stats.FramesOut]++
+	w.counters[stats.Parked]++
 }
 
 // contents returns the part of the body that goes to the origin, in two pieces.
@@ -92,7 +93,7 @@ func (w *worker) hold(q *request, link uint8, flags uint8) (table.Handle, *table
 	style, unlearnt := w.styles.of(q.head.Origin, q.suffix.Content)
 	h, hold, ok := w.holds.Park(q.Conn, q.index, w.r.Now())
 	if !ok {
-		w.counters[TableFull]++
+		w.counters[stats.TableFull]++
 		w.refuse(q, w.styles.at(style).head(503), nil, w.retryAfter())
 		return 0, nil
 	}
@@ -104,7 +105,7 @@ func (w *worker) hold(q *request, link uint8, flags uint8) (table.Handle, *table
 		}
 		w.unlearnt[h] = unlearnt
 	}
-	w.keepNote(q, h, hold)
+	w.access.keepNote(q, h, hold)
 	return h, hold
 }
 
@@ -117,7 +118,7 @@ func (w *worker) unpark(c conn, hold *table.Hold) {
 	}
 	if hold.Flags&holdSampled != 0 {
 		h, _ := w.holds.First(c.Conn)
-		w.dropNote(h, hold)
+		w.access.dropNote(h, hold)
 	}
 	if len(w.unlearnt) > 0 {
 		h, _ := w.holds.First(c.Conn)
@@ -145,13 +146,20 @@ func (w *worker) reply(n *node, id uint64, status int, body []byte) {
 	h := table.Handle(id)
 	hold := w.holds.Resolve(h)
 	if hold == nil || int(hold.Link) != n.link.Index || hold.Flags&holdOrphan != 0 {
-		w.counters[StaleReplies]++
+		w.counters[stats.StaleReplies]++
 		return
 	}
-	w.counters[Released]++
-	took := w.heldMicros(hold, w.heardAt)
-	w.holdTimes.observe(took)
 	creation := hold.Flags&holdCreation != 0
+	if c := w.conn(hold.Conn); c.phase() == phaseStream {
+		if !creation {
+			w.answerStream(n, c, status, body)
+			return
+		}
+		status, body = 503, nil // the origin does not accept it
+	}
+	w.counters[stats.Released]++
+	took := w.heldMicros(hold, w.heardAt)
+	w.holdTimes.Observe(took)
 	if creation {
 		w.created(n, hold, took, status, body)
 	}
@@ -167,7 +175,7 @@ func (w *worker) heldMicros(hold *table.Hold, now uint32) uint64 {
 	if ticks := w.r.Now() - hold.Since; ticks > maxMicrosTicks {
 		return uint64(ticks) * tickMicros
 	}
-	if c := w.opening(hold); c != nil {
+	if c := w.creations.opening(hold); c != nil {
 		return uint64(now - c.micros)
 	}
 	return uint64(now - hold.Start())

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // crowd is clients that act at random.
@@ -75,7 +75,7 @@ func (w *crowd) relink(o *fakeOrigin) {
 		if time.Now().After(late) {
 			w.t.Fatal("no new link")
 		}
-		w.e.Advance(1)
+		w.e.advance(1)
 		w.act()
 	}
 	w.l = o.link()
@@ -88,13 +88,13 @@ func (w *crowd) leave() {
 	}
 	late := time.Now().Add(patience)
 	for left := 1; left > 0; {
-		w.e.Advance(1)
+		w.e.advance(1)
 		w.e.group.Do(func(r reactor, _ handler) { left = r.Clients() })
 		if time.Now().After(late) {
 			w.t.Fatalf("%d clients left", left)
 		}
 	}
-	w.e.Advance(1)
+	w.e.advance(1)
 }
 
 // TestPressureLeavesNothing: clients pipeline, send partial requests, do not read, request content types and close, all
@@ -118,15 +118,15 @@ func TestPressureLeavesNothing(t *testing.T) {
 			w.reply()
 		}
 		if step%20 == 0 {
-			e.Advance(1)
+			e.advance(1)
 		}
 		if step%700 == 699 {
 			w.relink(o)
 		}
 	}
 	w.leave()
-	t.Logf("%d were shed, %d requests waited", e.group.Counter(loop.OverBudget), e.Counter(Waited))
-	if e.group.Counter(loop.OverBudget) == 0 {
+	t.Logf("%d were shed, %d requests waited", e.Counter(stats.OverBudget), e.Counter(stats.Waited))
+	if e.Counter(stats.OverBudget) == 0 {
 		t.Error("memory was never short")
 	}
 	e.group.Do(func(r reactor, h handler) {

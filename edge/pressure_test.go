@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // tight configures little memory, and no timeouts but those that the test causes.
@@ -28,12 +28,12 @@ func overBudget(t testing.TB, e *Edge, n int) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
-		e.Advance(1)
-		if got := e.group.Counter(loop.OverBudget); got >= uint64(n) {
+		e.advance(1)
+		if got := e.Counter(stats.OverBudget); got >= uint64(n) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d connections were shed, want %d", e.group.Counter(loop.OverBudget), n)
+			t.Fatalf("%d connections were shed, want %d", e.Counter(stats.OverBudget), n)
 		}
 	}
 }
@@ -122,6 +122,26 @@ func TestSmallRequestsOfAHeavyClient(t *testing.T) {
 	}
 }
 
+// TestRequestsOfServedClients: a client that has been served keeps the first half of its next request, although it is
+// older than the halves of all the newcomers at the same address that fill the memory.
+func TestRequestsOfServedClients(t *testing.T) {
+	e, l := one(t, tight)
+	c := connectFrom(t, e, "127.0.0.1")
+	c.post(empty("s1", 1))
+	l.reply(l.next().id, "<body/>")
+	c.get().want(t, 200, "<body/>")
+	head, body, _ := strings.Cut(postText(empty("s1", 2)), "\r\n\r\n")
+	c.send(head + "\r\n\r\n")
+	c.taken(e)
+	for range 600 {
+		connectFrom(t, e, "127.0.0.1").begun(200_000, 3000)
+	}
+	overBudget(t, e, 100)
+	c.send(body)
+	l.reply(l.next().id, "<body/>")
+	c.get().want(t, 200, "<body/>")
+}
+
 // TestUnreadReplies: an unread reply closes its connection, by its timeout or when it takes too much memory.
 func TestUnreadReplies(t *testing.T) {
 	const reply = 12 << 20 // more than the kernel buffers
@@ -129,8 +149,8 @@ func TestUnreadReplies(t *testing.T) {
 		buffered, ticks int
 		reason          func(e *Edge) uint64
 	}{
-		"too late":  {64 << 20, 301, func(e *Edge) uint64 { return e.Counter(WriteStalls) }},
-		"too large": {1 << 20, 1, func(e *Edge) uint64 { return e.group.Counter(loop.OverBudget) }},
+		"too late":  {64 << 20, 301, func(e *Edge) uint64 { return e.Counter(stats.WriteStalls) }},
+		"too large": {1 << 20, 1, func(e *Edge) uint64 { return e.Counter(stats.OverBudget) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, l := one(t, func(c *Config) { tight(c); c.MaxBufferedBytes = test.buffered })
@@ -138,14 +158,14 @@ func TestUnreadReplies(t *testing.T) {
 			c.post(empty("s1", 1))
 			l.reply(l.next().id, "<body>"+strings.Repeat("x", reply)+"</body>")
 			twoPieces(t, e, l) // the link is read in order, so the reply has been written
-			e.Advance(test.ticks)
+			e.advance(test.ticks)
 			if n := test.reason(e); n != 1 {
 				t.Fatalf("%d connections are closed for that", n)
 			}
 			if n, _ := io.Copy(io.Discard, c.r); n >= reply {
 				t.Fatalf("%d bytes came nevertheless", n)
 			}
-			if n := e.group.Counter(loop.BufferedNow); n != 0 {
+			if n := e.Counter(stats.BufferedNow); n != 0 {
 				t.Fatalf("%d bytes are kept", n)
 			}
 		})
@@ -180,8 +200,8 @@ func TestRepliesThatWaitForTheirTurn(t *testing.T) {
 	for range 3 {
 		other.get().want(t, 200, "yyy")
 	}
-	e.Advance(1)
-	if n := e.group.Counter(loop.BufferedNow); n != 0 {
+	e.advance(1)
+	if n := e.Counter(stats.BufferedNow); n != 0 {
 		t.Fatalf("%d bytes are kept", n)
 	}
 }
@@ -204,7 +224,7 @@ func TestHeaviestBehindAProxy(t *testing.T) {
 	honest.send(body + strings.Repeat(" ", 100_000-len(body)))
 	l.reply(l.next().id, "<body/>")
 	honest.get().want(t, 200, "<body/>")
-	if n := e.Counter(ForwardedUnknown); n != 0 {
+	if n := e.Counter(stats.ForwardedUnknown); n != 0 {
 		t.Errorf("%d requests without a known client", n)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/stats"
 )
 
 // slowly configures a minimum of 1,000 bytes of a body in ten seconds.
@@ -55,7 +57,7 @@ func TestASteadyBodyIsTaken(t *testing.T) {
 				c.send(text[sent:min(sent+1001, len(text))])
 				if sent+1001 < len(text) {
 					c.taken(e)
-					e.Advance(99)
+					e.advance(99)
 				}
 			}
 			r := l.next()
@@ -64,7 +66,7 @@ func TestASteadyBodyIsTaken(t *testing.T) {
 			}
 			l.reply(r.id, "<body/>")
 			c.get().want(t, 200, "<body/>")
-			if n := e.Counter(BodyTimeouts); n != 0 {
+			if n := e.Counter(stats.BodyTimeouts); n != 0 {
 				t.Fatalf("%d timeouts", n)
 			}
 		})
@@ -78,14 +80,14 @@ func TestABodyThatStallsIsRefused(t *testing.T) {
 	c := connect(t, e)
 	c.send(head + strings.Repeat("x", 50_000))
 	c.taken(e)
-	e.Advance(100) // plenty came in the first ten seconds
+	e.advance(100) // plenty came in the first ten seconds
 	c.send(strings.Repeat("x", 999))
 	c.taken(e)
-	e.Advance(99)
-	if n := e.Counter(BodyTimeouts); n != 0 {
+	e.advance(99)
+	if n := e.Counter(stats.BodyTimeouts); n != 0 {
 		t.Fatalf("%d timeouts", n)
 	}
-	e.Advance(1)
+	e.advance(1)
 	r := c.get().want(t, 503, "in time")
 	if r.Header.Get("Retry-After") == "" || !r.Close {
 		t.Fatalf("headers %v", r.Header)
@@ -101,10 +103,10 @@ func TestADrippingBodyIsRefused(t *testing.T) {
 	c.send(head)
 	for i := range 10 {
 		c.taken(e)
-		if n := e.Counter(BodyTimeouts); n != 0 {
+		if n := e.Counter(stats.BodyTimeouts); n != 0 {
 			t.Fatalf("%d timeouts after %d s", n, i)
 		}
-		e.Advance(10)
+		e.advance(10)
 		if i < 9 {
 			c.send("x")
 		}
@@ -137,7 +139,7 @@ func TestEmptyLinesAreNothing(t *testing.T) {
 					t.Errorf("%d bytes are kept", n)
 				}
 			})
-			e.Advance(1499) // less than idle-timeout, and much more than head-timeout
+			e.advance(1499) // less than idle-timeout, and much more than head-timeout
 			if strings.HasSuffix(strings.Join(pieces, ""), "\r") {
 				c.send("\n")
 			}
@@ -159,7 +161,7 @@ func TestEmptyLinesDoNotKeepADrainingEdge(t *testing.T) {
 	held.send(postText(empty("s2", 1)) + "\r")
 	r := l.next()
 	e.group.Do(func(_ reactor, h handler) { h.(*worker).beginDrain() })
-	e.Advance(10)
+	e.advance(10)
 	idle.closed()
 	l.reply(r.id, "<body/>")
 	if got := held.get().want(t, 200, "<body/>"); !got.Close {

@@ -13,6 +13,7 @@ import (
 	"megaphone/codec/boshbody"
 	"megaphone/config"
 	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // configOf returns the configuration of a test's edge with changes.
@@ -181,12 +182,12 @@ func TestReloadOfTheSecret(t *testing.T) {
 		return m.fakeLink
 	}
 	l := prove(old)
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	l.Close()
 	waitDown(t, e)
-	e.Advance(60)
+	e.advance(60)
 	prove(fresh)
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 }
 
 // waitDown waits until the edge's first link is down.

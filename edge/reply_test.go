@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"megaphone/codec/frame"
+	"megaphone/stats"
 )
 
 // For any status of an origin's reply, the client gets one response, and the next one begins right after it.
@@ -69,14 +70,14 @@ func TestPongsAreBounded(t *testing.T) {
 	l.say(helloLine("a", 0))
 	l.readFrame()
 	l.say("welcome\n")
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	lines := frame.Append(nil, 0, []byte(strings.Repeat("ping "+strings.Repeat("x", 60)+"\n", 1000)))
 	frames := uint64(2)
 	for range 400 {
 		l.send(lines)
 		frames++
 	}
-	until(t, e, FramesIn, frames)
+	until(t, e, stats.FramesIn, frames)
 	unsent := 0
 	e.group.Do(func(_ reactor, h handler) { unsent = h.(*worker).nodes[0].link.Unsent() })
 	if unsent > 128<<10 {
@@ -105,8 +106,8 @@ func TestErrorOfTheOriginIsCountedOnce(t *testing.T) {
 	e, l := one(t, nil)
 	l.say("error enough\n")
 	l.hears("error ")
-	until(t, e, LinkErrors, 1)
-	if n := e.Counter(LinkErrors); n != 1 {
+	until(t, e, stats.LinkErrors, 1)
+	if n := e.Counter(stats.LinkErrors); n != 1 {
 		t.Fatalf("counted %d times", n)
 	}
 }

@@ -16,12 +16,13 @@ func TestRoadHasOneOfEach(t *testing.T) {
 		use    *regexp.Regexp
 		places string // functions
 	}{
-		"writes to a client": {regexp.MustCompile(`w\.r\.Write\(`), "awaitBody respond respondStowed"},
-		"stows a response":   {regexp.MustCompile(`w\.r\.Stow\(`), "respond"},
-		"gives a hold":       {regexp.MustCompile(`\.held\+\+`), "handOver"},
-		"takes a hold back":  {regexp.MustCompile(`\.held--`), "takeBack"},
-		"parses a head":      {regexp.MustCompile(`http1\.ParseHead\(`), "Client receive refusePart"},
-		"changes a phase":    {regexp.MustCompile(`\.Phase = `), "setPhase"},
+		"writes to a client": {regexp.MustCompile(`w\.r\.Write\(`),
+			"acceptStream awaitBody endStream respond respondStowed writeStream"},
+		"stows a response":  {regexp.MustCompile(`w\.r\.Stow\(`), "respond"},
+		"gives a hold":      {regexp.MustCompile(`\.held\+\+`), "handOver"},
+		"takes a hold back": {regexp.MustCompile(`\.held--`), "takeBack"},
+		"parses a head":     {regexp.MustCompile(`http1\.ParseHead\(`), "Client receive refusePart"},
+		"changes a phase":   {regexp.MustCompile(`\.Phase = `), "setPhase"},
 	}
 	functions := regexp.MustCompile(`(?ms)^func (?:\([^)]*\) )?(\w+)\(.*?(?:^\}| \})\n`)
 	files, err := os.ReadDir(".")

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"megaphone/config"
+	"megaphone/stats"
 )
 
 // An edge that begins with one origin does not tag sessions. When a second one comes it tags the new ones, and the
@@ -21,7 +22,7 @@ func TestReloadAddsAnOrigin(t *testing.T) {
 		c.Origins = append(c.Origins, config.Origin{Name: "b", Address: b.addr()})
 	})
 	bl := b.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	for rid, sid := range []string{"plain", "plain", "looks.0123abcd"} { // an origin's own sid may look tagged
 		c.post(empty(sid, rid))
 		r := a.next()
@@ -52,7 +53,7 @@ func TestReloadTakesAnOriginOut(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, func(c *Config) { c.MaxConnections = 10 }, a, b)
 	al, bl := a.link(), b.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	c := connect(t, e)
 	c.post(empty(tagged("s", "a"), 1))
 	held := al.next()
@@ -72,11 +73,11 @@ func TestReloadTakesAnOriginOut(t *testing.T) {
 	a.l.Close()
 	al.Close()
 	awaiting(t, e, 1)
-	e.Advance(1)
+	e.advance(1)
 	c.get().want(t, 503, "") // the link is lost: as for any origin
 	c.post(empty(tagged("s", "a"), 3))
 	awaiting(t, e, 1)
-	e.Advance(100)
+	e.advance(100)
 	c.get().want(t, 503, "")
 	nodes := 2
 	for ticks := 0; nodes == 2; ticks++ {
@@ -88,7 +89,7 @@ func TestReloadTakesAnOriginOut(t *testing.T) {
 		}
 		bl.say("ping x\n") // it is alive although time flies
 		bl.hears("pong x")
-		e.Advance(1)
+		e.advance(1)
 	}
 	c = connect(t, e)
 	c.post(empty(tagged("s", "a"), 3))
@@ -99,9 +100,9 @@ func TestReloadTakesAnOriginOut(t *testing.T) {
 	d := newFakeOrigin(t, "d")
 	reload(t, e, func(c *Config) { c.Origins = append(c.Origins, config.Origin{Name: "d", Address: d.addr()}) })
 	d.link()
-	until(t, e, LinksUp, 3)
+	until(t, e, stats.LinksUp, 3)
 	e.group.Do(func(_ reactor, h handler) {
-		if n := h.(*worker).named("d"); n.link.Index != 0 {
+		if n := h.(*worker).nodes.named("d"); n.link.Index != 0 {
 			t.Errorf("the new origin has link %d, want the one that is free", n.link.Index)
 		}
 	})
@@ -118,7 +119,7 @@ func TestReloadPutsAnOriginBack(t *testing.T) {
 	e := startEdge(t, nil, a, b)
 	al := a.link()
 	b.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	both := e.settings().cfg.Config.Origins
 	reload(t, e, func(c *Config) { c.Origins = both[1:] })
 	reload(t, e, func(c *Config) { c.Origins = both[:1] })
@@ -126,7 +127,7 @@ func TestReloadPutsAnOriginBack(t *testing.T) {
 	c.post(creation(""))
 	al.reply(al.next().id, "<body sid='s' "+ns+"/>")
 	c.get().want(t, 200, tagged("s", "a")) // tags stay, although there is one origin
-	if n := e.Counter(LinksUp); n != 2 {
+	if n := e.Counter(stats.LinksUp); n != 2 {
 		t.Errorf("%d links were made, want the two from before", n)
 	}
 }
@@ -140,11 +141,11 @@ func TestReloadMovesAnOrigin(t *testing.T) {
 	o := newFakeOrigin(t, "a")
 	reload(t, e, func(c *Config) { c.Origins[0].Address = o.addr() })
 	awaiting(t, e, 1)
-	e.Advance(1)
+	e.advance(1)
 	c.get().want(t, 503, "")
-	e.Advance(10)
+	e.advance(10)
 	moved := o.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	c.post(empty("s", 1))
 	moved.reply(moved.next().id, "<body/>")
 	c.get().want(t, 200, "<body/>")
@@ -166,7 +167,7 @@ func TestReloadOfManyOrigins(t *testing.T) {
 		if ticks == 2000 {
 			t.Fatalf("%d nodes", nodeCount(e))
 		}
-		e.Advance(1)
+		e.advance(1)
 	}
 	e.group.Do(func(_ reactor, h handler) {
 		w := h.(*worker)

@@ -7,6 +7,7 @@ import (
 
 	"megaphone/codec/boshbody"
 	"megaphone/config"
+	"megaphone/stats"
 )
 
 // The edge's rows of BOSH.md about sessions, by number.
@@ -15,7 +16,7 @@ func TestRow07RoutesBySid(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, nil, a, b)
 	links := map[string]*fakeLink{"a": a.link(), "b": b.link()}
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	c := connect(t, e)
 	for _, name := range []string{"a", "b", "b", "a"} {
 		tag := boshbody.TagOf(name)
@@ -34,7 +35,7 @@ func TestRow07NewSessionsAreSpreadAndTagged(t *testing.T) {
 	a, b := newFakeOrigin(t, "a"), newFakeOrigin(t, "b")
 	e := startEdge(t, nil, a, b)
 	links := map[string]*fakeLink{"a": a.link(), "b": b.link()}
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	count := map[string]int{}
 	for range 40 {
 		c := connect(t, e)
@@ -72,7 +73,7 @@ func TestRow07DomainsOfANode(t *testing.T) {
 	e := startEdge(t, func(c *Config) { c.Origins[0].Domains = []string{"other.example"} }, a, b)
 	a.link()
 	lb := b.link()
-	until(t, e, LinksUp, 2)
+	until(t, e, stats.LinksUp, 2)
 	for range 10 {
 		c := connect(t, e)
 		c.post(creation("ver='1.6'"))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"megaphone/config"
+	"megaphone/stats"
 )
 
 // The edge's rows of BOSH.md about HTTP, by number.
@@ -77,7 +78,7 @@ func TestRow02ChunkedIsAcceptedAndNotSent(t *testing.T) {
 			t.Fatalf("the reply has coding %q and length %d", got.TransferEncoding, got.ContentLength)
 		}
 		c.Close()
-		until(t, e, Requests, 1)
+		until(t, e, stats.Requests, 1)
 	}
 }
 
@@ -138,7 +139,7 @@ func TestRow05OwnAnswersKeepTheOrder(t *testing.T) {
 		postText(empty("s1", 2)) + "POST / HTTP/1.1\r\nbroken\r\n\r\n")
 	first, second := l.next(), l.next()
 	l.reply(second.id, "<body second='1'/>")
-	until(t, e, Released, 1)
+	until(t, e, stats.Released, 1)
 	l.reply(first.id, "<body first='1'/>")
 	c.get().want(t, 200, "first")
 	c.get().want(t, 200, "BOSH endpoint")
@@ -156,8 +157,8 @@ func TestRow05CloseEndsThePipeline(t *testing.T) {
 	l.reply(l.next().id, "<body/>")
 	c.get().want(t, 200, "<body/>")
 	c.closed()
-	until(t, e, Requests, 1)
-	if n := e.Counter(Requests); n != 1 {
+	until(t, e, stats.Requests, 1)
+	if n := e.Counter(stats.Requests); n != 1 {
 		t.Fatalf("%d requests accepted", n)
 	}
 }
@@ -272,7 +273,7 @@ func TestRow28CORSOfRefusals(t *testing.T) {
 	l.say(helloLine("a", 200))
 	l.readFrame()
 	l.say("welcome\n")
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	c := connect(t, e)
 	c.post("<body sid='s' rid='1' "+ns+">"+strings.Repeat("x", 300)+"</body>", "Origin: "+origin+"\r\n")
 	r := c.get().want(t, 413, "")

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"crypto/tls"
 	"hash/maphash"
 	"slices"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"megaphone/codec/http1"
 	"megaphone/config"
 	"megaphone/discovery"
+	"megaphone/handshake"
 	"megaphone/loop"
 )
 
@@ -26,26 +28,40 @@ type settings struct {
 	places    []place // for each origin found
 	creationBounds
 	common *common // shared by all reactors and settings
-	tags   bool    // session IDs end with the tag of their origin
-	plain  string  // the origin of sessions older than tags, if there may be any
+
+	handshakes []*handshake.Config // by listener; nil: none has TLS
+	redirects  bool                // a listener redirects to https
+	answers    map[string]document // to a CA that validates domains, by path; nil: none is under way
+
+	tags  bool   // session IDs end with the tag of their origin
+	plain string // the origin of sessions older than tags, if there may be any
 }
 
 // times is the configured durations in ticks.
-type times struct{ head, body, idle, hold, write, grace, ping, lostJitter, create, createWait uint32 }
+type times struct {
+	head, body, idle, hold, write, grace, ping, lostJitter, create, createWait, webSocketPing uint32
+}
 
 // place is an origin of the settings with its health.
 type place struct {
 	discovery.Origin
-	health *health // shared by all reactors
+	tls    *handshake.Config // of its links; nil: plaintext
+	health *health           // shared by all reactors
 }
 
 // newSettings makes settings from a configuration and the origins that were found for it.
-func newSettings(cfg *config.Values, options *Options, found *discovery.Found) *settings {
-	var places []place
-	for _, o := range found.Origins {
-		places = append(places, place{o, new(health)})
+func newSettings(cfg *config.Values, options *Options, found *discovery.Found, own keys) (*settings, error) {
+	handshakes, err := newHandshakes(cfg, own)
+	if err != nil {
+		return nil, err
 	}
+	places, err := newPlaces(cfg, found)
+	if err != nil {
+		return nil, err
+	}
+	redirects := slices.ContainsFunc(cfg.Listeners, func(l config.Clients) bool { return l.HTTPSRedirect > 0 })
 	return &settings{
+		handshakes: handshakes, redirects: redirects, answers: own.issuing.answers(),
 		creationBounds: newCreationBounds(cfg), common: &common{served: served{seed: maphash.MakeSeed()}},
 		cfg: cfg, options: options, fixed: newFixed(cfg, options.Pages), admission: newAdmission(cfg),
 		leastGain: cfg.BodyRate * int(cfg.BodyTimeout/time.Millisecond) / 1000,
@@ -55,8 +71,25 @@ func newSettings(cfg *config.Values, options *Options, found *discovery.Found) *
 		times: times{loop.Ticks(cfg.HeadTimeout), loop.Ticks(cfg.BodyTimeout), loop.Ticks(cfg.IdleTimeout),
 			loop.Ticks(cfg.HoldTimeout), loop.Ticks(cfg.WriteTimeout), loop.Ticks(cfg.Grace),
 			loop.Ticks(cfg.PingTimeout), loop.Ticks(cfg.LostJitter), loop.Ticks(cfg.CreateTimeout),
-			loop.Ticks(cfg.CreateWait)},
+			loop.Ticks(cfg.CreateWait), loop.Ticks(cfg.WebSocketPing)},
+	}, nil
+}
+
+func newPlaces(cfg *config.Values, found *discovery.Found) (all []place, err error) {
+	for _, o := range found.Origins {
+		p := place{Origin: o, health: new(health)}
+		for i := range cfg.Origins {
+			if c := &cfg.Origins[i]; o.TLS && c.TLS && c.CA == o.CA && p.tls == nil {
+				p.tls, err = handshake.NewClient(handshake.Client{ServerName: o.ServerName, Roots: c.Roots,
+					MinVersion: tls.VersionTLS13, Protocols: []string{}})
+			}
+		}
+		if err != nil {
+			return nil, &config.KeyError{Key: "origins", Value: o.Name, Remedy: err.Error()}
+		}
+		all = append(all, p)
 	}
+	return all, nil
 }
 
 // wantsTags reports whether session IDs must carry the tag of their origin.

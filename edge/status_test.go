@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"megaphone/codec/http1"
+	"megaphone/stats"
 )
 
 // statusRow is a row of the table of statuses in BOSH.md.
@@ -134,7 +135,7 @@ func sends(set func(c *Config), ticks int, texts ...string) func(t *testing.T) [
 			c.send(text)
 			if ticks > 0 {
 				c.taken(e)
-				e.Advance(ticks)
+				e.advance(ticks)
 			}
 			if s := c.outcome(); !slices.Contains(got, s) {
 				got = append(got, s)
@@ -207,7 +208,7 @@ var statusTests = map[string]func(t *testing.T) []string{
 		c := connect(t, e)
 		c.post(creation("ver='1.6'"))
 		l.next()
-		e.Advance(20)
+		e.advance(20)
 		return []string{c.outcome()}
 	},
 	"no-room": func(t *testing.T) []string {
@@ -222,7 +223,7 @@ var statusTests = map[string]func(t *testing.T) []string{
 		busy := connect(t, e)
 		busy.post(creation("ver='1.6'"))
 		atOnce := busy.outcome()
-		e.Advance(10)
+		e.advance(10)
 		if late := c.outcome(); late != atOnce {
 			return []string{atOnce, late}
 		}
@@ -232,18 +233,18 @@ var statusTests = map[string]func(t *testing.T) []string{
 		o := newFakeOrigin(t, "a")
 		e := startEdge(t, nil, o)
 		l := o.link()
-		until(t, e, LinksUp, 1)
+		until(t, e, stats.LinksUp, 1)
 		c := connect(t, e)
 		c.post(empty("s1", 1))
 		l.next()
 		o.l.Close()
 		l.Close()
 		awaiting(t, e, 1)
-		e.Advance(1)
+		e.advance(1)
 		held := c.outcome()
 		c.post(empty("s1", 2))
 		awaiting(t, e, 1)
-		e.Advance(100)
+		e.advance(100)
 		if again := c.outcome(); again != held {
 			return []string{held, again}
 		}
@@ -253,7 +254,7 @@ var statusTests = map[string]func(t *testing.T) []string{
 		o := newFakeOrigin(t, "a")
 		o.l.Close()
 		e := startEdge(t, nil, o)
-		e.Advance(310)
+		e.advance(310)
 		c := connect(t, e)
 		c.post(empty("s1", 1))
 		return []string{c.outcome()}
@@ -263,7 +264,7 @@ var statusTests = map[string]func(t *testing.T) []string{
 		c := connect(t, e)
 		c.post(empty("s1", 1))
 		l.next()
-		e.Advance(200)
+		e.advance(200)
 		return []string{c.outcome()}
 	},
 	"drain": func(t *testing.T) []string {
@@ -272,16 +273,16 @@ var statusTests = map[string]func(t *testing.T) []string{
 		c.post(empty("s1", 1))
 		l.next()
 		drain(t, e, context.Background())
-		e.Advance(40)
+		e.advance(40)
 		return []string{c.outcome()}
 	},
 	"over-budget": func(t *testing.T) []string {
-		e, _ := one(t, func(c *Config) { c.MaxBufferedBytes = 64 << 10 })
+		e, _ := one(t, func(c *Config) { c.MaxBufferedBytes = 256 << 10 })
 		c := connect(t, e)
-		for sent := 0; sent < 100<<10; sent += 1000 {
+		for sent := 0; sent < 250_000; sent += 1000 {
 			text := strings.Repeat("x", 1000)
 			if sent == 0 {
-				text = fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 200_000)
+				text = fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", 260_000)
 			}
 			if _, err := c.Write([]byte(text)); err != nil {
 				break

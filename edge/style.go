@@ -8,6 +8,7 @@ import (
 
 	"megaphone/codec/boshbody"
 	"megaphone/codec/http1"
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -110,6 +111,9 @@ func (s *styles) number(origin []byte) int {
 	}
 	return 0
 }
+
+// allows reports whether the pages of a web origin may connect. It borrows origin.
+func (s *styles) allows(origin []byte) bool { return s.allowed == nil || s.number(origin) > 0 }
 
 // usual returns the number of the style for a web origin and the usual content type. It borrows origin.
 func (s *styles) usual(origin []byte) uint16 { return uint16(s.number(origin)) }
@@ -227,6 +231,16 @@ var retryLines = func() (lines [][]byte) {
 	return lines
 }()
 
+// corsFor returns the header lines that let the requesting page read d.
+func (s *styles) corsFor(q *request, d *document) []byte {
+	return s.corsOf(q.head.Origin, d.public).block
+}
+
+// usualHead returns the response head of the usual content type for the web origin of q.
+func (s *styles) usualHead(q *request, status int) *http1.ResponseHead {
+	return s.at(s.usual(q.head.Origin)).head(status)
+}
+
 // retryAfter returns the Retry-After header line of one answer. All such answers of the edge take it from here.
 func (w *worker) retryAfter() []byte { return retryLines[w.r.Rand().IntN(len(retryLines))] }
 
@@ -271,7 +285,7 @@ func (w *worker) unlearntStyle(h table.Handle, hold *table.Hold, status int, bod
 			delete(w.unlearnt, h)
 			return w.styles.at(n)
 		}
-		w.counters[ContentOverflow]++
+		w.counters[stats.ContentOverflow]++
 	}
 	text, _ := decodeContent(encoded)
 	st := w.styles.make(text, int(hold.Style)%w.styles.origins())

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"megaphone/stats"
 )
 
 // exchangeWith sends a request and the origin's reply to it, and returns what the client gets.
@@ -53,7 +55,7 @@ func TestInventedContentTypesAreNotLearnt(t *testing.T) {
 	if kindOf(r) != "text/plain; charset=utf-8" || kindOf(again) != kindOf(r) {
 		t.Errorf("a session got %q, then %q", kindOf(r), kindOf(again))
 	}
-	if n := e.Counter(ContentOverflow); n != 0 {
+	if n := e.Counter(stats.ContentOverflow); n != 0 {
 		t.Errorf("%d types had no room", n)
 	}
 }
@@ -68,7 +70,7 @@ func TestContentTypesAreForgotten(t *testing.T) {
 	held := l.next()
 	const more = maxContentTypes + 50
 	for i := range more {
-		e.Advance(1) // to make their order known
+		e.advance(1) // to make their order known
 		asked := fmt.Sprintf("a/b%d", i)
 		r := exchangeWith(t, l, c, creation("content='"+asked+"' ver='1.6'"), created)
 		again := exchangeWith(t, l, c, empty(sidOf(r), 2), "<body "+ns+"/>")
@@ -118,7 +120,7 @@ func TestContentTypesInUse(t *testing.T) {
 	if kindOf(r) != "a/another" || kindOf(again) != "a/another" {
 		t.Errorf("got %q, then %q", kindOf(r), kindOf(again))
 	}
-	until(t, e, ContentOverflow, 2)
+	until(t, e, stats.ContentOverflow, 2)
 	for id, asked := range ids {
 		l.reply(id, "<body "+ns+"/>")
 		if r := clients[asked].get().want(t, 200, "<body"); kindOf(r) != asked {

@@ -30,7 +30,7 @@ type throttle struct {
 	rated    atomic.Uint64 // see limit.Rate
 	progress atomic.Uint64 // microseconds: when a creation was last answered, or the first one began
 	refused  atomic.Bool   // a creation found it full since the last adapt
-	fresh    atomic.Bool   // the measurements are from before a restart
+	outdated atomic.Bool   // the measurements are from before a restart
 
 	replies, slow atomic.Uint32 // replies since the last adapt, and how many of them were slow
 	sum           atomic.Uint64 // microseconds of the replies
@@ -49,7 +49,7 @@ type throttle struct {
 const (
 	firstCreations = 8     // under way at an unmeasured origin
 	fewReplies     = 8     // fewer replies tell nothing
-	slackMicros    = 50e3  // what a busy machine adds, and users do not notice
+	slackMicros    = 35e3  // what a busy machine adds, and users do not notice
 	floorSpan      = 30e6  // microseconds; an older floor is measured again
 	maxQuiet       = 5e6   // microseconds
 	loginMicros    = 1e6   // microseconds from a creation to the end of its log-in, roughly
@@ -154,7 +154,7 @@ func (t *throttle) stalled(now uint64) bool {
 func (t *throttle) restart() {
 	t.most.Store(0)
 	t.long.Store(0)
-	t.fresh.Store(true)
+	t.outdated.Store(true)
 }
 
 // adapt changes the bound if enough creations were answered since the last change.
@@ -168,7 +168,7 @@ func (t *throttle) adapt(now uint64, b *creationBounds) {
 	defer t.adapting.Unlock()
 	n, slow := uint64(t.replies.Swap(0)), uint64(t.slow.Swap(0))
 	mean := max(t.sum.Swap(0)/max(n, 1), 1)
-	if t.fresh.Swap(false) {
+	if t.outdated.Swap(false) {
 		t.steady, t.cut, t.probing, t.floor = false, 0, 0, 0
 	}
 	t.usedAt.Store(now)

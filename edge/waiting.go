@@ -7,7 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"megaphone/codec/frame"
+	"megaphone/codec/ws"
 	"megaphone/loop"
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -18,7 +20,8 @@ import (
 //	a session's request comes  -> waits, its bytes in the origin's queue
 //	    the link is up within 5 to 10 s  -> the request is sent, in the order of the queue, a share per tick
 //	    otherwise                        -> 503; remote-connection-failed if the grace is over
-//	either, and the link is up to an instance that began later -> item-not-found at the same time instead
+//	either, and the link is up to an instance that began later -> item-not-found at the same time instead, or later
+//	    while many creations wait, because the client's would only join them
 //
 // A lost hold is not resumed when the link is back. The origin counts its ID as gone (PROTOCOL.md), and only the client
 // has the request. Both kinds are holds that no origin has, with holdAway set and their deadline as Due. node.away
@@ -49,8 +52,10 @@ const (
 	returnTicks = 5_000 / loop.TickMillis
 	// mostReturns is how many clients return per tick and processor: a twentieth of what one can handle.
 	mostReturns = 350
-	// leastReturns spares small numbers of clients the wait.
+	// leastReturns is how many clients return per tick at least, so that a small number need not wait.
 	leastReturns = 8
+	// lookTicks is the mean time between two looks at a hold that waits on. A look costs as much as a small request.
+	lookTicks = 4 * second
 	// maxLooks bounds the queue entries examined per tick, including those whose clients have left.
 	maxLooks = 20_000
 )
@@ -149,16 +154,12 @@ func (q *waitQueue) front() (f frame.Frame, size int, ok bool) {
 // away reports whether a hold waits for its origin, or for its 503.
 func away(flags uint8) bool { return flags&(holdAway|holdReady) == holdAway }
 
-// returns returns how many clients of an origin may return to this reactor per tick, at least and at most.
-func (w *worker) returns() (least, most int) {
-	n := w.r.Siblings()
-	return leastReturns, max(leastReturns, mostReturns*min(runtime.GOMAXPROCS(0), n)/n)
-}
+// returnsOf returns how many clients of an origin may return to one of n reactors per tick, at most.
+func returnsOf(n int) int { return max(leastReturns, mostReturns*min(runtime.GOMAXPROCS(0), n)/n) }
 
 // spread returns the number of ticks over which that many lost holds are answered.
 func (w *worker) spread(lost int) uint32 {
-	least, most := w.returns()
-	return max(min(w.times.lostJitter, uint32(lost/least)), uint32(lost/most), 1)
+	return max(min(w.times.lostJitter, uint32(lost/leastReturns)), uint32(lost/w.waits.returns), 1)
 }
 
 // lostTicks returns after how many ticks a lost hold is answered: at random within the spread, but before its client
@@ -201,8 +202,8 @@ func (w *worker) wait(q *request, n *node) bool {
 	}
 	longest := min(w.times.grace, maxWaitTicks)
 	w.markAway(n, hold, longest/2+w.r.Rand().Uint32N(longest/2+1))
-	w.keep(&w.waits.chunks, &n.queue, h, whole)
-	w.counters[Waited]++
+	w.waits.chunks.keep(&n.queue, h, whole)
+	w.counters[stats.Waited]++
 	if q.Held == 1 {
 		w.arm(q.conn)
 	}
@@ -225,7 +226,7 @@ func (w *worker) frameOf(q *request) kept {
 }
 
 // keep appends a frame to a queue.
-func (w *worker) keep(p *waitChunks, to *waitQueue, h table.Handle, k kept) {
+func (p *waitChunks) keep(to *waitQueue, h table.Handle, k kept) {
 	b := p.room(to, k.size)
 	*b = frame.AppendHeader(*b, uint64(h), k.size-frame.HeaderBytes)
 	*b = append(append(frame.AppendPrefix(*b, k.addr, k.query), k.before...), k.after...)
@@ -243,7 +244,7 @@ func (w *worker) handOverKept(n *node, h table.Handle, hold *table.Hold, content
 	}
 	size := frame.PrefixBytes(r.Address, r.Query) + len(r.Body)
 	if size > n.max {
-		w.counters[TooLarge]++
+		w.counters[stats.TooLarge]++
 		return nil, false
 	}
 	w.handOver(h, hold, n, size, r.Address, r.Query, nil, r.Body)
@@ -283,10 +284,13 @@ func (w *worker) lose(n *node) {
 		if int(hold.Link) != n.link.Index || hold.Flags&holdOrphan != 0 {
 			continue
 		}
+		c, age := w.conn(hold.Conn), w.r.Now()-hold.Since
+		if c.phase() == phaseStream {
+			age = 0 // its client waits for nothing
+		}
 		w.takeBack(hold, true)
 		hold.Flags &^= holdQueued
-		w.markAway(n, hold, w.lostTicks(w.r.Now()-hold.Since, over))
-		c := w.conn(hold.Conn)
+		w.markAway(n, hold, w.lostTicks(age, over))
 		if first, _ := w.holds.First(c.Conn); first == h {
 			w.arm(c)
 		}
@@ -296,31 +300,64 @@ func (w *worker) lose(n *node) {
 // endBygone answers the request of a session that its origin's new instance does not have, as that would (meet).
 func (w *worker) endBygone(n *node, h table.Handle, hold *table.Hold) {
 	w.clearAway(hold)
-	w.counters[SessionsLost]++
+	w.counters[stats.SessionsLost]++
 	w.answerHold(h, hold, 200, conditionItemNotFound.body)
 }
 
-// giveUp answers a hold whose wait is over. A request whose turn is about to come waits on.
+// crowded reports whether so many creations wait that the clients of ended sessions would only lengthen their queue.
+func (w *worker) crowded() bool {
+	return w.creations.waiting >= w.waits.returns*second
+}
+
+// longestWait returns the age up to which a hold whose deadline has come waits on; 0: it does not.
+func (w *worker) longestWait(n *node, hold *table.Hold) uint32 {
+	queued, bygone := hold.Flags&holdQueued != 0, n.bygone(hold)
+	switch {
+	case n.stage != stageUp:
+		return 0
+	case queued && !bygone:
+		return mostWaitTicks // its turn is about to come
+	case !bygone, n.returned < w.waits.returns && !w.crowded():
+		return 0
+	}
+	// Its client will be told when its log-in can begin, but before it loses patience. Those in the queue came within a
+	// few seconds, so they are told evenly over that time.
+	left := patienceTicks - min(w.r.Now()-hold.Since, patienceTicks-1)
+	if queued && w.r.Rand().Uint32N(left) < lookTicks {
+		return 0
+	}
+	return patienceTicks
+}
+
+// giveUp answers a hold whose wait is over.
 func (w *worker) giveUp(h table.Handle, hold *table.Hold) {
 	n := w.byLink[hold.Link]
-	if n.bygone(hold) {
+	if c := w.conn(hold.Conn); c.phase() == phaseStream && hold.Flags&holdCreation == 0 {
 		n.returned++
-		w.endBygone(n, h, hold)
+		w.endStream(c, ws.CodeServiceRestart, "")
 		return
 	}
-	if hold.Flags&holdQueued != 0 && n.stage == stageUp && w.r.Now()-hold.Since < mostWaitTicks {
-		hold.SetDue(w.r.Now() + second)
+	if age, longest := w.r.Now()-hold.Since, w.longestWait(n, hold); age < longest {
+		hold.SetDue(w.r.Now() + min(lookTicks/2+w.r.Rand().Uint32N(lookTicks), longest-age))
 		w.arm(w.conn(hold.Conn))
 		return
 	}
-	w.clearAway(hold)
 	n.returned++
-	if w.verdict(n) == nodeGone {
-		w.counters[NodeGone]++
+	if n.bygone(hold) {
+		w.endBygone(n, h, hold)
+		return
+	}
+	w.clearAway(hold)
+	if w.verdict(n, w.r.Now()) == nodeGone {
+		w.counters[stats.NodeGone]++
+		if w.conn(hold.Conn).phase() == phaseStream {
+			w.answerHold(h, hold, 503, nil) // a page then tries BOSH
+			return
+		}
 		w.answerHold(h, hold, 200, conditionConnectionFailed.body)
 		return
 	}
-	w.counters[Retries]++
+	w.counters[stats.Retries]++
 	w.answerHold(h, hold, 503, nil)
 }
 
@@ -345,11 +382,14 @@ func (w *worker) sendWaiting(n *node) {
 			if share == 0 || n.link.Unsent() > w.cfg.LinkHighWater {
 				break
 			}
-			share--
-			if n.bygone(hold) {
-				w.endBygone(n, h, hold)
-			} else {
+			switch {
+			case !n.bygone(hold):
+				share--
 				w.send(n, h, hold, f.Contents)
+			case w.crowded(): // its deadline decides (giveUp)
+			default:
+				share--
+				w.endBygone(n, h, hold)
 			}
 		}
 		w.waits.chunks.drop(&n.queue, size)
@@ -358,8 +398,7 @@ func (w *worker) sendWaiting(n *node) {
 
 // beginReturn sets the share of requests that are sent per tick, now that the link is up, and sends the first.
 func (w *worker) beginReturn(n *node) {
-	least, most := w.returns()
-	n.share = min(max(n.away/returnTicks, least), most)
+	n.share = min(max(n.away/returnTicks, leastReturns), w.waits.returns)
 	w.sendWaiting(n)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"megaphone/codec/frame"
+	"megaphone/stats"
 )
 
 // awaiting waits until n holds are for an origin that is away.
@@ -28,7 +29,7 @@ func lost(t testing.TB, set func(c *Config)) (*Edge, *fakeOrigin) {
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, set, o)
 	l := o.link()
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	lose(t, e, o, l)
 	return e, o
 }
@@ -55,7 +56,7 @@ func linked(t testing.TB, e *Edge, n int) {
 func returns(t testing.TB, e *Edge, o *fakeOrigin) *fakeLink {
 	t.Helper()
 	o = listenFake(t, o.name, o.addr())
-	e.Advance(6) // it is dialled every 0.2 to 0.5 s
+	e.advance(6) // it is dialled every 0.2 to 0.5 s
 	l := o.link()
 	linked(t, e, 1)
 	return l
@@ -70,7 +71,7 @@ func TestWaitingRequestsGoOn(t *testing.T) {
 	}
 	other.post(empty("s2", 1))
 	awaiting(t, e, 4)
-	e.Advance(20)
+	e.advance(20)
 	l := returns(t, e, o)
 	var rids []string
 	for range 4 {
@@ -90,7 +91,7 @@ func TestWaitingRequestsGoOn(t *testing.T) {
 	c.post(empty("s1", 4))
 	l.reply(l.next().id, "<body last='1'/>")
 	c.get().want(t, 200, "last")
-	if n := e.Counter(Retries); n != 0 {
+	if n := e.Counter(stats.Retries); n != 0 {
 		t.Errorf("%d answers of 503", n)
 	}
 }
@@ -101,14 +102,14 @@ func TestLostHoldsAreSpread(t *testing.T) {
 	o := newFakeOrigin(t, "a")
 	e := startEdge(t, nil, o)
 	l := o.link()
-	until(t, e, LinksUp, 1)
+	until(t, e, stats.LinksUp, 1)
 	for i := range clients {
 		connect(t, e).post(empty(fmt.Sprintf("s%d", i), 1))
 		l.next()
 	}
 	lose(t, e, o, l)
 	awaiting(t, e, clients)
-	ticks, most := spreadOf(e, clients, func() { e.Advance(1) })
+	ticks, most := spreadOf(e, clients, func() { e.advance(1) })
 	// By chance a tick has more than its fiftieth: 10, with a deviation of 3.1.
 	if ticks < 45 || ticks > 50 || most > 35 {
 		t.Errorf("503 within %d ticks, and to %d clients in one: want 50, and about 10", ticks, most)
@@ -117,9 +118,9 @@ func TestLostHoldsAreSpread(t *testing.T) {
 
 // spreadOf returns how many ticks pass until n more 503 have been sent, and the most in one tick.
 func spreadOf(e *Edge, n uint64, tick func()) (ticks int, most uint64) {
-	for before, end := e.Counter(Retries), e.Counter(Retries)+n; before < end && ticks < 1000; ticks++ {
+	for before, end := e.Counter(stats.Retries), e.Counter(stats.Retries)+n; before < end && ticks < 1000; ticks++ {
 		tick()
-		now := e.Counter(Retries)
+		now := e.Counter(stats.Retries)
 		most, before = max(most, now-before), now
 	}
 	return ticks, most
@@ -134,8 +135,8 @@ func TestFewLostHoldsAreAnsweredSoon(t *testing.T) {
 	}
 	l.Close()
 	awaiting(t, e, 3)
-	e.Advance(1)
-	until(t, e, Retries, 3)
+	e.advance(1)
+	until(t, e, stats.Retries, 3)
 }
 
 // A request that waits in vain is answered at its own random time, between 5 and 10 s.
@@ -146,11 +147,11 @@ func TestWaitingInVain(t *testing.T) {
 		connect(t, e).post(empty(fmt.Sprintf("s%d", i), 1))
 	}
 	awaiting(t, e, clients)
-	e.Advance(49)
-	if n := e.Counter(Retries); n != 0 {
+	e.advance(49)
+	if n := e.Counter(stats.Retries); n != 0 {
 		t.Errorf("%d clients are answered within 4.9 s", n)
 	}
-	ticks, most := spreadOf(e, clients, func() { e.Advance(1) })
+	ticks, most := spreadOf(e, clients, func() { e.advance(1) })
 	if ticks < 45 || ticks > 52 || most > 30 {
 		t.Errorf("503 within %d ticks, and to %d clients in one: want 51, and about 6", ticks, most)
 	}
@@ -183,7 +184,7 @@ func TestWaitingRequestsGoOnInShares(t *testing.T) {
 		if len(l.frames) > 0 {
 			t.Fatalf("%d more than a share of %d in tick %d", len(l.frames), share, ticks)
 		}
-		e.Advance(1)
+		e.advance(1)
 		for range share {
 			l.next()
 		}
@@ -207,10 +208,43 @@ func TestWaitingIsBounded(t *testing.T) {
 	if r := over.get().want(t, 503, ""); r.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
-	e.Advance(100) // their time is over, and there is room again
-	until(t, e, Retries, 17)
+	e.advance(100) // their time is over, and there is room again
+	until(t, e, stats.Retries, 17)
 	over.post("<body sid='s' rid='1' " + ns + ">" + text + "</body>")
 	awaiting(t, e, 1)
+}
+
+// A request that cannot wait, because it is too large, is refused rather than sent before one that waits on its
+// connection, although the link is up again.
+func TestRequestsDoNotOvertakeWaitingOnes(t *testing.T) {
+	e, o := lost(t, nil)
+	for i := range 2 * leastReturns { // more than leave at once
+		connect(t, e).post(empty(fmt.Sprintf("other%d", i), 1))
+		awaiting(t, e, i+1)
+	}
+	c := connect(t, e)
+	c.post(empty("s1", 1))
+	awaiting(t, e, 2*leastReturns+1)
+	l := returns(t, e, o)
+	c.post("<body sid='s1' rid='2' " + ns + ">" + strings.Repeat("x", maxWaitingBytes) + "</body>")
+	deadline := time.Now().Add(patience)
+	for refused := uint64(0); refused == 0; { // without a tick, which would send the first one
+		e.group.Do(func(_ reactor, h handler) { refused = h.(*worker).counters[stats.Retries] })
+		if time.Now().After(deadline) {
+			t.Fatal("the second request was not refused")
+		}
+	}
+	e.advance(2)
+	var r linkRequest
+	for range 2*leastReturns + 1 {
+		r = l.next()
+	}
+	if r.body != empty("s1", 1) {
+		t.Errorf("the origin got %.60q", r.body)
+	}
+	l.reply(r.id, empty("s1", 1))
+	c.get().want(t, 200, "")
+	c.get().want(t, 503, "")
 }
 
 // Nothing of a waiting request reaches the origin if its client closes.
@@ -240,14 +274,14 @@ func TestWaitingOverALinkThatIsLostAgain(t *testing.T) {
 		awaiting(t, e, i+1)
 	}
 	o = listenFake(t, o.name, o.addr())
-	e.Advance(6)
+	e.advance(6)
 	l := o.link()
 	for range leastReturns {
 		l.next() // with the first share
 	}
 	lose(t, e, o, l)
 	awaiting(t, e, clients)
-	e.Advance(2)
+	e.advance(2)
 	for i := range leastReturns {
 		all[i].get().want(t, 503, "")
 	}
@@ -265,11 +299,11 @@ func TestWaitingOverALinkThatIsLostAgain(t *testing.T) {
 // A client that waits for an origin gets the terminal condition at its own deadline, if the grace is over by then.
 func TestWaitingForANodeThatIsGone(t *testing.T) {
 	e, _ := lost(t, nil)
-	e.Advance(280)
+	e.advance(280)
 	c := connect(t, e)
 	c.post(empty("s1", 1))
 	awaiting(t, e, 1)
-	e.Advance(100)
+	e.advance(100)
 	c.get().want(t, 200, "condition='remote-connection-failed'")
 }
 
@@ -281,7 +315,7 @@ func TestWaitingRequestHasItsQuery(t *testing.T) {
 		c.send(strings.Replace(postText(empty("s1", 1)), "/http-bind", "/http-bind?room=1", 1))
 		awaiting(t, e, 1)
 		o = listenFake(t, o.name, o.addr())
-		e.Advance(6)
+		e.advance(6)
 		l := o.raw()
 		hello, want := helloLine("a", 0), ""
 		if takes {
@@ -306,7 +340,7 @@ func TestWaitingRequestIsTooLargeByNow(t *testing.T) {
 	small.post(empty("s2", 1))
 	awaiting(t, e, 2)
 	o = listenFake(t, o.name, o.addr())
-	e.Advance(6)
+	e.advance(6)
 	l := o.raw()
 	l.say(helloLine("a", 2000))
 	l.readFrame()
@@ -325,7 +359,7 @@ func TestDrainDoesNotWaitForAnOrigin(t *testing.T) {
 	c.post(empty("s1", 1))
 	awaiting(t, e, 1)
 	drain(t, e, t.Context())
-	e.Advance(12)
+	e.advance(12)
 	c.get().want(t, 503, "")
 	c.closed()
 }

@@ -14,6 +14,7 @@ import (
 
 	"megaphone/codec/frame"
 	"megaphone/config"
+	"megaphone/stats"
 )
 
 // pipeliner is a client that pipelines numbered requests, and checks the order of the answers.
@@ -57,7 +58,7 @@ type waitModel struct {
 // Whatever happens while requests and creations wait, each is answered once and in order. Afterwards no holds, bytes or
 // counts are left.
 func TestNothingStaysOfWhatWaited(t *testing.T) {
-	var seen [numCounters]uint64
+	var seen stats.Counters
 	for range 4 {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
@@ -77,12 +78,13 @@ func TestNothingStaysOfWhatWaited(t *testing.T) {
 		}
 		m.finish()
 		for c := range seen {
-			seen[c] += m.e.Counter(Counter(c))
+			seen[c] += m.e.Counter(stats.Counter(c))
 		}
 	}
-	for _, c := range []Counter{Waited, CreationsWaited, Retries, CreateTimeouts, Gone, StaleReplies} {
+	for _, c := range []stats.Counter{stats.Waited, stats.CreationsWaited, stats.Retries, stats.CreateTimeouts,
+		stats.Gone, stats.StaleReplies} {
 		if seen[c] == 0 {
-			t.Errorf("%s is 0: this has tried less than it should", CounterNames[c])
+			t.Errorf("%s is 0: this has tried less than it should", c.Row().Name)
 		}
 	}
 }
@@ -107,7 +109,7 @@ func (m *waitModel) step() {
 			m.clients = slices.Delete(m.clients, k, k+1)
 		}
 	case 14, 15, 16:
-		m.e.Advance(1 + m.r.IntN(8))
+		m.e.advance(1 + m.r.IntN(8))
 	case 17:
 		if m.links[i] != nil && !m.alone && m.r.IntN(3) == 0 {
 			_, up := m.e.Links()
@@ -140,13 +142,13 @@ func (m *waitModel) comeBack(i int) {
 		}
 		m.e.worker0(func(w *worker) { greets = w.nodes[i].link.Up() && w.nodes[i].stage == stageGreeting })
 		if !greets {
-			m.e.Advance(1)
+			m.e.advance(1)
 			time.Sleep(time.Millisecond)
 		}
 	}
 	m.links[i] = m.origins[i].link()
 	m.ups++
-	until(m.t, m.e, LinksUp, m.ups)
+	until(m.t, m.e, stats.LinksUp, m.ups)
 }
 
 // ask lets a client send a request with its next number.
@@ -200,7 +202,7 @@ func (m *waitModel) finish() {
 				m.answer(i)
 			}
 		}
-		m.e.Advance(1)
+		m.e.advance(1)
 		left := 0
 		for _, p := range m.clients {
 			left += p.asked - int(p.answers.Load())
@@ -212,7 +214,7 @@ func (m *waitModel) finish() {
 			m.t.Fatalf("%d requests have no answer", left)
 		}
 	}
-	m.e.Advance(60)
+	m.e.advance(60)
 	idle(m.t, m.e)
 	m.e.worker0(func(w *worker) {
 		if w.holds.Len() != 0 || w.waits.holds != 0 || w.waits.chunks.bytes != 0 {

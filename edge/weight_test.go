@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"megaphone/codec/boshbody"
+	"megaphone/stats"
 )
 
 // three starts an edge with three origins of weights 1, 2 and 5, all linked.
@@ -23,7 +24,7 @@ func three(t *testing.T, set func(c *Config)) (*Edge, []*fakeLink) {
 	for _, o := range origins {
 		links = append(links, o.link())
 	}
-	until(t, e, LinksUp, 3)
+	until(t, e, stats.LinksUp, 3)
 	return e, links
 }
 
@@ -36,7 +37,7 @@ func TestWeights(t *testing.T) {
 		e.group.Do(func(_ reactor, h handler) {
 			w := h.(*worker)
 			for range sessions {
-				n, v := w.choose(nil)
+				n, v := w.pick(w.nodes.serving(nil))
 				if v != nodeReady {
 					t.Fatalf("verdict %d", v)
 				}
@@ -74,7 +75,7 @@ func TestWeightsAndLoad(t *testing.T) {
 		}{{10, 49, "c"}, {10, 51, "a"}, {0, 1, "a"}, {1, 0, "c"}} {
 			w.nodes[0].held, w.nodes[2].held = c.a, c.c
 			for range 100 {
-				if n, _ := w.choose(nil); n.cfg.Name != c.want {
+				if n, _ := w.pick(w.nodes.serving(nil)); n.cfg.Name != c.want {
 					t.Fatalf("a holds %d, c %d: %s is chosen, want %s", c.a, c.c, n.cfg.Name, c.want)
 				}
 			}

@@ -14,9 +14,9 @@ const (
 	// MaxCount is the maximum number of connections of one address that can be counted.
 	MaxCount = countMask
 
-	// EntryBytes is the size of one entry; New makes EntriesPerConnection of them for each connection.
-	EntryBytes           = 8 + 16
-	EntriesPerConnection = 4
+	// entryBytes is the size of one entry; New makes entriesPerConnection of them for each connection.
+	entryBytes           = 8 + 16
+	entriesPerConnection = 4
 )
 
 // All of these fail to compile if the sizes change.
@@ -42,7 +42,7 @@ type Table struct {
 
 // New returns a table for a number of connections.
 func New(connections int) *Table {
-	sets := (connections*EntriesPerConnection + ways - 1) / ways
+	sets := (connections*entriesPerConnection + ways - 1) / ways
 	return &Table{seed: maphash.MakeSeed(), who: make([]set, sets), rates: make([]rates, sets*ways)}
 }
 

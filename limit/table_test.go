@@ -233,19 +233,29 @@ func someone(r *rand.Rand, addresses int) [16]byte {
 	return v6(n%3<<16|n, r.Uint64())
 }
 
+type modelConn struct {
+	k Key
+	e Entry
+}
+
+// countOf returns the number of connections of all addresses and sites together.
+func countOf(open []modelConn) (n int) {
+	for _, c := range open {
+		if n++; c.k.site != 0 {
+			n++
+		}
+	}
+	return n
+}
+
 func runModel(t *testing.T, connections, addresses int, exact bool) {
 	const most = 2
-	seed := rand.Uint64()
+	seed, tab := rand.Uint64(), New(connections)
 	r := rand.New(rand.NewPCG(seed, 1))
-	tab := New(connections)
 	lim := Limits{Allowance{most, NewRate(5, opensBurst), NewRate(20, requestsBurst)},
 		Allowance{2 * most, NewRate(10, 2*opensBurst), NewRate(40, 2*requestsBurst)}}
 	m := model{map[hash]int{}, map[hash]*rates{}, history{}, history{}}
-	type conn struct {
-		k Key
-		e Entry
-	}
-	var open []conn
+	var open []modelConn
 	now, said := uint64(1), map[Verdict]int{}
 	request := func(k Key, got Verdict) {
 		if exact {
@@ -279,7 +289,7 @@ func runModel(t *testing.T, connections, addresses int, exact bool) {
 			if e != 0 {
 				m.count(k, 1)
 				m.opens.pass(k, now)
-				open = append(open, conn{k, e})
+				open = append(open, modelConn{k, e})
 			}
 		case 2:
 			if n := len(open); n > 0 && (r.IntN(4) == 0 || n > 2*addresses) {
@@ -300,14 +310,8 @@ func runModel(t *testing.T, connections, addresses int, exact bool) {
 			now += r.Uint64N(second / 100)
 		}
 	}
-	sum := 0
-	for _, c := range open {
-		if sum++; c.k.site != 0 {
-			sum++
-		}
-	}
-	if got := counted(tab); got != sum {
-		t.Errorf("seed %d: %d connections are counted, of %d addresses and sites", seed, got, sum)
+	if got, want := counted(tab), countOf(open); got != want {
+		t.Errorf("seed %d: %d connections are counted, of %d addresses and sites", seed, got, want)
 	}
 	if exact && (said[TooMany]*said[TooFast]*said[SiteLimit] == 0 || said[Uncounted] > 0) ||
 		connections < 10 && said[Uncounted] == 0 {

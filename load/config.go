@@ -22,8 +22,8 @@ const (
 	Storm     Scenario = "storm"     // then wait until the edge is restarted, and come back all at once
 )
 
-// Scenarios lists all scenarios in the order of the documentation.
-var Scenarios = []Scenario{Ramp, Hold, Chat, Broadcast, Churn, Storm}
+// scenarios lists all scenarios in the order of the documentation.
+var scenarios = []Scenario{Ramp, Hold, Chat, Broadcast, Churn, Storm}
 
 // Login is the extent of a session's XMPP log-in.
 type Login string
@@ -35,46 +35,48 @@ const (
 	LoginScram     Login = "scram"     // the same with SASL SCRAM-SHA-1: half of its work is the client's
 )
 
-// Logins lists all log-ins.
-var Logins = []Login{LoginNone, LoginAnonymous, LoginPlain, LoginScram}
+// logins lists all log-ins.
+var logins = []Login{LoginNone, LoginAnonymous, LoginPlain, LoginScram}
 
 const (
-	DefaultSessions   = 1000
-	DefaultRate       = 1000 // sessions per second
-	DefaultWait       = 60   // seconds; the value of Strophe.js
-	DefaultMessages   = 100  // per second
-	DefaultSize       = 120  // bytes of text: a sentence
-	DefaultDuration   = 30 * time.Second
-	DefaultConnecting = 1024
-	DefaultUserPrefix = "load"
-	DefaultSettle     = 10 * time.Second // in addition to the wait
-	DefaultPatience   = 20 * time.Second
-	DefaultTries      = 12 // over a minute and a half
+	defaultSessions   = 1000
+	defaultRate       = 1000 // sessions per second
+	defaultWait       = 60   // seconds; the value of Strophe.js
+	defaultMessages   = 100  // per second
+	defaultSize       = 120  // bytes of text: a sentence
+	defaultDuration   = 30 * time.Second
+	defaultConnecting = 1024
+	defaultUserPrefix = "load"
+	defaultSettle     = 10 * time.Second // in addition to the wait
+	defaultPatience   = 20 * time.Second
+	defaultTries      = 12 // over a minute and a half
 
-	MaxSessions = 1 << 26
-	MaxSize     = 64 << 10
-	// MaxDuration keeps a run's stamps within 32 bits; see stamp.
-	MaxDuration = 10 * time.Hour
+	maxSessions = 1 << 26
+	maxSize     = 64 << 10
+	// maxDuration keeps a run's stamps within 32 bits; see stamp.
+	maxDuration = 10 * time.Hour
 	maxWait     = 3600
 )
 
 // Config configures one run. A zero field selects its default.
 type Config struct {
-	Target      string   // http://host:port/path
+	Target      string   // http://host:port/path, or https://
 	Scenario    Scenario // default hold
 	Then        string   // scenarios for the same sessions after hold or chat, comma-separated: chat=2m,broadcast
 	Sessions    int
 	Rate        float64       // sessions opened per second; in churn, ended and reopened per second
 	Wait        int           // seconds that the server is asked to hold a request
 	Messages    float64       // per second, over all sessions
-	Size        int           // bytes of a message's text, at least MinSize
+	Size        int           // bytes of a message's text, at least minSize
 	Part        float64       // fraction of the sessions that get a broadcast; default 1: all
 	Duration    time.Duration // of the scenario after the opening; in broadcast and storm its limit
 	Settle      time.Duration // messages count as lost after this long without an arrival; default wait + 10 s
 	Patience    time.Duration // how late an answer may be, beyond the wait
-	Tries       int           // with RetryLoad: tries per request before its session is given up
+	Tries       int           // with retryLoad: tries per request before its session is given up
 	Retry       string        // reaction to a failure; a comma-separated list is assigned to sessions in turn
 	Login       Login         // default none
+	TLS         Encryption    // of an https target; default full
+	CA          string        // PEM file of certificates to verify an https target with; default: no verification
 	Domain      string        // default the target's host; localhost for a loopback address
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
 	Password    string        // default "secret"
@@ -102,21 +104,22 @@ type Process struct {
 func (c Config) WithDefaults() Config {
 	setDefault(&c.Scenario, Hold)
 	setDefault(&c.Login, LoginNone)
-	setDefault(&c.Sessions, DefaultSessions)
-	setDefault(&c.Rate, DefaultRate)
+	setDefault(&c.TLS, TLSFull)
+	setDefault(&c.Sessions, defaultSessions)
+	setDefault(&c.Rate, defaultRate)
 	setDefault(&c.LeaveRate, c.Rate)
-	setDefault(&c.Wait, DefaultWait)
-	setDefault(&c.Messages, DefaultMessages)
-	setDefault(&c.Size, DefaultSize)
+	setDefault(&c.Wait, defaultWait)
+	setDefault(&c.Messages, defaultMessages)
+	setDefault(&c.Size, defaultSize)
 	setDefault(&c.Part, 1)
-	setDefault(&c.Duration, DefaultDuration)
-	setDefault(&c.Settle, time.Duration(c.Wait)*time.Second+DefaultSettle)
-	setDefault(&c.Patience, DefaultPatience)
-	setDefault(&c.Tries, DefaultTries)
-	setDefault(&c.Retry, string(RetryLoad))
-	setDefault(&c.UserPrefix, DefaultUserPrefix)
+	setDefault(&c.Duration, defaultDuration)
+	setDefault(&c.Settle, time.Duration(c.Wait)*time.Second+defaultSettle)
+	setDefault(&c.Patience, defaultPatience)
+	setDefault(&c.Tries, defaultTries)
+	setDefault(&c.Retry, string(retryLoad))
+	setDefault(&c.UserPrefix, defaultUserPrefix)
 	setDefault(&c.Password, "secret")
-	setDefault(&c.Connecting, DefaultConnecting)
+	setDefault(&c.Connecting, defaultConnecting)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -135,10 +138,12 @@ func (c Config) Validate() error {
 	switch {
 	case c.Target == "":
 		return fmt.Errorf("target: give the URL of a BOSH endpoint, for example http://127.0.0.1:5280/http-bind")
-	case !slices.Contains(Scenarios, c.Scenario):
-		return fmt.Errorf("scenario: %s: use one of %s", c.Scenario, join(Scenarios))
-	case !slices.Contains(Logins, c.Login):
-		return fmt.Errorf("login: %s: use one of %s", c.Login, join(Logins))
+	case !slices.Contains(scenarios, c.Scenario):
+		return fmt.Errorf("scenario: %s: use one of %s", c.Scenario, join(scenarios))
+	case !slices.Contains(logins, c.Login):
+		return fmt.Errorf("login: %s: use one of %s", c.Login, join(logins))
+	case !slices.Contains(encryptions, c.TLS):
+		return fmt.Errorf("tls: %s: use one of %s", c.TLS, join(encryptions))
 	case c.messaging() && c.Login == LoginNone:
 		return fmt.Errorf("scenario: %s: needs sessions that can receive messages: use a --login other than none",
 			c.Scenario)
@@ -146,8 +151,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("sessions: %d: a chat needs two or more", c.Sessions)
 	case c.Trigger != "" && c.Scenario != Storm:
 		return fmt.Errorf("trigger: is for the scenario storm only")
-	case c.Duration < time.Second || c.Duration > MaxDuration:
-		return fmt.Errorf("duration: %s: use 1s to %s", c.Duration, MaxDuration)
+	case c.Duration < time.Second || c.Duration > maxDuration:
+		return fmt.Errorf("duration: %s: use 1s to %s", c.Duration, maxDuration)
 	case c.Settle < time.Second || c.Settle > 2*time.Hour:
 		return fmt.Errorf("settle: %s: use 1s to 2h", c.Settle)
 	case c.Patience < time.Second || c.Patience > time.Hour:
@@ -167,15 +172,15 @@ func (c Config) Validate() error {
 		key           string
 		value, lo, hi float64
 	}{
-		{"sessions", float64(c.Sessions), 1, MaxSessions},
+		{"sessions", float64(c.Sessions), 1, maxSessions},
 		{"rate", c.Rate, 0.01, 1e6},
 		{"leave-rate", c.LeaveRate, 0.01, 1e6},
 		{"wait", float64(c.Wait), 1, maxWait},
 		{"messages", c.Messages, 0.01, 1e6},
-		{"size", float64(c.Size), float64(MinSize), MaxSize},
+		{"size", float64(c.Size), float64(minSize), maxSize},
 		{"part", c.Part, 1e-6, 1},
 		{"tries", float64(c.Tries), 1, 255},
-		{"opening", float64(c.Opening), 0, MaxSessions},
+		{"opening", float64(c.Opening), 0, maxSessions},
 		{"connecting", float64(c.Connecting), 1, 1 << 20},
 		{"reactors", float64(c.Reactors), 0, 4096},
 	} {
@@ -183,7 +188,7 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s: %s: use %s to %s", f.key, plain(f.value), plain(f.lo), plain(f.hi))
 		}
 	}
-	if most := time.Duration(float64(c.Sessions) / c.Rate * float64(time.Second)); most > MaxDuration {
+	if most := time.Duration(float64(c.Sessions) / c.Rate * float64(time.Second)); most > maxDuration {
 		return fmt.Errorf("rate: %v: %d sessions would take %s: use a higher rate", c.Rate, c.Sessions, most)
 	}
 	return nil

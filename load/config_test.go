@@ -24,7 +24,8 @@ func TestTargets(t *testing.T) {
 		{"http://100.64.0.1/b", "public address"},
 		{"http://[2001:db8::1]/b", "public address"},
 		{"http://0.0.0.0/b", "public address"},
-		{"https://127.0.0.1/b", "only http://"},
+		{"https://127.0.0.1/b", ""},
+		{"ftp://127.0.0.1/b", "only http:// and https://"},
 		{"127.0.0.1:5280/b", "did you mean http://127.0.0.1:5280/b?"},
 		{"localhost:5280/b", "did you mean http://localhost:5280/b?"},
 		{"http://[::1/b", "not a URL"},
@@ -78,7 +79,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		"higher":     func(c *Config) { c.Sessions, c.Rate = 1e6, 0.5 },
 		"wait":       func(c *Config) { c.Wait = 4000 },
 		"messages":   func(c *Config) { c.Messages = -1 },
-		"size":       func(c *Config) { c.Size = MinSize - 1 },
+		"size":       func(c *Config) { c.Size = minSize - 1 },
 		"tries":      func(c *Config) { c.Tries = 300 },
 		"reactors":   func(c *Config) { c.Reactors = -1 },
 	} {

@@ -24,6 +24,7 @@ const (
 	cResponses // complete responses
 	cEarly     // empty answers that came at once without a reason
 	cHurried   // polls delayed because of that
+	cResumed   // TLS handshakes that resumed a session
 
 	cSent       // messages handed to the server
 	cDelivered  // messages received, each counted once
@@ -36,6 +37,7 @@ const (
 
 	cRefused      // connection attempts refused
 	cUnreached    // connection attempts without an answer in time
+	cInsecure     // TLS handshakes that failed, and bad records
 	cReset        // connections reset, or closed by the server while it had a request
 	cOutOfSockets // connection attempts without a free descriptor, port or slot
 	cTimeouts     // requests without an answer in time
@@ -52,9 +54,10 @@ const (
 // counterNames are the names in Report.Requests and Report.Errors.
 var counterNames = map[counter]string{
 	cConnects: "connections", cRequests: "requests", cPolls: "polls", cResent: "resent", cResponses: "responses",
-	cEarly: "early_empty", cHurried: "polls_put_off",
+	cEarly: "early_empty", cHurried: "polls_put_off", cResumed: "tls_resumed",
 
 	cRefused: "connection_refused", cUnreached: "connection_timeout", cReset: "connection_lost",
+	cInsecure:     "tls_failed",
 	cOutOfSockets: "out_of_sockets", cTimeouts: "response_timeout", cMalformed: "malformed_response",
 	cStray: "stray_bytes", cUnavailable: "status_5xx", cRejected: "status_4xx", cTerminated: "terminated",
 	cRecoverable: "recoverable_error", cUnexpected: "login_failed",

@@ -181,14 +181,14 @@ func (w *worker) failed(i uint32, q int, asked uint32) {
 		w.pump(i)
 		return
 	}
-	if w.retryOf(i) == RetryLibpurple && s.stage == stageUp {
+	if w.retryOf(i) == retryLibpurple && s.stage == stageUp {
 		s.req[q] = request{} // its rid does not come again
 		w.backoffs.put(w.sessions, i, purpleQuiet)
 		return
 	}
 	s.tries[q]++
 	wait, ok := w.retryOf(i).again(w.r.Rand(), s.tries[q], asked, w.cfg.Tries)
-	if !ok || w.retryOf(i) == RetryLibpurple {
+	if !ok || w.retryOf(i) == retryLibpurple {
 		w.end(i, s.stage != stageUp)
 		return
 	}
@@ -266,6 +266,9 @@ func (w *worker) answered(i uint32, q int, res *response) {
 			w.hasCome(s)
 		}
 		w.receive(i, payload)
+	}
+	if s.kinds[q] == kindTerminate {
+		w.meters.record(mEnd, w.now().since(s.req[q].at))
 	}
 	switch {
 	case string(w.body.Type) == "terminate":

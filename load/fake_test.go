@@ -2,6 +2,7 @@ package load
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,7 @@ type fake struct {
 	// relay returns what arrives of a message; by default the message.
 	relay   func(to string, stanza string) []string
 	headers string // of every answer
+	tls     *tls.Config
 	// late returns the delay of an answer; nil: none.
 	late func() time.Duration
 
@@ -101,6 +103,9 @@ func newFake(t testing.TB) *fake {
 // url starts the fake and returns its URL. The test must not change its hooks afterwards.
 func (f *fake) url() string {
 	f.start()
+	if f.tls != nil {
+		return "https://" + f.addr + "/bosh"
+	}
 	return "http://" + f.addr + "/bosh"
 }
 
@@ -123,6 +128,9 @@ func (f *fake) strike(forget bool) {
 }
 
 func (f *fake) serve(c net.Conn) {
+	if f.tls != nil {
+		c = tls.Server(c, f.tls)
+	}
 	defer c.Close()
 	f.mu.Lock()
 	f.conns[c] = true

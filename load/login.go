@@ -9,7 +9,7 @@ import (
 func (w *worker) created(i uint32, now stamp) bool {
 	s := &w.sessions[i]
 	sid := w.body.SID
-	if len(sid) == 0 || len(sid) > MaxSIDBytes {
+	if len(sid) == 0 || len(sid) > maxSIDBytes {
 		w.unexpected(i, "sid missing or too long in creation reply")
 		return false
 	}

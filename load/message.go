@@ -14,7 +14,7 @@ import (
 const (
 	messageMark  = "megaphone:"
 	messageHead  = len(messageMark) + 9 + 2 + 4*9
-	MinSize      = messageHead
+	minSize      = messageHead
 	kindChat     = 'c'
 	kindToAll    = 'b'
 	authorOffset = 11 // in a text without its mark, behind RUN and KIND

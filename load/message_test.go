@@ -12,7 +12,7 @@ func TestMessagesAreFoundAgain(t *testing.T) {
 	if size := len(p) - len("<body>"+messageMark+"</body><body>"); size != 200 {
 		t.Errorf("a text of %d bytes, want 200", size)
 	}
-	p = appendMessage(append(p, "</body>"...), other, MinSize)
+	p = appendMessage(append(p, "</body>"...), other, minSize)
 	got, rest, ok := nextMessage(p)
 	if !ok || got != want {
 		t.Fatalf("%+v, %v", got, ok)
@@ -26,7 +26,7 @@ func TestMessagesAreFoundAgain(t *testing.T) {
 }
 
 func TestWhatIsNoMessage(t *testing.T) {
-	good := string(appendMessage(nil, message{kind: kindChat}, MinSize))
+	good := string(appendMessage(nil, message{kind: kindChat}, minSize))
 	for i := range good {
 		bad := good[:i] + "!" + good[i+1:]
 		if _, _, ok := nextMessage([]byte(bad)); ok {

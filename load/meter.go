@@ -12,6 +12,8 @@ type meter uint8
 const (
 	// From the beginning of a connection attempt to the connection.
 	mConnect meter = iota
+	// From there to the end of the TLS handshake.
+	mHandshake
 	// From the creation request to the reply with the session ID.
 	mCreation
 	// From the creation request until the session is logged in and has a resource.
@@ -25,15 +27,18 @@ const (
 	mBroadcast
 	// In a storm: from a ping of a session that is back to the answer.
 	mBack
+	// From the request that ends a session to its answer.
+	mEnd
 	numMeters
 )
 
 // meterNames are the names in the report.
-var meterNames = [numMeters]string{"connect", "creation", "login", "release", "delivery", "broadcast", "back"}
+var meterNames = [numMeters]string{"connect", "handshake", "creation", "login", "release", "delivery", "broadcast",
+	"back", "end"}
 
 // A histogram covers the longest run in steps of one percent: 26 KiB.
 const (
-	maxMeterMicros = int64(MaxDuration / time.Microsecond)
+	maxMeterMicros = int64(maxDuration / time.Microsecond)
 	meterDigits    = 2
 )
 

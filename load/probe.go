@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"megaphone/codec/boshbody"
+	"megaphone/handshake"
 )
 
 // The timeouts of a probe.
@@ -27,14 +28,14 @@ const (
 	probeRetry   = 500 * time.Millisecond
 )
 
-// ErrProbe means that the target does not answer as a BOSH endpoint that serves the domain.
-var ErrProbe = errors.New("nothing was loaded")
+// errProbe means that the target does not answer as a BOSH endpoint that serves the domain.
+var errProbe = errors.New("nothing was loaded")
 
 // errBusy means that a later answer may differ.
 var errBusy = errors.New("not ready")
 
 // Probe connects once from each source of cfg, opens one session and ends it. A run against the wrong address thus ends
-// before it begins. It returns ErrProbe if the target is unsuitable, and ErrTarget if it must not be loaded.
+// before it begins. It returns errProbe if the target is unsuitable, and ErrTarget if it must not be loaded.
 func Probe(ctx context.Context, cfg Config) error {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -64,7 +65,7 @@ func Probe(ctx context.Context, cfg Config) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			return fmt.Errorf("%w: %s: %w", ErrProbe, cfg.Target, err)
+			return fmt.Errorf("%w: %s: %w", errProbe, cfg.Target, err)
 		}
 	}
 	return nil
@@ -75,6 +76,8 @@ type probe struct {
 	cfg  *Config
 	to   *target
 	from netip.Addr // the zero Addr leaves it to the kernel
+
+	session *handshake.Session // to be filled; nil: none
 }
 
 // patiently retries while the server reports that it is not ready.
@@ -111,7 +114,14 @@ func (p *probe) connect(ctx context.Context) (net.Conn, error) {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
 	conn, err := d.DialContext(ctx, "tcp", p.to.at.String())
-	if err == nil {
+	switch {
+	case err == nil && p.to.https:
+		secured, err := p.encrypt(ctx, conn)
+		if err != nil {
+			conn.Close()
+		}
+		return secured, err
+	case err == nil:
 		return conn, nil
 	}
 	where := p.to.at.String()
@@ -221,7 +231,7 @@ func judgeReply(resp *http.Response, body []byte, domain string) (r reply, err e
 			"with --domain", r.Condition, domain)
 	case r.Type == "terminate":
 		return r, fmt.Errorf("it ends the session at once: condition %s", or(r.Condition, "left out"))
-	case r.SID == "" || len(r.SID) > MaxSIDBytes:
+	case r.SID == "" || len(r.SID) > maxSIDBytes:
 		return r, errors.New("its reply to a session's creation has no sid, or one that is too long")
 	}
 	return r, nil

@@ -45,7 +45,7 @@ func TestProbeSaysWhatAnswers(t *testing.T) {
 		{answer(200, "text/xml", "<body sid='a'/>"), "no BOSH endpoint"},
 		{answer(200, "text/xml", ""), "no BOSH endpoint"},
 		{answer(200, "text/xml", body+"/>"), "no sid"},
-		{answer(200, "text/xml", body+"sid='"+strings.Repeat("x", MaxSIDBytes+1)+"'/>"), "too long"},
+		{answer(200, "text/xml", body+"sid='"+strings.Repeat("x", maxSIDBytes+1)+"'/>"), "too long"},
 		{answer(200, "text/xml", body+"type='terminate' condition='host-unknown'/>"), "domain localhost"},
 		{answer(200, "text/xml", body+"type='terminate' condition='policy-violation'/>"), "condition policy-violation"},
 		{answer(200, "text/xml", body+"type='terminate'/>"), "condition left out"},
@@ -57,7 +57,7 @@ func TestProbeSaysWhatAnswers(t *testing.T) {
 		}, "no answer to a session's creation within 1s"},
 	} {
 		err := probeOf(t, c.handle)
-		if !errors.Is(err, ErrProbe) || !strings.Contains(err.Error(), c.says) ||
+		if !errors.Is(err, errProbe) || !strings.Contains(err.Error(), c.says) ||
 			!strings.Contains(err.Error(), "/b: ") {
 			t.Errorf("%v, want %q", err, c.says)
 		}
@@ -76,7 +76,7 @@ func TestProbeWaitsForTheServer(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, body+"sid='a'/>")
 		})
-		if ready < 10 && err != nil || ready > 10 && (!errors.Is(err, ErrProbe) || n.Load() != probeRetries+1) {
+		if ready < 10 && err != nil || ready > 10 && (!errors.Is(err, errProbe) || n.Load() != probeRetries+1) {
 			t.Errorf("ready at the request %d: %v after %d", ready, err, n.Load())
 		}
 	}
@@ -119,11 +119,11 @@ func TestProbeOfWhatIsNotThere(t *testing.T) {
 			c.Close()
 		}
 	}()
-	if err := Probe(t.Context(), Config{Target: target}); !errors.Is(err, ErrProbe) {
+	if err := Probe(t.Context(), Config{Target: target}); !errors.Is(err, errProbe) {
 		t.Errorf("a mail server: %v", err)
 	}
 	l.Close()
-	if err := Probe(t.Context(), Config{Target: target}); !errors.Is(err, ErrProbe) ||
+	if err := Probe(t.Context(), Config{Target: target}); !errors.Is(err, errProbe) ||
 		!strings.Contains(err.Error(), "nothing listens on "+l.Addr().String()) {
 		t.Errorf("nothing: %v", err)
 	}

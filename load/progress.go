@@ -12,7 +12,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/sys/unix"
 
-	"megaphone/text"
+	"megaphone/internal/text"
 )
 
 // Progress shows a running load: bars on a terminal, otherwise a line now and then. It writes on its own goroutine,

@@ -3,13 +3,14 @@ package load
 import (
 	"encoding/json"
 	"io"
+	"math"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Schema is the version of the report's fields. Fields may be added, but are never renamed or redefined.
-const Schema = 1
+// schema is the version of the report's fields. Fields may be added, but are never renamed or redefined.
+const schema = 1
 
 // Report is the result of a run. Names of fields end with their unit; a name without one is a count.
 type Report struct {
@@ -30,13 +31,12 @@ type Report struct {
 	Storm     *StormReport       `json:"storm,omitempty"`
 	Processes []ProcessReport    `json:"processes"` // this one first
 	Timeline  []Point            `json:"timeline"`  // one per second
-
-	distributions [numMeters]*hdrhistogram.Histogram
 }
 
 // Options are the options of the run.
 type Options struct {
 	Target            string   `json:"target"`
+	TLS               string   `json:"tls,omitempty"` // kind of handshakes
 	Scenario          Scenario `json:"scenario"`
 	Then              string   `json:"then,omitempty"`
 	Login             Login    `json:"login"`
@@ -90,14 +90,29 @@ type Latency struct {
 	P99Micros    int64   `json:"p99_us"`
 	P999Micros   int64   `json:"p999_us"`
 	LongestMicro int64   `json:"max_us"`
+
+	// TailMicros is the latency at each 20th of a nine: element k is the quantile 1 - 10^(-k/20). It ends where a
+	// single event is beyond, and at six nines.
+	TailMicros []int64 `json:"tail_us"`
 }
+
+// TailSteps is the number of elements of TailMicros for each nine.
+const TailSteps = 20
 
 func newLatency(h *hdrhistogram.Histogram) Latency {
 	return Latency{
 		Count: h.TotalCount(), MinMicros: h.Min(), MeanMicros: round(h.Mean()), P50Micros: h.ValueAtQuantile(50),
 		P90Micros: h.ValueAtQuantile(90), P99Micros: h.ValueAtQuantile(99), P999Micros: h.ValueAtQuantile(99.9),
-		LongestMicro: h.Max(),
+		LongestMicro: h.Max(), TailMicros: tail(h),
 	}
+}
+
+func tail(h *hdrhistogram.Histogram) (micros []int64) {
+	nines := min(max(math.Log10(float64(h.TotalCount())), 1), 6)
+	for k := 0; float64(k) <= nines*TailSteps; k++ {
+		micros = append(micros, h.ValueAtQuantile(100*(1-math.Pow(10, -float64(k)/TailSteps))))
+	}
+	return micros
 }
 
 // Phase is a part of the run: opening, the scenario's own name, settling, leaving.

@@ -3,14 +3,10 @@ package load
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -85,63 +81,23 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{func(*Report) {}, StatusFine, "all sessions"},
 		{func(r *Report) { r.Messages.Sent, r.Messages.Delivered = 5, 5 }, StatusFine, "out of order"},
-		{func(r *Report) { r.Messages.Lost = 1 }, StatusMessages, "1 messages lost"},
-		{func(r *Report) { r.Messages.Duplicated = 2 }, StatusMessages, "2 duplicated"},
-		{func(r *Report) { r.Messages.Reordered = 3 }, StatusMessages, "3 out of order"},
-		{func(r *Report) { r.Messages.Misplaced = 4 }, StatusMessages, "4 misplaced"},
-		{func(r *Report) { r.Sessions.Lost = 5 }, StatusSessions, "5 sessions lost"},
-		{func(r *Report) { r.Sessions.Failed, r.Sessions.Reached = 6, 4 }, StatusSessions, "6 sessions failed"},
-		{func(r *Report) { r.Sessions.Reached = 7 }, StatusSessions, "3 sessions not reached"},
-		{func(r *Report) { r.Storm = &StormReport{} }, StatusSessions, "storm"},
-		{func(r *Report) { r.Sessions.Lost, r.Messages.Lost = 1, 1 }, StatusMessages, "1 sessions lost"},
+		{func(r *Report) { r.Messages.Lost = 1 }, statusMessages, "1 messages lost"},
+		{func(r *Report) { r.Messages.Duplicated = 2 }, statusMessages, "2 duplicated"},
+		{func(r *Report) { r.Messages.Reordered = 3 }, statusMessages, "3 out of order"},
+		{func(r *Report) { r.Messages.Misplaced = 4 }, statusMessages, "4 misplaced"},
+		{func(r *Report) { r.Sessions.Lost = 5 }, statusSessions, "5 sessions lost"},
+		{func(r *Report) { r.Sessions.Failed, r.Sessions.Reached = 6, 4 }, statusSessions, "6 sessions failed"},
+		{func(r *Report) { r.Sessions.Reached = 7 }, statusSessions, "3 sessions not reached"},
+		{func(r *Report) { r.Storm = &StormReport{} }, statusSessions, "storm"},
+		{func(r *Report) { r.Sessions.Lost, r.Messages.Lost = 1, 1 }, statusMessages, "1 sessions lost"},
 		{func(r *Report) { r.Interrupted, r.Sessions.Reached = true, 7 }, StatusInterrupted, "interrupted"},
-		{func(r *Report) { r.Interrupted, r.Messages.Duplicated = true, 7 }, StatusMessages, "7 duplicated"},
+		{func(r *Report) { r.Interrupted, r.Messages.Duplicated = true, 7 }, statusMessages, "7 duplicated"},
 	} {
 		r := &Report{Sessions: Sessions{Wanted: 10, Reached: 10}}
 		test.change(r)
 		if v := judge(r); v.Status != test.status || !strings.Contains(v.Text, test.text) {
 			t.Errorf("%+v, want %d %q", v, test.status, test.text)
 		}
-	}
-}
-
-func TestPlotsAreSVG(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "new")
-	files, err := stormy(t).Plot(dir)
-	if err != nil || len(files) != 5 {
-		t.Fatalf("%q, %v", files, err)
-	}
-	for _, file := range files {
-		f, err := os.Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		d, root, paths := xml.NewDecoder(f), "", 0
-		for {
-			token, err := d.Token()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			if e, ok := token.(xml.StartElement); ok {
-				if root == "" {
-					root = e.Name.Local
-				}
-				if e.Name.Local == "path" {
-					paths++
-				}
-			}
-		}
-		if root != "svg" || paths < 10 {
-			t.Errorf("%s: <%s> with %d paths", file, root, paths)
-		}
-	}
-	if files, err := (&Report{}).Plot(dir); err != nil || len(files) != 0 {
-		t.Errorf("of nothing: %q, %v", files, err)
 	}
 }
 
@@ -169,7 +125,8 @@ func TestSummaryFits(t *testing.T) {
 		Errors:   map[string]uint64{"refused": million, "reset": million, "timeouts": million},
 		Storm:    &StormReport{Connections: million, Renewed: million}, Latencies: map[string]Latency{}}
 	for _, name := range meterNames {
-		r.Latencies[name] = Latency{12_345_678, 999, 123_456, 1_234_567, 12_345_678, 23_456_789, 34_567_890, 59_999_999}
+		r.Latencies[name] = Latency{12_345_678, 999, 123_456, 1_234_567, 12_345_678, 23_456_789, 34_567_890, 59_999_999,
+			nil}
 	}
 	for _, name := range []string{phaseOpening, "chat", phaseSettling, "broadcast", phaseLeaving} {
 		r.Phases = append(r.Phases, Phase{Name: name, Seconds: 1234.5, Counts: map[string]uint64{"sessions": 1e9},
@@ -202,10 +159,10 @@ func TestProgressFits(t *testing.T) {
 		{Phase: "broadcast", Done: 999_999, All: million, Sessions: million, Rate: 20_000, Unit: "messages",
 			Latency: "broadcast", P50: 1230 * time.Microsecond, P99: 120 * time.Millisecond,
 			Elapsed: 120 * time.Second},
-		{Phase: "settling", Done: MaxSessions - 1, All: MaxSessions, Sessions: MaxSessions, Rate: 1e6,
+		{Phase: "settling", Done: maxSessions - 1, All: maxSessions, Sessions: maxSessions, Rate: 1e6,
 			Unit: "responses", Errors: 1 << 40, Latency: "delivery", P50: time.Minute, P99: time.Hour,
 			Elapsed: 10 * time.Hour},
-		{Phase: "broadcast", Done: 35_999_000, All: 36_000_000, Timed: true, Sessions: MaxSessions, Rate: 1e6,
+		{Phase: "broadcast", Done: 35_999_000, All: 36_000_000, Timed: true, Sessions: maxSessions, Rate: 1e6,
 			Unit: "responses", Errors: 1 << 30, Elapsed: 10 * time.Hour},
 	} {
 		text := line(&s)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"megaphone/internal/corpus"
 )
 
 const okResponse = "HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: 5\r\n\r\nhello"
@@ -89,6 +91,7 @@ func TestResponsesInPieces(t *testing.T) {
 }
 
 func FuzzResponse(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range responseCases {
 		f.Add([]byte(c.text))
 	}

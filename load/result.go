@@ -8,11 +8,11 @@ func (r *run) report(interrupted bool) *Report {
 	}
 	cfg := &r.cfg
 	rep := &Report{
-		Schema: Schema, Version: cfg.Version, Started: r.started.UTC(), Seconds: round(r.elapsed().Seconds()),
+		Schema: schema, Version: cfg.Version, Started: r.started.UTC(), Seconds: round(r.elapsed().Seconds()),
 		Interrupted: interrupted,
 		Options: Options{
 			Target: cfg.Target, Scenario: cfg.Scenario, Then: cfg.Then, Part: cfg.Part, Login: cfg.Login,
-			Domain: cfg.Domain, Retry: cfg.Retry,
+			Domain: cfg.Domain, Retry: cfg.Retry, TLS: r.encryption(),
 			Sessions: cfg.Sessions, RatePerSecond: cfg.Rate, WaitSeconds: cfg.Wait,
 			DurationSeconds: cfg.Duration.Seconds(), Reactors: r.group.Reactors(), PrivateTables: r.group.Private(),
 		},
@@ -25,7 +25,7 @@ func (r *run) report(interrupted bool) *Report {
 			Misplaced: c[cMisplaced], Bounced: c[cBounced], Foreign: c[cForeign], Unsendable: c[cUnsendable],
 		},
 		Requests: map[string]uint64{}, Errors: map[string]uint64{}, Latencies: map[string]Latency{},
-		Phases: r.phases, Storm: r.storm, Processes: r.used, Timeline: r.points, distributions: r.totals,
+		Phases: r.phases, Storm: r.storm, Processes: r.used, Timeline: r.points,
 	}
 	if cfg.messaging() {
 		rep.Options.SizeBytes = cfg.Size

@@ -12,9 +12,9 @@ import (
 func TestRetriesOfKnownClients(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const second = 1000 / loop.TickMillis
-	for r, want := range map[Retry][][2]uint32{
-		RetryStrophe: {{0, 0}, {8, 8}, {27, 27}, {64, 64}},
-		RetryStanza:  {{0, 0}, {4, 5}, {9, 10}, {16, 17}},
+	for r, want := range map[retry][][2]uint32{
+		retryStrophe: {{0, 0}, {8, 8}, {27, 27}, {64, 64}},
+		retryStanza:  {{0, 0}, {4, 5}, {9, 10}, {16, 17}},
 	} {
 		for i, bounds := range want {
 			for range 100 {
@@ -28,9 +28,9 @@ func TestRetriesOfKnownClients(t *testing.T) {
 			t.Errorf("%s tries again after failure %d", r, len(want)+1)
 		}
 	}
-	for r, want := range map[Retry][][2]uint32{
-		RetryStrophe: {{0, 0}, {3, 3}, {3, 3}}, RetryStanza: {{2, 3}, {4, 5}, {8, 9}, {16, 17}, {32, 32}, {32, 32}},
-		RetryLibpurple: {{8, 60}, {16, 100}},
+	for r, want := range map[retry][][2]uint32{
+		retryStrophe: {{0, 0}, {3, 3}, {3, 3}}, retryStanza: {{2, 3}, {4, 5}, {8, 9}, {16, 17}, {32, 32}, {32, 32}},
+		retryLibpurple: {{8, 60}, {16, 100}},
 	} {
 		for i, bounds := range want {
 			for range 100 {

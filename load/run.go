@@ -9,7 +9,9 @@ import (
 	"os"
 	"time"
 
+	"megaphone/handshake"
 	"megaphone/loop"
+	"megaphone/stats"
 )
 
 // Status is the progress of a run.
@@ -49,6 +51,9 @@ func Run(ctx context.Context, cfg Config, show func(Status)) (*Report, error) {
 	if err := r.watch.check(); err != nil {
 		return nil, err
 	}
+	if r.handshake, err = r.handshakes(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.launch(); err != nil {
 		return nil, err
 	}
@@ -67,6 +72,8 @@ type run struct {
 	workers []*worker
 	started time.Time
 	watch   *watcher
+
+	handshake *handshake.Config // nil: the target is http
 
 	totals meters // all but the current second
 	second meters
@@ -113,7 +120,7 @@ func (r *run) launch() (err error) {
 	r.group, err = loop.Start(loop.Config{
 		MaxConnections: sockets(cfg.Sessions), Reactors: cfg.Reactors, Log: cfg.Log,
 		MaxBufferedBytes: 1 << 30,
-	}, func(rr *loop.Reactor) (loop.Handler, error) {
+	}, func(rr *loop.Reactor) (loop.Handler, loop.LinkHandler, error) {
 		k, n := rr.Index(), rr.Siblings()
 		if k == 0 {
 			plan = planSources(r.target.at.Addr(), cfg.Sources, n, rr.Slots(), os.Getpid()%128)
@@ -124,7 +131,7 @@ func (r *run) launch() (err error) {
 			sessions: make([]session, end-first), write: newWriter(&r.target, cfg, runID),
 			retries: retries,
 			most:    max(4, cfg.Connecting/n), allowed: share(cfg.Opening, n),
-			board: loop.NewBoard(int(numCounters)), meters: newMeters(),
+			board: stats.NewBoard(int(numCounters)), meters: newMeters(),
 		}
 		w.spare = max(4, (rr.Slots()-len(w.sessions))/2)
 		w.backoffs.now = rr.Now()
@@ -133,7 +140,12 @@ func (r *run) launch() (err error) {
 			w.pair(rr.Rand())
 		}
 		r.workers = append(r.workers, w) // reactors start one after the other
-		return w, rr.Every(pulse(n), w.Pulse)
+		if r.handshake != nil {
+			if err := w.secure(r.handshake); err != nil {
+				return nil, nil, err
+			}
+		}
+		return w, nil, rr.Every(pulse(n), w.Pulse)
 	})
 	if err != nil {
 		return fmt.Errorf("reactors: %w", err)

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// patience is how long a run may take that normally takes seconds: a machine may be busy with other tests.
+const patience = 4 * time.Minute
+
 // try makes a short run against a fake, with little waiting.
 func try(t testing.TB, f *fake, cfg Config) *Report {
 	t.Helper()
@@ -24,7 +27,7 @@ func watch(t testing.TB, f *fake, cfg Config, show func(Status)) *Report {
 	setDefault(&cfg.Wait, 1)
 	setDefault(&cfg.Duration, time.Second)
 	setDefault(&cfg.Settle, 2*time.Second)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	r, err := Run(ctx, cfg, show)
 	if err != nil {
@@ -52,6 +55,9 @@ func TestHoldPollsAndLeaves(t *testing.T) {
 	}
 	if l := r.Latencies["release"]; l.Count == 0 {
 		t.Errorf("release %+v", l)
+	}
+	if l := r.Latencies["end"]; l.Count != 50 {
+		t.Errorf("end %+v", l)
 	}
 	if len(f.sessions) != 0 {
 		t.Errorf("%d sessions left at the server", len(f.sessions))
@@ -126,7 +132,7 @@ func TestLossDuplicatesAndOrderAreCountedExactly(t *testing.T) {
 	if k.lost == 0 || k.duplicated == 0 || k.swapped == 0 {
 		t.Errorf("the server has done nothing wrong: %+v", k)
 	}
-	if r.Verdict.Status != StatusMessages {
+	if r.Verdict.Status != statusMessages {
 		t.Errorf("%+v", r.Verdict)
 	}
 }
@@ -147,7 +153,7 @@ func TestBroadcastTwiceIsNoticed(t *testing.T) {
 	f.relay = func(_, stanza string) []string { return []string{stanza, stanza} }
 	r := try(t, f, Config{Sessions: 20, Login: LoginAnonymous, Scenario: Broadcast, Wait: 20, Reactors: 1,
 		Duration: 20 * time.Second})
-	if r.Messages.Duplicated != 20 || r.Verdict.Status != StatusMessages {
+	if r.Messages.Duplicated != 20 || r.Verdict.Status != statusMessages {
 		t.Fatalf("%+v %+v", r.Verdict, r.Messages)
 	}
 }
@@ -157,7 +163,7 @@ func TestChurnEndsAndOpens(t *testing.T) {
 	f := newFake(t)
 	r := try(t, f, Config{Sessions: 50, Scenario: Churn, Rate: 100, Wait: 5, Duration: 2 * time.Second})
 	s := r.Sessions
-	if r.Verdict.Status != StatusFine || s.Started < 150 || s.Ended != s.Started || s.Held != 50 {
+	if r.Verdict.Status != StatusFine || s.Started < 60 || s.Ended != s.Started || s.Held != 50 {
 		t.Fatalf("%+v %+v", r.Verdict, s)
 	}
 }

@@ -126,16 +126,19 @@ func (r *run) settle(ctx context.Context) error {
 }
 
 func (r *run) broadcast(ctx context.Context) error {
-	before := r.counts() // a chat may have come before
-	now := stampAt(time.Since(r.started))
-	r.each(func(w *worker) {
-		w.shout(now)
-		w.Tick() // makes cCalling visible
-	})
-	began := time.Now()
+	var began time.Time
 	var stall stalled
 	all := uint64(math.Ceil(r.cfg.Part * float64(r.cfg.Sessions)))
-	return r.phase(ctx, string(Broadcast), all, false, func(c, _ *[numCounters]uint64) (uint64, bool) {
+	return r.phase(ctx, string(Broadcast), all, false, func(c, before *[numCounters]uint64) (uint64, bool) {
+		if began.IsZero() { // within the phase, so that it counts all that is sent
+			began = time.Now()
+			now := stampAt(time.Since(r.started))
+			r.each(func(w *worker) {
+				w.shout(now)
+				w.Tick() // makes cCalling visible
+			})
+			return 0, false
+		}
 		n, sent := c[cDelivered]-before[cDelivered], c[cSent]-before[cSent]
 		over := c[cCalling] == 0 && n >= sent && sent > 0
 		return n, over || time.Since(began) > r.cfg.Duration || stall.check(n+sent, r.cfg.Settle)

@@ -35,8 +35,8 @@ func TestWhatAServerMayDoToAPoll(t *testing.T) {
 			"recoverable_error", 1},
 		{"more than was asked for", fakeAnswer{raw: "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n"},
 			1, StatusFine, "stray_bytes", 1},
-		{"404", fakeAnswer{status: 404}, 1, StatusSessions, "status_4xx", 1},
-		{"terminate", fakeAnswer{status: 200, body: terminate}, 1, StatusSessions, "terminated", 1},
+		{"404", fakeAnswer{status: 404}, 1, statusSessions, "status_4xx", 1},
+		{"terminate", fakeAnswer{status: 200, body: terminate}, 1, statusSessions, "terminated", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +148,7 @@ func TestLogInThatIsRefused(t *testing.T) {
 		return nil
 	}
 	r := try(t, f, Config{Sessions: 5, Login: LoginPlain})
-	if r.Sessions.Failed != 5 || r.Errors["login_failed"] != 5 || r.Verdict.Status != StatusSessions {
+	if r.Sessions.Failed != 5 || r.Errors["login_failed"] != 5 || r.Verdict.Status != statusSessions {
 		t.Errorf("%+v %v", r.Verdict, r.Errors)
 	}
 }
@@ -179,7 +179,7 @@ func TestNobodyListens(t *testing.T) {
 	f := newFake(t)
 	f.addr = "127.0.0.1:1" // nothing ever listens there
 	r := try(t, f, Config{Sessions: 3, Tries: 4})
-	if r.Sessions.Failed != 3 || r.Verdict.Status != StatusSessions || r.Errors["connection_refused"] != 3*4 {
+	if r.Sessions.Failed != 3 || r.Verdict.Status != statusSessions || r.Errors["connection_refused"] != 3*4 {
 		t.Errorf("%+v %+v %v", r.Verdict, r.Sessions, r.Errors)
 	}
 }
@@ -212,7 +212,7 @@ func TestStormIsWeathered(t *testing.T) {
 func TestStormThatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	r := try(t, newFake(t), Config{Sessions: 4, Scenario: Storm, Wait: 3, Duration: time.Second})
-	if r.Verdict.Status != StatusSessions || r.Storm.Recovered {
+	if r.Verdict.Status != statusSessions || r.Storm.Recovered {
 		t.Errorf("%+v %+v", r.Verdict, r.Storm)
 	}
 }

@@ -66,8 +66,8 @@ type request struct {
 	stamp stamp
 }
 
-// MaxSIDBytes is the longest supported session ID. ejabberd's has 40 bytes, and an edge adds 12 or so.
-const MaxSIDBytes = 79
+// maxSIDBytes is the longest supported session ID. ejabberd's has 40 bytes, and an edge adds 12 or so.
+const maxSIDBytes = 79
 
 // session is a BOSH client. It contains no pointers, so that the garbage collector never scans a million of them.
 //
@@ -93,7 +93,7 @@ type session struct {
 	fails uint8 // failed log-ins since it was last up
 
 	sidLen uint8
-	sid    [MaxSIDBytes]byte
+	sid    [maxSIDBytes]byte
 }
 
 // Bits of session.flags.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"megaphone/text"
+	"megaphone/internal/text"
 )
 
 // Summary writes the main figures of a report in lines that fit a terminal.

@@ -16,7 +16,9 @@ type target struct {
 	host string // for the Host header, as written in the URL
 	name string // the host without the port
 	path string
-	at   netip.AddrPort
+
+	https bool
+	at    netip.AddrPort
 }
 
 // resolveTarget parses a URL and resolves its address. Unless public is set it only accepts loopback, private (RFC
@@ -30,15 +32,19 @@ func resolveTarget(ctx context.Context, text string, public bool) (t target, err
 		return t, fmt.Errorf("%s: not a URL, for example http://127.0.0.1:5280/http-bind", text)
 	}
 	switch {
-	case u.Scheme != "http":
-		return t, fmt.Errorf("%s: only http:// is supported: connect behind the TLS proxy", text)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return t, fmt.Errorf("%s: only http:// and https:// are supported", text)
 	case u.Hostname() == "":
 		return t, fmt.Errorf("%s: has no host, for example http://127.0.0.1:5280/http-bind", text)
 	case u.User != nil || u.Fragment != "":
 		return t, fmt.Errorf("%s: leave out user and fragment", text)
 	}
-	t = target{url: text, host: u.Host, name: u.Hostname(), path: u.RequestURI()}
+	t = target{url: text, host: u.Host, name: u.Hostname(), path: u.RequestURI(),
+		https: u.Scheme == "https"}
 	port := 80
+	if t.https {
+		port = 443
+	}
 	if p := u.Port(); p != "" {
 		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
 			return t, fmt.Errorf("%s: the port is not a number from 1 to 65535", text)

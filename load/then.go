@@ -42,8 +42,8 @@ func (c *Config) steps() ([]step, error) {
 		if timed {
 			var err error
 			if s.duration, err = time.ParseDuration(text); err != nil || s.duration < time.Second ||
-				s.duration > MaxDuration {
-				return nil, fmt.Errorf("then: %s: use 1s to %s, for example %s=2m", part, MaxDuration, name)
+				s.duration > maxDuration {
+				return nil, fmt.Errorf("then: %s: use 1s to %s, for example %s=2m", part, maxDuration, name)
 			}
 		}
 		list = append(list, s)

@@ -14,8 +14,8 @@ type Verdict struct {
 // Exit statuses of a completed run. 1 and 2 are those of the whole program.
 const (
 	StatusFine        = 0
-	StatusMessages    = 3   // messages were lost, duplicated, reordered or misplaced
-	StatusSessions    = 4   // sessions were not reached or lost, or did not come back
+	statusMessages    = 3   // messages were lost, duplicated, reordered or misplaced
+	statusSessions    = 4   // sessions were not reached or lost, or did not come back
 	StatusInterrupted = 130 // neither, but stopped early
 )
 
@@ -42,9 +42,9 @@ func judge(r *Report) Verdict {
 	}
 	switch {
 	case len(wrong) > 0:
-		return Verdict{StatusMessages, strings.Join(append(wrong, missing...), ", ")}
+		return Verdict{statusMessages, strings.Join(append(wrong, missing...), ", ")}
 	case len(missing) > 0:
-		return Verdict{StatusSessions, strings.Join(missing, ", ")}
+		return Verdict{statusSessions, strings.Join(missing, ", ")}
 	case r.Interrupted:
 		return Verdict{StatusInterrupted, "interrupted; nothing was lost until then"}
 	}

@@ -7,7 +7,10 @@ import (
 	"time"
 
 	"megaphone/codec/boshbody"
+	"megaphone/handshake"
 	"megaphone/loop"
+	"megaphone/secure"
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -34,7 +37,6 @@ const (
 
 // worker holds the sessions of one reactor. It is the Handler of their connections. It shares only read-only data.
 type worker struct {
-	loop.NoLinks
 	r     *loop.Reactor
 	cfg   *Config
 	to    netip.AddrPort
@@ -46,7 +48,9 @@ type worker struct {
 	addresses addresses
 	write     writer
 	body      boshbody.StartTag
-	idle      []uint32 // connections without a request, most recently used last
+	handshake *handshake.Config
+	tls       *secure.Transport // nil: the target is http
+	idle      []uint32          // connections without a request, most recently used last
 	backoffs  backoffs
 	queue     queue // sessions that wait because too many connections are opening
 	opening   int
@@ -56,7 +60,7 @@ type worker struct {
 	revive    bool // ended sessions begin anew
 	stormy    bool // a session that ends unasked is not lost, because the server may have been restarted with the edge
 	quit      bool // begin and resend nothing
-	retries   []Retry
+	retries   []retry
 	arrivals  arrivals
 	asks      pace // storm: pings of sessions that are back
 
@@ -77,10 +81,11 @@ type worker struct {
 	leaves  pace
 
 	counters [numCounters]uint64
-	board    *loop.Board
+	board    *stats.Board
 	meters   meters
 	endLog   loop.Interval
 	dialLog  loop.Interval
+	tlsLog   loop.Interval
 	oddLog   loop.Interval
 }
 
@@ -145,15 +150,30 @@ func (w *worker) Tick() {
 }
 
 // Stop only posts the counters. To end the sessions in order, let them leave first.
-func (w *worker) Stop() { w.board.Post(w.counters[:]) }
+func (w *worker) Stop() {
+	w.board.Post(w.counters[:])
+	if w.tls != nil {
+		w.tls.Stop()
+	}
+}
 
-// Open sends the request that waited for the connection.
+// Open sends the request that waited for the connection, after the handshake if there is one.
 func (w *worker) Open(c uint32) {
-	s := w.r.Conn(c)
-	w.opening--
+	i, q := w.r.Conn(c).Exchange()
+	r := &w.sessions[i].req[q]
 	w.counters[cConnects]++
-	i, q := s.Exchange()
-	w.meters.record(mConnect, w.now().since(w.sessions[i].req[q].at))
+	w.meters.record(mConnect, w.now().since(r.at))
+	if w.tls == nil {
+		w.opened(c, i, q)
+		return
+	}
+	r.at = w.now()
+	w.r.Arm(c, connectTicks)
+	w.r.Secure(c)
+}
+
+func (w *worker) opened(c, i uint32, q int) {
+	w.opening--
 	w.transmit(c, i, q)
 	w.drain()
 }
@@ -209,6 +229,10 @@ func (w *worker) Shed(uint32)                {}
 // Expired closes an idle connection, or one whose answer does not come.
 func (w *worker) Expired(c uint32) {
 	s := w.r.Conn(c)
+	if phase(s.Phase) == connOpening {
+		w.late(c)
+		return
+	}
 	i, q := s.Exchange()
 	busy := phase(s.Phase) == connBusy
 	w.discard(c, s)
@@ -236,6 +260,7 @@ func (w *worker) Closed(c uint32, why loop.Cause) {
 			w.counters[cRefused]++
 		case loop.CauseTimeout:
 			w.counters[cUnreached]++
+		case loop.CauseOwner: // counted by late or Unsecured
 		default:
 			w.counters[cReset]++
 		}

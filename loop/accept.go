@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/stats"
 )
 
 // acceptor is a reactor's accepting side.
@@ -56,7 +58,7 @@ func (r *Reactor) acceptFrom(listener int) {
 		switch errno {
 		case 0:
 			if fd >= r.plan.acceptBelow {
-				r.turnAway(fd, fewAway)
+				r.turnAway(fd, l.index, fewAway)
 				r.pauseAccept(unix.EMFILE)
 				return
 			}
@@ -71,7 +73,7 @@ func (r *Reactor) acceptFrom(listener int) {
 			return
 		default:
 			// ECONNABORTED, EPROTO, EPERM and the network errors of accept(2): only this one connection is lost.
-			r.counters[AcceptFailures]++
+			r.counters[stats.AcceptFailures]++
 		}
 	}
 }
@@ -116,13 +118,13 @@ func (r *Reactor) admit(fd int, listener uint8) bool {
 	a := &r.accept
 	full := a.clients >= r.plan.slots
 	if full && a.refusing >= refusalSlots {
-		r.turnAway(fd, fewAway)
+		r.turnAway(fd, listener, fewAway)
 		r.pauseAccept(unix.ENOBUFS)
 		return false
 	}
 	c, ok := r.conns.Alloc()
 	if !ok {
-		panic("loop: no slot although clients, refusals and links are within their bounds")
+		panic("loop: no slot although clients and refusals are within their bounds")
 	}
 	s := r.conns.At(c)
 	s.FD, s.Peer, s.State = int32(fd), a.peer(), uint8(stateOpen)
@@ -130,18 +132,18 @@ func (r *Reactor) admit(fd int, listener uint8) bool {
 	if r.from != nil {
 		r.from[c] = listener
 	}
-	r.counters[Accepted]++
+	r.counters[stats.Accepted]++
 	if full {
 		a.refusing++
 		s.Flags |= flagRefused
-		r.counters[Refused]++
+		r.counters[stats.Refused]++
 		r.LogLimited(&a.full, slog.LevelWarn, "connections refused: the table is full", "max_connections",
 			r.plan.MaxConnections)
 	} else {
 		a.clients++
 	}
 	if full {
-		r.Write(c, r.refusal(), nil)
+		r.Write(c, r.refusal(listener), nil)
 		r.CloseGracefully(c)
 		return true
 	}
@@ -150,9 +152,12 @@ func (r *Reactor) admit(fd int, listener uint8) bool {
 	return true
 }
 
-// refusal returns a random refusal; nil if there are none.
-func (r *Reactor) refusal() []byte {
-	all := r.plan.Refusals
+// refusal returns a random refusal for a client of the listener; nil if there are none.
+func (r *Reactor) refusal(listener uint8) []byte {
+	all := r.plan.Listen[listener].Refusals
+	if all == nil {
+		all = r.plan.Refusals
+	}
 	if len(all) == 0 {
 		return nil
 	}
@@ -161,8 +166,8 @@ func (r *Reactor) refusal() []byte {
 
 func (r *Reactor) pauseAccept(why unix.Errno) {
 	a := &r.accept
-	r.counters[AcceptFailures]++
-	r.counters[AcceptPauses]++
+	r.counters[stats.AcceptFailures]++
+	r.counters[stats.AcceptPauses]++
 	a.backoff = min(max(2*a.backoff, minAcceptBackoff), maxAcceptBackoff)
 	a.retryAt = r.now + a.backoff
 	r.LogLimited(&a.complaint, slog.LevelWarn, "accepting paused", "reason", why.Error(), "ticks", a.backoff)
@@ -171,7 +176,7 @@ func (r *Reactor) pauseAccept(why unix.Errno) {
 	}
 	a.paused = true
 	for _, l := range a.listeners {
-		_ = r.poller.Delete(l.fd)
+		r.poller.remove(l.fd)
 	}
 }
 
@@ -225,7 +230,7 @@ func (r *Reactor) closeListeners() {
 	a := &r.accept
 	for _, l := range a.listeners {
 		if a.watching && !a.paused {
-			_ = r.poller.Delete(l.fd)
+			r.poller.remove(l.fd)
 		}
 		if l.fd < len(r.byFD) {
 			r.byFD[l.fd] = 0

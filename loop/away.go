@@ -5,7 +5,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"megaphone/tuning"
+	"megaphone/fdtable"
+	"megaphone/stats"
 )
 
 // away is a refused connection without a slot, because all slots are taken. Such are the connection with which
@@ -20,7 +21,7 @@ type away struct {
 // Bounds of the away connections of a reactor. Beyond them the oldest is closed; its input has been read by then.
 const (
 	maxAway = 1024 // when the listeners close, and descriptors are needed for nothing else
-	fewAway = tuning.AwayDescriptors
+	fewAway = fdtable.AwayDescriptors
 )
 
 // emptyQueue accepts the connections that wait in a listener's queue, because closing the listener would reset them.
@@ -39,31 +40,31 @@ func (r *Reactor) emptyQueue(l listenerFD) {
 			if fd < r.plan.acceptBelow && (room || a.refusing < refusalSlots) {
 				r.admit(fd, l.index)
 			} else {
-				r.turnAway(fd, maxAway)
+				r.turnAway(fd, l.index, maxAway)
 			}
 		case unix.EAGAIN:
 			return
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-			r.counters[AcceptFailures]++
+			r.counters[stats.AcceptFailures]++
 			if len(r.away) == 0 {
 				return
 			}
 			r.closeAway(1)
 		default: // only this one connection is lost
-			r.counters[AcceptFailures]++
+			r.counters[stats.AcceptFailures]++
 		}
 	}
 }
 
 // turnAway refuses a connection that has no slot. At most most of them stay open.
-func (r *Reactor) turnAway(fd, most int) {
+func (r *Reactor) turnAway(fd int, listener uint8, most int) {
 	if len(r.away) >= most {
 		r.closeAway(1)
 	}
-	r.counters[Refused]++
+	r.counters[stats.Refused]++
 	r.LogLimited(&r.accept.full, slog.LevelWarn, "connections refused: the table is full", "max_connections",
 		r.plan.MaxConnections)
-	_, _ = unix.Write(fd, r.refusal())
+	_, _ = unix.Write(fd, r.refusal(listener))
 	_ = unix.Shutdown(fd, unix.SHUT_WR)
 	if r.throwInput(fd) {
 		_ = unix.Close(fd)

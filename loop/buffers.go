@@ -11,9 +11,9 @@ type buffers struct {
 	large int    // of these, the bytes beyond the first firstBytes of each buffer
 	taken uint64 // number of buffers handed out so far
 
-	// Pools by size, because a client is charged for the capacity of its buffer: up to firstBytes, up to
-	// maxPooledBytes, and those of links.
-	small, middle, links bytebufferpool.Pool
+	// Pools by size, because a client is charged for the capacity of its buffer: up to firstBytes, and up to
+	// maxPooledBytes.
+	small, middle bytebufferpool.Pool
 }
 
 // maxPooledBytes is the capacity of the largest client buffer that is reused.
@@ -21,18 +21,19 @@ const maxPooledBytes = 16 << 10
 
 type buffer struct {
 	*bytebufferpool.ByteBuffer
-	need   int // input: the least length at which the owner can make progress
-	seen   int // input: its length at the last call of Gained
-	sent   int // output: bytes that have left
-	billed int // bytes counted in buffers.bytes
-	link   bool
-	stowed bool // neither input nor output; see Stow
+	plain  int   // input: the length of the plaintext at the start; all of it for a plain connection
+	need   int   // input: the least length of plaintext at which the owner can make progress
+	seen   int   // input: the length of the plaintext at the last call of Gained
+	end    error // input: Opened.End, until the owner has taken the plaintext
+	sent   int   // output: bytes that have left
+	billed int   // bytes counted in buffers.bytes
+	stowed bool  // neither input nor output; see Stow
 	conn   uint32
 	serial uint64 // higher for buffers handed out later
 }
 
-// get takes a buffer for n bytes of connection c, which is a link's if link is set. It never returns 0.
-func (b *buffers) get(c uint32, link bool, n int) uint32 {
+// get takes a buffer for n bytes of connection c. It never returns 0.
+func (b *buffers) get(c uint32, n int) uint32 {
 	if len(b.free) == 0 {
 		b.slots = append(b.slots, buffer{})
 		if len(b.slots) == 1 {
@@ -43,8 +44,8 @@ func (b *buffers) get(c uint32, link bool, n int) uint32 {
 	i := b.free[len(b.free)-1]
 	b.free = b.free[:len(b.free)-1]
 	b.taken++
-	b.slots[i] = buffer{link: link, conn: c, serial: b.taken}
-	if pool := b.poolOf(link, n); pool != nil {
+	b.slots[i] = buffer{conn: c, serial: b.taken}
+	if pool := b.poolOf(n); pool != nil {
 		b.slots[i].ByteBuffer = pool.Get()
 	} else {
 		b.slots[i].ByteBuffer = new(bytebufferpool.ByteBuffer)
@@ -53,11 +54,9 @@ func (b *buffers) get(c uint32, link bool, n int) uint32 {
 }
 
 // poolOf returns the pool of buffers of n bytes; nil if they are too large for any.
-func (b *buffers) poolOf(link bool, n int) *bytebufferpool.Pool {
+func (b *buffers) poolOf(n int) *bytebufferpool.Pool {
 	switch {
-	case link && n <= keepBatchBytes:
-		return &b.links
-	case link || n > maxPooledBytes:
+	case n > maxPooledBytes:
 		return nil
 	case n > firstBytes:
 		return &b.middle
@@ -88,7 +87,7 @@ func (b *buffers) put(i uint32) {
 }
 
 func (b *buffers) giveBack(s *buffer) {
-	if pool := b.poolOf(s.link, cap(s.B)); pool != nil {
+	if pool := b.poolOf(cap(s.B)); pool != nil {
 		pool.Put(s.ByteBuffer)
 	}
 }
@@ -105,8 +104,8 @@ func (b *buffers) room(i uint32, n int) []byte {
 // grow makes room for n bytes in all: in a buffer of a larger pool if n calls for one, else in this buffer.
 func (b *buffers) grow(s *buffer, n int) {
 	old := s.ByteBuffer
-	pool := b.poolOf(s.link, n)
-	if pool != nil && pool != b.poolOf(s.link, cap(old.B)) {
+	pool := b.poolOf(n)
+	if pool != nil && pool != b.poolOf(cap(old.B)) {
 		larger := pool.Get()
 		larger.B = append(larger.B[:0], old.B...)
 		b.giveBack(s)

@@ -5,20 +5,17 @@ import (
 	"testing"
 )
 
-// Clients are not charged for the buffer sizes of links, nor for those of other clients.
+// Clients are not charged for the buffer sizes of other clients.
 func TestPoolsGiveOutNothingLarge(t *testing.T) {
 	var b buffers
-	for _, link := range []bool{true, false} {
-		i := b.get(1, link, 0)
-		b.room(i, 8<<20)
-		b.put(i)
-		i = b.get(1, link, 0) // as large as reads of a link end with: too much for a client, and kept for the next read
-		b.room(i, ReadBufferBytes)
+	for _, size := range []int{8 << 20, ReadBufferBytes} {
+		i := b.get(1, 0)
+		b.room(i, size)
 		b.put(i)
 	}
 	var taken []uint32
 	for range 100 {
-		i := b.get(1, false, 0)
+		i := b.get(1, 0)
 		taken = append(taken, i)
 		b.bill(i)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"megaphone/tuning"
+	"megaphone/fdtable"
 )
 
 // Tables sets whether each reactor gets its own descriptor table (see the package documentation).
@@ -42,8 +42,8 @@ const (
 	DefaultMaxConnections   = 100_000
 	DefaultMaxOutputBytes   = 1 << 20 // unsent bytes of one connection: four replies of the largest usual size
 	DefaultMaxBufferedBytes = 256 << 20
-	DefaultAcceptPerTurn    = 128 // a flood of connections must not starve existing clients
-	DefaultBacklog          = 65535
+	defaultAcceptPerTurn    = 128 // a flood of connections must not starve existing clients
+	defaultBacklog          = 65535
 	ReadBufferBytes         = 64 << 10
 
 	// DefaultKeepAlive is the idle time before a connection is probed. One probe per socket every two minutes is 8,000
@@ -51,7 +51,7 @@ const (
 	DefaultKeepAlive = 2 * time.Minute
 
 	// refusalSlots are connection slots beyond the maximum, used to answer and drain refused clients.
-	refusalSlots = tuning.RefusalSlots
+	refusalSlots = fdtable.RefusalSlots
 
 	drainTicks     = 30_000 / TickMillis // a closing connection is closed after this time without output progress
 	lingerTicks    = 2_000 / TickMillis  // and this time after its output has left, if its peer does not close
@@ -101,8 +101,8 @@ func (c Config) resolve(limit int) (plan, error) {
 	setDefault(&p.MaxConnections, DefaultMaxConnections)
 	setDefault(&p.MaxOutputBytes, DefaultMaxOutputBytes)
 	setDefault(&p.MaxBufferedBytes, DefaultMaxBufferedBytes)
-	setDefault(&p.AcceptPerTurn, DefaultAcceptPerTurn)
-	setDefault(&p.Backlog, DefaultBacklog)
+	setDefault(&p.AcceptPerTurn, defaultAcceptPerTurn)
+	setDefault(&p.Backlog, defaultBacklog)
 	setDefault(&p.KeepAlive, DefaultKeepAlive)
 	if p.Log == nil {
 		p.Log = slog.Default()
@@ -122,8 +122,8 @@ func (c Config) resolve(limit int) (plan, error) {
 	return p, nil
 }
 
-func (p *plan) layout(links int) tuning.Layout {
-	return tuning.Layout{Reactors: p.Reactors, Listeners: max(1, len(p.Listen)), Links: links}
+func (p *plan) layout(links int) fdtable.Layout {
+	return fdtable.Layout{Reactors: p.Reactors, Listeners: max(1, len(p.Listen)), Links: links}
 }
 
 // lay decides on private descriptor tables and sizes, given limit descriptors per table. It reserves descriptors for at
@@ -144,19 +144,19 @@ func (p *plan) lay(limit int) error {
 			return fmt.Errorf("max-connections is %d but RLIMIT_NOFILE lets one descriptor table hold %d: raise "+
 				"it with `ulimit -n`, lower max-connections, or set descriptor-tables to auto", p.MaxConnections, room)
 		}
-		p.slots = tuning.Share(p.MaxConnections, p.Reactors)
+		p.slots = fdtable.Share(p.MaxConnections, p.Reactors)
 		p.links = min(p.Links+(room-p.MaxConnections)/p.Reactors, max(maxLinks, p.Links))
 		return nil
 	}
 	if asked == 0 {
 		p.Reactors = max(p.Reactors, p.layout(p.Links).Tables(p.MaxConnections, limit))
 	}
-	p.slots = tuning.Share(p.MaxConnections, p.Reactors)
+	p.slots = fdtable.Share(p.MaxConnections, p.Reactors)
 	room = limit - p.layout(p.Links).Private()
 	switch {
 	case p.slots > room:
 		return fmt.Errorf("max-connections is %d: %d reactors with a descriptor table of %d each are too few, "+
-			"%d are needed", p.MaxConnections, p.Reactors, room, tuning.MinTables(p.MaxConnections, room))
+			"%d are needed", p.MaxConnections, p.Reactors, room, fdtable.MinTables(p.MaxConnections, room))
 	case p.layout(0).Ordinary() > limit:
 		return fmt.Errorf("RLIMIT_NOFILE is %d: %d reactors need %d for their listeners; raise it with `ulimit -n` or "+
 			"LimitNOFILE=, or lower max-connections", limit, p.Reactors, p.layout(0).Ordinary())

@@ -3,8 +3,7 @@ package loop
 import (
 	"golang.org/x/sys/unix"
 
-	"github.com/panjf2000/gnet/v2/pkg/netpoll"
-
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -12,7 +11,7 @@ import (
 type state uint8
 
 const (
-	// next: stateOpen (accepted), stateConnecting (dialled, for a link or by Dial)
+	// next: stateOpen (accepted), stateConnecting (dialled)
 	stateFree state = iota
 	// next: stateOpen (writable without an error), stateEnding
 	stateConnecting
@@ -33,8 +32,9 @@ const (
 	wantWrite                     // in the poller for room to write
 	flagPaused                    // the owner has paused reading
 	flagReady                     // in Reactor.ready
-	flagLink                      // a link's connection; table.Conn.Link is its index in Reactor.links
 	flagRefused                   // beyond the maximum: the owner does not know it
+	flagSecure                    // it has the Transport
+	flagServed                    // the owner has written to it
 )
 
 // Cause is the reason for which a connection was closed.
@@ -56,32 +56,14 @@ type closing struct {
 	why  Cause
 }
 
-// interest makes the poller watch connection s for want. A connection that wants nothing leaves the poller, because
-// epoll would otherwise report an error or hang-up endlessly.
+// interest makes the poller watch connection s for want.
 func (r *Reactor) interest(s *table.Conn, want uint8) error {
 	have := s.Flags & (wantRead | wantWrite)
 	if have == want {
 		return nil
 	}
 	s.Flags = s.Flags&^(wantRead|wantWrite) | want
-	r.pa.FD = int(s.FD)
-	if want == 0 || want == wantWrite && have != 0 {
-		if err := r.poller.Delete(r.pa.FD); err != nil || want == 0 {
-			return err
-		}
-		have = 0
-	}
-	switch {
-	case want == wantWrite:
-		return r.poller.AddWrite(&r.pa, false)
-	case want == wantRead && have == 0:
-		return r.poller.AddRead(&r.pa, false)
-	case want == wantRead:
-		return r.poller.ModRead(&r.pa, false)
-	case have == 0:
-		return r.poller.AddReadWrite(&r.pa, false)
-	}
-	return r.poller.ModReadWrite(&r.pa, false)
+	return r.poller.change(int(s.FD), have, want)
 }
 
 // settle works out the events that connection c waits for. It does not read from a peer that leaves its output unread.
@@ -95,7 +77,7 @@ func (r *Reactor) settle(c uint32) {
 		if s.Out != 0 {
 			want |= wantWrite
 		}
-		if s.Flags&flagLink != 0 || s.Out == 0 && s.Flags&flagPaused == 0 {
+		if s.Out == 0 && s.Flags&flagPaused == 0 {
 			want |= wantRead
 		}
 	case stateLingering:
@@ -112,16 +94,16 @@ func (r *Reactor) settle(c uint32) {
 	}
 }
 
-func (r *Reactor) connEvent(c uint32, ev uint32) {
+func (r *Reactor) connEvent(c, flags uint32) {
 	s := r.conns.At(c)
 	if state(s.State) == stateConnecting {
 		r.connected(c)
 		return
 	}
-	if ev&^netpoll.ReadEvents != 0 && s.Flags&wantWrite != 0 {
+	if outputEvent(flags) && s.Flags&wantWrite != 0 {
 		r.writable(c)
 	}
-	if ev&^netpoll.WriteEvents != 0 && s.Flags&wantRead != 0 {
+	if inputEvent(flags) && s.Flags&wantRead != 0 {
 		r.readable(c)
 	}
 }
@@ -136,6 +118,12 @@ func (r *Reactor) CloseGracefully(c uint32) {
 	s := r.conns.At(c)
 	if state(s.State) != stateOpen {
 		return
+	}
+	if s.Flags&flagSecure != 0 {
+		r.scheduleEndTurn() // the Transport may have room for another connection
+		if r.sendLast(c, s); state(s.State) != stateOpen {
+			return
+		}
 	}
 	s.State = uint8(stateLingering)
 	s.SetLingered(0)
@@ -206,14 +194,14 @@ func (r *Reactor) end(c uint32, why Cause) {
 // finish tells the owner, closes the descriptor and frees the slot.
 func (r *Reactor) finish(e closing) {
 	s := r.conns.At(e.conn)
-	switch {
-	case s.Flags&flagLink != 0:
-		r.linkLost(r.links[s.Link()], e.why)
-	case s.Flags&flagRefused != 0:
+	if s.Flags&flagRefused != 0 {
 		r.accept.refusing--
-	default:
+	} else {
 		r.accept.clients--
 		r.handler.Closed(e.conn, e.why)
+	}
+	if s.Flags&flagSecure != 0 {
+		r.transport.End(e.conn)
 	}
 	r.dropBuffers(s)
 	r.byFD[s.FD] = 0
@@ -221,7 +209,7 @@ func (r *Reactor) finish(e closing) {
 	s.State, s.FD = uint8(stateFree), 0
 	r.wheel.Disarm(e.conn)
 	r.conns.Free(e.conn)
-	r.counters[Closed]++
+	r.counters[stats.Closed]++
 }
 
 // DropInput discards the kept input of connection c. It must not be called during Data.

@@ -5,10 +5,12 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/stats"
 )
 
-// ErrFull is returned if the reactor has its maximum number of connections.
-var ErrFull = errors.New("the reactor's connection slots are all in use")
+// errFull is returned if the reactor has its maximum number of connections.
+var errFull = errors.New("the reactor's connection slots are all in use")
 
 // Dial starts to connect to the address to, without blocking, and returns the connection's slot. After Dial has
 // returned, the handler gets Open if the connection succeeds, and Closed if it fails or is not there after ticks. The
@@ -19,29 +21,41 @@ var ErrFull = errors.New("the reactor's connection slots are all in use")
 // unix.EADDRINUSE and unix.EADDRNOTAVAIL mean that this source is taken; another may work.
 func (r *Reactor) Dial(to, from netip.AddrPort, ticks uint32) (c uint32, err error) {
 	if r.accept.clients >= r.plan.slots {
-		return 0, ErrFull
+		return 0, errFull
 	}
-	fd, err := r.dialSocket(to, from)
+	fd, err := r.startConnect(to, func(fd int) error { return prepareDial(fd, from) })
 	if err != nil {
 		return 0, err
 	}
 	c, ok := r.conns.Alloc()
 	if !ok {
-		panic("loop: no slot although clients, refusals and links are within their bounds")
+		panic("loop: no slot although clients and refusals are within their bounds")
 	}
 	r.accept.clients++
 	s := r.conns.At(c)
 	s.FD, s.Peer, s.State = int32(fd), to.Addr().As16(), uint8(stateConnecting)
 	r.byFD[fd] = c
-	r.counters[Dialled]++
+	r.counters[stats.Dialled]++
 	r.wheel.Arm(c, r.now+max(ticks, 1))
 	r.settle(c)
 	return c, nil
 }
 
-// dialSocket makes a socket that connects. Unlike accepted sockets it gets no keep-alive, because the caller waits for
-// an answer under a deadline, and a kernel timer per socket has a cost.
-func (r *Reactor) dialSocket(to, from netip.AddrPort) (fd int, err error) {
+// prepareDial sets the options and the source of a socket for Dial. Unlike accepted sockets it gets no keep-alive,
+// because the caller waits for an answer under a deadline, and a kernel timer per socket has a cost.
+func prepareDial(fd int, from netip.AddrPort) error {
+	err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if err == nil && from.IsValid() {
+		// The port may belong to a connection that has just ended (TIME-WAIT).
+		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
+			err = unix.Bind(fd, sockaddr(from))
+		}
+	}
+	return err
+}
+
+// startConnect makes a socket, prepares it, and starts to connect it, without blocking.
+func (r *Reactor) startConnect(to netip.AddrPort, prepare func(fd int) error) (fd int, err error) {
 	fd, err = unix.Socket(family(to), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
 		return -1, err
@@ -50,13 +64,7 @@ func (r *Reactor) dialSocket(to, from netip.AddrPort) (fd int, err error) {
 		err = unix.EMFILE
 	}
 	if err == nil {
-		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	}
-	if err == nil && from.IsValid() {
-		// The port may belong to a connection that has just ended (TIME-WAIT).
-		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
-			err = unix.Bind(fd, sockaddr(from))
-		}
+		err = prepare(fd)
 	}
 	if err == nil {
 		err = unix.Connect(fd, sockaddr(to))
@@ -68,30 +76,31 @@ func (r *Reactor) dialSocket(to, from netip.AddrPort) (fd int, err error) {
 	return fd, nil
 }
 
-// connected is called when a connecting socket reports an event. The event may be for an earlier user of the
-// descriptor, so connected asks the kernel whether there is a peer.
+// connected is called when a connecting socket reports an event.
 func (r *Reactor) connected(c uint32) {
 	s := r.conns.At(c)
-	errno, err := unix.GetsockoptInt(int(s.FD), unix.SOL_SOCKET, unix.SO_ERROR)
-	if err == nil && errno != 0 {
-		err = unix.Errno(errno)
-	}
-	if err == nil {
-		if err = peerOf(int(s.FD)); err == unix.ENOTCONN {
-			return // the event was for the descriptor's earlier user
-		}
-	}
-	switch {
-	case s.Flags&flagLink != 0:
-		r.linkConnected(r.links[s.Link()], c, err)
-	case err != nil:
-		r.end(c, dialCause(err))
-	default:
+	switch err := connectResult(int(s.FD)); err {
+	case nil:
 		s.State = uint8(stateOpen)
 		r.wheel.Disarm(c)
 		r.settle(c)
 		r.handler.Open(c)
+	case unix.ENOTCONN: // the event was for the descriptor's earlier user
+	default:
+		r.end(c, dialCause(err))
 	}
+}
+
+// connectResult returns the error with which connecting has failed, and ENOTCONN if fd is still connecting.
+func connectResult(fd int) error {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if errno != 0 {
+		return unix.Errno(errno)
+	}
+	return peerOf(fd)
 }
 
 // dialCause maps an error of connect(2) to a cause.

@@ -115,7 +115,7 @@ func TestDialFromATakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	receive(t, d.opened)
-	if _, err := d.dial(to, netip.AddrPort{}, 100); !errors.Is(err, ErrFull) {
+	if _, err := d.dial(to, netip.AddrPort{}, 100); !errors.Is(err, errFull) {
 		t.Fatalf("a second connection of one: %v", err)
 	}
 }

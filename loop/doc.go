@@ -1,18 +1,18 @@
-// Package loop is the event loop under the edge and the load generator: reactors on epoll, built from gnet's netpoll.
-// It manages connections, links, deadlines and descriptors. It never interprets the bytes.
+// Package loop is the event loop under the edge and the load generator: reactors on epoll. It manages connections,
+// links, deadlines and descriptors. It never interprets the bytes.
 //
 //	            +---------------------- reactor ----------------------+
 //	clients ----| listeners -> accept4 -> slots (package table)       |
 //	servers <---| Dial -------------------> |                         |
 //	            |      v                    v                         |    links
-//	            |   poller (epoll) --> read --> Handler.Data          |---- one batch a turn
+//	            |   poller (epoll) --> input --> Handler.Data         |---- one batch a turn
 //	            |      ^                         | Write, Batch       |     and link, one write
 //	            |   timer, wake                  v                    |
 //	            |                            endTurn: redeliver, close, flush
 //	            +-----------------------------------------------------+
 //
 // A Group has several reactors. Each is one goroutine that owns everything it uses: poller, listeners (SO_REUSEPORT),
-// connection slots, timing wheel, links. The data path shares nothing: no lock, no channel, no atomic.
+// connection slots, timing wheel, links. The data path of a reactor shares nothing with others: no lock, no channel.
 //
 // # A turn
 //
@@ -29,7 +29,16 @@
 //
 // Dial makes a connection just as accepting does: the same slots, deadlines, buffers and reports. It counts against
 // MaxConnections. The caller chooses the source address and port, because only the caller knows which are free. A Link
-// is different: each reactor has a few, which the loop keeps connected and writes in batches.
+// is different: each reactor has a few, which the loop keeps connected and writes in batches. Links have no slot, and a
+// contract of their own, LinkHandler. A LinkTransport may encrypt them.
+//
+// # Secure connections
+//
+// A Transport can stand between the bytes of a connection and its plaintext. Its owner calls Secure, at once or after a
+// header in plaintext. input passes all bytes to Transport.Open, which works in place and may answer. Write passes all
+// plaintext to Transport.Seal. The part of a record that is not whole is kept behind the plaintext that the owner has
+// not consumed, in one buffer. The end of the stream is seen after the input before it. CloseGracefully sends the
+// Transport's last bytes behind the output that waits. The bound on output counts bytes, not plaintext.
 //
 // # Handing listeners over
 //
@@ -56,13 +65,13 @@
 // RLIMIT_NOFILE bounds one descriptor table. Linux gives a thread its own table with unshare(CLONE_FILES). A process of
 // n reactors therefore holds n times the limit, even where the limit cannot be raised. Mode auto does this only if the
 // limit is too low for MaxConnections. Private tables impose rules, each with a guard and a test:
-//   - Go's own poller is opened before the first unshare (initRuntimePoller). Its descriptors stay open under the same
-//     numbers in every table, because the runtime may wake it from any thread.
+//   - Go's own poller is opened before the first unshare (fdtable.OpenRuntimePoller). Its descriptors stay open
+//     under the same numbers in every table, because the runtime may wake it from any thread.
 //   - Nothing on a reactor's goroutine uses os, net or log, because a number means another file there. Records pass
 //     through a bounded queue to a goroutine on an ordinary thread (Log, package logqueue). The one exception is the
 //     reactor's own epoll descriptor, an os.File that only the reactor opens, waits on and closes. It is safe because
 //     Go's poller watches files, not numbers, and the kernel resolves the number on the thread that adds it.
-//   - Descriptors that were open before unshare would live on in the copy: unshareTable closes all but those it is
+//   - Descriptors that were open before unshare would live on in the copy: fdtable.Unshare closes all but those it is
 //     told to keep.
 //   - A link always finds a descriptor, whatever clients do: the highest numbers of a table are not for clients
 //     (acceptBelow).
@@ -70,7 +79,7 @@
 //     there. From a private table only the reactor itself could hand them to another process. A reactor keeps the
 //     sockets that it serves.
 //   - The wake eventfd is made before unshare, so its number is valid on both sides.
-//   - SO_REUSEPORT spreads connections by a hash: a table has five sigma of headroom (tuning.Share).
+//   - SO_REUSEPORT spreads connections by a hash: a table has five sigma of headroom (fdtable.Share).
 //
 // A reactor is locked to its thread only if it has a private table. Without one, locking costs some 4 % of the
 // throughput and gains nothing.

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/fdtable"
+	"megaphone/stats"
 )
 
 // alone runs the calling test in its own process, with RLIMIT_NOFILE lowered to limit (0: unchanged), because
@@ -57,7 +60,7 @@ func TestPrivateTablesHoldMoreThanTheLimit(t *testing.T) {
 	}
 	fmt.Printf("LISTENING %s\n", g.Addrs()[0])
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent is done
-	if n := g.Counter(AcceptFailures); n != 0 {
+	if n := g.Counter(stats.AcceptFailures); n != 0 {
 		t.Errorf("%d failures to accept", n)
 	}
 	g.Stop()
@@ -135,7 +138,7 @@ func TestAcceptSurvivesEMFILE(t *testing.T) {
 	}
 	for n := uint64(0); n == 0; {
 		g.Advance(1)
-		n = g.Counter(AcceptPauses)
+		n = g.Counter(stats.AcceptPauses)
 	}
 	send(t, first, "y")
 	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
@@ -198,7 +201,7 @@ func TestPrivateTablesAreApart(t *testing.T) {
 		c.Close()
 	}
 	sockets := 0
-	if err := eachDescriptor(func(_ int, target string) {
+	if err := fdtable.Each(func(_ int, target string) {
 		if strings.HasPrefix(target, "socket:") {
 			sockets++
 		}
@@ -220,17 +223,17 @@ func TestRuntimePollerIsInitialisedFirst(t *testing.T) {
 	if !alone(t, 0) {
 		return
 	}
-	if err := initRuntimePoller(); err != nil {
+	if err := fdtable.OpenRuntimePoller(); err != nil {
 		t.Fatal(err)
 	}
 	before := map[int]string{}
-	if err := eachDescriptor(func(fd int, target string) { before[fd] = target }); err != nil {
+	if err := fdtable.Each(func(fd int, target string) { before[fd] = target }); err != nil {
 		t.Fatal(err)
 	}
 	start(t, Config{Reactors: 2, Tables: TablesOn}, func(*Reactor, *testHandler) {
 		// In the reactor's table Go's poller has its old number, because the thread may have to write to it.
 		here := map[int]string{}
-		if err := eachDescriptor(func(fd int, target string) { here[fd] = target }); err != nil {
+		if err := fdtable.Each(func(fd int, target string) { here[fd] = target }); err != nil {
 			t.Error(err)
 		}
 		for fd, target := range before {
@@ -240,7 +243,7 @@ func TestRuntimePollerIsInitialisedFirst(t *testing.T) {
 		}
 	})
 	after := map[int]string{}
-	if err := eachDescriptor(func(fd int, target string) { after[fd] = target }); err != nil {
+	if err := fdtable.Each(func(fd int, target string) { after[fd] = target }); err != nil {
 		t.Fatal(err)
 	}
 	for fd, target := range before {

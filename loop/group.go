@@ -9,10 +9,11 @@ import (
 	"sync"
 	"time"
 
-	gneterr "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
-	"megaphone/logqueue"
+	"megaphone/fdtable"
+	"megaphone/internal/logqueue"
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -30,18 +31,21 @@ type Group struct {
 	failed   chan error
 }
 
-// Start validates cfg, opens the listeners and starts the reactors. It calls newHandler on each reactor's goroutine
-// before its first turn; newHandler may make links. Start returns when all reactors are serving, or with the first
-// error, in which case nothing is left running.
-func Start(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Group, error) {
-	g, err := startGroup(cfg, newHandler)
+// NewHandlers makes the handlers of one reactor, on the reactor's goroutine and before its first turn. The LinkHandler
+// is nil for a reactor without links.
+type NewHandlers func(r *Reactor) (Handler, LinkHandler, error)
+
+// Start validates cfg, opens the listeners and starts the reactors. It returns when all reactors are serving, or with
+// the first error, in which case nothing is left running.
+func Start(cfg Config, newHandlers NewHandlers) (*Group, error) {
+	g, err := startGroup(cfg, newHandlers)
 	for _, l := range cfg.Listen {
 		closeFiles(l.Files) // harmless for those that are closed already
 	}
 	return g, err
 }
 
-func startGroup(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Group, error) {
+func startGroup(cfg Config, newHandlers NewHandlers) (*Group, error) {
 	limit, err := limitNoFile()
 	if err != nil {
 		return nil, err
@@ -50,7 +54,7 @@ func startGroup(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Grou
 	if err != nil {
 		return nil, err
 	}
-	if err := initRuntimePoller(); err != nil {
+	if err := fdtable.OpenRuntimePoller(); err != nil {
 		return nil, err
 	}
 	g := &Group{plan: p, failed: make(chan error, p.Reactors)}
@@ -60,7 +64,7 @@ func startGroup(cfg Config, newHandler func(r *Reactor) (Handler, error)) (*Grou
 		return nil, err
 	}
 	for i := range p.Reactors {
-		if err := g.startReactor(i, newHandler); err != nil {
+		if err := g.startReactor(i, newHandlers); err != nil {
 			g.Stop()
 			return nil, err
 		}
@@ -81,7 +85,7 @@ func (g *Group) listen(at []Listener) error {
 }
 
 // startReactor starts reactor i and waits until it serves. Reactors start one after the other.
-func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)) error {
+func (g *Group) startReactor(i int, newHandlers NewHandlers) error {
 	r, err := newReactor(&g.plan, i, g.logs)
 	if err != nil {
 		return err
@@ -97,7 +101,7 @@ func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)
 		defer close(r.ended)
 		err := r.open(g.listens, others)
 		if err == nil {
-			r.handler, err = newHandler(r)
+			r.handler, r.linkHandler, err = newHandlers(r)
 		}
 		if err == nil && !g.plan.AcceptLater {
 			err = r.beginAccepting()
@@ -108,7 +112,7 @@ func (g *Group) startReactor(i int, newHandler func(r *Reactor) (Handler, error)
 			return
 		}
 		serving <- nil
-		if err := r.run(); !errors.Is(err, gneterr.ErrEngineShutdown) {
+		if err := r.run(); !errors.Is(err, errShutdown) {
 			g.failed <- fmt.Errorf("reactor %d: %w", i, err)
 		}
 	}()
@@ -125,13 +129,13 @@ func newReactor(p *plan, i int, logs *slog.Logger) (*Reactor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	conns := table.NewConns(p.slots + refusalSlots + maxLinks)
+	conns := table.NewConns(p.slots + refusalSlots)
 	var from []uint8
 	if len(p.Listen) > 1 {
 		from = make([]uint8, conns.Cap()+1)
 	}
 	r := &Reactor{
-		plan: p, from: from, index: i, logs: logs, board: NewBoard(int(numCounters)),
+		plan: p, from: from, index: i, logs: logs, board: stats.NewBoard(int(stats.NumCounters)),
 		wake: wake, ended: make(chan struct{}), conns: conns, wheel: table.NewWheel(conns, firstTick),
 		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
 		now: firstTick, started: time.Now(), timer: -1,
@@ -160,19 +164,19 @@ func (g *Group) Private() bool { return g.plan.private }
 // Config.Links.
 func (g *Group) LinkRoom() int { return g.plan.links }
 
-// Slots returns the maximum number of client connections of one reactor.
-func (g *Group) Slots() int { return g.plan.slots }
-
 // Counter returns the sum of counter c over the reactors, as of their last ticks.
-func (g *Group) Counter(c Counter) (sum uint64) {
+func (g *Group) Counter(c stats.Counter) (sum uint64) {
 	for _, r := range g.reactors {
 		sum += r.board.Get(int(c))
 	}
 	return sum
 }
 
-// ReactorCounter returns counter c of reactor i, as of its last tick.
-func (g *Group) ReactorCounter(i int, c Counter) uint64 { return g.reactors[i].board.Get(int(c)) }
+// Counters returns the counters of reactor i, as of its last tick.
+func (g *Group) Counters(i int) (c stats.Counters) {
+	g.reactors[i].board.Read(c[:])
+	return c
+}
 
 // Do runs f on every reactor's goroutine, one after the other, and waits for each. After Stop it does nothing. It skips
 // reactors that have ended by themselves.

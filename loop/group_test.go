@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/fdtable"
 )
 
 // stuck is a log handler whose writer never returns, like a pipe without a reader.
@@ -77,7 +79,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	if !alone(t, 0) {
 		return
 	}
-	if err := initRuntimePoller(); err != nil {
+	if err := fdtable.OpenRuntimePoller(); err != nil {
 		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0") // opens what Go opens once
@@ -87,7 +89,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	at := l.Addr().String()
 	l.Close()
 	count := func() (n int) {
-		if err := eachDescriptor(func(int, string) { n++ }); err != nil {
+		if err := fdtable.Each(func(int, string) { n++ }); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -96,11 +98,11 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	for _, tables := range []Tables{TablesOff, TablesOn} {
 		cfg := Config{Listen: []Listener{{Address: at}}, Reactors: 3, Tables: tables, MaxConnections: 64,
 			Log: slog.New(slog.DiscardHandler)}
-		_, err := Start(cfg, func(r *Reactor) (Handler, error) {
+		_, err := Start(cfg, func(r *Reactor) (Handler, LinkHandler, error) {
 			if r.Index() == 2 {
-				return nil, unix.ENOMEM
+				return nil, nil, unix.ENOMEM
 			}
-			return &testHandler{r: r}, nil
+			return &testHandler{r: r}, nil, nil
 		})
 		if err != unix.ENOMEM {
 			t.Fatalf("started, or failed with %v", err)

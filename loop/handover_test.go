@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"megaphone/stats"
 )
 
 // speaker greets each client with its name.
@@ -179,7 +181,7 @@ func TestStopAcceptingRefusesWhoWaits(t *testing.T) {
 			for range 8 {
 				receive(t, opened)
 			}
-			for g.Counter(AcceptPauses) < 2 {
+			for g.Counter(stats.AcceptPauses) < 2 {
 				g.Advance(1)
 				before = append(before, crowd(10, at)...)
 			}

@@ -3,8 +3,7 @@ package loop
 import (
 	"golang.org/x/sys/unix"
 
-	gnetio "github.com/panjf2000/gnet/v2/pkg/io"
-
+	"megaphone/stats"
 	"megaphone/table"
 )
 
@@ -30,19 +29,11 @@ func (r *Reactor) readable(c uint32) {
 	if s.In != 0 {
 		kept = r.bufs.at(s.In)
 		want := clientRoom // doubled as input comes, so that a large announced length costs nothing yet
-		if s.Flags&flagLink != 0 {
-			want = max(ReadBufferBytes, kept.need-len(kept.B))
-		}
 		buf = r.bufs.room(s.In, want)
 	}
 	n, err := unix.Read(int(s.FD), buf)
-	if s.Flags&flagLink != 0 {
-		r.counters[LinkReads]++
-		r.counters[LinkBytesIn] += uint64(max(n, 0))
-	} else {
-		r.counters[Reads]++
-		r.counters[BytesIn] += uint64(max(n, 0))
-	}
+	r.counters[stats.Reads]++
+	r.counters[stats.BytesIn] += uint64(max(n, 0))
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
 	case err != nil:
@@ -50,21 +41,25 @@ func (r *Reactor) readable(c uint32) {
 	case n == 0:
 		r.end(c, CausePeer)
 	case kept == nil:
-		r.deliver(c, r.read[:n])
+		r.input(c, r.read[:n], 0, 0)
 	default:
 		kept.B = kept.B[:len(kept.B)+n]
-		r.bill(s, s.In)
-		if len(kept.B) >= kept.need {
-			r.deliver(c, kept.B)
-		}
+		r.bufs.bill(s.In)
+		r.input(c, kept.B, kept.plain, kept.need)
 	}
 }
 
-// bill counts a buffer's growth against the budget; see relieve. It ignores links, because they are few, and bounded by
-// the largest frame and the high-water mark.
-func (r *Reactor) bill(s *table.Conn, b uint32) {
-	if s.Flags&flagLink == 0 {
-		r.bufs.bill(b)
+// input takes bytes of connection c behind the plaintext p[:plain], and delivers plaintext once there are need bytes.
+// It is the one place where bytes that have been read become plaintext.
+func (r *Reactor) input(c uint32, p []byte, plain, need int) {
+	s := r.conns.At(c)
+	switch {
+	case s.Flags&flagSecure != 0:
+		r.openRecords(c, s, p, plain, need)
+	case len(p) >= need:
+		r.deliver(c, p, len(p))
+	default:
+		r.bufs.at(s.In).plain = len(p)
 	}
 }
 
@@ -81,7 +76,8 @@ func (r *Reactor) discard(c uint32) {
 // Kept returns the input of connection c that the owner has not consumed. It is valid until the owner returns.
 func (r *Reactor) Kept(c uint32) []byte {
 	if s := r.conns.At(c); s.In != 0 {
-		return r.bufs.at(s.In).B
+		b := r.bufs.at(s.In)
+		return b.B[:b.plain]
 	}
 	return nil
 }
@@ -93,53 +89,54 @@ func (r *Reactor) redeliver(c uint32) {
 		return
 	}
 	s.Flags &^= flagReady
-	if s.In != 0 && s.Flags&flagPaused == 0 && s.Out == 0 {
-		r.deliver(c, r.bufs.at(s.In).B)
+	if s.In != 0 && !r.inputWaits(s) {
+		b := r.bufs.at(s.In)
+		r.input(c, b.B, b.plain, 0)
 	}
 }
 
-// deliver passes p to the owner and keeps the bytes that it does not consume.
-func (r *Reactor) deliver(c uint32, p []byte) {
+// deliver passes the plaintext p[:plain] to the owner, and keeps what the owner does not consume, with the rest of p.
+func (r *Reactor) deliver(c uint32, p []byte, plain int) {
 	s := r.conns.At(c)
-	var consumed, need int
-	if s.Flags&flagLink != 0 {
-		var err error
-		consumed, need, err = r.handler.LinkData(r.links[s.Link()], p)
-		if err != nil {
-			r.links[s.Link()].Fail(err)
-		}
-	} else {
-		consumed, need = r.handler.Data(c, p)
-	}
+	secure := s.Flags & flagSecure
+	consumed, need := r.handler.Data(c, p[:plain])
 	poison(p[:consumed])
 	if state(s.State) != stateOpen {
 		r.dropInput(s) // closed by the owner
 		return
 	}
-	r.keep(c, s, p, consumed, need)
+	if s.Flags&flagSecure != secure {
+		plain, need = consumed, Again // Data has called Secure: the rest are records
+	}
+	r.keep(c, s, p, plain, consumed, need)
 }
 
-func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, consumed, need int) {
+// keep keeps p[consumed:] until the owner can use need bytes of plaintext. p[:plain] is plaintext.
+func (r *Reactor) keep(c uint32, s *table.Conn, p []byte, plain, consumed, need int) {
 	rest := p[consumed:]
 	switch {
 	case len(rest) == 0:
 		r.dropInput(s)
 		return
 	case s.In == 0:
-		s.In = r.bufs.get(c, s.Flags&flagLink != 0, len(rest))
+		s.In = r.bufs.get(c, len(rest))
 		b := r.bufs.at(s.In)
 		b.B = append(b.B[:0], rest...)
-	default:
+	case consumed > 0:
 		b := r.bufs.at(s.In)
 		b.B = b.B[:copy(b.B, rest)]
 		b.seen = max(b.seen-consumed, 0)
+	default:
+		b := r.bufs.at(s.In)
+		b.B = b.B[:len(rest)]
 	}
 	again := need == Again
 	if again {
 		need = 0
 	}
-	r.bufs.at(s.In).need = need
-	r.bill(s, s.In)
+	b := r.bufs.at(s.In)
+	b.plain, b.need = plain-consumed, need
+	r.bufs.bill(s.In)
 	if again {
 		r.makeReady(c)
 	}
@@ -153,8 +150,8 @@ func (r *Reactor) Gained(c uint32) int {
 		return 0
 	}
 	b := r.bufs.at(s.In)
-	n := len(b.B) - b.seen
-	b.seen = len(b.B)
+	n := b.plain - b.seen
+	b.seen = b.plain
 	return n
 }
 
@@ -166,12 +163,22 @@ func (r *Reactor) Write(c uint32, head, body []byte) {
 	if state(s.State) != stateOpen {
 		return
 	}
+	s.Flags |= flagServed
+	if s.Flags&flagSecure != 0 { // the one place where plaintext becomes bytes to be written
+		r.sendRecords(c, s, r.seal(c, head, body))
+		return
+	}
+	r.send(c, s, head, body)
+}
+
+// send sends bytes as they are.
+func (r *Reactor) send(c uint32, s *table.Conn, head, body []byte) {
 	if s.Out != 0 {
 		r.queue(c, s, head, body)
 		return
 	}
-	n, err := r.send(int(s.FD), head, body)
-	r.counters[Writes]++
+	n, err := r.write(int(s.FD), head, body)
+	r.counters[stats.Writes]++
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		n = 0
@@ -179,11 +186,11 @@ func (r *Reactor) Write(c uint32, head, body []byte) {
 		r.end(c, CauseReset)
 		return
 	}
-	r.counters[BytesOut] += uint64(n)
+	r.counters[stats.BytesOut] += uint64(n)
 	if n == len(head)+len(body) {
 		return
 	}
-	r.counters[ShortWrites]++
+	r.counters[stats.ShortWrites]++
 	if n < len(head) {
 		head = head[n:]
 	} else {
@@ -192,8 +199,8 @@ func (r *Reactor) Write(c uint32, head, body []byte) {
 	r.queue(c, s, head, body)
 }
 
-// send makes one write system call.
-func (r *Reactor) send(fd int, head, body []byte) (int, error) {
+// write makes one write system call.
+func (r *Reactor) write(fd int, head, body []byte) (int, error) {
 	switch {
 	case len(body) == 0:
 		return unix.Write(fd, head)
@@ -201,7 +208,7 @@ func (r *Reactor) send(fd int, head, body []byte) (int, error) {
 		return unix.Write(fd, body)
 	}
 	r.iov[0], r.iov[1] = head, body
-	n, err := gnetio.Writev(fd, r.iov[:])
+	n, err := unix.Writev(fd, r.iov[:])
 	r.iov[0], r.iov[1] = nil, nil
 	return n, err
 }
@@ -209,23 +216,23 @@ func (r *Reactor) send(fd int, head, body []byte) (int, error) {
 // queue keeps output for later.
 func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
 	if s.Out == 0 {
-		s.Out = r.bufs.get(c, false, len(head)+len(body))
+		s.Out = r.bufs.get(c, len(head)+len(body))
 		r.settle(c)
 	}
 	b := r.bufs.at(s.Out)
 	if waiting := len(b.B) - b.sent; waiting > 0 && waiting+len(head)+len(body) > r.maxOutput {
-		r.counters[SlowReaders]++
+		r.counters[stats.SlowReaders]++
 		r.end(c, CauseSlow)
 		return
 	}
 	b.B = append(append(b.B, head...), body...)
-	r.bill(s, s.Out)
+	r.bufs.bill(s.Out)
 }
 
 // Stow keeps p for connection c until Unstow, which must come before c is freed. It borrows p until return. The buffer
 // counts against MaxBufferedBytes. If it is shed as the largest of the heaviest client, c is closed.
 func (r *Reactor) Stow(c uint32, p []byte) (i uint32) {
-	i = r.bufs.get(c, false, len(p))
+	i = r.bufs.get(c, len(p))
 	b := r.bufs.at(i)
 	b.B, b.stowed = append(b.B[:0], p...), true
 	r.bufs.bill(i)
@@ -241,18 +248,12 @@ func (r *Reactor) Unstow(i uint32) { r.bufs.put(i) }
 // writable sends pending output.
 func (r *Reactor) writable(c uint32) {
 	s := r.conns.At(c)
-	switch {
-	case state(s.State) == stateEnding:
-		return
-	case s.Flags&flagLink != 0:
-		r.links[s.Link()].write()
-		return
-	case s.Out == 0:
+	if state(s.State) == stateEnding || s.Out == 0 {
 		return
 	}
 	b := r.bufs.at(s.Out)
 	n, err := unix.Write(int(s.FD), b.B[b.sent:])
-	r.counters[Writes]++
+	r.counters[stats.Writes]++
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return
@@ -260,7 +261,7 @@ func (r *Reactor) writable(c uint32) {
 		r.end(c, CauseReset)
 		return
 	}
-	r.counters[BytesOut] += uint64(n)
+	r.counters[stats.BytesOut] += uint64(n)
 	if b.sent += n; b.sent < len(b.B) {
 		if state(s.State) == stateLingering {
 			r.wheel.Arm(c, r.now+drainTicks) // there is progress

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/netip"
 	"testing"
+
+	"megaphone/stats"
 )
 
 // A removed link sends its batch, makes no more calls to its owner, and frees its index.
@@ -54,8 +56,8 @@ func TestLinkRemove(t *testing.T) {
 	default:
 	}
 	g.Do(func(r *Reactor, _ Handler) {
-		if r.counters[LinkConnects]-r.counters[Closed] != 1 {
-			t.Errorf("%d links connected, %d closed", r.counters[LinkConnects], r.counters[Closed])
+		if r.counters[stats.LinkConnects]-r.counters[stats.Closed] != 1 {
+			t.Errorf("%d links connected, %d closed", r.counters[stats.LinkConnects], r.counters[stats.Closed])
 		}
 	})
 }
@@ -68,7 +70,7 @@ func TestLinkSetAddr(t *testing.T) {
 		l, _ = r.NewLink("late", netip.AddrPort{})
 	})
 	g.Advance(1)
-	if n := g.Counter(LinkFailures); n == 0 {
+	if n := g.Counter(stats.LinkFailures); n == 0 {
 		t.Fatal("a link without an address did not fail")
 	}
 	g.Do(func(*Reactor, Handler) { l.SetAddr(p.addr()) })

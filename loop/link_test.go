@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/stats"
 )
 
 // peer is the far end of links under test.
@@ -76,7 +78,7 @@ func TestLinkWritesOnceATurn(t *testing.T) {
 		t.Fatalf("read %d bytes, %v", len(got), err)
 	}
 	g.Advance(1)
-	if n := g.Counter(LinkWrites); n != 1 {
+	if n := g.Counter(stats.LinkWrites); n != 1 {
 		t.Fatalf("%d writes for one turn", n)
 	}
 }
@@ -224,11 +226,11 @@ func TestEagerLinkIsDialledOften(t *testing.T) {
 	p.Close()
 	g, l := linked(t, p, func(*Reactor, *testHandler) {})
 	tries := func(ticks int) (n uint64) {
-		before := g.Counter(LinkFailures)
+		before := g.Counter(stats.LinkFailures)
 		for range ticks {
 			g.Advance(1)
 		}
-		return g.Counter(LinkFailures) - before
+		return g.Counter(stats.LinkFailures) - before
 	}
 	tries(300) // the back-off is 2.5 to 5 s by now
 	if n := tries(200); n < 4 || n > 9 {

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/internal/unixsocket"
 )
 
 // Listener is an address that clients connect to.
@@ -21,6 +23,8 @@ type Listener struct {
 	Address string      // host:port, or unix:/path; port 0 picks one (tests). With Files it only appears in messages
 	Mode    fs.FileMode // of a unix socket; default 0660
 	Files   []*os.File  // inherited listening sockets; Start takes and closes them
+
+	Refusals [][]byte // instead of Config.Refusals
 }
 
 // DefaultSocketMode lets the owner and the group connect, because a unix socket is for a proxy on the same host.
@@ -78,6 +82,23 @@ func (l *listening) openTCP(address string, p *plan) error {
 	}
 	l.fds = append(l.fds, fd)
 	return l.name()
+}
+
+// openUnix makes a unix socket, which serves all reactors.
+func (l *listening) openUnix(path string, mode fs.FileMode, p *plan) error {
+	if mode == 0 {
+		mode = DefaultSocketMode
+	}
+	fd, err := unixsocket.Open(unix.SOCK_STREAM, path, mode, p.Backlog)
+	if errors.Is(err, unixsocket.ErrLive) {
+		return ErrPortTaken
+	}
+	if err != nil {
+		return err
+	}
+	l.path, l.fds = path, append(l.fds, fd)
+	l.made, err = os.Lstat(path)
+	return err
 }
 
 // name sets the address of l to that of its first socket.

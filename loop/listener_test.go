@@ -29,6 +29,9 @@ func dialAt(t testing.TB, address string) net.Conn {
 	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
+	if overRecords {
+		return newRecordConn(c)
+	}
 	return c
 }
 

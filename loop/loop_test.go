@@ -290,6 +290,26 @@ func TestOneTooManyIsRefused(t *testing.T) {
 	}
 }
 
+// TestRefusalsOfAListener: a listener may have refusals of its own.
+func TestRefusalsOfAListener(t *testing.T) {
+	opened := make(chan uint32, 4)
+	g := start(t, Config{Reactors: 1, MaxConnections: 1, Refusals: [][]byte{[]byte("full")},
+		Listen: []Listener{{Address: "127.0.0.1:0"}, {Address: "127.0.0.1:0", Refusals: [][]byte{[]byte("alert")}}}},
+		func(_ *Reactor, h *testHandler) { h.open = func(c uint32) { opened <- c } })
+	dial(t, g)
+	receive(t, opened)
+	for i, want := range []string{"full", "alert"} {
+		c, err := net.Dial("tcp", g.Addrs()[i].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(c); err != nil || string(got) != want {
+			t.Errorf("listener %d: %q, %v", i, got, err)
+		}
+		c.Close()
+	}
+}
+
 // The second instance must not share the port; the port is free as soon as the first has stopped.
 func TestPortIsNotShared(t *testing.T) {
 	first := start(t, Config{Reactors: 2}, nil)

@@ -13,7 +13,7 @@ func (r *Reactor) Every(d time.Duration, f func()) error {
 	if r.pulse != 0 {
 		panic("loop: Every was called twice")
 	}
-	fd, err := openTimerFD(d)
+	fd, err := openTimerFD(d, r.phase(d))
 	if err != nil {
 		return err
 	}
@@ -21,14 +21,20 @@ func (r *Reactor) Every(d time.Duration, f func()) error {
 	return r.watch(fd, fdPulse, false)
 }
 
-// openTimerFD returns a timer that becomes readable each d.
-func openTimerFD(d time.Duration) (int, error) {
+// phase returns when in each period of a timer the reactor's turn comes. If all reactors worked at the same time, each
+// request would wait behind the work of all.
+func (r *Reactor) phase(period time.Duration) time.Duration {
+	return period * time.Duration(r.index) / time.Duration(r.plan.Reactors)
+}
+
+// openTimerFD returns a timer that becomes readable each d, from d plus phase on.
+func openTimerFD(d, phase time.Duration) (int, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("timerfd_create: %w", err)
 	}
-	every := unix.NsecToTimespec(int64(d))
-	if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil); err != nil {
+	when := unix.ItimerSpec{Interval: unix.NsecToTimespec(int64(d)), Value: unix.NsecToTimespec(int64(d + phase))}
+	if err := unix.TimerfdSettime(fd, 0, &when, nil); err != nil {
 		_ = unix.Close(fd)
 		return -1, fmt.Errorf("timerfd_settime: %w", err)
 	}

@@ -15,7 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"megaphone/tuning"
+	"megaphone/fdtable"
+	"megaphone/stats"
 )
 
 // reserveOrigins is the number of links of each reactor in TestClientsKeepNoLinkDown.
@@ -77,7 +78,7 @@ func serveFull(t *testing.T, limit uint64, cfg Config) {
 				}
 				link(r)
 			}
-			if r.accept.clients >= r.plan.slots || r.counters[AcceptPauses] > 0 {
+			if r.accept.clients >= r.plan.slots || r.counters[stats.AcceptPauses] > 0 {
 				full++
 			}
 		})
@@ -229,7 +230,7 @@ func TestReserveAddsUp(t *testing.T) {
 				t.Fatalf("limit %d: %d clients, %+v, clients below %d", limit, p.MaxConnections, l, p.acceptBelow)
 			}
 		}
-		if need := p.slots + tuning.RefusalSlots; p.private && p.acceptBelow < need || p.fds < p.acceptBelow {
+		if need := p.slots + fdtable.RefusalSlots; p.private && p.acceptBelow < need || p.fds < p.acceptBelow {
 			t.Fatalf("limit %d: %d slots, clients below %d of %d", limit, p.slots, p.acceptBelow, p.fds)
 		}
 	}

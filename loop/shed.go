@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+
+	"megaphone/stats"
 )
 
 const (
@@ -36,14 +38,16 @@ func (r *Reactor) relieve() {
 // weight is a buffer with the bytes of it that count.
 type weight struct {
 	client       uint64
-	bytes        int // the bytes that count
-	size         int // of the buffer, at least firstBytes: differences below that are accidental
+	bytes        int   // the bytes that count
+	size         int   // of the buffer, at least firstBytes: differences below that are accidental
+	served       uint8 // not 0 if the connection has had output
 	serial       uint64
 	buffer, conn uint32
 }
 
 // account sums the buffers of one client, which begin at next in a list of weights. The largest comes first. Among
-// small buffers the oldest comes first, because a request's remaining bytes usually follow soon after its first ones.
+// small buffers those of connections that have not been served yet come first, and of these the oldest, because a
+// request's remaining bytes usually follow soon after its first ones.
 type account struct{ next, bytes int }
 
 // accounts is a heap with the heaviest account on top.
@@ -92,18 +96,20 @@ func (r *Reactor) weigh(free int) (list []weight) {
 		if b.billed == 0 {
 			continue
 		}
-		if s := r.conns.At(b.conn); state(s.State) == stateEnding {
+		s := r.conns.At(b.conn)
+		if state(s.State) == stateEnding {
 			r.dropBuffers(s)
 			r.bufs.charge(b, 0) // a stowed buffer is freed at the end of the turn
 			continue
 		}
 		if b.billed > free {
-			client := clientKey(r.handler.Client(b.conn))
-			list = append(list, weight{client, b.billed - free, max(b.billed, firstBytes), b.serial, uint32(i), b.conn})
+			list = append(list, weight{clientKey(r.handler.Client(b.conn)), b.billed - free, max(b.billed, firstBytes),
+				s.Flags & flagServed, b.serial, uint32(i), b.conn})
 		}
 	}
 	slices.SortFunc(list, func(a, b weight) int {
-		return cmp.Or(cmp.Compare(a.client, b.client), cmp.Compare(b.size, a.size), cmp.Compare(a.serial, b.serial))
+		return cmp.Or(cmp.Compare(a.client, b.client), cmp.Compare(b.size, a.size), cmp.Compare(a.served, b.served),
+			cmp.Compare(a.serial, b.serial))
 	})
 	return list
 }
@@ -144,7 +150,7 @@ func (r *Reactor) giveUp(c, buffer uint32) bool {
 	case state(s.State) == stateOpen && s.In == buffer:
 		r.handler.Shed(c)
 	}
-	r.counters[OverBudget]++
+	r.counters[stats.OverBudget]++
 	if s.In == buffer || s.Out == buffer || b.stowed {
 		r.end(c, CauseBudget)
 		r.dropBuffers(s)

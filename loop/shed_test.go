@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"megaphone/stats"
 )
 
 // TestBudgetModel: buffers are taken, grown and given back in random order. The sums always match the live buffers, and
@@ -20,9 +22,8 @@ func TestBudgetModel(t *testing.T) {
 		t.Helper()
 		bytes, large := 0, 0
 		for i := range taken {
-			if n := b.at(i).billed; !b.at(i).link {
-				bytes, large = bytes+n, large+max(n-firstBytes, 0)
-			}
+			n := b.at(i).billed
+			bytes, large = bytes+n, large+max(n-firstBytes, 0)
 		}
 		if b.bytes != bytes || b.large != large {
 			t.Fatalf("%d bytes, %d of large buffers; the buffers have %d and %d", b.bytes, b.large, bytes, large)
@@ -35,7 +36,7 @@ func TestBudgetModel(t *testing.T) {
 		}
 		switch random.IntN(4) {
 		case 0:
-			i = b.get(1, random.IntN(10) == 0, random.IntN(2*firstBytes))
+			i = b.get(1, random.IntN(2*firstBytes))
 			taken[i] = true
 		case 1:
 			if i != 0 {
@@ -43,7 +44,7 @@ func TestBudgetModel(t *testing.T) {
 				delete(taken, i)
 			}
 		default:
-			if i != 0 && !b.at(i).link {
+			if i != 0 {
 				b.room(i, random.IntN(3*firstBytes))
 				b.at(i).B = b.at(i).B[:cap(b.at(i).B)-random.IntN(2)*(cap(b.at(i).B)-len(b.at(i).B))]
 				b.bill(i)
@@ -200,7 +201,7 @@ func TestAConnectionIsShedOnce(t *testing.T) {
 		t.Fatal("it is not closed")
 	}
 	g.Do(func(r *Reactor, _ Handler) {
-		if n := r.counters[OverBudget]; n != 1 || r.bufs.bytes != 0 {
+		if n := r.counters[stats.OverBudget]; n != 1 || r.bufs.bytes != 0 {
 			t.Errorf("%d connections are shed, %d bytes are left", n, r.bufs.bytes)
 		}
 	})

@@ -3,6 +3,8 @@ package loop
 import (
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestAStandstillIsNotCounted: a reactor that did not run for a while continues from where it was.
@@ -35,5 +37,29 @@ func TestMicrosNeverGoBack(t *testing.T) {
 	g.Do(func(r *Reactor, _ Handler) { after = r.readMicros() })
 	if after-before > 1<<31 {
 		t.Errorf("from %d to %d", before, after)
+	}
+}
+
+// TestReactorsTickInTurn: within each tick, every reactor has a time of its own.
+func TestReactorsTickInTurn(t *testing.T) {
+	const reactors = 4
+	g := start(t, Config{Reactors: reactors}, nil)
+	var phases []time.Duration
+	g.Do(func(r *Reactor, _ Handler) {
+		var when unix.ItimerSpec
+		if err := unix.TimerfdGettime(r.timer, &when); err != nil {
+			t.Error(err)
+		}
+		left := time.Duration(when.Value.Nano())
+		at := time.Since(r.started) + left - r.stood + r.phase(TickMillis*time.Millisecond)
+		phases = append(phases, (at % (TickMillis * time.Millisecond)).Round(time.Millisecond))
+	})
+	if len(phases) != reactors {
+		t.Fatalf("%d reactors", len(phases))
+	}
+	for i, got := range phases {
+		if want := time.Duration(i) * TickMillis * time.Millisecond / reactors; got != want {
+			t.Errorf("reactor %d ticks %s after the first, not %s", i, got, want)
+		}
 	}
 }

@@ -69,7 +69,7 @@ func TestTheBudgetHoldsWithinATurn(t *testing.T) {
 		}
 	})
 	first := dial(t, g)
-	conns := make([]*net.TCPConn, clients)
+	conns := make([]net.Conn, clients)
 	for i := range conns {
 		conns[i] = dial(t, g)
 	}

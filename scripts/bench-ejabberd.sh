@@ -3,7 +3,8 @@
 # Prints Markdown tables; takes about an hour as it is, says so, and ends by itself.
 #
 #   scripts/bench-ejabberd.sh [--rounds 3] [--sessions 2000,5000,8000] [--wait 20] [--messages 500] [--chat 20s]
-#                             [--no-busy-wait] [--module-options YAML] [--json FILE]
+#                             [--no-busy-wait] [--module-options YAML] [--modules] [--erl-flags FLAGS]
+#                             [--ways direct,megaphone,engine] [--json FILE]
 #
 # --help explains the flags. Needs ejabberd and Erlang (make setup-test), and RLIMIT_NOFILE above the sessions.
 set -euo pipefail

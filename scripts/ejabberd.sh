@@ -4,6 +4,7 @@
 #
 #   scripts/ejabberd.sh start DIR [option...]   start it, wait until it serves, and print how to reach it:
 #                                                   bosh http://127.0.0.1:PORT/bosh   its own mod_bosh
+#                                                   websocket ws://127.0.0.1:PORT/ws  its own ejabberd_http_ws
 #                                                   link 127.0.0.1:PORT               mod_megaphone's listener, where it is
 #                                                   node NAME
 #                                                   pid N
@@ -338,6 +339,7 @@ start() {
 	local port
 	port=$(sed -n '/module: ejabberd_http/q;s/^ *port: //p' "$dir/ejabberd.yml" | tail -n 1)
 	echo "bosh http://127.0.0.1:$port/bosh"
+	echo "websocket ws://127.0.0.1:$port/ws"
 	port=$(sed -n '/^ *port: /{N;N;/module: mod_megaphone/s/^ *port: \([0-9]*\).*/\1/p}' "$dir/ejabberd.yml" | head -n 1)
 	[ -z "$port" ] || echo "link 127.0.0.1:$port"
 	port=$(sed -n '/^ *port: /{N;N;N;/engine: megaphone/s/^ *port: \([0-9]*\).*/\1/p}' "$dir/ejabberd.yml")

@@ -19,7 +19,8 @@ for target in $targets; do
 	package=$(dirname "${target%%:*}")
 	name=${target##*:}
 	echo "fuzz: $name in $package for $time"
-	if ! await go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "$package" >"$log" 2>&1; then
+	if ! await go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 1000x \
+		"$package" >"$log" 2>&1; then
 		cat "$log"
 		echo "fuzz: $name in $package failed; the input it names is now a test case" >&2
 		exit 1

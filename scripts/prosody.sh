@@ -3,6 +3,7 @@
 #
 #   scripts/prosody.sh start DIR [option...]   makes DIR if need be, starts Prosody, and says where it is:
 #                                                bosh http://127.0.0.1:PORT/http-bind
+#                                                websocket ws://127.0.0.1:PORT/xmpp-websocket
 #                                                pid N
 #   scripts/prosody.sh adduser DIR USER PASSWORD   makes an account USER@localhost, also while it runs
 #   scripts/prosody.sh stop DIR                stops it, and returns when it has; DIR stays
@@ -56,7 +57,8 @@ allow_unencrypted_plain_auth = true
 authentication = "internal_hashed"
 storage = "internal"
 modules_enabled = { "roster", "saslauth", "disco", "ping", "private", "vcard4", "vcard_legacy", "presence", "message", "iq",
-	"bosh", "offline", "version" }
+	"bosh", "websocket", "smacks", "offline", "version" }
+consider_websocket_secure = true
 modules_disabled = { "s2s", "tls", "posix" }
 limits = { }
 
@@ -64,7 +66,7 @@ VirtualHost "localhost"
 
 VirtualHost "anon.localhost"
 	authentication = "anonymous"
-	modules_disabled = { "bosh" }
+	modules_disabled = { "bosh", "websocket" }
 
 Component "conference.localhost" "muc"
 	restrict_room_creation = false
@@ -112,7 +114,7 @@ start() {
 			return
 		fi
 		if answers "$port"; then
-			printf 'bosh http://127.0.0.1:%s/http-bind\npid %s\n' "$port" "$pid"
+			printf 'bosh http://127.0.0.1:%s/http-bind\nwebsocket ws://127.0.0.1:%s/xmpp-websocket\npid %s\n' "$port" "$port" "$pid"
 			[ -z "$owner" ] || watch_owner "$owner" "$pid"
 			trap - EXIT
 			return

@@ -4,17 +4,18 @@
 #   scripts/setup.sh run            what the binary needs: Strophe.js for the chat page that is embedded in it
 #   scripts/setup.sh run-ejabberd   the same, and ejabberd
 #   scripts/setup.sh test           the same, the tests of the ejabberd module, prosody, HAProxy, nginx, hitch, promtool,
-#                                   Chromium, finch
+#                                   Chromium, finch, gnutls-cli, openssl, curl, Pebble, BoGo (in .bogo)
 #   scripts/setup.sh qemu           QEMU, for make qemu-tune
 #   scripts/setup.sh peers          nginx, HAProxy, Pushpin and wrk, for make bench-peers
+#   scripts/setup.sh tls-peers      nginx, HAProxy, hitch and wrk, for make bench-tls
 #
-# npm packages are installed exactly as e2e/package-lock.json has them.
+# npm packages are installed exactly as tests/browser/package-lock.json has them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 page=cmd/megaphone/page
-lock=e2e/package-lock.json
-strophe=e2e/node_modules/strophe.js/dist/strophe.umd.min.js
+lock=tests/browser/package-lock.json
+strophe=tests/browser/node_modules/strophe.js/dist/strophe.umd.min.js
 
 fail() {
 	printf 'setup: %s\n' "$*" >&2
@@ -87,17 +88,17 @@ setup_node() {
 # The stamp is a copy of the lock file that node_modules was installed from: times of files say nothing here, as
 # git and npm set them as they like.
 setup_npm() {
-	local stamp=e2e/node_modules/.installed-lock.json
+	local stamp=tests/browser/node_modules/.installed-lock.json
 	if ! cmp -s "$lock" "$stamp"; then
 		setup_node
-		echo "setup: npm ci in e2e/"
-		(cd e2e && npm ci --no-audit --no-fund --loglevel=error)
+		echo "setup: npm ci in tests/browser/"
+		(cd tests/browser && npm ci --no-audit --no-fund --loglevel=error)
 		cp "$lock" "$stamp"
 	fi
 }
 
 setup_page() {
-	[ -f "$strophe" ] || fail "$strophe is missing: remove e2e/node_modules and try again"
+	[ -f "$strophe" ] || fail "$strophe is missing: remove tests/browser/node_modules and try again"
 	if ! cmp -s "$strophe" "$page/strophe.umd.min.js"; then
 		mkdir -p "$page"
 		cp "$strophe" "$page/strophe.umd.min.js"
@@ -109,6 +110,14 @@ setup_chromium() {
 	[ ! -x "${CHROMIUM:-/usr/bin/chromium}" ] || return 0
 	[ -z "${CHROMIUM:-}" ] || fail "CHROMIUM is $CHROMIUM, and that is no program"
 	apt_install chromium
+}
+
+# Pebble, an ACME CA for tests, has a go.mod of its own; go build keeps the programs in its cache.
+setup_tools() {
+	local tool
+	for tool in pebble pebble-challtestsrv; do
+		go tool -modfile=tests/pebble/pebble.mod -n "$tool" >/dev/null
+	done
 }
 
 have go "install Go 1.26 or later (https://go.dev/dl/)"
@@ -128,8 +137,10 @@ test)
 	setup_page
 	setup_chromium
 	setup_ejabberd
-	setup_packages erlang-dev erlang-eunit prosody haproxy nginx-light prometheus hitch finch
+	setup_packages erlang-dev erlang-eunit prosody haproxy nginx-light prometheus hitch finch gnutls-bin openssl curl
 	setup_packages systemd iproute2 procps man-db shellcheck lintian rpm mmdebstrap # packages, and systems for them
+	setup_tools
+	scripts/bogo.sh .bogo
 	setup_packages podman podman-compose buildah crun netavark aardvark-dns iptables # images, and an engine that runs them
 	;;
 qemu)
@@ -138,7 +149,10 @@ qemu)
 peers)
 	setup_packages nginx-light haproxy pushpin condure wrk
 	;;
+tls-peers)
+	setup_packages nginx-light haproxy hitch wrk
+	;;
 *)
-	fail "usage: scripts/setup.sh run|run-ejabberd|test|qemu|peers"
+	fail "usage: scripts/setup.sh run|run-ejabberd|test|qemu|peers|tls-peers"
 	;;
 esac

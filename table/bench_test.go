@@ -53,7 +53,7 @@ func BenchmarkWheelArm(b *testing.B) {
 			w.Advance(now)
 		}
 	}
-	if w.Len() > conns.Len() {
+	if w.len() > conns.len() {
 		b.Fatal("more armed than there are")
 	}
 }
@@ -77,7 +77,7 @@ func BenchmarkWheelExpire(b *testing.B) {
 
 // BenchmarkWheelIdleTick measures a tick on which nothing expires.
 func BenchmarkWheelIdleTick(b *testing.B) {
-	_, w := armed(0, MaxTicks)
+	_, w := armed(0, maxTicks)
 	now := uint32(0)
 	for b.Loop() {
 		now++
@@ -90,7 +90,7 @@ func BenchmarkWheelLongSleep(b *testing.B) {
 	_, w := armed(0)
 	now := uint32(0)
 	for b.Loop() {
-		now += MaxTicks
+		now += maxTicks
 		w.Advance(now)
 	}
 }

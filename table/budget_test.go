@@ -48,8 +48,8 @@ func TestBytesPerHold(t *testing.T) {
 	if got > base+0.2 { // The rest: the wheel, and rounding up to whole pages.
 		t.Errorf("%.3f bytes a connection with a hold, base is %d", got, base)
 	}
-	if holds.Len() != n || w.Len() != n {
-		t.Errorf("%d holds, %d armed, want %d", holds.Len(), w.Len(), n)
+	if holds.Len() != n || w.len() != n {
+		t.Errorf("%d holds, %d armed, want %d", holds.Len(), w.len(), n)
 	}
 }
 
@@ -68,11 +68,11 @@ func TestNothingAllocates(t *testing.T) {
 				t.Fatal("a parked hold does not resolve")
 			}
 		}
-		for conns.Len() > 0 {
+		for conns.len() > 0 {
 			now += 1000
 			w.Advance(now)
 			for i, ok := w.Expired(); ok; i, ok = w.Expired() {
-				if _, ok := conns.Resolve(conns.Handle(i)); !ok {
+				if _, ok := conns.resolve(conns.handle(i)); !ok {
 					t.Fatal("an expired connection does not resolve")
 				}
 				holds.Pop(conns.At(i))

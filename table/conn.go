@@ -38,12 +38,6 @@ type Conn struct {
 	words [2]uint32
 }
 
-// Link returns the loop's index of the link whose connection this is.
-func (c *Conn) Link() uint32 { return c.words[1] }
-
-// SetLink marks the slot as that of a link.
-func (c *Conn) SetLink(index uint32) { c.words[1] = index }
-
 // Lingered returns how many bytes of input the loop has discarded since the connection began to linger.
 func (c *Conn) Lingered() uint32 { return c.words[0] }
 
@@ -85,6 +79,18 @@ func (c *Conn) Chunks() (raw, data uint32) { return c.words[0], c.words[1] }
 
 // SetChunks sets Chunks.
 func (c *Conn) SetChunks(raw, data uint32) { c.words = [2]uint32{raw, data} }
+
+// HeardAt returns the tick at which the last input of a WebSocket came.
+func (c *Conn) HeardAt() uint32 { return c.words[0] }
+
+// SetHeardAt sets HeardAt.
+func (c *Conn) SetHeardAt(tick uint32) { c.words[0] = tick }
+
+// RatedAt returns the tick at which the second began whose messages of a WebSocket are counted (Hold.Taken).
+func (c *Conn) RatedAt() uint32 { return c.words[1] }
+
+// SetRatedAt sets RatedAt.
+func (c *Conn) SetRatedAt(tick uint32) { c.words[1] = tick }
 
 // EndRequest clears the progress of a request that is complete.
 func (c *Conn) EndRequest() { c.words = [2]uint32{} }

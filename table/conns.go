@@ -72,29 +72,26 @@ func (t *Conns) Free(i uint32) {
 // At returns slot i, live or not, for i from 1 to Cap. The pointer is valid until the slot is freed.
 func (t *Conns) At(i uint32) *Conn { return &t.slots[i] }
 
-// Live reports whether slot i is in use. It is for scans over a whole table.
-func (t *Conns) Live(i uint32) bool { return t.slots[i].live() }
+// gen returns the generation of slot i.
+func (t *Conns) gen(i uint32) uint32 { return t.slots[i].gen }
 
-// Gen returns the generation of slot i.
-func (t *Conns) Gen(i uint32) uint32 { return t.slots[i].gen }
-
-// Len returns the number of live slots.
-func (t *Conns) Len() int { return t.live }
+// len returns the number of live slots.
+func (t *Conns) len() int { return t.live }
 
 // Cap returns the number of slots, live or not.
 func (t *Conns) Cap() int { return len(t.slots) - 1 }
 
-// Handle returns the handle of the present use of slot i.
-func (t *Conns) Handle(i uint32) Handle { return handleOf(t.slots[i].gen, i) }
+// handle returns the handle of the present use of slot i.
+func (t *Conns) handle(i uint32) Handle { return handleOf(t.slots[i].gen, i) }
 
-// Resolve returns the slot that h names. ok is false if that use has ended, or if h is any other number: h may come
+// resolve returns the slot that h names. ok is false if that use has ended, or if h is any other number: h may come
 // from anywhere.
-func (t *Conns) Resolve(h Handle) (i uint32, ok bool) {
+func (t *Conns) resolve(h Handle) (i uint32, ok bool) {
 	i = h.Index()
-	if h.Gen() == 0 || uint64(i) >= uint64(len(t.slots)) {
+	if h.gen() == 0 || uint64(i) >= uint64(len(t.slots)) {
 		return 0, false
 	}
-	if c := &t.slots[i]; c.gen != h.Gen() || c.prev == freed {
+	if c := &t.slots[i]; c.gen != h.gen() || c.prev == freed {
 		return 0, false
 	}
 	return i, true

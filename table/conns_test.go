@@ -47,11 +47,11 @@ func runConns(t *testing.T, s *script, capacity int) {
 			if i != m.free[0] {
 				t.Fatalf("Alloc: slot %d, the oldest free one is %d", i, m.free[0])
 			}
-			if want := (Conn{gen: c.Gen(i)}); *c.At(i) != want || c.Gen(i) == 0 {
+			if want := (Conn{gen: c.gen(i)}); *c.At(i) != want || c.gen(i) == 0 {
 				t.Fatalf("Alloc: slot %d is not zero: %+v", i, *c.At(i))
 			}
 			m.free = m.free[1:]
-			m.live[i] = c.Handle(i)
+			m.live[i] = c.handle(i)
 			scribble(c.At(i))
 		case 2:
 			i, ok := m.pick(s)
@@ -66,22 +66,22 @@ func runConns(t *testing.T, s *script, capacity int) {
 		case 3:
 			if len(m.stale) > 0 {
 				h := m.stale[s.below(len(m.stale))]
-				if i, ok := c.Resolve(h); ok {
+				if i, ok := c.resolve(h); ok {
 					t.Fatalf("Resolve: stale handle %x gives slot %d", h, i)
 				}
 			}
 		}
-		if c.Len() != len(m.live) || c.Cap() != capacity {
-			t.Fatalf("Len %d, Cap %d, want %d, %d", c.Len(), c.Cap(), len(m.live), capacity)
+		if c.len() != len(m.live) || c.Cap() != capacity {
+			t.Fatalf("Len %d, Cap %d, want %d, %d", c.len(), c.Cap(), len(m.live), capacity)
 		}
 	}
 	for i := uint32(1); int(i) <= capacity; i++ {
 		h, live := m.live[i]
-		if c.Live(i) != live {
-			t.Errorf("Live(%d) = %v", i, c.Live(i))
+		if c.slots[i].live() != live {
+			t.Errorf("slot %d in use: %v", i, c.slots[i].live())
 		}
 		if live {
-			if got, ok := c.Resolve(h); !ok || got != i {
+			if got, ok := c.resolve(h); !ok || got != i {
 				t.Errorf("Resolve(%x) = %d, %v, want %d", h, got, ok, i)
 			}
 		}
@@ -139,29 +139,29 @@ func TestConnsProgrammerErrorsPanic(t *testing.T) {
 	mustPanic(t, "Free with a hold", func() { c.Free(i) })
 	holds.Pop(c.At(i))
 	c.Free(i)
-	if c.Len() != 0 {
-		t.Errorf("Len = %d", c.Len())
+	if c.len() != 0 {
+		t.Errorf("Len = %d", c.len())
 	}
 }
 
 func TestResolveTakesAnyNumber(t *testing.T) {
 	c := NewConns(2)
 	i, _ := c.Alloc()
-	gen := c.Gen(i)
+	gen := c.gen(i)
 	for _, h := range []Handle{
 		0, 1, 2, 3, math.MaxUint64, math.MaxUint32, // generation 0, index out of range
 		handleOf(gen, 0), handleOf(gen, 2), handleOf(gen, 3), handleOf(gen+1, i), handleOf(gen-1, i),
 		handleOf(gen, freed), handleOf(gen, headBase),
 	} {
-		if got, ok := c.Resolve(h); ok {
+		if got, ok := c.resolve(h); ok {
 			t.Errorf("Resolve(%x) = %d", h, got)
 		}
 	}
-	if h := c.Handle(i); h.Index() != i || h.Gen() != gen {
+	if h := c.handle(i); h.Index() != i || h.gen() != gen {
 		t.Errorf("Handle %x of slot %d, generation %d", h, i, gen)
 	}
 	c.Free(i)
-	if _, ok := c.Resolve(handleOf(c.Gen(i), i)); ok {
+	if _, ok := c.resolve(handleOf(c.gen(i), i)); ok {
 		t.Error("a free slot was resolved by its present generation")
 	}
 }
@@ -170,13 +170,13 @@ func TestGenerationNeverZero(t *testing.T) {
 	c, holds := NewConns(1), NewHolds(1)
 	i, _ := c.Alloc()
 	c.At(i).gen = math.MaxUint32 // as after 2^32-1 uses
-	old := c.Handle(i)
+	old := c.handle(i)
 	c.Free(i)
 	c.Alloc()
-	if c.Gen(i) != 1 {
-		t.Errorf("generation after the last is %d, want 1", c.Gen(i))
+	if c.gen(i) != 1 {
+		t.Errorf("generation after the last is %d, want 1", c.gen(i))
 	}
-	if _, ok := c.Resolve(old); ok {
+	if _, ok := c.resolve(old); ok {
 		t.Error("the last generation's handle survived")
 	}
 
@@ -184,7 +184,7 @@ func TestGenerationNeverZero(t *testing.T) {
 	hold.gen = math.MaxUint32
 	holds.Pop(c.At(i))
 	h, _, _ := holds.Park(c.At(i), i, 0)
-	if h.Gen() != 1 {
-		t.Errorf("hold generation after the last is %d, want 1", h.Gen())
+	if h.gen() != 1 {
+		t.Errorf("hold generation after the last is %d, want 1", h.gen())
 	}
 }

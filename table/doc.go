@@ -81,7 +81,7 @@
 // connections that expire within one bucket's time. With 500,000 connections in random order in memory and timeouts of
 // 600 ticks that takes about 10 ms at one tick in 64.
 //
-// Ticks are 32 bits and may wrap. A deadline is at most MaxTicks (2^31-1) ahead, and so is a step of Advance; with
+// Ticks are 32 bits and may wrap. A deadline is at most maxTicks (2^31-1) ahead, and so is a step of Advance; with
 // ticks of 100 ms that is 6.8 years. Deadline 0 means not armed, so a deadline that falls on tick 0 becomes tick 1.
 //
 // # Costs

@@ -9,8 +9,8 @@ func handleOf(gen, index uint32) Handle { return Handle(gen)<<32 | Handle(index)
 // Index returns the slot's index, 1 or more in a valid handle.
 func (h Handle) Index() uint32 { return uint32(h) }
 
-// Gen returns the slot's generation when the handle was made, never 0 in a valid handle.
-func (h Handle) Gen() uint32 { return uint32(h >> 32) }
+// gen returns the slot's generation when the handle was made, never 0 in a valid handle.
+func (h Handle) gen() uint32 { return uint32(h >> 32) }
 
 // nextGen counts a slot's uses. It skips 0, which marks a slot never used. The zero Handle and any handle with
 // generation 0 can therefore be refused without reading the slot's state.

@@ -20,13 +20,13 @@ type Hold struct {
 	Conn  uint32 // index of the request's connection
 	next  uint32 // the following hold in the connection's FIFO, or in the free queue
 	Since uint32 // tick at which it was parked
-	word  uint32 // the owner's, see Start, Opening, Due and Stowed
+	word  uint32 // the owner's, see Start, Opening, Due, Stowed and Taken
 	Link  uint8  // the owner's: the link that the request went to
 	Flags uint8  // the owner's
 	Style uint16 // the owner's: style of the HTTP response
 }
 
-// A hold needs one of four numbers at a time. The owner knows which one by Flags and Link. Setting one forgets the
+// A hold needs one of five numbers at a time. The owner knows which one by Flags and Link. Setting one forgets the
 // others.
 
 // Start returns when the request came, in microseconds that wrap, finer than Since. It is for requests that an origin
@@ -53,3 +53,9 @@ func (h *Hold) Stowed() uint32 { return h.word }
 
 // SetStowed sets Stowed.
 func (h *Hold) SetStowed(index uint32) { h.word = index }
+
+// Taken returns how many messages of a WebSocket have come since Conn.RatedAt.
+func (h *Hold) Taken() uint32 { return h.word }
+
+// SetTaken sets Taken.
+func (h *Hold) SetTaken(messages uint32) { h.word = messages }

@@ -13,8 +13,8 @@ type Holds struct {
 	live        int
 }
 
-// MaxHeld is the maximum number of holds of a connection, because Conn.Held counts them in a byte.
-const MaxHeld = 255
+// maxHeld is the maximum number of holds of a connection, because Conn.Held counts them in a byte.
+const maxHeld = 255
 
 // NewHolds allocates a table for capacity holds, 1 to 1<<30.
 func NewHolds(capacity int) *Holds {
@@ -23,12 +23,12 @@ func NewHolds(capacity int) *Holds {
 }
 
 // Park takes the slot that has been free longest and appends it to c's FIFO. conn is c's index and now is stored in
-// Since; the other fields are zero. It returns false if all slots are in use or c has MaxHeld holds.
+// Since; the other fields are zero. It returns false if all slots are in use or c has maxHeld holds.
 func (t *Holds) Park(c *Conn, conn uint32, now uint32) (Handle, *Hold, bool) {
 	if conn == 0 {
 		panic("table: Park without a connection")
 	}
-	if c.Held == MaxHeld {
+	if c.Held == maxHeld {
 		return 0, nil, false
 	}
 	var i uint32
@@ -92,7 +92,7 @@ func (t *Holds) Resolve(h Handle) *Hold {
 		return nil
 	}
 	s := &t.slots[i]
-	if s.gen != h.Gen() || s.Conn == 0 {
+	if s.gen != h.gen() || s.Conn == 0 {
 		return nil
 	}
 	return s
@@ -127,8 +127,8 @@ func (t *Holds) HandleAt(i uint32) (Handle, bool) {
 	return handleOf(h.gen, i), true
 }
 
-// At returns slot i, live or not, for i from 1 to Cap. The pointer is valid until the hold is popped.
-func (t *Holds) At(i uint32) *Hold { return &t.slots[i] }
+// at returns slot i, live or not, for i from 1 to Cap. The pointer is valid until the hold is popped.
+func (t *Holds) at(i uint32) *Hold { return &t.slots[i] }
 
 // Len returns the number of live holds.
 func (t *Holds) Len() int { return t.live }

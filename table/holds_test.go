@@ -29,7 +29,7 @@ func runHolds(t *testing.T, s *script, conns, capacity int) {
 		switch {
 		case op%8 < 4:
 			h, hold, ok := holds.Park(conn, i, now)
-			if want := len(m.free) > 0 && len(m.fifo[i]) < MaxHeld; ok != want {
+			if want := len(m.free) > 0 && len(m.fifo[i]) < maxHeld; ok != want {
 				t.Fatalf("Park: ok %v, want %v", ok, want)
 			}
 			if !ok {
@@ -38,7 +38,7 @@ func runHolds(t *testing.T, s *script, conns, capacity int) {
 			if h.Index() != m.free[0] {
 				t.Fatalf("Park: slot %d, the oldest free one is %d", h.Index(), m.free[0])
 			}
-			if want := (Hold{gen: h.Gen(), Conn: i, Since: now}); *hold != want || h.Gen() == 0 {
+			if want := (Hold{gen: h.gen(), Conn: i, Since: now}); *hold != want || h.gen() == 0 {
 				t.Fatalf("Park: %+v, want %+v", *hold, want)
 			}
 			hold.word, hold.Link, hold.Flags, hold.Style = 1, 2, 3, 4
@@ -71,7 +71,7 @@ func runHolds(t *testing.T, s *script, conns, capacity int) {
 	for i := uint32(1); int(i) <= holds.Cap(); i++ {
 		h, ok := holds.HandleAt(i)
 		since, want := m.since[h]
-		if ok != want || ok && (holds.Resolve(h).Since != since || holds.At(i) != holds.Resolve(h)) {
+		if ok != want || ok && (holds.Resolve(h).Since != since || holds.at(i) != holds.Resolve(h)) {
 			t.Errorf("HandleAt(%d) = %x, %v, want %v", i, h, ok, want)
 		}
 		if ok {
@@ -105,9 +105,9 @@ func TestHoldsAgainstMap(t *testing.T) {
 }
 
 func TestParkMaxHeld(t *testing.T) {
-	c, holds := NewConns(1), NewHolds(MaxHeld+10)
+	c, holds := NewConns(1), NewHolds(maxHeld+10)
 	i, _ := c.Alloc()
-	for range MaxHeld {
+	for range maxHeld {
 		if _, _, ok := holds.Park(c.At(i), i, 1); !ok {
 			t.Fatal("Park failed below MaxHeld")
 		}
@@ -115,7 +115,7 @@ func TestParkMaxHeld(t *testing.T) {
 	if h, hold, ok := holds.Park(c.At(i), i, 1); ok || h != 0 || hold != nil {
 		t.Fatalf("Park above MaxHeld = %x, %v, %v", h, hold, ok)
 	}
-	if c.At(i).Held != MaxHeld || holds.Len() != MaxHeld {
+	if c.At(i).Held != maxHeld || holds.Len() != maxHeld {
 		t.Errorf("Held %d, Len %d", c.At(i).Held, holds.Len())
 	}
 	holds.Pop(c.At(i))
@@ -135,7 +135,7 @@ func TestHoldsEmptyAndWrong(t *testing.T) {
 	}
 	h, _, _ := holds.Park(c.At(i), i, 1)
 	for _, wrong := range []Handle{
-		0, 1, 2, 3, math.MaxUint64, math.MaxUint32, h + 1, h - 1, h + 1<<32, h - 1<<32, handleOf(h.Gen(), headBase),
+		0, 1, 2, 3, math.MaxUint64, math.MaxUint32, h + 1, h - 1, h + 1<<32, h - 1<<32, handleOf(h.gen(), headBase),
 	} {
 		if holds.Resolve(wrong) != nil {
 			t.Errorf("Resolve(%x) gives a hold", wrong)

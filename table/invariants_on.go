@@ -136,7 +136,7 @@ func (w *Wheel) checkInvariants() {
 				must(w.belongs(c.Deadline, b), "a deadline is in the wrong bucket")
 			case b == bucketLate:
 				must(!after(c.Deadline, w.now), "a deadline ahead is late")
-			default: // Due stays due: left there for more than MaxTicks, its deadline would seem to be ahead.
+			default: // Due stays due: left there for more than maxTicks, its deadline would seem to be ahead.
 			}
 			armed++
 			must(armed <= w.armed, "more connections on the wheel than armed")

@@ -15,9 +15,9 @@ const (
 	buckets    = bucketFar + 3
 )
 
-// MaxTicks is the longest timeout for Arm and the longest step for Advance. Ticks form a circle of 1<<32: less than
+// maxTicks is the longest timeout for Arm and the longest step for Advance. Ticks form a circle of 1<<32: less than
 // half of it ahead is the future, the other half the past. So the counter may wrap.
-const MaxTicks = 1<<31 - 1
+const maxTicks = 1<<31 - 1
 
 // Wheel is the timing wheel of a table of connections. It keeps only list heads: the links are in the slots. A table
 // has one wheel.
@@ -43,13 +43,10 @@ func NewWheel(t *Conns, now uint32) *Wheel {
 	return w
 }
 
-// Now returns the tick of the last Advance.
-func (w *Wheel) Now() uint32 { return w.now }
+// len returns the number of armed connections, including those that have expired but were not popped yet.
+func (w *Wheel) len() int { return w.armed }
 
-// Len returns the number of armed connections, including those that have expired but were not popped yet.
-func (w *Wheel) Len() int { return w.armed }
-
-// Arm makes connection i expire at tick deadline, at most MaxTicks ahead. It replaces an earlier deadline. A deadline
+// Arm makes connection i expire at tick deadline, at most maxTicks ahead. It replaces an earlier deadline. A deadline
 // that is not ahead expires at the next Advance, not in a current Expired loop, so that such a loop ends. A deadline of
 // 0 becomes 1, because 0 in Conn.Deadline means not armed.
 func (w *Wheel) Arm(i uint32, deadline uint32) {

@@ -97,8 +97,8 @@ func TestWheelChangeDueInLoop(t *testing.T) {
 	if got := expired(w); !slices.Equal(got, []uint32{3}) {
 		t.Errorf("expired %v, want 3", got)
 	}
-	if w.Len() != 0 {
-		t.Errorf("Len = %d", w.Len())
+	if w.len() != 0 {
+		t.Errorf("Len = %d", w.len())
 	}
 }
 
@@ -117,8 +117,8 @@ func TestWheelTimeDoesNotGoBack(t *testing.T) {
 	_, w := armed(1000, 1010)
 	w.Advance(990)
 	w.Advance(1000)
-	if w.Now() != 1000 || expired(w) != nil {
-		t.Errorf("Now = %d after steps back", w.Now())
+	if w.now != 1000 || expired(w) != nil {
+		t.Errorf("Now = %d after steps back", w.now)
 	}
 	w.Advance(1010)
 	if got := expired(w); len(got) != 1 {
@@ -147,11 +147,11 @@ func TestWheelLongSleep(t *testing.T) {
 	_, w := armed(0)
 	now := uint32(0)
 	for range 100_000 {
-		now += MaxTicks
+		now += maxTicks
 		w.Advance(now)
 	}
-	_, w = armed(7, 10, 100, 10_000, 1_000_000, 100_000_000, MaxTicks)
-	w.Advance(7 + MaxTicks)
+	_, w = armed(7, 10, 100, 10_000, 1_000_000, 100_000_000, maxTicks)
+	w.Advance(7 + maxTicks)
 	if got := expired(w); !slices.Equal(got, []uint32{1, 2, 3, 4, 5, 6}) {
 		t.Errorf("expired %v after a long sleep, want all in order", got)
 	}
@@ -161,7 +161,7 @@ func TestWheelRearmKeepsPlace(t *testing.T) {
 	conns, w := armed(0, 500, 500)
 	before := conns.At(1).links
 	w.Arm(1, 500)
-	if conns.At(1).links != before || w.Len() != 2 {
+	if conns.At(1).links != before || w.len() != 2 {
 		t.Error("arming for the same tick again moved the connection")
 	}
 	w.Arm(1, 501)

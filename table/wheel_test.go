@@ -98,8 +98,8 @@ func (r *wheelRun) compare(i uint32) {
 	if got := r.conns.At(i).Deadline; got != uint32(deadline) || armed != (got != 0) {
 		r.t.Fatalf("connection %d: Deadline %d, want %d", i, got, uint32(deadline))
 	}
-	if r.w.Len() != len(r.m.armed) || r.w.Now() != uint32(r.m.now) {
-		r.t.Fatalf("Len %d, Now %d, want %d, %d", r.w.Len(), r.w.Now(), len(r.m.armed), uint32(r.m.now))
+	if r.w.len() != len(r.m.armed) || r.w.now != uint32(r.m.now) {
+		r.t.Fatalf("Len %d, Now %d, want %d, %d", r.w.len(), r.w.now, len(r.m.armed), uint32(r.m.now))
 	}
 }
 
@@ -152,7 +152,7 @@ func TestWheelAgainstNaive(t *testing.T) {
 // one tick early, however time gets there, and each expires on its tick.
 func TestWheelExact(t *testing.T) {
 	edges := []uint32{1, 2, 62, 63, 64, 65, 100, 4095, 4096, 4097, 1<<18 - 1, 1 << 18, 1<<18 + 1, 1<<24 - 1, 1 << 24,
-		1<<24 + 1, 1 << 30, MaxTicks - 1, MaxTicks}
+		1<<24 + 1, 1 << 30, maxTicks - 1, maxTicks}
 	starts := []uint32{0, 1, 63, 64, 4095, 1<<18 - 1, 1<<24 - 1, 1 << 24, 1<<31 - 1, 1 << 31, 1<<32 - 4097,
 		1<<32 - 64, 1<<32 - 1}
 	for _, start := range starts {

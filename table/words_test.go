@@ -34,11 +34,8 @@ func TestWordsHaveOneUseAtATime(t *testing.T) {
 		if c.SetIdleAt(20); c.IdleAt() != 20 {
 			t.Errorf("IdleAt %d", c.IdleAt())
 		}
-		if c.SetLink(7); c.Link() != 7 {
-			t.Errorf("Link %d", c.Link())
-		}
-		if c.SetLingered(9); c.Lingered() != 9 || c.Link() != 7 {
-			t.Errorf("Lingered %d of link %d", c.Lingered(), c.Link())
+		if c.SetLingered(9); c.Lingered() != 9 {
+			t.Errorf("Lingered %d", c.Lingered())
 		}
 		h, hold, _ := holds.Park(c, i, 5)
 		if hold.Start() != 0 {

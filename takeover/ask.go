@@ -9,8 +9,8 @@ import (
 	"slices"
 	"syscall"
 
+	"megaphone/internal/unixsocket"
 	"megaphone/loop"
-	"megaphone/unixsocket"
 )
 
 // ErrNobody is returned if no process waits for a successor.
@@ -91,14 +91,14 @@ func (p *Predecessor) event(err error, fine Event) Event {
 }
 
 func (p *Predecessor) ask() error {
-	_ = send(p.conn, packet{Version: Version}) // reading will give its fate
+	_ = send(p.conn, packet{Version: version}) // reading will give its fate
 	for {
 		got, files, err := receive(p.conn, stepTimeout)
 		switch {
 		case err != nil:
 			return err
 		case got.Offer != nil:
-			p.Offer.Links, p.Offer.Up = got.Offer.Links, got.Offer.Up
+			p.Offer.Links, p.Offer.Up, p.Offer.Tickets = got.Offer.Links, got.Offer.Up, got.Offer.Tickets
 			return nil
 		}
 		p.add(got.Address, files)
@@ -149,7 +149,7 @@ func (p *Predecessor) Late() Event {
 // first error. keeps are the listeners that this process keeps, for SendServing.
 func (p *Predecessor) Handle(e Event, do func(Action) error, keeps ...string) (SuccessorState, error) {
 	var todo []Action
-	p.state, todo = p.state.Next(e)
+	p.state, todo = p.state.next(e)
 	for _, a := range todo {
 		switch a {
 		case SendServing: // if this fails, reading will give the reason

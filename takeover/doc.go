@@ -4,7 +4,7 @@
 //	successor                                       predecessor
 //	   | --------------- connect, ask --------------> |  each checks the other's user (SO_PEERCRED)
 //	   | <-- sockets of listener 1, 2, ... (SCM_RIGHTS)|
-//	   | <--- offer: how many links are up ----------- |
+//	   | <--- offer: how many links are up, keys ----- |
 //	   |  (starts, and links up to the origins)        |  (accepts)
 //	   |  (accepts)                                    |
 //	   | --------------- serving --------------------> |  which listeners it keeps

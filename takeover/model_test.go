@@ -119,12 +119,12 @@ func oldSuccessor(state uint8, e Event) (uint8, []Action) {
 }
 
 func newPredecessor(state uint8, e Event) (uint8, []Action) {
-	next, todo := PredecessorState(state).Next(e)
+	next, todo := PredecessorState(state).next(e)
 	return uint8(next), todo
 }
 
 func newSuccessor(state uint8, e Event) (uint8, []Action) {
-	next, todo := SuccessorState(state).Next(e)
+	next, todo := SuccessorState(state).next(e)
 	return uint8(next), todo
 }
 

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Version is the version of the packets; a process refuses to take over from one of another version.
-const Version = 1
+// version is the version of the packets; a process refuses to take over from one of another version.
+const version = 1
 
 const (
 	maxPacketBytes   = 64 << 10
@@ -38,8 +38,9 @@ type packet struct {
 }
 
 type offer struct {
-	Links int `json:"links"`
-	Up    int `json:"up"`
+	Links   int      `json:"links"`
+	Up      int      `json:"up"`
+	Tickets [][]byte `json:"tickets,omitempty"`
 }
 
 // errGone is the reason if the other process has closed its end, or has exited.

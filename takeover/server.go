@@ -9,14 +9,15 @@ import (
 	"sync"
 	"time"
 
+	"megaphone/internal/unixsocket"
 	"megaphone/loop"
-	"megaphone/unixsocket"
 )
 
 // Offer is what a process hands over.
 type Offer struct {
 	Listeners []loop.Listener // with files, which are closed after they have been sent
 	Links, Up int             // links to origins, and the number that is up
+	Tickets   [][]byte        // keys of session tickets, so that clients can resume; see socketMode
 }
 
 // Server is the predecessor's side: it waits for a successor.
@@ -142,8 +143,8 @@ func (s *Server) asked(next *Successor) (err error) {
 	}
 	s.log.Info("takeover requested", "pid", next.PID)
 	ask, _, err := receive(next.conn, stepTimeout)
-	if err == nil && ask.Version != Version {
-		err = fmt.Errorf("the successor speaks version %d, this process %d", ask.Version, Version)
+	if err == nil && ask.Version != version {
+		err = fmt.Errorf("the successor speaks version %d, this process %d", ask.Version, version)
 	}
 	return err
 }
@@ -168,7 +169,7 @@ func (s *Server) offerTo(next *Successor) error {
 			rest = rest[n:]
 		}
 	}
-	if err := send(next.conn, packet{Offer: &offer{o.Links, o.Up}}); err != nil {
+	if err := send(next.conn, packet{Offer: &offer{o.Links, o.Up, o.Tickets}}); err != nil {
 		return err
 	}
 	s.offered = true
@@ -186,7 +187,7 @@ func (s *Server) offerTo(next *Successor) error {
 // Handle takes the next step. It sends and hangs up itself, and calls do for the other actions, in order.
 func (n *Successor) Handle(e Event, do func(Action)) PredecessorState {
 	var todo []Action
-	n.state, todo = n.state.Next(e)
+	n.state, todo = n.state.next(e)
 	for _, a := range todo {
 		switch a {
 		case SendLeaving: // if this fails, reading will give the reason

@@ -54,9 +54,9 @@ const (
 	Retired
 )
 
-// Next returns the state after e and the actions to carry out. An event without a meaning in a state changes nothing.
+// next returns the state after e and the actions to carry out. An event without a meaning in a state changes nothing.
 // No clock ends the wait for a late process: only the end of its conversation does.
-func (s PredecessorState) Next(e Event) (PredecessorState, []Action) {
+func (s PredecessorState) next(e Event) (PredecessorState, []Action) {
 	switch s {
 	case Available:
 		switch e {
@@ -104,9 +104,9 @@ const (
 	Withdrawn
 )
 
-// Next returns the state after e and the actions to carry out. Failed, in Linking, must not be reported while the
+// next returns the state after e and the actions to carry out. Failed, in Linking, must not be reported while the
 // socket would yield Gone (see Predecessor.Late).
-func (s SuccessorState) Next(e Event) (SuccessorState, []Action) {
+func (s SuccessorState) next(e Event) (SuccessorState, []Action) {
 	switch s {
 	case Asking:
 		switch e {

@@ -19,7 +19,8 @@ func offering(t *testing.T, sockets int, patience time.Duration, fail error) (pa
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "s")
 	s, err := Listen(path, patience, slog.New(slog.DiscardHandler), func() (Offer, error) {
-		o := Offer{Links: 4, Up: 3, Listeners: []loop.Listener{{Address: "one"}, {Address: "two"}}}
+		o := Offer{Links: 4, Up: 3, Tickets: [][]byte{[]byte("key")},
+			Listeners: []loop.Listener{{Address: "one"}, {Address: "two"}}}
 		for i := range o.Listeners {
 			for range sockets {
 				f, err := os.Open(os.DevNull)

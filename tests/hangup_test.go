@@ -25,7 +25,7 @@ func TestSIGHUPIsTakenFirst(t *testing.T) {
 			order = append(order, fields[1])
 		}
 	}
-	at := slices.Index(order, "megaphone/hangup")
+	at := slices.Index(order, "megaphone/internal/hangup")
 	if at < 0 {
 		t.Fatalf("it is not initialised: %q", order)
 	}

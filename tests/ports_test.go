@@ -1,7 +1,9 @@
 package tests
 
 import (
+	"bytes"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -65,5 +67,31 @@ func TestTakenPortsAreSeen(t *testing.T) {
 	l.Close()
 	if got := said(); got != "free" {
 		t.Errorf("a port that nothing listens on any more is %q", got)
+	}
+}
+
+// TestNetworkOfItsOwn: a command runs in a network with the host's settings and a larger table of connections. The host
+// stays as it was.
+func TestNetworkOfItsOwn(t *testing.T) {
+	const buckets, size = "131072", "/proc/sys/net/ipv4/tcp_child_ehash_entries"
+	before, err := os.ReadFile(size)
+	if err != nil || exec.Command("unshare", "-n", "true").Run() != nil {
+		t.Skipf("no network namespace with a table of its own may be made here: %v", err)
+	}
+	const port = "/proc/sys/net/ipv4/tcp_fin_timeout"
+	hosts, err := os.ReadFile(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("unshare", "-n", "bash", "-c", `echo 17 >`+port+`
+		"$@" cat /proc/sys/net/ipv4/tcp_ehash_entries `+port+` && "$@" false || echo status $?; cat `+size, "bash",
+		"../scripts/own-network.sh", buckets).CombinedOutput()
+	if want := buckets + "\n17\nstatus 1\n0\n"; err != nil || string(out) != want {
+		t.Errorf("%v: %q, want %q", err, out, want)
+	}
+	for file, want := range map[string][]byte{size: before, port: hosts} {
+		if after, err := os.ReadFile(file); err != nil || !bytes.Equal(after, want) {
+			t.Errorf("%s is %s, was %s (%v)", file, after, want, err)
+		}
 	}
 }

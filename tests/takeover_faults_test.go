@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"megaphone/internal/unixsocket"
 	"megaphone/tests/rig"
-	"megaphone/unixsocket"
 )
 
 // beside starts a successor that has the listeners and cannot be linked yet, because its origin is stopped. resume lets

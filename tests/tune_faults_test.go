@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"megaphone/internal/typed"
 	"megaphone/tests/rig"
-	"megaphone/typed"
 )
 
 // TestTuneSaysWhatCannotBeSet: a knob that refuses is named with the reason, the others are set, and the exit status

@@ -18,8 +18,8 @@ const (
 	dentryBytes      = 195
 	epollItemBytes   = 128
 	epollWaitBytes   = 64
-	KernelIdleBytes  = tcpBytes + inodeBytes + filpBytes + dentryBytes + epollItemBytes + epollWaitBytes
-	KernelQueueBytes = 4096 // a page: charged for a socket with one short reply queued (measured), and at most used
+	kernelIdleBytes  = tcpBytes + inodeBytes + filpBytes + dentryBytes + epollItemBytes + epollWaitBytes
+	kernelQueueBytes = 4096 // a page: charged for a socket with one short reply queued (measured), and at most used
 )
 
 // Bytes of the edge for one connection with one held request, idle.
@@ -33,9 +33,9 @@ const (
 const (
 	SlotBytes     = 64
 	HoldBytes     = 24 * 5 / 4
-	IndexBytes    = 4
+	indexBytes    = 4
 	bufferedBytes = 4096/100 + 1
-	UserBytes     = SlotBytes + HoldBytes + IndexBytes + bufferedBytes
+	userBytes     = SlotBytes + HoldBytes + indexBytes + bufferedBytes
 )
 
 // Bytes of an edge's process, independent of its connections.
@@ -49,7 +49,7 @@ const (
 	runtimeBytes = 32 << 20
 	ReadBytes    = BudgetReactors * 64 << 10
 	linkBytes    = 16 << 20
-	ProcessBytes = runtimeBytes + ReadBytes + linkBytes
+	processBytes = runtimeBytes + ReadBytes + linkBytes
 
 	BudgetReactors = 256
 )
@@ -79,10 +79,10 @@ func NewBudget(n int) Budget {
 		{"TCP socket", kernel, tcpBytes, 0, 0, "struct tcp_sock"},
 		{"inode, file, dentry", kernel, inodeBytes + filpBytes + dentryBytes, 0, 0, "the descriptor and its file"},
 		{"epoll", kernel, epollItemBytes + epollWaitBytes, 0, 0, "item and wait entry"},
-		{"socket buffers", kernel, KernelQueueBytes, 0, 0, "one queued reply each, charged as a page (tcp_mem)"},
+		{"socket buffers", kernel, kernelQueueBytes, 0, 0, "one queued reply each, charged as a page (tcp_mem)"},
 		{"connection slots", user, SlotBytes, 0, 0, "64 bytes, preallocated"},
 		{"hold slots", user, HoldBytes, 0, 0, "1.25 x 24 bytes, preallocated"},
-		{"descriptor index", user, IndexBytes, 0, 0, "from descriptor to slot"},
+		{"descriptor index", user, indexBytes, 0, 0, "from descriptor to slot"},
 		{"unfinished input, output", user, bufferedBytes, 0, 0, "4 KiB for one connection in a hundred"},
 		{"read buffers", user, 0, ReadBytes, 0, "64 KiB a reactor, up to 256 of them"},
 		{"link batches", user, 0, linkBytes, 0, "frames of a turn, both ways"},

@@ -3,6 +3,8 @@ package tuning
 import (
 	"strings"
 	"testing"
+
+	"megaphone/fdtable"
 )
 
 // TestBudgetAddsUp compares the budget with its lines, with measurements, and with the knobs for the same bytes.
@@ -26,26 +28,26 @@ func TestBudgetAddsUp(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	}
-	if each != b.BytesPerSocket || total != b.TotalBytes || total != each*n+ProcessBytes {
+	if each != b.BytesPerSocket || total != b.TotalBytes || total != each*n+processBytes {
 		t.Errorf("%d a socket and %d in all, but the lines have %d and %d", b.BytesPerSocket, b.TotalBytes, each, total)
 	}
-	if kernel != KernelIdleBytes+KernelQueueBytes || user != UserBytes {
+	if kernel != kernelIdleBytes+kernelQueueBytes || user != userBytes {
 		t.Errorf("kernel %d, user %d", kernel, user)
 	}
 	// Measured: a million connections over loopback took 8.1 GB of the kernel's memory for both ends, and 141 bytes
 	// each of a process; 30,000 held requests took 110.
-	if measured := 8.1e9 / 2e6; KernelIdleBytes < 0.95*measured || KernelIdleBytes > 1.05*measured {
-		t.Errorf("%d bytes an idle socket, measured were %.0f", KernelIdleBytes, measured)
+	if measured := 8.1e9 / 2e6; kernelIdleBytes < 0.95*measured || kernelIdleBytes > 1.05*measured {
+		t.Errorf("%d bytes an idle socket, measured were %.0f", kernelIdleBytes, measured)
 	}
-	if UserBytes < 110 || UserBytes > 2*141 {
-		t.Errorf("%d bytes of the edge a connection, measured were 110 to 141", UserBytes)
+	if userBytes < 110 || userBytes > 2*141 {
+		t.Errorf("%d bytes of the edge a connection, measured were 110 to 141", userBytes)
 	}
 	// A socket with anything queued is charged a page, and the kernel starts to save at that point.
-	if _, pressure, _ := tcpPagesFor(n); pressure*KernelQueueBytes != n*KernelQueueBytes {
+	if _, pressure, _ := tcpPagesFor(n); pressure*kernelQueueBytes != n*kernelQueueBytes {
 		t.Errorf("the budget has a page a socket, tcp_mem %d", pressure)
 	}
 	// The read buffers suffice for the number of reactors that a million takes under a limit of 20,000.
-	if tables := MinTables(n, 20_000-UsualLayout.Private()); tables > BudgetReactors {
+	if tables := fdtable.MinTables(n, 20_000-fdtable.UsualLayout.Private()); tables > BudgetReactors {
 		t.Errorf("%d reactors, the budget has %d", tables, BudgetReactors)
 	}
 	// A machine of 24 GiB holds a million with both ends of each connection.
@@ -57,7 +59,7 @@ func TestBudgetAddsUp(t *testing.T) {
 			t.Errorf("the formula says %q", k.Formula)
 		}
 	}
-	if b.BytesPerSocket != 8199 || ProcessBytes != 64<<20 {
-		t.Errorf("%d and %d: say so in the formula of MemAvailable and in tune.sh", b.BytesPerSocket, ProcessBytes)
+	if b.BytesPerSocket != 8199 || processBytes != 64<<20 {
+		t.Errorf("%d and %d: say so in the formula of MemAvailable and in tune.sh", b.BytesPerSocket, processBytes)
 	}
 }

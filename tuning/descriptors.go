@@ -3,22 +3,21 @@ package tuning
 import (
 	"fmt"
 	"strconv"
+
+	"megaphone/fdtable"
 )
 
 // Constants that the formulas add to N.
 const (
-	SpareDescriptors = 4096  // of one table: usually more than Layout.Shared, and a round number in every report
-	SpareFiles       = 16384 // of the host: a desktop has that many open, a server fewer
+	spareDescriptors = 4096  // of one table: usually more than Layout.Shared, and a round number in every report
+	spareFiles       = 16384 // of the host: a desktop has that many open, a server fewer
 )
 
 // descriptorsFor returns the descriptors that a table for n sockets needs.
-func descriptorsFor(n uint64) uint64 { return n + SpareDescriptors }
+func descriptorsFor(n uint64) uint64 { return n + spareDescriptors }
 
 // filesFor returns the files that a host with n sockets needs. The extra quarter is for other programs.
-func filesFor(n uint64) uint64 { return n + n/4 + SpareFiles }
-
-// MaxTables is the maximum number of reactors, and so of private descriptor tables, of an edge.
-const MaxTables = 4096
+func filesFor(n uint64) uint64 { return n + n/4 + spareFiles }
 
 // tooLow reports whether even private tables of that limit cannot hold n sockets.
 func tooLow(limit, n uint64) bool {
@@ -26,13 +25,13 @@ func tooLow(limit, n uint64) bool {
 		return false // unknown
 	}
 	one := int(min(limit, MaxSockets))
-	tables := min(MaxTables, (one-processDescriptors)/(UsualLayout.Listeners+1))
-	room := one - UsualLayout.Private()
+	tables := fdtable.UsualLayout.MostTables(one)
+	room := one - fdtable.UsualLayout.Private()
 	return tables < 1 || room < 1 || uint64(tables)*uint64(room) < n
 }
 
 // descriptorKnobs returns the bounds on the number of open files.
-func descriptorKnobs(h *Host) []Knob {
+func descriptorKnobs(h *host) []knob {
 	open, limit := Should, Should
 	if h.need.OneTable {
 		open, limit = Must, Must
@@ -40,14 +39,14 @@ func descriptorKnobs(h *Host) []Knob {
 	if tooLow(h.descriptorLimit, h.n) {
 		limit = Must
 	}
-	return []Knob{{
+	return []knob{{
 		Name:  "fs.file-max",
 		Class: Must,
 		Why: "Each socket is an open file, and this bounds the files of the whole host. Beyond it accept " +
 			"fails with ENFILE, and so does every other open of every program.",
 		Formula: "N + N/4 + 16384",
 		Source:  "Documentation/admin-guide/sysctl/fs.rst; proc(5)",
-		want:    func(h *Host) Want { return Want{atLeast(filesFor(h.n))} },
+		want:    func(h *host) want { return want{atLeast(filesFor(h.n))} },
 	}, {
 		Name:  "fs.nr_open",
 		Class: open,
@@ -55,15 +54,15 @@ func descriptorKnobs(h *Host) []Knob {
 			"matters if all sockets are in one descriptor table.",
 		Formula: "N + 4096",
 		Source:  "Documentation/admin-guide/sysctl/fs.rst; getrlimit(2)",
-		want:    func(h *Host) Want { return Want{atLeast(descriptorsFor(h.n))} },
+		want:    func(h *host) want { return want{atLeast(descriptorsFor(h.n))} },
 	}, {
 		Name:    "RLIMIT_NOFILE",
 		Class:   limit,
 		Why:     limitWhy(h),
 		Formula: "N + 4096 in one table; with private tables any limit will do, but a low one needs more reactors",
 		Source:  "getrlimit(2); systemd.exec(5), LimitNOFILE=; go doc megaphone/loop",
-		want:    func(h *Host) Want { return Want{atLeast(descriptorsFor(h.n))} },
-		read: func(h *Host) (string, bool) {
+		want:    func(h *host) want { return want{atLeast(descriptorsFor(h.n))} },
+		read: func(h *host) (string, bool) {
 			return strconv.FormatUint(h.descriptorLimit, 10), h.descriptorLimit > 0
 		},
 		fix: func(set string) string {
@@ -73,9 +72,9 @@ func descriptorKnobs(h *Host) []Knob {
 }
 
 // limitWhy explains what N needs under the current limit. The limit is that of this process: a service has its unit's.
-func limitWhy(h *Host) string {
+func limitWhy(h *host) string {
 	const what = "It bounds one descriptor table: beyond it accept fails with EMFILE. "
-	one := UsualLayout
+	one := fdtable.UsualLayout
 	one.Reactors = h.cpus
 	room := int(min(h.descriptorLimit, MaxSockets)) - one.Shared()
 	switch {
@@ -87,7 +86,7 @@ func limitWhy(h *Host) string {
 		return what + "With descriptor-tables auto each reactor gets its own table if the limit is too low."
 	}
 	cost := "at most one per core"
-	tables := UsualLayout.Tables(h.need.Sockets, int(min(h.descriptorLimit, MaxSockets)))
+	tables := fdtable.UsualLayout.Tables(h.need.Sockets, int(min(h.descriptorLimit, MaxSockets)))
 	if tables > h.cpus {
 		cost = "and more reactors than cores cost throughput"
 	}

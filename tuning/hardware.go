@@ -11,11 +11,11 @@ import (
 const netDir = "sys/class/net"
 
 // hardwareKnobs returns the knobs of devices and cores. They are shown and never changed.
-func hardwareKnobs(h *Host) (all []Knob) {
+func hardwareKnobs(h *host) (all []knob) {
 	for _, nic := range h.nics() {
 		all = append(all, nicKnobs(nic)...)
 	}
-	return append(all, Knob{
+	return append(all, knob{
 		Name:  "cpu governor",
 		Class: ReportOnly,
 		Why: "An edge wakes up for a few microseconds at a time, and a power-saving governor serves each " +
@@ -23,24 +23,24 @@ func hardwareKnobs(h *Host) (all []Knob) {
 		Formula: "performance",
 		Source:  "Documentation/admin-guide/pm/cpufreq.rst",
 		want:    constant(oneOf("performance")),
-		read:    (*Host).governor,
+		read:    (*host).governor,
 		fix:     func(string) string { return "cpupower frequency-set -g performance" },
 	})
 }
 
 // nicKnobs returns the knobs of one network device: the distribution of its packets over the cores, and the length of
 // its rings.
-func nicKnobs(nic string) []Knob {
+func nicKnobs(nic string) []knob {
 	const scaling = "Documentation/networking/scaling.rst"
-	return []Knob{{
+	return []knob{{
 		Name:  "receive " + nic,
 		Class: ReportOnly,
 		Why: "Cores that receive packets, by the device's queues or by RPS. With one, that core does all " +
 			"the work of the protocol, and the others wait for it.",
 		Formula: "all cores",
 		Source:  scaling + ", RSS and RPS",
-		want:    func(h *Host) Want { return Want{atLeast(uint64(h.cpus))} },
-		read:    func(h *Host) (string, bool) { return h.spread(nic, "rx-", "rps_cpus") },
+		want:    func(h *host) want { return want{atLeast(uint64(h.cpus))} },
+		read:    func(h *host) (string, bool) { return h.spread(nic, "rx-", "rps_cpus") },
 		fix: func(cores string) string {
 			return "ethtool -L " + nic + " combined " + cores + "; if it has fewer queues: echo " + mask(cores) +
 				" into each /" + path.Join(netDir, nic, "queues/rx-*/rps_cpus")
@@ -52,8 +52,8 @@ func nicKnobs(nic string) []Knob {
 			"share its lock.",
 		Formula: "all cores",
 		Source:  scaling + ", XPS",
-		want:    func(h *Host) Want { return Want{atLeast(uint64(h.cpus))} },
-		read:    func(h *Host) (string, bool) { return h.spread(nic, "tx-", "xps_cpus") },
+		want:    func(h *host) want { return want{atLeast(uint64(h.cpus))} },
+		read:    func(h *host) (string, bool) { return h.spread(nic, "tx-", "xps_cpus") },
 		fix:     func(cores string) string { return "ethtool -L " + nic + " combined " + cores },
 	}, {
 		Name:  "interrupts " + nic,
@@ -62,10 +62,10 @@ func nicKnobs(nic string) []Knob {
 			"spreads the interrupts of several queues.",
 		Formula: "the number of receive queues, or of cores",
 		Source:  "Documentation/core-api/irq/irq-affinity.rst",
-		want: func(h *Host) Want {
-			return Want{atLeast(uint64(min(h.cpus, max(1, len(h.queues(nic, "rx-"))))))}
+		want: func(h *host) want {
+			return want{atLeast(uint64(min(h.cpus, max(1, len(h.queues(nic, "rx-"))))))}
 		},
-		read: func(h *Host) (string, bool) { return h.interruptCores(nic) },
+		read: func(h *host) (string, bool) { return h.interruptCores(nic) },
 		fix: func(string) string {
 			return "start irqbalance, or write a core's mask into each /proc/irq/*/smp_affinity of the device"
 		},
@@ -77,7 +77,7 @@ func nicKnobs(nic string) []Knob {
 		Formula: "0",
 		Source:  "Documentation/networking/statistics.rst; ethtool(8)",
 		want:    constant(exactly(0)),
-		read:    func(h *Host) (string, bool) { return h.missed(nic) },
+		read:    func(h *host) (string, bool) { return h.missed(nic) },
 		fix: func(string) string {
 			return "ethtool -G " + nic + " rx MAXIMUM (shown by ethtool -g " + nic + ")"
 		},
@@ -95,7 +95,7 @@ func mask(cores string) string {
 }
 
 // nics returns the network devices that are hardware, or look like it.
-func (h *Host) nics() (names []string) {
+func (h *host) nics() (names []string) {
 	for _, name := range h.entries(netDir) {
 		if _, err := fs.Stat(h.root, path.Join(netDir, name, "device")); err == nil {
 			names = append(names, name)
@@ -105,7 +105,7 @@ func (h *Host) nics() (names []string) {
 }
 
 // queues returns a device's receive (rx-) or transmit (tx-) queues.
-func (h *Host) queues(nic, kind string) (names []string) {
+func (h *host) queues(nic, kind string) (names []string) {
 	for _, name := range h.entries(path.Join(netDir, nic, "queues")) {
 		if strings.HasPrefix(name, kind) {
 			names = append(names, name)
@@ -116,7 +116,7 @@ func (h *Host) queues(nic, kind string) (names []string) {
 
 // spread returns the number of cores that a device's queues of a kind serve: one per queue, or those of the masks if
 // more.
-func (h *Host) spread(nic, kind, maskFile string) (string, bool) {
+func (h *host) spread(nic, kind, maskFile string) (string, bool) {
 	queues := h.queues(nic, kind)
 	masked := map[int]bool{}
 	for _, q := range queues {
@@ -136,7 +136,7 @@ func (h *Host) spread(nic, kind, maskFile string) (string, bool) {
 
 // interruptCores returns the number of cores that have had interrupts of a device. Interrupts are named after it, or,
 // for virtio, after the device behind it.
-func (h *Host) interruptCores(nic string) (string, bool) {
+func (h *host) interruptCores(nic string) (string, bool) {
 	names := []string{nic}
 	if target, err := fs.ReadLink(h.root, path.Join(netDir, nic, "device")); err == nil {
 		names = append(names, path.Base(target))
@@ -164,7 +164,7 @@ func ofDevice(fields []string, device string) bool {
 }
 
 // missed returns the number of packets that found no room in a device's ring.
-func (h *Host) missed(nic string) (string, bool) {
+func (h *host) missed(nic string) (string, bool) {
 	var sum uint64
 	found := false
 	for _, counter := range []string{"rx_missed_errors", "rx_fifo_errors"} {
@@ -178,7 +178,7 @@ func (h *Host) missed(nic string) (string, bool) {
 }
 
 // governor returns the governor of the cores: the first that is not performance, if there is one.
-func (h *Host) governor() (text string, ok bool) {
+func (h *host) governor() (text string, ok bool) {
 	const dir = "sys/devices/system/cpu/cpufreq"
 	for _, policy := range h.entries(dir) {
 		g, there := h.text(path.Join(dir, policy, "scaling_governor"))

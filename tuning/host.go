@@ -17,8 +17,8 @@ type Need struct {
 // MaxSockets is the largest Need.Sockets for which the formulas are intended; none of them overflows below it.
 const MaxSockets = 999_999_999
 
-// Host reads a host's /proc and /sys below root, which is the file system's root or a tree like it.
-type Host struct {
+// host reads a host's /proc and /sys below root, which is the file system's root or a tree like it.
+type host struct {
 	root fs.FS
 	need Need
 
@@ -29,8 +29,8 @@ type Host struct {
 	descriptorLimit uint64 // RLIMIT_NOFILE, hard: Go raises its own soft limit to that
 }
 
-func newHost(root fs.FS, need Need) *Host {
-	h := &Host{root: root, need: need, n: uint64(need.Sockets), cpus: 1}
+func newHost(root fs.FS, need Need) *host {
+	h := &host{root: root, need: need, n: uint64(need.Sockets), cpus: 1}
 	h.memTotalKB = h.meminfo("MemTotal")
 	h.memAvailableKB = min(h.meminfo("MemAvailable"), h.cgroupKB())
 	h.cpus = max(1, len(h.list("sys/devices/system/cpu/online")))
@@ -39,7 +39,7 @@ func newHost(root fs.FS, need Need) *Host {
 }
 
 // text returns a file's contents with single spaces; ok is false if the file is missing or unreadable.
-func (h *Host) text(name string) (text string, ok bool) {
+func (h *host) text(name string) (text string, ok bool) {
 	data, err := fs.ReadFile(h.root, name)
 	if err != nil {
 		return "", false
@@ -48,7 +48,7 @@ func (h *Host) text(name string) (text string, ok bool) {
 }
 
 // lines returns the lines of a file, none if it cannot be read.
-func (h *Host) lines(name string) []string {
+func (h *host) lines(name string) []string {
 	data, err := fs.ReadFile(h.root, name)
 	if err != nil {
 		return nil
@@ -60,7 +60,7 @@ func (h *Host) lines(name string) []string {
 func sysctlFile(name string) string { return "proc/sys/" + strings.ReplaceAll(name, ".", "/") }
 
 // meminfo returns a value of /proc/meminfo, in KiB as in the file.
-func (h *Host) meminfo(key string) uint64 {
+func (h *host) meminfo(key string) uint64 {
 	for _, line := range h.lines("proc/meminfo") {
 		if rest, ok := strings.CutPrefix(line, key+":"); ok {
 			v, _ := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
@@ -72,7 +72,7 @@ func (h *Host) meminfo(key string) uint64 {
 
 // cgroupKB returns the memory that the control group (version 2) of this process may use, the largest number if there
 // is no limit. The kernel's memory for sockets counts in it.
-func (h *Host) cgroupKB() uint64 {
+func (h *host) cgroupKB() uint64 {
 	least := ^uint64(0)
 	for _, line := range h.lines("proc/self/cgroup") {
 		group, ok := strings.CutPrefix(line, "0::/")
@@ -93,7 +93,7 @@ func (h *Host) cgroupKB() uint64 {
 }
 
 // openFilesLimit returns the hard RLIMIT_NOFILE of this process; 0: unknown.
-func (h *Host) openFilesLimit() uint64 {
+func (h *host) openFilesLimit() uint64 {
 	for _, line := range h.lines("proc/self/limits") {
 		rest, ok := strings.CutPrefix(line, "Max open files")
 		if fields := strings.Fields(rest); ok && len(fields) >= 2 {
@@ -106,7 +106,7 @@ func (h *Host) openFilesLimit() uint64 {
 }
 
 // list reads a list of numbers and ranges, such as 0-3,8.
-func (h *Host) list(name string) (numbers []int) {
+func (h *host) list(name string) (numbers []int) {
 	text, _ := h.text(name)
 	for part := range strings.SplitSeq(text, ",") {
 		first, last, isRange := strings.Cut(part, "-")
@@ -126,7 +126,7 @@ func (h *Host) list(name string) (numbers []int) {
 }
 
 // listening returns the TCP ports on the host that have a listener.
-func (h *Host) listening() (ports []uint64) {
+func (h *host) listening() (ports []uint64) {
 	const listen = "0A" // TCP_LISTEN in /proc/net/tcp, proc(5)
 	for _, name := range []string{"proc/net/tcp", "proc/net/tcp6"} {
 		for _, line := range h.lines(name) {
@@ -144,7 +144,7 @@ func (h *Host) listening() (ports []uint64) {
 }
 
 // entries returns the names in a directory, in order.
-func (h *Host) entries(dir string) (names []string) {
+func (h *host) entries(dir string) (names []string) {
 	list, _ := fs.ReadDir(h.root, dir)
 	for _, e := range list {
 		names = append(names, e.Name())

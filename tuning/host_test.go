@@ -54,6 +54,9 @@ func TestDevices(t *testing.T) {
 		{"cpu governor", nil, Low, "powersave", "cpupower"},
 		{"cpu governor", fakeTree{"sys/devices/system/cpu/cpufreq/policy2/scaling_governor": "performance\n"}, Good,
 			"performance", ""},
+		{"connection table", nil, Good, "262144", ""},
+		{"connection table", fakeTree{"proc/sys/net/ipv4/tcp_ehash_entries": "-512\n"}, Low, "512",
+			"boot with thash_entries=1000;"},
 		{"net.ipv4.tcp_keepalive_time", nil, Shown, "7200", ""},
 	} {
 		r := Examine(with(t, debian(t), c.changed), Need{Sockets: 1000})

@@ -9,20 +9,20 @@ const (
 	ReportOnly Class = "report"
 )
 
-// Knob is one setting of a host.
-type Knob struct {
+// knob is one setting of a host.
+type knob struct {
 	Name    string // the sysctl's name, or another usual name
 	Class   Class
 	Why     string // full sentences
 	Formula string // of the wanted value, in words; N is the number of sockets
 	Source  string // documentation in the kernel, a manual page or an RFC
 
-	want func(h *Host) Want           // nil: no value is wanted, it is only shown
-	read func(h *Host) (string, bool) // nil: the sysctl of that name
+	want func(h *host) want           // nil: no value is wanted, it is only shown
+	read func(h *host) (string, bool) // nil: the sysctl of that name
 	fix  func(set string) string      // how to set it; nil: the sysctl of that name
 }
 
-func (k *Knob) now(h *Host) (string, bool) {
+func (k *knob) now(h *host) (string, bool) {
 	if k.read != nil {
 		return k.read(h)
 	}
@@ -30,7 +30,7 @@ func (k *Knob) now(h *Host) (string, bool) {
 }
 
 // howToSet returns a command or a line of configuration.
-func (k *Knob) howToSet(set string) string {
+func (k *knob) howToSet(set string) string {
 	if k.fix != nil {
 		return k.fix(set)
 	}
@@ -38,11 +38,11 @@ func (k *Knob) howToSet(set string) string {
 }
 
 // constant returns a wanted value that does not depend on N.
-func constant(w ...term) func(*Host) Want { return func(*Host) Want { return w } }
+func constant(w ...term) func(*host) want { return func(*host) want { return w } }
 
 // knobs returns all knobs of a host, in display order.
-func knobs(h *Host) []Knob {
-	var all []Knob
+func knobs(h *host) []knob {
+	var all []knob
 	all = append(all, memoryKnobs(h)...)
 	all = append(all, descriptorKnobs(h)...)
 	all = append(all, queueKnobs()...)

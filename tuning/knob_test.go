@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"megaphone/fdtable"
 )
 
 // TestEveryKnobIsExplained: in full sentences, with formula and source, and once.
@@ -34,7 +36,7 @@ func TestEveryKnobIsExplained(t *testing.T) {
 		"net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_migrate_req",
 		"net.ipv4.ip_local_port_range", "net.netfilter.nf_conntrack_max", "vm.min_free_kbytes", "vm.max_map_count",
 		"transparent_hugepage", "receive eth0", "transmit eth0", "interrupts eth0", "missed eth0", "cpu governor",
-		"MemAvailable"} {
+		"MemAvailable", "connection table"} {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)
 		}
@@ -56,6 +58,7 @@ func TestFormulas(t *testing.T) {
 		"net.netfilter.nf_conntrack_max": {">=1", ">=25000", ">=1250000", ">=1249999998"},
 		"net.ipv4.tcp_mem": {">=0 >=1 >=1", ">=10000 >=20000 >=25000", ">=500000 >=1000000 >=1250000",
 			">=499999999 >=999999999 >=1249999998"},
+		"connection table":            {">=1", ">=20000", ">=1000000", ">=999999999"},
 		"net.ipv4.tcp_max_orphans":    {">=1", ">=20000", ">=1000000", ">=999999999"},
 		"net.ipv4.tcp_max_tw_buckets": {">=65536", ">=65536", ">=500000", ">=499999999"},
 		"vm.min_free_kbytes":          {">=0", ">=1600", ">=80000", ">=512455"}, // a 64th of 32797152 KiB
@@ -86,7 +89,8 @@ func TestFormulasKeepTheirRelations(t *testing.T) {
 		if !(low <= pressure && pressure <= high) {
 			t.Errorf("tcp_mem for %d: %d %d %d", n, low, pressure, high)
 		}
-		if descriptorsFor(n) < n+uint64(Layout{100, 1, 16}.Shared()) || filesFor(n) < descriptorsFor(n) {
+		others := fdtable.Layout{Reactors: 100, Listeners: 1, Links: 16}.Shared()
+		if descriptorsFor(n) < n+uint64(others) || filesFor(n) < descriptorsFor(n) {
 			t.Errorf("%d sockets: %d descriptors, %d files", n, descriptorsFor(n), filesFor(n))
 		}
 		if backlogFor(n) > maxBacklog || minFreeFor(n, 32<<20) > 32<<20/64 {

@@ -15,16 +15,16 @@ const (
 func minFreeFor(n, memTotalKB uint64) uint64 { return min(n*4/50, memTotalKB/64) }
 
 // memoryKnobs returns the knobs of the host's memory and its management by the kernel.
-func memoryKnobs(h *Host) []Knob {
-	return []Knob{{
+func memoryKnobs(h *host) []knob {
+	return []knob{{
 		Name:  "MemAvailable",
 		Class: Must,
 		Why: "In KiB: the budget for N sockets, on top of everything that already runs. If an edge already " +
 			"holds some of them, the demand is too high by their part.",
 		Formula: "N x 8199 bytes + 64 MiB",
 		Source:  "Documentation/filesystems/proc.rst; the memory budget below",
-		want:    func(h *Host) Want { return Want{atLeast(NewBudget(h.need.Sockets).TotalBytes / 1024)} },
-		read: func(h *Host) (string, bool) {
+		want:    func(h *host) want { return want{atLeast(NewBudget(h.need.Sockets).TotalBytes / 1024)} },
+		read: func(h *host) (string, bool) {
 			return strconv.FormatUint(h.memAvailableKB, 10), h.memTotalKB > 0
 		},
 		fix: func(string) string { return "more memory, fewer sockets on this host, or fewer other programs" },
@@ -35,7 +35,7 @@ func memoryKnobs(h *Host) []Knob {
 			"arrival. Without it packets are dropped in a storm. Too much of it is worse than too little.",
 		Formula: "N x 4 KiB / 50, at most 1/64 of the memory",
 		Source:  "Documentation/admin-guide/sysctl/vm.rst",
-		want:    func(h *Host) Want { return Want{atLeast(minFreeFor(h.n, h.memTotalKB))} },
+		want:    func(h *host) want { return want{atLeast(minFreeFor(h.n, h.memTotalKB))} },
 	}, {
 		Name:  "vm.max_map_count",
 		Class: Should,
@@ -52,7 +52,7 @@ func memoryKnobs(h *Host) []Knob {
 		Formula: "madvise or never",
 		Source:  "Documentation/admin-guide/mm/transhuge.rst",
 		want:    constant(oneOf("madvise", "never")),
-		read: func(h *Host) (string, bool) {
+		read: func(h *host) (string, bool) {
 			text, ok := h.text(thpFile)
 			if _, rest, bracketed := strings.Cut(text, "["); bracketed {
 				text, _, _ = strings.Cut(rest, "]") // the chosen one

@@ -16,8 +16,8 @@ func backlogFor(n uint64) uint64 { return clamp(n/16, minBacklog, maxBacklog) }
 func netdevFor(n uint64) uint64 { return clamp(n/50, 1000, maxNetdev) }
 
 // queueKnobs returns the queues that incoming connections and packets pass through.
-func queueKnobs() []Knob {
-	return []Knob{{
+func queueKnobs() []knob {
+	return []knob{{
 		Name:  "net.core.somaxconn",
 		Class: Should,
 		Why: "It bounds the queue of connections waiting for accept, whatever the program passes to " +
@@ -25,7 +25,7 @@ func queueKnobs() []Knob {
 			"second later.",
 		Formula: "N/16, 4096 to 65535",
 		Source:  "Documentation/networking/ip-sysctl.rst; listen(2)",
-		want:    func(h *Host) Want { return Want{atLeast(backlogFor(h.n))} },
+		want:    func(h *host) want { return want{atLeast(backlogFor(h.n))} },
 	}, {
 		Name:  "net.ipv4.tcp_max_syn_backlog",
 		Class: Should,
@@ -33,7 +33,7 @@ func queueKnobs() []Knob {
 			"window scaling and selective acknowledgement if timestamps are off.",
 		Formula: "N/16, 4096 to 65535",
 		Source:  "Documentation/networking/ip-sysctl.rst; tcp(7)",
-		want:    func(h *Host) Want { return Want{atLeast(backlogFor(h.n))} },
+		want:    func(h *host) want { return want{atLeast(backlogFor(h.n))} },
 	}, {
 		Name:  "net.core.netdev_max_backlog",
 		Class: Should,
@@ -41,7 +41,7 @@ func queueKnobs() []Knob {
 			"device. Packets beyond it are dropped and sent again after 200 ms at the earliest.",
 		Formula: "N/50, 1000 to 30000",
 		Source:  "Documentation/admin-guide/sysctl/net.rst",
-		want:    func(h *Host) Want { return Want{atLeast(netdevFor(h.n))} },
+		want:    func(h *host) want { return want{atLeast(netdevFor(h.n))} },
 	}, {
 		Name:  "net.netfilter.nf_conntrack_max",
 		Class: Must,
@@ -50,6 +50,6 @@ func queueKnobs() []Knob {
 			"add rule ip raw prerouting tcp dport 5280 notrack, and the same for sport in output.",
 		Formula: "N + N/4, some 400 bytes each while in use",
 		Source:  "Documentation/networking/nf_conntrack-sysctl.rst; nft(8), notrack",
-		want:    func(h *Host) Want { return Want{atLeast(h.n + h.n/4)} },
+		want:    func(h *host) want { return want{atLeast(h.n + h.n/4)} },
 	}}
 }

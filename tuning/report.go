@@ -58,9 +58,9 @@ func (r *Report) Lacking(class Class) (low []Finding) {
 	return low
 }
 
-func (k *Knob) examine(h *Host) Finding {
+func (k *knob) examine(h *host) Finding {
 	f := Finding{Name: k.Name, Class: k.Class, Why: k.Why, Formula: k.Formula, Source: k.Source}
-	var want Want
+	var want want
 	if k.want != nil {
 		want = k.want(h)
 		f.Wanted = want.String()
@@ -74,7 +74,7 @@ func (k *Knob) examine(h *Host) Finding {
 		f.State, f.Now, f.Set = Shown, now, now
 		return f
 	}
-	set, good := want.Merge(now)
+	set, good := want.merge(now)
 	f.Now, f.Set, f.State = now, set, Low
 	switch {
 	case good:

@@ -1,5 +1,7 @@
 package tuning
 
+import "strings"
+
 // Bounds that do not depend on N.
 const (
 	maxReadDefault  = 131072 // bytes: the kernel's default for tcp_rmem
@@ -13,7 +15,7 @@ const (
 
 // firstPortFor returns the lowest port for connections that the host opens. It is above the ports of all servers, up to
 // the kernel's own range, because a restarted server must find its port free.
-func firstPortFor(h *Host) uint64 {
+func firstPortFor(h *host) uint64 {
 	first := uint64(firstPort)
 	for _, port := range h.listening() {
 		if port >= first && port < firstUsualPort {
@@ -32,9 +34,9 @@ func tcpPagesFor(n uint64) (low, pressure, high uint64) { return n / 2, n, n + n
 func timeWaitFor(n uint64) uint64 { return max(n/2, minTimeWait) }
 
 // tcpKnobs returns the knobs of the protocol.
-func tcpKnobs(h *Host) []Knob {
+func tcpKnobs(h *host) []knob {
 	const ipSysctl = "Documentation/networking/ip-sysctl.rst"
-	ports := Knob{
+	ports := knob{
 		Name:  "net.ipv4.ip_local_port_range",
 		Class: ReportOnly,
 		Why: "Ports of outgoing connections: it bounds the connections from one address to one server. An " +
@@ -45,9 +47,9 @@ func tcpKnobs(h *Host) []Knob {
 	if h.need.Dials {
 		ports.Class = Should
 		ports.Formula = "from 10000, or above the highest listening port below 32768, to 60999"
-		ports.want = func(h *Host) Want { return Want{atMost(firstPortFor(h)), atLeast(lastPort)} }
+		ports.want = func(h *host) want { return want{atMost(firstPortFor(h)), atLeast(lastPort)} }
 	}
-	return []Knob{{
+	return []knob{{
 		Name:  "net.ipv4.tcp_mem",
 		Class: Must,
 		Why: "It bounds the buffers of all TCP sockets together, in pages, and reserves nothing. A socket " +
@@ -55,9 +57,9 @@ func tcpKnobs(h *Host) []Knob {
 			"are killed (out of memory -- consider tuning tcp_mem).",
 		Formula: "N/2, N, N + N/4 pages",
 		Source:  ipSysctl + "; tcp(7)",
-		want: func(h *Host) Want {
+		want: func(h *host) want {
 			low, pressure, high := tcpPagesFor(h.n)
-			return Want{atLeast(low), atLeast(pressure), atLeast(high)}
+			return want{atLeast(low), atLeast(pressure), atLeast(high)}
 		},
 	}, {
 		Name:  "net.ipv4.tcp_rmem",
@@ -84,7 +86,7 @@ func tcpKnobs(h *Host) []Knob {
 			"bound are reset, and their last reply is lost.",
 		Formula: "N",
 		Source:  ipSysctl + "; tcp(7)",
-		want:    func(h *Host) Want { return Want{atLeast(h.n)} },
+		want:    func(h *host) want { return want{atLeast(h.n)} },
 	}, {
 		Name:  "net.ipv4.tcp_max_tw_buckets",
 		Class: Should,
@@ -93,7 +95,7 @@ func tcpKnobs(h *Host) []Knob {
 			"with the same ports.",
 		Formula: "N/2, at least 65536; 256 bytes each while in use",
 		Source:  ipSysctl + "; tcp(7); RFC 9293, 3.6.1",
-		want:    func(h *Host) Want { return Want{atLeast(timeWaitFor(h.n))} },
+		want:    func(h *host) want { return want{atLeast(timeWaitFor(h.n))} },
 	}, {
 		Name:  "net.ipv4.tcp_fin_timeout",
 		Class: Should,
@@ -128,6 +130,20 @@ func tcpKnobs(h *Host) []Knob {
 		Source:  ipSysctl,
 		want:    constant(exactly(1)),
 	}, ports, {
+		Name:  "connection table",
+		Class: ReportOnly,
+		Why: "Buckets of the table in which the kernel finds a packet's connection. With eight connections a " +
+			"bucket, a million held clients cost an eighth of all CPU time in it. The kernel makes at most " +
+			"524288 unless its command line says more.",
+		Formula: "N; net.ipv4.tcp_ehash_entries in Linux 6.1 and later",
+		Source:  ipSysctl + "; Documentation/admin-guide/kernel-parameters.txt, thash_entries",
+		want:    func(h *host) want { return want{atLeast(h.n)} },
+		read:    (*host).establishedBuckets,
+		fix: func(n string) string {
+			return "boot with thash_entries=" + n + "; a container has a table of its own if it is started after " +
+				"sysctl -w net.ipv4.tcp_child_ehash_entries=" + n
+		},
+	}, {
 		Name:  "net.ipv4.tcp_keepalive_time",
 		Class: ReportOnly,
 		Why: "The edge sets keep-alive on each of its sockets (2 minutes, 4 probes, and a TCP_USER_TIMEOUT " +
@@ -144,4 +160,11 @@ func tcpKnobs(h *Host) []Knob {
 		Why:    "See tcp_keepalive_time: the edge sets its own.",
 		Source: ipSysctl + "; tcp(7)",
 	}}
+}
+
+// establishedBuckets returns the size of the table of established connections. The kernel shows that of another
+// namespace, which this one shares, as a negative number.
+func (h *host) establishedBuckets() (string, bool) {
+	text, ok := h.text(sysctlFile("net.ipv4.tcp_ehash_entries"))
+	return strings.TrimPrefix(text, "-"), ok
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Want is the wanted value of a knob, one term for each field.
-type Want []term
+// want is the wanted value of a knob, one term for each field.
+type want []term
 
 // term is one field's condition, in the form in which it is printed:
 //
@@ -26,7 +26,7 @@ func oneOf(words ...string) term { return term{op: "/", words: words} }
 
 var anything = term{op: "-"}
 
-func (w Want) String() string {
+func (w want) String() string {
 	s := make([]string, len(w))
 	for i, t := range w {
 		s[i] = t.String()
@@ -73,9 +73,9 @@ func (t term) value() string {
 	return strconv.FormatUint(t.n, 10)
 }
 
-// Merge returns the value to set instead of now: each field that is good already stays. ok reports whether all are
+// merge returns the value to set instead of now: each field that is good already stays. ok reports whether all are
 // good, so that there is nothing to set. For a value with another number of fields set is empty.
-func (w Want) Merge(now string) (set string, ok bool) {
+func (w want) merge(now string) (set string, ok bool) {
 	fields := strings.Fields(now)
 	if len(fields) != len(w) {
 		return "", false

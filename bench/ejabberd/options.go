@@ -9,8 +9,9 @@ import (
 	"syscall"
 	"time"
 
+	"megaphone/bench/node"
 	"megaphone/bench/trials"
-	"megaphone/typed"
+	"megaphone/internal/typed"
 )
 
 // options holds the flags. Its exported fields are written to the results.
@@ -23,6 +24,8 @@ type options struct {
 	NoBusyWait bool          `json:"no_busy_wait"`
 	Ways       []way         `json:"ways"`
 	Module     string        `json:"module_options"`
+	Modules    bool          `json:"modules"`
+	ErlFlags   string        `json:"erl_flags"`
 
 	root, json string
 }
@@ -55,6 +58,10 @@ func parseOptions(args []string) (*options, error) {
 	fs.BoolVar(&o.NoBusyWait, "no-busy-wait", false, "have Erlang's schedulers sleep as soon as they can")
 	fs.StringVar(&o.Module, "module-options", "{}",
 		"mod_megaphone's options as `YAML`, for example '{sleep_after: 1 second}'")
+	fs.BoolVar(&o.Modules, "modules", false, "with mod_mam, mod_push, mod_caps, mod_carboncopy, mod_last, mod_vcard, "+
+		"mod_private, mod_pubsub and PEP, as operators have them")
+	fs.StringVar(&o.ErlFlags, "erl-flags", "", "erl's `flags`; those that the installer writes for many sessions: "+
+		node.Allocators)
 	fs.StringVar(&o.json, "json", "", "write all that was measured to `file`")
 	trials.DefineRoot(fs, &o.root)
 	if err := trials.Parse(fs, args); err != nil {

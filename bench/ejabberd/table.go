@@ -32,8 +32,18 @@ func (o *options) String() string {
 	if o.NoBusyWait {
 		busy = "none (" + node.NoBusyWait + ")"
 	}
-	return fmt.Sprintf("Rounds: %d. Wait: %d s, held for %s. Talk: %s, %g messages/s. Erlang's busy waiting: %s.",
+	said := fmt.Sprintf("Rounds: %d. Wait: %d s, held for %s. Talk: %s, %g messages/s. Erlang's busy waiting: %s.",
 		o.Rounds, o.Wait, o.hold(), o.Chat, o.Messages, busy)
+	if o.Module != "{}" {
+		said += fmt.Sprintf("\nmod_megaphone: `%s`.", o.Module)
+	}
+	if o.ErlFlags != "" {
+		said += fmt.Sprintf("\nerl: `%s`.", o.ErlFlags)
+	}
+	if o.Modules {
+		said += "\nModules as operators have them: MAM, push, caps, carbons, last, vCard, private, pubsub with PEP."
+	}
+	return said
 }
 
 // headings are the names of the ways in the tables.

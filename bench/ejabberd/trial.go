@@ -195,11 +195,15 @@ func glance(s *node.Node) (l look, err error) {
 }
 
 func startNode(o *options) (*node.Node, error) {
-	flags := ""
+	flags := o.ErlFlags
 	if o.NoBusyWait {
-		flags = node.NoBusyWait
+		flags += " " + node.NoBusyWait
 	}
-	return node.Start(o.root, flags, "--module-options", o.Module)
+	args := []string{"--module-options", o.Module}
+	if o.Modules {
+		args = append(args, "--modules", node.OperatorsModules)
+	}
+	return node.Start(o.root, flags, args...)
 }
 
 func stopNode(n *node.Node) {

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"megaphone/bench/children"
-	"megaphone/typed"
+	"megaphone/internal/typed"
 )
 
 var (

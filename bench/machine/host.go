@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// ConnectionBytes is what a connection over loopback takes in the kernel when nothing is under way, both ends.
-const ConnectionBytes = 2 * 3900
+// connectionBytes is what a connection over loopback takes in the kernel when nothing is under way, both ends.
+const connectionBytes = 2 * 3900
 
 // Available is the memory that programs can have without swapping, in KiB.
 func Available() (kib int) {
@@ -19,7 +19,7 @@ func Available() (kib int) {
 // Fits returns an error with a remedy if the host lacks the memory for both ends of this number of connections, of n
 // sessions, and for the programs: userBytes for each session and constantBytes.
 func Fits(n, connections, userBytes, constantBytes int) error {
-	each := userBytes + ConnectionBytes
+	each := userBytes + connectionBytes
 	want := (connections*each + constantBytes) >> 10
 	have := Available()
 	if have >= want {

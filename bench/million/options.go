@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"megaphone/bench/trials"
-	"megaphone/typed"
+	"megaphone/internal/typed"
 )
 
 // options holds the flags. Its exported fields are written to the results.
@@ -21,6 +21,7 @@ type options struct {
 	GOGC     int           `json:"origin_gogc"`
 	Storm    time.Duration `json:"storm_ns"` // 0: no storm
 	Retry    string        `json:"retry"`
+	TLS      string        `json:"tls,omitempty"`
 	files    trials.Flags
 }
 
@@ -39,6 +40,8 @@ func parseOptions(args []string) (*options, error) {
 	fs.DurationVar(&o.Storm, "storm", 0,
 		"in place of talk, kill the origin, start it again after this `time`, and see how all sessions come back")
 	fs.StringVar(&o.Retry, "retry", "strophe,stanza", "storm: what sessions do after a failure; see megaphone load")
+	fs.StringVar(&o.TLS, "tls", "", "clients come by https, with handshakes of this `kind`: full, resume (both TLS "+
+		"1.3), 1.2 or 1.2-resume; by default they come by http")
 	o.files.Define(fs, "bench-million")
 	if err := trials.Parse(fs, args); err != nil {
 		return nil, err

@@ -24,6 +24,9 @@ func table(o *options, done []*trial) string {
 	if o.Storm > 0 {
 		what = fmt.Sprintf("The origin is killed, and back after %s. Retries: %s", o.Storm, o.Retry)
 	}
+	if o.TLS != "" {
+		what += ". TLS handshakes: " + o.TLS
+	}
 	fmt.Fprintf(&b, "%s.\nLog-in: %s. Wait: %d s. %s. The origin's GOGC: %d.\n\n",
 		machine.This(o.files.Root), o.Login, o.Wait, what, o.GOGC)
 	b.WriteString("| sessions |")

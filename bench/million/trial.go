@@ -14,6 +14,7 @@ import (
 	"megaphone/bench/machine"
 	"megaphone/bench/programs"
 	"megaphone/load"
+	"megaphone/load/chart"
 )
 
 // trial is what one number of sessions has come to.
@@ -38,7 +39,8 @@ func makeTrial(ctx context.Context, o *options, n int) (*trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	edge, target, err := programs.StartEdge(ctx, o.files.Root, dir, n, time.Duration(o.Wait)*time.Second, at)
+	edge, target, err := (&programs.Edge{Sessions: n, Wait: time.Duration(o.Wait) * time.Second, Origin: at,
+		TLS: o.TLS != ""}).Start(ctx, o.files.Root, dir)
 	defer edge.Stop()
 	if err != nil {
 		return nil, err
@@ -64,10 +66,17 @@ func runLoad(ctx context.Context, o *options, dir string, t *trial, target strin
 	originAt string) (*load.Report, error) {
 	report := filepath.Join(dir, "load.json")
 	_ = os.Remove(report) // an earlier run's
-	args := []string{"--target", "http://" + target + "/http-bind", "--sessions", strconv.Itoa(t.Sessions),
+	scheme := "http://"
+	if o.TLS != "" {
+		scheme = "https://"
+	}
+	args := []string{"--target", scheme + target + "/http-bind", "--sessions", strconv.Itoa(t.Sessions),
 		"--login", o.Login, "--rate", fmt.Sprint(o.Rate), "--wait", strconv.Itoa(o.Wait),
-		"--duration", o.Duration.String(), "--report", report, "--plot", dir, "--abandon",
+		"--duration", o.Duration.String(), "--report", report, "--abandon",
 		"--pid", fmt.Sprintf("edge=%d", edge.PID()), "--pid", fmt.Sprintf("origin=%d", origin.PID())}
+	if o.TLS != "" {
+		args = append(args, "--tls", o.TLS)
+	}
 	switch {
 	case o.Storm > 0:
 		args = append(args, "--scenario", "storm", "--retry", o.Retry, "--duration", o.deadline(t.Sessions).String(),
@@ -101,7 +110,11 @@ func runLoad(ctx context.Context, o *options, dir string, t *trial, target strin
 		return nil, errors.Join(err, readErr)
 	}
 	r := &load.Report{}
-	return r, json.Unmarshal(text, r) // the verdict says what an exit status does
+	if err := json.Unmarshal(text, r); err != nil { // its verdict takes the place of an exit status
+		return r, err
+	}
+	_, err = chart.Report(r, dir)
+	return r, err
 }
 
 // patience is how long load may take to report when it is told to end.

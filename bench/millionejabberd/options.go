@@ -8,8 +8,8 @@ import (
 
 	"megaphone/bench/node"
 	"megaphone/bench/trials"
+	"megaphone/internal/typed"
 	"megaphone/load"
-	"megaphone/typed"
 )
 
 // options holds the flags. Its exported fields are written to the results.
@@ -42,21 +42,6 @@ const (
 	tablesDisk     = "disk"
 )
 
-// allocators keep what logging in takes for a moment from holding on to large pieces of memory.
-const allocators = "+MHas aoffcaobf +MBas aoffcaobf +MHlmbcs 512 +MBlmbcs 512 +MHsmbcs 256 +MBsmbcs 256"
-
-// operatorsModules are those that operators have besides the ones of scripts/ejabberd.yml.
-const operatorsModules = `mod_caps: {}
-mod_carboncopy: {}
-mod_last: {}
-mod_mam:
-  default: always
-mod_private: {}
-mod_pubsub:
-  plugins: [flat, pep]
-mod_push: {}
-mod_vcard: {}`
-
 func parseOptions(args []string) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("bench-million-ejabberd.sh", flag.ExitOnError)
@@ -79,7 +64,7 @@ func parseOptions(args []string) (*options, error) {
 	fs.BoolVar(&o.Modules, "modules", false, "with mod_mam, mod_push, mod_caps, mod_carboncopy, mod_last, mod_vcard, "+
 		"mod_private, mod_pubsub and PEP, as operators have them")
 	fs.StringVar(&o.ModuleOpt, "module-options", "{sleep_after: 2 seconds}", "mod_megaphone's options as `YAML`")
-	fs.StringVar(&o.ErlFlags, "erl-flags", allocators,
+	fs.StringVar(&o.ErlFlags, "erl-flags", node.Allocators,
 		"erl's `flags` besides +P and +Q; '' leaves the allocators as they are")
 	fs.BoolVar(&o.BusyWait, "busy-wait", false, "let Erlang's schedulers spin before they sleep, as they do by default")
 	fs.StringVar(&o.Tables, "tables", tablesMemory, "memory: mnesia's tables that are on disk only are kept in memory "+
@@ -169,7 +154,7 @@ func (o *options) start() []string {
 		args = append(args, "--passwords", "scram")
 	}
 	if o.Modules {
-		args = append(args, "--modules", operatorsModules)
+		args = append(args, "--modules", node.OperatorsModules)
 	}
 	return args
 }

@@ -117,6 +117,7 @@ var figures = []figure{
 	}},
 	{"**leaving**: s", func(t *trial) string { return t.seconds(phaseLeaving) }},
 	{"CPU of leaving, us: ejabberd, edge, load", func(t *trial) string { return t.each(phaseLeaving, "ended") }},
+	{"a terminate, ms: p50, p99, most", func(t *trial) string { return t.latency("end") }},
 	{"ejabberd has ended the last, s later", func(t *trial) string { return fmt.Sprintf("%.0f", t.Drained) }},
 	{"awake at once meanwhile, at most", func(t *trial) string {
 		if m := t.Most[phaseLeaving]; m != nil {

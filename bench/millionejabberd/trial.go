@@ -13,6 +13,7 @@ import (
 	"megaphone/bench/node"
 	"megaphone/bench/programs"
 	"megaphone/load"
+	"megaphone/load/chart"
 )
 
 // Names of the processes in the reports of load, which calls itself load.
@@ -86,7 +87,8 @@ func makeTrial(ctx context.Context, o *options, n int) (t *trial, err error) {
 	if err := t.prepare(ctx, o, ejabberd); err != nil {
 		return nil, err
 	}
-	edge, at, err := programs.StartEdge(ctx, o.files.Root, dir, n, time.Duration(o.Wait)*time.Second, ejabberd.Engine)
+	edge, at, err := (&programs.Edge{Sessions: n, Wait: time.Duration(o.Wait) * time.Second,
+		Origin: ejabberd.Engine}).Start(ctx, o.files.Root, dir)
 	defer edge.Stop()
 	if err != nil {
 		return nil, err
@@ -271,7 +273,7 @@ func (t *trial) remember(points []point) {
 
 // write writes the curves.
 func (t *trial) write(dir string, points []point) error {
-	if _, err := t.Load.Plot(dir); err != nil {
+	if _, err := chart.Report(t.Load, dir); err != nil {
 		return err
 	}
 	if err := writePoints(filepath.Join(dir, "memory.csv"), t.Load.Started, points); err != nil {

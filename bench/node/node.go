@@ -26,6 +26,22 @@ type Node struct {
 // NoBusyWait has schedulers of all three kinds sleep as soon as they have nothing to do.
 const NoBusyWait = "+sbwt none +sbwtdcpu none +sbwtdio none"
 
+// Allocators keep what logging in takes for a moment from holding on to large pieces of memory. The module's installer
+// writes the same.
+const Allocators = "+MHas aoffcaobf +MBas aoffcaobf +MHlmbcs 512 +MBlmbcs 512 +MHsmbcs 256 +MBsmbcs 256"
+
+// OperatorsModules are those that operators have besides the ones of scripts/ejabberd.yml.
+const OperatorsModules = `mod_caps: {}
+mod_carboncopy: {}
+mod_last: {}
+mod_mam:
+  default: always
+mod_private: {}
+mod_pubsub:
+  plugins: [flat, pep]
+mod_push: {}
+mod_vcard: {}`
+
 // Start returns when ejabberd serves. flags are erl's, args those of scripts/ejabberd.sh. What it leaves when it fails
 // is gone as well.
 func Start(root, flags string, args ...string) (n *Node, err error) {

@@ -3,10 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,9 +18,24 @@ func post(path, body string) string {
 		textXML, len(body), body)
 }
 
+// dial connects to the server, by TLS if it takes that.
+func (r *running) dial(timeout time.Duration) (net.Conn, error) {
+	c, err := net.DialTimeout("tcp", r.addr, timeout)
+	if err != nil || !r.tls {
+		return c, err
+	}
+	secured := tls.Client(c, clientConfig(tls.VersionTLS13, nil))
+	_ = c.SetDeadline(time.Now().Add(timeout))
+	if err := secured.Handshake(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return secured, c.SetDeadline(time.Time{})
+}
+
 // askOnce asks once over a connection of its own.
-func askOnce(addr, path string) error {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
+func (r *running) askOnce(path string) error {
+	c, err := r.dial(time.Second)
 	if err != nil {
 		return err
 	}
@@ -43,30 +61,61 @@ type holders struct{ conns []net.Conn }
 // holdTime is how long it may take until all are held.
 const holdTime = 90 * time.Second
 
-// hold opens n connections to the server and sends a request on each. It returns when the origin has all of them.
-// They are opened at the server's pace.
-func (r *running) hold(ctx context.Context, k *kind, b *back, n int) (*holders, error) {
-	h := &holders{}
+// openers is how many connections are opened at a time, because a handshake has several steps.
+const openers = 16
+
+// open opens n connections at the server's pace, and sends a request on each. If one fails, none is left.
+func (r *running) open(k *kind, n int) (*holders, error) {
 	request := []byte(post(k.path, strings.Replace(shortBody, " xmlns=", " "+holdMark+" xmlns=", 1)))
-	for began := time.Now(); len(h.conns) < n; {
-		time.Sleep(time.Until(began.Add(time.Duration(len(h.conns)) * time.Second / time.Duration(k.pace))))
-		c, err := net.DialTimeout("tcp", r.addr, 10*time.Second)
-		if err != nil {
-			h.close()
-			return nil, fmt.Errorf("held connection %d: %w", len(h.conns)+1, err)
+	h := &holders{}
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var fault error
+	began, next := time.Now(), new(atomic.Int64)
+	one := func(i int) bool {
+		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(k.pace))))
+		c, err := r.dial(10 * time.Second)
+		if err == nil {
+			_, err = c.Write(request)
 		}
-		h.conns = append(h.conns, c)
-		if _, err := c.Write(request); err != nil {
-			h.close()
-			return nil, fmt.Errorf("held connection %d: %w", len(h.conns), err)
+		mu.Lock()
+		defer mu.Unlock()
+		if c != nil {
+			h.conns = append(h.conns, c)
 		}
+		if err != nil && fault == nil {
+			fault = fmt.Errorf("held connection %d: %w", i+1, err)
+		}
+		return fault == nil
 	}
+	for range openers {
+		group.Go(func() {
+			for i := int(next.Add(1)); i <= n && one(i-1); i = int(next.Add(1)) {
+			}
+		})
+	}
+	if group.Wait(); fault != nil {
+		h.close()
+		return nil, fault
+	}
+	return h, nil
+}
+
+// hold opens connections to the server, until h has n of them, with a request on each. It returns when the origin has
+// all of them. If it fails, none is left.
+func (r *running) hold(ctx context.Context, k *kind, b *back, h *holders, n int) error {
+	more, err := r.open(k, n-len(h.conns))
+	if err != nil {
+		h.close()
+		return err
+	}
+	h.conns = append(h.conns, more.conns...)
 	have := 0
 	for end := time.Now().Add(holdTime); !k.alone && time.Now().Before(end) && ctx.Err() == nil; {
 		var err error
 		if have, err = b.size(); err != nil {
 			h.close()
-			return nil, err
+			return err
 		}
 		if have >= n {
 			break
@@ -76,10 +125,10 @@ func (r *running) hold(ctx context.Context, k *kind, b *back, n int) (*holders, 
 	if !k.alone && have < n {
 		h.close()
 		_ = b.release()
-		return nil, fmt.Errorf("of %d requests %d are held after %s", n, have, holdTime)
+		return fmt.Errorf("of %d requests %d are held after %s", n, have, holdTime)
 	}
 	time.Sleep(settleTime)
-	return h, nil
+	return nil
 }
 
 // settleTime is how long a server gets to come to rest before its memory is read.

@@ -6,7 +6,8 @@
 //
 // The origin is one process that speaks both protocols and treats both alike: it echoes a body, or keeps the request
 // until it is told to release all. The peers are configured as well as possible, in case of doubt in their favour; see
-// conf. scripts/bench-peers.sh installs the missing packages, builds and runs it.
+// conf. scripts/bench-peers.sh installs the missing packages, builds and runs it. scripts/bench-tls.sh does the same
+// with --tls: clients come by TLS, and hitch is measured instead of Pushpin.
 package main
 
 import (
@@ -17,12 +18,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"megaphone/bench/children"
-	"megaphone/typed"
+	"megaphone/internal/typed"
 )
 
 // options are the flags.
@@ -33,18 +35,26 @@ type options struct {
 	held        int // by each peer
 	edgeHeld    int
 	only        string
+	tls         bool
 	root, dir   string
 }
 
 func parseOptions(args []string) (*options, error) {
 	o := &options{}
-	fs := flag.NewFlagSet("bench-peers.sh", flag.ExitOnError)
+	name := "bench-peers.sh"
+	if slices.Contains(args, "--tls") {
+		name = "bench-tls.sh"
+	}
+	fs := flag.NewFlagSet(name, flag.ExitOnError)
 	fs.Var(typed.IntOr(&o.rounds, 3), "rounds", "rounds; medians and spread are taken over them")
-	fs.DurationVar(&o.duration, "duration", 5*time.Second, "of each measurement of requests")
+	fs.DurationVar(&o.duration, "duration", 5*time.Second,
+		"of each measurement of requests; 1,024 clients with TLS need 5s")
 	connections := fs.String("connections", "64,256,1024", "numbers of connections that ask, comma-separated")
 	fs.Var(typed.IntOr(&o.held, 9000), "held", "requests that each peer holds; it has two sockets for each")
 	fs.Var(typed.IntOr(&o.edgeHeld, 15000), "edge-held", "requests that the edge holds; it has one socket for each")
-	fs.StringVar(&o.only, "only", "", "servers to measure, comma-separated (default all): "+strings.Join(names(), ", "))
+	fs.BoolVar(&o.tls, "tls", false, "clients come by TLS, and the edge holds as many requests as the others")
+	fs.StringVar(&o.only, "only", "", "servers to measure, comma-separated (default all): "+
+		strings.Join(names(false), ", ")+"; with --tls: "+strings.Join(names(true), ", "))
 	fs.StringVar(&o.root, "root", ".", "`directory` of Megaphone's source, built")
 	_ = fs.Parse(args) // it exits
 	for part := range strings.SplitSeq(*connections, ",") {
@@ -83,22 +93,35 @@ func fail(err error) {
 	}
 }
 
-// run goes through all servers in turn, round after round.
-func run(ctx context.Context, o *options) (err error) {
+// prepare makes the directory with what the programs read.
+func (o *options) prepare() (err error) {
 	if o.dir, err = os.MkdirTemp("", "bench-peers-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(o.dir)
-	if err := writeScripts(o.dir); err != nil {
+	err = writeScripts(o.dir)
+	if o.tls && err == nil {
+		o.edgeHeld = o.held
+		err = writeCertificate(o.dir)
+	}
+	if err != nil {
+		os.RemoveAll(o.dir)
+	}
+	return err
+}
+
+// run goes through all servers in turn, round after round.
+func run(ctx context.Context, o *options) (err error) {
+	if err := o.prepare(); err != nil {
 		return err
 	}
+	defer os.RemoveAll(o.dir)
 	back, err := startOrigin(filepath.Join(o.dir, "origin.log"))
 	if err != nil {
 		return err
 	}
 	defer back.stop()
 	var all []*server
-	for _, k := range kinds {
+	for _, k := range kindsOf(o.tls) {
 		if o.only == "" || strings.Contains(","+o.only+",", ","+k.name+",") {
 			all = append(all, &server{kind: k})
 		}

@@ -112,11 +112,11 @@ func answerHTTP(c *fasthttp.RequestCtx, h *held, links *link.Server) {
 type linkHandler struct{ held *held }
 
 type linkKey struct {
-	l  *link.Link
+	l  link.Replier
 	id uint64
 }
 
-func (o *linkHandler) Request(l *link.Link, id uint64, r frame.Request) {
+func (o *linkHandler) Request(l link.Replier, id uint64, r frame.Request) {
 	if !bytes.Contains(r.Body, []byte(holdMark)) {
 		l.Reply(id, 200, r.Body)
 		return
@@ -125,12 +125,12 @@ func (o *linkHandler) Request(l *link.Link, id uint64, r frame.Request) {
 	o.held.add(linkKey{l, id}, func() { l.Reply(id, 200, kept) })
 }
 
-func (o *linkHandler) Gone(l *link.Link, id uint64) { o.held.remove(linkKey{l, id}) }
-func (o *linkHandler) Release(*link.Link, uint64)   {}
-func (o *linkHandler) ReleaseAll(*link.Link)        {}
-func (o *linkHandler) Passed(*link.Link)            {}
-func (o *linkHandler) Room(*link.Link)              {}
-func (o *linkHandler) Closed(gone *link.Link) {
+func (o *linkHandler) Gone(l link.Replier, id uint64) { o.held.remove(linkKey{l, id}) }
+func (o *linkHandler) Release(link.Replier, uint64)   {}
+func (o *linkHandler) ReleaseAll(link.Replier)        {}
+func (o *linkHandler) Passed(link.Replier)            {}
+func (o *linkHandler) Room(link.Replier)              {}
+func (o *linkHandler) Closed(gone link.Replier) {
 	o.held.mu.Lock()
 	defer o.held.mu.Unlock()
 	for k := range o.held.list {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,7 +24,11 @@ var conf embed.FS
 // settings are what the templates in conf have room for.
 type settings struct {
 	Dir, Listen, Origin      string
-	Spare                    int // another free port
+	Links, Certificate       string // the origin's links, and the file with the certificate and its key
+	Root                     bool   // this user is root
+	Spare                    int    // another free port
+	Port, OriginPort         string
+	Clients                  int // connections for a server with one descriptor for each
 	Descriptors, Connections int // RLIMIT_NOFILE, and how many connections a proxy with two for each can have
 }
 
@@ -35,7 +40,8 @@ type kind struct {
 	programs func(o *options, s *settings, b *back) [][]string
 	version  []string
 	holds    func(o *options) int
-	pace     int  // held requests that it takes a second; of more Pushpin answers some with 502, others never
+	pace     int // held requests that it takes a second; of more Pushpin answers some with 502, others never
+	tls      bool
 	alone    bool // it holds without the origin, which then cannot tell how many there are
 }
 
@@ -58,7 +64,7 @@ var kinds = []kind{
 		version: []string{"bin/megaphone", "version"},
 		programs: func(o *options, s *settings, b *back) [][]string {
 			return [][]string{{filepath.Join(o.root, "bin", "megaphone"), "edge", "--listen", s.Listen, "--origin",
-				"o=" + b.links, "--descriptor-tables", "off", "--max-connections", strconv.Itoa(s.Descriptors - 200),
+				"o=" + b.links, "--descriptor-tables", "off", "--max-connections", strconv.Itoa(s.Clients),
 				"--hold-timeout", "1h", "--check-host", "off"}}
 		},
 	},
@@ -92,8 +98,16 @@ func pushpin(_ *options, s *settings, _ *back) [][]string {
 	return [][]string{{"zurl", "--config=" + s.Dir + "/zurl.conf"}, {"pushpin", "--config=" + s.Dir + "/pushpin.conf"}}
 }
 
-func names() (list []string) {
-	for _, k := range kinds {
+// kindsOf returns the kinds that take TLS, or those that do not.
+func kindsOf(tls bool) []kind {
+	if tls {
+		return tlsKinds
+	}
+	return kinds
+}
+
+func names(tls bool) (list []string) {
+	for _, k := range kindsOf(tls) {
 		list = append(list, k.name)
 	}
 	return list
@@ -104,6 +118,7 @@ type running struct {
 	cmds []*exec.Cmd
 	addr string
 	log  string
+	tls  bool
 }
 
 // descriptors is RLIMIT_NOFILE.
@@ -121,17 +136,14 @@ func (k *kind) start(ctx context.Context, o *options, b *back) (*running, error)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2)
+	s, err := newSettings(o, b, dir)
 	if err != nil {
 		return nil, err
 	}
-	n := descriptors()
-	s := &settings{Dir: dir, Listen: "127.0.0.1:" + strconv.Itoa(ports[0]), Origin: b.http, Spare: ports[1],
-		Descriptors: n, Connections: n/2 - 100}
 	if err := k.configure(s); err != nil {
 		return nil, err
 	}
-	r := &running{addr: s.Listen, log: filepath.Join(dir, "log")}
+	r := &running{addr: s.Listen, log: filepath.Join(dir, "log"), tls: k.tls}
 	log, err := os.Create(r.log)
 	if err != nil {
 		return nil, err
@@ -158,6 +170,19 @@ func (k *kind) start(ctx context.Context, o *options, b *back) (*running, error)
 	return r, nil
 }
 
+func newSettings(o *options, b *back, dir string) (*settings, error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, err
+	}
+	n, port := descriptors(), strconv.Itoa(ports[0])
+	s := &settings{Dir: dir, Listen: "127.0.0.1:" + port, Port: port, Spare: ports[1], Origin: b.http, Links: b.links,
+		Certificate: filepath.Join(o.dir, certificateFile), Root: os.Geteuid() == 0, Descriptors: n, Clients: n - 200,
+		Connections: n/2 - 100}
+	_, s.OriginPort, err = net.SplitHostPort(b.http)
+	return s, err
+}
+
 // configure writes the configuration into the directory.
 func (k *kind) configure(s *settings) error {
 	for _, name := range k.files {
@@ -176,7 +201,7 @@ func (k *kind) configure(s *settings) error {
 			return err
 		}
 	}
-	if len(k.files) < len(pushpinFiles) {
+	if !slices.Equal(k.files, pushpinFiles) {
 		return nil
 	}
 	// The internal part of Pushpin's configuration is the package's own, but zurl's is this benchmark's.
@@ -208,7 +233,7 @@ const startTime = 20 * time.Second
 func (r *running) await(ctx context.Context, path string) error {
 	var err error
 	for end := time.Now().Add(startTime); time.Now().Before(end) && ctx.Err() == nil; {
-		if err = askOnce(r.addr, path); err == nil {
+		if err = r.askOnce(path); err == nil {
 			return nil
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -13,22 +13,38 @@ import (
 // printTables writes the measurements as Markdown: medians, and in brackets the spread of the rounds.
 func printTables(o *options, all []*server) {
 	fmt.Printf("%s.\n%d rounds, %s for each measurement of requests.\n", machine.This(o.root), o.rounds, o.duration)
-	fmt.Print("\n| | version | held | own bytes for each (RssAnon) | sockets for each |\n|---|---|---|---|---|\n")
+	fmt.Print("\n| | version | held | own bytes for each (RssAnon) | beyond the first ninth | sockets for each |\n" +
+		"|---|---|---|---|---|---|\n")
 	for _, s := range all {
-		fmt.Printf("| %s | %s | %d | %s | %s |\n", s.name, s.versionText(o), s.holds(o), text(s.bytes, 0),
-			text(s.sockets, 2))
+		fmt.Printf("| %s | %s | %d | %s | %s | %s |\n", s.name, s.versionText(o), s.holds(o), text(s.bytes, 0),
+			text(s.slopes, 0), text(s.sockets, 2))
 	}
 	for _, n := range o.connections {
 		printRequests(fmt.Sprintf("%d connections that ask", n), all, func(s *server) []measured { return s.plain[n] })
 	}
 	printRequests(fmt.Sprintf("%d connections that ask, while the others are held", besideConnections), all,
 		func(s *server) []measured { return s.beside })
-	printRequests(fmt.Sprintf("A new connection for each request, %d at a time", freshConnections), all,
-		func(s *server) []measured { return s.fresh })
+	printComing(o, all)
 	for _, s := range all {
 		for _, w := range s.wrong {
 			fmt.Printf("\n%s: %s\n", s.name, w)
 		}
+	}
+}
+
+func printComing(o *options, all []*server) {
+	title := fmt.Sprintf("A new connection for each request, %d at a time", freshConnections)
+	if !o.tls {
+		printRequests(title, all, func(s *server) []measured { return s.fresh })
+		return
+	}
+	for i, w := range ways {
+		printRequests(title+", "+w.name, all, func(s *server) []measured {
+			if s.ways == nil {
+				return nil
+			}
+			return s.ways[i]
+		})
 	}
 }
 

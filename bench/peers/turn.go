@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -9,6 +10,8 @@ import (
 type server struct {
 	kind
 	bytes, sockets []float64          // for each held request
+	slopes         []float64          // bytes for each held request beyond the first ninth
+	ways           [][]measured       // by ways: new connections by TLS
 	plain          map[int][]measured // by the number of connections
 	beside         []measured         // with besideConnections, while others are held
 	fresh          []measured         // with a new connection for each request
@@ -36,21 +39,41 @@ func (s *server) turn(ctx context.Context, o *options, b *back) error {
 		return err
 	}
 	defer r.stop()
+	var faults []error // the other figures are still good
 	for _, n := range o.connections {
 		m, err := r.ask(ctx, o, b, s.path, "keep.lua", n)
 		if err != nil {
-			return err
+			faults = append(faults, fmt.Errorf("%d connections: %w", n, err))
+			continue
 		}
 		if s.plain == nil {
 			s.plain = map[int][]measured{}
 		}
 		s.plain[n] = append(s.plain[n], m)
 	}
+	if s.tls {
+		return errors.Join(append(faults, s.coming(ctx, r, o, b))...)
+	}
 	m, err := r.ask(ctx, o, b, s.path, "close.lua", freshConnections)
 	if err == nil {
 		s.fresh = append(s.fresh, m)
 	}
-	return err
+	return errors.Join(append(faults, err)...)
+}
+
+// coming measures new connections by TLS, with each kind of handshake.
+func (s *server) coming(ctx context.Context, r *running, o *options, b *back) error {
+	if s.ways == nil {
+		s.ways = make([][]measured, len(ways))
+	}
+	for i, w := range ways {
+		m, err := r.come(ctx, o, b, s.path, w)
+		if err != nil {
+			return err
+		}
+		s.ways[i] = append(s.ways[i], m)
+	}
+	return nil
 }
 
 // holding has the server hold requests, looks at it, and lets others ask meanwhile.
@@ -62,12 +85,16 @@ func (s *server) holding(ctx context.Context, o *options, b *back) error {
 	defer r.stop()
 	n := s.holds(o)
 	before := usageOf(r.pids())
-	h, err := r.hold(ctx, &s.kind, b, n)
-	if err != nil {
+	h, few := new(holders), max(n/9, 1)
+	defer func() { _ = b.release() }()
+	if err := r.hold(ctx, &s.kind, b, h, few); err != nil {
 		return err
 	}
 	defer h.close()
-	defer func() { _ = b.release() }()
+	first := usageOf(r.pids())
+	if err := r.hold(ctx, &s.kind, b, h, n); err != nil {
+		return err
+	}
 	after := usageOf(r.pids())
 	m, err := r.ask(ctx, o, b, s.path, "keep.lua", besideConnections)
 	if err != nil {
@@ -81,6 +108,9 @@ func (s *server) holding(ctx context.Context, o *options, b *back) error {
 		s.wrong = append(s.wrong, err.Error()) // the figures are still good
 	}
 	s.bytes = append(s.bytes, float64(after.anon-before.anon)/float64(n))
+	if n > few {
+		s.slopes = append(s.slopes, float64(after.anon-first.anon)/float64(n-few))
+	}
 	s.sockets = append(s.sockets, float64(after.sockets-before.sockets)/float64(n))
 	s.beside = append(s.beside, m)
 	return nil

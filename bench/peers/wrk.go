@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -46,10 +47,14 @@ var (
 func (r *running) ask(ctx context.Context, o *options, b *back, path, script string, connections int) (
 	m measured, err error) {
 	pids := r.pids()
+	scheme := "http://"
+	if r.tls {
+		scheme = "https://"
+	}
 	server, origin := cpuOfAll(pids), cpuOf(b.cmd.Process.Pid)
 	seconds := strconv.Itoa(int(o.duration.Round(time.Second).Seconds()))
 	cmd := exec.CommandContext(ctx, "wrk", "-t2", "-c"+strconv.Itoa(connections), "-d"+seconds+"s", "--timeout", "10s",
-		"--latency", "-s", filepath.Join(o.dir, script), "http://"+r.addr+path)
+		"--latency", "-s", filepath.Join(o.dir, script), scheme+r.addr+path)
 	cmd.WaitDelay = time.Second // when wrk was ended, what it has started may still have its output
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -80,6 +85,15 @@ func (m *measured) read(out string, server, origin float64) error {
 	}
 	m.server, m.origin = server/requests*1e5, origin/requests*1e5
 	return nil
+}
+
+// p99 is the 99th percentile of times, in milliseconds.
+func p99(times []time.Duration) float64 {
+	if len(times) == 0 {
+		return 0
+	}
+	slices.Sort(times)
+	return float64(times[(len(times)-1)*99/100]) / 1e6
 }
 
 func millis(number, unit string) float64 {

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"megaphone/internal/selfsigned"
 )
 
 // Program is a megaphone process that this program starts.
@@ -97,13 +99,45 @@ func Listening(log []byte) string {
 // Connections is what n sessions have at most: one each, and some second ones while they talk.
 func Connections(n int) int { return n + n/32 + 1024 }
 
-// StartEdge starts an edge for n sessions with a wait, and returns when each of its reactors has its link. Go's runtime
-// writes a line to the log for each garbage collection.
-func StartEdge(ctx context.Context, root, dir string, n int, wait time.Duration, origin string, more ...string) (
-	p *Program, at string, err error) {
-	args := append([]string{"--listen", "127.0.0.1:0", "--origin", "o=" + origin,
-		"--max-connections", strconv.Itoa(Connections(n)), "--check-host", "off",
-		"--hold-timeout", (wait + time.Minute).String()}, more...)
+// Edge is an edge for a number of sessions that wait so long.
+type Edge struct {
+	Sessions int
+	Wait     time.Duration
+	Origin   string // the address of its link listener
+	TLS      bool   // with a certificate made for it
+}
+
+// certificateLife exceeds the time of any benchmark.
+const certificateLife = 7 * 24 * time.Hour
+
+// listen returns the flags of the edge's listener, whose files are in dir.
+func (e *Edge) listen(dir string) ([]string, error) {
+	if !e.TLS {
+		return []string{"--listen", "127.0.0.1:0"}, nil
+	}
+	made, err := selfsigned.Write(dir, "Megaphone benchmark", certificateLife)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "edge.yml")
+	text := fmt.Sprintf("listeners:\n  - address: 127.0.0.1:0\n    tls:\n      certificates:\n"+
+		"        - certificate: %q\n          key: %q\n", made.Certificate, made.Key)
+	return []string{"--config", file}, os.WriteFile(file, []byte(text), 0o644)
+}
+
+// Start returns when each reactor of the edge has its link. Go's runtime writes a line to the log for each garbage
+// collection.
+func (e *Edge) Start(ctx context.Context, root, dir string) (p *Program, at string, err error) {
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return nil, "", err
+	}
+	args, err := e.listen(dir)
+	if err != nil {
+		return nil, "", err
+	}
+	args = append(args, "--origin", "o="+e.Origin, "--max-connections", strconv.Itoa(Connections(e.Sessions)),
+		"--check-host", "off", "--hold-timeout", (e.Wait + time.Minute).String())
 	p, err = Start(root, dir, "edge", []string{"GODEBUG=gctrace=1"}, args...)
 	if err != nil {
 		return nil, "", err

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"megaphone/bench/children"
-	"megaphone/typed"
+	"megaphone/internal/typed"
 )
 
 type options struct {

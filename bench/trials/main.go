@@ -11,7 +11,7 @@ import (
 	"syscall"
 
 	"megaphone/bench/children"
-	"megaphone/typed"
+	"megaphone/internal/typed"
 )
 
 // ErrUnwell ends a run in which something went wrong that its tables tell of.

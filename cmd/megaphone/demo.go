@@ -19,6 +19,7 @@ import (
 	"megaphone/config"
 	"megaphone/edge"
 	"megaphone/origin/link"
+	"megaphone/stats"
 )
 
 // demoOptions are the flags of the demo.
@@ -29,6 +30,15 @@ type demoOptions struct {
 	secretFile string          // of these origins
 	admin      string
 	public     []config.PublicURL
+	tls        bool
+	made       *throwAway // with tls
+}
+
+func (o *demoOptions) scheme() string {
+	if o.tls {
+		return "https://"
+	}
+	return "http://"
 }
 
 func newDemo() *cobra.Command {
@@ -37,13 +47,15 @@ func newDemo() *cobra.Command {
 		Use:   "demo",
 		Short: "Run the edge and an embedded chat server in one process, with a chat page",
 		Long: `demo is the whole of Megaphone in one process: an edge, and behind it, over a real TCP link, the
-embedded origin with a small chat service. The chat page is at / and BOSH at /http-bind.
+embedded origin with a small chat service. The chat page is at /, BOSH at /http-bind, and WebSocket at
+/xmpp-websocket.
 
 Without --accounts any name with any password may log in: show it to friends, not to the internet.
 
 With --origin the chat page serves another server's clients, and the embedded origin does not run:
 ` + "`make run-ejabberd`" + ` does that with a real ejabberd.`,
 		Example: `  megaphone demo
+  megaphone demo --tls
   megaphone demo --listen 0.0.0.0:5280 --accounts accounts.txt
   megaphone demo --origin a=10.0.0.2:5279 --secret-file secret \
       --domain example.org`,
@@ -62,7 +74,8 @@ With --origin the chat page serves another server's clients, and the embedded or
 	fs.StringVar(&o.admin, "admin", "auto",
 		"address `host:port` of the page about the edge; auto: "+admin.DefaultAddress+" if it is free; off")
 	fs.Var(&publicFlag{&o.public}, "public-url",
-		"`DOMAIN=URL` of BOSH for /.well-known/host-meta (XEP-0156); by default the one of --listen")
+		"`DOMAIN=URL` for /.well-known/host-meta (XEP-0156); by default those of --listen")
+	fs.BoolVar(&o.tls, "tls", false, "https, with a certificate that is made for this run")
 	o.embedded.flags(fs)
 	return cmd
 }
@@ -116,6 +129,15 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	defer stop()
 	cfg := config.Config{Listen: o.listen, Admin: o.admin, Origins: origins, Secret: secret,
 		MaxConnections: demoConnections}
+	if o.tls {
+		if o.made, err = newThrowAway(); err != nil {
+			return err
+		}
+		defer o.made.remove()
+		cfg.Listen = ""
+		cfg.Listeners = []config.Listener{{Address: o.listen,
+			TLS: config.TLS{Certificates: []config.Certificate{{Certificate: o.made.Certificate, Key: o.made.Key}}}}}
+	}
 	values, err := cfg.Values()
 	if err != nil {
 		return usageError{err}
@@ -126,7 +148,7 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 	}
 	defer e.Stop()
 	if cfg.PublicURLs = o.public; cfg.PublicURLs == nil {
-		cfg.PublicURLs = demoURLs(e.Addr(), values.Path) // the port is known only now
+		cfg.PublicURLs = demoURLs(o.scheme(), e.Addr(), values.Path, values.WebSocketPath) // the port is known only now
 	}
 	if values, err = cfg.Values(); err != nil {
 		return usageError{err}
@@ -154,7 +176,10 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 // invitation returns the instructions for users at a terminal.
 func (o *demoOptions) invitation(at netip.AddrPort, shownAt, path string) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "\n  Open http://%s/ in two browser tabs and chat.\n", at)
+	fmt.Fprintf(&s, "\n  Open %s%s/ in two browser tabs and chat.\n", o.scheme(), at)
+	if o.made != nil {
+		s.WriteString(o.made.instructions(o.scheme() + at.String() + path))
+	}
 	if o.embedded.accounts == "" && len(o.origins) == 0 {
 		s.WriteString("  Any name and any password will do: this is a demo.\n")
 	}
@@ -162,35 +187,39 @@ func (o *demoOptions) invitation(at netip.AddrPort, shownAt, path string) string
 		fmt.Fprintf(&s, "  What the edge does is on http://%s/, or in a terminal:\n    %s\n", shownAt,
 			topCommand(shownAt))
 	}
-	fmt.Fprintf(&s, "  BOSH clients connect to http://%s%s\n  with the domain %s. Ctrl-C ends it.\n\n", at, path,
+	fmt.Fprintf(&s, "  BOSH clients connect to %s%s%s\n  with the domain %s. Ctrl-C ends it.\n\n", o.scheme(), at, path,
 		o.embedded.domain)
 	return s.String()
 }
 
 // demoURLs returns the public URLs of an edge that listens at an address. If it listens on all addresses, each address
 // of this host gets its own URL as a domain, and all other names get one URL.
-func demoURLs(at netip.AddrPort, path string) (list []config.PublicURL) {
-	url := func(a netip.Addr) string { return "http://" + netip.AddrPortFrom(a, at.Port()).String() + path }
+func demoURLs(scheme string, at netip.AddrPort, path, webSocket string) (list []config.PublicURL) {
+	of := func(domain string, a netip.Addr) config.PublicURL {
+		host := netip.AddrPortFrom(a, at.Port()).String()
+		return config.PublicURL{Domain: domain, BOSH: scheme + host + path,
+			WebSocket: strings.Replace(scheme, "http", "ws", 1) + host + webSocket}
+	}
 	switch {
 	case !at.IsValid():
 		return nil // a unix socket
 	case !at.Addr().IsUnspecified():
-		return []config.PublicURL{{BOSH: url(at.Addr())}}
+		return []config.PublicURL{of("", at.Addr())}
 	}
 	other := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	list = append(list, config.PublicURL{Domain: "localhost", BOSH: url(other)})
+	list = append(list, of("localhost", other))
 	nets, _ := net.InterfaceAddrs()
 	for _, n := range nets {
 		p, err := netip.ParsePrefix(n.String())
 		if err != nil || !p.Addr().Is4() {
 			continue
 		}
-		list = append(list, config.PublicURL{Domain: p.Addr().String(), BOSH: url(p.Addr())})
+		list = append(list, of(p.Addr().String(), p.Addr()))
 		if other.IsLoopback() {
 			other = p.Addr()
 		}
 	}
-	return append(list, config.PublicURL{BOSH: url(other)})
+	return append(list, of("", other))
 }
 
 // demoConnections fits in most hosts' default RLIMIT_NOFILE with private descriptor tables.
@@ -204,7 +233,7 @@ func awaitLinks(ctx context.Context, e *edge.Edge, origins []config.Origin) erro
 	defer patience.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
-	for e.Counter(edge.LinksUp) < uint64(n) {
+	for e.Counter(stats.LinksUp) < uint64(n) {
 		select {
 		case <-ctx.Done():
 			return nil

@@ -6,14 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
 
-	"megaphone/edge"
 	"megaphone/tuning"
 )
 
@@ -58,40 +56,6 @@ func each(t *testing.T, pattern string, f func(p page, m []string)) {
 	if !found {
 		t.Fatalf("%s is nowhere in the documentation", pattern)
 	}
-}
-
-var notInSlug = regexp.MustCompile(`[^a-z0-9 _-]`)
-
-// slug returns the name under which links refer to a heading.
-func slug(heading string) string {
-	return strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
-}
-
-func TestDocsLinks(t *testing.T) {
-	each(t, `\]\(([^)\s]+)\)`, func(p page, m []string) {
-		if strings.Contains(m[1], "://") {
-			return
-		}
-		file, anchor, anchored := strings.Cut(m[1], "#")
-		target := p.name
-		if file != "" {
-			target = filepath.Join(filepath.Dir(p.name), file)
-		}
-		if _, err := os.Stat(target); err != nil {
-			t.Errorf("%s links to %s: %v", p.name, m[1], err)
-			return
-		}
-		if !anchored {
-			return
-		}
-		for line := range strings.Lines(contents(t, target)) {
-			if heading, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && line[0] == '#' &&
-				slug(strings.TrimSpace(heading)) == anchor {
-				return
-			}
-		}
-		t.Errorf("%s links to %s, where no such heading is", p.name, m[1])
-	})
 }
 
 // TestDocsQuoteRecipes: a block below the name of a recipe equals that recipe, and each recipe is quoted.
@@ -162,8 +126,8 @@ func TestDocsKeys(t *testing.T) {
 
 // TestDocsMessages: the source contains each log message that the documentation quotes.
 func TestDocsMessages(t *testing.T) {
-	source := sources(t, "edge", "discovery", "loop", "logqueue", "cmd/megaphone", "admin", "takeover", "origin/link",
-		"origin/gateway", "origin/bosh", "ejabberd/mod_megaphone/src")
+	source := sources(t, "acme", "edge", "discovery", "loop", "internal/logqueue", "cmd/megaphone", "admin", "takeover",
+		"origin/link", "origin/gateway", "origin/bosh", "ejabberd/mod_megaphone/src")
 	has := func(p page, text string) {
 		if !strings.Contains(source, `"`+text) {
 			t.Errorf("%s: nothing says %q", p.name, text)
@@ -189,24 +153,6 @@ func sources(t *testing.T, dirs ...string) string {
 		}
 	}
 	return all.String()
-}
-
-// TestDocsMetrics: all metrics are in the reference, and all reasons of refusals are classes.
-func TestDocsMetrics(t *testing.T) {
-	reference := contents(t, filepath.Join(top, "docs/metrics.md"))
-	each(t, `megaphone_edge_[a-z_]+`, func(p page, m []string) {
-		if !strings.Contains(reference, "| `"+m[0]+"` |") && !strings.Contains(p.name, "metrics.md") {
-			t.Errorf("%s names %s, which is no metric", p.name, m[0])
-		}
-	})
-	each(t, `(?m)^\| reason \|.*\n.*\n((?:\|.*\n)+)`, func(p page, m []string) {
-		for row := range strings.Lines(m[1]) {
-			reason := strings.Split(row, "`")[1]
-			if !slices.ContainsFunc(edge.Refusals, func(r edge.Refusal) bool { return r.Reason == reason }) {
-				t.Errorf("%s: %s is no reason of refusals", p.name, reason)
-			}
-		}
-	})
 }
 
 // TestDocsMemory: the memory that the documentation quotes from doctor is correct.

@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"megaphone/config"
+	"megaphone/internal/typed"
 	"megaphone/loop"
 	"megaphone/tuning"
-	"megaphone/typed"
 )
 
 // exitUnfit is the exit status of doctor for a host that does not fit.
@@ -29,6 +29,7 @@ type doctorOptions struct {
 	tables, root  string
 	json, explain bool
 	dials         bool
+	config        string
 }
 
 func newDoctor() *cobra.Command {
@@ -52,10 +53,13 @@ and its wanted value is one condition a field: >=N, <=N, =N, a word, or - for an
 RLIMIT_NOFILE is that of this process, after its hard limit; a service has the LimitNOFILE of its unit. It is a must
 only with --descriptor-tables off: otherwise the edge gives each reactor a table of its own where the limit is too low.
 
+With --config it also reads an edge's file with its certificates: whether they serve, their names, chain and end, the
+clock by which they are valid, and swap, to which keys could be written.
+
 Exit status: 0  the host fits
              1  the host could not be examined
              2  a flag is wrong
-             3  the host does not fit: a must is low, memory included`,
+             3  the host does not fit: a must is low, memory included; or the edge would not start with --config`,
 		Example: `  megaphone doctor --sockets 1M
   megaphone doctor --sockets 1M --explain
   megaphone doctor --sockets 200k --descriptor-tables off --json |
@@ -69,6 +73,7 @@ Exit status: 0  the host fits
 	fs.StringVar(&o.tables, "descriptor-tables", "auto", "the edge's setting: auto, on, off")
 	fs.BoolVar(&o.dials, "dials", false,
 		"the host opens many connections too: a TLS proxy, a gateway or a load generator is on it")
+	fs.StringVar(&o.config, "config", "", "check the certificates of this `file` of an edge, too")
 	fs.BoolVar(&o.explain, "explain", false, "explain every knob: its reason, formula and source")
 	fs.BoolVar(&o.json, "json", false, "print the full report as JSON")
 	fs.StringVar(&o.root, "root", "/", "`directory` with the proc and sys to read, such as a copy of another host's")
@@ -88,16 +93,37 @@ func runDoctor(o doctorOptions, out io.Writer) error {
 	}
 	r := tuning.Examine(os.DirFS(o.root), tuning.Need{Sockets: o.sockets, OneTable: tables == loop.TablesOff,
 		Dials: o.dials})
+	var secured *tlsReport
+	if o.config != "" {
+		found, err := examineTLS(o.config, o.root)
+		if err != nil {
+			return err
+		}
+		secured = &found
+	}
+	if err := o.print(out, &r, secured); err != nil {
+		return err
+	}
+	if !r.Fits || secured != nil && !secured.fits() {
+		return statusError(exitUnfit)
+	}
+	return nil
+}
+
+// print writes both reports. secured may be nil.
+func (o *doctorOptions) print(out io.Writer, r *tuning.Report, secured *tlsReport) error {
 	if o.json {
 		enc := json.NewEncoder(out)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
-		err = enc.Encode(r)
-	} else {
-		err = printReport(out, &r, o.explain)
+		return enc.Encode(struct {
+			*tuning.Report
+			TLS *tlsReport `json:"tls,omitempty"`
+		}{r, secured})
 	}
-	if err == nil && !r.Fits {
-		err = statusError(exitUnfit)
+	err := printReport(out, r, o.explain)
+	if err == nil && secured != nil {
+		err = secured.print(out)
 	}
 	return err
 }

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"megaphone/text"
+	"megaphone/internal/text"
 	"megaphone/tuning"
 )
 

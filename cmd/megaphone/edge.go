@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"strings"
@@ -16,7 +17,8 @@ import (
 
 	"megaphone/config"
 	"megaphone/edge"
-	"megaphone/typed"
+	"megaphone/internal/typed"
+	"megaphone/stats"
 )
 
 func newEdge() *cobra.Command {
@@ -31,8 +33,8 @@ SIGTERM drains it: it accepts no more clients, releases those it has one after t
 left. A second SIGTERM ends it at once, as does SIGINT. With takeover-socket set, SIGUSR2 starts the binary again
 with --takeover: the new process takes over the listening sockets and serves, and then this one drains. If the new
 one fails, this one keeps serving. SIGHUP makes it read its file again: a mistake in any part changes nothing, and
-the log names the keys that need a restart. SIGUSR1 logs the counters. Put TLS in front of it (HAProxy, nginx,
-hitch).`,
+the log names the keys that need a restart. SIGUSR1 logs the counters. A listener may have TLS
+(tls: in the file); certificates are read again when their files change.`,
 		Example: `  megaphone edge --listen 0.0.0.0:5280 --secret-file secret \
       --origin a=10.0.0.2:5279,b=10.0.0.3:5279
   megaphone edge --config /etc/megaphone/edge.yml --max-connections 1000000
@@ -220,7 +222,8 @@ func (f *originsFlag) Set(v string) error {
 	return nil
 }
 
-// publicFlag parses DOMAIN=URL[,...]; a URL alone applies to all other domains.
+// publicFlag parses DOMAIN=URL[,...]; a URL alone applies to all other domains. That of a WebSocket follows the URL of
+// BOSH of its domain.
 type publicFlag struct{ list *[]config.PublicURL }
 
 func (f *publicFlag) Type() string { return "DOMAIN=URL" }
@@ -228,10 +231,14 @@ func (f *publicFlag) Type() string { return "DOMAIN=URL" }
 func (f *publicFlag) String() string {
 	var s []string
 	for _, p := range *f.list {
-		if p.Domain != "" {
-			s = append(s, p.Domain+"="+p.BOSH)
-		} else {
-			s = append(s, p.BOSH)
+		for _, url := range []string{p.BOSH, p.WebSocket} {
+			switch {
+			case url == "":
+			case p.Domain != "":
+				s = append(s, p.Domain+"="+url)
+			default:
+				s = append(s, url)
+			}
 		}
 	}
 	return strings.Join(s, ",")
@@ -243,6 +250,14 @@ func (f *publicFlag) Set(v string) error {
 		domain, url, ok := strings.Cut(part, "=")
 		if !ok || strings.Contains(domain, "/") { // the = belongs to the URL
 			domain, url = "", part
+		}
+		last := len(*f.list) - 1
+		if strings.HasPrefix(url, "ws:") || strings.HasPrefix(url, "wss:") {
+			if last < 0 || (*f.list)[last].Domain != domain || (*f.list)[last].WebSocket != "" {
+				return fmt.Errorf("%q: put the URL of BOSH for the same domain before it", part)
+			}
+			(*f.list)[last].WebSocket = url
+			continue
 		}
 		*f.list = append(*f.list, config.PublicURL{Domain: domain, BOSH: url})
 	}
@@ -278,21 +293,19 @@ func waitEdge(ctx context.Context, e *edge.Edge, usr1 <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
-			slog.Info("edge stops", "counters", nonZero(e.Stats()))
+			slog.Info("edge stops", "counters", nonZero(e.Counters()))
 			return nil
 		case err := <-e.Failed():
 			return err
 		case <-usr1:
-			slog.Info("counters", "counters", nonZero(e.Stats()))
+			slog.Info("counters", "counters", nonZero(e.Counters()))
 		}
 	}
 }
 
-func nonZero(m map[string]uint64) map[string]uint64 {
-	for k, v := range m {
-		if v == 0 {
-			delete(m, k)
-		}
-	}
+// nonZero returns the counters to log, by name.
+func nonZero(c stats.Counters) map[string]uint64 {
+	m := c.Named()
+	maps.DeleteFunc(m, func(_ string, n uint64) bool { return n == 0 })
 	return m
 }

@@ -34,6 +34,7 @@ func inherit(cfg *config.Values, options *edge.Options, follow bool) (p *takeove
 			return nil, false, err
 		default:
 			options.Inherited, options.AcceptLater = p.Offer.Listeners, true
+			options.TicketKeys = p.Offer.Tickets
 			return p, false, nil
 		}
 	}

@@ -9,14 +9,16 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"megaphone/internal/typed"
 	"megaphone/origin/gateway"
 	"megaphone/origin/link"
-	"megaphone/typed"
+	"megaphone/origin/relay"
 )
 
 const gatewayHelp = `With --bosh it is the gateway: it forwards each request over HTTP to the BOSH endpoint of an XMPP
 server that exists already (Prosody, Openfire, ejabberd's mod_bosh). Nothing must be installed in it. Run it on
 the server's host. With several URLs each session stays where it began: its ID is marked with its endpoint.
+With --websocket it also carries WebSockets, each over a connection of its own to the server's endpoint.
 
 Each held request takes one socket to the endpoint. RLIMIT_NOFILE bounds their number (ulimit -n, or LimitNOFILE=
 in a systemd unit). When all are in use, clients get 503. An endpoint that is down is expected back for --grace:
@@ -25,14 +27,15 @@ clients' addresses in X-Forwarded-For if it trusts the gateway's address (Prosod
 
 // gatewayOptions are the flags of the gateway.
 type gatewayOptions struct {
-	on  bool
-	cfg gateway.Config
+	on      bool
+	cfg     gateway.Config
+	sockets relay.Config
 }
 
 // The flags that apply to only one of the two origins.
 var (
-	gatewayFlags = []string{"max-sockets", "connect-timeout", "response-timeout", "grace", "max-reply-bytes",
-		"max-reply-head-bytes", "max-buffered-bytes"}
+	gatewayFlags = []string{"websocket", "max-websockets", "max-sockets", "connect-timeout", "response-timeout",
+		"grace", "max-reply-bytes", "max-reply-head-bytes", "max-buffered-bytes"}
 	embeddedFlags = []string{"domain", "accounts", "anonymous", "max-sessions", "max-wait", "inactivity"}
 )
 
@@ -40,6 +43,10 @@ func (o *gatewayOptions) flags(fs *pflag.FlagSet) {
 	d := o.cfg.WithDefaults()
 	fs.StringSliceVar(&o.cfg.Endpoints, "bosh", nil,
 		"run a gateway to the BOSH endpoints `URL`, comma-separated or repeated: http://HOST[:PORT]/PATH")
+	fs.StringVar(&o.sockets.URL, "websocket", "",
+		"gateway: also carry WebSockets to the server's endpoint `URL`: ws://HOST[:PORT]/PATH")
+	fs.Var(typed.IntOr(&o.sockets.MaxStreams, relay.DefaultMaxStreams), "max-websockets",
+		"gateway: WebSockets at once; each takes a socket to the server, besides max-sockets")
 	fs.Var(typed.IntOr(&o.cfg.MaxSockets, d.MaxSockets), "max-sockets", fmt.Sprintf(
 		"gateway: sockets to endpoints, one for each held request; by default all that RLIMIT_NOFILE allows, less %d",
 		gateway.ReservedDescriptors))
@@ -75,6 +82,12 @@ func (o *gatewayOptions) choose(given *pflag.FlagSet) error {
 				"decides: leave one of them out", name, given.Lookup(name).Value)
 		}
 	}
+	if o.sockets.URL != "" {
+		o.cfg.OtherSockets = o.sockets.MaxStreams
+		if !given.Changed("max-sockets") {
+			o.cfg.MaxSockets = 0 // the default leaves room for WebSockets
+		}
+	}
 	return refuseZeros(given)
 }
 
@@ -93,16 +106,31 @@ func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.
 	}
 	cfg := o.linkConfig()
 	cfg.MaxLinks, cfg.TakesQuery = gateway.MaxLinks, true
+	var sockets *relay.Relay
+	if gw.sockets.URL != "" {
+		gw.sockets.Log, gw.sockets.MaxBytes = slog.Default(), gw.cfg.MaxReplyBytes
+		if sockets, err = relay.New(gw.sockets); err != nil {
+			return usageError{err}
+		}
+		cfg.Streams = sockets
+	}
 	server, err := link.Listen(cfg, g)
 	if err != nil {
 		return fmt.Errorf("origin: %w", err)
+	}
+	if sockets != nil {
+		sockets.Use(server)
 	}
 	announce(out, "origin", server.Addr().String())
 	if err := server.Run(ctx); err != nil {
 		return err
 	}
 	g.Close()
-	slog.Info("origin stops", "links", server.Stats(), "gateway", g.Stats())
+	about := []any{"links", server.Stats(), "gateway", g.Stats()}
+	if sockets != nil {
+		about = append(about, "websockets", sockets.Stats())
+	}
+	slog.Info("origin stops", about...)
 	return nil
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"megaphone/internal/typed"
 	"megaphone/load"
-	"megaphone/typed"
 )
 
 // loadOptions are the flags of load that do not change the run.
@@ -25,6 +25,10 @@ type loadOptions struct {
 	report, plots string
 	quiet         bool
 }
+
+// errPlot is for users of version 0.1.0, whose load drew plots.
+var errPlot = errors.New("--plot: load draws no plots. Write a report with --report FILE, and draw it in a checkout " +
+	"with: go run ./bench/plot FILE DIRECTORY")
 
 func newLoad() *cobra.Command {
 	var cfg load.Config
@@ -54,7 +58,8 @@ reactor gets a descriptor table of its own.
 Before the run one session is opened and ended, and a connection is made from
 each --source, so that an unsuitable target is reported at once.
 
-Ctrl-C ends the run, and the report covers it until then.
+Ctrl-C ends the run, and the report covers it until then. To draw a report as
+SVG, run go run ./bench/plot REPORT DIRECTORY in a checkout.
 
 Exit status: 0    all sessions were reached, and nothing was lost, duplicated or out of order
              1    there was no run: nothing listens at the target, it does
@@ -67,18 +72,22 @@ Exit status: 0    all sessions were reached, and nothing was lost, duplicated or
 		Example: `  megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10k
   megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10k \
       --login anonymous --scenario chat --messages 1000/s --duration 2m \
-      --report out.json --plot plots --pid edge=4711`,
+      --report out.json --pid edge=4711`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := refuseZeros(cmd.Flags(), "reactors", "opening", "leave-rate"); err != nil {
 				return usageError{err}
+			}
+			if o.plots != "" {
+				return usageError{errPlot}
 			}
 			return runLoad(cmd.Context(), cfg, o, cmd.OutOrStdout())
 		},
 	}
 	loadFlags(cmd.Flags(), &cfg)
 	cmd.Flags().StringVar(&o.report, "report", "", "write the report as JSON to `file`, - for standard output")
-	cmd.Flags().StringVar(&o.plots, "plot", "", "write plots as SVG into `directory`")
+	cmd.Flags().StringVar(&o.plots, "plot", "", "")
+	_ = cmd.Flags().MarkHidden("plot")
 	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "no progress and no summary")
 	return cmd
 }
@@ -86,7 +95,10 @@ Exit status: 0    all sessions were reached, and nothing was lost, duplicated or
 // loadFlags binds the flags that describe a run.
 func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	d := load.Config{}.WithDefaults()
-	fs.StringVar(&cfg.Target, "target", "", "`URL` of the BOSH endpoint, http:// only")
+	fs.StringVar(&cfg.Target, "target", "", "`URL` of the BOSH endpoint, http:// or https://")
+	fs.Var(&word[load.Encryption]{&cfg.TLS}, "tls",
+		"handshakes with an https target: full, resume (both TLS 1.3), 1.2, 1.2-resume (default full)")
+	fs.StringVar(&cfg.CA, "ca", "", "PEM `file` to verify an https target with (default: it is not verified)")
 	fs.Var(&word[load.Scenario]{&cfg.Scenario}, "scenario",
 		"ramp, hold, chat, broadcast, churn or storm (default hold)")
 	fs.StringVar(&cfg.Then, "then", "",
@@ -217,11 +229,6 @@ func runLoad(ctx context.Context, cfg load.Config, o loadOptions, out io.Writer)
 
 // writable returns an error if the results could not be written. Otherwise a run of hours would end without them.
 func (o *loadOptions) writable() error {
-	if o.plots != "" {
-		if err := os.MkdirAll(o.plots, 0o755); err != nil {
-			return fmt.Errorf("plot: %w", err)
-		}
-	}
 	if o.report == "" || o.report == "-" {
 		return nil
 	}
@@ -244,7 +251,7 @@ func logProgress() func(load.Status) {
 	}
 }
 
-// present writes the report, the summary and the plots.
+// present writes the report and the summary.
 func present(r *load.Report, o loadOptions, out, stderr io.Writer) error {
 	if err := writeReport(r, o.report, out); err != nil {
 		return err
@@ -256,22 +263,10 @@ func present(r *load.Report, o loadOptions, out, stderr io.Writer) error {
 	case o.report == "-":
 		said = stderr // a program reads the report
 	}
-	var plots string
-	if o.plots != "" {
-		files, err := r.Plot(o.plots) // before the summary, which may wait for a reader
-		if err != nil {
-			return err
-		}
-		plots = fmt.Sprintf("plots: %s\n", strings.Join(files, " "))
-	}
 	if o.quiet {
 		return nil
 	}
-	if err := r.Summary(said); err != nil {
-		return err
-	}
-	_, err := io.WriteString(said, plots)
-	return err
+	return r.Summary(said)
 }
 
 func writeReport(r *load.Report, file string, out io.Writer) error {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"megaphone/hangup"
+	"megaphone/internal/hangup"
 )
 
 // Exit codes.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +13,12 @@ import (
 
 	"megaphone/codec/frame"
 	"megaphone/config"
-	"megaphone/origin"
+	"megaphone/internal/textfile"
+	"megaphone/internal/typed"
 	"megaphone/origin/bosh"
 	"megaphone/origin/chat"
 	"megaphone/origin/link"
-	"megaphone/textfile"
-	"megaphone/typed"
+	"megaphone/origin/websocket"
 )
 
 // originOptions are the flags of origins, most of them the embedded one's.
@@ -27,6 +28,8 @@ type originOptions struct {
 	maxBody                                    int
 	sessions                                   bosh.Config
 	secret                                     []byte
+	tls                                        linkTLS
+	encrypts                                   *tls.Config // the links; nil: plaintext
 }
 
 // flags binds the flags that the demo has too.
@@ -59,7 +62,7 @@ func (o *originOptions) validateLink() error {
 
 // linkConfig returns the link configuration, which all origins share.
 func (o *originOptions) linkConfig() link.Config {
-	return link.Config{Listen: o.listen, Name: o.name, Secret: o.secret, Log: slog.Default(),
+	return link.Config{Listen: o.listen, Name: o.name, Secret: o.secret, TLS: o.encrypts, Log: slog.Default(),
 		MaxContentsBytes: max(link.DefaultMaxContentsBytes, o.maxBody+addressBytes)}
 }
 
@@ -118,13 +121,17 @@ Without --bosh it is the embedded origin: a complete BOSH session manager with a
 	cmd.Flags().StringVar(&o.name, "name", link.DefaultName, "this origin's name")
 	cmd.Flags().StringVar(&o.secretFile, "secret-file", "",
 		"`file` whose first line is the secret shared with the edges")
+	o.tls.flags(cmd.Flags())
 	o.flags(cmd.Flags())
 	gw.flags(cmd.Flags())
 	return cmd
 }
 
-// readSecret reads the secret file, if one is given.
+// readSecret reads the secret file and the certificate, if they are given.
 func (o *originOptions) readSecret() (err error) {
+	if o.encrypts, err = o.tls.config(); err != nil {
+		return usageError{err}
+	}
 	if o.secretFile != "" {
 		if o.secret, err = config.ReadSecret(o.secretFile); err != nil {
 			return usageError{err}
@@ -160,10 +167,34 @@ func runOrigin(ctx context.Context, o originOptions, out io.Writer) error {
 	}
 }
 
+// engines are the sessions of both kinds, before the same service.
+type engines struct {
+	*bosh.Engine
+	streams *websocket.Engine
+}
+
+// Tick passes the time to both.
+func (e *engines) Tick(nowMillis int64) {
+	e.Engine.Tick(nowMillis)
+	e.streams.Tick(nowMillis)
+}
+
+// Idle ends a turn for both. What ends a stream may be a payload for a session.
+func (e *engines) Idle() {
+	e.streams.Idle()
+	e.Engine.Idle()
+}
+
+// shutdown ends all sessions.
+func (e *engines) shutdown() {
+	e.streams.Shutdown()
+	e.Shutdown()
+}
+
 // runningOrigin is a running embedded origin.
 type runningOrigin struct {
 	server *link.Server
-	engine *bosh.Engine
+	engine *engines
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -191,10 +222,13 @@ func startOrigin(o originOptions) (*runningOrigin, error) {
 	if err := sessions.Validate(); err != nil {
 		return nil, usageError{err}
 	}
-	engine := bosh.New(sessions, chat.New(cc))
+	service := chat.New(cc)
+	engine := &engines{bosh.New(sessions, service), websocket.New(websocket.Config{MaxSessions: sessions.MaxSessions,
+		MaxQueuedBytes: sessions.MaxQueuedBytes, ResumeSeconds: sessions.InactivitySeconds,
+		AwaySeconds: sessions.AwaySeconds}, service)}
 	cfg := o.linkConfig()
-	cfg.OwnsSessions = true
-	server, err := link.Listen(cfg, origin.Handler(engine))
+	cfg.OwnsSessions, cfg.Streams = true, engine.streams
+	server, err := link.Listen(cfg, engine)
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}
@@ -214,7 +248,7 @@ func (r *runningOrigin) addr() string { return r.server.Addr().String() }
 
 // stop ends all sessions with system-shutdown and closes the links.
 func (r *runningOrigin) stop() {
-	r.server.Do(r.engine.Shutdown)
+	r.server.Do(r.engine.shutdown)
 	r.cancel()
 	<-r.ended
 }

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/term"
 
-	"megaphone/text"
+	"megaphone/internal/text"
 )
 
 // screen is the output of top: a terminal that it redraws each time, or any other output.

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"megaphone/logqueue"
+	"megaphone/internal/logqueue"
 )
 
 // All output of a process goes through queues, so that a pipe without a reader stalls only the writing goroutine.

@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"megaphone/admin"
-	"megaphone/text"
+	"megaphone/internal/text"
 )
 
 // topOptions are the flags of top.

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"megaphone/admin"
-	"megaphone/edge"
+	"megaphone/stats"
 )
 
 // busy returns an edge with large figures everywhere.
@@ -17,9 +17,9 @@ func busy() *admin.Status {
 	s := &admin.Status{Name: "edge-1.example.org", Version: "v1.2.3-45-gabcdef0", Time: 2, UptimeSeconds: 12_345_678,
 		Reasons: []string{"no link to an origin is up", "draining"}, Connections: 1_000_000, Holds: 1_000_000}
 	s.Limits.MaxConnections = 16 << 20
-	s.Counts.Requests, s.Counts.Accepted = 123_456_789, 1_234_567
+	s.Counts[stats.Requests], s.Counts[stats.Accepted] = 123_456_789, 1_234_567
 	s.Memory.Resident, s.Memory.Heap, s.Descriptors.Open = 8<<30, 1<<30, 1_004_096
-	for _, r := range edge.Refusals {
+	for _, r := range stats.Refusals() {
 		s.Refusals = append(s.Refusals, admin.RefusalCount{Reason: r.Reason, What: r.What, Count: 1_234_567})
 	}
 	s.Origins = []admin.OriginStatus{{Name: "origin-1", Address: "origin-1.example.org:5279", LinksUp: 56, Links: 56,
@@ -37,7 +37,7 @@ func TestTopFits(t *testing.T) {
 			}
 		}
 		for _, want := range []string{"READY:", "held ", "requests/s ", "memory ", "refused/s ", "ORIGIN", "origin-1",
-			"56/56 draining", "HELD", "REFUSED", edge.Refusals[0].Reason, "1,234,567"} {
+			"56/56 draining", "HELD", "REFUSED", stats.NotFound.Row().Refusal.Reason, "1,234,567"} {
 			if !strings.Contains(look, want) {
 				t.Errorf("%d columns: no %q in\n%s", columns, want, look)
 			}

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"megaphone/admin"
-	"megaphone/edge"
-	"megaphone/text"
+	"megaphone/internal/text"
+	"megaphone/stats"
 )
 
 // topText returns one view of an edge: its current values, and its rates since before, in lines that fit into columns.
@@ -19,8 +19,8 @@ func topText(now, before *admin.Status, columns int) string {
 		n, was := of(now), of(before)
 		return count(float64(n-min(n, was)) / seconds)
 	}
-	counts := func(of func(c *admin.Counts) uint64) string {
-		return rate(func(s *admin.Status) uint64 { return of(&s.Counts) })
+	counts := func(c stats.Counter) string {
+		return rate(func(s *admin.Status) uint64 { return s.Counts[c] })
 	}
 	state := "ready"
 	if !now.Ready {
@@ -37,18 +37,23 @@ func topText(now, before *admin.Status, columns int) string {
 		{"of at most", count(float64(now.Limits.MaxConnections))},
 		{"descriptors", count(float64(now.Descriptors.Open))},
 		{"hold p50", quantile(&now.HoldSeconds, &before.HoldSeconds, 0.5)},
+		{"WebSockets", count(float64(now.Counts[stats.StreamsNow]))},
 	}, {
-		{"requests/s", counts(func(c *admin.Counts) uint64 { return c.Requests })},
-		{"replies/s", counts(func(c *admin.Counts) uint64 { return c.Released })},
-		{"connects/s", counts(func(c *admin.Counts) uint64 { return c.Accepted })},
-		{"left/s", counts(func(c *admin.Counts) uint64 { return c.Gone })},
+		{"requests/s", counts(stats.Requests)},
+		{"replies/s", counts(stats.Released)},
+		{"connects/s", counts(stats.Accepted)},
+		{"left/s", counts(stats.Gone)},
 		{"refused/s", rate(refusedOf)},
+		{"messages/s", rate(func(s *admin.Status) uint64 {
+			return s.Counts[stats.MessagesIn] + s.Counts[stats.MessagesOut]
+		})},
 	}, {
 		{"memory", size(float64(now.Memory.Resident))},
 		{"Go heap", size(float64(now.Memory.Heap))},
 		{"CPU", fmt.Sprintf("%.0f %%", cpu)},
 		{"GCs", count(float64(now.Go.GCs))},
 		{"reactors", count(float64(len(now.Reactors)))},
+		{"pings/s", rate(func(s *admin.Status) uint64 { return s.Counts[stats.PingsIn] + s.Counts[stats.PingsOut] })},
 	}}) + "\n")
 	b.WriteString(originsText(now, columns) + "\n")
 	b.WriteString(refusalsText(now, before, seconds, columns))
@@ -136,7 +141,7 @@ func refusalsText(now, before *admin.Status, seconds float64, columns int) strin
 }
 
 // quantile formats a quantile of the samples since before.
-func quantile(now, before *edge.Histogram, q float64) string {
+func quantile(now, before *stats.Distribution, q float64) string {
 	h := *now
 	if before != nil && len(before.Counts) == len(now.Counts) && before.Count() <= now.Count() {
 		h.Counts = make([]uint64, len(now.Counts))

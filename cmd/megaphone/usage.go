@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"megaphone/text"
-	"megaphone/typed"
+	"megaphone/internal/text"
+	"megaphone/internal/typed"
 )
 
 // usageError is a mistake of the user, not of the environment.

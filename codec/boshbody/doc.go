@@ -7,12 +7,11 @@
 //
 // Parse and ParseSuffix borrow their input until they return. The results are slices of it, as written: entity
 // references are not resolved. Parse needs the whole start tag, because an HTTP body is complete before it is parsed:
-// input that ends within the tag is malformed (ErrNoElement). Every fault is a package-level *Error. No input panics.
+// input that ends within the tag is malformed (errNoElement). Every fault is a package-level *Error. No input panics.
 // A tag has at most 64 attributes.
 //
-// Parse checks only enough to route safely: the root's name and namespace, that attributes are quoted and unique, and
-// that no comment, instruction or document type precedes the root. The session manager behind the link must parse the
-// rest in any case, and checks whether it is well-formed.
+// Parse reads the tag with codec/markup, and so as strictly as XML demands. It leaves the rest of the body to the
+// session manager behind the link, which must parse it in any case.
 //
 // # Costs
 //

@@ -1,15 +1,15 @@
 package boshbody
 
-import "megaphone/codec/internal/ascii"
+import (
+	"megaphone/codec/internal/ascii"
+	"megaphone/codec/markup"
+)
 
 // Namespace is the namespace of BOSH's wrapper element (XEP-0124 section 4).
 const Namespace = "http://jabber.org/protocol/httpbind"
 
 // MaxRID is the largest request ID: 2^53-1 (XEP-0124 section 14.1).
 const MaxRID = 1<<53 - 1
-
-// maxAttributes bounds the attributes of a <body>. A session request has about twelve.
-const maxAttributes = 64
 
 // StartTag is the parsed start tag of a BOSH <body>. The slices are attribute values as written, with entity references
 // and white space. They borrow from the parsed bytes; nil means absent.
@@ -37,27 +37,43 @@ func (e *Error) Error() string { return e.Reason }
 
 // Faults of a <body> up to the end of its start tag.
 var (
-	ErrNoElement   = &Error{"The body is empty, or ends before the end of its first tag."}
-	ErrDeclaration = &Error{"The XML declaration is malformed, or names an encoding other than UTF-8."}
-	ErrComment     = &Error{"Comments are not allowed."}
-	ErrInstruction = &Error{"Processing instructions are not allowed."}
-	ErrDTD         = &Error{"Document type declarations are not allowed."}
-	ErrText        = &Error{"There is text before the first element."}
-	ErrRoot        = &Error{"The first element is not a <body>."}
-	ErrNamespace   = &Error{"The <body> is not in the namespace " + Namespace + "."}
-	ErrSyntax      = &Error{"The start tag of the <body> is malformed."}
-	ErrRepeated    = &Error{"The <body> has an attribute twice."}
-	ErrAttributes  = &Error{"The <body> has too many attributes."}
+	errNoElement   = &Error{"The body is empty, or ends before the end of its first tag."}
+	errDeclaration = &Error{"The XML declaration is malformed, or names an encoding other than UTF-8."}
+	errComment     = &Error{"Comments are not allowed."}
+	errInstruction = &Error{"Processing instructions are not allowed."}
+	errDTD         = &Error{"Document type declarations are not allowed."}
+	errText        = &Error{"There is text before the first element."}
+	errRoot        = &Error{"The first element is not a <body>."}
+	errNamespace   = &Error{"The <body> is not in the namespace " + Namespace + "."}
+	errSyntax      = &Error{"The start tag of the <body> is malformed."}
+	errCharacter   = &Error{"The start tag of the <body> has a character that XML does not permit, or malformed UTF-8."}
+	errReference   = &Error{"The start tag of the <body> has a reference that is not predefined in XML."}
+	errRepeated    = &Error{"The <body> has an attribute twice."}
+	errAttributes  = &Error{"The <body> has too many attributes."}
 	ErrNoRID       = &Error{"The <body> has no rid."}
 	ErrRID         = &Error{"The rid is not a number from 0 to 9007199254740991."}
 )
 
+// faults are the errors for the tokenizer's faults.
+var faults = [...]*Error{
+	markup.Incomplete:   errNoElement,
+	markup.Syntax:       errSyntax,
+	markup.Character:    errCharacter,
+	markup.Reference:    errReference,
+	markup.Repeated:     errRepeated,
+	markup.TooMany:      errAttributes,
+	markup.Declaration:  errDeclaration,
+	markup.Outside:      errText,
+	markup.Comment:      errComment,
+	markup.Instruction:  errInstruction,
+	markup.DocumentType: errDTD,
+}
+
 // Parse scans a request's body up to the end of the <body> start tag. It borrows p until return; b's slices borrow from
-// p. It checks everything that routing depends on: the root element and its namespace (Namespaces in XML section 6),
-// the syntax and uniqueness of attributes, the rid. The final parser checks whether the rest is well-formed, including
-// entity references in attribute values and invalid UTF-8.
+// p. It checks everything that routing depends on: the syntax of the tag, the root element and its namespace
+// (Namespaces in XML section 6), the rid. The final parser checks the rest.
 //
-// On error, b holds the attributes before the error. If the error is ErrNoRID, ErrRID or ErrNamespace, b holds all of
+// On error, b holds the attributes before the error. If the error is ErrNoRID, ErrRID or errNamespace, b holds all of
 // them. That suffices to answer an old client in its own way (XEP-0124 section 17.1).
 func Parse(b *StartTag, p []byte) *Error {
 	rid, err := parseTag(b, p)
@@ -81,28 +97,29 @@ func ParseReply(b *StartTag, p []byte) *Error {
 // parseTag parses everything up to the end of the start tag; rid is that attribute as written.
 func parseTag(b *StartTag, p []byte) (rid []byte, err *Error) {
 	*b = StartTag{}
-	if b.Start, err = skipProlog(p); err != nil {
-		return nil, err
+	var f markup.Fault
+	if b.Start, f = markup.Prolog(p); f != markup.OK {
+		return nil, faults[f]
 	}
-	prefix, i, err := parseRoot(p, b.Start)
-	if err != nil {
-		return nil, err
+	var t markup.Tag
+	if f = t.Open(p, b.Start); f != markup.OK {
+		return nil, faults[f]
 	}
-	a := attributes{p: p, i: i}
+	root := markup.Split(t.Name)
+	if string(root.Local) != "body" {
+		return nil, errRoot
+	}
 	var namespace []byte
 	for {
-		name, value, err := a.next()
-		if err != nil {
-			return nil, err
-		}
-		if name == nil {
+		name, value, ok := t.Next()
+		if !ok {
 			break
 		}
 		switch string(name) {
 		case "sid":
-			b.SID, b.SIDStart, b.SIDEnd = value, a.from, a.from+len(value)
+			b.SID, b.SIDStart, b.SIDEnd = value, t.ValueFrom, t.ValueFrom+len(value)
 		case "accept":
-			b.AcceptStart, b.AcceptEnd = a.start, a.i
+			b.AcceptStart, b.AcceptEnd = t.From, t.To
 		case "rid":
 			rid = value
 			b.RID, b.HasRID = parseRID(value)
@@ -123,19 +140,22 @@ func parseTag(b *StartTag, p []byte) (rid []byte, err *Error) {
 		case "condition":
 			b.Condition = value
 		case "xmlns":
-			if prefix == nil {
+			if root.Prefix == nil {
 				namespace = value
 			}
 		default:
-			if prefix != nil && declares(name, prefix) {
+			if root.Prefix != nil && declares(name, root.Prefix) {
 				namespace = value
 			}
 		}
 	}
-	b.TagEnd, b.Empty = a.i, a.empty
+	if t.Fault != markup.OK {
+		return nil, faults[t.Fault]
+	}
+	b.TagEnd, b.Empty = t.End, t.Empty
 	// An XML parser also resolves entity references in a namespace, but clients do not write it that way.
 	if string(namespace) != Namespace {
-		return nil, ErrNamespace
+		return nil, errNamespace
 	}
 	return rid, nil
 }

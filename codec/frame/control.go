@@ -8,13 +8,16 @@ import (
 
 // Faults of control lines.
 var (
-	ErrLine    = &Error{"A control line does not end with LF."}
-	ErrVerb    = &Error{"A control line does not begin with a verb of lower-case letters, digits and '-'."}
-	ErrArgs    = &Error{"The arguments of a control line are empty, or have control characters."}
-	ErrControl = &Error{"A control line's connection ID is not 16 lower-case hexadecimal digits, or is zero."}
+	errLine    = &Error{"A control line does not end with LF."}
+	errVerb    = &Error{"A control line does not begin with a verb of lower-case letters, digits and '-'."}
+	errArgs    = &Error{"The arguments of a control line are empty, or have control characters."}
+	errControl = &Error{"A control line's connection ID is not 16 lower-case hexadecimal digits, or is zero."}
 )
 
 const maxVerbBytes = 32
+
+// MaxTokenBytes is the maximum length of the token of "ping" and "pong". The minimum is 1.
+const MaxTokenBytes = 64
 
 // NextLine cuts the first line off the contents of a control frame. It borrows contents until return, and its results
 // borrow from contents. args is the text after the first space, nil if there is none. If not ok and err is nil,
@@ -25,17 +28,17 @@ func NextLine(contents []byte) (verb, args, rest []byte, ok bool, err *Error) {
 	}
 	end := bytes.IndexByte(contents, '\n')
 	if end < 0 {
-		return nil, nil, nil, false, ErrLine
+		return nil, nil, nil, false, errLine
 	}
 	line, rest := contents[:end], contents[end+1:]
 	n := ascii.Skip(line, 0, ascii.Verb)
 	switch {
 	case n == 0 || n > maxVerbBytes || n < len(line) && line[n] != ' ':
-		return nil, nil, nil, false, ErrVerb
+		return nil, nil, nil, false, errVerb
 	case n < len(line):
 		args = line[n+1:]
 		if len(args) == 0 || ascii.SkipValue(args, 0) != len(args) {
-			return nil, nil, nil, false, ErrArgs
+			return nil, nil, nil, false, errArgs
 		}
 	}
 	return line[:n], args, rest, true, nil
@@ -48,12 +51,12 @@ func NextID(args []byte) (id uint64, rest []byte, ok bool, err *Error) {
 		return 0, nil, false, nil
 	}
 	if len(args) < idDigits {
-		return 0, nil, false, ErrControl
+		return 0, nil, false, errControl
 	}
 	id, ok = ascii.ParseHex16(args)
 	rest = args[idDigits:]
 	if !ok || id == 0 || len(rest) == 1 || len(rest) > 0 && rest[0] != ' ' {
-		return 0, nil, false, ErrControl
+		return 0, nil, false, errControl
 	}
 	if len(rest) > 0 {
 		rest = rest[1:]

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"megaphone/codec/internal/codectest"
+	"megaphone/internal/corpus"
 )
 
 // lineOutcome returns the results of NextLine for contents, up to its end or the first error, as text.
@@ -127,6 +128,7 @@ func TestControlAllocatesNothing(t *testing.T) {
 }
 
 func FuzzControl(f *testing.F) {
+	corpus.Add(f)
 	v := linkVectors(f)
 	for _, l := range v.Lines {
 		f.Add([]byte(l.Contents))

@@ -2,11 +2,13 @@
 //
 //	frame    = length "|" id "|" contents    8 decimal digits, 16 hexadecimal digits
 //	contents = request / reply               id: the connection that asks
+//	         = open / accept / message / end id: a stream
 //	         = 1*( verb [SP args] LF )       id 0: control lines, about the link itself
 //
-// Parse, ParseRequest and ParseReply read frames; NextLine and NextID read control lines. ParseHello, ParseWelcome and
-// LinkProof are the handshake. Foreign names what a peer speaks instead. PROTOCOL.md has the whole grammar, and
-// testdata/frames.json the test vectors for every implementation.
+// Parse, ParseRequest and ParseReply read frames, ParseOpen and ParseEnd those of streams. NextLine, NextID and
+// NextCredit read control lines. ParseHello, ParseWelcome and LinkProof are the handshake. Foreign names what a peer
+// speaks instead. PROTOCOL.md has the whole grammar, and testdata/frames.json the test vectors for every
+// implementation.
 //
 // # Contract
 //
@@ -19,5 +21,5 @@
 // # Costs
 //
 // In nanoseconds on the 2-core build machine: 30 to read a frame, 50 to write one, plus the time to copy the contents.
-// Only the handshake allocates: the name in a hello, LinkProof and LinkMAC. It runs once per link.
+// The handshake allocates, once per link: the name in a hello, LinkProof and LinkMAC. So do escapes in an opening.
 package frame

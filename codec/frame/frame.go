@@ -35,10 +35,10 @@ func (e *Error) Error() string { return e.Reason }
 
 // Faults of a frame's header.
 var (
-	ErrLength    = &Error{"A frame's length is not 8 decimal digits."}
-	ErrTooLarge  = &Error{"A frame is larger than this side accepts."}
-	ErrID        = &Error{"A frame's connection ID is not 16 lower-case hexadecimal digits."}
-	ErrSeparator = &Error{"A vertical bar is missing in a frame's header."}
+	errLength    = &Error{"A frame's length is not 8 decimal digits."}
+	errTooLarge  = &Error{"A frame is larger than this side accepts."}
+	errID        = &Error{"A frame's connection ID is not 16 lower-case hexadecimal digits."}
+	errSeparator = &Error{"A vertical bar is missing in a frame's header."}
 )
 
 // Parse parses the frame at the start of p. It borrows p until return, and f.Contents borrows from p. If ok, the
@@ -72,18 +72,18 @@ func checkHeader(p []byte, max int) *Error {
 		switch {
 		case i < lengthDigits:
 			if !ascii.Is(c, ascii.Digit) {
-				return ErrLength
+				return errLength
 			}
 			length = 10*length + int(c-'0')
 			if i == lengthDigits-1 && length > max {
-				return ErrTooLarge
+				return errTooLarge
 			}
 		case i == lengthDigits || i == HeaderBytes-1:
 			if c != '|' {
-				return ErrSeparator
+				return errSeparator
 			}
 		case !ascii.Is(c, ascii.LowerHex):
-			return ErrID
+			return errID
 		}
 	}
 	return nil

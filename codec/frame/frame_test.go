@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"megaphone/codec/internal/codectest"
+	"megaphone/internal/corpus"
 )
 
 func TestFrameVectors(t *testing.T) {
@@ -134,6 +135,7 @@ func TestFramesAllocateNothing(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
+	corpus.Add(f)
 	for _, v := range linkVectors(f).Frames {
 		f.Add([]byte(v.Hex), uint64(1))
 	}
@@ -166,6 +168,7 @@ func FuzzFrame(f *testing.F) {
 			t.Fatalf("%x %q is read as %x %q: %v", id, in, fr.ID, fr.Contents, err)
 		}
 		fuzzMessages(t, in, id)
+		fuzzStreams(t, in)
 	})
 }
 

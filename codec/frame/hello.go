@@ -7,8 +7,8 @@ import (
 	"megaphone/codec/internal/ascii"
 )
 
-// ErrHello is the fault of a hello or a welcome.
-var ErrHello = &Error{"The arguments of hello or welcome are malformed, repeated, or missing."}
+// errHello is the fault of a hello or a welcome.
+var errHello = &Error{"The arguments of hello or welcome are malformed, repeated, or missing."}
 
 // Hello is the first line that each side of a link sends. It identifies the sender.
 type Hello struct {
@@ -29,6 +29,11 @@ type Hello struct {
 	// and "" if not stated. Age is for how many milliseconds it has existed, at least; 0: not stated.
 	Instance string
 	Age      int
+
+	// Streams: the sender takes streams (stream=1). Window is the number of unacknowledged bytes that the other end may
+	// send to one stream; 0: not stated, so DefaultWindowBytes.
+	Streams bool
+	Window  int
 }
 
 // MaxAge is the largest age in a hello. Older instances state it.
@@ -69,6 +74,8 @@ const (
 	hasProof
 	hasInstance
 	hasAge
+	hasStream
+	hasWindow
 )
 
 // ParseHello parses the arguments of a hello line. It borrows args until return. It copies the name and the
@@ -79,7 +86,7 @@ func ParseHello(args []byte) (Hello, *Error) {
 	for a := (pairs{args}); ; {
 		key, value, ok := a.next()
 		if !ok {
-			return Hello{}, ErrHello
+			return Hello{}, errHello
 		}
 		if key == nil {
 			break
@@ -117,18 +124,24 @@ func ParseHello(args []byte) (Hello, *Error) {
 		case "age":
 			bit = hasAge
 			h.Age, ok = parseNumber(value)
+		case "stream":
+			bit = hasStream
+			h.Streams = string(value) == "1" // others are reserved for later versions
+		case "window":
+			bit = hasWindow
+			h.Window, ok = parseNumber(value)
 		case "proof":
 			bit, h.HasProof = hasProof, true
 			ok = a.rest == nil && parseHexInto(h.Proof[:], value)
 		}
 		if !ok || seen&bit != 0 {
-			return Hello{}, ErrHello
+			return Hello{}, errHello
 		}
 		seen |= bit
 	}
 	const needed = hasVersion | hasName | hasNonce
 	if seen&needed != needed {
-		return Hello{}, ErrHello
+		return Hello{}, errHello
 	}
 	return h, nil
 }
@@ -146,7 +159,8 @@ func takes(list []byte, name string) bool {
 // AppendHello appends a hello line with its LF to dst. It panics if the name or a number is invalid.
 func AppendHello(dst []byte, h *Hello) []byte {
 	if !ValidName(h.Name) || h.Version < 1 || h.Version > maxNumber || h.Max < 0 || h.Max > MaxContentsBytes ||
-		h.Instance != "" && !ValidName(h.Instance) || h.Age < 0 || h.Age > MaxAge {
+		h.Instance != "" && !ValidName(h.Instance) || h.Age < 0 || h.Age > MaxAge || h.Window < 0 ||
+		h.Window > maxNumber {
 		panic("frame: a hello that the other side would refuse")
 	}
 	dst = append(dst, "hello version="...)
@@ -172,6 +186,12 @@ func AppendHello(dst []byte, h *Hello) []byte {
 	if h.Age > 0 {
 		dst = strconv.AppendInt(append(dst, " age="...), int64(h.Age), 10)
 	}
+	if h.Streams {
+		dst = append(dst, " stream=1"...)
+	}
+	if h.Window > 0 {
+		dst = strconv.AppendInt(append(dst, " window="...), int64(h.Window), 10)
+	}
 	return appendProof(dst, h.HasProof, &h.Proof)
 }
 
@@ -190,7 +210,7 @@ func ParseWelcome(args []byte) (Welcome, *Error) {
 		key, value, ok := a.next()
 		switch {
 		case !ok:
-			return Welcome{}, ErrHello
+			return Welcome{}, errHello
 		case key == nil:
 			return w, nil
 		case string(key) == "mac":
@@ -201,7 +221,7 @@ func ParseWelcome(args []byte) (Welcome, *Error) {
 			w.HasProof = true
 		}
 		if !ok {
-			return Welcome{}, ErrHello
+			return Welcome{}, errHello
 		}
 	}
 }

@@ -25,7 +25,7 @@ func TestHelloVectors(t *testing.T) {
 		t.Run(v.Name, func(t *testing.T) {
 			h, err := ParseHello(g.Put(v.Args))
 			if v.Error {
-				if err != ErrHello || h != (Hello{}) {
+				if err != errHello || h != (Hello{}) {
 					t.Fatalf("%q: %+v, %v", v.Args, h, err)
 				}
 				return
@@ -93,7 +93,7 @@ func TestWelcomeVectors(t *testing.T) {
 			}
 			w, err := ParseWelcome(args)
 			if v.Error {
-				if err != ErrHello || w != (Welcome{}) {
+				if err != errHello || w != (Welcome{}) {
 					t.Fatalf("%q: %+v, %v", v.Args, w, err)
 				}
 				return
@@ -197,7 +197,8 @@ func TestUnproved(t *testing.T) {
 // TestHandshakeFits: the longest hello that AppendHello writes fits into the frames before the welcome.
 func TestHandshakeFits(t *testing.T) {
 	h := Hello{Version: maxNumber, Name: strings.Repeat("x", maxNameBytes), HasMAC: true, HasProof: true,
-		Max: MaxContentsBytes, TakesQuery: true, Instance: strings.Repeat("x", maxNameBytes), Age: MaxAge}
+		Max: MaxContentsBytes, TakesQuery: true, Instance: strings.Repeat("x", maxNameBytes), Age: MaxAge,
+		Streams: true, Window: maxNumber}
 	if n := len(AppendHello(nil, &h)); n > MaxHandshakeBytes/2 {
 		t.Errorf("%d bytes leave no room for later versions in %d", n, MaxHandshakeBytes)
 	}

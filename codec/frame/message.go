@@ -11,9 +11,9 @@ import "megaphone/codec/internal/ascii"
 
 // Faults of the contents of a request or a reply.
 var (
-	ErrAddress = &Error{"A request begins neither with '<' nor with an address and a space."}
-	ErrQuery   = &Error{"The query of a request is empty, too long, or has bytes that are invalid in a URL."}
-	ErrStatus  = &Error{"A reply begins neither with '<' nor with a status from 200 to 599 and a space."}
+	errAddress = &Error{"A request begins neither with '<' nor with an address and a space."}
+	errQuery   = &Error{"The query of a request is empty, too long, or has bytes that are invalid in a URL."}
+	errStatus  = &Error{"A reply begins neither with '<' nor with a status from 200 to 599 and a space."}
 )
 
 // maxAddressBytes is the length of the longest IPv6 address in text: six groups and an IPv4 address.
@@ -37,18 +37,18 @@ func ParseRequest(contents []byte) (r Request, err *Error) {
 	}
 	n := ascii.Skip(contents, 0, ascii.Address)
 	if n < len("::") || n > maxAddressBytes || n == len(contents) {
-		return Request{}, ErrAddress
+		return Request{}, errAddress
 	}
 	r.Address = contents[:n]
 	if contents[n] == '?' {
 		end := ascii.Skip(contents, n+1, ascii.Visible)
 		if r.Query = contents[n+1 : end]; !validQuery(len(r.Query)) || end == len(contents) || contents[end] != ' ' {
-			return Request{}, ErrQuery
+			return Request{}, errQuery
 		}
 		n = end
 	}
 	if contents[n] != ' ' {
-		return Request{}, ErrAddress
+		return Request{}, errAddress
 	}
 	r.Body = contents[n+1:]
 	return r, nil
@@ -90,11 +90,11 @@ func ParseReply(contents []byte) (status int, body []byte, err *Error) {
 	}
 	const digits = 3
 	if len(contents) <= digits || contents[digits] != ' ' || !ascii.All(contents[:digits], ascii.Digit) {
-		return 0, nil, ErrStatus
+		return 0, nil, errStatus
 	}
 	status = 100*int(contents[0]-'0') + 10*int(contents[1]-'0') + int(contents[2]-'0')
 	if !validStatus(status) {
-		return 0, nil, ErrStatus
+		return 0, nil, errStatus
 	}
 	return status, contents[digits+1:], nil
 }

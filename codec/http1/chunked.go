@@ -34,9 +34,9 @@ func ScanChunks(c *Chunks, p []byte, lim *Limits) (end, need int, ok bool, err *
 		to := from + size
 		switch {
 		case to+2 > maxRawBytes(maxBody):
-			return 0, 0, false, ErrBodyTooLarge
+			return 0, 0, false, errBodyTooLarge
 		case to < len(p) && p[to] != '\r', to+1 < len(p) && p[to+1] != '\n':
-			return 0, 0, false, ErrChunkEnd
+			return 0, 0, false, errChunkEnd
 		case to+2 > len(p):
 			return 0, to + 2, false, nil
 		}
@@ -55,7 +55,7 @@ func parseChunkLine(p []byte, i, maxSize int) (size, from int, err *Error) {
 	for ; k < len(p) && ascii.Unhex(p[k]) != 0xFF; k++ {
 		size = size<<4 | int(ascii.Unhex(p[k]))
 		if size > maxSize {
-			return 0, 0, ErrBodyTooLarge
+			return 0, 0, errBodyTooLarge
 		}
 	}
 	ext := k
@@ -73,7 +73,7 @@ func parseChunkLine(p []byte, i, maxSize int) (size, from int, err *Error) {
 	case k < len(p) && (k == i || p[k] != '\r'):
 		return 0, 0, badChunkLine(p[k], k > ext)
 	case full:
-		return 0, 0, ErrChunkExtension
+		return 0, 0, errChunkExtension
 	}
 	return 0, 0, nil
 }
@@ -91,7 +91,7 @@ func skipExtensions(p []byte, i int) (end int, err *Error) {
 	case p[k] == ';':
 		return ascii.SkipValue(p, k), nil
 	case k > i:
-		return 0, ErrChunkExtension // white space without an extension after it
+		return 0, errChunkExtension // white space without an extension after it
 	}
 	return k, nil
 }
@@ -99,9 +99,9 @@ func skipExtensions(p []byte, i int) (end int, err *Error) {
 // badChunkLine returns the error for an illegal byte in a chunk-size line.
 func badChunkLine(c byte, inExtensions bool) *Error {
 	if inExtensions {
-		return misplaced(c, ErrChunkExtension)
+		return misplaced(c, errChunkExtension)
 	}
-	return misplaced(c, ErrChunkSize)
+	return misplaced(c, errChunkSize)
 }
 
 // skipTrailers finds the end of the body after its last chunk; 0 if the trailers are incomplete. Trailers must have the
@@ -135,7 +135,7 @@ func skipTrailers(p []byte, i int) (end int, err *Error) {
 
 func trailersUnfinished(full bool) *Error {
 	if full {
-		return ErrTrailersTooLarge
+		return errTrailersTooLarge
 	}
 	return nil
 }

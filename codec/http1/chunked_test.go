@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"megaphone/codec/internal/codectest"
+	"megaphone/internal/corpus"
 )
 
 // chunkCase is one chunked body with its expected result.
@@ -35,19 +36,19 @@ var chunkCases = []chunkCase{
 	{name: "trailers", in: "1\r\nx\r\n0\r\nContent-Length: 5\r\nB:\r\n\r\n", data: "x", end: 34},
 	{name: "largest body", in: "5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n", lim: Limits{MaxBodyBytes: 10},
 		data: "helloworld", end: 25},
-	{name: "too large by one", in: "5\r\nhello\r\n6\r\n", lim: Limits{MaxBodyBytes: 10}, err: ErrBodyTooLarge},
-	{name: "too large at once", in: "40001\r\n", err: ErrBodyTooLarge},
-	{name: "2^64 bytes", in: "10000000000000000\r\n", err: ErrBodyTooLarge},
-	{name: "2^64+1 bytes", in: "10000000000000001\r\nx\r\n", err: ErrBodyTooLarge},
-	{name: "2^63 bytes", in: "8000000000000000\r\n", err: ErrBodyTooLarge},
-	{name: "-1", in: "-1\r\n", err: ErrChunkSize},
+	{name: "too large by one", in: "5\r\nhello\r\n6\r\n", lim: Limits{MaxBodyBytes: 10}, err: errBodyTooLarge},
+	{name: "too large at once", in: "40001\r\n", err: errBodyTooLarge},
+	{name: "2^64 bytes", in: "10000000000000000\r\n", err: errBodyTooLarge},
+	{name: "2^64+1 bytes", in: "10000000000000001\r\nx\r\n", err: errBodyTooLarge},
+	{name: "2^63 bytes", in: "8000000000000000\r\n", err: errBodyTooLarge},
+	{name: "-1", in: "-1\r\n", err: errChunkSize},
 	{name: "more framing than twice the limit and 4096", in: strings.Repeat("1\r\nx\r\n", 700),
 		lim: Limits{MaxBodyBytes: 1},
-		err: ErrBodyTooLarge},
+		err: errBodyTooLarge},
 	{name: "one byte a chunk", in: strings.Repeat("1\r\nx\r\n", 900), lim: Limits{MaxBodyBytes: 600},
-		err: ErrBodyTooLarge},
+		err: errBodyTooLarge},
 	{name: "long extensions in every chunk", in: strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\nx\r\n", 30),
-		lim: Limits{MaxBodyBytes: 100}, err: ErrBodyTooLarge},
+		lim: Limits{MaxBodyBytes: 100}, err: errBodyTooLarge},
 
 	{name: "nothing", in: "", need: 1},
 	{name: "half a size", in: "1", need: 2},
@@ -64,41 +65,41 @@ var chunkCases = []chunkCase{
 	{name: "half a trailer", in: "0\r\nA", need: 5},
 	{name: "no end after a trailer", in: "0\r\nA: b\r\n", need: 10},
 
-	{name: "no size", in: "\r\nhello", err: ErrChunkSize},
-	{name: "extension without size", in: ";a\r\n", err: ErrChunkSize},
-	{name: "space before the size", in: " 5\r\nhello\r\n", err: ErrChunkSize},
-	{name: "0x", in: "0x5\r\nhello\r\n", err: ErrChunkSize},
-	{name: "plus", in: "+5\r\nhello\r\n", err: ErrChunkSize},
-	{name: "not hexadecimal", in: "5g\r\nhello\r\n", err: ErrChunkSize},
-	{name: "digit beyond ASCII", in: "\xEF\xBC\x95\r\nhello\r\n", err: ErrChunkSize},
-	{name: "size ends with LF", in: "5\nhello\r\n0\r\n\r\n", err: ErrBareLF},
+	{name: "no size", in: "\r\nhello", err: errChunkSize},
+	{name: "extension without size", in: ";a\r\n", err: errChunkSize},
+	{name: "space before the size", in: " 5\r\nhello\r\n", err: errChunkSize},
+	{name: "0x", in: "0x5\r\nhello\r\n", err: errChunkSize},
+	{name: "plus", in: "+5\r\nhello\r\n", err: errChunkSize},
+	{name: "not hexadecimal", in: "5g\r\nhello\r\n", err: errChunkSize},
+	{name: "digit beyond ASCII", in: "\xEF\xBC\x95\r\nhello\r\n", err: errChunkSize},
+	{name: "size ends with LF", in: "5\nhello\r\n0\r\n\r\n", err: errBareLF},
 	{name: "size ends with CR", in: "5\rhello\r\n0\r\n\r\n", err: ErrBareCR},
-	{name: "white space and no extension", in: "5 \r\nhello\r\n", err: ErrChunkExtension},
-	{name: "white space and a word", in: "5 a\r\nhello\r\n", err: ErrChunkExtension},
-	{name: "extension ends with LF", in: "5;a\nhello\r\n0\r\n\r\n", err: ErrBareLF},
+	{name: "white space and no extension", in: "5 \r\nhello\r\n", err: errChunkExtension},
+	{name: "white space and a word", in: "5 a\r\nhello\r\n", err: errChunkExtension},
+	{name: "extension ends with LF", in: "5;a\nhello\r\n0\r\n\r\n", err: errBareLF},
 	{name: "extension ends with CR", in: "5;a\rhello\r\n0\r\n\r\n", err: ErrBareCR},
-	{name: "NUL in an extension", in: "5;\x00\r\nhello\r\n", err: ErrChunkExtension},
+	{name: "NUL in an extension", in: "5;\x00\r\nhello\r\n", err: errChunkExtension},
 	{name: "longest line", in: "1;" + strings.Repeat("a", 254) + "\r\nx\r\n0\r\n\r\n", data: "x", end: 266},
-	{name: "extension too long", in: "1;" + strings.Repeat("a", 255) + "\r\nx\r\n0\r\n\r\n", err: ErrChunkExtension},
-	{name: "too many zeros", in: strings.Repeat("0", 258), err: ErrChunkExtension},
-	{name: "data longer than said", in: "5\r\nhello!\r\n", err: ErrChunkEnd},
-	{name: "data shorter than said", in: "7\r\nhello\r\n0\r\n\r\n", err: ErrChunkEnd},
-	{name: "data end with LF", in: "5\r\nhello\n0\r\n\r\n", err: ErrChunkEnd},
-	{name: "data end with CR", in: "5\r\nhello\r0\r\n\r\n", err: ErrChunkEnd},
-	{name: "data end with LF CR", in: "5\r\nhello\n\r0\r\n\r\n", err: ErrChunkEnd},
-	{name: "end is LF", in: "0\r\n\n", err: ErrBareLF},
+	{name: "extension too long", in: "1;" + strings.Repeat("a", 255) + "\r\nx\r\n0\r\n\r\n", err: errChunkExtension},
+	{name: "too many zeros", in: strings.Repeat("0", 258), err: errChunkExtension},
+	{name: "data longer than said", in: "5\r\nhello!\r\n", err: errChunkEnd},
+	{name: "data shorter than said", in: "7\r\nhello\r\n0\r\n\r\n", err: errChunkEnd},
+	{name: "data end with LF", in: "5\r\nhello\n0\r\n\r\n", err: errChunkEnd},
+	{name: "data end with CR", in: "5\r\nhello\r0\r\n\r\n", err: errChunkEnd},
+	{name: "data end with LF CR", in: "5\r\nhello\n\r0\r\n\r\n", err: errChunkEnd},
+	{name: "end is LF", in: "0\r\n\n", err: errBareLF},
 	{name: "end is CR", in: "0\r\n\rG", err: ErrBareCR},
-	{name: "more data after the last chunk", in: "0\r\nhello\r\n\r\n", err: ErrHeaderName},
-	{name: "folded trailer", in: "0\r\nA: b\r\n c\r\n\r\n", err: ErrObsFold},
-	{name: "trailer with a space before the colon", in: "0\r\nA : b\r\n\r\n", err: ErrSpaceBeforeColon},
-	{name: "trailer ends with LF", in: "0\r\nA: b\n\r\n", err: ErrBareLF},
+	{name: "more data after the last chunk", in: "0\r\nhello\r\n\r\n", err: errHeaderName},
+	{name: "folded trailer", in: "0\r\nA: b\r\n c\r\n\r\n", err: errObsFold},
+	{name: "trailer with a space before the colon", in: "0\r\nA : b\r\n\r\n", err: errSpaceBeforeColon},
+	{name: "trailer ends with LF", in: "0\r\nA: b\n\r\n", err: errBareLF},
 	{name: "longest trailers", in: "0\r\nA:" + strings.Repeat("b", 1020) + "\r\n\r\n", data: "", end: 1029},
-	{name: "trailers too long", in: "0\r\nA:" + strings.Repeat("b", 1021) + "\r\n\r\n", err: ErrTrailersTooLarge},
+	{name: "trailers too long", in: "0\r\nA:" + strings.Repeat("b", 1021) + "\r\n\r\n", err: errTrailersTooLarge},
 	{name: "trailers too long, between two", in: "0\r\nA:" + strings.Repeat("b", 1020) + "\r\nC: d\r\n\r\n",
-		err: ErrTrailersTooLarge},
-	{name: "trailers too long, before they end", in: "0\r\n" + strings.Repeat("A", 2000), err: ErrTrailersTooLarge},
+		err: errTrailersTooLarge},
+	{name: "trailers too long, before they end", in: "0\r\n" + strings.Repeat("A", 2000), err: errTrailersTooLarge},
 	{name: "trailers too long, half an end", in: "0\r\nA:" + strings.Repeat("b", 1021) + "\r\n\r",
-		err: ErrTrailersTooLarge},
+		err: errTrailersTooLarge},
 }
 
 // scanned returns the result of ScanChunks for p and c as text.
@@ -221,6 +222,7 @@ func encodeChunks(data []byte, size int) []byte {
 }
 
 func FuzzChunks(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range chunkCases {
 		f.Add([]byte(c.in), uint16(3))
 	}

@@ -20,12 +20,12 @@ func (h *Head) parseFields(p []byte, start int, lim *Limits) (ok bool, err *Erro
 			return h.finish(lim.MaxBodyBytes)
 		}
 		if lines == lim.MaxHeaders {
-			return false, ErrTooManyHeaders
+			return false, errTooManyHeaders
 		}
 		f, err := parseField(p, i)
 		if f.next == 0 {
 			if err == nil && full {
-				err = ErrHeadersTooLarge
+				err = errHeadersTooLarge
 			}
 			return false, err
 		}
@@ -35,7 +35,7 @@ func (h *Head) parseFields(p []byte, start int, lim *Limits) (ok bool, err *Erro
 		i = f.next
 	}
 	if full {
-		return false, ErrHeadersTooLarge
+		return false, errHeadersTooLarge
 	}
 	return false, nil
 }
@@ -75,14 +75,14 @@ func parseField(p []byte, i int) (f field, err *Error) {
 func badName(p []byte, start, i int) *Error {
 	switch c := p[i]; {
 	case c != ' ' && c != '\t':
-		return misplaced(c, ErrHeaderName)
+		return misplaced(c, errHeaderName)
 	case i == start:
 		// RFC 9112 section 5.2: a server that receives an obs-fold MUST reject the message or replace it.
-		return ErrObsFold
+		return errObsFold
 	}
 	// RFC 9112 section 5.1: "A server MUST reject, with a response status code of 400, any received request
 	// message that contains whitespace between a header field name and colon."
-	return ErrSpaceBeforeColon
+	return errSpaceBeforeColon
 }
 
 // badEnd returns the error for a byte that ends a value but is not the CR of CR LF.
@@ -90,7 +90,7 @@ func badEnd(c byte) *Error {
 	if c == '\r' {
 		return ErrBareCR
 	}
-	return misplaced(c, ErrHeaderValue)
+	return misplaced(c, errHeaderValue)
 }
 
 // field records one header line. It keeps value.

@@ -11,9 +11,9 @@ import "megaphone/codec/internal/ascii"
 func (h *Head) host(value []byte) *Error {
 	switch {
 	case h.seen&seenHost != 0:
-		return ErrHostRepeated
+		return errHostRepeated
 	case !validHost(value):
-		return ErrHost
+		return errHost
 	}
 	h.seen |= seenHost
 	if h.seen&seenAuthority == 0 {
@@ -27,9 +27,9 @@ func (h *Head) host(value []byte) *Error {
 func (h *Head) length(value []byte) *Error {
 	switch {
 	case h.seen&seenLength != 0:
-		return ErrLengthRepeated
+		return errLengthRepeated
 	case len(value) == 0 || !ascii.All(value, ascii.Digit):
-		return ErrContentLength
+		return errContentLength
 	}
 	h.seen |= seenLength
 	n := 0
@@ -52,18 +52,18 @@ const maxInt = int(^uint(0) >> 1)
 func (h *Head) coding(value []byte) *Error {
 	switch {
 	case h.Minor == 0:
-		return ErrCodingInOldHTTP
+		return errCodingInOldHTTP
 	case h.seen&seenCoding != 0:
-		return ErrCodingRepeated
+		return errCodingRepeated
 	case ascii.EqualFold(value, "chunked"):
 		h.seen |= seenCoding
 		return nil
 	}
 	const last = "chunked"
 	if n := len(value) - len(last); n > 0 && ascii.EqualFold(value[n:], last) && isListBreak(value[n-1]) {
-		return ErrTransferCoding
+		return errTransferCoding
 	}
-	return ErrCodingNotChunked
+	return errCodingNotChunked
 }
 
 func isListBreak(c byte) bool { return c == ',' || c == ' ' || c == '\t' }
@@ -71,7 +71,7 @@ func isListBreak(c byte) bool { return c == ',' || c == ' ' || c == '\t' }
 // expect handles an Expect header (RFC 9110 section 10.1.1).
 func (h *Head) expect(value []byte) *Error {
 	if !ascii.EqualFold(value, "100-continue") {
-		return ErrExpectation
+		return errExpectation
 	}
 	h.seen |= seenExpect
 	return nil
@@ -101,13 +101,13 @@ func (h *Head) finish(maxBody int) (ok bool, err *Error) {
 	const both = seenLength | seenCoding
 	switch {
 	case h.Minor == 1 && h.seen&seenHost == 0:
-		return false, ErrHostMissing
+		return false, errHostMissing
 	case h.seen&both == both:
 		// RFC 9112 section 6.1: such a message "might indicate an attempt to perform request smuggling [...] and ought
 		// to be handled as an error".
-		return false, ErrLengthAndCoding
+		return false, errLengthAndCoding
 	case h.ContentLength > maxBody:
-		return false, ErrBodyTooLarge
+		return false, errBodyTooLarge
 	}
 	h.Chunked = h.seen&seenCoding != 0
 	h.HasBody = h.seen&both != 0

@@ -82,11 +82,11 @@ func skipEmptyLines(p []byte) (start int, ok bool, err *Error) {
 	for i := 0; i < len(p); i += 2 {
 		switch {
 		case p[i] == '\n':
-			return 0, false, ErrBareLF
+			return 0, false, errBareLF
 		case p[i] != '\r':
 			return i, true, nil
 		case i == 2*maxEmptyLines:
-			return 0, false, ErrEmptyLines
+			return 0, false, errEmptyLines
 		case i+1 == len(p):
 			return 0, false, nil
 		case p[i+1] != '\n':
@@ -120,13 +120,13 @@ func notHTTP(p []byte) (wait bool, err *Error) {
 	n := min(len(p), len(preface))
 	switch {
 	case !ascii.Is(p[0], ascii.Token) && p[0] != ' ' && p[0] != '\t':
-		return false, ErrNotHTTP
+		return false, errNotHTTP
 	case p[0] != 'P' || string(p[:n]) != preface[:n]:
 		return false, nil
 	case n < len(preface):
 		return true, nil
 	}
-	return false, ErrVersion
+	return false, errVersion
 }
 
 // decidable reports whether the bytes from scanned on end the head or break it: a line that ends with LF alone, or a

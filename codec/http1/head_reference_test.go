@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"megaphone/internal/corpus"
 )
 
 const tokenClass = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -192,6 +194,7 @@ func TestHeadCasesAgainstReference(t *testing.T) {
 }
 
 func FuzzHead(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range headCases {
 		f.Add([]byte(c.in), uint16(20))
 	}

@@ -79,16 +79,16 @@ func TestHeadRefusedEarly(t *testing.T) {
 		lim Limits
 		err *Error
 	}{
-		{in: "\x16", err: ErrNotHTTP},
-		{in: "PRI * HTTP/2.0", err: ErrVersion},
-		{in: "\r\n\n", err: ErrBareLF},
-		{in: "\r\n\r\n\r\n\r\n\r", err: ErrEmptyLines},
-		{in: "GET / HTTP/1.1\n", err: ErrBareLF},
-		{in: "GET / HTTP/1.1\r\nHost: h\n", err: ErrBareLF},
-		{in: "GET /45678901", lim: Limits{MaxRequestLineBytes: 11}, err: ErrRequestLineTooLong},
-		{in: "GET / HTTP/1.1\r\nHost: h\r\nA:", lim: Limits{MaxHeaderBytes: 9}, err: ErrHeadersTooLarge},
+		{in: "\x16", err: errNotHTTP},
+		{in: "PRI * HTTP/2.0", err: errVersion},
+		{in: "\r\n\n", err: errBareLF},
+		{in: "\r\n\r\n\r\n\r\n\r", err: errEmptyLines},
+		{in: "GET / HTTP/1.1\n", err: errBareLF},
+		{in: "GET / HTTP/1.1\r\nHost: h\n", err: errBareLF},
+		{in: "GET /45678901", lim: Limits{MaxRequestLineBytes: 11}, err: errRequestLineTooLong},
+		{in: "GET / HTTP/1.1\r\nHost: h\r\nA:", lim: Limits{MaxHeaderBytes: 9}, err: errHeadersTooLarge},
 		{in: "GET / HTTP/1.1\r\nHost: h\r\nA:", lim: Limits{MaxHeaderBytes: 9, MaxRequestLineBytes: 14},
-			err: ErrHeadersTooLarge},
+			err: errHeadersTooLarge},
 	} {
 		var h Head
 		for k := range len(c.in) {
@@ -171,8 +171,8 @@ func TestEmptyLines(t *testing.T) {
 		n := EmptyLines(p)
 		start, ok, err := skipEmptyLines(p)
 		switch {
-		case err == ErrEmptyLines && n != 0, ok && n != start, !ok && err == nil && n != len(p),
-			err != nil && err != ErrEmptyLines && (n%2 != 0 || p[n] == 'P'):
+		case err == errEmptyLines && n != 0, ok && n != start, !ok && err == nil && n != len(p),
+			err != nil && err != errEmptyLines && (n%2 != 0 || p[n] == 'P'):
 			t.Fatalf("%q: %d, want %d, %v, %v", p, n, start, ok, err)
 		}
 		if len(p) < 2*maxEmptyLines+2 {

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"iter"
 
 	"megaphone/codec/internal/ascii"
 )
@@ -10,6 +11,26 @@ import (
 func RequestMethod(head []byte) []byte {
 	line := bytes.TrimLeft(head, "\r\n")
 	return line[:max(0, bytes.IndexByte(line, ' '))]
+}
+
+// Fields returns an iterator over the names and values of the header lines of a complete head accepted by ParseHead, in
+// their order. It is for readers of several lines, or of a header that may be repeated: HeaderValue finds one line
+// faster.
+func Fields(head []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		_, p, more := bytes.Cut(bytes.TrimLeft(head, "\r\n"), []byte("\n"))
+		for more {
+			var line []byte
+			line, p, more = bytes.Cut(p, []byte("\n"))
+			colon := bytes.IndexByte(line, ':')
+			if colon < 0 {
+				return // the blank line
+			}
+			if !yield(line[:colon], ascii.TrimSpace(bytes.TrimSuffix(line[colon+1:], []byte("\r")))) {
+				return
+			}
+		}
+	}
 }
 
 // HeaderValue returns the value of the first header line with the given name, in lower case; nil if there is none. head

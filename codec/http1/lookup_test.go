@@ -3,6 +3,8 @@ package http1
 import (
 	"strings"
 	"testing"
+
+	"megaphone/codec/internal/codectest"
 )
 
 func TestHeaderLookup(t *testing.T) {
@@ -22,6 +24,32 @@ func TestHeaderLookup(t *testing.T) {
 		RequestMethod(head[:n])
 		RequestID(head[:n])
 	}
+}
+
+func TestFields(t *testing.T) {
+	head := []byte("\r\nGET /a:b HTTP/1.1\r\nHost: h:80\r\nA:\r\nHost-Name: \t a: b \r\nA: c\r\n\r\nB: body\r\n")
+	const want = "Host=h:80 A= Host-Name=a: b A=c "
+	got := ""
+	for name, value := range Fields(head) {
+		got += string(name) + "=" + string(value) + " "
+	}
+	if got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for range Fields(head) {
+		break
+	}
+	for n := range head { // no truncation panics
+		for range Fields(head[:n]) {
+		}
+	}
+	codectest.NoAllocs(t, "fields", func() {
+		n := 0
+		for name, value := range Fields(head) {
+			n += len(name) + len(value)
+		}
+		HeaderValue(head, "a")
+	})
 }
 
 func TestRequestID(t *testing.T) {

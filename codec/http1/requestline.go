@@ -18,7 +18,7 @@ func (h *Head) parseRequestLine(p []byte, start, maxLine int) (next int, err *Er
 		return unfinished(full)
 	}
 	if p[m] != ' ' || m == start {
-		return 0, misplaced(p[m], ErrBadRequestLine)
+		return 0, misplaced(p[m], errBadRequestLine)
 	}
 	h.Method = methodOf(p[start:m])
 	t := ascii.Skip(p, m+1, ascii.Visible)
@@ -26,7 +26,7 @@ func (h *Head) parseRequestLine(p []byte, start, maxLine int) (next int, err *Er
 		return unfinished(full)
 	}
 	if p[t] != ' ' || t == m+1 {
-		return 0, misplaced(p[t], ErrBadRequestLine)
+		return 0, misplaced(p[t], errBadRequestLine)
 	}
 	if err := h.parseTarget(p[m+1 : t]); err != nil {
 		return 0, err
@@ -41,15 +41,15 @@ func (h *Head) parseRequestLine(p []byte, start, maxLine int) (next int, err *Er
 // unfinished returns the result for a line without an end in p: it is too long, or more will come.
 func unfinished(full bool) (int, *Error) {
 	if full {
-		return 0, ErrRequestLineTooLong
+		return 0, errRequestLineTooLong
 	}
 	return 0, nil
 }
 
-// misplaced returns the error for an illegal byte: ErrBareLF for an LF, because it ends a line without CR.
+// misplaced returns the error for an illegal byte: errBareLF for an LF, because it ends a line without CR.
 func misplaced(c byte, otherwise *Error) *Error {
 	if c == '\n' {
-		return ErrBareLF
+		return errBareLF
 	}
 	return otherwise
 }
@@ -83,16 +83,16 @@ func (h *Head) parseVersion(p []byte, i int) (next int, err *Error) {
 		switch {
 		case k == 5 || k == 7:
 			if !ascii.Is(c, ascii.Digit) {
-				return 0, misplaced(c, ErrBadRequestLine)
+				return 0, misplaced(c, errBadRequestLine)
 			}
 		case k == 9 && c != '\n':
 			return 0, ErrBareCR
 		case c != line[k]:
-			return 0, misplaced(c, ErrBadRequestLine)
+			return 0, misplaced(c, errBadRequestLine)
 		}
 	}
 	if p[i+5] != '1' {
-		return 0, ErrVersion
+		return 0, errVersion
 	}
 	// RFC 9110 section 2.5: a recipient processes a message of a higher minor version as the highest one it knows.
 	if p[i+7] != '0' {
@@ -131,7 +131,7 @@ func (h *Head) parseAuthority(t []byte) (rest []byte, err *Error) {
 		}
 	}
 	if n == 0 {
-		return nil, ErrTarget
+		return nil, errTarget
 	}
 	end := n + bytes.IndexByte(t[n:], '/')
 	if end < n {
@@ -142,7 +142,7 @@ func (h *Head) parseAuthority(t []byte) (rest []byte, err *Error) {
 	}
 	// RFC 9110 section 4.2.1: a URI with an empty host must be rejected. User names are not valid hosts either.
 	if end == n || !validHost(t[n:end]) || t[n] == ':' {
-		return nil, ErrTarget
+		return nil, errTarget
 	}
 	h.Host = t[n:end]
 	h.seen |= seenAuthority

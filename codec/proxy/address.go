@@ -9,8 +9,8 @@ type Address [16]byte
 // mapped is the prefix of a mapped IPv4 address (RFC 4291 section 2.5.5.2).
 var mapped = [12]byte{10: 0xFF, 11: 0xFF}
 
-// Is4 reports whether the address is an IPv4 address, in either form.
-func (a *Address) Is4() bool { return [12]byte(a[:12]) == mapped }
+// is4 reports whether the address is an IPv4 address, in either form.
+func (a *Address) is4() bool { return [12]byte(a[:12]) == mapped }
 
 func fromIPv4(p []byte) (a Address) {
 	copy(a[:], mapped[:])

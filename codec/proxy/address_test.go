@@ -39,7 +39,7 @@ func TestAddressCases(t *testing.T) {
 		if ok != (c.want != "") || ok && string(a[:]) != c.want {
 			t.Errorf("%q: % x, %v", c.in, a, ok)
 		}
-		if is4 := ok && a.Is4(); is4 != (ok && c.want[:12] == "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff") {
+		if is4 := ok && a.is4(); is4 != (ok && c.want[:12] == "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff") {
 			t.Errorf("%q: an IPv4 address: %v", c.in, is4)
 		}
 	}

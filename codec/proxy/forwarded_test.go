@@ -161,7 +161,7 @@ func FuzzHops(f *testing.F) {
 			for _, between := range []string{",", "\r\n" + name} {
 				head := "POST / HTTP/1.1\r\n" + name + string(sent) + between + added + "\r\n\r\n"
 				got := hops([]byte(head), header)
-				if len(got) == 0 || !got[0].Is4() || [4]byte(got[0][12:]) != [4]byte{192, 0, 2, 7} {
+				if len(got) == 0 || !got[0].is4() || [4]byte(got[0][12:]) != [4]byte{192, 0, 2, 7} {
 					t.Fatalf("%q, then %q: % x", sent, between+added, got)
 				}
 			}

@@ -52,14 +52,14 @@ func (e *Error) Error() string { return e.Reason }
 
 // Faults of a PROXY header.
 var (
-	ErrMissing  = &Error{"A connection does not begin with a PROXY header of an accepted version."}
-	ErrLine     = &Error{"A PROXY line is not: PROXY TCP4|TCP6 SOURCE DESTINATION PORT PORT."}
-	ErrTooLong  = &Error{"A PROXY header is too long."}
-	ErrVersion  = &Error{"A binary PROXY header has a version other than 2, or an unknown command."}
-	ErrFamily   = &Error{"A binary PROXY header has an unknown family or protocol."}
-	ErrLength   = &Error{"A binary PROXY header is too short for its addresses."}
-	ErrTLV      = &Error{"The additions to a binary PROXY header do not match their lengths."}
-	ErrChecksum = &Error{"A binary PROXY header's checksum is wrong."}
+	errMissing  = &Error{"A connection does not begin with a PROXY header of an accepted version."}
+	errLine     = &Error{"A PROXY line is not: PROXY TCP4|TCP6 SOURCE DESTINATION PORT PORT."}
+	errTooLong  = &Error{"A PROXY header is too long."}
+	errVersion  = &Error{"A binary PROXY header has a version other than 2, or an unknown command."}
+	errFamily   = &Error{"A binary PROXY header has an unknown family or protocol."}
+	errLength   = &Error{"A binary PROXY header is too short for its addresses."}
+	errTLV      = &Error{"The additions to a binary PROXY header do not match their lengths."}
+	errChecksum = &Error{"A binary PROXY header's checksum is wrong."}
 )
 
 // Parse parses the PROXY header at the start of p. It borrows p until return. If ok, the header is the first h.Bytes
@@ -78,7 +78,7 @@ func Parse(p []byte, take Versions) (h Header, need int, ok bool, err *Error) {
 		}
 		return parseBinary(p)
 	}
-	return Header{}, 0, false, ErrMissing
+	return Header{}, 0, false, errMissing
 }
 
 // begins reports whether p begins with s, or is the beginning of s.
@@ -93,11 +93,11 @@ func parseLine(p []byte) (h Header, need int, ok bool, err *Error) {
 	end := bytes.IndexByte(line, '\n')
 	switch {
 	case end < 0 && len(line) == maxLineBytes:
-		return Header{}, 0, false, ErrTooLong
+		return Header{}, 0, false, errTooLong
 	case end < 0:
 		return Header{}, len(p) + 1, false, nil
 	case line[end-1] != '\r':
-		return Header{}, 0, false, ErrLine
+		return Header{}, 0, false, errLine
 	}
 	h.Bytes = end + 1
 	rest := line[len(lineStart) : end-1]
@@ -108,7 +108,7 @@ func parseLine(p []byte) (h Header, need int, ok bool, err *Error) {
 		return h, 0, true, nil
 	case "TCP4", "TCP6":
 	default:
-		return Header{}, 0, false, ErrLine
+		return Header{}, 0, false, errLine
 	}
 	from, rest := cutWord(rest)
 	to, rest := cutWord(rest)
@@ -116,7 +116,7 @@ func parseLine(p []byte) (h Header, need int, ok bool, err *Error) {
 	source, okFrom := parseOf(from, family[3])
 	_, okTo := parseOf(to, family[3])
 	if !okFrom || !okTo || !validPort(fromPort) || !validPort(toPort) {
-		return Header{}, 0, false, ErrLine
+		return Header{}, 0, false, errLine
 	}
 	h.Source, h.Known = source, true
 	return h, 0, true, nil
@@ -170,12 +170,12 @@ func parseBinary(p []byte) (h Header, need int, ok bool, err *Error) {
 	size, local := 0, command == 0x20
 	switch {
 	case !local && command != 0x21:
-		return Header{}, 0, false, ErrVersion
+		return Header{}, 0, false, errVersion
 	case !local && (family>>4 > maxFamily || family&0xF > maxProtocol):
 		// Section 2.2: other values "must be rejected as invalid by receivers". The family of LOCAL is ignored.
-		return Header{}, 0, false, ErrFamily
+		return Header{}, 0, false, errFamily
 	case h.Bytes > maxBinaryBytes:
-		return Header{}, 0, false, ErrTooLong
+		return Header{}, 0, false, errTooLong
 	case local:
 	case family == tcp4:
 		size = tcp4Bytes
@@ -186,7 +186,7 @@ func parseBinary(p []byte) (h Header, need int, ok bool, err *Error) {
 	}
 	switch {
 	case fixedBytes+size > h.Bytes:
-		return Header{}, 0, false, ErrLength
+		return Header{}, 0, false, errLength
 	case len(p) < h.Bytes:
 		return Header{}, h.Bytes, false, nil
 	case size == 0:
@@ -219,16 +219,16 @@ func checkAdditions(p []byte, i int) *Error {
 	sum := -1 // index of the checksum
 	for i < len(p) {
 		if len(p)-i < 3 {
-			return ErrTLV
+			return errTLV
 		}
 		size := int(binary.BigEndian.Uint16(p[i+1:]))
 		value := i + 3
 		if size > len(p)-value {
-			return ErrTLV
+			return errTLV
 		}
 		if p[i] == typeCRC {
 			if size != crc32.Size || sum >= 0 {
-				return ErrChecksum
+				return errChecksum
 			}
 			sum = value
 		}
@@ -241,7 +241,7 @@ func checkAdditions(p []byte, i int) *Error {
 	is = crc32.Update(is, castagnoli, noSum[:])
 	is = crc32.Update(is, castagnoli, p[sum+crc32.Size:])
 	if is != binary.BigEndian.Uint32(p[sum:]) {
-		return ErrChecksum
+		return errChecksum
 	}
 	return nil
 }

@@ -1,4 +1,5 @@
-// Package chart draws a plot's lines as SVG, with the legend beside the data so that it hides nothing.
+// Package chart draws plots as SVG, with the legend beside the data so that it hides nothing. Report draws those of a
+// load. The package is for benchmarks: megaphone itself draws nothing, because the libraries are a third of a binary.
 package chart
 
 import (

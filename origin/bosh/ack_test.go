@@ -186,7 +186,7 @@ func TestRow20LinkClosed(t *testing.T) {
 	a, b := r.open(""), r.open("")
 	a1 := a.send("")
 	other := &wire{t: t, replies: map[uint64]reply{}}
-	r.e.Request(other, a1, nil, []byte("<body rid='1001' sid='"+b.sid+"' xmlns='"+bodyNamespace+"'/>")) // the same id
+	r.e.Request(other, a1, posted("<body rid='1001' sid='%s' xmlns='%s'/>", b.sid, bodyNamespace)) // the same id
 	r.e.Closed(r.wire)
 	a.push(1)
 	b.push(2)

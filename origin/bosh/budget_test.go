@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"testing"
 	"unsafe"
+
+	"megaphone/codec/frame"
+	"megaphone/origin/link"
 )
 
 // TestSessionSize bounds the size of a session, which determines the memory of a million.
@@ -41,7 +44,7 @@ const creation = "<body rid='1' to='a' ver='1.6' wait='60' hold='1' xmlns='" + b
 // poller makes requests without allocating.
 type poller struct {
 	e   *Engine
-	r   Replier
+	r   link.Replier
 	id  uint64
 	buf []byte
 }
@@ -53,7 +56,7 @@ func (p *poller) poll(sid string, rid uint64) {
 	p.buf = append(p.buf, sid...)
 	p.buf = append(p.buf, "' xmlns='"+bodyNamespace+"'/>"...)
 	p.id++
-	p.e.Request(p.r, p.id, nil, p.buf)
+	p.e.Request(p.r, p.id, frame.Request{Body: p.buf})
 }
 
 // liveHeap returns the bytes of live objects.
@@ -77,8 +80,8 @@ func TestMemoryOfIdleSession(t *testing.T) {
 	sids := make([]string, 0, n)
 	before := liveHeap() + n*32 // the sids belong to the test
 	for i := range n {
-		e.Request(r, uint64(i+1), nil, []byte(creation))
-		sids = append(sids, q.sessions[i].SID())
+		e.Request(r, uint64(i+1), frame.Request{Body: []byte(creation)})
+		sids = append(sids, q.sessions[i].sessionID())
 	}
 	p := &poller{e: e, r: r, id: n}
 	per := func() int64 { return (int64(liveHeap()) - int64(before)) / n }
@@ -138,8 +141,8 @@ func newPoller() (p *poller, sid string) {
 	e := New(Config{}, q)
 	e.Tick(1_000_000)
 	p = &poller{e: e, r: &deaf{}, id: 1}
-	e.Request(p.r, 1, nil, []byte(creation))
-	return p, q.sessions[0].SID()
+	e.Request(p.r, 1, frame.Request{Body: []byte(creation)})
+	return p, q.sessions[0].sessionID()
 }
 
 // BenchmarkPoll measures an empty request and the answer to the older one, for one session and for a hundred thousand.
@@ -153,8 +156,8 @@ func BenchmarkPoll(b *testing.B) {
 			var sids []string
 			for i := range n {
 				p.id++
-				e.Request(p.r, p.id, nil, []byte(creation))
-				sids = append(sids, q.sessions[i].SID())
+				e.Request(p.r, p.id, frame.Request{Body: []byte(creation)})
+				sids = append(sids, q.sessions[i].sessionID())
 			}
 			rid, i, now := uint64(2), 0, int64(1_000_000)
 			b.ReportAllocs()
@@ -182,11 +185,11 @@ func BenchmarkMessage(b *testing.B) {
 	e.Tick(1_000_000)
 	p := &poller{e: e, r: &deaf{}}
 	p.id = 2
-	e.Request(p.r, 1, nil, []byte(creation))
-	e.Request(p.r, 2, nil, []byte(creation))
+	e.Request(p.r, 1, frame.Request{Body: []byte(creation)})
+	e.Request(p.r, 2, frame.Request{Body: []byte(creation)})
 	from, to := q.sessions[0], q.sessions[1]
-	sid := to.SID()
-	head := "' sid='" + from.SID() + "' xmlns='" + bodyNamespace + "'>"
+	sid := to.sessionID()
+	head := "' sid='" + from.sessionID() + "' xmlns='" + bodyNamespace + "'>"
 	stanza := []byte("<message to='juliet@example.com' type='chat' id='17' xmlns='jabber:client'>" +
 		"<body>wherefore art thou</body></message>")
 	rid := uint64(1)
@@ -197,7 +200,7 @@ func BenchmarkMessage(b *testing.B) {
 		buf = append(strconv.AppendUint(append(buf[:0], "<body rid='"...), rid, 10), head...)
 		buf = append(append(buf, stanza...), bodyClose...)
 		p.id++
-		e.Request(p.r, p.id, nil, buf)
+		e.Request(p.r, p.id, frame.Request{Body: buf})
 		to.Send(stanza)
 		p.poll(sid, rid)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"megaphone/codec/frame"
 )
 
 // fencedLink is a link whose edge processes frames when a test calls handle. Only then do replies reach their clients
@@ -29,6 +31,7 @@ func (l *fencedLink) Reply(id uint64, _ int, body []byte) {
 func (l *fencedLink) Mark() uint32            { return l.fences + 1 }
 func (l *fencedLink) Passed(mark uint32) bool { return l.passed >= mark }
 func (l *fencedLink) Full() bool              { return l.full }
+func (*fencedLink) Wake()                     {}
 func (l *fencedLink) Fence(mark uint32) {
 	if mark > l.fences {
 		l.fences++
@@ -125,7 +128,7 @@ func TestPayloadsLeaveInOrder(t *testing.T) {
 	}
 }
 
-func orderWorld(t *testing.T, rng *rand.Rand) Stats {
+func orderWorld(t *testing.T, rng *rand.Rand) stats {
 	t.Helper()
 	q := &quiet{}
 	e := New(Config{}, q)
@@ -136,9 +139,9 @@ func orderWorld(t *testing.T, rng *rand.Rand) Stats {
 	for i := range links {
 		links[i] = &fencedLink{e: e, reach: c.take}
 	}
-	e.Request(links[0], 1, nil, []byte(creation))
+	e.Request(links[0], 1, frame.Request{Body: []byte(creation)})
 	links[0].handle(1)
-	c.sid = q.sessions[0].SID()
+	c.sid = q.sessions[0].sessionID()
 	sent := 0
 	for step := 0; step < 400 && !c.ended; step++ {
 		switch {
@@ -152,12 +155,12 @@ func orderWorld(t *testing.T, rng *rand.Rand) Stats {
 		case rng.IntN(30) == 0:
 			for _, rid := range c.lose(links) {
 				id, body := c.request(rid)
-				e.Request(links[rng.IntN(3)], id, nil, body)
+				e.Request(links[rng.IntN(3)], id, frame.Request{Body: body})
 			}
 		case rng.IntN(2) == 0 && len(c.open) < 2:
 			c.rid++
 			id, body := c.request(c.rid)
-			e.Request(links[rng.IntN(3)], id, nil, body)
+			e.Request(links[rng.IntN(3)], id, frame.Request{Body: body})
 		case rng.IntN(40) == 0:
 			now += 50
 			e.Tick(now)
@@ -248,7 +251,7 @@ func (r *repeatRig) request(l *fencedLink, n uint64) uint64 { return r.requestWi
 // requestWith sends the session's request number n, counted from its creation, with attributes.
 func (r *repeatRig) requestWith(l *fencedLink, n uint64, attributes string) uint64 {
 	r.id++
-	r.e.Request(l, r.id, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' %s xmlns='%s'><a xmlns='b'/></body>",
+	r.e.Request(l, r.id, posted("<body rid='%d' sid='%s' %s xmlns='%s'><a xmlns='b'/></body>",
 		creationRID+n, r.c.sid, attributes, bodyNamespace))
 	return r.id
 }
@@ -273,7 +276,7 @@ func TestPayloadsWaitNoLonger(t *testing.T) {
 			reach := func(_ uint64, body string) { got = append(got, body) }
 			first, second := &fencedLink{e: r.e, reach: reach}, &fencedLink{e: r.e, reach: reach}
 			request := func(l *fencedLink, n uint64) {
-				r.e.Request(l, n, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>",
+				r.e.Request(l, n, posted("<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>",
 					c.rid+n, c.sid, bodyNamespace))
 			}
 			r.pass(3000)
@@ -304,7 +307,7 @@ func TestClosedDoesNotWait(t *testing.T) {
 	first, second := &fencedLink{e: r.e, reach: reach}, &fencedLink{e: r.e, reach: reach}
 	r.pass(3000)
 	for n, l := range []*fencedLink{first, second} {
-		r.e.Request(l, 1, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>",
+		r.e.Request(l, 1, posted("<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>",
 			c.rid+1+uint64(n), c.sid, bodyNamespace))
 		if n == 0 {
 			c.push(1)

@@ -9,14 +9,14 @@ import (
 const (
 	DefaultMaxSessions       = 1_200_000 // a million, and room for those whose absence is not yet known
 	DefaultMaxWaitSeconds    = 60        // what Strophe.js requests; the edge's hold-timeout must be longer
-	DefaultMaxHold           = 1         // a second held request would double the sockets without a benefit
-	DefaultPollingSeconds    = 2
+	defaultMaxHold           = 1         // a second held request would double the sockets without a benefit
+	defaultPollingSeconds    = 2
 	DefaultInactivitySeconds = 60  // enough for an edge to restart under its clients
-	DefaultAwaySeconds       = 10  // a reloaded page is back sooner
-	DefaultMaxPauseSeconds   = 120 // XEP-0124, section 10: a change of page in a slow browser
+	defaultAwaySeconds       = 10  // a reloaded page is back sooner
+	defaultMaxPauseSeconds   = 120 // XEP-0124, section 10: a change of page in a slow browser
 	DefaultMaxBodyBytes      = 262_144
-	DefaultMaxQueuedBytes    = 1_048_576
-	DefaultMaxReplyBytes     = 262_144
+	defaultMaxQueuedBytes    = 1_048_576
+	defaultMaxReplyBytes     = 262_144
 )
 
 // maxRequests bounds the window of request ids, and so the memory of a session. A client may have one open request more
@@ -49,14 +49,14 @@ func (c Config) WithDefaults() Config {
 	}
 	set(&c.MaxSessions, DefaultMaxSessions)
 	set(&c.MaxWaitSeconds, DefaultMaxWaitSeconds)
-	set(&c.MaxHold, DefaultMaxHold)
-	set(&c.PollingSeconds, DefaultPollingSeconds)
+	set(&c.MaxHold, defaultMaxHold)
+	set(&c.PollingSeconds, defaultPollingSeconds)
 	set(&c.InactivitySeconds, DefaultInactivitySeconds)
-	set(&c.AwaySeconds, DefaultAwaySeconds)
-	set(&c.MaxPauseSeconds, DefaultMaxPauseSeconds)
+	set(&c.AwaySeconds, defaultAwaySeconds)
+	set(&c.MaxPauseSeconds, defaultMaxPauseSeconds)
 	set(&c.MaxBodyBytes, DefaultMaxBodyBytes)
-	set(&c.MaxQueuedBytes, DefaultMaxQueuedBytes)
-	set(&c.MaxReplyBytes, DefaultMaxReplyBytes)
+	set(&c.MaxQueuedBytes, defaultMaxQueuedBytes)
+	set(&c.MaxReplyBytes, defaultMaxReplyBytes)
 	return c
 }
 

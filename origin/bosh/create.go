@@ -1,6 +1,9 @@
 package bosh
 
-import "megaphone/codec/boshbody"
+import (
+	"megaphone/codec/boshbody"
+	"megaphone/codec/markup"
+)
 
 // terms are the requested and agreed values of a session that are needed only until its creation reply.
 type terms struct {
@@ -101,14 +104,17 @@ func (s *Session) negotiate(b *boshbody.StartTag, x *extras) (t terms, ok bool) 
 	s.acks = string(x.ack) == "1"
 	t = terms{
 		open: Open{
-			To: unescape(b.To), From: unescape(x.from), Lang: unescape(x.lang), Route: unescape(x.route),
-			Ver: agreed.String(), Version: unescape(x.version), Secure: isTrue(x.secure),
+			To: resolved(b.To), From: resolved(x.from), Lang: resolved(x.lang), Route: resolved(x.route),
+			Ver: agreed.String(), Version: resolved(x.version), Secure: isTrue(x.secure),
 		},
 		polling:  uint64(cfg.PollingSeconds),
 		maxPause: uint64(max(cfg.MaxPauseSeconds, 0)),
 	}
 	return t, true
 }
+
+// resolved returns an attribute value with its references resolved.
+func resolved(value []byte) string { return string(markup.AppendValue(nil, value)) }
 
 // begin makes the creation request, rid, the session's first.
 func (s *Session) begin(rid uint64, p *peer, id uint64) {

@@ -129,7 +129,7 @@ func TestRow12NegotiatedAttributes(t *testing.T) {
 func TestRow12FromIsEscaped(t *testing.T) {
 	r := newRig(t, Config{})
 	c := r.openExactly(`to="a'&lt;&amp;&#10;b" ver='1.6'`)
-	if got := attr(c.creation, "from"); got != "a&apos;&lt;&amp; b" {
+	if got := attr(c.creation, "from"); got != "a&apos;&lt;&amp;&#10;b" {
 		t.Errorf("from is %q", got)
 	}
 	if r.svc.opens[0].To != "a'<&\nb" {

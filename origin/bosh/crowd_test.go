@@ -29,7 +29,7 @@ func TestPayloadsWaitForRoom(t *testing.T) {
 	var first uint64
 	for range sessions {
 		r.id++
-		r.e.Request(l, r.id, nil, fmt.Appendf(nil, "<body rid='1' to='a' wait='60' hold='1' ver='1.6' xmlns='%s'/>",
+		r.e.Request(l, r.id, posted("<body rid='1' to='a' wait='60' hold='1' ver='1.6' xmlns='%s'/>",
 			bodyNamespace))
 	}
 	for i, s := range r.svc.sessions {
@@ -37,7 +37,7 @@ func TestPayloadsWaitForRoom(t *testing.T) {
 		if i == 0 {
 			first = r.id
 		}
-		r.e.Request(l, r.id, nil, fmt.Appendf(nil, "<body rid='2' sid='%s' xmlns='%s'/>", s.SID(), bodyNamespace))
+		r.e.Request(l, r.id, posted("<body rid='2' sid='%s' xmlns='%s'/>", s.sessionID(), bodyNamespace))
 	}
 	l.order = nil
 	l.room = 3
@@ -78,12 +78,9 @@ func TestPayloadsWaitForRoom(t *testing.T) {
 
 	// Payloads that waited for the ended link go out on another one.
 	r.e.Closed(l)
-	for _, i := range []int{7, 8} {
-		rid := 2
-		if i == 8 {
-			rid = 3
-		}
-		id := r.post(fmt.Sprintf("<body rid='%d' sid='%s' xmlns='%s'/>", rid, r.svc.sessions[i].SID(), bodyNamespace))
+	for _, i := range []int{7, 8} { // rid 2, which has no answer, and rid 3
+		id := r.post(fmt.Sprintf("<body rid='%d' sid='%s' xmlns='%s'/>", i-5, r.svc.sessions[i].sessionID(),
+			bodyNamespace))
 		if got := r.wire.replies[id].body; got != with(msg(i)) {
 			t.Errorf("session %d got %q on another link", i, got)
 		}
@@ -117,7 +114,7 @@ func (n *narrowClient) request(l *narrow) (id uint64) {
 // again repeats the session's last request over l.
 func (n *narrowClient) again(l *narrow) (id uint64) {
 	n.id++
-	n.e.Request(l, n.id, nil, fmt.Appendf(nil, "<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>", n.c.rid,
+	n.e.Request(l, n.id, posted("<body rid='%d' sid='%s' xmlns='%s'><a xmlns='b'/></body>", n.c.rid,
 		n.c.sid, bodyNamespace))
 	return n.id
 }

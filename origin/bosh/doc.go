@@ -34,7 +34,7 @@
 // One goroutine calls everything but Engine.Stats. Call Tick before the first request. Calls never re-enter: payloads
 // that a service sends during a callback go out at the end of the event.
 //
-// Payloads for a full link (Replier.Full) wait in their sessions' queues. Sessions send in the order in which they
+// Payloads for a full link (link.Replier.Full) wait in their sessions' queues. Sessions send in the order in which they
 // began to wait. A request that must be answered meanwhile gets an empty answer.
 //
 // Everything that a client can make a session keep is bounded. The window bounds the number of early requests, of at

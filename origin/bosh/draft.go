@@ -3,6 +3,8 @@ package bosh
 import (
 	"bytes"
 	"strconv"
+
+	"megaphone/codec/markup"
 )
 
 // The parts of a reply.
@@ -41,7 +43,7 @@ func (d *draft) begin() {
 // attribute adds an attribute. name includes the characters around it, as in " sid='".
 func (d *draft) attribute(name, value string) {
 	d.buf = append(d.buf, name...)
-	d.buf = appendAttributeValue(d.buf, value)
+	d.buf = markup.AppendEscaped(d.buf, value)
 	d.buf = append(d.buf, '\'')
 }
 

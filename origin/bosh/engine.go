@@ -5,17 +5,19 @@ import (
 	"slices"
 
 	"megaphone/codec/boshbody"
+	"megaphone/codec/frame"
+	"megaphone/origin/link"
 )
 
 // Engine holds all sessions of an origin. All methods but Stats belong to one goroutine.
 type Engine struct {
 	cfg Config
 	svc Service
-	abs Absences // svc, if it implements Absences
+	abs absences // svc, if it implements Absences
 	now int64    // ms, from the last Tick
 
 	sessions map[[sidBytes]byte]*Session
-	peers    map[Replier]*peer
+	peers    map[link.Replier]*peer
 	last     *peer // the peer of the last event, usually also that of the next
 	wheel    wheel
 	sids     sidSource
@@ -28,7 +30,7 @@ type Engine struct {
 	draft    draft
 	buffers  buffers
 
-	stats     Stats
+	stats     stats
 	published published
 }
 
@@ -41,23 +43,23 @@ func New(cfg Config, svc Service) *Engine {
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
-	abs, _ := svc.(Absences)
+	abs, _ := svc.(absences)
 	return &Engine{
 		cfg:      cfg,
 		svc:      svc,
 		abs:      abs,
 		now:      1, // never 0, which means "no time" in kept
 		sessions: make(map[[sidBytes]byte]*Session),
-		peers:    make(map[Replier]*peer),
+		peers:    make(map[link.Replier]*peer),
 		sids:     newSIDSource(cfg.Random),
 	}
 }
 
-// Request processes a client's request: the bytes it posted, from the client address addr (nil if unknown). id is live
-// until r.Reply answers it, or until Gone. It borrows addr and body until return.
-func (e *Engine) Request(r Replier, id uint64, addr, body []byte) {
+// Request processes a client's request. id is live until l.Reply answers it, or until Gone. It borrows r's slices until
+// return.
+func (e *Engine) Request(l link.Replier, id uint64, r frame.Request) {
 	e.stats.Requests++
-	p := e.peerOf(r)
+	p, body := e.peerOf(l), r.Body
 	if s := p.live[id]; s != nil { // the link prevents this; a session must not answer the same id twice
 		s.vanish(p, id)
 	}
@@ -68,7 +70,7 @@ func (e *Engine) Request(r Replier, id uint64, addr, body []byte) {
 	case len(body) > e.cfg.MaxBodyBytes || err != nil || !e.splitter.open(body, b):
 		e.refuse(p, id, BadRequest, nil, isLegacy(b, s, err))
 	case b.SID == nil:
-		e.create(p, id, addr, b)
+		e.create(p, id, r.Address, b)
 	case s != nil:
 		s.request(p, id, b, body)
 	default:
@@ -89,7 +91,7 @@ func isLegacy(b *boshbody.StartTag, s *Session, err *boshbody.Error) bool {
 }
 
 // Gone reports that the client of a request has disconnected. The session waits for the request to be repeated.
-func (e *Engine) Gone(r Replier, id uint64) {
+func (e *Engine) Gone(r link.Replier, id uint64) {
 	p := e.peerOf(r)
 	if s := p.live[id]; s != nil {
 		e.stats.Gone++
@@ -99,7 +101,7 @@ func (e *Engine) Gone(r Replier, id uint64) {
 }
 
 // Release answers a held request now, as if its wait time were over.
-func (e *Engine) Release(r Replier, id uint64) {
+func (e *Engine) Release(r link.Replier, id uint64) {
 	p := e.peerOf(r)
 	if s := p.live[id]; s != nil {
 		s.release(p, id)
@@ -108,7 +110,7 @@ func (e *Engine) Release(r Replier, id uint64) {
 }
 
 // ReleaseAll answers all held requests of a link now.
-func (e *Engine) ReleaseAll(r Replier) {
+func (e *Engine) ReleaseAll(r link.Replier) {
 	p := e.peerOf(r)
 	for id, s := range p.live {
 		s.release(p, id)
@@ -117,7 +119,7 @@ func (e *Engine) ReleaseAll(r Replier) {
 }
 
 // Closed reports that a link has ended, and with it the connections of all its requests.
-func (e *Engine) Closed(r Replier) {
+func (e *Engine) Closed(r link.Replier) {
 	p := e.peerOf(r)
 	e.stats.Gone += int64(len(p.live))
 	for id, s := range p.live {
@@ -135,15 +137,15 @@ func (e *Engine) Closed(r Replier) {
 	e.settle()
 }
 
-// Passed reports that replies which sessions wait for have reached their clients' connections (Replier.Fence).
-func (e *Engine) Passed(r Replier) {
+// Passed reports that replies which sessions wait for have reached their clients' connections (link.Replier.Fence).
+func (e *Engine) Passed(r link.Replier) {
 	e.wakeWaiting(e.peerOf(r))
 	e.settle()
 }
 
-// Room reports that a link is no longer full (Replier.Full). The sessions that wait for it send in turn until it is
-// full again.
-func (e *Engine) Room(r Replier) {
+// Room reports that a link is no longer full (link.Replier.Full). The sessions that wait for it send in turn until it
+// is full again.
+func (e *Engine) Room(r link.Replier) {
 	p := e.peerOf(r)
 	n := 0
 	for ; n < len(p.crowd) && !r.Full(); n++ {
@@ -196,7 +198,7 @@ func (e *Engine) Shutdown() {
 }
 
 // peerOf returns the peer of link r, and creates it if needed.
-func (e *Engine) peerOf(r Replier) *peer {
+func (e *Engine) peerOf(r link.Replier) *peer {
 	if e.last != nil && e.last.replier == r {
 		return e.last
 	}

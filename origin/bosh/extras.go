@@ -12,11 +12,11 @@ func (x *splitter) extras(typ []byte) (e extras) {
 	e.shutDown = string(typ) == "terminate"
 	for i := range x.attributes {
 		a := &x.attributes[i]
-		if len(a.name.prefix) > 0 {
+		if a.name.Prefix != nil {
 			x.qualifiedExtra(&e, a)
 			continue
 		}
-		switch string(a.name.local) {
+		switch string(a.name.Local) {
 		case "ack":
 			e.ack, e.hasAck = a.value, true
 		case "key":
@@ -39,20 +39,20 @@ func (x *splitter) extras(typ []byte) (e extras) {
 // qualifiedExtra reads an attribute with a prefix: xml:lang and those of XEP-0206. The prefix xmpp counts as declared,
 // because some clients omit the declaration.
 func (x *splitter) qualifiedExtra(e *extras, a *attribute) {
-	if string(a.name.prefix) == "xml" {
-		if string(a.name.local) == "lang" {
+	if string(a.name.Prefix) == "xml" {
+		if string(a.name.Local) == "lang" {
 			e.lang = a.value
 		}
 		return
 	}
-	if k := x.find(a.name.prefix); k >= 0 {
+	if k := x.find(a.name.Prefix); k >= 0 {
 		if string(x.scope[k].uri) != xboshNamespace {
 			return
 		}
-	} else if string(a.name.prefix) != "xmpp" {
+	} else if string(a.name.Prefix) != "xmpp" {
 		return
 	}
-	switch string(a.name.local) {
+	switch string(a.name.Local) {
 	case "restart":
 		e.restart = isTrue(a.value)
 	case "version":

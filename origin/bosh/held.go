@@ -1,5 +1,7 @@
 package bosh
 
+import "megaphone/origin/link"
+
 // step is the progress of a request that is not answered yet.
 type step uint8
 
@@ -26,7 +28,7 @@ type held struct {
 
 // peer is a link with the ids of the requests held for it.
 type peer struct {
-	replier Replier
+	replier link.Replier
 	live    map[uint64]*Session
 	waiting []*Session // sessions that wait for a fence; see carried
 	crowd   []*Session // sessions that wait for room on the link, longest wait first

@@ -21,8 +21,8 @@ func TestRow16Inactivity(t *testing.T) {
 		t.Fatal("the session has ended too early")
 	}
 	r.pass(400)
-	if len(r.svc.closed) != 1 || r.e.Stats().Inactive != 1 || r.e.Stats().Sessions != 0 {
-		t.Fatalf("the session has not ended: %+v", r.e.Stats())
+	if len(r.svc.closed) != 1 || r.e.figures().Inactive != 1 || r.e.figures().Sessions != 0 {
+		t.Fatalf("the session has not ended: %+v", r.e.figures())
 	}
 	c.wantGone()
 }

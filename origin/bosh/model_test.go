@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"megaphone/codec/frame"
+	"megaphone/internal/corpus"
 )
 
 // world is one client that follows the XEP, one session, and a network between them that loses, delays, reorders and
@@ -119,15 +122,14 @@ func newWorld(t testing.TB, seed uint64) *world {
 	w.read = w.sent
 	w.window = uint64(hold + 1)
 	w.quiet = []int{800, 8_000, 30_000}[w.rng.IntN(3)]
-	w.e.Request(w.link, w.nextID(), nil,
-		fmt.Appendf(nil, "<body rid='%d' xmlns='%s' %s/>", w.sent, bodyNamespace, attrs))
+	w.e.Request(w.link, w.nextID(), posted("<body rid='%d' xmlns='%s' %s/>", w.sent, bodyNamespace, attrs))
 	return w
 }
 
 func (w *world) nextID() uint64 { w.id++; return w.id }
 
 // Open, Restart, Stanza and Closed implement the service.
-func (w *world) Open(s *Session, _ Open) Condition { w.s, w.sid = s, s.SID(); return "" }
+func (w *world) Open(s *Session, _ Open) Condition { w.s, w.sid = s, s.sessionID(); return "" }
 func (w *world) Restart(*Session)                  {}
 func (w *world) Closed(*Session)                   { w.t.Fatal("the session has ended") }
 func (w *world) Stanza(_ *Session, payload []byte) {
@@ -208,7 +210,7 @@ func (w *world) transmit(rid uint64) {
 			return // abandoned before it arrived
 		}
 		c.arrived = true
-		w.e.Request(w.link, c.id, nil, []byte(w.bodies[rid]))
+		w.e.Request(w.link, c.id, frame.Request{Body: []byte(w.bodies[rid])})
 	})
 	if w.chance(10) {
 		w.in(8000, func() { w.breakDown(c) })
@@ -247,7 +249,7 @@ func (w *world) receive(c *conn, body string) {
 	delete(w.waiting, c.rid)
 	w.ahead[c.rid] = body
 	if w.window == 1 { // a polling session
-		w.silent = max(w.silent, w.now+DefaultPollingSeconds*1000)
+		w.silent = max(w.silent, w.now+defaultPollingSeconds*1000)
 	}
 	for {
 		body, ok := w.ahead[w.read+1]
@@ -383,6 +385,7 @@ func TestModelDeliversExactlyOnce(t *testing.T) {
 }
 
 func FuzzClientBehaviour(f *testing.F) {
+	corpus.Add(f)
 	for seed := range uint64(8) {
 		f.Add(seed)
 	}

@@ -1,6 +1,9 @@
 package bosh
 
-import "megaphone/codec/boshbody"
+import (
+	"megaphone/codec/boshbody"
+	"megaphone/codec/markup"
+)
 
 // The namespaces that the engine itself knows.
 const (
@@ -20,7 +23,7 @@ type declaration struct{ prefix, uri []byte }
 func (x *splitter) declare() bool {
 	for i := range x.attributes {
 		a := &x.attributes[i]
-		prefix, ok := a.isDeclaration()
+		prefix, ok := a.name.Declares()
 		if !ok {
 			continue
 		}
@@ -53,16 +56,16 @@ func (x *splitter) find(prefix []byte) int {
 
 // resolve checks that the prefixes of a payload's element and of x.attributes are declared. It records which outside
 // declarations the payload uses.
-func (x *splitter) resolve(element *name) bool {
-	if len(element.prefix) == 0 {
+func (x *splitter) resolve(element markup.Name) bool {
+	if element.Prefix == nil {
 		if x.find(nil) < x.rootScope {
 			x.current.needsDefault = true
 		}
-	} else if !x.use(element.prefix) {
+	} else if !x.use(element.Prefix) {
 		return false
 	}
 	for i := range x.attributes {
-		if prefix := x.attributes[i].name.prefix; len(prefix) > 0 && !x.use(prefix) {
+		if prefix := x.attributes[i].name.Prefix; prefix != nil && !x.use(prefix) {
 			return false
 		}
 	}
@@ -81,23 +84,20 @@ func (x *splitter) use(prefix []byte) bool {
 	return i >= 0
 }
 
-// distinct checks that no two of x.attributes have the same name, even under different prefixes for one namespace
-// (Namespaces in XML 1.0, section 6.3).
+// distinct checks that no two of x.attributes, whose names differ, mean the same name under different prefixes for one
+// namespace (Namespaces in XML 1.0, section 6.3). An attribute without a prefix is in no namespace.
 func (x *splitter) distinct() bool {
 	for i := 1; i < len(x.attributes); i++ {
 		a := &x.attributes[i].name
+		if a.Prefix == nil {
+			continue
+		}
 		for j := range x.attributes[:i] {
 			b := &x.attributes[j].name
-			if string(a.local) != string(b.local) {
+			if b.Prefix == nil || string(a.Local) != string(b.Local) {
 				continue
 			}
-			if string(a.prefix) == string(b.prefix) {
-				return false
-			}
-			if len(a.prefix) == 0 || len(b.prefix) == 0 {
-				continue // an attribute without a prefix is in no namespace
-			}
-			k, l := x.find(a.prefix), x.find(b.prefix)
+			k, l := x.find(a.Prefix), x.find(b.Prefix)
 			if k >= 0 && l >= 0 && string(x.scope[k].uri) == string(x.scope[l].uri) {
 				return false
 			}
@@ -117,13 +117,13 @@ func (x *splitter) payload(i int) []byte {
 	for k := range x.scope[:x.rootScope] {
 		if c.uses&(1<<k) != 0 {
 			x.out = append(x.out, " xmlns:"...)
-			x.out = append(x.out, x.scope[k].prefix...)
-			x.out = appendQuoted(x.out, x.scope[k].uri)
+			x.out = append(append(x.out, x.scope[k].prefix...), '=')
+			x.out = markup.AppendQuoted(x.out, x.scope[k].uri)
 		}
 	}
 	if c.needsDefault {
-		x.out = append(x.out, " xmlns"...)
-		x.out = appendQuoted(x.out, x.defaultNamespace())
+		x.out = append(x.out, " xmlns="...)
+		x.out = markup.AppendQuoted(x.out, x.defaultNamespace())
 	}
 	return append(x.out, x.p[c.nameEnd:c.end]...)
 }
@@ -137,17 +137,4 @@ func (x *splitter) defaultNamespace() []byte {
 		}
 	}
 	return []byte(clientNamespace)
-}
-
-// appendQuoted appends ='uri', or with double quotes if uri contains a single one.
-func appendQuoted(dst, uri []byte) []byte {
-	quote := byte('\'')
-	for _, c := range uri {
-		if c == '\'' {
-			quote = '"'
-		}
-	}
-	dst = append(dst, '=', quote)
-	dst = append(dst, uri...)
-	return append(dst, quote)
 }

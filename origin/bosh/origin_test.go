@@ -17,19 +17,6 @@ import (
 	"megaphone/origin/link"
 )
 
-// engine adapts a session manager to links.
-type engine struct{ *bosh.Engine }
-
-func (e engine) Request(l *link.Link, id uint64, r frame.Request) {
-	e.Engine.Request(l, id, r.Address, r.Body)
-}
-func (e engine) Gone(l *link.Link, id uint64)    { e.Engine.Gone(l, id) }
-func (e engine) Release(l *link.Link, id uint64) { e.Engine.Release(l, id) }
-func (e engine) ReleaseAll(l *link.Link)         { e.Engine.ReleaseAll(l) }
-func (e engine) Passed(l *link.Link)             { e.Engine.Passed(l) }
-func (e engine) Room(l *link.Link)               { e.Engine.Room(l) }
-func (e engine) Closed(l *link.Link)             { e.Engine.Closed(l) }
-
 // mute is a service that sends nothing.
 type mute struct{}
 
@@ -47,7 +34,7 @@ type edge struct {
 }
 
 func newEdge(t testing.TB, e *bosh.Engine) *edge {
-	s, err := link.Listen(link.Config{Listen: "127.0.0.1:0"}, engine{e})
+	s, err := link.Listen(link.Config{Listen: "127.0.0.1:0"}, e)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"megaphone/codec/frame"
 )
 
 type reply struct {
@@ -19,6 +21,7 @@ func (prompt) Mark() uint32       { return 0 }
 func (prompt) Passed(uint32) bool { return true }
 func (prompt) Fence(uint32)       {}
 func (prompt) Full() bool         { return false }
+func (prompt) Wake()              {}
 
 // wire is a link that records replies.
 type wire struct {
@@ -114,10 +117,15 @@ func newRig(t testing.TB, cfg Config) *rig {
 	return r
 }
 
+// posted returns a request with that body, from an unknown address.
+func posted(format string, args ...any) frame.Request {
+	return frame.Request{Body: fmt.Appendf(nil, format, args...)}
+}
+
 // post sends a request and returns its id.
 func (r *rig) post(body string) uint64 {
 	r.id++
-	r.e.Request(r.wire, r.id, []byte("192.0.2.1"), []byte(body))
+	r.e.Request(r.wire, r.id, frame.Request{Address: []byte("192.0.2.1"), Body: []byte(body)})
 	return r.id
 }
 
@@ -187,8 +195,8 @@ func (r *rig) openExactly(attrs string) *client {
 		r.t.Fatalf("no session: %v", got)
 	}
 	s := r.svc.sessions[len(r.svc.sessions)-1]
-	if s.SID() != sid {
-		r.t.Fatalf("the sid is %q and should be %q", sid, s.SID())
+	if s.sessionID() != sid {
+		r.t.Fatalf("the sid is %q and should be %q", sid, s.sessionID())
 	}
 	return &client{r: r, s: s, sid: sid, rid: creationRID, creation: got.body}
 }

@@ -1,19 +1,5 @@
 package bosh
 
-// Replier sends the replies of one link: *link.Link implements it. Repliers are compared with ==.
-type Replier interface {
-	// Reply answers request id. It copies body.
-	Reply(id uint64, status int, body []byte)
-	// Mark returns a number for all replies given so far, and Passed reports whether they have reached their clients'
-	// connections. Fence requests a call of Engine.Passed when they have.
-	Mark() uint32
-	Passed(mark uint32) bool
-	Fence(mark uint32)
-	// Full reports whether payloads must wait because too much is queued for the edge. Engine.Room is called when the
-	// link is no longer full.
-	Full() bool
-}
-
 // Open holds what a client asked for when it opened its session.
 type Open struct {
 	To      string // the domain with its references resolved; never empty
@@ -48,9 +34,9 @@ type Service interface {
 	Closed(s *Session)
 }
 
-// Absences is an optional interface of a Service that tracks absent clients. A browser disappears when its page is
+// absences is an optional interface of a Service that tracks absent clients. A browser disappears when its page is
 // closed, while its session waits for it until inactivity. The loss of a link does not count as absence.
-type Absences interface {
+type absences interface {
 	// Away reports that a client that neither polls nor pauses has had no open request for AwaySeconds.
 	Away(s *Session)
 

@@ -102,8 +102,8 @@ func (s *Session) rarely() *rare {
 	return s.rare
 }
 
-// SID returns the session's identifier as the client knows it, without an edge's tag.
-func (s *Session) SID() string { return string(appendSID(nil, s.sid)) }
+// sessionID returns the session's identifier as the client knows it, without an edge's tag.
+func (s *Session) sessionID() string { return string(appendSID(nil, s.sid)) }
 
 // Send queues a payload for the client: one well-formed element that declares every namespace it uses. The prefix
 // "stream" is an exception; the engine declares it where needed. Send copies payload. Payloads reach the client in the

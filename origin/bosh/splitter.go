@@ -1,25 +1,27 @@
 package bosh
 
-import "megaphone/codec/boshbody"
+import (
+	"megaphone/codec/boshbody"
+	"megaphone/codec/markup"
+)
 
 // The splitter's limits. Chat stays far below them. They keep the work linear in the input and the memory constant.
 const (
 	maxDepth        = 64 // elements within elements, in a payload
-	maxAttributes   = 64 // of one element
 	maxDeclarations = 64 // namespace declarations in scope
 )
 
-// splitter splits a <body> into its child elements. It accepts what XEP-0124, section 6 does: well-formed XML 1.0 with
-// namespaces. Comments, processing instructions, a DTD and entities other than the predefined ones are errors, and so
-// is text other than white space between the payloads. It decodes nothing: payloads stay bytes.
+// splitter splits a <body> into its child elements. It accepts what XEP-0124, section 6 does: the tokens of package
+// markup, matched, with declared namespaces, and no text other than white space between the payloads. It decodes
+// nothing: payloads stay bytes.
 //
 // It reads each byte once, apart from bounded comparisons of names. It reuses its scratch space for the next body.
 type splitter struct {
 	p          []byte
-	i          int // offset behind the input read so far
-	root       name
-	empty      bool // the root is an empty-element tag
-	attributes []attribute
+	scan       markup.Scanner
+	root       []byte        // its name
+	empty      bool          // the root is an empty-element tag
+	attributes []attribute   // of the start tag read last
 	opened     []element     // the open elements, outermost first
 	scope      []declaration // the namespace declarations in scope, outermost first
 	rootScope  int           // how many of them are the root's
@@ -30,8 +32,14 @@ type splitter struct {
 
 // element is an open element.
 type element struct {
-	name  name
-	scope int // declarations in scope before its own
+	name  []byte // as written
+	scope int    // declarations in scope before its own
+}
+
+// attribute is an attribute of a start tag with its value as written.
+type attribute struct {
+	name  markup.Name
+	value []byte
 }
 
 // payload is a child element of the body: p[start:end].
@@ -46,52 +54,52 @@ type payload struct {
 func (x *splitter) open(p []byte, b *boshbody.StartTag) bool { return x.openAt(p, b.Start) }
 
 func (x *splitter) openAt(p []byte, start int) (ok bool) {
-	x.p, x.i = p, start
+	x.p = p
 	x.opened, x.scope, x.payloads = x.opened[:0], x.scope[:0], x.payloads[:0]
 	x.current = payload{}
-	var end int
-	if x.root, _, end, x.empty, ok = x.startTag(start); !ok {
+	x.scan.Reset(p, start)
+	if !x.scan.Next() || x.scan.Kind != markup.Start || !x.readAttributes() || !x.declare() || !x.distinct() {
 		return false
 	}
-	x.i = end
-	if !x.declare() || !x.distinct() {
-		return false
-	}
+	x.root, x.empty = x.scan.Tag.Name, x.scan.Tag.Empty
 	x.rootScope = len(x.scope)
 	return true
 }
 
+// readAttributes reads the attributes of the start tag at which the scanner is.
+func (x *splitter) readAttributes() bool {
+	tag := &x.scan.Tag
+	x.attributes = x.attributes[:0]
+	for {
+		name, value, ok := tag.Next()
+		if !ok {
+			return tag.Fault == markup.OK
+		}
+		x.attributes = append(x.attributes, attribute{markup.Split(name), value})
+	}
+}
+
 // children reads everything after the root's start tag. On success x.payloads holds the child elements.
 func (x *splitter) children() bool {
-	p := x.p
 	if x.empty {
-		return skipSpace(p, x.i) == len(p)
+		return x.onlySpace(x.scan.Tag.End, len(x.p))
 	}
-	for i, ok := x.i, false; ; {
-		if len(x.opened) == 0 {
-			if i = skipSpace(p, i); i == len(p) || p[i] != '<' {
-				return false
-			}
-		} else if i, ok = text(p, i); !ok {
+	for s, ok := &x.scan, false; ; {
+		if !s.Next() {
 			return false
 		}
-		if i+1 == len(p) {
-			return false
-		}
-		switch p[i+1] {
-		case '/':
+		switch s.Kind {
+		case markup.Text:
+			ok = len(x.opened) > 0 || x.onlySpace(s.From, s.To)
+		case markup.CDATA:
+			ok = len(x.opened) > 0
+		case markup.End:
 			if len(x.opened) == 0 {
-				i, ok = endTag(p, i, &x.root)
-				return ok && skipSpace(p, i) == len(p)
+				return string(s.Name) == string(x.root) && x.onlySpace(s.To, len(x.p))
 			}
-			i, ok = x.shut(i)
-		case '!':
-			ok = false
-			if len(x.opened) > 0 {
-				i, ok = cdata(p, i)
-			}
-		default: // '?' begins no name, so processing instructions fail here as well
-			i, ok = x.enter(i)
+			ok = x.shut()
+		case markup.Start:
+			ok = x.enter()
 		}
 		if !ok {
 			return false
@@ -99,41 +107,39 @@ func (x *splitter) children() bool {
 	}
 }
 
+// onlySpace reports whether the input between two offsets is white space.
+func (x *splitter) onlySpace(from, to int) bool { return markup.SkipSpace(x.p[:to], from) == to }
+
 // enter reads the start tag of a payload or of an element in one.
-func (x *splitter) enter(i int) (end int, ok bool) {
+func (x *splitter) enter() bool {
 	if len(x.opened) == maxDepth {
-		return i, false
+		return false
 	}
-	e := element{scope: len(x.scope)}
-	var nameEnd int
-	var empty bool
-	e.name, nameEnd, end, empty, ok = x.startTag(i)
-	if !ok {
-		return end, false
-	}
+	tag := &x.scan.Tag
 	if len(x.opened) == 0 {
-		x.current = payload{start: i, nameEnd: nameEnd}
+		x.current = payload{start: x.scan.From, nameEnd: tag.NameEnd}
 	}
-	if !x.declare() || !x.resolve(&e.name) || !x.distinct() {
-		return end, false
+	e := element{name: tag.Name, scope: len(x.scope)}
+	if !x.readAttributes() || !x.declare() || !x.resolve(markup.Split(e.name)) || !x.distinct() {
+		return false
 	}
-	if !empty {
+	if !tag.Empty {
 		x.opened = append(x.opened, e)
-		return end, true
+		return true
 	}
-	x.leave(&e, end)
-	return end, true
+	x.leave(&e, tag.End)
+	return true
 }
 
-// shut reads the end tag of the innermost open element.
-func (x *splitter) shut(i int) (end int, ok bool) {
+// shut ends the innermost open element, if the end tag at which the scanner is has its name.
+func (x *splitter) shut() bool {
 	e := x.opened[len(x.opened)-1]
-	if end, ok = endTag(x.p, i, &e.name); !ok {
-		return end, false
+	if string(x.scan.Name) != string(e.name) {
+		return false
 	}
 	x.opened = x.opened[:len(x.opened)-1]
-	x.leave(&e, end)
-	return end, true
+	x.leave(&e, x.scan.To)
+	return true
 }
 
 // leave ends element e, and its payload if it is one.
@@ -143,16 +149,6 @@ func (x *splitter) leave(e *element, end int) {
 		x.current.end = end
 		x.payloads = append(x.payloads, x.current)
 	}
-}
-
-// endTag reads the end tag of an element called n, whose < is p[i].
-func endTag(p []byte, i int, n *name) (end int, ok bool) {
-	got, i, ok := qualifiedName(p, i+2)
-	if !ok || string(got.local) != string(n.local) || string(got.prefix) != string(n.prefix) {
-		return i, false
-	}
-	i = skipSpace(p, i)
-	return i + 1, i < len(p) && p[i] == '>'
 }
 
 // each calls yield for every payload of body, a reply of the engine. A malformed body has none; only the service can

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"megaphone/codec/boshbody"
+	"megaphone/internal/corpus"
 )
 
 // split treats a request's body as the engine does. It returns the payloads, or not ok.
@@ -142,6 +143,7 @@ func TestSplitterAgainstEncodingXML(t *testing.T) {
 }
 
 func FuzzBodyPayload(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range bodies {
 		f.Add(strings.TrimSuffix(strings.TrimRight(c.content, " \n"), "</body>"))
 	}
@@ -178,8 +180,13 @@ func TestSplitterIsLinear(t *testing.T) {
 		"declarations": "<a xmlns:a='1' xmlns:b='2' xmlns:c='3' a:a='' b:a='' c:a=''/>",
 	} {
 		n := 50_000/len(unit) + 1
-		one, four := best(strings.Repeat(unit, n)), best(strings.Repeat(unit, 4*n))
-		if four > 10*one+time.Millisecond {
+		var one, four time.Duration
+		linear := false
+		for try := 0; try < 3 && !linear; try++ { // on a starved machine even the best of ten may be late once
+			one, four = best(strings.Repeat(unit, n)), best(strings.Repeat(unit, 4*n))
+			linear = four <= 10*one+time.Millisecond
+		}
+		if !linear {
 			t.Errorf("%s: %d bytes take %v, four times as many %v", name, n*len(unit), one, four)
 		}
 	}

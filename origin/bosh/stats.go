@@ -2,8 +2,8 @@ package bosh
 
 import "sync"
 
-// Stats holds the counters of an engine. All but Sessions only increase.
-type Stats struct {
+// stats holds the counters of an engine. All but Sessions only increase.
+type stats struct {
 	Sessions int64 // open now
 	Created  int64
 	Refused  int64 // by the service, at the limit, or during a shutdown
@@ -35,17 +35,17 @@ type Stats struct {
 // published is the copy of Stats that other goroutines may read.
 type published struct {
 	mu    sync.Mutex
-	stats Stats
+	stats stats
 }
 
-func (p *published) set(s *Stats) {
+func (p *published) set(s *stats) {
 	p.mu.Lock()
 	p.stats = *s
 	p.mu.Unlock()
 }
 
-// Stats returns the counters as of the last Tick. Any goroutine may call it.
-func (e *Engine) Stats() Stats {
+// figures returns the counters as of the last Tick. Any goroutine may call it.
+func (e *Engine) figures() stats {
 	e.published.mu.Lock()
 	defer e.published.mu.Unlock()
 	return e.published.stats

@@ -2,8 +2,8 @@ package bosh
 
 // The wheel's resolution and reach. A deadline is met within a tick and the interval of Engine.Tick.
 const (
-	wheelTickShift = 7    // a tick is 128 ms
-	wheelBuckets   = 1024 // 1024 ticks: 131 s, longer than nearly every deadline
+	wheelTickShift = 4    // a tick is 16 ms, so the polls that end together are few, and no request waits behind many
+	wheelBuckets   = 8192 // 8192 ticks: 131 s, longer than nearly every deadline
 	wheelMask      = wheelBuckets - 1
 	wheelReach     = wheelBuckets << wheelTickShift // ms
 )

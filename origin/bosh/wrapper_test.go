@@ -3,6 +3,8 @@ package bosh
 import (
 	"strings"
 	"testing"
+
+	"megaphone/codec/markup"
 )
 
 const m1 = "<message xmlns='jabber:client' id='1'/>"
@@ -93,8 +95,8 @@ var bodies = []struct {
 	{"name ends with a colon", `<p: xmlns='x'/></body>`, nil},
 	{"name begins with a digit", `<1 xmlns='x'/></body>`, nil},
 	{"too deep", strings.Repeat("<a>", maxDepth+1) + strings.Repeat("</a>", maxDepth+1) + `</body>`, nil},
-	{"too many attributes", `<a ` + numbered(`a`, `='' `, maxAttributes+1) + `/></body>`, nil},
-	{"too many declarations", `<a ` + numbered(`xmlns:a`, `='x' `, maxAttributes) + `/></body>`, nil},
+	{"too many attributes", `<a ` + numbered(`a`, `='' `, markup.MaxAttributes+1) + `/></body>`, nil},
+	{"too many declarations", `<a ` + numbered(`xmlns:a`, `='x' `, markup.MaxAttributes) + `/></body>`, nil},
 }
 
 // numbered returns n copies of a, a number, b.

@@ -16,13 +16,13 @@ import (
 	"github.com/xdg-go/scram"
 	"golang.org/x/text/secure/precis"
 
-	"megaphone/textfile"
+	"megaphone/internal/textfile"
 )
 
 // Iterations of PBKDF2. A plain-text password is derived with the default at start, which takes about a millisecond.
 const (
-	DefaultIterations = 4096 // the minimum of RFC 7677
-	MaxIterations     = 200_000
+	defaultIterations = 4096 // the minimum of RFC 7677
+	maxIterations     = 200_000
 )
 
 const saltBytes = 16
@@ -49,13 +49,13 @@ func LoadAccounts(path string) (*Accounts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("accounts file: %w", err)
 	}
-	return ReadAccounts(strings.NewReader(text), path)
+	return readAccounts(strings.NewReader(text), path)
 }
 
-// ReadAccounts reads accounts, one per line: `name:password`, or with a salted password (RFC 5803)
-// `name:SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, which SaltedLine writes. SCRAM-SHA-1 has the same form, on
+// readAccounts reads accounts, one per line: `name:password`, or with a salted password (RFC 5803)
+// `name:SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, which saltedLine writes. SCRAM-SHA-1 has the same form, on
 // a line of its own. Empty lines and lines that begin with # are skipped. source names the file in errors.
-func ReadAccounts(r io.Reader, source string) (*Accounts, error) {
+func readAccounts(r io.Reader, source string) (*Accounts, error) {
 	a := &Accounts{byName: make(map[string]*account)}
 	if _, err := rand.Read(a.key[:]); err != nil {
 		return nil, err
@@ -82,8 +82,8 @@ func ReadAccounts(r io.Reader, source string) (*Accounts, error) {
 	return a, nil
 }
 
-// Len returns the number of accounts.
-func (a *Accounts) Len() int { return len(a.names) }
+// len returns the number of accounts.
+func (a *Accounts) len() int { return len(a.names) }
 
 func (a *Accounts) add(line string) error {
 	written, secret, found := strings.Cut(line, ":")
@@ -132,7 +132,7 @@ func (a *Accounts) addPassword(acc *account, password string) error {
 		return err
 	}
 	for _, m := range []mechanism{scramSHA1, scramSHA256} {
-		credentials, err := derive(m, password, scram.KeyFactors{Salt: string(salt), Iters: DefaultIterations})
+		credentials, err := derive(m, password, scram.KeyFactors{Salt: string(salt), Iters: defaultIterations})
 		if err != nil {
 			return err
 		}
@@ -178,8 +178,8 @@ func (acc *account) addSalted(secret string) error {
 	if err != nil {
 		return errSalted
 	}
-	if iterations < DefaultIterations || iterations > MaxIterations {
-		return fmt.Errorf("%d iterations: use %d to %d", iterations, DefaultIterations, MaxIterations)
+	if iterations < defaultIterations || iterations > maxIterations {
+		return fmt.Errorf("%d iterations: use %d to %d", iterations, defaultIterations, maxIterations)
 	}
 	salt, err1 := base64.StdEncoding.DecodeString(salt64)
 	stored, err2 := base64.StdEncoding.DecodeString(stored64)
@@ -195,8 +195,8 @@ func (acc *account) addSalted(secret string) error {
 	return nil
 }
 
-// SaltedLine returns the line of an accounts file for name and password, without the password itself.
-func SaltedLine(name, password string, iterations int) (string, error) {
+// saltedLine returns the line of an accounts file for name and password, without the password itself.
+func saltedLine(name, password string, iterations int) (string, error) {
 	salt := make([]byte, saltBytes)
 	if _, err := rand.Read(salt); err != nil {
 		return "", err
@@ -208,7 +208,7 @@ func SaltedLine(name, password string, iterations int) (string, error) {
 	b64 := base64.StdEncoding.EncodeToString
 	line := fmt.Sprintf("%s:%s$%d:%s$%s:%s", name, scramSHA256, iterations,
 		b64(salt), b64(c.StoredKey), b64(c.ServerKey))
-	_, err = ReadAccounts(bytes.NewReader([]byte(line)), "account")
+	_, err = readAccounts(bytes.NewReader([]byte(line)), "account")
 	return line, err
 }
 
@@ -224,7 +224,7 @@ func (a *Accounts) hash(password string) (sum [sha256.Size]byte) {
 }
 
 // check reports whether password is correct for the account name. An account with only salted credentials costs a
-// derivation until its first success. A wrong password always costs one, hence MaxAttempts and MaxIterations.
+// derivation until its first success. A wrong password always costs one, hence MaxAttempts and maxIterations.
 func (a *Accounts) check(name, password string) bool {
 	acc := a.byName[name]
 	sum := a.hash(password)
@@ -259,7 +259,7 @@ func (a *Accounts) credentials(m mechanism, name string) scram.StoredCredentials
 	mac.Write([]byte(m.String() + "\x00" + name))
 	salt := mac.Sum(nil)[:saltBytes]
 	return scram.StoredCredentials{
-		KeyFactors: scram.KeyFactors{Salt: string(salt), Iters: DefaultIterations},
+		KeyFactors: scram.KeyFactors{Salt: string(salt), Iters: defaultIterations},
 		StoredKey:  nil, // equals no hash
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestAccountsFile(t *testing.T) {
-	salted, err := SaltedLine("dave", "s$cret:with colon", DefaultIterations)
+	salted, err := saltedLine("dave", "s$cret:with colon", defaultIterations)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestAccountsFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(a.names, " "); got != "alice bob carol dave" || a.Len() != 4 {
+	if got := strings.Join(a.names, " "); got != "alice bob carol dave" || a.len() != 4 {
 		t.Errorf("names %s", got)
 	}
 	for _, tc := range []struct {
@@ -61,7 +61,7 @@ func TestAccountsFileErrors(t *testing.T) {
 		{"alice:SCRAM-$x", "malformed salted password"},
 		{strings.Repeat("x", 70_000), "f:1: bufio.Scanner: token too long: a line holds one name and password"},
 	} {
-		_, err := ReadAccounts(strings.NewReader(tc.text), "f")
+		_, err := readAccounts(strings.NewReader(tc.text), "f")
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%.40q: got %v, want %s", tc.text, err, tc.want)
 		}
@@ -69,7 +69,7 @@ func TestAccountsFileErrors(t *testing.T) {
 	if _, err := LoadAccounts(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("a file that is not there was read")
 	}
-	if _, err := SaltedLine("a b", "pw", DefaultIterations); err == nil {
+	if _, err := saltedLine("a b", "pw", defaultIterations); err == nil {
 		t.Error("a line was made of a name that is none")
 	}
 }
@@ -77,11 +77,11 @@ func TestAccountsFileErrors(t *testing.T) {
 // TestScram logs in with the library's client by each mechanism, for a password that was plain text in the file and for
 // a salted one.
 func TestScram(t *testing.T) {
-	salted, err := SaltedLine("dave", "pw2", DefaultIterations)
+	salted, err := saltedLine("dave", "pw2", defaultIterations)
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts, err := ReadAccounts(strings.NewReader("Alice:pw1\n"+salted), "test")
+	accounts, err := readAccounts(strings.NewReader("Alice:pw1\n"+salted), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestScram(t *testing.T) {
 
 // TestUnknownNameLooksKnown: the salt of a name that does not exist is the same at each try.
 func TestUnknownNameLooksKnown(t *testing.T) {
-	a, err := ReadAccounts(strings.NewReader("alice:pw"), "test")
+	a, err := readAccounts(strings.NewReader("alice:pw"), "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"mellium.im/xmpp/jid"
+
+	"megaphone/codec/markup"
 )
 
 // maxPartBytes is the longest part of a JID (RFC 7622, section 3.1).
@@ -83,7 +85,7 @@ func (h hosts) parse(raw []byte) (a address, ok bool) {
 }
 
 func (h hosts) parseSlow(raw []byte) (a address, ok bool) {
-	j, err := jid.Parse(string(appendUnescaped(nil, raw)))
+	j, err := jid.Parse(string(markup.AppendValue(nil, raw)))
 	if err != nil {
 		return address{}, false
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"mellium.im/xmpp/jid"
+
+	"megaphone/codec/markup"
 )
 
 func TestAddress(t *testing.T) {
@@ -69,7 +71,7 @@ func TestAddressAgainstLibrary(t *testing.T) {
 			b = append(b, alphabet[r.IntN(len(alphabet))])
 		}
 		j, err := jid.Parse(string(b))
-		a, ok := h.parse(appendEscaped(nil, string(b)))
+		a, ok := h.parse(markup.AppendEscaped(nil, string(b)))
 		if ok != (err == nil) {
 			t.Fatalf("%q: ok=%v, the library says %v", b, ok, err)
 		}

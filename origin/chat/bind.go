@@ -1,5 +1,7 @@
 package chat
 
+import "megaphone/codec/markup"
+
 // bindingIQ processes the iqs of a client that has logged in but has no resource yet. It only accepts binding (RFC
 // 6120, section 7.1).
 func (s *Service) bindingIQ(c *client, e *element) {
@@ -33,7 +35,7 @@ func (s *Service) bindingIQ(c *client, e *element) {
 	b := s.appendResult(s.buf[:0], c, e) // before c has an address: the answer has no `to`, as in section 7.6.1
 	s.bind(c, resource)
 	b = append(b, "><bind xmlns='"+nsBind+"'><jid>"...)
-	b = appendEscaped(b, c.jid)
+	b = markup.AppendEscaped(b, c.jid)
 	b = append(b, "</jid></bind></iq>"...)
 	s.buf = b
 	c.out.Send(b)

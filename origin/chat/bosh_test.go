@@ -5,10 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"megaphone/codec/frame"
 	"megaphone/origin/bosh"
 )
 
-// browser is a client on a real BOSH session. It is the session's Replier.
+// browser is a client on a real BOSH session. It is the session's link.Replier.
 type browser struct {
 	t       *testing.T
 	engine  *bosh.Engine
@@ -22,6 +23,7 @@ func (b *browser) Mark() uint32       { return 0 }
 func (b *browser) Passed(uint32) bool { return true }
 func (b *browser) Fence(uint32)       {}
 func (b *browser) Full() bool         { return false }
+func (*browser) Wake()                {}
 
 func (b *browser) Reply(id uint64, status int, body []byte) {
 	if status != 200 || b.replied[id] {
@@ -37,9 +39,9 @@ func (b *browser) post(attributes, payload string) {
 	if b.sid != "" {
 		attributes += " sid='" + b.sid + "'"
 	}
-	b.engine.Request(b, b.rid, nil, fmt.Appendf(nil,
+	b.engine.Request(b, b.rid, frame.Request{Body: fmt.Appendf(nil,
 		"<body xmlns='http://jabber.org/protocol/httpbind' xmlns:xmpp='urn:xmpp:xbosh' rid='%d' %s>%s</body>",
-		b.rid, attributes, payload))
+		b.rid, attributes, payload)})
 }
 
 // expect finds texts in the replies since the last expect.
@@ -117,7 +119,7 @@ func TestOverBOSH(t *testing.T) {
 		now += 100
 		engine.Tick(now)
 	}
-	if st := s.Stats(); st.Streams > 1 || st.MailboxMessages == 0 {
+	if st := s.figures(); st.Streams > 1 || st.MailboxMessages == 0 {
 		t.Fatalf("bob's session has not ended, or its message is lost: %+v", st)
 	}
 	again := newBrowser(t, engine)
@@ -130,7 +132,7 @@ func TestOverBOSH(t *testing.T) {
 	third.login("bob", "y")
 	again.post("", "")
 	again.expect("condition='remote-stream-error'", "<conflict ")
-	if st := s.Stats(); st.Users != 1 {
+	if st := s.figures(); st.Users != 1 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -61,8 +61,8 @@ func TestBytesPerUser(t *testing.T) {
 		if each > maxBytesPerUser {
 			t.Errorf("%d bytes a user, at most %d", each, maxBytesPerUser)
 		}
-		if s.Stats().Users != users {
-			t.Errorf("%d users", s.Stats().Users)
+		if s.figures().Users != users {
+			t.Errorf("%d users", s.figures().Users)
 		}
 	}
 }

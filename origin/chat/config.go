@@ -11,22 +11,22 @@ import (
 // Defaults of Config.
 const (
 	DefaultDomain             = "localhost"
-	DefaultCrowdUsers         = 200       // most recipients of a presence: 200 x 300 bytes = 60 KB of queue
-	DefaultMaxUsers           = 2_097_152 // twice the intended size of one instance
-	DefaultMaxResources       = 16        // sessions of one account
-	DefaultMaxAttempts        = 5         // RFC 6120, section 6.4.5, recommends 2 to 5 tries
-	DefaultMaxPresenceBytes   = 8192      // a presence is kept and multiplied by the crowd
-	DefaultMaxDirected        = 32        // remembered addressees of directed presence, per session
-	DefaultMailboxMessages    = 100       // per account
-	DefaultMailboxBytes       = 262_144   // per account: one message of the largest size
-	DefaultAllMailboxMessages = 100_000   // all accounts
-	DefaultAllMailboxBytes    = 67_108_864
-	DefaultMaxContacts        = 100        // per roster: presence goes to each contact's resources
-	DefaultMaxRequests        = 32         // contacts per account that only others have added
-	DefaultAllRosterBytes     = 67_108_864 // all rosters
-	DefaultMaxRooms           = 1000       // rooms at once
-	DefaultMaxOccupants       = 100        // per room: each message goes to every occupant
-	DefaultMaxJoined          = 32         // rooms per session
+	defaultCrowdUsers         = 200       // most recipients of a presence: 200 x 300 bytes = 60 KB of queue
+	defaultMaxUsers           = 2_097_152 // twice the intended size of one instance
+	defaultMaxResources       = 16        // sessions of one account
+	defaultMaxAttempts        = 5         // RFC 6120, section 6.4.5, recommends 2 to 5 tries
+	defaultMaxPresenceBytes   = 8192      // a presence is kept and multiplied by the crowd
+	defaultMaxDirected        = 32        // remembered addressees of directed presence, per session
+	defaultMailboxMessages    = 100       // per account
+	defaultMailboxBytes       = 262_144   // per account: one message of the largest size
+	defaultAllMailboxMessages = 100_000   // all accounts
+	defaultAllMailboxBytes    = 67_108_864
+	defaultMaxContacts        = 100        // per roster: presence goes to each contact's resources
+	defaultMaxRequests        = 32         // contacts per account that only others have added
+	defaultAllRosterBytes     = 67_108_864 // all rosters
+	defaultMaxRooms           = 1000       // rooms at once
+	defaultMaxOccupants       = 100        // per room: each message goes to every occupant
+	defaultMaxJoined          = 32         // rooms per session
 	maxResourceBytes          = 256        // of a client's own resource, which all its stanzas carry
 	maxMechanismBytes         = 20         // RFC 4422, section 3.1
 	mailboxOverheadBytes      = 64         // counted for each kept message beyond its bytes
@@ -69,20 +69,20 @@ type Config struct {
 	Random  io.Reader        // nil = crypto/rand
 }
 
-// Demo reports whether any name with any password may log in.
-func (c *Config) Demo() bool { return c.Accounts == nil }
+// demo reports whether any name with any password may log in.
+func (c *Config) demo() bool { return c.Accounts == nil }
 
 // Notice returns a warning for the log at start if anyone may log in, or "".
 func (c *Config) Notice() string {
-	if !c.Demo() {
+	if !c.demo() {
 		return ""
 	}
 	return "demo: ANY name with ANY password can log in, and names are not protected; " +
 		"give an accounts file to require passwords"
 }
 
-// WithDefaults returns c with every zero field set to its default.
-func (c Config) WithDefaults() Config {
+// withDefaults returns c with every zero field set to its default.
+func (c Config) withDefaults() Config {
 	if c.Domain == "" {
 		c.Domain = DefaultDomain
 	}
@@ -90,22 +90,22 @@ func (c Config) WithDefaults() Config {
 		field *int
 		value int
 	}{
-		{&c.CrowdUsers, DefaultCrowdUsers},
-		{&c.MaxUsers, DefaultMaxUsers},
-		{&c.MaxResources, DefaultMaxResources},
-		{&c.MaxAttempts, DefaultMaxAttempts},
-		{&c.MaxPresenceBytes, DefaultMaxPresenceBytes},
-		{&c.MaxDirected, DefaultMaxDirected},
-		{&c.MailboxMessages, DefaultMailboxMessages},
-		{&c.MailboxBytes, DefaultMailboxBytes},
-		{&c.AllMailboxMessages, DefaultAllMailboxMessages},
-		{&c.AllMailboxBytes, DefaultAllMailboxBytes},
-		{&c.MaxContacts, DefaultMaxContacts},
-		{&c.MaxRequests, DefaultMaxRequests},
-		{&c.AllRosterBytes, DefaultAllRosterBytes},
-		{&c.MaxRooms, DefaultMaxRooms},
-		{&c.MaxOccupants, DefaultMaxOccupants},
-		{&c.MaxJoined, DefaultMaxJoined},
+		{&c.CrowdUsers, defaultCrowdUsers},
+		{&c.MaxUsers, defaultMaxUsers},
+		{&c.MaxResources, defaultMaxResources},
+		{&c.MaxAttempts, defaultMaxAttempts},
+		{&c.MaxPresenceBytes, defaultMaxPresenceBytes},
+		{&c.MaxDirected, defaultMaxDirected},
+		{&c.MailboxMessages, defaultMailboxMessages},
+		{&c.MailboxBytes, defaultMailboxBytes},
+		{&c.AllMailboxMessages, defaultAllMailboxMessages},
+		{&c.AllMailboxBytes, defaultAllMailboxBytes},
+		{&c.MaxContacts, defaultMaxContacts},
+		{&c.MaxRequests, defaultMaxRequests},
+		{&c.AllRosterBytes, defaultAllRosterBytes},
+		{&c.MaxRooms, defaultMaxRooms},
+		{&c.MaxOccupants, defaultMaxOccupants},
+		{&c.MaxJoined, defaultMaxJoined},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -125,7 +125,7 @@ func (c Config) WithDefaults() Config {
 
 // Validate returns an error that names the first invalid field and a remedy. It also accepts a Config without defaults.
 func (c *Config) Validate() error {
-	for _, name := range append([]string{c.WithDefaults().Domain}, c.Aliases...) {
+	for _, name := range append([]string{c.withDefaults().Domain}, c.Aliases...) {
 		if _, ok := canonicalDomain(name); !ok || strings.ContainsAny(name, "@/ '\"<>&") {
 			return fmt.Errorf("domain %q cannot be part of an address: use a host name such as chat.example.org", name)
 		}

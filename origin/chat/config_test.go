@@ -39,12 +39,12 @@ func TestNotice(t *testing.T) {
 	if !strings.Contains(demo.Notice(), "ANY password") {
 		t.Errorf("the demo says %q", demo.Notice())
 	}
-	accounts, err := ReadAccounts(strings.NewReader("alice:pw"), "test")
+	accounts, err := readAccounts(strings.NewReader("alice:pw"), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	guarded := Config{Accounts: accounts}
-	if guarded.Notice() != "" || guarded.Demo() {
+	if guarded.Notice() != "" || guarded.demo() {
 		t.Errorf("with accounts it says %q", guarded.Notice())
 	}
 }
@@ -52,8 +52,8 @@ func TestNotice(t *testing.T) {
 // TestOpen: sessions are opened for served domains only (XEP-0124, section 7.1).
 func TestOpen(t *testing.T) {
 	s := New(Config{Domain: "Example.ORG", Aliases: []string{"bücher.example"}})
-	if s.Domain() != "example.org" {
-		t.Errorf("domain %q", s.Domain())
+	if s.domain != "example.org" {
+		t.Errorf("domain %q", s.domain)
 	}
 	for _, tc := range []struct {
 		to   string
@@ -70,7 +70,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("to %q: %q, %q", tc.to, condition, f.sent)
 		}
 	}
-	if got := s.Stats().Streams; got != 6 {
+	if got := s.figures().Streams; got != 6 {
 		t.Errorf("%d streams", got)
 	}
 }

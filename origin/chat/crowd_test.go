@@ -100,13 +100,13 @@ func TestPresenceIsBounded(t *testing.T) {
 	w := newWorld(t, cfg)
 	for i := range 500 {
 		p := w.login(strconv.Itoa(i), "", "")
-		before := w.s.Stats().PresencesSent
+		before := w.s.figures().PresencesSent
 		w.send(p, "<presence xmlns='jabber:client'/>")
-		if sent := w.s.Stats().PresencesSent - before; sent > 2*10 {
+		if sent := w.s.figures().PresencesSent - before; sent > 2*10 {
 			t.Fatalf("user %d: %d presences for one", i, sent)
 		}
 	}
-	if st := w.s.Stats(); st.Crowd != 10 || st.Users != 500 || st.Available != 500 {
+	if st := w.s.figures(); st.Crowd != 10 || st.Users != 500 || st.Available != 500 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -1,6 +1,10 @@
 package chat
 
-import "slices"
+import (
+	"slices"
+
+	"megaphone/codec/markup"
+)
 
 // presenceTo processes a presence stanza with a `to`: directed presence (RFC 6121, section 4.6), a probe (4.3), a
 // subscription stanza (section 3), or one for a room.
@@ -92,11 +96,11 @@ func (s *Service) probe(c *client, a *address) {
 // sendFromBare sends c a presence of that type on behalf of an account.
 func (s *Service) sendFromBare(c *client, a *address, kind string) {
 	b := append(s.buf[:0], "<presence xmlns='"+nsClient+"' from='"...)
-	b = appendEscaped(b, string(a.local))
+	b = markup.AppendEscaped(b, string(a.local))
 	b = append(b, '@')
 	b = append(b, s.domain...)
 	b = append(b, "' to='"...)
-	b = appendEscaped(b, c.jid)
+	b = markup.AppendEscaped(b, c.jid)
 	b = append(b, "' type='"...)
 	b = append(b, kind...)
 	s.buf = append(b, "'/>"...)

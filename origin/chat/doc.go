@@ -1,6 +1,6 @@
-// Package chat is a small XMPP server for one domain, behind the BOSH sessions of package bosh. It is enough for
-// Strophe.js, Converse.js, stanza.js, xmpp.js and Pidgin to log in and talk. It exists so that Megaphone can be tried,
-// tested and measured without installing a chat server. It is not a replacement for one.
+// Package chat is a small XMPP server for one domain, behind the sessions of packages bosh and websocket. It is enough
+// for Strophe.js, Converse.js, stanza.js, xmpp.js and Pidgin to log in and talk. It exists so that Megaphone can be
+// tried, tested and measured without installing a chat server. It is not a replacement for one.
 //
 //	               Open, Restart, Stanza, Closed
 //	bosh.Engine ---------------------------------> Service ------ Accounts   who may log in (read once, at start)

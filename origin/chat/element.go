@@ -1,6 +1,10 @@
 package chat
 
-import "bytes"
+import (
+	"bytes"
+
+	"megaphone/codec/markup"
+)
 
 const (
 	nsClient      = "jabber:client"
@@ -41,8 +45,7 @@ type span struct{ from, to int }
 // element is one element with its parsed start tag. All slices borrow from raw.
 type element struct {
 	raw    []byte // start tag to end tag
-	name   []byte // as written
-	prefix []byte // nil if there is none
+	prefix []byte // of its name; nil if there is none
 	local  []byte
 	space  []byte // the namespace; nil if neither the element nor its parent declares it
 
@@ -59,73 +62,57 @@ type element struct {
 // inherits.
 func parseElement(e *element, p []byte, parent *element) bool {
 	*e = element{raw: p}
-	if len(p) < 4 || p[0] != '<' {
+	if len(p) == 0 || p[0] != '<' {
 		return false
 	}
-	i := skipName(p, 1)
-	e.nameEnd = i
-	e.name = p[1:i]
-	e.local = e.name
-	if n := bytes.IndexByte(e.name, ':'); n >= 0 {
-		e.prefix, e.local = e.name[:n], e.name[n+1:]
-	}
-	if len(e.local) == 0 {
+	var t markup.Tag
+	if t.Open(p, 0) != markup.OK {
 		return false
 	}
+	n := markup.Split(t.Name)
+	e.prefix, e.local, e.nameEnd = n.Prefix, n.Local, t.NameEnd
 	for {
-		a, ok := nextAttribute(p, i)
+		name, value, ok := t.Next()
 		if !ok {
 			break
 		}
-		i = a.to
-		if !e.take(&a) {
-			return false
-		}
+		e.take(name, value, span{t.From, t.To})
 	}
-	var ok bool
-	if e.tagEnd, e.empty, ok = tagEnd(p, i); !ok {
-		return false
-	}
+	e.tagEnd, e.empty = t.End, t.Empty
 	if parent != nil && e.space == nil {
 		e.inherit(parent)
 	}
-	return true
+	return t.Fault == markup.OK
 }
 
-// take stores an attribute if it is of interest. It returns false for a duplicate.
-func (e *element) take(a *attribute) bool {
-	which := cutCount
-	switch string(a.name) {
+// take stores an attribute, which is at the given place, if it is of interest.
+func (e *element) take(name, value []byte, at span) {
+	switch string(name) {
 	case "id":
-		e.id, which = a.value, cutID
+		e.id, e.cut[cutID] = value, at
 	case "to":
-		e.to, which = a.value, cutTo
+		e.to, e.cut[cutTo] = value, at
 	case "from":
-		e.from, which = a.value, cutFrom
+		e.from, e.cut[cutFrom] = value, at
 	case "type":
-		e.kind = a.value
+		e.kind = value
 	case "xmlns":
-		which = cutXMLNS
+		e.cut[cutXMLNS] = at
 		if e.prefix == nil {
-			e.space = a.value
+			e.space = value
 		}
 	default:
-		if e.prefix != nil && declares(a.name, e.prefix) {
-			e.space = a.value
+		if e.prefix != nil && declares(name, e.prefix) {
+			e.space = value
 		}
 	}
-	if which == cutCount {
-		return true
-	}
-	first := e.cut[which].to == 0
-	e.cut[which] = span{a.from, a.to}
-	return first
 }
 
 // declares reports whether an attribute of that name is xmlns:prefix.
 func declares(name, prefix []byte) bool {
-	const xmlns = "xmlns:"
-	return len(name) > len(xmlns) && string(name[:len(xmlns)]) == xmlns && bytes.Equal(name[len(xmlns):], prefix)
+	n := markup.Split(name)
+	declared, ok := n.Declares()
+	return ok && bytes.Equal(declared, prefix)
 }
 
 // inherit looks up the namespace of e in its parent's start tag.
@@ -134,29 +121,25 @@ func (e *element) inherit(parent *element) {
 		e.space = parent.space
 		return
 	}
-	for i := parent.nameEnd; ; {
-		a, ok := nextAttribute(parent.raw, i)
-		if !ok {
+	var t markup.Tag
+	for t.Open(parent.raw, 0); ; {
+		name, value, ok := t.Next()
+		switch {
+		case !ok:
 			return
-		}
-		i = a.to
-		if e.prefix == nil && string(a.name) == "xmlns" || e.prefix != nil && declares(a.name, e.prefix) {
-			e.space = a.value
+		case declares(name, e.prefix):
+			e.space = value
 		}
 	}
 }
 
 // attribute returns the raw value of an attribute, or nil if it is absent.
 func (e *element) attribute(name string) []byte {
-	for i := e.nameEnd; ; {
-		a, ok := nextAttribute(e.raw, i)
-		if !ok {
-			return nil
+	var t markup.Tag
+	for t.Open(e.raw, 0); ; {
+		if found, value, ok := t.Next(); !ok || string(found) == name {
+			return value
 		}
-		if string(a.name) == name {
-			return a.value
-		}
-		i = a.to
 	}
 }
 
@@ -171,21 +154,14 @@ func (e *element) child(c *element, i int) (next int, ok bool) {
 	if e.empty {
 		return 0, false
 	}
-	i = max(i, e.tagEnd)
-	for {
-		kind, from, to := nextMarkup(e.raw, i)
-		switch kind {
-		case markupNone, markupEnd:
-			return 0, false
-		case markupStart, markupEmpty:
-			end, ok := elementEnd(e.raw, kind, to)
-			if !ok || !parseElement(c, e.raw[from:end], e) {
-				return 0, false
-			}
-			return end, true
+	var x markup.Scanner
+	for x.Reset(e.raw, max(i, e.tagEnd)); x.Next() && x.Kind != markup.End; {
+		if x.Kind == markup.Start {
+			ok := x.SkipElement() && parseElement(c, e.raw[x.From:x.To], e)
+			return x.To, ok
 		}
-		i = to
 	}
+	return 0, false
 }
 
 // onlyChild parses the child of e into c if there is exactly one.
@@ -218,24 +194,18 @@ func (e *element) appendText(dst []byte) []byte {
 	if e.empty {
 		return dst
 	}
-	for i := e.tagEnd; ; {
-		kind, from, to := nextMarkup(e.raw, i)
-		if kind == markupNone {
+	var x markup.Scanner
+	for x.Reset(e.raw, e.tagEnd); x.Next(); {
+		switch x.Kind {
+		case markup.Text:
+			dst = markup.AppendText(dst, e.raw[x.From:x.To])
+		case markup.CDATA:
+			dst = append(dst, markup.CDATAContents(e.raw[x.From:x.To])...)
+		case markup.Start:
+			x.SkipElement()
+		case markup.End:
 			return dst
 		}
-		dst = appendUnescaped(dst, e.raw[i:from])
-		switch kind {
-		case markupEnd:
-			return dst
-		case markupData:
-			dst = append(dst, e.raw[from+len(cdataOpen):to-len(cdataClose)]...)
-		case markupStart:
-			end, ok := elementEnd(e.raw, kind, to)
-			if !ok {
-				return dst
-			}
-			to = end
-		}
-		i = to
 	}
+	return dst
 }

@@ -1,6 +1,9 @@
 package chat
 
-import "megaphone/origin/bosh"
+import (
+	"megaphone/codec/markup"
+	"megaphone/origin/bosh"
+)
 
 // stanzaError is a complete <error/> element (RFC 6120, section 8.3).
 type stanzaError string
@@ -75,18 +78,16 @@ func (s *Service) refuse(c *client, e *element, problem stanzaError) {
 // the client recognises the answer even after using an alias of the domain.
 func appendReplyAddress(b []byte, c *client, e *element, from bool) []byte {
 	if e.id != nil {
-		b = append(b, " id='"...)
-		b = appendValue(b, e.id)
-		b = append(b, '\'')
+		b = append(b, " id="...)
+		b = markup.AppendQuoted(b, e.id)
 	}
 	if from && e.to != nil {
-		b = append(b, " from='"...)
-		b = appendValue(b, e.to)
-		b = append(b, '\'')
+		b = append(b, " from="...)
+		b = markup.AppendQuoted(b, e.to)
 	}
 	if c.state == stateBound {
 		b = append(b, " to='"...)
-		b = appendEscaped(b, c.jid)
+		b = markup.AppendEscaped(b, c.jid)
 		b = append(b, '\'')
 	}
 	return b

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"megaphone/codec/markup"
+	"megaphone/internal/corpus"
 	"megaphone/origin/bosh"
 )
 
@@ -15,6 +17,7 @@ import (
 //   - an iq get or set has exactly one answer, or is forwarded to exactly one client, or ends the stream; a result or
 //     error has no answer.
 func FuzzStanza(f *testing.F) {
+	corpus.Add(f)
 	for _, seed := range []string{
 		`<iq xmlns='jabber:client' type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>`,
 		`<iq xmlns='jabber:client' type='get' id='1' to='bob@example.org/r'><x xmlns='y'/></iq>`,
@@ -57,7 +60,7 @@ func FuzzStanza(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	accounts, err := ReadAccounts(strings.NewReader("alice:pw\nbob:pw\ncarol:pw"), "fuzz")
+	accounts, err := readAccounts(strings.NewReader("alice:pw\nbob:pw\ncarol:pw"), "fuzz")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -87,7 +90,7 @@ func FuzzStanza(f *testing.F) {
 		w.close(alice)
 		w.close(bob)
 		w.close(stranger)
-		st := w.s.Stats()
+		st := w.s.figures()
 		if st.Streams != 0 || st.Users != 0 || st.Available != 0 || st.Crowd != 0 || w.s.rooms.occupants != 0 {
 			t.Fatalf("left over: %+v", st)
 		}
@@ -139,7 +142,7 @@ func checkAnswers(t *testing.T, p []byte, stranger, alice, bob *peer) {
 		parseElement(&a, []byte(sent), nil)
 		if string(a.local) == "iq" && (string(a.kind) == "result" || string(a.kind) == "error") {
 			answers++
-			if string(appendUnescaped(nil, a.id)) != string(appendUnescaped(nil, e.id)) {
+			if string(markup.AppendValue(nil, a.id)) != string(markup.AppendValue(nil, e.id)) {
 				t.Fatalf("answer to another: %s", sent)
 			}
 		}

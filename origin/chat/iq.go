@@ -1,6 +1,10 @@
 package chat
 
-import "time"
+import (
+	"time"
+
+	"megaphone/codec/markup"
+)
 
 // iq routes an info/query (RFC 6120, section 8.2.3; RFC 6121, sections 8.1.1 and 8.5). A get or set has exactly one
 // answer, from the server or from the client it was forwarded to. A result or error has none.
@@ -74,7 +78,7 @@ func (s *Service) serve(c *client, e, query *element, account bool) {
 		s.answer(c, e, s.discoItems(account))
 	case query.is("query", nsVersion) && get:
 		b := append([]byte(nil), "<query xmlns='"+nsVersion+"'><name>Megaphone</name><version>"...)
-		b = appendEscaped(b, s.cfg.Version)
+		b = markup.AppendEscaped(b, s.cfg.Version)
 		s.answer(c, e, append(b, "</version></query>"...))
 	case query.is("time", nsTime) && get:
 		b := append([]byte(nil), "<time xmlns='"+nsTime+"'><tzo>+00:00</tzo><utc>"...)
@@ -113,7 +117,7 @@ func (s *Service) discoItems(account bool) []byte {
 	b := append([]byte(nil), "<query xmlns='"+nsDiscoItems+"'>"...)
 	if !account {
 		b = append(b, "<item jid='"+roomsLabel...)
-		b = appendEscaped(b, s.domain)
+		b = markup.AppendEscaped(b, s.domain)
 		b = append(b, "' name='Rooms'/>"...)
 	}
 	return append(b, "</query>"...)
@@ -157,7 +161,7 @@ func appendStart(b []byte, e *element, from string) []byte {
 	b = append(b, '<')
 	b = append(b, e.local...)
 	b = append(b, " xmlns='"+nsClient+"' from='"...)
-	b = appendEscaped(b, from)
+	b = markup.AppendEscaped(b, from)
 	return append(b, '\'')
 }
 

@@ -3,6 +3,8 @@ package chat
 import (
 	"bytes"
 	"slices"
+
+	"megaphone/codec/markup"
 )
 
 // mailboxes keeps messages for offline accounts (XEP-0160) in memory, within bounds per account and in total. The bound
@@ -71,7 +73,7 @@ func (s *Service) keep(name string, e *element, from string) bool {
 	s.buf = appendStart(s.buf[:0], e, from)
 	if e.to == nil {
 		s.buf = append(s.buf, " to='"...)
-		s.buf = appendEscaped(s.buf, name+"@"+s.domain)
+		s.buf = markup.AppendEscaped(s.buf, name+"@"+s.domain)
 		s.buf = append(s.buf, '\'')
 	}
 	s.buf = s.appendDelayed(s.buf, e)
@@ -94,7 +96,7 @@ func (s *Service) appendDelayed(b []byte, e *element) []byte {
 		b = b[:start+bytes.LastIndex(b[start:], []byte("</"))]
 	}
 	b = append(b, "<delay xmlns='"+nsDelay+"' from='"...)
-	b = appendEscaped(b, s.domain)
+	b = markup.AppendEscaped(b, s.domain)
 	b = append(b, "' stamp='"...)
 	b = appendStamp(b, s.cfg.Now())
 	b = append(b, "'/></"...)
@@ -172,7 +174,7 @@ func (s *Service) salvageMessage(c *client, e *element) {
 	if s.isDelayed(e) {
 		kept = s.mailboxes.put(name, e.raw)
 	} else {
-		kept = s.keep(name, e, string(appendUnescaped(nil, e.from)))
+		kept = s.keep(name, e, string(markup.AppendValue(nil, e.from)))
 	}
 	if kept {
 		s.stats.Salvaged++

@@ -70,7 +70,7 @@ func TestMessageDelivery(t *testing.T) {
 						got += strconv.Itoa(n + 1)
 					}
 				}
-				if w.s.Stats().MailboxMessages > 0 {
+				if w.s.figures().MailboxMessages > 0 {
 					got += "K"
 				}
 				if len(a.sent) > 0 {

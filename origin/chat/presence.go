@@ -3,6 +3,8 @@ package chat
 import (
 	"bytes"
 	"strconv"
+
+	"megaphone/codec/markup"
 )
 
 // presence processes a presence stanza (RFC 6121, sections 3 and 4).
@@ -97,9 +99,9 @@ func (s *Service) sendPresence(c, d *client) { s.sendPresenceAs(c, d, c.presence
 // sendPresenceAs is sendPresence with another presence, which is the rest of the stanza after from and to.
 func (s *Service) sendPresenceAs(c, d *client, presence string) {
 	b := append(s.buf[:0], "<presence xmlns='"+nsClient+"' from='"...)
-	b = appendEscaped(b, c.jid)
+	b = markup.AppendEscaped(b, c.jid)
 	b = append(b, "' to='"...)
-	b = appendEscaped(b, d.jid)
+	b = markup.AppendEscaped(b, d.jid)
 	b = append(b, '\'')
 	s.buf = append(b, presence...)
 	d.out.Send(s.buf)

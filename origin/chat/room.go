@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+
+	"megaphone/codec/markup"
 )
 
 // Rooms implement the part of XEP-0045 that a browser chat needs to open a room, talk in it and leave. A room is at
@@ -239,14 +241,14 @@ func (s *Service) sendOccupant(r *room, o *occupant, d *client, n notice) {
 	b = s.appendRoomAddress(b, r, o.nick, d)
 	b = append(b, o.presence...)
 	b = append(b, "<x xmlns='"+nsRoomUser+"'><item jid='"...)
-	b = appendEscaped(b, o.c.jid)
+	b = markup.AppendEscaped(b, o.c.jid)
 	b = append(b, "' affiliation='"...)
 	b = append(b, affiliation...)
 	b = append(b, "' role='"...)
 	b = append(b, role...)
 	if n.newNick != "" {
 		b = append(b, "' nick='"...)
-		b = appendEscaped(b, n.newNick)
+		b = markup.AppendEscaped(b, n.newNick)
 	}
 	b = append(b, "'/>"...)
 	if n.newNick != "" {
@@ -272,15 +274,15 @@ func (s *Service) appendRoomAddress(b []byte, r *room, nick string, to *client) 
 	b = s.appendRoomJID(b, r)
 	if nick != "" {
 		b = append(b, '/')
-		b = appendEscaped(b, nick)
+		b = markup.AppendEscaped(b, nick)
 	}
 	b = append(b, "' to='"...)
-	b = appendEscaped(b, to.jid)
+	b = markup.AppendEscaped(b, to.jid)
 	return append(b, '\'')
 }
 
 func (s *Service) appendRoomJID(b []byte, r *room) []byte {
-	b = appendEscaped(b, r.name)
+	b = markup.AppendEscaped(b, r.name)
 	b = append(b, "@"+roomsLabel...)
 	return append(b, s.domain...)
 }
@@ -432,7 +434,7 @@ func (s *Service) serveRooms(c *client, e, query *element, get bool) {
 			b = append(b, "<item jid='"...)
 			b = s.appendRoomJID(b, s.rooms.byName[name])
 			b = append(b, "' name='"...)
-			b = appendEscaped(b, name)
+			b = markup.AppendEscaped(b, name)
 			b = append(b, "'/>"...)
 		}
 		s.answer(c, e, append(b, "</query>"...))
@@ -471,7 +473,7 @@ func (s *Service) serveRoom(r *room, c *client, e, query *element, get bool) {
 // info returns the room's disco#info.
 func (r *room) info() []byte {
 	b := append([]byte(nil), "<query xmlns='"+nsDiscoInfo+"'><identity category='conference' type='text' name='"...)
-	b = appendEscaped(b, r.name)
+	b = markup.AppendEscaped(b, r.name)
 	b = append(b, "'/>"...)
 	for _, f := range []string{nsDiscoInfo, nsRooms, nsRoomPing, "muc_public", "muc_temporary", "muc_open",
 		"muc_nonanonymous", "muc_unmoderated", "muc_unsecured"} {
@@ -493,7 +495,7 @@ func (s *Service) listAffiliation(r *room, c *client, e, query *element) {
 		s.refuse(c, e, errForbidden)
 	case string(item.attribute("affiliation")) == "owner":
 		b := []byte("<query xmlns='" + nsRoomAdmin + "'><item affiliation='owner' jid='")
-		s.answer(c, e, append(appendEscaped(b, r.owner), "'/></query>"...))
+		s.answer(c, e, append(markup.AppendEscaped(b, r.owner), "'/></query>"...))
 	default:
 		s.answer(c, e, []byte("<query xmlns='"+nsRoomAdmin+"'/>"))
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"mellium.im/xmpp/jid"
+
+	"megaphone/codec/markup"
 )
 
 // rosters holds the contacts of all accounts in memory, within bounds per account and in total. The bounds per account
@@ -217,7 +219,7 @@ func (s *Service) isImplicit(c *client, name string) bool {
 
 // hasFixedRoster reports whether everyone's roster lists the accounts file.
 func (s *Service) hasFixedRoster() bool {
-	return s.cfg.Accounts != nil && s.cfg.Accounts.Len() <= s.cfg.CrowdUsers
+	return s.cfg.Accounts != nil && s.cfg.Accounts.len() <= s.cfg.CrowdUsers
 }
 
 // inFixedRoster reports whether name is in everyone's roster.
@@ -244,7 +246,7 @@ func (s *Service) rosterSet(c *client, e, query *element) {
 		s.rosterRemove(c, e, bare, nameEnd)
 		return
 	}
-	label := string(appendUnescaped(nil, item.attribute("name")))
+	label := string(markup.AppendValue(nil, item.attribute("name")))
 	groups, ok := readGroups(&item)
 	if !ok || len(label) > maxLabelBytes {
 		s.refuse(c, e, errNotAcceptable)
@@ -273,7 +275,7 @@ func (s *Service) bareContact(raw []byte) (bare string, nameEnd int, ok bool) {
 	case a.ours && a.local != nil:
 		return string(a.local) + "@" + s.domain, len(a.local), true
 	}
-	j, err := jid.Parse(string(appendUnescaped(nil, raw)))
+	j, err := jid.Parse(string(markup.AppendValue(nil, raw)))
 	return j.Bare().String(), 0, err == nil
 }
 
@@ -333,10 +335,10 @@ func (s *Service) appendContact(b []byte, c *client, k *contact) []byte {
 		subscription = "from"
 	}
 	b = append(b, "<item jid='"...)
-	b = appendEscaped(b, k.jid)
+	b = markup.AppendEscaped(b, k.jid)
 	if k.label != "" {
 		b = append(b, "' name='"...)
-		b = appendEscaped(b, k.label)
+		b = markup.AppendEscaped(b, k.label)
 	}
 	b = append(b, "' subscription='"...)
 	b = append(b, subscription...)
@@ -349,7 +351,7 @@ func (s *Service) appendContact(b []byte, c *client, k *contact) []byte {
 	b = append(b, "'>"...)
 	for _, g := range k.groups {
 		b = append(b, "<group>"...)
-		b = appendEscaped(b, g)
+		b = markup.AppendEscaped(b, g)
 		b = append(b, "</group>"...)
 	}
 	return append(b, "</item>"...)
@@ -358,11 +360,11 @@ func (s *Service) appendContact(b []byte, c *client, k *contact) []byte {
 // appendImplicit appends the item of an account that the roster's owner did not add.
 func (s *Service) appendImplicit(b []byte, name, subscription string) []byte {
 	b = append(b, "<item jid='"...)
-	b = appendEscaped(b, name)
+	b = markup.AppendEscaped(b, name)
 	b = append(b, '@')
 	b = append(b, s.domain...)
 	b = append(b, "' name='"...)
-	b = appendEscaped(b, name)
+	b = markup.AppendEscaped(b, name)
 	b = append(b, "' subscription='"...)
 	b = append(b, subscription...)
 	return append(b, "'/>"...)
@@ -383,7 +385,7 @@ func (s *Service) pushRemoval(name, bare string) {
 		if d.interested {
 			s.pushTo(d, func(b []byte) []byte {
 				b = append(b, "<item jid='"...)
-				return append(appendEscaped(b, bare), "' subscription='remove'/>"...)
+				return append(markup.AppendEscaped(b, bare), "' subscription='remove'/>"...)
 			})
 		}
 	}
@@ -415,7 +417,7 @@ func (s *Service) pushTo(d *client, appendItem func([]byte) []byte) {
 	b := append(s.buf[:0], "<iq xmlns='"+nsClient+"' type='set' id='push-"...)
 	b = strconv.AppendUint(b, s.pushes, 10)
 	b = append(b, "' to='"...)
-	b = appendEscaped(b, d.jid)
+	b = markup.AppendEscaped(b, d.jid)
 	b = append(b, "'><query xmlns='"+nsRoster+"'>"...)
 	b = appendItem(b)
 	s.buf = append(b, "</query></iq>"...)

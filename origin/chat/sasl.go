@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/xdg-go/scram"
+
+	"megaphone/codec/markup"
 )
 
 // failure is a SASL failure condition (RFC 6120, section 6.5). Conditions for encryption and for disabled, expired or
@@ -33,7 +35,7 @@ type login struct {
 func (l *login) init(cfg *Config) {
 	l.accounts = cfg.Accounts
 	l.offered = 1 << plain
-	if cfg.Demo() || cfg.Anonymous {
+	if cfg.demo() || cfg.Anonymous {
 		l.offered |= 1 << anonymous
 	}
 	if l.accounts == nil {
@@ -184,7 +186,7 @@ func (s *Service) mayBe(name, authzid string) bool {
 	if authzid == "" {
 		return true
 	}
-	a, ok := s.hosts.parse(appendEscaped(nil, authzid))
+	a, ok := s.hosts.parse(markup.AppendEscaped(nil, authzid))
 	if ok && a.ours && string(a.local) == name && a.resource == nil {
 		return true
 	}

@@ -286,7 +286,7 @@ func configure(t *testing.T, cfg *Config, settings []string) {
 		}
 		switch key {
 		case "accounts":
-			accounts, err := ReadAccounts(strings.NewReader(strings.ReplaceAll(value, ",", "\n")), "script")
+			accounts, err := readAccounts(strings.NewReader(strings.ReplaceAll(value, ",", "\n")), "script")
 			if err != nil {
 				t.Fatal(err)
 			}

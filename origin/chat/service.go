@@ -21,7 +21,7 @@ type Service struct {
 	rosters   rosters
 	rooms     rooms
 	presences interner
-	stats     Stats
+	stats     stats
 
 	features      []byte // before authentication
 	boundFeatures []byte // after it
@@ -30,9 +30,9 @@ type Service struct {
 	text          []byte // input buffer
 }
 
-// Stats holds the counters of the service. Users, Available, Crowd, Mailboxes, MailboxMessages and MailboxBytes are
+// stats holds the counters of the service. Users, Available, Crowd, Mailboxes, MailboxMessages and MailboxBytes are
 // current values; the others are totals.
-type Stats struct {
+type stats struct {
 	Streams, Users, Available, Crowd int // sessions: open; logged in and bound; with presence; in the crowd
 
 	Logins, LoginFailures      uint64
@@ -51,7 +51,7 @@ func New(cfg Config) *Service {
 	if err := cfg.Validate(); err != nil {
 		panic("chat: " + err.Error())
 	}
-	cfg = cfg.WithDefaults()
+	cfg = cfg.withDefaults()
 	s := &Service{cfg: cfg, online: make(map[string]*client)}
 	for _, name := range append(append([]string{cfg.Domain}, cfg.Aliases...), DefaultDomain) {
 		canonical, _ := canonicalDomain(name)
@@ -68,11 +68,8 @@ func New(cfg Config) *Service {
 	return s
 }
 
-// Domain returns the served domain, in canonical form.
-func (s *Service) Domain() string { return s.domain }
-
-// Stats returns the counters.
-func (s *Service) Stats() Stats {
+// figures returns the counters.
+func (s *Service) figures() stats {
 	st := s.stats
 	st.Crowd = len(s.crowd)
 	st.Mailboxes = len(s.mailboxes.byName)

@@ -1,5 +1,7 @@
 package chat
 
+import "megaphone/codec/markup"
+
 // Subscriptions to presence (RFC 6121, section 3). Both accounts are local, so both rosters change in one step:
 //
 //	alice          her contact bob      bob's contact alice      notified
@@ -211,7 +213,7 @@ func (s *Service) forgetContacts(name string) {
 func (s *Service) subscriptionStanza(c *client, e *element, name string) string {
 	b := appendStart(s.buf[:0], e, c.bare())
 	b = append(b, " to='"...)
-	b = appendEscaped(b, name)
+	b = markup.AppendEscaped(b, name)
 	b = append(b, '@')
 	b = append(b, s.domain...)
 	b = append(b, '\'')
@@ -222,8 +224,8 @@ func (s *Service) subscriptionStanza(c *client, e *element, name string) string 
 // bareStanza returns a presence stanza between two accounts that the server sends for the first.
 func (s *Service) bareStanza(name, other, kind string) string {
 	b := append([]byte(nil), "<presence xmlns='"+nsClient+"' from='"...)
-	b = appendEscaped(b, name)
+	b = markup.AppendEscaped(b, name)
 	b = append(b, "@"+s.domain+"' to='"...)
-	b = appendEscaped(b, other)
+	b = markup.AppendEscaped(b, other)
 	return string(append(b, "@"+s.domain+"' type='"+kind+"'/>"...))
 }

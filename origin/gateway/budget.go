@@ -3,6 +3,8 @@ package gateway
 import (
 	"sync"
 	"sync/atomic"
+
+	"megaphone/origin/link"
 )
 
 // replyBudget bounds the bytes of replies between their endpoints and their links. A reply without room stays unread,
@@ -18,8 +20,8 @@ type replyBudget struct {
 
 	mu     sync.Mutex
 	used   int
-	shares map[replier]*share // of links with replies in progress
-	queue  []*waiter          // waiters whose links have room
+	shares map[link.Replier]*share // of links with replies in progress
+	queue  []*waiter               // waiters whose links have room
 
 	inUse  atomic.Int64 // a copy of used
 	waited atomic.Int64 // replies that had to wait
@@ -27,7 +29,7 @@ type replyBudget struct {
 
 // share is the part of the budget that one link uses.
 type share struct {
-	link  replier
+	link  link.Replier
 	used  int
 	queue []*waiter
 }
@@ -61,7 +63,7 @@ const (
 )
 
 func newReplyBudget(bytes int) *replyBudget {
-	return &replyBudget{max: bytes / replyPart, each: bytes / replyPart / linkPart, shares: map[replier]*share{}}
+	return &replyBudget{max: bytes / replyPart, each: bytes / replyPart / linkPart, shares: map[link.Replier]*share{}}
 }
 
 func fits(used, bytes, max int) bool { return used == 0 || used+bytes <= max }
@@ -93,7 +95,7 @@ func (b *replyBudget) take(c *call, bytes int) bool {
 }
 
 // enter counts a reply, or returns a waiter if there is no room.
-func (b *replyBudget) enter(link replier, bytes int) *waiter {
+func (b *replyBudget) enter(link link.Replier, bytes int) *waiter {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.shares[link]

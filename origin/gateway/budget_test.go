@@ -11,7 +11,7 @@ import (
 )
 
 // maxHeldBytes bounds the user-space memory of a held request. It excludes the kernel's sockets.
-const maxHeldBytes = 4096
+const maxHeldBytes = 2048
 
 // TestMemoryOfHeldRequests holds some thousand requests at an endpoint that keeps only descriptors itself.
 func TestMemoryOfHeldRequests(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"megaphone/codec/frame"
+	"megaphone/origin/link"
 )
 
 // fate is how a call ended.
@@ -33,7 +34,7 @@ func (f fate) untaken() bool {
 
 // call is a forwarded request.
 type call struct {
-	link     replier
+	link     link.Replier
 	id       uint64
 	endpoint *endpoint
 	wire     []byte // head and body as sent
@@ -82,6 +83,7 @@ type call struct {
 	carries    bool   // the reply has payload or ends the session
 	final      bool   // the reply is the session's last
 	hasty      bool   // the reply is an error, which waits for nothing
+	unknown    bool   // the reply is item-not-found
 }
 
 // newWire builds the request in one piece. The same copy is sent again if the socket was stale. It omits the bytes of
@@ -169,27 +171,37 @@ func (c *call) renew() bool {
 	return true
 }
 
-// leave records that no client waits for a reply. Once the request is sent, the call's goroutine ends and closes its
-// socket, as the client closed its own.
-func (c *call) leave() {
+// hasEnded is ended for a caller without the mutex.
+func (c *call) hasEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended()
+}
+
+// leave records that no client waits for a reply. Once the request is sent, the call ends and its socket is closed, as
+// the client closed its own. leave returns the socket for Gateway.interrupt, or nil.
+func (c *call) leave() *socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unwanted = true
-	if c.sent {
-		c.interrupt()
+	if !c.sent {
+		return nil
 	}
+	return c.interrupt()
 }
 
-// abort makes the call's goroutine end and close its socket, even if the request is not sent.
-func (c *call) abort() {
+// abort makes the call end and close its socket, even if the request is not sent. It returns the socket for
+// Gateway.interrupt, or nil.
+func (c *call) abort() *socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.aborted = true
-	c.interrupt()
+	return c.interrupt()
 }
 
-// interrupt ends the goroutine's wait. It does not close the socket, because that might block.
-func (c *call) interrupt() {
+// interrupt ends what the call's goroutine waits for. It does not close the socket, because that might block. It
+// returns the socket, which may be waiting without a goroutine.
+func (c *call) interrupt() *socket {
 	if c.socket != nil {
 		c.socket.conn.SetDeadline(time.Unix(1, 0))
 	}
@@ -197,6 +209,7 @@ func (c *call) interrupt() {
 		close(c.stop)
 		c.stop = nil
 	}
+	return c.socket
 }
 
 // pause returns a channel that is closed when a call is interrupted while it waits for something other than its socket.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,17 +11,17 @@ import (
 
 // The defaults of Config, and the limits that it cannot change.
 const (
-	DefaultMaxBufferedBytes = 256 << 20         // of requests and replies; an empty poll with its head has some 400
-	DefaultMaxReplyBytes    = 4 << 20           // the roster of a large account
-	DefaultMaxHeadBytes     = 64 << 10          // cookies of balancers, tracing, security headers: heads of 12 KB occur
-	DefaultConnectTimeout   = 5 * time.Second   // two lost SYNs
-	DefaultResponseTimeout  = 330 * time.Second // ejabberd holds for at most 300 s, Prosody for 120 s
-	DefaultIdleTimeout      = 30 * time.Second  // of a socket without a request; web servers wait 60 s and more
-	DefaultGrace            = 30 * time.Second  // same as the edge's
-	DefaultProbeInterval    = time.Second
+	defaultMaxBufferedBytes = 256 << 20         // of requests and replies; an empty poll with its head has some 400
+	defaultMaxReplyBytes    = 4 << 20           // the roster of a large account
+	defaultMaxHeadBytes     = 64 << 10          // cookies of balancers, tracing, security headers: heads of 12 KB occur
+	defaultConnectTimeout   = 5 * time.Second   // two lost SYNs
+	defaultResponseTimeout  = 330 * time.Second // ejabberd holds for at most 300 s, Prosody for 120 s
+	defaultIdleTimeout      = 30 * time.Second  // of a socket without a request; web servers wait 60 s and more
+	defaultGrace            = 30 * time.Second  // same as the edge's
+	defaultProbeInterval    = time.Second
 
-	// MaxEndpoints bounds the URLs of one gateway.
-	MaxEndpoints = 60
+	// maxEndpoints bounds the URLs of one gateway.
+	maxEndpoints = 60
 	// ReservedDescriptors is the part of RLIMIT_NOFILE that sockets to endpoints may not use. It covers up to MaxLinks
 	// links, connections that are not links yet, a probe for each endpoint, standard streams, the listener, and the
 	// resolver.
@@ -34,6 +35,7 @@ type Config struct {
 	Endpoints []string // URLs of BOSH endpoints: http://host[:port]/path
 
 	MaxSockets       int           // to all endpoints; default: what RLIMIT_NOFILE leaves
+	OtherSockets     int           // that another part of the process may open; no default
 	MaxBufferedBytes int           // of requests and replies; further requests get 503, replies wait
 	MaxReplyBytes    int           // limit of a reply's body; a larger reply is not delivered
 	MaxHeadBytes     int           // limit of a reply's HTTP head; a reply with a larger head is not delivered
@@ -48,15 +50,15 @@ type Config struct {
 
 // WithDefaults returns c with every zero field set to its default.
 func (c Config) WithDefaults() Config {
-	set(&c.MaxSockets, descriptors()-ReservedDescriptors)
-	set(&c.MaxBufferedBytes, DefaultMaxBufferedBytes)
-	set(&c.MaxReplyBytes, DefaultMaxReplyBytes)
-	set(&c.MaxHeadBytes, DefaultMaxHeadBytes)
-	set(&c.ConnectTimeout, DefaultConnectTimeout)
-	set(&c.ResponseTimeout, DefaultResponseTimeout)
-	set(&c.IdleTimeout, DefaultIdleTimeout)
-	set(&c.Grace, DefaultGrace)
-	set(&c.ProbeInterval, DefaultProbeInterval)
+	set(&c.MaxSockets, descriptors()-ReservedDescriptors-c.OtherSockets)
+	set(&c.MaxBufferedBytes, defaultMaxBufferedBytes)
+	set(&c.MaxReplyBytes, defaultMaxReplyBytes)
+	set(&c.MaxHeadBytes, defaultMaxHeadBytes)
+	set(&c.ConnectTimeout, defaultConnectTimeout)
+	set(&c.ResponseTimeout, defaultResponseTimeout)
+	set(&c.IdleTimeout, defaultIdleTimeout)
+	set(&c.Grace, defaultGrace)
+	set(&c.ProbeInterval, defaultProbeInterval)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -69,15 +71,18 @@ func set[T int | time.Duration](field *T, value T) {
 	}
 }
 
-// Validate returns an error with the first invalid key, its value and a remedy. Call WithDefaults first.
-func (c Config) Validate() error {
+// validate returns an error with the first invalid key, its value and a remedy. Call WithDefaults first.
+func (c Config) validate() error {
 	if _, err := parseEndpoints(c.Endpoints); err != nil {
 		return err
 	}
-	limit := descriptors()
+	limit := descriptors() - c.OtherSockets
 	if most := limit - ReservedDescriptors; c.MaxSockets > most || c.MaxSockets < 1 {
-		remedy := fmt.Sprintf("RLIMIT_NOFILE is %d, less %d for links and the program itself: ", limit,
-			ReservedDescriptors)
+		remedy := fmt.Sprintf("RLIMIT_NOFILE is %d, less %d for links and the program itself: ",
+			limit+c.OtherSockets, ReservedDescriptors)
+		if c.OtherSockets > 0 {
+			remedy = strings.TrimSuffix(remedy, ": ") + fmt.Sprintf(" and %d for WebSockets: ", c.OtherSockets)
+		}
 		if most > 0 {
 			remedy += fmt.Sprintf("use 1 to %d, or ", most)
 		}

@@ -1,16 +1,17 @@
 // Package gateway is an origin without sessions of its own. It forwards each request of its links over HTTP to an
 // existing BOSH endpoint, such as Prosody's, Openfire's or ejabberd's mod_bosh.
 //
-//	                 engine (link.Server)                 one goroutine a call
+//	                 engine (link.Server)                 a goroutine, none in wait
 //	edge --link--> Request --> endpoint? socket? --> call: connect --> send --> wait --> receive
 //	                 Idle  <-- completions, Wake <----------------------------------------'  |
 //	edge <--link--  Reply                                                 pool <-- socket ---'
 //	                 Gone  --> leave: when the request is sent, the deadline of its socket is put into the past
 //
 // The engine's goroutine decides and never blocks. It chooses the endpoint, acquires a socket or the permission to
-// connect one, and copies the request into one piece, ready to send. The call's goroutine does the rest and adds the
-// call to the list of completions. The first completion requests a turn from the engine. Idle delivers all completions,
-// so that replies that become ready together leave in one write.
+// connect one, and copies the request into one piece, ready to send. A goroutine connects and sends. The call then
+// waits without one, and another receives the reply and adds the call to the list of completions. The first completion
+// requests a turn from the engine. Idle delivers all completions, so that replies that become ready together leave in
+// one write.
 //
 // # HTTP
 //
@@ -51,7 +52,11 @@
 // A reply waits for the replies to older requests, but at most 5 s (replyPatienceMillis), because the server may have
 // nothing to answer to those. It does not wait for a request that the client has abandoned or repeated. Errors wait for
 // nothing. A reply with payload that follows another one on another link waits at most 5 s until that one has left the
-// edge (link.Link.Fence).
+// edge (link.Replier.Fence).
+//
+// A client may lose the connection of a held request, or a gateway that is killed the socket, and a newer request may
+// come before the repeated one. Prosody takes the newer one and answers item-not-found to the older one, although the
+// session continues. The gateway knows that the newer one came first, and sends an empty reply instead.
 //
 // If a client repeats a request while the first one is held, the endpoint answers the first one and holds the newer
 // one. ejabberd and Prosody answer the first one with an empty body.
@@ -83,8 +88,10 @@
 //	a session ID with the tag of no endpoint    item-not-found
 //	all sockets in use, too many bytes          503                     none
 //	a 408 on a socket that had been idle        the answer to a repeat  closed
+//	item-not-found to a request that was sent
+//	  after its successor                       an empty body           used again
 //
-// The gateway never invents a 200 for a session that the endpoint still has.
+// Apart from the last row, the gateway never invents a 200 for a session that the endpoint still has.
 //
 // # Gone, release, and the end of a link
 //
@@ -106,7 +113,7 @@
 //   - Bytes of requests and replies: MaxBufferedBytes. Further requests get 503. The gateway reads a reply's head into
 //     8 KiB, and its body when there is room for it. Replies have half of the bytes, and those of one link an eighth of
 //     that half, until they have reached their link. A reply that is alone, at most 4 MiB by default, always has room.
-//     Replies to a full link (link.Link.Full) wait for it, so the endpoints' sockets fill up and nothing is lost.
+//     Replies to a full link (link.Replier.Full) wait for it, so the endpoints' sockets fill up and nothing is lost.
 //   - One reply: MaxReplyBytes. Its head: MaxHeadBytes.
 //   - Sessions kept in order: twice MaxSockets, but at least 1,024, of 135 bytes each. Beyond that the gateway forgets
 //     the session that has been idle for longest. It also forgets sessions that end and those without a request for
@@ -117,9 +124,8 @@
 //
 // # Cost
 //
-// A held request costs a socket, 1.4 KB of heap and 2 KiB of stack: 3.5 KB, which TestMemoryOfHeldRequests measures. Of
-// the heap 0.3 KB is the request itself; the rest is net's socket and the goroutine's descriptor. The kernel adds 4 KB
-// per end. A waiting request has no buffer. The goroutine that waits is not the one that connected and sent, whose
-// stack had doubled. Thousands of requests that begin at the same moment leave stacks of up to 6 KB each behind until
-// the collector finds them.
+// A held request costs a socket and 1.1 KB of user space, which TestMemoryOfHeldRequests measures: 0.3 KB for the
+// request, the rest for net's socket. The kernel adds 4 KB per end. A waiting request has no buffer and no goroutine:
+// one goroutine watches all of them with gnet's poller (waiting.go). Its poller sleeps in the kernel, which on a host
+// with one processor may delay the others by up to 10 ms.
 package gateway

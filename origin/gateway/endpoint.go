@@ -51,8 +51,8 @@ func parseEndpoints(urls []string) ([]*endpoint, error) {
 	if len(urls) == 0 {
 		return nil, bad("bosh", "none", "name the URL of at least one BOSH endpoint, for example "+example)
 	}
-	if len(urls) > MaxEndpoints {
-		return nil, bad("bosh", len(urls), fmt.Sprintf("at most %d endpoints", MaxEndpoints))
+	if len(urls) > maxEndpoints {
+		return nil, bad("bosh", len(urls), fmt.Sprintf("at most %d endpoints", maxEndpoints))
 	}
 	var list []*endpoint
 	tags := map[[boshbody.TagBytes]byte]string{}

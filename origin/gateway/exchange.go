@@ -23,8 +23,7 @@ const (
 // readers are buffers for replies. A call uses one from the first byte of a reply to its last, but not while it waits.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, headBytes) }}
 
-// A call has one goroutine at a time, but waiting starts a new one. Connecting and sending grow the stack to 4 KiB,
-// which would stay so while the call waits for minutes. Waiting fits into the initial 2 KiB.
+// A call has one goroutine at a time: one connects and sends, none waits (waiting), and another one receives.
 
 // connect is the first stage of a call without a socket. The call has the permission to connect one.
 func (g *Gateway) connect(c *call) {
@@ -59,16 +58,7 @@ func (g *Gateway) exchange(c *call, s *socket) {
 		g.fail(c, s, fateAborted)
 		return
 	}
-	go g.wait(c, s)
-}
-
-// wait is the stage in which a call spends most of its time.
-func (g *Gateway) wait(c *call, s *socket) {
-	if err := s.await(); err != nil {
-		g.ended(c, s, err)
-		return
-	}
-	g.receive(c, s)
+	g.wait(c, s)
 }
 
 // ended continues a call whose socket closed or timed out before the first byte of a reply.

@@ -34,6 +34,7 @@ type Gateway struct {
 	log       *slog.Logger
 	endpoints []*endpoint
 	pool      pool
+	waiting   *waiting
 	ctx       context.Context // cancels pending connects
 	cancel    context.CancelFunc
 	running   sync.WaitGroup // calls and probes
@@ -47,13 +48,13 @@ type Gateway struct {
 	// Owned by the engine.
 	now     int64 // ms
 	nextJob int64
-	nextOdd [fates]int64                 // ms, the earliest time of the next record of each kind
-	calls   map[replier]map[uint64]*call // not answered yet
-	orphans map[*call]struct{}           // without a waiting client, and not ended
+	nextOdd [fates]int64                      // ms, the earliest time of the next record of each kind
+	calls   map[link.Replier]map[uint64]*call // not answered yet
+	orphans map[*call]struct{}                // without a waiting client, and not ended
 	replies *replyBudget
 	order   order
-	crowd   map[replier][]*call // replies outside sessions that wait for room on a link
-	bytes   int                 // of wires
+	crowd   map[link.Replier][]*call // replies outside sessions that wait for room on a link
+	bytes   int                      // of wires
 	body    boshbody.StartTag
 	healthy []*endpoint
 	spare   []*call
@@ -75,7 +76,7 @@ type completions struct {
 // New returns a gateway. It opens sockets on demand.
 func New(cfg Config) (*Gateway, error) {
 	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
+	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	endpoints, err := parseEndpoints(cfg.Endpoints)
@@ -85,15 +86,20 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, log: cfg.Log, endpoints: endpoints,
 		pool:    pool{max: cfg.MaxSockets, endpoints: endpoints},
-		calls:   map[replier]map[uint64]*call{},
+		calls:   map[link.Replier]map[uint64]*call{},
 		orphans: map[*call]struct{}{},
-		crowd:   map[replier][]*call{},
+		crowd:   map[link.Replier][]*call{},
 		replies: newReplyBudget(cfg.MaxBufferedBytes),
 		began:   time.Now(), seed: maphash.MakeSeed(),
 	}
 	g.order = newOrder(g, &g.stats, max(2*cfg.MaxSockets, minSessions), g.micros)
 	g.largeReaders.New = func() any { return bufio.NewReaderSize(nil, cfg.MaxHeadBytes) }
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.waiting, err = newWaiting(g.log, func(c *call, s *socket) { go g.receive(c, s) })
+	if err != nil {
+		g.cancel()
+		return nil, err
+	}
 	return g, nil
 }
 
@@ -113,6 +119,7 @@ func (g *Gateway) Tick(nowMillis int64) {
 	}
 	g.nextJob = nowMillis + housekeeping
 	g.order.sweep()
+	g.endLate()
 	g.pool.sweep(nowMillis - g.cfg.IdleTimeout.Milliseconds())
 	for _, e := range g.endpoints {
 		if e.health == healthDown && !e.probing && nowMillis >= e.probeAt {
@@ -123,7 +130,7 @@ func (g *Gateway) Tick(nowMillis int64) {
 }
 
 // Request forwards a request, or answers it if that is impossible.
-func (g *Gateway) Request(l *link.Link, id uint64, r frame.Request) {
+func (g *Gateway) Request(l link.Replier, id uint64, r frame.Request) {
 	g.stats.Requests++
 	body := r.Body
 	b := &g.body
@@ -239,7 +246,7 @@ func (g *Gateway) alarm(at int64) {
 func (g *Gateway) micros() int64 { return time.Since(g.began).Microseconds() + 1 }
 
 // Gone ends the wait for a reply. It closes the request's socket, as the client closed its own.
-func (g *Gateway) Gone(l *link.Link, id uint64) {
+func (g *Gateway) Gone(l link.Replier, id uint64) {
 	if c := g.take(l, id); c != nil {
 		g.leave(c)
 	}
@@ -248,7 +255,9 @@ func (g *Gateway) Gone(l *link.Link, id uint64) {
 func (g *Gateway) leave(c *call) {
 	g.stats.Gone++
 	if g.abandon(c, true) {
-		c.leave()
+		if s := c.leave(); s != nil {
+			g.interrupt(c, s)
+		}
 	}
 }
 
@@ -273,17 +282,17 @@ func (g *Gateway) abandon(c *call, lastWords bool) (goesOn bool) {
 
 // Release answers 503 to a request, so that its client sends it again, while the endpoint keeps it. See the package
 // documentation.
-func (g *Gateway) Release(l *link.Link, id uint64) {
+func (g *Gateway) Release(l link.Replier, id uint64) {
 	if c := g.take(l, id); c != nil {
 		g.release(c)
 	}
 }
 
 // Passed reports that an edge has processed all frames before a fence.
-func (g *Gateway) Passed(l *link.Link) { g.order.passed(l) }
+func (g *Gateway) Passed(l link.Replier) { g.order.passed(l) }
 
 // Room sends replies that wait for a link.
-func (g *Gateway) Room(l *link.Link) {
+func (g *Gateway) Room(l link.Replier) {
 	waiting := g.crowd[l]
 	n := 0
 	for ; n < len(waiting) && !l.Full(); n++ {
@@ -298,7 +307,7 @@ func (g *Gateway) Room(l *link.Link) {
 }
 
 // ReleaseAll releases all requests of a link.
-func (g *Gateway) ReleaseAll(l *link.Link) { g.takeAll(l, g.release) }
+func (g *Gateway) ReleaseAll(l link.Replier) { g.takeAll(l, g.release) }
 
 func (g *Gateway) release(c *call) {
 	g.stats.Released++
@@ -307,7 +316,7 @@ func (g *Gateway) release(c *call) {
 }
 
 // Closed acts like Gone for all requests of a link that has ended.
-func (g *Gateway) Closed(l *link.Link) {
+func (g *Gateway) Closed(l link.Replier) {
 	g.takeAll(l, g.leave)
 	delete(g.crowd, l) // they have been abandoned
 	g.order.closed(l)
@@ -315,7 +324,7 @@ func (g *Gateway) Closed(l *link.Link) {
 
 // takeAll takes all calls of a link and calls do for each. It marks all of them over first, because do may start
 // others.
-func (g *Gateway) takeAll(l replier, do func(*call)) {
+func (g *Gateway) takeAll(l link.Replier, do func(*call)) {
 	of := g.calls[l]
 	delete(g.calls, l)
 	for _, c := range of {
@@ -327,7 +336,7 @@ func (g *Gateway) takeAll(l replier, do func(*call)) {
 }
 
 // take removes a call from those to be answered. It returns nil if the call has ended.
-func (g *Gateway) take(l replier, id uint64) *call {
+func (g *Gateway) take(l link.Replier, id uint64) *call {
 	c := g.calls[l][id]
 	if c != nil {
 		c.over = true
@@ -367,6 +376,10 @@ func (g *Gateway) settle(c *call) {
 	case fateAborted:
 	case fateAnswered:
 		g.trust(e)
+		if c.unknown && c.late() {
+			g.stats.Excused++
+			c.excuse()
+		}
 	case fateNotBOSH:
 		g.trust(e)
 		g.odd(c)
@@ -435,10 +448,13 @@ func (g *Gateway) Close() {
 		g.alarmClock.Stop()
 	}
 	for c := range g.orphans {
-		c.abort()
+		if s := c.abort(); s != nil {
+			g.interrupt(c, s)
+		}
 	}
 	g.pool.close()
 	g.running.Wait()
+	g.waiting.close()
 	g.Idle()
 	g.publish()
 }

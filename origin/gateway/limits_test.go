@@ -61,7 +61,7 @@ func TestIdleSocketsAreClosed(t *testing.T) {
 	e := newEndpoint(t)
 	r := newRig(t, nil, e)
 	idleSocket(r, e)
-	r.pass(DefaultIdleTimeout - time.Second)
+	r.pass(defaultIdleTimeout - time.Second)
 	if s := r.stats(); s.Idle != 1 {
 		t.Errorf("%+v", s)
 	}
@@ -96,7 +96,7 @@ func TestTooManyBytes(t *testing.T) {
 func TestConfig(t *testing.T) {
 	const ok = "http://127.0.0.1:5280/http-bind"
 	limit := descriptors()
-	many := make([]string, MaxEndpoints+1)
+	many := make([]string, maxEndpoints+1)
 	for _, c := range []struct {
 		cfg   Config
 		wants string // comma-separated; empty: valid

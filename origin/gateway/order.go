@@ -1,6 +1,10 @@
 package gateway
 
-import "math"
+import (
+	"math"
+
+	"megaphone/origin/link"
+)
 
 // The gateway sends the requests of a session to its endpoint in the order of their rids. Their replies leave in the
 // same order. See the package documentation.
@@ -40,16 +44,6 @@ const (
 	unknownRID = math.MaxUint64
 )
 
-// replier is a link: *link.Link implements it.
-type replier interface {
-	Reply(id uint64, status int, body []byte)
-	Mark() uint32
-	Passed(mark uint32) bool
-	Fence(mark uint32)
-	Full() bool
-	Wake()
-}
-
 // carrier sends requests and replies for an order.
 type carrier interface {
 	// send starts a request. It returns false if that is not possible now. Otherwise a call of order.ended follows.
@@ -86,9 +80,9 @@ type session struct {
 	queue *call // requests that wait to be sent, by rid
 	open  *call // requests sent that have no reply or whose reply waits for its turn, by rid
 
-	carried   replier // the link of the last payload; nil: nothing to wait for
-	carriedAt int64   // ms
-	mark      uint32  // of that payload
+	carried   link.Replier // the link of the last payload; nil: nothing to wait for
+	carriedAt int64        // ms
+	mark      uint32       // of that payload
 
 	window  uint8
 	ordered uint8 // the length of queue and open
@@ -165,7 +159,7 @@ func (o *order) arrive(c *call, key uint64) bool {
 	if s == nil || s.ordered >= maxOrdered {
 		return false
 	}
-	c.session, c.stage, c.at = s, stageQueued, o.now
+	c.session, c.stage, c.at, c.before = s, stageQueued, o.now, unknownRID
 	s.ordered++
 	insert(&s.queue, c)
 	o.step(s)
@@ -376,6 +370,13 @@ func (o *order) repeatsEarly(s *session, c *call) bool {
 	return c.rid == s.last && o.now < s.early && !s.ended
 }
 
+// late reports whether a request was sent after its successor and within the session's window. Its client has not
+// received the answer yet, and the session may continue.
+func (c *call) late() bool {
+	s := c.session
+	return s != nil && c.before != unknownRID && c.rid < c.before && c.before-c.rid < uint64(s.window)
+}
+
 // reopen records that the endpoint has not taken c, whose successor was sent before it.
 func (s *session) reopen(c *call) {
 	if c.bridges != 0 && c.rid == s.last-1 {
@@ -478,12 +479,12 @@ func (o *order) run() {
 }
 
 // passed steps the sessions that wait for a fence of the link.
-func (o *order) passed(l replier) {
+func (o *order) passed(l link.Replier) {
 	o.stepWaiting(func(s *session) bool { return s.carried == l })
 }
 
 // room steps the sessions whose replies wait for the link, which is no longer full.
-func (o *order) room(l replier) {
+func (o *order) room(l link.Replier) {
 	o.stepWaiting(func(s *session) bool {
 		for c := s.open; c != nil && !l.Full(); c = c.next {
 			if c.stage == stageReady && c.link == l {
@@ -499,7 +500,7 @@ func (o *order) room(l replier) {
 func (c *call) waitsForRoom() bool { return c.carries && !c.hasty && c.link.Full() }
 
 // closed processes the end of a link.
-func (o *order) closed(l replier) {
+func (o *order) closed(l link.Replier) {
 	for _, s := range o.sessions {
 		if s.carried == l {
 			s.carried = nil

@@ -16,6 +16,8 @@ const (
 	statusLate        = 504 // no reply in time
 )
 
+var emptyBody = []byte("<body xmlns='http://jabber.org/protocol/httpbind'/>")
+
 // read converts an endpoint's response into the client's reply. It keeps body.
 //
 // It keeps statuses, and bodies that are BOSH's, without anything before the element. It drops other bodies, such as
@@ -40,6 +42,7 @@ func (g *Gateway) read(c *call, status int, body []byte) fate {
 		last := string(b.Type) == "terminate"
 		c.final = c.final || last
 		c.hasty = c.hasty || last && b.Condition != nil
+		c.unknown = last && string(b.Condition) == "item-not-found"
 		c.carries = last || !b.Empty && !bytes.HasPrefix(body[b.TagEnd:], []byte("</"))
 		switch {
 		case b.SID == nil:
@@ -60,6 +63,14 @@ func (g *Gateway) read(c *call, status int, body []byte) fate {
 	}
 	c.status = statusBadGateway // a page, or a redirection, which no BOSH client follows
 	return fateNotBOSH
+}
+
+// excuse turns item-not-found into an empty reply. It is for a request that the endpoint took before, and whose answer
+// it no longer has, because the socket of the request was lost and a newer request came first. Prosody forgets such an
+// answer. Nothing else is lost: what it would have said comes with the newer request.
+func (c *call) excuse() {
+	c.status, c.body = statusOK, emptyBody
+	c.unknown, c.final, c.hasty, c.carries = false, false, false, false
 }
 
 // passes reports whether a status without a BOSH body is a temporary fault of a web server before the endpoint: a

@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds how long a test waits for an event.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 const ns = "xmlns='http://jabber.org/protocol/httpbind'"
 

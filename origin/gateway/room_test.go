@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"megaphone/origin/link"
 )
 
 // TestRepliesAreWithinTheBudget: of many simultaneous replies the gateway reads those that have room, and the others
@@ -38,7 +40,7 @@ func TestRepliesAreWithinTheBudget(t *testing.T) {
 		for end := time.Now().Add(patience); r.g.replies.waited.Load() == 0 && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}
-		if n := int(r.g.replies.inUse.Load()); n == 0 || n > most && n > DefaultMaxReplyBytes {
+		if n := int(r.g.replies.inUse.Load()); n == 0 || n > most && n > defaultMaxReplyBytes {
 			t.Errorf("%d bytes are read, of %d", n, most)
 		}
 	})
@@ -77,7 +79,7 @@ func TestFullLinkStopsReading(t *testing.T) {
 		e.next().answer(200, text(fmt.Sprint(i)))
 		other.want(id, 200, text(fmt.Sprint(i)))
 	}
-	share := int64(DefaultMaxBufferedBytes / replyPart / linkPart)
+	share := int64(defaultMaxBufferedBytes / replyPart / linkPart)
 	if n := r.g.replies.inUse.Load(); n > share || n < share/2 {
 		t.Errorf("%d bytes are kept; the link's share is %d", n, share)
 	}
@@ -120,6 +122,44 @@ func TestGoneWhileItWaits(t *testing.T) {
 	e.cut()
 }
 
+// budgetedReply is a reply that has room, or waits for it.
+type budgetedReply struct {
+	c *call
+	w *waiter
+}
+
+// checkBudget compares a budget with the live replies, in the order of their arrival.
+func checkBudget(t *testing.T, b *replyBudget, live []budgetedReply) {
+	t.Helper()
+	all, alone := 0, 0
+	of, count := map[link.Replier]int{}, map[link.Replier]int{}
+	waits := map[link.Replier]bool{}
+	for _, l := range live {
+		if l.w == nil || l.w.stage == waiterReady {
+			all += l.c.reserved
+			alone++
+			of[l.c.link] += l.c.reserved
+			count[l.c.link]++
+			if waits[l.c.link] {
+				t.Fatal("a reply has overtaken another one of its link")
+			}
+		} else {
+			waits[l.c.link] = true
+		}
+	}
+	if all != b.used || all > b.max && alone > 1 {
+		t.Fatalf("%d bytes of %d replies, %d are counted", all, alone, b.used)
+	}
+	for l, n := range of {
+		if n > b.each && count[l] > 1 {
+			t.Fatalf("%d bytes of %d replies of one link", n, count[l])
+		}
+	}
+	if all == 0 && len(waits) > 0 {
+		t.Fatal("replies wait although there is room")
+	}
+}
+
 // TestReplyBudget simulates replies of all sizes that arrive, wait, leave and give up. Only a reply that is alone
 // exceeds a bound, none waits forever, and those of a link are read in order.
 func TestReplyBudget(t *testing.T) {
@@ -127,15 +167,11 @@ func TestReplyBudget(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	b := newReplyBudget(160_000) // 80,000 in total, 10,000 per link
-	links := make([]replier, 12)
+	links := make([]link.Replier, 12)
 	for i := range links {
 		links[i] = &orderLink{}
 	}
-	type reply struct {
-		c *call
-		w *waiter
-	}
-	var live []reply
+	var live []budgetedReply
 	for range 20_000 {
 		switch i := 0; {
 		case len(live) > 0 && rng.IntN(2) == 0:
@@ -155,35 +191,9 @@ func TestReplyBudget(t *testing.T) {
 				bytes = 90_000
 			}
 			c := &call{link: links[rng.IntN(len(links))], reserved: bytes}
-			live = append(live, reply{c, b.enter(c.link, bytes)})
+			live = append(live, budgetedReply{c, b.enter(c.link, bytes)})
 		}
-		all, alone := 0, 0
-		of, count := map[replier]int{}, map[replier]int{}
-		waits := map[replier]bool{}
-		for _, l := range live {
-			if l.w == nil || l.w.stage == waiterReady {
-				all += l.c.reserved
-				alone++
-				of[l.c.link] += l.c.reserved
-				count[l.c.link]++
-				if waits[l.c.link] {
-					t.Fatal("a reply has overtaken another one of its link")
-				}
-			} else {
-				waits[l.c.link] = true
-			}
-		}
-		if all != b.used || all > b.max && alone > 1 {
-			t.Fatalf("%d bytes of %d replies, %d are counted", all, alone, b.used)
-		}
-		for l, n := range of {
-			if n > b.each && count[l] > 1 {
-				t.Fatalf("%d bytes of %d replies of one link", n, count[l])
-			}
-		}
-		if all == 0 && len(waits) > 0 {
-			t.Fatal("replies wait although there is room")
-		}
+		checkBudget(t, b, live)
 	}
 	for _, l := range live {
 		if l.w == nil {

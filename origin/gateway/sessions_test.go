@@ -218,3 +218,37 @@ func TestNothingIsLeftOfReleased(t *testing.T) {
 		}
 	})
 }
+
+// TestForgottenAnswers: a request is lost with its connection while the endpoint holds it, and its successor comes
+// first. An endpoint that takes the repeated request for an old one does not end the session. Nor does it for a gateway
+// that has just started.
+func TestForgottenAnswers(t *testing.T) {
+	clean(t)
+	e := newEndpoint(t)
+	r := newRig(t, nil, e)
+	const nothing = "<body " + ns + "/>"
+	answers := func(sid string, rid int, reply, want string) {
+		t.Helper()
+		id := r.post(poll(sid, rid))
+		e.next().answer(200, reply)
+		r.want(id, 200, want)
+	}
+	unknown := string(itemNotFound)
+
+	begin(r, e, "s1")
+	lost := r.post(poll("s1", 2))
+	held := e.next()
+	r.control(fmt.Sprintf("gone %016x\n", lost))
+	held.wantClosed()
+	answers("s1", 3, text("hi"), text("hi"))
+	answers("s1", 2, unknown, nothing)
+	answers("s1", 4, text("still here"), text("still here"))
+	answers("s1", 2, unknown, unknown) // beyond the window
+
+	answers("s2", 8, text("hi"), text("hi")) // the gateway does not know this session
+	answers("s2", 7, unknown, nothing)
+	answers("s2", 9, unknown, unknown)
+	if s := r.stats(); s.Excused != 2 || s.Sessions != 0 {
+		t.Errorf("%+v", s)
+	}
+}

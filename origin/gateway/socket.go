@@ -11,6 +11,7 @@ import (
 type socket struct {
 	conn  net.Conn
 	raw   syscall.RawConn
+	fd    int
 	since int64 // ms, when it became idle
 }
 
@@ -26,12 +27,13 @@ func (g *Gateway) dial(e *endpoint) (*socket, error) {
 		conn.Close()
 		return nil, err
 	}
-	return &socket{conn: conn, raw: raw}, nil
+	s := &socket{conn: conn, raw: raw}
+	if err := raw.Control(func(fd uintptr) { s.fd = int(fd) }); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s, nil
 }
-
-// await waits until the socket is readable, for a reply or the end of input. A held request spends its time here,
-// without a buffer and with little stack.
-func (s *socket) await() error { return s.raw.Read(readable) }
 
 // stale reports whether an idle socket is unusable, because the endpoint has closed it or sent something unrequested.
 func (s *socket) stale() (stale bool) {

@@ -37,6 +37,7 @@ type Stats struct {
 	Unpreceded int64 // of those, sent without a predecessor
 	Fenced     int64 // replies that waited for an earlier one to leave over another link
 	Overtaken  int64 // replies that waited for earlier ones in vain
+	Excused    int64 // replies that were empty instead of item-not-found, because a newer request came first
 	Unread     int64 // replies whose reading was delayed because there was no room
 
 	Probes int64 // of doubtful or down endpoints

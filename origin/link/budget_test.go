@@ -18,7 +18,7 @@ type echo struct{ handler }
 
 var emptyBody = []byte("<body xmlns='http://jabber.org/protocol/httpbind'/>")
 
-func (e *echo) Request(l *Link, id uint64, _ frame.Request) {
+func (e *echo) Request(l Replier, id uint64, _ frame.Request) {
 	l.Reply(id, 200, emptyBody)
 }
 

@@ -6,10 +6,8 @@ import (
 	"megaphone/codec/frame"
 )
 
-const maxTokenBytes = 64
-
 // take queues a batch of whole frames behind those of earlier batches, and processes what it can.
-func (l *Link) take(b *batch) {
+func (l *edgeLink) take(b *batch) {
 	s := l.server
 	s.stats.Reads++
 	s.stats.BytesIn += int64(b.end)
@@ -20,7 +18,7 @@ func (l *Link) take(b *batch) {
 }
 
 // takePending processes frames while the link has room for their replies. It drops the frames of a link that has ended.
-func (l *Link) takePending() {
+func (l *edgeLink) takePending() {
 	if l.taking {
 		return
 	}
@@ -38,7 +36,7 @@ func (l *Link) takePending() {
 
 // resume continues a link that is no longer full. The Handler's kept replies and the pending frames go first in turn,
 // because either may fill the link again.
-func (l *Link) resume() {
+func (l *edgeLink) resume() {
 	l.roomFirst = !l.roomFirst
 	if l.roomFirst {
 		l.giveRoom()
@@ -49,13 +47,14 @@ func (l *Link) resume() {
 	}
 }
 
-func (l *Link) giveRoom() {
+func (l *edgeLink) giveRoom() {
 	if l.present && !l.Full() {
 		l.server.handler.Room(l)
+		l.unblockAll()
 	}
 }
 
-func (l *Link) takeFrames(b *batch) {
+func (l *edgeLink) takeFrames(b *batch) {
 	s := l.server
 	for b.at < b.end && !l.ended && !l.Full() {
 		f, n, ok, err := frame.Parse(b.buf[b.at:b.end], s.cfg.MaxContentsBytes)
@@ -64,24 +63,27 @@ func (l *Link) takeFrames(b *batch) {
 		}
 		b.at += n
 		s.stats.FramesIn++
-		if f.ID == 0 {
+		switch {
+		case f.ID == 0:
 			l.takeControl(f.Contents)
-		} else {
+		case l.hello.Streams && ofStream(f.Contents):
+			l.takeStream(&f)
+		default:
 			l.takeRequest(&f)
 		}
 	}
 }
 
-func (l *Link) takeRequest(f *frame.Frame) {
+func (l *edgeLink) takeRequest(f *frame.Frame) {
 	s := l.server
 	r, err := frame.ParseRequest(f.Contents)
 	if err != nil {
-		l.end(FaultGrammar)
+		l.end(faultGrammar)
 		return
 	}
 	before := len(l.live)
 	if l.live[f.ID] = struct{}{}; len(l.live) == before {
-		l.end(FaultDuplicate)
+		l.end(faultDuplicate)
 		return
 	}
 	s.stats.Live++
@@ -90,12 +92,12 @@ func (l *Link) takeRequest(f *frame.Frame) {
 }
 
 // takeControl processes the lines of a control frame. It ignores unknown verbs, which later versions may define.
-func (l *Link) takeControl(contents []byte) {
+func (l *edgeLink) takeControl(contents []byte) {
 	s := l.server
 	for len(contents) > 0 && !l.ended {
 		verb, args, rest, ok, err := frame.NextLine(contents)
 		if err != nil || !ok {
-			l.end(FaultGrammar)
+			l.end(faultGrammar)
 			return
 		}
 		contents = rest
@@ -109,19 +111,25 @@ func (l *Link) takeControl(contents []byte) {
 				l.each(args, l.release)
 			}
 		case "ping":
-			if len(args) == 0 || len(args) > maxTokenBytes {
-				l.end(FaultGrammar)
+			if len(args) == 0 || len(args) > frame.MaxTokenBytes {
+				l.end(faultGrammar)
 				return
 			}
 			l.control("pong ", string(args), "\n")
 		case "pong":
 			l.takePong(args)
+		case "credit":
+			if l.hello.Streams {
+				l.takeCredit(args)
+			} else {
+				s.stats.UnknownVerbs++
+			}
 		case "drain": // no meaning for an origin
 		case "error":
 			s.log.Warn("link closed by edge", "edge", l.name, "reason", string(args))
-			l.end(FaultPeer)
+			l.end(faultPeer)
 		case "hello", "welcome":
-			l.end(FaultGrammar)
+			l.end(faultGrammar)
 		default:
 			s.stats.UnknownVerbs++
 		}
@@ -129,11 +137,11 @@ func (l *Link) takeControl(contents []byte) {
 }
 
 // each calls f for each id in args, which must contain at least one.
-func (l *Link) each(args []byte, f func(id uint64)) {
+func (l *edgeLink) each(args []byte, f func(id uint64)) {
 	for n := 0; ; n++ {
 		id, rest, ok, err := frame.NextID(args)
 		if err != nil || !ok && n == 0 {
-			l.end(FaultGrammar)
+			l.end(faultGrammar)
 			return
 		}
 		if !ok {
@@ -145,7 +153,7 @@ func (l *Link) each(args []byte, f func(id uint64)) {
 }
 
 // gone ends a live id whose client has disconnected.
-func (l *Link) gone(id uint64) {
+func (l *edgeLink) gone(id uint64) {
 	s := l.server
 	if _, ok := l.live[id]; !ok {
 		s.stats.StaleGone++
@@ -157,7 +165,7 @@ func (l *Link) gone(id uint64) {
 	s.handler.Gone(l, id)
 }
 
-func (l *Link) release(id uint64) {
+func (l *edgeLink) release(id uint64) {
 	if _, ok := l.live[id]; !ok {
 		l.server.stats.StaleGone++
 		return
@@ -167,7 +175,7 @@ func (l *Link) release(id uint64) {
 
 // checkLiveness ends a link that has been silent for PingTimeout, and pings one that has been silent for a third of it.
 // If the engine has paused reading, or bytes are unsent, progress in sending counts as a sign of life too.
-func (l *Link) checkLiveness(now int64) {
+func (l *edgeLink) checkLiveness(now int64) {
 	if l.ended {
 		return
 	}
@@ -179,7 +187,7 @@ func (l *Link) checkLiveness(now int64) {
 	timeout := l.server.cfg.PingTimeout.Milliseconds()
 	switch quiet := now - heard; {
 	case quiet >= timeout:
-		l.end(FaultTimeout)
+		l.end(faultTimeout)
 	case l.present && !l.pinged && !paused && quiet >= timeout/3:
 		l.pinged = true
 		l.control("ping ", strconv.FormatInt(now, 36), "\n")

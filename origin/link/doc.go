@@ -20,12 +20,18 @@
 // most places. The engine never sees strangers. The log gets one record of each kind every ten seconds. Only a
 // connection that has proved itself becomes one of MaxLinks links.
 //
+// # Streams
+//
+// If Config has a StreamHandler, the hello announces streams, and edges bring the clients that speak WebSocket. A
+// Stream is an object of 72 bytes, with an entry in a map of its link. The server counts the windows: it returns credit
+// when the handler has processed half of one, and Stream.Full stops a handler when the other is used up.
+//
 // # Bounds
 //
 // A reader has three batch buffers. It stops reading while the engine holds all of them. Reading from a link with more
 // than HighWaterBytes unsent pauses until half of that is sent, so the edge sees its socket buffer fill up. A link with
 // more than MaxUnsentBytes unsent is full until half of that is sent. Meanwhile the engine processes no request of it,
-// and Handlers keep what they have for its clients (Link.Full, Handler.Room). A link therefore buffers at most
+// and Handlers keep what they have for its clients (Replier.Full, Handler.Room). A link therefore buffers at most
 // MaxUnsentBytes, a turn's batch (256 KiB), one frame, and the replies that cannot wait. Those carry no payload and
 // take some 100 bytes for each live id. Frames are at most MaxContentsBytes long.
 //

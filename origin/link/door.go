@@ -2,6 +2,7 @@ package link
 
 import (
 	"cmp"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -15,9 +16,9 @@ import (
 // Invariant: from enter until leave, which follows the close, a connection is either in waiting or counted in links.
 type door struct {
 	mu       sync.Mutex
-	max      int     // limit of waiting
-	maxLinks int     // limit of links
-	waiting  []*Link // oldest first
+	max      int         // limit of waiting
+	maxLinks int         // limit of links
+	waiting  []*edgeLink // oldest first
 	from     map[netip.Addr]int
 	links    int
 	closed   bool
@@ -31,7 +32,7 @@ func newDoor(cfg *Config) door {
 }
 
 // enter adds a connection and returns the one that it evicts, if any. ok is false if the door is closed.
-func (d *door) enter(l *Link) (goes *Link, ok bool) {
+func (d *door) enter(l *edgeLink) (goes *edgeLink, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -54,25 +55,25 @@ func (d *door) enter(l *Link) (goes *Link, ok bool) {
 }
 
 // pass turns a waiting connection into a link.
-func (d *door) pass(l *Link) Fault {
+func (d *door) pass(l *edgeLink) fault {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case !l.waits: // a newer connection has evicted it
-		return FaultCrowded
-	case l.sentAway.Load() != uint32(FaultNone):
-		return FaultTimeout
+		return faultCrowded
+	case l.sentAway.Load() != uint32(faultNone):
+		return faultTimeout
 	case d.links >= d.maxLinks:
-		return FaultTooMany
+		return faultTooMany
 	}
 	d.unlist(l)
 	d.links++
 	l.through = true
-	return FaultNone
+	return faultNone
 }
 
 // leave removes a closed connection.
-func (d *door) leave(l *Link) {
+func (d *door) leave(l *edgeLink) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -84,11 +85,11 @@ func (d *door) leave(l *Link) {
 }
 
 // late returns each connection that has exceeded its time, once.
-func (d *door) late(now, timeout int64) (over []*Link) {
+func (d *door) late(now, timeout int64) (over []*edgeLink) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range d.waiting {
-		if now-l.since >= timeout && l.sentAway.CompareAndSwap(uint32(FaultNone), uint32(FaultTimeout)) {
+		if now-l.since >= timeout && l.sentAway.CompareAndSwap(uint32(faultNone), uint32(faultTimeout)) {
 			over = append(over, l)
 		}
 	}
@@ -96,20 +97,20 @@ func (d *door) late(now, timeout int64) (over []*Link) {
 }
 
 // close refuses all further connections and returns those that still wait.
-func (d *door) close() []*Link {
+func (d *door) close() []*edgeLink {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
-	return append([]*Link(nil), d.waiting...)
+	return append([]*edgeLink(nil), d.waiting...)
 }
 
 // refuse counts a connection that did not become a link. It reports whether to log it, and returns the number of its
 // kind since the last record.
-func (d *door) refuse(f Fault, now int64) (since int, ok bool) {
+func (d *door) refuse(f fault, now int64) (since int, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.refused[f]++
-	if f == FaultNone || d.closed { // probably a health check, or this server is stopping
+	if f == faultNone || d.closed { // probably a health check, or this server is stopping
 		return 0, false
 	}
 	return d.records[f].due(now)
@@ -123,7 +124,7 @@ func (d *door) refusals() [faults]int64 {
 }
 
 // unlist removes l from waiting, which must contain it.
-func (d *door) unlist(l *Link) {
+func (d *door) unlist(l *edgeLink) {
 	for i, w := range d.waiting {
 		if w == l {
 			d.remove(i)
@@ -152,24 +153,28 @@ func addressOf(conn net.Conn) netip.Addr {
 }
 
 // sendAway evicts a connection without an explanation. The reset leaves no state in the kernel.
-func (l *Link) sendAway() {
-	l.sentAway.CompareAndSwap(uint32(FaultNone), uint32(FaultCrowded))
-	if c, ok := l.conn.(*net.TCPConn); ok {
+func (l *edgeLink) sendAway() {
+	l.sentAway.CompareAndSwap(uint32(faultNone), uint32(faultCrowded))
+	conn := l.conn
+	if c, ok := conn.(*tls.Conn); ok {
+		conn = c.NetConn() // close_notify could block
+	}
+	if c, ok := conn.(*net.TCPConn); ok {
 		c.SetLinger(0)
 	}
-	l.conn.Close()
+	conn.Close()
 }
 
 // wakeReader interrupts the reader's pending read.
-func (l *Link) wakeReader() { l.conn.SetReadDeadline(time.Unix(1, 0)) }
+func (l *edgeLink) wakeReader() { l.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // refused counts a connection that did not become a link, and logs it at a bounded rate. It runs on the reader's
 // goroutine.
-func (s *Server) refused(l *Link, f Fault) {
+func (s *Server) refused(l *edgeLink, f fault) {
 	since, ok := s.door.refuse(f, s.clock.now())
 	switch {
 	case !ok:
-	case l.found != "" || l.name == "" && f != FaultEarly && f != FaultPeer:
+	case l.found != "" || l.name == "" && f != faultEarly && f != faultPeer:
 		s.log.Warn("no hello from edge", "address", l.conn.RemoteAddr(), "fault", f, "what", cmp.Or(l.found, "nothing"),
 			"first_bytes", l.first, "since_last", since)
 	default:

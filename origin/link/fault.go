@@ -1,21 +1,21 @@
 package link
 
-// Fault is the reason why a link ended.
-type Fault uint8
+// fault is the reason why a link ended.
+type fault uint8
 
 const (
-	FaultNone      Fault = iota // the edge closed the link, or this server stopped
-	FaultIO                     // reading or writing failed
-	FaultGrammar                // the input is malformed or exceeds a limit
-	FaultEarly                  // the edge sent something before the welcome
-	FaultVersion                // the edge speaks another version
-	FaultSecret                 // the edge does not know the secret
-	FaultOldProof               // the edge's proof does not cover the rest of its hello: an old version
-	FaultDuplicate              // the edge reused a live id
-	FaultTimeout                // nothing was received, or nothing could be sent, for too long
-	FaultTooMany                // MaxLinks links exist already
-	FaultCrowded                // a newer connection evicted it before it had proved itself
-	FaultPeer                   // the edge reported an error of this origin
+	faultNone      fault = iota // the edge closed the link, or this server stopped
+	faultIO                     // reading or writing failed
+	faultGrammar                // the input is malformed or exceeds a limit
+	faultEarly                  // the edge sent something before the welcome
+	faultVersion                // the edge speaks another version
+	faultSecret                 // the edge does not know the secret
+	faultOldProof               // the edge's proof does not cover the rest of its hello: an old version
+	faultDuplicate              // the edge reused a live id
+	faultTimeout                // nothing was received, or nothing could be sent, for too long
+	faultTooMany                // MaxLinks links exist already
+	faultCrowded                // a newer connection evicted it before it had proved itself
+	faultPeer                   // the edge reported an error of this origin
 	faults         = iota
 )
 
@@ -25,16 +25,16 @@ var names = [faults]string{
 	"too-many", "crowded", "peer",
 }
 
-func (f Fault) String() string { return names[f] }
+func (f fault) String() string { return names[f] }
 
 // reasons are the texts sent to the edge. The text is empty if the edge has gone or needs no explanation.
 var reasons = [faults]string{
-	FaultGrammar:   "protocol error: bad frame",
-	FaultEarly:     "protocol error: nothing but hello before welcome",
-	FaultVersion:   "this origin speaks version 1 only",
-	FaultSecret:    "the proof in hello is missing or wrong: are both ends given the same secret?",
-	FaultOldProof:  "the edge's version has no proof of its whole hello: upgrade edges before origins",
-	FaultDuplicate: "protocol error: this id is live",
-	FaultTimeout:   "nothing was heard for too long",
-	FaultTooMany:   "this origin has as many links as it may have",
+	faultGrammar:   "protocol error: bad frame",
+	faultEarly:     "protocol error: nothing but hello before welcome",
+	faultVersion:   "this origin speaks version 1 only",
+	faultSecret:    "the proof in hello is missing or wrong: are both ends given the same secret?",
+	faultOldProof:  "the edge's version has no proof of its whole hello: upgrade edges before origins",
+	faultDuplicate: "protocol error: this id is live",
+	faultTimeout:   "nothing was heard for too long",
+	faultTooMany:   "this origin has as many links as it may have",
 }

@@ -15,13 +15,13 @@ import (
 const fenceToken = "fence-"
 
 // Mark returns the number of the fence that covers all replies given on l so far.
-func (l *Link) Mark() uint32 { return l.fences + 1 }
+func (l *edgeLink) Mark() uint32 { return l.fences + 1 }
 
 // Passed reports whether the edge has processed all replies that mark covers, or the link has ended.
-func (l *Link) Passed(mark uint32) bool { return l.ended || int32(l.passed-mark) >= 0 }
+func (l *edgeLink) Passed(mark uint32) bool { return l.ended || int32(l.passed-mark) >= 0 }
 
 // Fence requests a call of Handler.Passed once the edge has processed all replies that mark covers.
-func (l *Link) Fence(mark uint32) {
+func (l *edgeLink) Fence(mark uint32) {
 	if l.ended || int32(l.fences-mark) >= 0 {
 		return // its ping has been sent already
 	}
@@ -30,7 +30,7 @@ func (l *Link) Fence(mark uint32) {
 }
 
 // sendFence ends a turn's replies with a ping if a fence was requested.
-func (l *Link) sendFence() {
+func (l *edgeLink) sendFence() {
 	if !l.fenceDue || l.ended {
 		return
 	}
@@ -41,7 +41,7 @@ func (l *Link) sendFence() {
 }
 
 // takePong passes the fence that a pong answers. Any other pong is only a sign of life.
-func (l *Link) takePong(token []byte) {
+func (l *edgeLink) takePong(token []byte) {
 	digits, ok := bytes.CutPrefix(token, []byte(fenceToken))
 	if !ok {
 		return

@@ -7,17 +7,18 @@ import (
 	"testing"
 
 	"megaphone/codec/frame"
+	"megaphone/internal/corpus"
 )
 
 // bench returns a link without goroutines: tests feed it bytes and look at the handler's calls.
-func bench(cfg Config) (*Link, *handler) {
+func bench(cfg Config) (*edgeLink, *handler) {
 	h := &handler{}
-	cfg = cfg.WithDefaults()
+	cfg = cfg.withDefaults()
 	cfg.Log = slog.New(slog.DiscardHandler)
-	s := &Server{cfg: cfg, log: cfg.Log, handler: h, links: map[*Link]struct{}{}, clock: systemClock()}
+	s := &Server{cfg: cfg, log: cfg.Log, handler: h, links: map[*edgeLink]struct{}{}, clock: systemClock()}
 	conn, other := net.Pipe()
 	other.Close()
-	l := &Link{server: s, conn: conn, name: "edge-1", free: make(chan *batch, batchesPerLink)}
+	l := &edgeLink{server: s, conn: conn, name: "edge-1", free: make(chan *batch, batchesPerLink)}
 	l.hello.Max = frame.MaxContentsBytes
 	l.out.init(cfg.HighWaterBytes, cfg.MaxUnsentBytes)
 	l.opened()
@@ -25,7 +26,7 @@ func bench(cfg Config) (*Link, *handler) {
 }
 
 // feed gives the link bytes in pieces of up to step bytes, as the reader and the engine do.
-func feed(l *Link, p []byte, step int) {
+func feed(l *edgeLink, p []byte, step int) {
 	b := &batch{}
 	for len(p) > 0 && !l.ended {
 		n := min(step, len(p))
@@ -38,7 +39,7 @@ func feed(l *Link, p []byte, step int) {
 			b.buf = append([]byte(nil), b.buf[end:]...)
 		}
 		if err != nil {
-			l.end(FaultGrammar)
+			l.end(faultGrammar)
 		} else if need <= len(b.buf) {
 			panic("wholeFrames asks for bytes that are there")
 		}
@@ -69,6 +70,7 @@ func check(t *testing.T, p []byte) {
 }
 
 func FuzzLink(f *testing.F) {
+	corpus.Add(f)
 	framed := func(id uint64, contents string) string { return string(frame.Append(nil, id, []byte(contents))) }
 	for _, seed := range []string{
 		"", "0", "00000004|0000000000000001|<a/>",

@@ -39,12 +39,12 @@ func TestSecret(t *testing.T) {
 	for _, wrong := range [][]byte{nil, []byte("open barley")} {
 		e := r.dial()
 		e.sayHello("edge-1", wrong, 0)
-		e.wantEnd(FaultSecret)
+		e.wantEnd(faultSecret)
 	}
 	// The edge hears that it is welcome before the engine does.
 	r.until("one link and two that were refused", func() bool {
 		st := r.stats()
-		return st.Ended[FaultSecret] == 2 && st.Welcomed == 1 && st.Links == 1
+		return st.Ended[faultSecret] == 2 && st.Welcomed == 1 && st.Links == 1
 	})
 }
 
@@ -73,7 +73,7 @@ func TestChangedHello(t *testing.T) {
 			t.Fatalf("%s: nothing to change in %q", name, saw)
 		}
 		e.control(c.arrived + proved(e, saw, said))
-		e.wantEnd(FaultSecret)
+		e.wantEnd(faultSecret)
 	}
 	e := r.dial()
 	e.control(said + proved(e, string(e.line), said))
@@ -90,8 +90,8 @@ func TestOldProof(t *testing.T) {
 	h := frame.Hello{Version: 1, Name: "edge-1", Nonce: [16]byte{1}, HasMAC: true}
 	h.MAC = frame.LinkMAC(secret, "edge", &e.hello.Nonce, &h.Nonce, h.Name)
 	e.control(string(frame.AppendHello(nil, &h)))
-	e.wantEnd(FaultOldProof)
-	if st := r.stats(); st.Ended[FaultOldProof] != 1 || st.Welcomed != 0 {
+	e.wantEnd(faultOldProof)
+	if st := r.stats(); st.Ended[faultOldProof] != 1 || st.Welcomed != 0 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -102,19 +102,19 @@ func TestBeforeWelcome(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		bytes []byte
-		fault Fault
+		fault fault
 	}{
-		{"request", frame.AppendRequest(nil, 1, frame.Request{Body: []byte("<body/>")}), FaultEarly},
-		{"ping", frame.Append(nil, 0, []byte("ping x\n")), FaultEarly},
-		{"more than hello", frame.Append(nil, 0, []byte("hello version=1 name=a"+nonce+"\nping x\n")), FaultEarly},
-		{"unknown verb", frame.Append(nil, 0, []byte("hullo\n")), FaultEarly},
-		{"error", frame.Append(nil, 0, []byte("error not you\n")), FaultPeer},
-		{"version", frame.Append(nil, 0, []byte("hello version=2 name=a"+nonce+"\n")), FaultVersion},
-		{"no name", frame.Append(nil, 0, []byte("hello version=1"+nonce+"\n")), FaultGrammar},
-		{"no end of line", frame.Append(nil, 0, []byte("hello version=1 name=a"+nonce)), FaultGrammar},
-		{"no contents", frame.Append(nil, 0, nil), FaultGrammar},
-		{"HTTP", []byte("GET / HTTP/1.1\r\n\r\n"), FaultGrammar},
-		{"too long", []byte("00001025|0000000000000000|hello "), FaultGrammar},
+		{"request", frame.AppendRequest(nil, 1, frame.Request{Body: []byte("<body/>")}), faultEarly},
+		{"ping", frame.Append(nil, 0, []byte("ping x\n")), faultEarly},
+		{"more than hello", frame.Append(nil, 0, []byte("hello version=1 name=a"+nonce+"\nping x\n")), faultEarly},
+		{"unknown verb", frame.Append(nil, 0, []byte("hullo\n")), faultEarly},
+		{"error", frame.Append(nil, 0, []byte("error not you\n")), faultPeer},
+		{"version", frame.Append(nil, 0, []byte("hello version=2 name=a"+nonce+"\n")), faultVersion},
+		{"no name", frame.Append(nil, 0, []byte("hello version=1"+nonce+"\n")), faultGrammar},
+		{"no end of line", frame.Append(nil, 0, []byte("hello version=1 name=a"+nonce)), faultGrammar},
+		{"no contents", frame.Append(nil, 0, nil), faultGrammar},
+		{"HTTP", []byte("GET / HTTP/1.1\r\n\r\n"), faultGrammar},
+		{"too long", []byte("00001025|0000000000000000|hello "), faultGrammar},
 	} {
 		r := newRig(t, Config{})
 		e := r.dial()
@@ -146,14 +146,14 @@ func TestHelloAndMore(t *testing.T) {
 func TestSilentBeforeHello(t *testing.T) {
 	r := newRig(t, Config{})
 	e := r.dial()
-	r.pass(DefaultProofTimeout.Milliseconds() - 1)
+	r.pass(defaultProofTimeout.Milliseconds() - 1)
 	e.write([]byte("0000")) // a partial hello does not extend the deadline
 	if st := r.stats(); st.Ended != (Stats{}).Ended {
 		t.Fatalf("ended too early: %+v", st)
 	}
 	r.pass(1)
-	e.wantEnd(FaultTimeout)
-	r.until("the end to be counted", func() bool { return r.stats().Ended[FaultTimeout] == 1 })
+	e.wantEnd(faultTimeout)
+	r.until("the end to be counted", func() bool { return r.stats().Ended[faultTimeout] == 1 })
 }
 
 func TestMaxLinks(t *testing.T) {
@@ -161,11 +161,11 @@ func TestMaxLinks(t *testing.T) {
 	e := r.open()
 	second := r.dial()
 	second.sayHello("edge-2", nil, 0)
-	second.wantEnd(FaultTooMany)
+	second.wantEnd(faultTooMany)
 	e.conn.Close()
 	r.until("the first to be gone for good", func() bool { return r.passed() == 0 })
 	r.open()
-	if st := r.stats(); st.Ended[FaultTooMany] != 1 || st.Accepted != 3 {
+	if st := r.stats(); st.Ended[faultTooMany] != 1 || st.Accepted != 3 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -189,13 +189,13 @@ func (r *rig) waiting() int {
 func TestStrangersLeaveRoomForEdges(t *testing.T) {
 	secret := []byte("open sesame")
 	r := newRig(t, Config{Secret: secret})
-	const strangers = DefaultMaxLinks + 100
+	const strangers = defaultMaxLinks + 100
 	for range strangers {
 		r.dialQuietly()
 	}
 	r.until("all strangers to be accepted", func() bool { return r.stats().Accepted == strangers })
 	r.until("most of them to be gone", func() bool {
-		return r.stats().Ended[FaultCrowded] == strangers-DefaultMaxUnproved
+		return r.stats().Ended[faultCrowded] == strangers-defaultMaxUnproved
 	})
 	for range 3 {
 		e := r.dial()
@@ -204,10 +204,10 @@ func TestStrangersLeaveRoomForEdges(t *testing.T) {
 			t.Fatalf("an edge got %q", got)
 		}
 	}
-	if n := r.waiting(); n > DefaultMaxUnproved {
-		t.Errorf("%d connections wait, more than %d", n, DefaultMaxUnproved)
+	if n := r.waiting(); n > defaultMaxUnproved {
+		t.Errorf("%d connections wait, more than %d", n, defaultMaxUnproved)
 	}
-	r.pass(DefaultProofTimeout.Milliseconds())
+	r.pass(defaultProofTimeout.Milliseconds())
 	r.until("the rest to be gone", func() bool { return r.waiting() == 0 })
 	if st := r.stats(); st.Links != 3 || r.passed() != 3 {
 		t.Errorf("%d links are counted; %+v", r.passed(), st)
@@ -253,22 +253,22 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 		for range n {
 			e := r.dial()
 			e.sayHello("edge-1", nil, 0)
-			e.wantEnd(FaultSecret)
+			e.wantEnd(faultSecret)
 		}
 		for range n {
 			e := r.dial()
 			e.control("ping x\n")
-			e.wantEnd(FaultEarly)
+			e.wantEnd(faultEarly)
 		}
 	}
 	refuse(50)
 	for range 50 {
 		r.dialQuietly()
 	}
-	r.until("the engine to know", func() bool { return r.stats().Ended[FaultCrowded] >= 49 })
+	r.until("the engine to know", func() bool { return r.stats().Ended[faultCrowded] >= 49 })
 	r.pass(logInterval)
 	refuse(1)
-	r.until("the engine to know", func() bool { return r.stats().Ended[FaultEarly] == 51 })
+	r.until("the engine to know", func() bool { return r.stats().Ended[faultEarly] == 51 })
 	text := log.String()
 	for _, kind := range []string{"fault=secret", "fault=early"} {
 		if n := strings.Count(text, kind); n != 2 {

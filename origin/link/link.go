@@ -14,8 +14,8 @@ const flushBytes = 256 << 10
 // statusTooLarge replaces a reply that exceeds the edge's limit.
 const statusTooLarge = 500
 
-// Link is the connection of one edge. All exported methods but Wake and Full belong to the engine's goroutine.
-type Link struct {
+// edgeLink is the connection of one edge. All exported methods but Wake and Full belong to the engine's goroutine.
+type edgeLink struct {
 	server *Server
 	conn   net.Conn
 	hello  frame.Hello // the edge's
@@ -33,9 +33,11 @@ type Link struct {
 
 	// Owned by the engine.
 	live      map[uint64]struct{}
-	batch     []byte // frames of this turn
-	frames    int64  // their number
-	dirty     bool   // in Server.dirty
+	streams   map[uint64]*Stream
+	blocked   map[*Stream]struct{} // streams that were full when asked
+	batch     []byte               // frames of this turn
+	frames    int64                // their number
+	dirty     bool                 // in Server.dirty
 	ended     bool
 	pending   []*batch // batches not processed yet because the link is full; at most batchesPerLink
 	taking    bool     // takePending is running
@@ -61,21 +63,15 @@ type batch struct {
 	at  int // offset of the next unprocessed frame
 }
 
-// Name returns the edge's name from its hello.
-func (l *Link) Name() string { return l.name }
-
-// RemoteAddr returns the edge's address.
-func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
-
-// Live returns the number of requests without a reply.
-func (l *Link) Live() int { return len(l.live) }
+// remoteAddr returns the edge's address.
+func (l *edgeLink) remoteAddr() net.Addr { return l.conn.RemoteAddr() }
 
 // Wake calls Server.Wake. Any goroutine may call it, even after the link has ended.
-func (l *Link) Wake() { l.server.Wake() }
+func (l *edgeLink) Wake() { l.server.Wake() }
 
 // Reply answers request id, which is then no longer live. It drops and counts a reply to an id that is not live. It
 // copies body.
-func (l *Link) Reply(id uint64, status int, body []byte) {
+func (l *edgeLink) Reply(id uint64, status int, body []byte) {
 	st := &l.server.stats
 	if _, ok := l.live[id]; !ok {
 		st.StaleReplies++
@@ -94,7 +90,7 @@ func (l *Link) Reply(id uint64, status int, body []byte) {
 }
 
 // control sends a control line, which includes its LF.
-func (l *Link) control(line ...string) {
+func (l *edgeLink) control(line ...string) {
 	n := 0
 	for _, part := range line {
 		n += len(part)
@@ -107,7 +103,7 @@ func (l *Link) control(line ...string) {
 }
 
 // appended accounts for a frame that was added to the batch.
-func (l *Link) appended() {
+func (l *edgeLink) appended() {
 	l.frames++
 	l.markDirty()
 	if len(l.batch) >= flushBytes {
@@ -116,7 +112,7 @@ func (l *Link) appended() {
 }
 
 // markDirty adds l to the list of links to flush at the end of the turn.
-func (l *Link) markDirty() {
+func (l *edgeLink) markDirty() {
 	if !l.dirty {
 		l.dirty = true
 		l.server.dirty = append(l.server.dirty, l)
@@ -124,7 +120,7 @@ func (l *Link) markDirty() {
 }
 
 // flush hands the batch to the writer.
-func (l *Link) flush() {
+func (l *edgeLink) flush() {
 	if len(l.batch) == 0 {
 		return
 	}
@@ -136,10 +132,10 @@ func (l *Link) flush() {
 // Full reports whether more than MaxUnsentBytes are unsent. A Handler then keeps the replies that can wait until
 // Handler.Room reports that half has been sent. Reply still accepts a reply that cannot wait. Any goroutine may call
 // Full.
-func (l *Link) Full() bool { return l.out.full.Load() }
+func (l *edgeLink) Full() bool { return l.out.full.Load() }
 
 // end ends the link and its live ids. It sends the edge the reason before the connection closes.
-func (l *Link) end(f Fault) {
+func (l *edgeLink) end(f fault) {
 	if l.ended {
 		return
 	}
@@ -158,6 +154,7 @@ func (l *Link) end(f Fault) {
 		s.stats.Links--
 		s.stats.Live -= int64(len(l.live))
 		s.handler.Closed(l)
+		l.endStreams()
 	}
 	l.live = nil
 	l.takePending()

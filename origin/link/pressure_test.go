@@ -42,7 +42,7 @@ func (r *rig) fill(e *edge) (sent uint64) {
 func TestUnreadLinkIsNotReadFrom(t *testing.T) {
 	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 1 << 30})
 	big := bytes.Repeat([]byte("<"), 50_000)
-	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, big) }
+	r.h.onRequest = func(l *edgeLink, id uint64, _ []byte) { l.Reply(id, 200, big) }
 	e := r.open()
 	sent := r.fill(e)
 	before := r.stats().Requests
@@ -63,7 +63,7 @@ func TestUnreadLinkIsNotReadFrom(t *testing.T) {
 func TestStuckLinkEnds(t *testing.T) {
 	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 1 << 30, PingTimeout: 3 * time.Second})
 	big := bytes.Repeat([]byte("<"), 50_000)
-	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, big) }
+	r.h.onRequest = func(l *edgeLink, id uint64, _ []byte) { l.Reply(id, 200, big) }
 	e := r.open()
 	r.fill(e)
 	r.pass(2_999)
@@ -71,7 +71,7 @@ func TestStuckLinkEnds(t *testing.T) {
 		t.Fatalf("the link ended too early: %+v", st)
 	}
 	r.pass(1)
-	if st := r.stats(); st.Links != 0 || st.Ended[FaultTimeout] != 1 {
+	if st := r.stats(); st.Links != 0 || st.Ended[faultTimeout] != 1 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -84,7 +84,7 @@ type pending struct {
 }
 
 // send replies while the link has room.
-func (p *pending) send(l *Link) {
+func (p *pending) send(l *edgeLink) {
 	for len(p.ids) > 0 && !l.Full() {
 		l.Reply(p.ids[0], 200, p.body)
 		p.ids = p.ids[1:]
@@ -93,7 +93,7 @@ func (p *pending) send(l *Link) {
 }
 
 // unsent returns the number of the engine's bytes that have not been written.
-func (l *Link) unsent() int {
+func (l *edgeLink) unsent() int {
 	l.out.mu.Lock()
 	defer l.out.mu.Unlock()
 	return l.out.unsent + len(l.batch)
@@ -115,7 +115,7 @@ func TestAnswerToMany(t *testing.T) {
 			p := &pending{body: append([]byte("<body>"), bytes.Repeat([]byte("x"), c.size)...)}
 			r.s.Do(func() {
 				r.h.quiet = true
-				r.h.onRequest = func(l *Link, id uint64, _ []byte) {
+				r.h.onRequest = func(l *edgeLink, id uint64, _ []byte) {
 					if p.ids = append(p.ids, id); len(p.ids) == c.clients {
 						p.send(l)
 					}
@@ -135,7 +135,7 @@ func TestAnswerToMany(t *testing.T) {
 			if st := r.stats(); st.Links != 1 || st.Replies != int64(c.clients) || st.Live != 0 {
 				t.Errorf("%+v", st)
 			}
-			limit := DefaultMaxUnsentBytes + flushBytes + frame.HeaderBytes + len(p.body)
+			limit := defaultMaxUnsentBytes + flushBytes + frame.HeaderBytes + len(p.body)
 			if p.most > limit {
 				t.Errorf("%d bytes waited on the link, more than %d", p.most, limit)
 			}
@@ -168,7 +168,7 @@ func TestFullLinkIsNotTakenFrom(t *testing.T) {
 	r := newRig(t, Config{MaxUnsentBytes: 2 << 20})
 	big := bytes.Repeat([]byte("<"), replyBytes)
 	most := 0
-	r.h.onRequest = func(l *Link, id uint64, _ []byte) {
+	r.h.onRequest = func(l *edgeLink, id uint64, _ []byte) {
 		l.Reply(id, 200, big)
 		most = max(most, l.unsent())
 	}
@@ -190,7 +190,7 @@ func TestFullLinkIsNotTakenFrom(t *testing.T) {
 			t.Errorf("%d bytes were unsent, more than %d", most, limit)
 		}
 	})
-	r.pass(DefaultPingTimeout.Milliseconds() - 1)
+	r.pass(defaultPingTimeout.Milliseconds() - 1)
 	e.request(1, "<a/>")
 	e.readUntilReply(1)
 }
@@ -202,11 +202,11 @@ func TestRoomIsShared(t *testing.T) {
 	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 500_000})
 	big := bytes.Repeat([]byte("<"), 100_000)
 	taken, first := 0, 0
-	r.h.onRequest = func(l *Link, id uint64, _ []byte) {
+	r.h.onRequest = func(l *edgeLink, id uint64, _ []byte) {
 		taken++
 		l.Reply(id, 200, big)
 	}
-	r.h.onRoom = func(*Link) {
+	r.h.onRoom = func(*edgeLink) {
 		if first == 0 {
 			first = taken
 		}
@@ -236,7 +236,7 @@ func TestRoomIsShared(t *testing.T) {
 func TestFullLinkBreaks(t *testing.T) {
 	r := newRig(t, Config{HighWaterBytes: 100_000, MaxUnsentBytes: 500_000})
 	big := bytes.Repeat([]byte("<"), 100_000)
-	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, big) }
+	r.h.onRequest = func(l *edgeLink, id uint64, _ []byte) { l.Reply(id, 200, big) }
 	e := r.open()
 	var frames []byte
 	for id := range uint64(20_000) {
@@ -279,7 +279,7 @@ func (e *edge) readUntilReply(id uint64) {
 func TestProgressKeepsALink(t *testing.T) {
 	r := newRig(t, Config{PingTimeout: 3 * time.Second})
 	big := bytes.Repeat([]byte("<"), 1_000_000)
-	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, big) }
+	r.h.onRequest = func(l *edgeLink, id uint64, _ []byte) { l.Reply(id, 200, big) }
 	e := r.open()
 	_ = e.conn.(*net.TCPConn).SetReadBuffer(64 << 10) // what the kernel takes is no progress of the edge
 	var frames []byte
@@ -309,7 +309,7 @@ func TestProgressKeepsALink(t *testing.T) {
 	}
 	r.until("the end", func() bool { // the kernel may still take a part
 		r.pass(3_000)
-		return r.stats().Ended[FaultTimeout] == 1
+		return r.stats().Ended[faultTimeout] == 1
 	})
 }
 

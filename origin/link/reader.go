@@ -3,7 +3,6 @@ package link
 import (
 	"errors"
 	"io"
-	"net"
 	"time"
 
 	"megaphone/codec/frame"
@@ -20,18 +19,18 @@ const (
 // read is the reader's goroutine: it exchanges hello and welcome, then reads batches until the connection ends. Before
 // the welcome there is no writer, and the engine does not see the connection. A flood of strangers therefore costs the
 // engine nothing.
-func (l *Link) read() {
+func (l *edgeLink) read() {
 	s := l.server
 	defer s.readers.Done()
 	defer s.door.leave(l)
 	defer l.conn.Close()
 	cur := &batch{}
-	if fault := l.shakeHands(cur); fault != FaultNone {
-		if away := Fault(l.sentAway.Load()); away != FaultNone {
-			fault = away
+	if f := l.shakeHands(cur); f != faultNone {
+		if away := fault(l.sentAway.Load()); away != faultNone {
+			f = away
 		}
-		s.refused(l, fault)
-		l.lastWord(fault, cur)
+		s.refused(l, f)
+		l.lastWord(f, cur)
 		return
 	}
 	l.out.init(s.cfg.HighWaterBytes, s.cfg.MaxUnsentBytes)
@@ -51,18 +50,18 @@ func (l *Link) read() {
 }
 
 // lastWord sends the reason to a refused connection.
-func (l *Link) lastWord(f Fault, b *batch) {
+func (l *edgeLink) lastWord(f fault, b *batch) {
 	if reason := reasons[f]; reason != "" {
 		l.say([]byte("error " + reason + "\n"))
 	}
-	if c, ok := l.conn.(*net.TCPConn); ok {
+	if c, ok := l.conn.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()
 	}
 	l.linger(b)
 }
 
 // readFrames passes whole frames to the engine until the connection ends.
-func (l *Link) readFrames(cur *batch) Fault {
+func (l *edgeLink) readFrames(cur *batch) fault {
 	max := l.server.cfg.MaxContentsBytes
 	need := frame.HeaderBytes
 	for {
@@ -73,16 +72,16 @@ func (l *Link) readFrames(cur *batch) Fault {
 			next := <-l.free
 			next.buf = append(next.buf[:0], cur.buf[end:]...)
 			if !l.server.send(event{kind: eventBatch, link: l, batch: cur}) {
-				return FaultNone
+				return faultNone
 			}
 			cur = next
 		}
 		if err != nil {
-			return FaultGrammar
+			return faultGrammar
 		}
 		need = more
 		if !l.out.waitForRoom() {
-			return FaultNone
+			return faultNone
 		}
 		if fault, ok := l.fill(cur, need); !ok {
 			return fault
@@ -91,18 +90,18 @@ func (l *Link) readFrames(cur *batch) Fault {
 }
 
 // fill reads once into a buffer with room for at least need bytes in total.
-func (l *Link) fill(b *batch, need int) (f Fault, ok bool) {
+func (l *edgeLink) fill(b *batch, need int) (f fault, ok bool) {
 	b.grow(need)
 	n, err := l.conn.Read(b.buf[len(b.buf):cap(b.buf)])
 	if n > 0 {
 		b.buf = b.buf[:len(b.buf)+n]
 		l.heardAt.Store(l.server.clock.now())
-		return FaultNone, true
+		return faultNone, true
 	}
 	if errors.Is(err, io.EOF) {
-		return FaultNone, false
+		return faultNone, false
 	}
-	return FaultIO, false
+	return faultIO, false
 }
 
 // grow makes room for need bytes in total. If the last read filled the buffer, it doubles the buffer up to
@@ -130,7 +129,7 @@ func wholeFrames(p []byte, max int) (end, need int, err *frame.Error) {
 
 // linger reads for a moment after the last frame, so that the edge receives it. Closing a socket with unread bytes
 // would discard that frame (RFC 9293, section 3.6.1).
-func (l *Link) linger(b *batch) {
+func (l *edgeLink) linger(b *batch) {
 	l.conn.SetReadDeadline(time.Now().Add(lingerTime))
 	buf := b.buf[:cap(b.buf)]
 	if len(buf) == 0 {

@@ -23,11 +23,11 @@ const patience = 30 * time.Second
 type handler struct {
 	mu        sync.Mutex
 	told      []string
-	onRequest func(l *Link, id uint64, body []byte)
-	onClosed  func(l *Link)
+	onRequest func(l *edgeLink, id uint64, body []byte)
+	onClosed  func(l *edgeLink)
 	onIdle    func()
-	onRoom    func(l *Link)
-	last      *Link
+	onRoom    func(l *edgeLink)
+	last      *edgeLink
 	quiet     bool // record nothing
 }
 
@@ -43,26 +43,26 @@ func (h *handler) note(format string, args ...any) {
 // requestPrefix returns the text before a body in a request. An absent address is the empty one.
 func requestPrefix(r frame.Request) []byte { return frame.AppendPrefix(nil, r.Address, r.Query) }
 
-func (h *handler) Request(l *Link, id uint64, r frame.Request) {
-	h.last = l // set before the note, because a test waits for the note
+func (h *handler) Request(l Replier, id uint64, r frame.Request) {
+	h.last = l.(*edgeLink) // set before the note, because a test waits for the note
 	h.note("request %x %s%s", id, requestPrefix(r), r.Body)
 	if h.onRequest != nil {
-		h.onRequest(l, id, r.Body)
+		h.onRequest(h.last, id, r.Body)
 	}
 }
-func (h *handler) Gone(_ *Link, id uint64)    { h.note("gone %x", id) }
-func (h *handler) Release(_ *Link, id uint64) { h.note("release %x", id) }
-func (h *handler) ReleaseAll(*Link)           { h.note("release all") }
-func (h *handler) Room(l *Link) {
+func (h *handler) Gone(_ Replier, id uint64)    { h.note("gone %x", id) }
+func (h *handler) Release(_ Replier, id uint64) { h.note("release %x", id) }
+func (h *handler) ReleaseAll(Replier)           { h.note("release all") }
+func (h *handler) Room(l Replier) {
 	if h.onRoom != nil {
-		h.onRoom(l)
+		h.onRoom(l.(*edgeLink))
 	}
 }
-func (h *handler) Passed(l *Link) { h.note("passed %v", l.Passed(l.fences)) }
-func (h *handler) Closed(l *Link) {
-	h.note("closed %s", l.Name())
+func (h *handler) Passed(l Replier) { h.note("passed %v", l.Passed(l.(*edgeLink).fences)) }
+func (h *handler) Closed(l Replier) {
+	h.note("closed %s", l.(*edgeLink).name)
 	if h.onClosed != nil {
-		h.onClosed(l)
+		h.onClosed(l.(*edgeLink))
 	}
 }
 func (h *handler) Tick(int64) {}
@@ -173,7 +173,6 @@ func (r *rig) dial() *edge {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
 	e := &edge{t: r.t, conn: conn}
 	e.line = []byte(e.readControl())
 	line, ok := strings.CutPrefix(string(e.line), "hello ")
@@ -197,7 +196,7 @@ func (r *rig) open() *edge {
 	r.until("the engine to know the link", func() (known bool) {
 		r.s.Do(func() {
 			for l := range r.s.links {
-				known = known || l.RemoteAddr().String() == e.conn.LocalAddr().String()
+				known = known || l.remoteAddr().String() == e.conn.LocalAddr().String()
 			}
 		})
 		return known
@@ -233,6 +232,7 @@ func (e *edge) sayHello(name string, secret []byte, max int) frame.Hello {
 
 func (e *edge) write(p []byte) {
 	e.t.Helper()
+	e.conn.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := e.conn.Write(p); err != nil {
 		e.t.Fatal(err)
 	}
@@ -259,6 +259,7 @@ func (e *edge) read() (f frame.Frame, ok bool) {
 			return f, true
 		}
 		p := make([]byte, 64<<10)
+		e.conn.SetReadDeadline(time.Now().Add(patience))
 		k, err := e.conn.Read(p)
 		e.buf = append(e.buf, p[:k]...)
 		if err == io.EOF && k == 0 {
@@ -299,7 +300,7 @@ func (e *edge) wantReply(id uint64, status int, body string) {
 }
 
 // wantEnd checks that the origin sends the fault's reason, if it has one, and closes the link.
-func (e *edge) wantEnd(f Fault) {
+func (e *edge) wantEnd(f fault) {
 	e.t.Helper()
 	if reason := reasons[f]; reason != "" {
 		e.wantControl("error " + reason + "\n")
@@ -310,4 +311,4 @@ func (e *edge) wantEnd(f Fault) {
 }
 
 // reply answers every request with its own body.
-func reply(l *Link, id uint64, body []byte) { l.Reply(id, 200, body) }
+func reply(l *edgeLink, id uint64, body []byte) { l.Reply(id, 200, body) }

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -38,8 +39,8 @@ type Server struct {
 	writers  sync.WaitGroup
 
 	// Owned by the engine.
-	links    map[*Link]struct{}
-	dirty    []*Link // links with a batch
+	links    map[*edgeLink]struct{}
+	dirty    []*edgeLink // links with a batch
 	draining bool
 	stats    Stats
 
@@ -51,9 +52,9 @@ type Server struct {
 // event is a message to the engine.
 type event struct {
 	kind  eventKind
-	link  *Link
+	link  *edgeLink
 	batch *batch
-	fault Fault
+	fault fault
 	call  func()
 }
 
@@ -73,14 +74,17 @@ const (
 func Listen(cfg Config, h Handler) (*Server, error) { return listen(cfg, h, systemClock()) }
 
 func listen(cfg Config, h Handler, c clock) (*Server, error) {
-	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	started := c.now()
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.TLS != nil {
+		l = tls.NewListener(l, cfg.TLS)
 	}
 	return &Server{
 		cfg: cfg, log: cfg.Log, handler: h, listener: l, clock: c,
@@ -89,7 +93,7 @@ func listen(cfg Config, h Handler, c clock) (*Server, error) {
 		done:   make(chan struct{}),
 
 		instance: rand.Text(), started: started,
-		links: make(map[*Link]struct{}),
+		links: make(map[*edgeLink]struct{}),
 		door:  newDoor(&cfg),
 	}, nil
 }
@@ -120,8 +124,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// Drain asks all present and future edges to open no new sessions here. Any goroutine may call it while Run runs.
-func (s *Server) Drain() {
+// drain asks all present and future edges to open no new sessions here. Any goroutine may call it while Run runs.
+func (s *Server) drain() {
 	s.Do(func() {
 		s.draining = true
 		for l := range s.links {
@@ -188,7 +192,7 @@ func (s *Server) accept() {
 		}
 		s.accepted.Add(1)
 		now := s.clock.now()
-		l := &Link{server: s, conn: conn, from: addressOf(conn), since: now}
+		l := &edgeLink{server: s, conn: conn, from: addressOf(conn), since: now}
 		l.heardAt.Store(now)
 		goes, ok := s.door.enter(l)
 		if !ok {
@@ -272,7 +276,7 @@ func (s *Server) stop() {
 	}
 	s.flush()
 	for l := range s.links {
-		l.end(FaultNone)
+		l.end(faultNone)
 	}
 	finished := make(chan struct{})
 	go func() {
@@ -287,7 +291,7 @@ func (s *Server) stop() {
 		case ev := <-s.events:
 			s.handle(ev)
 			if ev.kind == eventOpened {
-				ev.link.end(FaultNone)
+				ev.link.end(faultNone)
 			}
 			continue
 		case <-late.C:

@@ -24,7 +24,7 @@ func (r *rig) dialQuietly() *edge {
 
 func TestRequestAndReply(t *testing.T) {
 	r := newRig(t, Config{})
-	r.h.onRequest = func(l *Link, id uint64, body []byte) {
+	r.h.onRequest = func(l *edgeLink, id uint64, body []byte) {
 		switch id {
 		case 1:
 			l.Reply(id, 200, body)
@@ -87,7 +87,7 @@ func TestGoneAndRelease(t *testing.T) {
 	r.wantTold("request 1 192.0.2.7 <a/>", "request 2 192.0.2.7 <a/>", "request 3 192.0.2.7 <a/>",
 		"request 4 192.0.2.7 <a/>", "request 5 192.0.2.7 <a/>", "gone 1", "gone 2", "release 3",
 		"release all", "closed edge-1")
-	if st := r.stats(); st.Live != 0 || st.Links != 0 || st.Ended[FaultNone] != 1 {
+	if st := r.stats(); st.Live != 0 || st.Links != 0 || st.Ended[faultNone] != 1 {
 		t.Errorf("%+v", st)
 	}
 	r.s.Do(func() { r.h.last.Reply(4, 200, nil) }) // the link has ended
@@ -101,26 +101,26 @@ func TestProtocolErrors(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		bytes string
-		fault Fault
+		fault fault
 	}{
-		{"length", "0000000x|", FaultGrammar},
-		{"upper-case id", "00000004|000000000000000A|<a/>", FaultGrammar},
-		{"separator", "00000004 ", FaultGrammar},
-		{"too large", "00002001|0000000000000002|<a", FaultGrammar},
-		{"no request", "00000004|0000000000000002|text", FaultGrammar},
-		{"empty request", "00000000|0000000000000002|", FaultGrammar},
-		{"live id", "00000004|0000000000000001|<a/>", FaultDuplicate},
-		{"hello again", control("hello version=1 name=a nonce=000102030405060708090a0b0c0d0e0f\n"), FaultGrammar},
-		{"welcome", control("welcome\n"), FaultGrammar},
-		{"no end of line", control("drain"), FaultGrammar},
-		{"gone what", control("gone\n"), FaultGrammar},
-		{"gone zero", control("gone 0000000000000000\n"), FaultGrammar},
-		{"gone one and a half", control("gone 0000000000000001 00000\n"), FaultGrammar},
-		{"release what", control("release\n"), FaultGrammar},
-		{"release some", control("release some\n"), FaultGrammar},
-		{"ping without token", control("ping\n"), FaultGrammar},
-		{"long token", control("ping " + strings.Repeat("x", 65) + "\n"), FaultGrammar},
-		{"error", control("error out of cheese\n"), FaultPeer},
+		{"length", "0000000x|", faultGrammar},
+		{"upper-case id", "00000004|000000000000000A|<a/>", faultGrammar},
+		{"separator", "00000004 ", faultGrammar},
+		{"too large", "00002001|0000000000000002|<a", faultGrammar},
+		{"no request", "00000004|0000000000000002|text", faultGrammar},
+		{"empty request", "00000000|0000000000000002|", faultGrammar},
+		{"live id", "00000004|0000000000000001|<a/>", faultDuplicate},
+		{"hello again", control("hello version=1 name=a nonce=000102030405060708090a0b0c0d0e0f\n"), faultGrammar},
+		{"welcome", control("welcome\n"), faultGrammar},
+		{"no end of line", control("drain"), faultGrammar},
+		{"gone what", control("gone\n"), faultGrammar},
+		{"gone zero", control("gone 0000000000000000\n"), faultGrammar},
+		{"gone one and a half", control("gone 0000000000000001 00000\n"), faultGrammar},
+		{"release what", control("release\n"), faultGrammar},
+		{"release some", control("release some\n"), faultGrammar},
+		{"ping without token", control("ping\n"), faultGrammar},
+		{"long token", control("ping " + strings.Repeat("x", 65) + "\n"), faultGrammar},
+		{"error", control("error out of cheese\n"), faultPeer},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, Config{MaxContentsBytes: 2000})
@@ -183,14 +183,14 @@ func TestLiveness(t *testing.T) {
 	})
 	r.pass(8_999)
 	r.pass(1)
-	e.wantEnd(FaultTimeout)
+	e.wantEnd(faultTimeout)
 	r.wantTold("closed edge-1")
 }
 
 func TestDrain(t *testing.T) {
 	r := newRig(t, Config{})
 	e := r.open()
-	r.s.Drain()
+	r.s.drain()
 	e.wantControl("drain\n")
 	late := r.open()
 	late.wantControl("drain\n")
@@ -199,7 +199,7 @@ func TestDrain(t *testing.T) {
 // TestReplyTooLarge: a reply larger than the edge's limit becomes a status.
 func TestReplyTooLarge(t *testing.T) {
 	r := newRig(t, Config{})
-	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, []byte(strings.Repeat("<", int(id)))) }
+	r.h.onRequest = func(l *edgeLink, id uint64, _ []byte) { l.Reply(id, 200, []byte(strings.Repeat("<", int(id)))) }
 	e := r.dial()
 	e.sayHello("edge-1", nil, 1000)
 	e.wantControl("welcome\n")
@@ -224,7 +224,7 @@ func TestStop(t *testing.T) {
 	done := make(chan struct{})
 	go func() { r.stop(); close(done) }()
 	e.wantReply(1, 200, "<b/>")
-	e.wantEnd(FaultNone)
+	e.wantEnd(faultNone)
 	e.conn.Close()
 	<-done
 	if took := time.Since(start); took > 5*time.Second {
@@ -234,7 +234,7 @@ func TestStop(t *testing.T) {
 	if r.s.Do(func() { t.Error("called after the end") }) {
 		t.Error("Do says that it has called")
 	}
-	r.s.Drain()
+	r.s.drain()
 	if _, err := net.Dial("tcp", r.s.Addr().String()); err == nil {
 		t.Error("it still listens")
 	}
@@ -243,7 +243,7 @@ func TestStop(t *testing.T) {
 // TestStopWithADeafEdge: an edge that does not read cannot delay the stop.
 func TestStopWithADeafEdge(t *testing.T) {
 	r := newRig(t, Config{})
-	r.h.onRequest = func(l *Link, id uint64, _ []byte) { l.Reply(id, 200, make([]byte, 15<<20)) }
+	r.h.onRequest = func(l *edgeLink, id uint64, _ []byte) { l.Reply(id, 200, make([]byte, 15<<20)) }
 	e := r.open()
 	e.request(1, "<a/>")
 	r.until("the reply to be given", func() bool { return r.stats().Replies == 1 })
@@ -274,7 +274,7 @@ func TestPortIsNotShared(t *testing.T) {
 }
 
 func TestConfigValidate(t *testing.T) {
-	if err := (Config{}).WithDefaults().Validate(); err != nil {
+	if err := (Config{}).withDefaults().validate(); err != nil {
 		t.Error(err)
 	}
 	for _, c := range []struct {

@@ -2,10 +2,11 @@ package link
 
 import "sync"
 
-// Stats holds the counters of a server. Links and Live are current values; all others only increase.
+// Stats holds the counters of a server. Links, Live and Streams are current values; all others only increase.
 type Stats struct {
-	Links int64 // links that have been welcomed
-	Live  int64 // live ids on all links
+	Links   int64 // links that have been welcomed
+	Live    int64 // live ids of requests on all links
+	Streams int64 // live streams on all links
 
 	Accepted     int64 // connections
 	Welcomed     int64
@@ -21,6 +22,11 @@ type Stats struct {
 	Gone         int64
 	StaleGone    int64 // gone or release for an id that was not live, because the reply crossed it
 	StaleReplies int64 // replies to an id that was not live
+	Opened       int64 // streams
+	MessagesIn   int64 // of streams
+	MessagesOut  int64
+	Credits      int64 // sent
+	StaleStream  int64 // frames and credits for a stream that was not live, because its end crossed them
 	TooLarge     int64 // replies above the edge's limit, replaced by status 500
 	UnknownVerbs int64
 	Fences       int64 // pings sent as fences

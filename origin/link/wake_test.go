@@ -13,13 +13,13 @@ type elsewhere struct {
 }
 
 type answered struct {
-	l  *Link
+	l  *edgeLink
 	id uint64
 }
 
 // request returns a handler.onRequest that withholds the answer until open is closed.
-func (e *elsewhere) request(open <-chan struct{}) func(l *Link, id uint64, _ []byte) {
-	return func(l *Link, id uint64, _ []byte) {
+func (e *elsewhere) request(open <-chan struct{}) func(l *edgeLink, id uint64, _ []byte) {
+	return func(l *edgeLink, id uint64, _ []byte) {
 		go func() {
 			<-open
 			e.mu.Lock()

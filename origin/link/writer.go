@@ -1,7 +1,6 @@
 package link
 
 import (
-	"net"
 	"time"
 )
 
@@ -12,7 +11,7 @@ const (
 )
 
 // write is the writer's goroutine. It sends everything available in one write, until the link is closing.
-func (l *Link) write() {
+func (l *edgeLink) write() {
 	s := l.server
 	defer s.writers.Done()
 	var buf []byte
@@ -33,7 +32,7 @@ func (l *Link) write() {
 				l.out.drop(len(rest) - n)
 				// The reader notices as well, unless it waits for batches that the engine holds because the link is
 				// full.
-				s.send(event{kind: eventClosed, link: l, fault: FaultIO})
+				s.send(event{kind: eventClosed, link: l, fault: faultIO})
 				return
 			}
 			rest = rest[n:]
@@ -43,10 +42,10 @@ func (l *Link) write() {
 		}
 	}
 	// Everything is sent. The edge sees the end of input, and the reader lingers for the edge's own.
-	if c, ok := l.conn.(*net.TCPConn); ok {
+	if c, ok := l.conn.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()
 	}
 }
 
 // hurry bounds the time of the remaining writes once the link is closing.
-func (l *Link) hurry() { l.conn.SetWriteDeadline(time.Now().Add(lingerTime)) }
+func (l *edgeLink) hurry() { l.conn.SetWriteDeadline(time.Now().Add(lingerTime)) }

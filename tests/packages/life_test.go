@@ -284,7 +284,7 @@ func (g *guest) named() string {
 
 // removes: the configuration outlives a removal, and after a purge there is nothing but the user.
 func removes(g *guest) {
-	g.sh("install -m 640 -g megaphone /dev/null /etc/megaphone/secret; mkdir /var/lib/megaphone")
+	g.sh("install -m 640 -g megaphone /dev/null /etc/megaphone/secret; mkdir -p /var/lib/megaphone")
 	g.sh("printf '# Written by tune.sh of Megaphone: x\n' >/etc/sysctl.d/90-megaphone.conf")
 	g.run("systemctl", "start", edge)
 	g.run("dpkg", "--no-triggers", "-r", "megaphone")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 )
 
@@ -14,7 +15,8 @@ var Binary string
 // BuiltVersion is what the tests stamp the binary with.
 const BuiltVersion = "v0-tests"
 
-// Main is for TestMain: it builds the binary into a temporary directory, runs the tests, and returns the exit code.
+// Main is for TestMain: it builds the binary into a temporary directory, runs the tests, and returns the exit code. The
+// binary has the race detector and the build tags of the tests.
 func Main(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "megaphone-tests-")
 	if err != nil {
@@ -23,11 +25,25 @@ func Main(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	Binary = filepath.Join(dir, "megaphone")
-	out, err := exec.Command("go", "build", "-ldflags", "-X main.version="+BuiltVersion, "-o", Binary,
-		"megaphone/cmd/megaphone").CombinedOutput()
+	args := append([]string{"build", "-ldflags", "-X main.version=" + BuiltVersion, "-o", Binary}, ownFlags()...)
+	out, err := exec.Command("go", append(args, "megaphone/cmd/megaphone")...).CombinedOutput()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s(`make setup-run` installs what the chat page needs)\n", err, out)
 		return 1
 	}
 	return m.Run()
+}
+
+// ownFlags returns the flags that this test was built with.
+func ownFlags() (flags []string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return nil
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-race" || s.Key == "-tags" {
+			flags = append(flags, s.Key+"="+s.Value)
+		}
+	}
+	return flags
 }

@@ -18,6 +18,9 @@ import (
 // Patience bounds every wait. It is for a loaded machine; nothing here takes that long otherwise.
 const Patience = 30 * time.Second
 
+// longest bounds the wait for a line of a process that says others meanwhile.
+const longest = 4 * Patience
+
 // Process is a running megaphone (or crowd) and all that it has said, standard output and log together.
 type Process struct {
 	T    testing.TB
@@ -115,7 +118,7 @@ func (p *Process) Text() string {
 // Line waits for a line with the given text, from line number from on.
 func (p *Process) Line(from int, text string) string {
 	p.T.Helper()
-	late := time.After(Patience)
+	late, atLast := time.After(Patience), time.After(longest)
 	for exited := false; ; {
 		p.mu.Lock()
 		lines, more := p.lines[min(from, len(p.lines)):], p.more
@@ -131,11 +134,15 @@ func (p *Process) Line(from int, text string) string {
 		from += len(lines)
 		select {
 		case <-more:
+			late = time.After(Patience)
+			continue
 		case <-p.exited:
 			exited = true
+			continue
 		case <-late:
-			p.T.Fatalf("waited in vain for %q", text)
+		case <-atLast:
 		}
+		p.T.Fatalf("waited in vain for %q", text)
 	}
 }
 

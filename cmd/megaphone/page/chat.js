@@ -1,7 +1,7 @@
 /*
  * The Megaphone demo chat: handlers of the user's actions and of the server's stanzas.
  *
- *   chat.js --> session.js   Strophe.js over BOSH, kept alive
+ *   chat.js --> session.js   Strophe.js over BOSH or WebSocket, kept alive
  *           --> people.js    people, messages, state kept over a reload
  *           --> view.js      the page
  *
@@ -18,11 +18,18 @@ const setting = (name) => document.querySelector(`meta[name=${name}]`)?.content;
 const domain = setting('xmpp-domain') || location.hostname;
 const receipts = 'urn:xmpp:receipts';
 
-/** The user of the page: { jid: bare, name, guest, secret: with a password }. The password itself is never stored. */
+/**
+ * The user of the page: { jid: bare, name, guest, secret: with a password, transport: bosh or websocket }. The password
+ * itself is never stored.
+ */
 let me = null;
 let tab = String(Math.random());
 
-const session = new Session(setting('bosh-url') || '/http-bind', domain, {
+const socketURL = new URL(setting('websocket-url') || '/xmpp-websocket', location.href);
+socketURL.protocol = /^(https|wss):$/.test(socketURL.protocol) ? 'wss:' : 'ws:';
+
+const services = { bosh: setting('bosh-url') || '/http-bind', websocket: socketURL.href };
+const session = new Session(services, domain, {
   onPhase: showPhase,
   onReady,
   onProven(ids) {
@@ -135,8 +142,9 @@ function signIn(guest) {
   const name = guest ? 'guest' : $('name').value.trim().toLowerCase();
   const password = $('password').value;
   if (!name) return;
-  me = { jid: '', name, guest, secret: Boolean(password) };
-  session.logIn(address(), password || 'demo');
+  const { value: transport } = $('sign-in-form').elements.transport;
+  me = { jid: '', name, guest, secret: Boolean(password), transport };
+  session.logIn(address(), password || 'demo', transport);
 }
 
 const address = () => (me.guest ? domain : `${Strophe.escapeNode(me.name)}@${domain}`);
@@ -213,7 +221,7 @@ async function start() {
   else await ownTab(tab);
   me = before.me;
   $('me').textContent = nameOf(me.jid);
-  if (first && session.restore(address(), 'demo')) return;
+  if (me.transport !== 'websocket' && first && session.restore(address(), 'demo')) return;
   if (me.secret) {
     const { name } = me;
     leave();
@@ -222,7 +230,7 @@ async function start() {
     return;
   }
   show('chat');
-  session.logIn(address(), 'demo');
+  session.logIn(address(), 'demo', me.transport || 'bosh');
 }
 
 start();

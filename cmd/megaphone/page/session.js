@@ -1,5 +1,5 @@
 /*
- * The session: Strophe.js over BOSH, kept alive while the user wants to be logged in.
+ * The session: Strophe.js over BOSH or WebSocket, kept alive while the user wants to be logged in.
  *
  *   off --> connecting --> online <--> trouble       the edge is unreachable: the same requests are sent again
  *                ^            |           |
@@ -7,6 +7,9 @@
  *
  * The owner learns when the server has received a stanza with an id: the answer to a later ping proves it. A stanza
  * without a proof at the end of a session must be sent again in the next one.
+ *
+ * Over WebSocket a lost session is resumed (XEP-0198), with the next log-in. A WebSocket that cannot be opened, because
+ * something on the way blocks it, or because the server takes none, is replaced by BOSH at once.
  */
 
 const maxRetrySeconds = 5;    // between two tries to reach the edge
@@ -18,23 +21,25 @@ const mechanisms = globalThis.crypto?.subtle ? undefined : [Strophe.SASLAnonymou
 const kept = 'Keep writing: it is sent when you are back.';
 
 /**
- * owner: { onPhase(phase, words), onReady(restored, jid), onProven(ids), onRefused(words),
+ * services: { bosh: URL, websocket: URL }.
+ * owner: { onPhase(phase, words, transport), onReady(restored, jid), onProven(ids), onRefused(words),
  *          handlers: [[handler(stanza), namespace, name, type], ...] }.
  */
 export class Session {
-  constructor(service, domain, owner) {
-    Object.assign(this, { service, domain, owner, phase: 'off', jid: '', password: '', logins: 0, live: null });
+  constructor(services, domain, owner) {
+    Object.assign(this, { services, domain, owner, phase: 'off', jid: '', password: '', logins: 0, live: null });
   }
 
-  /** Logs in. jid: a bare JID, or the domain alone for a guest. */
-  logIn(jid, password) {
-    Object.assign(this, { jid, password, logins: 0 });
+  /** Logs in over a transport, bosh or websocket. jid: a bare JID, or the domain alone for a guest. */
+  logIn(jid, password, transport) {
+    const storage = new Strophe.MemoryStorageBackend(); // of what a later connection needs to resume the session
+    Object.assign(this, { jid, password, transport, storage, logins: 0, opened: false });
     this.#connect();
   }
 
   /** Restores the session that Strophe stored before a reload. Returns false if there is none. */
   restore(jid, password) {
-    Object.assign(this, { jid, password, logins: 0 });
+    Object.assign(this, { jid, password, transport: 'bosh', logins: 0 });
     const live = this.#begin();
     try {
       live.conn.restore(undefined, live.onStatus);
@@ -68,11 +73,11 @@ export class Session {
    */
   pause() {
     const { live } = this;
-    if (!live?.ready || this.phase !== 'online') return;
+    if (!live?.ready || this.phase !== 'online' || this.transport !== 'bosh') return;
     const bosh = live.conn._proto;
     const body = `<body xmlns='${Strophe.NS.HTTPBIND}' rid='${bosh.rid}' sid='${bosh.sid}' pause='${pauseSeconds}'/>`;
     // As text/plain it needs no preflight, because there is no time for one.
-    if (!navigator.sendBeacon(this.service, new Blob([body], { type: 'text/plain' }))) return;
+    if (!navigator.sendBeacon(this.services.bosh, new Blob([body], { type: 'text/plain' }))) return;
     bosh.rid++;
     bosh._cacheSession();
   }
@@ -94,14 +99,17 @@ export class Session {
 
   #enter(phase, words = '') {
     this.phase = phase;
-    this.owner.onPhase(phase, words);
+    this.owner.onPhase(phase, words, this.transport);
   }
 
   /** Starts anew. Callbacks of an older connection are ignored. */
   #begin() {
     this.#drop();
     this.#enter('connecting');
-    const conn = new Strophe.Connection(this.service, { keepalive: true, mechanisms });
+    const conn = new Strophe.Connection(this.services[this.transport], {
+      keepalive: this.transport === 'bosh', mechanisms, enableStreamManagement: this.transport === 'websocket',
+      streamManagement: { storage: this.storage },
+    });
     const live = {
       conn, ready: false, proven: false, pinging: false, failing: 0, retryAt: 0, why: '',
       sent: new Set(), unproven: new Set(),
@@ -117,7 +125,7 @@ export class Session {
   #drop() {
     const { live } = this;
     this.live = null;
-    live?.conn._proto._abortAllRequests();
+    live?.conn._proto._abortAllRequests?.(); // BOSH
     live?.conn._doDisconnect();
   }
 
@@ -129,23 +137,31 @@ export class Session {
 
   #onStatus(live, status, condition) {
     const { Status } = Strophe;
-    if (status === Status.CONNECTED || status === Status.ATTACHED) this.#onReady(live, status === Status.ATTACHED);
+    if (status === Status.CONNECTED) this.#onReady(live, live.conn.hasResumed());
+    if (status === Status.ATTACHED) this.#onReady(live, true);
     if (status === Status.AUTHFAIL) this.#refused('The server did not accept that name and password.');
     if (status === Status.CONNFAIL) live.why = condition;
     if (status !== Status.DISCONNECTED) return;
     const noGuests = live.why === Strophe.ErrorCondition.MISSING_JID_NODE; // ANONYMOUS was not offered
     if (noGuests) this.#refused('This server lets no guests in.');
+    else if (this.transport === 'websocket' && !this.opened) this.#fallBack();
     else if (live.why === 'conflict') this.#refused('You have logged in somewhere else.');
     else this.#again(sentence(live.why || condition, this.domain));
   }
 
   #onReady(live, restored) {
     live.ready = true;
+    this.opened = true;
     for (const [handler, ...filter] of this.owner.handlers) {
       live.conn.addHandler((stanza) => { handler(stanza); return true; }, ...filter);
     }
     this.owner.onReady(restored, live.conn.jid);
     this.#prove(live);
+  }
+
+  #fallBack() {
+    this.transport = 'bosh';
+    this.#connect();
   }
 
   #refused(words) {

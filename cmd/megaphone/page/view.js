@@ -10,6 +10,7 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-d
 const phaseWords = {
   connecting: 'Connecting…', online: 'Online', trouble: 'Reconnecting…', waiting: 'Logging in again…',
 };
+const transportNames = { bosh: 'BOSH', websocket: 'WebSocket' };
 const states = {
   queued: ['…', 'waiting to be sent'],
   sent: ['✓', 'sent'],
@@ -30,9 +31,10 @@ export function show(screen) {
   else renderTalk();
 }
 
-export function showPhase(phase, words) {
+export function showPhase(phase, words, transport) {
   document.body.dataset.phase = phase;
   $('state').textContent = phaseWords[phase] || '';
+  $('transport').textContent = transportNames[transport] || '';
   for (const id of ['name', 'password', 'start', 'guest']) $(id).disabled = phase !== 'off';
   $('cancel').hidden = phase === 'off';
   showStatus(phase === 'off' ? '' : words || 'Connecting…');

@@ -20,9 +20,9 @@ const (
 	Name                       // A-Z a-z 0-9 . _ -: names of origins and edges
 	Address                    // hexadecimal digits . : -- IP addresses in text form
 	Space                      // XML's white space: SP HTAB CR LF
-	XMLStart                   // first byte of an XML name, without prefix: letters, '_', and everything beyond ASCII
+	XMLStart                   // first byte of an XML name, without prefix: letters, '_'
 	XMLName                    // other bytes of an XML name: also '-' '.' and digits; never ':'
-	XMLText                    // bytes of an attribute value: no '<', no controls except white space; quotes are extra
+	XMLText                    // XML's characters that always stand for themselves: no '<' '&' ']', quotes, controls
 	Verb                       // a-z 0-9 -: verbs and keys of control lines
 	Literal                    // RFC 3986 section 2.3: unreserved, equivalent in a URL escaped or not
 )
@@ -58,10 +58,10 @@ var classes = func() (t [256]Class) {
 	t['#'] &^= Visible
 	span(Value, 0x20, 0x7E)
 	span(Value, 0x80, 0xFF)
-	span(XMLText, 0x20, 0xFF)
-	t['<'] &^= XMLText
-	span(XMLStart, 0x80, 0xFF)
-	span(XMLName, 0x80, 0xFF)
+	span(XMLText, 0x20, 0x7F)
+	for _, c := range "<&]'\"" {
+		t[c] &^= XMLText
+	}
 	set(Token, "!#$%&'*+-.^_`|~")
 	set(Value, "\t")
 	set(Host, punctuation+"%:[]")
@@ -101,6 +101,30 @@ func SkipValue(p []byte, i int) int {
 	return Skip(p, i, Value)
 }
 
+// SkipXMLText is Skip for XMLText, eight bytes at a time, because attribute values make up most of a tag.
+func SkipXMLText(p []byte, i int) int {
+	for ; i+8 <= len(p); i += 8 {
+		if m := unusual(binary.LittleEndian.Uint64(p[i:])); m != 0 {
+			i += bits.TrailingZeros64(m) >> 3
+			break
+		}
+	}
+	return Skip(p, i, XMLText)
+}
+
+// unusual marks the lowest byte of x that is below 0x20, above 0x7F, or one of & ' " < ] with its top bit. Marks above
+// the lowest one may be wrong, as in controls.
+func unusual(x uint64) uint64 {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	low := (x - 0x20*ones) &^ x
+	ampersand := x&^ones ^ '&'*ones // also the apostrophe, which differs in the lowest bit
+	quote := x ^ '"'*ones
+	less := x ^ '<'*ones
+	bracket := x ^ ']'*ones
+	found := (ampersand-ones)&^ampersand | (quote-ones)&^quote | (less-ones)&^less | (bracket-ones)&^bracket
+	return (low | x | found) & tops
+}
+
 // controls marks the lowest byte of x that is below 0x20 or 0x7F with its top bit. A borrow propagates only upward, so
 // marks above the lowest one may be wrong, and the lowest one is right.
 func controls(x uint64) uint64 {
@@ -134,4 +158,14 @@ func TrimSpace(p []byte) []byte {
 		p = p[:len(p)-1]
 	}
 	return p
+}
+
+// CutElement returns the first element of a list that commas separate (RFC 9110 section 5.6.1), without surrounding
+// spaces and tabs, and the rest of the list. The element is empty if the list has nothing there.
+func CutElement(list []byte) (element, rest []byte) {
+	end := 0
+	for end < len(list) && list[end] != ',' {
+		end++
+	}
+	return TrimSpace(list[:end]), list[min(end+1, len(list)):]
 }

@@ -272,7 +272,8 @@ stats() ->
      {"most_waiting_to_wake", MostWaiting},
      {"waiting_to_open", ToOpen},
      {"opening", Opening},
-     {"logging_in", LoggingIn}
+     {"logging_in", LoggingIn},
+     {"waiting_to_end", map_get(to_end, Engine)}
      | [{name_of(Counter), Value} || {Counter, Value} <- mod_megaphone_stats:all()]].
 
 name_of({ended, Fault}) -> "ended_" ++ atom_to_list(Fault);

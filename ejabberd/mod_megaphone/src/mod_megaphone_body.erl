@@ -1,11 +1,50 @@
 %%% The attributes of the first tag of requests and replies that their order needs. The engine reads the rest, and
-%%% reports its mistakes.
+%%% reports its mistakes. A scan takes one step a byte and copies nothing.
 -module(mod_megaphone_body).
 
--export([session/1, sid/1, poll/1, is_terminate/1]).
+-export([request/1, session/1, sid/1, is_terminate/1]).
 
 %% Of 2^53 - 1 (XEP-0124 section 14.1).
 -define(MAX_RID_DIGITS, 16).
+
+-define(is_space(C), (C =:= $\s orelse C =:= $\n orelse C =:= $\t orelse C =:= $\r)).
+
+%% A request of a session: a poll says nothing else than its session and its own number. none: it names no session, or
+%% the tag is odd.
+-spec request(binary()) -> {poll, Sid :: binary(), Rid :: non_neg_integer()} | {request, Sid :: binary()} | none.
+request(Body) ->
+    request(attributes(Body), none, none, bare).
+
+%% May: bare, and namespaced after BOSH's namespace, if it may be a poll so far; other if not.
+request(Rest, Sid, Rid, May) when is_binary(Sid), is_integer(Rid) ->
+    case May =/= other andalso attribute(Rest) of
+        {<<"xmlns">>, <<"http://jabber.org/protocol/httpbind">>, More} when May =:= bare ->
+            request(More, Sid, Rid, namespaced);
+        none ->
+            case is_end(Rest) of
+                true -> {poll, Sid, Rid};
+                false -> {request, Sid}
+            end;
+        _ -> {request, Sid}
+    end;
+request(Rest, Sid, Rid, May) ->
+    case attribute(Rest) of
+        {<<"sid">>, Value, More} -> request(More, Value, Rid, once(Sid, May));
+        {<<"rid">>, Value, More} when byte_size(Value) =< ?MAX_RID_DIGITS ->
+            try binary_to_integer(Value) of
+                N when N >= 0, N < 1 bsl 53 -> request(More, Sid, N, once(Rid, May));
+                N -> request(More, Sid, N, other)
+            catch error:badarg -> none
+            end;
+        {<<"xmlns">>, <<"http://jabber.org/protocol/httpbind">>, More} when May =:= bare ->
+            request(More, Sid, Rid, namespaced);
+        {_, _, More} -> request(More, Sid, Rid, other);
+        none when is_binary(Sid) -> {request, Sid};
+        none -> none
+    end.
+
+once(none, May) -> May;
+once(_, _) -> other.
 
 %% What the request says of its session: its id and its own number. none: it does not say, or the tag is odd.
 -spec session(binary()) -> {Sid :: binary() | none, Rid :: non_neg_integer() | none}.
@@ -24,36 +63,12 @@ session(Rest, Sid, Rid) ->
         none -> {Sid, Rid}
     end.
 
-%% Session and rid of a request that says nothing else; none: it does, or the tag is odd.
--spec poll(binary()) -> {Sid :: binary(), Rid :: non_neg_integer()} | none.
-poll(Body) ->
-    poll(attributes(Body), none, none, none).
-
-poll(Rest, Sid, Rid, Namespace) ->
-    case attribute(Rest) of
-        {<<"sid">>, Value, More} when Sid =:= none -> poll(More, Value, Rid, Namespace);
-        {<<"rid">>, Value, More} when Rid =:= none, byte_size(Value) =< ?MAX_RID_DIGITS ->
-            try binary_to_integer(Value) of
-                N when N >= 0, N < 1 bsl 53 -> poll(More, Sid, N, Namespace);
-                _ -> none
-            catch error:badarg -> none
-            end;
-        {<<"xmlns">>, <<"http://jabber.org/protocol/httpbind">> = Value, More} when Namespace =:= none ->
-            poll(More, Sid, Rid, Value);
-        none when is_binary(Sid), is_integer(Rid) ->
-            case is_end(Rest) of
-                true -> {Sid, Rid};
-                false -> none
-            end;
-        _ -> none
-    end.
-
-is_end(<<C, Rest/binary>>) when C =:= $\s; C =:= $\n; C =:= $\t; C =:= $\r -> is_end(Rest);
+is_end(<<C, Rest/binary>>) when ?is_space(C) -> is_end(Rest);
 is_end(<<"/>", Rest/binary>>) -> is_blank(Rest);
 is_end(<<"></body>", Rest/binary>>) -> is_blank(Rest);
 is_end(_) -> false.
 
-is_blank(<<C, Rest/binary>>) when C =:= $\s; C =:= $\n; C =:= $\t; C =:= $\r -> is_blank(Rest);
+is_blank(<<C, Rest/binary>>) when ?is_space(C) -> is_blank(Rest);
 is_blank(Rest) -> Rest =:= <<>>.
 
 %% The id of the session that a reply has opened.
@@ -79,23 +94,29 @@ attributes(<<"<body", Rest/binary>>) -> Rest;
 attributes(_) -> <<>>.
 
 %% The next attribute, which white space sets off, and what follows it.
-attribute(<<C, Rest/binary>>) when C =:= $\s; C =:= $\n; C =:= $\t; C =:= $\r ->
-    case Rest of
-        <<Next, _/binary>> when Next =:= $\s; Next =:= $\n; Next =:= $\t; Next =:= $\r -> attribute(Rest);
-        _ -> name(Rest, 0)
-    end;
+attribute(<<C, Rest/binary>>) when ?is_space(C) -> attribute_after_space(Rest);
 attribute(_) -> none.
 
-name(Tag, N) ->
-    case Tag of
-        <<Name:N/binary, $=, Quote, Rest/binary>> when Quote =:= $'; Quote =:= $" -> value(Name, Quote, Rest, 0);
-        <<_:N/binary, C, _/binary>> when C =/= $>, C =/= $/, C =/= $=, C =/= $\s -> name(Tag, N + 1);
-        _ -> none
+attribute_after_space(<<C, Rest/binary>>) when ?is_space(C) -> attribute_after_space(Rest);
+attribute_after_space(Tag) ->
+    case name(Tag, 0) of
+        none -> none;
+        N ->
+            <<Name:N/binary, $=, Quote, Rest/binary>> = Tag,
+            case value(Rest, Quote, 0) of
+                none -> none;
+                Size ->
+                    <<Value:Size/binary, Quote, More/binary>> = Rest,
+                    {Name, Value, More}
+            end
     end.
 
-value(Name, Quote, Rest, N) ->
-    case Rest of
-        <<Value:N/binary, Quote, More/binary>> -> {Name, Value, More};
-        <<_:N/binary, _, _/binary>> -> value(Name, Quote, Rest, N + 1);
-        _ -> none
-    end.
+%% The length of the name that Tag begins with.
+name(<<$=, Quote, _/binary>>, N) when Quote =:= $'; Quote =:= $" -> N;
+name(<<C, Rest/binary>>, N) when C =/= $>, C =/= $/, C =/= $=, C =/= $\s -> name(Rest, N + 1);
+name(_, _) -> none.
+
+%% The number of bytes before the quote.
+value(<<Quote, _/binary>>, Quote, N) -> N;
+value(<<_, Rest/binary>>, Quote, N) -> value(Rest, Quote, N + 1);
+value(<<>>, _, _) -> none.

@@ -27,6 +27,8 @@
 -define(NODE_BYTES, 50000000).
 -define(SESSION_BYTES, #{{ejabberd, none} => 86000, {ejabberd, sleep} => 27000,
                          {megaphone, none} => 39000, {megaphone, sleep} => 10600}).
+%% With allocators that the installer has configured: of 300,000 sessions and more.
+-define(SMALL_CARRIERS_BYTES, 6800).
 %% More for a session that only collects its garbage.
 -define(COLLECTED_BYTES, 7600).
 %% More for one that is awake, where others sleep.
@@ -329,13 +331,21 @@ memory(Sessions, #{available := Available} = Facts) ->
 -spec memory_needed(pos_integer(), facts()) -> pos_integer().
 memory_needed(Sessions, #{hosts := Hosts, sleep := Works} = Facts) ->
     Sleep = case [none || #{sleep_after := infinity} <- Hosts] of [] -> sleep; _ -> none end,
-    Session = map_get({engine(Facts), Sleep}, ?SESSION_BYTES),
+    Session = session_bytes({engine(Facts), Sleep}, Facts),
     ?NODE_BYTES + Sessions * Session
         + case {Sleep, Works} of
               {none, _} -> 0;
               {sleep, ok} -> min(Sessions, max_awake(Hosts)) * ?AWAKE_BYTES;
               {sleep, _} -> Sessions * ?COLLECTED_BYTES
           end.
+
+session_bytes({megaphone, sleep} = Kind, #{carriers := Allocators}) ->
+    case lists:all(fun({_, Options}) -> small_carriers(Options) end, Allocators) of
+        true -> ?SMALL_CARRIERS_BYTES;
+        false -> map_get(Kind, ?SESSION_BYTES)
+    end;
+session_bytes(Kind, _) ->
+    map_get(Kind, ?SESSION_BYTES).
 
 %% The one that takes more, where listeners differ.
 engine(#{listeners := Listeners}) ->

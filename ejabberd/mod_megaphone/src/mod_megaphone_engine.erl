@@ -12,7 +12,7 @@
 -module(mod_megaphone_engine).
 
 -export([start/0, stop/0, is_running/0, info/0]).
--export([owner/2, find/1, request/4, route_again/1]).
+-export([owner/2, find/1, max_bytes/0, route_again/1]).
 %% In processes of their own
 -export([opened/3]).
 %% xmpp_socket
@@ -71,10 +71,10 @@ names() -> tuple_to_list(persistent_term:get({?MODULE, shards}, {})).
 is_running() -> names() =/= [].
 
 %% What all shards have.
--spec info() -> #{sessions := non_neg_integer(), bytes := non_neg_integer(), wheel_bytes := non_neg_integer()}.
+-spec info() -> #{sessions | to_end | bytes | wheel_bytes := non_neg_integer()}.
 info() ->
     lists:foldl(fun(Name, Acc) -> maps:merge_with(fun(_, A, B) -> A + B end, Acc, mod_megaphone_shard:info(Name)) end,
-                #{sessions => 0, bytes => 0, wheel_bytes => 0}, names()).
+                #{sessions => 0, to_end => 0, bytes => 0, wheel_bytes => 0}, names()).
 
 %%% Requests
 
@@ -108,54 +108,58 @@ url_safe(C) -> C.
           {poll, mod_megaphone_shard:shard(), Sid :: binary(), Rid :: non_neg_integer()}
               | {request, mod_megaphone_shard:shard(), Sid :: binary()} | creation | ejabberd.
 owner(Body, Engine) ->
-    case mod_megaphone_body:poll(Body) of
-        {Sid, Rid} ->
+    case mod_megaphone_body:request(Body) of
+        {poll, Sid, Rid} ->
             case find(Sid) of
                 {ok, Shard} -> {poll, Shard, binary:copy(Sid), Rid};
                 none -> ejabberd
             end;
-        none ->
-            case mod_megaphone_body:session(Body) of
-                {Sid, _} when is_binary(Sid) ->
-                    case find(Sid) of
-                        {ok, Shard} -> {request, Shard, binary:copy(Sid)};
-                        none -> ejabberd
-                    end;
-                {none, _} when Engine =:= megaphone -> creation;
-                {none, _} -> ejabberd
-            end
+        {request, Sid} ->
+            case find(Sid) of
+                {ok, Shard} -> {request, Shard, binary:copy(Sid)};
+                none -> ejabberd
+            end;
+        none when Engine =:= megaphone -> creation;
+        none -> ejabberd
     end.
 
-%% A request of a session, which its shard answers.
--spec request(mod_megaphone_shard:shard(), mod_megaphone_session:place(), Sid :: binary(), Body :: binary()) -> ok.
-request(Shard, Place, Sid, Body) ->
-    mod_megaphone_shard:request(Shard, Place, Sid, Body, max_stanza_size()).
+%% The most bytes of a request of this engine, which is ejabberd's limit for stanzas. It copies the options of all
+%% listeners: not for each request.
+-spec max_bytes() -> pos_integer() | infinity.
+max_bytes() -> max_bytes(ejabberd_c2s_config:get_c2s_limits()).
 
-max_stanza_size() ->
-    proplists:get_value(max_stanza_size, ejabberd_c2s_config:get_c2s_limits(), infinity).
+max_bytes(Limits) -> proplists:get_value(max_stanza_size, Limits, infinity).
 
 %% Opens a session, in a process of its own: starting a stream waits for it, and a shard must not.
 -spec opened(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok.
 opened({Link, Id, N} = Place, Body, Address) ->
     try
-        case read(Body) of
-            {ok, Request, Wanted, Host} -> open(Request, Wanted, Host, byte_size(Body), Address, Place);
+        Limits = ejabberd_c2s_config:get_c2s_limits(),
+        case read(Body, max_bytes(Limits)) of
+            {ok, Request, Wanted, Host} -> open(Request, Wanted, Host, Limits, byte_size(Body), Address, Place);
             {session, Shard, Sid} ->
                 Link ! {opening, Id, N, Shard, Sid},
-                request(Shard, Place, Sid, Body);
+                mod_megaphone_shard:request(Shard, Place, Sid, Body, max_bytes(Limits));
             {refused, Status, Reply} -> Link ! {answer, Id, N, Status, Reply}, ok
         end
     catch
         Class:Reason:Stack ->
-            mod_megaphone_stats:add(crashed, 1),
-            mod_megaphone_fault:log(crashed, "Megaphone: creation failed error=~p:~p~n~p",
-                                    [Class, Reason, mod_megaphone_fault:without_values(Stack)]),
-            Link ! {answer, Id, N, 500, <<>>},
+            Link ! {answer, Id, N, failed(Class, Reason, Stack), <<>>},
             ok
     end.
 
-read(Body) ->
-    Max = max_stanza_size(),
+%% The status of a creation that has failed. While the module restarts, its client should try again.
+failed(Class, Reason, Stack) ->
+    case is_running() of
+        false -> 503;
+        true ->
+            mod_megaphone_stats:add(crashed, 1),
+            mod_megaphone_fault:log(crashed, "Megaphone: creation failed error=~p:~p~n~p",
+                                    [Class, Reason, mod_megaphone_fault:without_values(Stack)]),
+            500
+    end.
+
+read(Body, Max) ->
     case byte_size(Body) =< Max andalso mod_megaphone_wrapper:parse(Body) of
         {ok, Request} ->
             case mod_megaphone_wrapper:sid(Request) of
@@ -184,22 +188,22 @@ read_creation(Request) ->
 host(none) -> {error, 'improper-addressing'};
 host(<<>>) -> {error, 'improper-addressing'};
 host(To) ->
-    case jid:nameprep(To) of
-        error -> {error, 'host-unknown'};
-        Host ->
-            case gen_mod:is_loaded(Host, mod_bosh) of
+    %% Clients write names as hosts have them, which takes no preparation.
+    case gen_mod:is_loaded(To, mod_bosh) of
+        true -> {ok, To};
+        false ->
+            Host = jid:nameprep(To),
+            case Host =/= error andalso gen_mod:is_loaded(Host, mod_bosh) of
                 true -> {ok, Host};
                 false -> {error, 'host-unknown'}
             end
     end.
 
-open(Request, Wanted, Host, Size, Address, {Link, Id, N} = Place) ->
+open(Request, Wanted, Host, Limits, Size, Address, {Link, Id, N} = Place) ->
     #{wait := AskedWait, hold := AskedHold, ver := Ver, version := Version, acks := Acks} = Wanted,
-    {Number, Shard} = some_shard(),
-    Sid = <<(lists:nth(Number, ?ALPHABET)), (persistent_term:get({?MODULE, here}))/binary,
-            (base64(crypto:strong_rand_bytes(?RANDOM_BYTES)))/binary>>,
+    {Shard, Sid} = some_sid(),
     Prebind = [{jid, jid:make(p1_rand:get_string(), Host, p1_rand:get_string())} || mod_bosh_opt:prebind(Host)],
-    Options = [{receiver, self()}, {xml_socket, true} | Prebind ++ ejabberd_c2s_config:get_c2s_limits()],
+    Options = [{receiver, self()}, {xml_socket, true} | Prebind ++ Limits],
     case ejabberd_c2s:start(?MODULE, {mod_megaphone, Shard, Sid, {Address, 0}}, Options) of
         {ok, C2S} ->
             mod_megaphone_admission:joins(C2S),         % before it can log in
@@ -229,10 +233,14 @@ open(Request, Wanted, Host, Size, Address, {Link, Id, N} = Place) ->
             ok
     end.
 
-some_shard() ->
+%% All of it comes from the same random bytes, because seeding `rand` in a new process takes longer than opening a
+%% session. The shards' numbers need not be exactly as frequent.
+some_sid() ->
     Shards = persistent_term:get({?MODULE, shards}),
-    Number = rand:uniform(tuple_size(Shards)),
-    {Number, element(Number, Shards)}.
+    <<Number:32, Random/binary>> = crypto:strong_rand_bytes(4 + ?RANDOM_BYTES),
+    I = Number rem tuple_size(Shards),
+    {element(I + 1, Shards), <<(binary:at(<<?ALPHABET>>, I)), (persistent_term:get({?MODULE, here}))/binary,
+                               (base64(Random))/binary>>}.
 
 at_most(none, Most) -> Most;
 at_most(N, Most) -> min(N, Most).

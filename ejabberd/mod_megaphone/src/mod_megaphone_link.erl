@@ -36,6 +36,7 @@
          hello = <<>> :: binary(),              % this end's, as a line
          rest = <<>> :: binary(),               % the beginning of a frame
          need = 1 :: pos_integer(),             % as many bytes of it make more possible
+         max_bytes = infinity :: pos_integer() | infinity,     % of a request of the module's engine, at the last tick
          live = mod_megaphone_live:new() :: mod_megaphone_live:live(),
          shards = #{} :: #{mod_megaphone_shard:shard() | none => reference()},
          outbox :: mod_megaphone_outbox:outbox(),
@@ -57,6 +58,8 @@
 -define(READ_BYTES, 65536).
 -define(STATUS_BYTES, 4).
 -define(TICK_MS, 1000).
+%% 128 KB, so that garbage is not collected with every third request.
+-define(HEAP, {spawn_opt, [{min_heap_size, 16384}]}).
 %% The time for the last words to arrive, and for this process to get a new socket.
 -define(LINGER_MS, 1000).
 
@@ -64,11 +67,11 @@
 
 -spec start(gen_tcp, gen_tcp:socket(), [{atom(), term()}]) -> {ok, pid()} | {error, term()} | ignore.
 start(gen_tcp, Socket, Opts) ->
-    gen_server:start(?MODULE, {Socket, Opts}, []).
+    gen_server:start(?MODULE, {Socket, Opts}, [?HEAP]).
 
 -spec start_link(gen_tcp, gen_tcp:socket(), [{atom(), term()}]) -> {ok, pid()} | {error, term()} | ignore.
 start_link(gen_tcp, Socket, Opts) ->
-    gen_server:start_link(?MODULE, {Socket, Opts}, []).
+    gen_server:start_link(?MODULE, {Socket, Opts}, [?HEAP]).
 
 %% The socket is the process's now.
 -spec accept(pid()) -> ok.
@@ -130,7 +133,8 @@ handle_continue(greet, #state{socket = Socket, opts = Opts} = State) ->
             Now = now_ms(),
             Greeting = State#state{stage = greeting, hello = Hello, peer = mod_megaphone_address:of_peer(Peer),
                                    from = mod_megaphone_address:text(Peer),
-                                   heard_at = Now, moved_at = Now, ticked_at = Now, opened_at = Now},
+                                   heard_at = Now, moved_at = Now, ticked_at = Now, opened_at = Now,
+                                   max_bytes = mod_megaphone_engine:max_bytes()},
             tick_later(Greeting),
             erlang:send_after(min(?GREETING_MS, Timeout), self(), greeting_end),
             read_on(control([Hello, $\n], Greeting));
@@ -186,7 +190,8 @@ take_message({written, {error, _}}, State) ->
     stop(io, State);
 take_message(tick, #state{live = Live} = State) ->
     tick_later(State),
-    check_liveness(without_standstill(now_ms(), State#state{live = mod_megaphone_live:sweep(Live)}));
+    check_liveness(without_standstill(now_ms(), State#state{live = mod_megaphone_live:sweep(Live),
+                                                            max_bytes = mod_megaphone_engine:max_bytes()}));
 take_message({tcp_closed, Socket}, #state{socket = Socket} = State) ->
     stop(none, State);
 take_message({tcp_error, Socket, _}, #state{socket = Socket} = State) ->
@@ -269,11 +274,11 @@ take_frame(Id, Contents, #state{stage = up, live = Live} = State) ->
 take_frame(_, _, State) ->
     {fault, early, State}.
 
-take_request(Id, Address, Query, Body, #state{peer = Peer, live = Live, opts = #{max_held := Max}} = State) ->
+take_request(Id, Address, Query, Body, #state{live = Live, opts = #{max_held := Max}} = State) ->
     mod_megaphone_stats:add(requests, 1),
     Held = mod_megaphone_live:held(Live),
     Room = Held < Max,
-    case Room andalso hand_over(Id, Query, Body, mod_megaphone_address:client(Address, Peer), State) of
+    case Room andalso hand_over(Id, Query, Body, Address, State) of
         {ok, Holder} ->
             watch(Holder, State#state{live = mod_megaphone_live:add(Id, Holder, Live)});
         _ ->
@@ -286,25 +291,30 @@ take_request(Id, Address, Query, Body, #state{peer = Peer, live = Live, opts = #
     end.
 
 %% Gives the request to the engine that its session belongs to; a creation, to the listener's.
-hand_over(Id, Query, Body, Client, #state{frames_in = N, opts = #{engine := Engine}}) ->
+hand_over(Id, Query, Body, Address, #state{frames_in = N, max_bytes = Max, opts = #{engine := Engine}} = State) ->
     case mod_megaphone_engine:owner(Body, Engine) of
         {poll, Shard, Sid, Rid} ->
-            mod_megaphone_request:show(Body, Query, Client),
+            show(Query, Body, Address, State),
             mod_megaphone_shard:poll(Shard, {self(), Id, N}, Sid, Rid),
             {ok, {N, Shard, Sid}};
         {request, Shard, Sid} ->
-            mod_megaphone_request:show(Body, Query, Client),
-            mod_megaphone_engine:request(Shard, {self(), Id, N}, Sid, binary:copy(Body)),
+            show(Query, Body, Address, State),
+            mod_megaphone_shard:request(Shard, {self(), Id, N}, Sid, binary:copy(Body), Max),
             {ok, {N, Shard, Sid}};
         creation ->
-            mod_megaphone_request:show(Body, Query, Client),
-            case mod_megaphone_admission:ask({self(), Id, N}, binary:copy(Body), Client) of
+            show(Query, Body, Address, State),
+            case mod_megaphone_admission:ask({self(), Id, N}, binary:copy(Body), client(Address, State)) of
                 ok -> {ok, {N, none, <<>>}};
                 error -> error
             end;
         ejabberd ->
-            mod_megaphone_request:start(Id, Body, Query, Client)
+            mod_megaphone_request:start(Id, Body, Query, client(Address, State))
     end.
+
+show(<<>>, _, _, _) -> ok;
+show(Query, Body, Address, State) -> mod_megaphone_request:show(Body, Query, client(Address, State)).
+
+client(Address, #state{peer = Peer}) -> mod_megaphone_address:client(Address, Peer).
 
 %% The link hears of a shard's end from its first request to it. A creation without one is with mod_megaphone_admission.
 watch({_, Shard, _}, #state{shards = Shards} = State) when not is_map_key(Shard, Shards) ->

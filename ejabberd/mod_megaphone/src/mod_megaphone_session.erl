@@ -13,8 +13,8 @@
 %%% Most sessions wait for most of the time with one request held. Their rows have some 50 words.
 -module(mod_megaphone_session).
 
--export([new/2, sid/1, c2s/1, row_key/0, wake/1, woken/1, armed/3, acts/1]).
--export([request/5, poll/4, output/4, closed/2, gone/3, release/3, passed/3, due/2, shaper/2, unshaped/2]).
+-export([new/2, sid/1, c2s/1, row_key/0, shaper_key/0, wake/1, woken/1, armed/3, acts/1, is_ended/1]).
+-export([request/5, poll/4, output/4, closed/2, gone/3, release/3, passed/3, due/2, unshaped/2]).
 -export([broken/2, shutdown/1]).
 
 -export_type([session/0, place/0, act/0, env/0]).
@@ -132,12 +132,18 @@ sid(#session{sid = Sid}) -> Sid.
 c2s(#session{c2s = C2S}) -> C2S.
 row_key() -> #session.sid.
 
+%% Where a row has the rate of its client, ejabberd_shaper's.
+shaper_key() -> #session.shaper.
+
 %% The due actions, oldest first, and the session without them.
 -spec acts(session()) -> {[act()], session()}.
 acts(#session{acts = []} = S) -> {[], S};
 acts(#session{acts = Acts} = S) -> {lists:reverse(Acts), S#session{acts = []}}.
 
 act(Act, #session{acts = Acts} = S) -> S#session{acts = [Act | Acts]}.
+
+%% Whether its last action is its end.
+is_ended(#session{acts = Acts}) -> Acts =/= [] andalso hd(Acts) =:= ended.
 
 %% The tick at which the wheel has the session.
 wake(#session{wake = Wake}) -> Wake.
@@ -154,25 +160,33 @@ armed(S0, Next, Env) ->
 
 %% The clients whose links have ended have hung up. No link tells of that: it shows with the next event.
 hung_up(#session{held = Held} = S, #{now := Now} = Env) ->
-    IsLost = fun(#held{place = Place}) -> Place =/= none andalso not is_live(Place, Env) end,
-    case lists:any(IsLost, Held) of
+    case any_lost(Held, Env) of
         true ->
-            S#session{held = [case IsLost(H) of true -> H#held{place = none}; false -> H end || H <- Held],
+            S#session{held = [case is_lost(H, Env) of true -> H#held{place = none}; false -> H end || H <- Held],
                       idle_since = Now};
         false -> S
     end.
 
+any_lost([H | Rest], Env) -> is_lost(H, Env) orelse any_lost(Rest, Env);
+any_lost([], _) -> false.
+
+is_lost(#held{place = Place}, Env) -> Place =/= none andalso not is_live(Place, Env).
+
 %% When there is next something to do although nothing comes.
 deadline(#session{held = Held} = S, Env) ->
-    Waits = [Since + wait(S) || #held{place = Place, since = Since} <- Held, is_live(Place, Env)],
-    Due = case Waits of
-              [] -> S#session.idle_since + patience(S);
-              _ -> lists:min(Waits)
+    Due = case held_since(Held, Env, infinity) of
+              infinity -> S#session.idle_since + patience(S);
+              Since -> Since + wait(S)
           end,
     case S#session.carried of
         {_, _, Asked} -> min(Due, Asked + ?MAX_FENCE);
         _ -> Due
     end.
+
+%% The tick at which the oldest live request came; infinity, which is more than any number: there is none.
+held_since([#held{place = Place, since = Since} | Rest], Env, Oldest) ->
+    held_since(Rest, Env, case is_live(Place, Env) of true -> min(Since, Oldest); false -> Oldest end);
+held_since([], _, Oldest) -> Oldest.
 
 %% How long, in ticks, a request is held.
 wait(#session{wait = Wait, rare = #{creation := _}}) -> max(Wait, ?FEATURES_S) * ?TICKS_PER_S;
@@ -382,7 +396,7 @@ output(Item, MaxQueued, #session{queue = Queue, queued = Queued, c2s = C2S} = S,
     end.
 
 is_away(#session{held = Held, idle_since = Idle}, #{now := Now} = Env) ->
-    Now >= Idle + ?AWAY andalso not lists:any(fun(#held{place = Place}) -> is_live(Place, Env) end, Held).
+    Now >= Idle + ?AWAY andalso held_since(Held, Env, infinity) =:= infinity.
 
 bytes({_, Bytes}) -> byte_size(Bytes);
 bytes(_) -> 0.
@@ -423,7 +437,7 @@ due(S0, #{now := Now} = Env) ->
     #session{held = Held, idle_since = Idle} = S = hung_up(without_late(S0, Env), Env),
     Wait = wait(S),
     IsOver = fun(#held{place = Place, since = Since}) -> is_live(Place, Env) andalso Since + Wait =< Now end,
-    case lists:any(fun(#held{place = Place}) -> is_live(Place, Env) end, Held) orelse Now < Idle + patience(S) of
+    case held_since(Held, Env, infinity) =/= infinity orelse Now < Idle + patience(S) of
         true -> settle(expire(IsOver, S, Env), Env);
         false -> finish(S)
     end.
@@ -457,9 +471,6 @@ answer_through(Through, #session{answered = Answered} = S, Env) when Answered < 
 answer_through(_, S, _) -> S.
 
 %%% The rate of a client (shaper)
-
--spec shaper(term(), session()) -> session().
-shaper(Shaper, S) -> S#session{shaper = Shaper}.
 
 %% Takes Size bytes from what the client may send in this time. Requests wait when it is too much.
 shape(_, #session{shaper = none} = S) -> S;

@@ -5,6 +5,10 @@
 %%% done by a process of its own. A shard that dies ends its sessions: their streams monitor it, and links tell their
 %%% clients.
 %%%
+%%% A stream that ends takes leave of contacts, rooms and tables, up to a millisecond of a processor. When many sessions
+%%% end at once, because an edge was lost or everybody leaves, their streams end a few at a time: with 100,000 processes
+%%% ready to run, a shard or a link would have a turn once in a minute.
+%%%
 %%% The wheel: a table with {tick, sid}. A session has one entry, for its next deadline or before. Most requests move
 %%% the deadline later; the entry stays, and is renewed when its tick comes.
 -module(mod_megaphone_shard).
@@ -25,20 +29,29 @@
          wheel :: ets:tid(),
          ticked :: integer(),                       % the wheel is done up to this one
          up = #{} :: #{pid() => reference()},       % links
-         asked = #{} :: #{pid() => #{sid() => N :: non_neg_integer()}}}).   % to pass, by sessions
+         asked = #{} :: #{pid() => #{sid() => N :: non_neg_integer()}},     % to pass, by sessions
+         to_end = queue:new() :: queue:queue({C2S :: pid(), Events :: [term()]}),
+         ending = #{} :: #{reference() => Tick :: integer()}}).         % streams that have been told
 
 %% What may wait for a client that is away.
 -define(MAX_QUEUED_BYTES, 1048576).
 -define(TICK_MS, 100).
+%% So many streams of a shard end at once. ejabberd_c2s waits 100 ms for late messages as it ends, so these are 640 a
+%% second. One that takes longer than so many ticks, because of a slow table or server, holds up no other.
+-define(ENDING, 64).
+-define(ENDING_TICKS, 10).
+%% 128 KB: what some 60 events leave behind. With Erlang's 233 words, every third event collected garbage.
+-define(HEAP_WORDS, 16384).
 
 -spec name(non_neg_integer()) -> atom().
 name(N) -> list_to_atom("mod_megaphone_shard_" ++ integer_to_list(N)).
 
 -spec start_link(atom()) -> {ok, pid()}.
 start_link(Name) ->
-    gen_server:start_link({local, Name}, ?MODULE, [], [{spawn_opt, [{fullsweep_after, 20}]}]).
+    Options = [{fullsweep_after, 20}, {min_heap_size, ?HEAP_WORDS}],
+    gen_server:start_link({local, Name}, ?MODULE, [], [{spawn_opt, Options}]).
 
-%% Sessions, and bytes of the tables.
+%% Sessions, streams of former sessions that have not been told to end, and bytes of the tables.
 -spec info(atom()) -> #{atom() => non_neg_integer()}.
 info(Name) -> gen_server:call(Name, info).
 
@@ -91,9 +104,9 @@ init([]) ->
     {ok, #state{table = ets:new(?MODULE, [{keypos, mod_megaphone_session:row_key()}]),
                 wheel = ets:new(?MODULE, [duplicate_bag]), ticked = now()}}.
 
-handle_call(info, _, #state{table = Table, wheel = Wheel} = State) ->
+handle_call(info, _, #state{table = Table, wheel = Wheel, to_end = ToEnd} = State) ->
     Word = erlang:system_info(wordsize),
-    {reply, #{sessions => ets:info(Table, size), bytes => ets:info(Table, memory) * Word,
+    {reply, #{sessions => ets:info(Table, size), to_end => queue:len(ToEnd), bytes => ets:info(Table, memory) * Word,
               wheel_bytes => ets:info(Wheel, memory) * Word}, State};
 handle_call(_, _, State) -> {noreply, State}.
 
@@ -107,8 +120,7 @@ take({request, Place, Sid, Body, Max}, State) ->
     request_of(Sid, Body, Max, Place, met(Place, State));
 take({create, Session, Request, Size, Place}, State0) ->
     State = met(Place, State0),
-    commit(happens(fun(S, Env) -> mod_megaphone_session:request(Request, Size, Place, S, Env) end, Place, Session,
-                   State), State);
+    happens(fun(S, Env) -> mod_megaphone_session:request(Request, Size, Place, S, Env) end, Place, Session, State);
 take({output, C2S, Sid, Item}, #state{table = Table} = State) ->
     case {Item, ets:member(Table, Sid)} of
         {{stanza, Stanza}, false} -> act({bounce, C2S, [Stanza]}, Sid, State);   % said as the session ended
@@ -121,21 +133,25 @@ take({release, Place, Sid}, State) ->
 take({closed, Sid}, State) ->
     with_session(Sid, fun mod_megaphone_session:closed/2, State);
 take({shaper, Sid, Shaper}, State) ->
-    with_session(Sid, fun(S, _) -> mod_megaphone_session:shaper(Shaper, S) end, State);
+    _ = ets:update_element(State#state.table, Sid, {mod_megaphone_session:shaper_key(), Shaper}),
+    State;
 take({unshaped, Sid}, State) ->
     with_session(Sid, fun mod_megaphone_session:unshaped/2, State);
 take({{Link, Sid, N}, passed}, #state{asked = Asked} = State) ->
     passed(Sid, N, State#state{asked = forget(Link, Sid, N, Asked)});
 take(tick, State) ->
     tick_later(),
-    turn(now(), State);
+    turn(now(), end_late(now(), State));
+take({'DOWN', Ref, process, _, _}, #state{ending = Ending} = State) when is_map_key(Ref, Ending) ->
+    end_streams(State#state{ending = maps:remove(Ref, Ending)});
 take({'DOWN', _, process, Link, _}, #state{up = Up, asked = Asked} = State) ->
     Waiting = maps:get(Link, Asked, #{}),
     maps:fold(fun passed/3, State#state{up = maps:remove(Link, Up), asked = maps:remove(Link, Asked)}, Waiting);
 take(_, State) -> State.
 
 %% The node stops, or the module: clients are told, and what they have not had is routed again, while there is a router.
-terminate(_, #state{table = Table} = State) ->
+terminate(_, #state{table = Table, to_end = ToEnd} = State) ->
+    lists:foreach(fun tell/1, queue:to_list(ToEnd)),
     %% What streams still say goes back from now on.
     _ = [unregister(Name) || {registered_name, Name} <- [process_info(self(), registered_name)]],
     ets:foldl(fun(S, _) ->
@@ -174,52 +190,60 @@ request_of(Sid, Body, _, Place, State) ->
 
 with_session(Sid, Place, Event, #state{table = Table} = State) ->
     case ets:lookup(Table, Sid) of
-        [S] -> commit(happens(Event, Place, S, State), State);
+        [S] -> happens(Event, Place, S, State);
         [] -> answer(Place, mod_megaphone_wrapper:terminal('item-not-found', false)), State
     end.
 
 with_session(Sid, Event, #state{table = Table} = State) ->
     case ets:lookup(Table, Sid) of
-        [S] -> commit(happens(Event, none, S, State), State);
+        [S] -> happens(Event, none, S, State);
         [] -> State
     end.
 
 %% A defect ends the session that it shows in, and no other.
-happens(Event, Place, S, State) ->
-    try Event(S, env(State))
-    catch
-        Class:Reason:Stack ->
-            crashed(Class, Reason, Stack),
-            mod_megaphone_session:broken(Place, S)
-    end.
+happens(Event, Place, S, #state{up = Up} = State) ->
+    Env = #{now => now(), up => Up},
+    Next = try Event(S, Env)
+           catch
+               Class:Reason:Stack ->
+                   crashed(Class, Reason, Stack),
+                   mod_megaphone_session:broken(Place, S)
+           end,
+    commit(Next, Env, State).
 
 crashed(Class, Reason, Stack) ->
     mod_megaphone_stats:add(crashed, 1),
     mod_megaphone_fault:log(crashed, "Megaphone: session failed error=~p:~P~n~p",
                             [Class, Reason, 8, mod_megaphone_fault:without_values(Stack)]).
 
-env(#state{up = Up}) -> #{now => now(), up => Up}.
-
 %% Does what the session asks for, and puts its row where it is.
-commit(S0, #state{table = Table, wheel = Wheel} = State) ->
+commit(S0, Env, #state{table = Table, wheel = Wheel} = State) ->
     {Acts, S} = mod_megaphone_session:acts(S0),
     Sid = mod_megaphone_session:sid(S),
-    Next = lists:foldl(fun(Act, Acc) -> act(Act, Sid, Acc) end, State, Acts),
-    case Acts =/= [] andalso lists:last(Acts) =:= ended of
-        true -> ets:delete(Table, Sid);
+    case mod_megaphone_session:is_ended(S0) of
+        true ->
+            ets:delete(Table, Sid),
+            {Last, Others} = lists:partition(fun is_event/1, Acts),
+            act_all(Others, Sid, end_stream([{Pid, Event} || {c2s, Pid, Event} <- Last], State));
         false ->
             %% An entry for a tick that is over would stay forever, and so would its session.
-            {Tick, Armed} = mod_megaphone_session:armed(S, Next#state.ticked + 1, env(Next)),
+            {Tick, Armed} = mod_megaphone_session:armed(S, State#state.ticked + 1, Env),
             _ = Tick =:= none orelse ets:insert(Wheel, {Tick, Sid}),
-            ets:insert(Table, Armed)
-    end,
-    Next.
+            ets:insert(Table, Armed),
+            act_all(Acts, Sid, State)
+    end.
+
+is_event({c2s, _, _}) -> true;
+is_event(_) -> false.
+
+act_all([Act | Rest], Sid, State) -> act_all(Rest, Sid, act(Act, Sid, State));
+act_all([], _, State) -> State.
 
 act({answer, Place, Status, Body}, _, State) ->
     answer(Place, {Status, Body}),
     State;
 act({c2s, Pid, Event}, _, State) ->
-    Pid ! {'$gen_event', Event},
+    tell({Pid, [Event]}),
     State;
 act({bounce, C2S, Stanzas}, _, State) ->
     mod_megaphone_returns:route(C2S, Stanzas),
@@ -231,6 +255,27 @@ act({unshape, Milliseconds}, Sid, State) ->
     erlang:send_after(Milliseconds, self(), {unshaped, Sid}),
     State;
 act(ended, _, State) -> State.
+
+tell({C2S, Events}) -> lists:foreach(fun(Event) -> C2S ! {'$gen_event', Event} end, Events).
+
+%% The last events for the stream of a session that has ended.
+end_stream([], State) -> State;
+end_stream([{C2S, _} | _] = Last, #state{to_end = ToEnd} = State) ->
+    end_streams(State#state{to_end = queue:in({C2S, [Event || {_, Event} <- Last]}, ToEnd)}).
+
+end_streams(#state{to_end = ToEnd, ending = Ending} = State) when map_size(Ending) < ?ENDING ->
+    case queue:out(ToEnd) of
+        {{value, {C2S, _} = Last}, Rest} ->
+            tell(Last),
+            end_streams(State#state{to_end = Rest, ending = Ending#{monitor(process, C2S) => now()}});
+        {empty, _} -> State
+    end;
+end_streams(State) -> State.
+
+%% Forgets streams that have had their time.
+end_late(Now, #state{ending = Ending} = State) ->
+    InTime = maps:filter(fun(Ref, Since) -> Now - Since < ?ENDING_TICKS orelse not demonitor(Ref, [flush]) end, Ending),
+    end_streams(State#state{ending = InTime}).
 
 answer({Link, Id, N}, {Status, empty}) -> Link ! {answer, Id, N, Status, mod_megaphone_wrapper:empty()};
 answer({Link, Id, N}, {Status, Body}) -> Link ! {answer, Id, N, Status, Body}.
@@ -254,9 +299,17 @@ forget(Link, Sid, N, Asked) ->
 
 %% In ticks.
 -spec now() -> integer().
-now() -> erlang:monotonic_time(10).
+now() ->
+    %% Not monotonic_time(10): a unit that is no atom gives up the processor with each call.
+    Ms = erlang:monotonic_time(millisecond),
+    case Ms rem ?TICK_MS of
+        R when R < 0 -> Ms div ?TICK_MS - 1;
+        _ -> Ms div ?TICK_MS
+    end.
 
-tick_later() -> erlang:send_after(?TICK_MS, self(), tick).
+%% All shards turn at the same moment, the beginning of a tick: the node wakes once for all of them, and a link writes
+%% the answers of all at once.
+tick_later() -> erlang:send_after((now() + 1) * ?TICK_MS, self(), tick, [{abs, true}]).
 
 turn(Now, #state{ticked = Tick} = State) when Tick >= Now -> State;
 turn(Now, #state{ticked = Tick, wheel = Wheel} = State) ->
@@ -267,7 +320,7 @@ due(At, Sid, #state{table = Table} = State) ->
     case ets:lookup(Table, Sid) of
         [S] ->
             case mod_megaphone_session:wake(S) of
-                At -> commit(happens(fun wake/2, none, mod_megaphone_session:woken(S), State), State);
+                At -> happens(fun wake/2, none, mod_megaphone_session:woken(S), State);
                 _ -> State
             end;
         [] -> State

@@ -70,8 +70,8 @@ one_thing_test_() ->
               "$ERL_OPTIONS +sbwtdcpu none\":"},
              {loglevel, warn, (good())#{loglevel := info}, "loglevel: warning in ejabberd.yml"},
              {sm_db_type, warn, of_host(#{sm_db_type => redis}), "sm_db_type  redis; wanted: mnesia"},
-             {memory, warn, (good())#{available := 13900000000}, "10682 MiB, and a fifth"},
-             {memory, fail, (good())#{available := 11000000000}, "This node does NOT fit 1000000 sessions, for want of "
+             {memory, warn, (good())#{available := 9000000000}, "7058 MiB, and a fifth"},
+             {memory, fail, (good())#{available := 7000000000}, "This node does NOT fit 1000000 sessions, for want of "
               "memory.\n"}]].
 
 fewer_log_lines_are_fine_test() ->
@@ -103,10 +103,12 @@ no_listener_and_no_host_test() ->
 
 memory_test() ->
     Of = fun(N, Facts) -> ?M:memory_needed(N, Facts) - 50000000 end,
-    ?assertEqual(100000 * 10600 + 50000 * 11000, Of(100000, good())),
-    ?assertEqual(1000 * (10600 + 11000), Of(1000, good())), % no more than all are awake
+    Large = [{eheap_alloc, #{as => aoffcbf, lmbcs => 5242880}}, {binary_alloc, #{as => aoffcaobf, lmbcs => 524288}}],
+    ?assertEqual(100000 * 6800 + 50000 * 11000, Of(100000, good())),
+    ?assertEqual(100000 * 10600 + 50000 * 11000, Of(100000, (good())#{carriers := Large})),
+    ?assertEqual(1000 * (6800 + 11000), Of(1000, good())), % no more than all are awake
     ?assertEqual(1000 * 39000, Of(1000, of_host(#{sleep_after => infinity}))),
-    ?assertEqual(1000 * (10600 + 7600), Of(1000, (good())#{sleep := {error, "x"}})),
+    ?assertEqual(1000 * (6800 + 7600), Of(1000, (good())#{sleep := {error, "x"}})),
     ?assertEqual(1000 * 86000, Of(1000, maps:merge(of_host(#{sleep_after => infinity}),
                                                    maps:with([listeners], of_listener(#{engine => ejabberd}))))).
 

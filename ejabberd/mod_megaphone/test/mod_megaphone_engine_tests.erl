@@ -15,8 +15,9 @@ engine_test_() ->
                  release, release_all, payload_waits_for_another_link, a_late_pass, sessions_of_others, a_defect,
                  too_many_at_once, one_that_goes_as_it_waits, a_link_dies_while_some_wait,
                  admission_ends_while_some_wait, one_that_never_logs_in, a_client_that_does_not_fetch,
-                 a_stream_ends, a_stream_that_was_killed, an_early_request_and_no_more, written_in_another_way,
-                 the_module_stops, nothing_is_left]].
+                 a_stream_ends, a_stream_that_was_killed, streams_end_a_few_at_a_time, a_stream_that_takes_its_time,
+                 the_module_stops_while_streams_wait_to_end, an_early_request_and_no_more, written_in_another_way,
+                 the_module_stops, a_creation_when_it_has_stopped, nothing_is_left]].
 
 with_shards(Test) ->
     register(engine, self()),
@@ -341,6 +342,49 @@ a_stream_that_was_killed() ->
     exit(stream(open(Edge, <<"to='brief.example'">>)), kill),
     without_sessions().
 
+%% Their clients are answered at once.
+streams_end_a_few_at_a_time() ->
+    Edge = edge(),
+    Streams = end_together(Edge, 70),
+    ?assertMatch(#{sessions := 0, to_end := 6}, mod_megaphone_shard:info(shard(hd(Streams)))),
+    {Told, Waiting} = lists:partition(fun is_told/1, Streams),
+    ?assertEqual({64, 6}, {length(Told), length(Waiting)}),
+    [Next | Others] = Waiting,
+    erlang:resume_process(stream(hd(Told))),
+    ended(hd(Told), closed),
+    test_edge:await(fun() -> is_told(Next) end),
+    ?assertEqual([], lists:filter(fun is_told/1, Others)),
+    [exit(stream(S), kill) || S <- tl(Told)],       % they have nothing more to say
+    [begin erlang:resume_process(stream(S)), ended(S, closed) end || S <- Waiting],
+    ?assertMatch(#{to_end := 0}, mod_megaphone_engine:info()).
+
+%% The others do not wait for it.
+a_stream_that_takes_its_time() ->
+    Streams = end_together(edge(), 70),
+    test_edge:await(fun() -> lists:all(fun is_told/1, Streams) end).
+
+the_module_stops_while_streams_wait_to_end() ->
+    Streams = end_together(edge(), 70),
+    mod_megaphone_engine:stop(),
+    ?assert(lists:all(fun is_told/1, Streams)).
+
+%% Sessions of one shard whose clients leave at once. Their streams do not run.
+end_together(Edge, N) ->
+    Streams = of_one_shard(Edge, N, #{}),
+    [erlang:suspend_process(stream(S)) || S <- Streams],
+    [ask(Edge, Id, S, 2, <<"type='terminate'">>, <<>>) || {Id, S} <- lists:enumerate(Streams)],
+    lists:foldl(fun(Id, E) -> {Id, <<"<body", _/binary>>, Next} = test_edge:recv(E), Next end, Edge, lists:seq(1, N)),
+    Streams.
+
+of_one_shard(Edge, N, Opened) ->
+    S = open(Edge),
+    case [S | maps:get(shard(S), Opened, [])] of
+        Enough when length(Enough) =:= N -> Enough;
+        Some -> of_one_shard(Edge, N, Opened#{shard(S) => Some})
+    end.
+
+is_told(S) -> process_info(stream(S), message_queue_len) > {message_queue_len, 0}.
+
 %% Its predecessor does not come, and no session waits for it without end.
 an_early_request_and_no_more() ->
     Edge = edge(),
@@ -364,6 +408,15 @@ written_in_another_way() ->
          ?assertEqual({200, terminal(<<"item-not-found">>)}, reply(Edge, 3))
      end || Id <- [<<"x">>, <<(binary:part(Sid, 0, 24))/binary, "?">>]],
     serves(Edge, S, 3).
+
+%% It was on its way through a process of its own. Its client tries again, and meets the module that has started again.
+a_creation_when_it_has_stopped() ->
+    Before = proplists:get_value(crashed, mod_megaphone_stats:all()),
+    mod_megaphone_engine:stop(),
+    mod_megaphone_engine:opened({self(), 7, 1}, creation(<<"to='one.example'">>), {127, 0, 0, 1}),
+    receive {answer, 7, 1, Status, Body} -> ?assertEqual({503, <<>>}, {Status, Body}) end,
+    ?assertEqual(Before, proplists:get_value(crashed, mod_megaphone_stats:all())),
+    mod_megaphone_engine:start().
 
 the_module_stops() ->
     Edge = edge(),

@@ -31,18 +31,24 @@ body() ->
     Body = mutated(rand:uniform(3) - 1, body_of(rand:uniform(6) - 1)),
     _ = mod_megaphone_body:session(Body),
     _ = mod_megaphone_body:is_terminate(Body),
-    case {mod_megaphone_body:poll(Body), mod_megaphone_wrapper:parse(Body)} of
-        {{Sid, Rid}, {ok, Request}} ->
+    case {mod_megaphone_body:request(Body), mod_megaphone_wrapper:parse(Body)} of
+        {{poll, Sid, Rid}, {ok, Request}} ->
             ?assertEqual({Body, Rid}, {Body, mod_megaphone_wrapper:rid(Request)}),
             is_plain(Sid) andalso ?assertEqual({Body, Sid}, {Body, mod_megaphone_wrapper:sid(Request)}),
             ?assertEqual({Body, true}, {Body, is_poll(Request)});
-        {{Sid, _}, error} -> ?assertNot(is_plain(Sid));         % no client has such a session
-        {none, {ok, Request}} ->
+        {{poll, Sid, _}, error} -> ?assertNot(is_plain(Sid));   % no client has such a session
+        {_, {ok, Request}} ->
             _ = [mod_megaphone_wrapper:creation(Request), mod_megaphone_wrapper:keys(Request),
                  mod_megaphone_wrapper:ack(Request)],
             ok;
-        {none, error} -> ok
-    end.
+        {_, error} -> ok
+    end,
+    same_session(mod_megaphone_body:request(Body), mod_megaphone_body:session(Body)).
+
+%% Both scans find the same session.
+same_session({poll, Sid, Rid}, Session) -> ?assertEqual({Sid, Rid}, Session);
+same_session({request, Sid}, Session) -> ?assertEqual(Sid, element(1, Session));
+same_session(none, Session) -> ?assertEqual(none, element(1, Session)).
 
 is_plain(Sid) -> lists:all(fun(C) -> C > $\s andalso C < 127 andalso not lists:member(C, "&<'\"") end,
                            binary_to_list(Sid)).

@@ -243,9 +243,10 @@ asked() ->
     end.
 
 %% A session of ejabberd's own engine with the last rid that it took and those that it keeps. It shows its state as
-%% p1_fsm does.
+%% p1_fsm does. The one of the test before ends after its test: its name is free only then.
 session(Sid, Last, Kept) ->
     Test = self(),
+    test_edge:await(fun() -> whereis(binary_to_atom(Sid)) =:= undefined end),
     Session = spawn_link(fun() -> monitor(process, Test), session_loop(Sid, Last, Kept) end),
     register(binary_to_atom(Sid), Session),
     Session.

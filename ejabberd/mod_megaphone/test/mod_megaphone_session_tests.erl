@@ -315,7 +315,7 @@ a_polling_session_pauses_test() ->
 %% Requests beyond the rate wait, and continue in their order; polls do not count.
 shaper_test() ->
     #world{s = S} = W0 = open(),
-    W1 = W0#world{s = mod_megaphone_session:shaper(p1_shaper:new(100), S)},
+    W1 = W0#world{s = setelement(mod_megaphone_session:shaper_key(), S, p1_shaper:new(100))},
     W2 = sized(2, 5000, <<"<a/>">>, W1),
     [Pause] = W2#world.pauses,
     ?assert(Pause > 0),

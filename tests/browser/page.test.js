@@ -1,0 +1,162 @@
+// The chat page in Chromium: people chat, on a desk and on a phone.
+
+import { after, before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { closing, desktop, gather, launch, Person, phone, servePage } from './lib/browser.js';
+import { freePort, linked, Program, startDemo, startPair, writeAccounts } from './lib/program.js';
+
+let browser;
+let demo;
+before(async () => { [browser, demo] = await Promise.all([launch(), startDemo()]); });
+after(async () => {
+  await browser?.close();
+  await demo?.program.kill();
+});
+
+test('two people chat both ways, on a desk and on a phone', async (t) => {
+  const url = `http://${demo.address}/`;
+  const first = await Person.open(browser, url, desktop);
+  await first.shot('1-sign-in-desktop');
+  await first.close();
+
+  const [alice, bob] = await gather(t, browser, url, { alice: desktop, bob: { ...phone, colorScheme: 'dark' } });
+  await alice.row('bob').waitFor();
+  await bob.row('alice').waitFor();
+  await bob.shot('2-people-phone-dark');
+
+  await alice.open('bob');
+  await alice.write('Hello Bob, can you hear me?');
+  await bob.row('alice').filter({ hasText: '1 unread' }).waitFor();
+  assert.equal(await bob.page.title(), '(1) Megaphone');
+  await bob.shot('3-unread-phone-dark');
+  await alice.message('Hello Bob', 'delivered');
+
+  await bob.open('alice');
+  await bob.message('Hello Bob');
+  assert.equal(await bob.page.title(), 'Megaphone');
+  await bob.write('Loud and clear 📣');
+  await alice.message('Loud and clear');
+  for (const [person, text] of [
+    [alice, 'My page holds one request open, all the time, in case you write.'],
+    [bob, 'Only one?'],
+    [alice, 'One, and a second for the moment of writing.\nThat is BOSH.'],
+    [bob, '<b>not bold</b> & "quoted"'],
+  ]) {
+    await person.write(text);
+    await (person === alice ? bob : alice).message(text.split('\n')[0]);
+  }
+  await alice.message('That is BOSH.', 'delivered');
+  await alice.shot('4-chat-desktop');
+  await bob.shot('5-chat-phone-dark');
+  assert.deepEqual(await alice.texts(), await bob.texts());
+  assert.deepEqual([alice.faults, bob.faults], [[], []]);
+});
+
+test('a guest, a name beyond ASCII, and leaving', async (t) => {
+  const [zoe] = await gather(t, browser, `http://${demo.address}/`, { 'zoë ωmega': { ...desktop, colorScheme: 'dark' } });
+  const guest = await Person.open(browser, `http://${demo.address}/`, phone);
+  t.after(() => guest.close());
+  await guest.signInAsGuest();
+  await guest.open('zoë ωmega');
+  await guest.write('Hi, I have no name.');
+  const row = zoe.page.locator('.person').filter({ hasText: 'Hi, I have no name.' });
+  await row.click();
+  await zoe.write('Welcome all the same.');
+  await guest.message('Welcome all the same.');
+  await zoe.shot('6-chat-desktop-dark');
+  await guest.shot('7-chat-phone');
+  await guest.page.goBack();
+  await guest.page.getByRole('button', { name: 'Leave' }).click();
+  await guest.page.getByRole('button', { name: 'Start chatting' }).waitFor();
+  await zoe.page.locator('#peer-state').filter({ hasText: 'offline' }).waitFor();
+  assert.deepEqual([zoe.faults, guest.faults], [[], []]);
+});
+
+test('a page that is closed is seen to be gone, one that is loaded again is not', async (t) => {
+  await closing(t, browser, `http://${demo.address}/`);
+});
+
+test('a wrong password is told, and the right one lets in', async (t) => {
+  const accounts = await writeAccounts(t, 'alice:correct horse');
+  const own = await startDemo('--accounts', accounts);
+  t.after(() => own.program.kill());
+  const alice = await Person.open(browser, `http://${own.address}/`);
+  t.after(() => alice.close());
+  await alice.page.getByLabel('Your name').fill('alice');
+  await alice.page.getByLabel('Password').fill('wrong');
+  await alice.page.getByRole('button', { name: 'Start chatting' }).click();
+  await alice.page.getByText('The server did not accept that name and password.').waitFor();
+  await alice.shot('8-refused-desktop');
+  await alice.page.getByRole('button', { name: 'Join as a guest' }).click();
+  await alice.page.getByText('This server lets no guests in.').waitFor();
+  await alice.page.getByLabel('Password').fill('correct horse');
+  await alice.page.getByRole('button', { name: 'Start chatting' }).click();
+  await alice.online();
+  assert.deepEqual(alice.faults, []);
+});
+
+test('the keyboard alone is enough', async (t) => {
+  const [bob] = await gather(t, browser, `http://${demo.address}/`, { bob: desktop });
+  const alice = await Person.open(browser, `http://${demo.address}/`);
+  t.after(() => alice.close());
+  const { keyboard } = alice.page;
+  await keyboard.press('Tab');
+  await keyboard.type('alice');
+  await keyboard.press('Enter');
+  await alice.online();
+  await alice.row('bob').waitFor();
+  await alice.row('bob').focus();
+  await keyboard.press('Enter');
+  await alice.page.getByRole('heading', { name: 'bob', exact: true }).waitFor();
+  await keyboard.type('No mouse');
+  await keyboard.press('Shift+Enter');
+  await keyboard.type('needed');
+  await keyboard.press('Enter');
+  await bob.open('alice');
+  await bob.message('No mouse\nneeded');
+});
+
+test('over WebSocket: two people chat, one over BOSH, and a lost connection is resumed', async (t) => {
+  const pair = await startPair();
+  t.after(() => pair.stop());
+  const site = await servePage(pair.url);
+  t.after(() => site.close());
+  await linked(pair.edge);
+  const alice = await Person.open(browser, site.url, desktop);
+  t.after(() => alice.close());
+  await alice.page.getByLabel('WebSocket').check();
+  await alice.signIn('alice');
+  const [bob] = await gather(t, browser, site.url, { bob: phone });
+  for (const [person, transport] of [[alice, 'WebSocket'], [bob, 'BOSH']]) {
+    assert.equal(await person.page.locator('#transport').textContent(), transport);
+  }
+  await alice.open('bob');
+  await bob.open('alice');
+  await alice.write('Over a WebSocket');
+  await bob.message('Over a WebSocket');
+  await bob.write('Over BOSH');
+  await alice.message('Over BOSH');
+  await pair.killEdge();
+  await alice.phase('waiting');
+  await alice.write('while the edge is away');
+  await pair.restartEdge();
+  await alice.online();
+  await bob.message('while the edge is away');
+  await bob.write('and back');
+  await alice.message('and back');
+  assert.deepEqual(await alice.texts(), await bob.texts());
+  assert.equal(await alice.page.locator('#transport').textContent(), 'WebSocket');
+});
+
+test('where WebSocket is not served the page falls back to BOSH by itself', async (t) => {
+  const [address, node] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
+  const gateway = await Program.start('origin', '--listen', node, '--bosh', demo.url);
+  const edge = await Program.start('edge', '--listen', address, '--origin', `a=${node}`, '--admin', 'off');
+  const site = await servePage(`http://${address}/http-bind`);
+  t.after(async () => { site.close(); await edge.kill(); await gateway.kill(); });
+  const person = await Person.open(browser, site.url, desktop);
+  t.after(() => person.close());
+  await person.page.getByLabel('WebSocket').check();
+  await person.signIn('walter');
+  assert.equal(await person.page.locator('#transport').textContent(), 'BOSH');
+});
