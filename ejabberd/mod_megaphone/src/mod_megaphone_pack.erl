@@ -9,15 +9,16 @@
 %%% to it on a heap, and a fun goes with the code of its module. The process keeps values that contain one on its heap.
 -module(mod_megaphone_pack).
 
--export([pack/1, unpack/1, survives/1, known/0, limits/0]).
+-export([pack/1, pack/2, unpack/1, shape/1, survives/1, known/0, limits/0]).
 
 -on_load(init/0).
 
--export_type([packed/0]).
+-export_type([packed/0, shape/0]).
 
 -type state() :: #{atom() => term()}.
 %% A state without values that survive, or too large for a binary, stays as it is.
 -type packed() :: binary() | {binary(), Kept :: state()} | state().
+-type shape() :: none | 0..65535.
 
 %% The first byte of a binary, so that a later version of this module can tell how it was made.
 -define(SHAPED, 1).
@@ -32,6 +33,9 @@
 
 %% These are never part of a template: they differ from session to session.
 -define(OWN, [owner, user, resource, jid, sid, socket, socket_monitor, ip, stream_id, pres_last, pres_timestamp]).
+
+%% These are packed as one, see identity/1.
+-define(IDENTITY, [owner, user, resource, sid, jid]).
 
 %% Places in the array that bounds templates and shapes.
 -define(LOCK, 1).
@@ -59,11 +63,53 @@ known() ->
     #{templates => atomics:get(Counts, ?TEMPLATES), shapes => atomics:get(Counts, ?SHAPES)}.
 
 -spec pack(state()) -> packed().
-pack(State) ->
-    case erlang:external_size(State) =< ?MAX_STATE_BYTES of
-        true -> pack_small(State);
-        false -> State
+pack(State) -> pack(State, none).
+
+%% Shape is the one that the state had when it was packed before. It most likely has it still, and to find that out
+%% takes half of the time that it takes to find the shape.
+-spec pack(state(), shape()) -> packed().
+pack(State, Shape) ->
+    case erlang:external_size(State) =< ?MAX_STATE_BYTES andalso pack_as(Shape, State) of
+        false -> State;
+        none -> pack_small(State);
+        Packed -> Packed
     end.
+
+%% The shape of a state that is packed.
+-spec shape(packed()) -> shape().
+shape(<<?SHAPED, Shape:16, _/binary>>) -> Shape;
+shape(_) -> none.
+
+pack_as(none, _) ->
+    none;
+pack_as(Shape, State) ->
+    {Base, Keys} = persistent_term:get({?MODULE, shape, Shape}),
+    Identity = identity(State),
+    %% It has the keys of the shape and no others, and the values of the template.
+    case Identity =/= none andalso Keys -- ?IDENTITY =:= Keys
+        andalso map_size(State) =:= map_size(Base) + length(Keys) + length(?IDENTITY)
+        andalso has_all(maps:next(maps:iterator(Base)), State) andalso values(Keys, State)
+    of
+        [_ | _] = Values -> shaped(Shape, Identity, Values);
+        _ -> none
+    end.
+
+has_all(none, _) -> true;
+has_all({Key, Value, Others}, State) ->
+    case State of
+        #{Key := Value} -> has_all(maps:next(Others), State);
+        _ -> false
+    end.
+
+%% none: it lacks one, or one does not survive.
+values(Keys, State) ->
+    try [map_get(Key, State) || Key <- Keys] of
+        Values -> case survives(Values) of true -> Values; false -> none end
+    catch error:{badkey, _} -> none
+    end.
+
+shaped(Shape, Identity, Values) ->
+    <<?SHAPED, Shape:16, (term_to_binary([Identity | Values], [{minor_version, 2}]))/binary>>.
 
 pack_small(State) ->
     {_, Common} = Template = template(State),
@@ -86,20 +132,21 @@ unpack(State) when is_map(State) ->
     State.
 
 to_binary(State, Own, Template) ->
-    {Identity, Rest} = identity(State, Own),
+    Identity = identity(State),
+    Rest = case Identity of none -> Own; _ -> maps:without(?IDENTITY, Own) end,
     {Keys, Values} = lists:unzip(lists:sort(maps:to_list(Rest))),
     case shape(Keys, State, Template) of
         none -> <<?WHOLE, (term_to_binary(State, [{minor_version, 2}]))/binary>>;
-        Shape -> <<?SHAPED, Shape:16, (term_to_binary([Identity | Values], [{minor_version, 2}]))/binary>>
+        Shape -> shaped(Shape, Identity, Values)
     end.
 
 %%% Identity: owner, user, resource, sid and jid have the same few things in them.
 
 identity(#{owner := Pid, user := U, server := S, lserver := LS, resource := R, sid := {Time, Pid},
-           jid := {jid, U, S, R, LU, LS, LR}}, Own) when Pid =:= self() ->
-    {{U, R, same(LU, U), same(LR, R), Time}, maps:without([owner, user, resource, sid, jid], Own)};
-identity(_, Own) ->
-    {none, Own}.
+           jid := {jid, U, S, R, LU, LS, LR}}) when Pid =:= self() ->
+    {U, R, same(LU, U), same(LR, R), Time};
+identity(_) ->
+    none.
 
 identify(none, State) ->
     State;
@@ -174,9 +221,13 @@ added(Key, Counts, Place, Max, Make, Without) ->
 survives(Term) when is_reference(Term) -> not is_magic(Term);
 survives(Term) when is_function(Term) -> erlang:fun_info(Term, type) =:= {type, external};
 survives([Head | Tail]) -> survives(Head) andalso survives(Tail);
-survives(Term) when is_tuple(Term) -> survives(tuple_to_list(Term));
+survives(Term) when is_tuple(Term) -> survives(Term, tuple_size(Term));
 survives(Term) when is_map(Term) -> survives(maps:to_list(Term));
 survives(_) -> true.
+
+%% The first N elements of a tuple.
+survives(_, 0) -> true;
+survives(Tuple, N) -> survives(element(N, Tuple)) andalso survives(Tuple, N - 1).
 
 is_magic(Reference) ->
     not persistent_term:get({?MODULE, marks}) orelse has_mark(Reference).

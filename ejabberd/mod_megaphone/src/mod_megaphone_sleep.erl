@@ -33,6 +33,8 @@
 -define(TIMER, ?MODULE).
 %% In the dictionary of a process whose listener has the option max_fsm_queue.
 -define(MAX_QUEUE, mod_megaphone_max_queue).
+%% In the dictionary of a process that has slept: the shape of its state.
+-define(SHAPE, mod_megaphone_shape).
 %% What '$initial_call' in the dictionary says while the process is asleep, and otherwise.
 -define(ASLEEP, {?MODULE, asleep, 0}).
 -define(AWAKE, {xmpp_stream_in, init, 1}).
@@ -316,7 +318,7 @@ collect(Delay, Level) ->
 -spec sleep(non_neg_integer(), ejabberd_c2s:state()) -> no_return().
 sleep(Level, State) ->
     collect_bosh(State),
-    Packed = mod_megaphone_pack:pack(State),
+    Packed = mod_megaphone_pack:pack(State, case erase(?SHAPE) of undefined -> none; Shape -> Shape end),
     is_binary(Packed) orelse mod_megaphone_stats:add(slept_with_more, 1),
     mod_megaphone_stats:add(slept, 1),
     %% What every process has in its dictionary is put where it costs nothing.
@@ -352,6 +354,7 @@ thaw(Since, Packed) ->
 wake(Since, Packed, Haste) ->
     mod_megaphone_stats:add(woken, 1),
     State = mod_megaphone_pack:unpack(Packed),
+    put(?SHAPE, mod_megaphone_pack:shape(Packed)),
     put('$initial_call', ?AWAKE),
     case delay(State) of
         infinity -> mod_megaphone_awake:leave();

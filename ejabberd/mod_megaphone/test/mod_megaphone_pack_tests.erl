@@ -106,8 +106,22 @@ templates_and_shapes_are_bounded() ->
 
 %%% States
 
+%% Packed anew with the shape that it has, and with one that it may not have, it is the same.
 again(State) ->
-    mod_megaphone_pack:unpack(mod_megaphone_pack:pack(State)).
+    Packed = mod_megaphone_pack:pack(State),
+    Shape = mod_megaphone_pack:shape(Packed),
+    ?assert(Shape =:= none orelse mod_megaphone_pack:pack(State, Shape) =:= Packed),
+    Same = mod_megaphone_pack:unpack(Packed),
+    Some = rand:uniform(max(1, maps:get(shapes, mod_megaphone_pack:known()))),
+    ?assertEqual(Same, mod_megaphone_pack:unpack(mod_megaphone_pack:pack(State, some_shape(Some)))),
+    Same.
+
+%% A number is a shape once its persistent term is there.
+some_shape(N) ->
+    case persistent_term:get({mod_megaphone_pack, shape, N}, none) of
+        none -> none;
+        _ -> N
+    end.
 
 %% As ejabberd 23.01 has it once a client has logged in over BOSH.
 session(Host, User) ->
