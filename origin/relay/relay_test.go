@@ -181,11 +181,22 @@ func TestEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.hears(7, "-1012")
-	r.relay.server.Do(func() {
-		if st := r.relay.Stats(); st.Open != 0 || st.Opened != 7 {
-			t.Errorf("%+v", st)
+	r.settles(Stats{Opened: 7})
+}
+
+// settles waits until the relay has counted want: the last connections end after their streams.
+func (r *rig) settles(want Stats) {
+	r.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		var got Stats
+		r.relay.server.Do(func() { got = r.relay.Stats() })
+		if got == want {
+			return
 		}
-	})
+		if time.Now().After(deadline) {
+			r.t.Fatalf("%+v, want %+v", got, want)
+		}
+	}
 }
 
 // A server that does not take the client is no reason to accept it.
