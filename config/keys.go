@@ -113,6 +113,7 @@ var configKeys = []Key[Config, Values]{
 		Reload: true,
 		Value:  func(c *Config) any { return &c.MaxBodyBytes }},
 	{Name: "max-output-bytes", Doc: "unsent bytes of one connection, above: closed", Min: 4096, Max: 1 << 30,
+		More:   "A WebSocket has a window of 64 KiB and one message besides.",
 		Reload: true,
 		Value:  func(c *Config) any { return &c.MaxOutputBytes }},
 	{Name: "max-buffered-bytes",

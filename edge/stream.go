@@ -157,11 +157,16 @@ func (w *worker) takeMessage(c conn, h table.Handle, hold *table.Hold, p []byte)
 	w.streamOf(c).window -= int32(len(p))
 }
 
-// writeStream sends a frame to the client. It borrows p.
+// writeStream sends a frame to the client. It borrows p. max-output-bytes bounds only messages beyond the window. The
+// others have that bound, and pings and pongs are not sent while output waits.
 func (w *worker) writeStream(c conn, o ws.Opcode, p []byte) {
 	waited := w.r.Sending(c.index)
 	w.scratch = ws.AppendHeader(w.scratch[:0], o, len(p))
-	w.r.Write(c.index, w.scratch, p)
+	if o == ws.Text && w.streamOf(c).owed >= windowBytes {
+		w.r.Write(c.index, w.scratch, p)
+	} else {
+		w.r.WriteUnbounded(c.index, w.scratch, p)
+	}
 	if !waited && w.r.Sending(c.index) {
 		w.arm(c)
 	}
@@ -354,7 +359,7 @@ func (w *worker) endStream(c conn, code ws.Code, reason string) {
 	h, hold := w.holds.First(c.Conn)
 	w.sendEnd(h, hold, code)
 	w.scratch = ws.AppendClose(w.scratch[:0], code, reason)
-	w.r.Write(c.index, w.scratch, nil)
+	w.r.WriteUnbounded(c.index, w.scratch, nil)
 	w.forgetStream(c, h, hold, code)
 	c.setPhase(phaseLast)
 	w.r.CloseGracefully(c.index)

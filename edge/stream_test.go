@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"megaphone/codec/ws"
 	"megaphone/config"
 	"megaphone/stats"
@@ -248,6 +250,55 @@ func TestStreamCreditsTheOrigin(t *testing.T) {
 	if got := l.hears("credit"); got != creditLine(s.id, 8<<20+3) {
 		t.Fatalf("%q", got)
 	}
+}
+
+// A client may leave a window and one message unread, whatever max-output-bytes is. It bounds what an origin sends
+// beyond the window.
+func TestStreamWindowAboveTheOutputBound(t *testing.T) {
+	for name, c := range map[string]struct {
+		beyond bool
+		tls    bool
+	}{"within the window": {}, "beyond the window": {beyond: true}, "within the window, TLS": {tls: true}} {
+		t.Run(name, func(t *testing.T) {
+			set := func(c *Config) { c.MaxOutputBytes, c.PingTimeout = 4096, time.Hour }
+			dial := connect
+			if c.tls {
+				set = withTLS(t, set)
+				dial = func(t testing.TB, e *Edge) *client { return connectTLS(t, e, nil) }
+			}
+			e, l := oneWithStreams(t, set)
+			s := openSocketOn(dial(t, e), l)
+			s.narrow(e)
+			small, large := "<"+strings.Repeat("s", 997)+"/>", "<"+strings.Repeat("l", 500_000)+"/>"
+			for range windowBytes / len(small) {
+				l.stream(s.id, small)
+			}
+			l.stream(s.id, large)
+			s.waits(e)
+			if c.beyond {
+				l.stream(s.id, small)
+				s.tells("-1006")
+				until(t, e, stats.ClosesLost, 1)
+				return
+			}
+			for range windowBytes / len(small) {
+				s.hears(small)
+			}
+			s.hears(large)
+		})
+	}
+}
+
+// narrow lets the kernel take little for the client.
+func (s *socket) narrow(e *Edge) {
+	s.t.Helper()
+	e.group.Do(func(r reactor, h handler) {
+		hold := h.(*worker).holds.Resolve(table.Handle(s.id))
+		err := unix.SetsockoptInt(int(r.Conn(hold.Conn).FD), unix.SOL_SOCKET, unix.SO_SNDBUF, 1)
+		if err != nil {
+			s.t.Error(err)
+		}
+	})
 }
 
 // readMessage reads one large message, and returns its length.

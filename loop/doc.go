@@ -56,9 +56,9 @@
 // and hold no pointers. Only a connection with unfinished input or output has a buffer, from a pool.
 //
 // The buffers of one reactor have a budget (MaxBufferedBytes), and the output of one connection a bound
-// (MaxOutputBytes). A connection over its bound is closed and counted. Over the budget, the reactor gives up the
-// largest buffer of the heaviest client. Part of the budget is reserved for the first 4 KiB of each buffer (shed.go). A
-// round trip allocates nothing.
+// (MaxOutputBytes), unless its owner has another (WriteUnbounded). A connection over its bound is closed and counted.
+// Over the budget, the reactor gives up the largest buffer of the heaviest client. Part of the budget is reserved for
+// the first 4 KiB of each buffer (shed.go). A round trip allocates nothing.
 //
 // # Private descriptor tables
 //

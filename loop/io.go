@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"math"
+
 	"golang.org/x/sys/unix"
 
 	"megaphone/stats"
@@ -158,23 +160,29 @@ func (r *Reactor) Gained(c uint32) int {
 // Write sends head and then body on connection c, at once or when the socket has room. It borrows both until return.
 // One output may have any size within MaxBufferedBytes. A further one that makes more than MaxOutputBytes wait closes
 // the connection.
-func (r *Reactor) Write(c uint32, head, body []byte) {
+func (r *Reactor) Write(c uint32, head, body []byte) { r.output(c, head, body, r.maxOutput) }
+
+// WriteUnbounded is Write without MaxOutputBytes. The owner must bound the output that waits.
+func (r *Reactor) WriteUnbounded(c uint32, head, body []byte) { r.output(c, head, body, math.MaxInt) }
+
+// output sends head and body. If that makes more than most bytes wait behind other output, the connection is closed.
+func (r *Reactor) output(c uint32, head, body []byte, most int) {
 	s := r.conns.At(c)
 	if state(s.State) != stateOpen {
 		return
 	}
 	s.Flags |= flagServed
 	if s.Flags&flagSecure != 0 { // the one place where plaintext becomes bytes to be written
-		r.sendRecords(c, s, r.seal(c, head, body))
+		r.sendRecords(c, s, r.seal(c, head, body), most)
 		return
 	}
-	r.send(c, s, head, body)
+	r.send(c, s, head, body, most)
 }
 
 // send sends bytes as they are.
-func (r *Reactor) send(c uint32, s *table.Conn, head, body []byte) {
+func (r *Reactor) send(c uint32, s *table.Conn, head, body []byte, most int) {
 	if s.Out != 0 {
-		r.queue(c, s, head, body)
+		r.queue(c, s, head, body, most)
 		return
 	}
 	n, err := r.write(int(s.FD), head, body)
@@ -196,7 +204,7 @@ func (r *Reactor) send(c uint32, s *table.Conn, head, body []byte) {
 	} else {
 		head, body = nil, body[n-len(head):]
 	}
-	r.queue(c, s, head, body)
+	r.queue(c, s, head, body, most)
 }
 
 // write makes one write system call.
@@ -214,13 +222,13 @@ func (r *Reactor) write(fd int, head, body []byte) (int, error) {
 }
 
 // queue keeps output for later.
-func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte) {
+func (r *Reactor) queue(c uint32, s *table.Conn, head, body []byte, most int) {
 	if s.Out == 0 {
 		s.Out = r.bufs.get(c, len(head)+len(body))
 		r.settle(c)
 	}
 	b := r.bufs.at(s.Out)
-	if waiting := len(b.B) - b.sent; waiting > 0 && waiting+len(head)+len(body) > r.maxOutput {
+	if waiting := len(b.B) - b.sent; waiting > 0 && waiting+len(head)+len(body) > most {
 		r.counters[stats.SlowReaders]++
 		r.end(c, CauseSlow)
 		return

@@ -58,7 +58,7 @@ func (r *Reactor) Secure(c uint32) {
 		panic("loop: Secure of a connection that is not open, or secure already")
 	}
 	s.Flags |= flagSecure
-	r.sendRecords(c, s, r.transport.Start(c))
+	r.sendRecords(c, s, r.transport.Start(c), r.maxOutput)
 }
 
 // openRecords takes bytes of a secure connection behind the plaintext p[:plain]. It delivers plaintext once there are
@@ -73,7 +73,7 @@ func (r *Reactor) openRecords(c uint32, s *table.Conn, p []byte, plain, need int
 		if end = o.End; end != nil {
 			p = p[:plain] // nothing follows an end
 		}
-		r.sendRecords(c, s, o.Answer)
+		r.sendRecords(c, s, o.Answer, r.maxOutput)
 		if o.Wait && state(s.State) == stateOpen {
 			s.Flags |= flagPaused
 			r.settle(c)
@@ -144,7 +144,7 @@ func (r *Reactor) seal(c uint32, head, body []byte) []byte {
 func (r *Reactor) sendLast(c uint32, s *table.Conn) {
 	last := r.transport.Close(c)
 	if s.Out == 0 {
-		r.sendRecords(c, s, last)
+		r.sendRecords(c, s, last, r.maxOutput)
 		return
 	}
 	b := r.bufs.at(s.Out)
@@ -152,8 +152,8 @@ func (r *Reactor) sendLast(c uint32, s *table.Conn) {
 	r.bufs.bill(s.Out)
 }
 
-func (r *Reactor) sendRecords(c uint32, s *table.Conn, p []byte) {
+func (r *Reactor) sendRecords(c uint32, s *table.Conn, p []byte, most int) {
 	if len(p) > 0 {
-		r.send(c, s, p, nil)
+		r.send(c, s, p, nil, most)
 	}
 }

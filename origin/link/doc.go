@@ -23,8 +23,9 @@
 // # Streams
 //
 // If Config has a StreamHandler, the hello announces streams, and edges bring the clients that speak WebSocket. A
-// Stream is an object of 72 bytes, with an entry in a map of its link. The server counts the windows: it returns credit
-// when the handler has processed half of one, and Stream.Full stops a handler when the other is used up.
+// Stream is an object of 48 bytes, with an entry in a map of its link. The server counts the windows: it returns credit
+// when the handler has processed half of one, and Stream.Full stops a handler when the other is used up. An edge that
+// sends beyond its window loses the link, so what a handler defers of a stream is less than a window and one message.
 //
 // # Bounds
 //

@@ -12,6 +12,7 @@ const (
 	faultSecret                 // the edge does not know the secret
 	faultOldProof               // the edge's proof does not cover the rest of its hello: an old version
 	faultDuplicate              // the edge reused a live id
+	faultWindow                 // the edge sent a stream more than its window
 	faultTimeout                // nothing was received, or nothing could be sent, for too long
 	faultTooMany                // MaxLinks links exist already
 	faultCrowded                // a newer connection evicted it before it had proved itself
@@ -21,8 +22,8 @@ const (
 
 // names are for logs and counters.
 var names = [faults]string{
-	"none", "io", "grammar", "early", "version", "secret", "old-proof", "duplicate", "timeout",
-	"too-many", "crowded", "peer",
+	"none", "io", "grammar", "early", "version", "secret", "old-proof", "duplicate", "window",
+	"timeout", "too-many", "crowded", "peer",
 }
 
 func (f fault) String() string { return names[f] }
@@ -35,6 +36,7 @@ var reasons = [faults]string{
 	faultSecret:    "the proof in hello is missing or wrong: are both ends given the same secret?",
 	faultOldProof:  "the edge's version has no proof of its whole hello: upgrade edges before origins",
 	faultDuplicate: "protocol error: this id is live",
+	faultWindow:    "protocol error: a message beyond the window of its stream",
 	faultTimeout:   "nothing was heard for too long",
 	faultTooMany:   "this origin has as many links as it may have",
 }

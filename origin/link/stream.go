@@ -26,10 +26,11 @@ const (
 type Stream struct {
 	Data any // the handler's own
 
-	link   *edgeLink // nil: it has ended
-	id     uint64
-	window int // bytes that may be sent; a message may take it below zero
-	taken  int // bytes received and not acknowledged
+	link     *edgeLink // nil: it has ended
+	id       uint64
+	window   int32 // bytes that may be sent; a message may take it below zero
+	taken    int32 // bytes received and not acknowledged
+	deferred int32 // those of them that the handler has not processed
 }
 
 // Accept lets the client's WebSocket begin.
@@ -55,7 +56,7 @@ func (s *Stream) Send(p []byte) {
 		l.server.cfg.Streams.Ended(s, codeTooLarge)
 		return
 	}
-	s.window -= len(p)
+	s.window -= int32(len(p))
 	l.server.stats.MessagesOut++
 	l.batch = frame.Append(l.batch, s.id, p)
 	l.appended()
@@ -80,12 +81,12 @@ func (s *Stream) Full() bool {
 
 // Defer leaves n bytes of the message that is being handled unacknowledged until Acknowledge. A handler that queues
 // messages uses it, so that the client's window bounds the queue.
-func (s *Stream) Defer(n int) { s.taken -= n }
+func (s *Stream) Defer(n int) { s.deferred += int32(n) }
 
 // Acknowledge acknowledges bytes that were deferred.
 func (s *Stream) Acknowledge(n int) {
 	if s.link != nil {
-		s.taken += n
+		s.deferred -= int32(n)
 		s.link.acknowledge(s)
 	}
 }
@@ -138,9 +139,11 @@ func (l *edgeLink) takeStream(f *frame.Frame) {
 		}
 	case s == nil:
 		st.StaleStream++
+	case int(s.taken) >= l.server.cfg.WindowBytes:
+		l.end(faultWindow)
 	default:
 		st.MessagesIn++
-		s.taken += len(f.Contents)
+		s.taken += int32(len(f.Contents))
 		handler.Message(s, f.Contents)
 		l.acknowledge(s)
 	}
@@ -160,7 +163,7 @@ func (l *edgeLink) openStream(f *frame.Frame) {
 	if l.streams == nil {
 		l.streams = make(map[uint64]*Stream)
 	}
-	s := &Stream{link: l, id: f.ID, window: l.hello.Window}
+	s := &Stream{link: l, id: f.ID, window: int32(l.hello.Window)}
 	l.streams[f.ID] = s
 	l.server.stats.Streams++
 	l.server.stats.Opened++
@@ -169,11 +172,12 @@ func (l *edgeLink) openStream(f *frame.Frame) {
 
 // acknowledge returns credit once half of the window has been used.
 func (l *edgeLink) acknowledge(s *Stream) {
-	if s.link == nil || s.taken < l.server.cfg.WindowBytes/2 {
+	processed := int(s.taken - s.deferred)
+	if s.link == nil || processed < l.server.cfg.WindowBytes/2 {
 		return
 	}
-	l.batch = frame.AppendCredit(l.batch, s.id, s.taken)
-	s.taken = 0
+	l.batch = frame.AppendCredit(l.batch, s.id, processed)
+	s.taken = s.deferred
 	l.server.stats.Credits++
 	l.appended()
 }
@@ -195,7 +199,7 @@ func (l *edgeLink) takeCredit(args []byte) {
 			l.server.stats.StaleStream++
 			continue
 		}
-		if s.window += more; s.window > l.hello.Window {
+		if s.window += int32(more); int(s.window) > l.hello.Window {
 			l.end(faultGrammar) // it acknowledges more than was sent
 			return
 		}

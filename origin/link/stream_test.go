@@ -258,3 +258,31 @@ func TestStreamMessageOfTextPanics(t *testing.T) {
 	}()
 	(&Stream{link: &edgeLink{}}).Send([]byte("hello"))
 }
+
+// The queue of a handler that defers is bounded by the window, which the edge must respect.
+func TestStreamBeyondTheWindow(t *testing.T) {
+	r, h := newStreamRig(t, Config{WindowBytes: 1024})
+	h.onMessage = func(s *Stream, p string) { s.Defer(len(p)) }
+	message := "<" + strings.Repeat("x", 509) + "/>" // half a window
+	e := r.openWithStreams(0)
+	e.frame(1, "+::1 ws")
+	e.wantFrame(1, "+")
+	for range 2 {
+		e.frame(1, message)
+	}
+	e.control("ping a\n")
+	e.wantControl("pong a\n") // nothing is acknowledged
+	r.s.Do(func() { h.last.Acknowledge(511) })
+	r.s.Do(func() { h.last.Acknowledge(1) })
+	e.wantControl("credit 0000000000000001 512\n")
+	e.frame(1, "<"+strings.Repeat("x", 2000)+"/>") // a message of any length may be the last
+	e.control("ping b\n")
+	e.wantControl("pong b\n")
+	e.frame(1, "<beyond/>")
+	e.wantEnd(faultWindow)
+	told := []string{"opened 1 ::1   "}
+	for range 3 {
+		told = append(told, "message 1 <"+strings.Repeat("x", 19))
+	}
+	r.wantTold(append(told, "closed edge-1", "ended 1 1006")...)
+}
