@@ -106,14 +106,22 @@ func (s *Service) Away(session *bosh.Session) { s.hide(session.Data.(*client)) }
 // Back shows it as available again.
 func (s *Service) Back(session *bosh.Session) { s.show(session.Data.(*client)) }
 
-func (s *Service) open(out stream, to string) (*client, bosh.Condition) {
+// refusal returns the condition with which a stream to a domain is refused, or "".
+func (s *Service) refusal(to string) bosh.Condition {
 	switch {
 	case to == "":
-		return nil, bosh.ImproperAddressing
+		return bosh.ImproperAddressing
 	case !s.hosts.serves([]byte(to)):
 		if canonical, ok := canonicalDomain(to); !ok || !s.hosts.serves([]byte(canonical)) {
-			return nil, bosh.HostUnknown
+			return bosh.HostUnknown
 		}
+	}
+	return ""
+}
+
+func (s *Service) open(out stream, to string) (*client, bosh.Condition) {
+	if condition := s.refusal(to); condition != "" {
+		return nil, condition
 	}
 	s.stats.Streams++
 	c := &client{out: out}

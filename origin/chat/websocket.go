@@ -23,7 +23,15 @@ func (s *Service) Attach(session *websocket.Session, domain string) (websocket.C
 // Domain returns the domain of the service.
 func (s *Service) Domain() string { return s.domain }
 
-func (a attached) Restart()              { a.s.restart(a.c) }
+// Restart sends features again if the domain is served.
+func (a attached) Restart(domain string) bosh.Condition {
+	if condition := a.s.refusal(domain); condition != "" {
+		return condition
+	}
+	a.s.restart(a.c)
+	return ""
+}
+
 func (a attached) Stanza(element []byte) { a.s.stanza(a.c, element) }
 func (a attached) Away()                 { a.s.hide(a.c) }
 func (a attached) Back()                 { a.s.show(a.c) }

@@ -11,9 +11,10 @@
 // # Life
 //
 // A session begins with a stream and its <open/>, whose answer is <open/> and the service's features. After the log-in
-// the client sends <open/> again. <close/> ends the session, and so does the end of the stream, unless the client has
-// enabled stream management with resumption. Then the session is absent: it waits ResumeSeconds for a stream that
-// resumes it, over the same link or any other. After AwaySeconds the service is told (Client.Away).
+// the client sends <open/> again. Once it is bound another <open/> is an error. <close/> ends the session, and so does
+// the end of the stream, unless the client has enabled stream management with resumption. Then the session is absent:
+// it waits ResumeSeconds for a stream that resumes it, over the same link or any other. After AwaySeconds the service
+// is told (Client.Away).
 //
 // # Reliability
 //

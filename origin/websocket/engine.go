@@ -46,7 +46,9 @@ type Service interface {
 // Client is a session as its Service sees it. The engine calls all methods on its goroutine. They may call Send and
 // Terminate of any Session.
 type Client interface {
-	Restart()              // the client has opened a new stream after its log-in: send features again
+	// Restart sends features again, because the client has opened a new stream for a domain, as it does after its
+	// log-in. Any Condition but the empty one refuses it.
+	Restart(domain string) bosh.Condition
 	Stanza(element []byte) // it borrows element, which is in the form of bosh.Service.Stanza, until return
 	Away()                 // the client is absent
 	Back()                 // and has returned

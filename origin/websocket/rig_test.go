@@ -171,12 +171,17 @@ func (c *client) open() {
 	c.hears("<stream:features…</stream:features>")
 }
 
+// plain is the log-in of a user.
+func plain(user string) string {
+	return "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
+		base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00pw")) + "</auth>"
+}
+
 // authenticate logs in, up to the features of the second stream.
 func (c *client) authenticate(user string) {
 	c.t.Helper()
 	c.open()
-	c.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
-		base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00pw")) + "</auth>")
+	c.say(plain(user))
 	c.hears("<success…</success>")
 	c.say("<open " + framing + " to='example.org' version='1.0'/>")
 	c.hears("<open…/>")

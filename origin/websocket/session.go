@@ -240,15 +240,22 @@ func (s *Session) take(element []byte) {
 	}
 }
 
-// open begins a stream, or the stream after a log-in.
+// open begins a stream, or the stream after a log-in (RFC 7395 section 3.7). Once the client is bound nothing mandates
+// another one, whose features would be counted as a stanza.
 func (s *Session) open(t *tag) {
-	if s.client != nil {
-		s.answerOpen()
-		s.client.Restart()
+	domain := string(markup.AppendValue(nil, t.to))
+	if s.client != nil && s.client.Bound() {
+		s.fail("unsupported-stanza-type")
 		return
 	}
 	s.answerOpen()
-	client, condition := s.engine.svc.Attach(s, string(markup.AppendValue(nil, t.to)))
+	if s.client != nil {
+		if condition := s.client.Restart(domain); condition != "" {
+			s.fail(string(condition))
+		}
+		return
+	}
+	client, condition := s.engine.svc.Attach(s, domain)
 	if condition != "" {
 		s.fail(string(condition))
 		return

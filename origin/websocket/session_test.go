@@ -60,13 +60,59 @@ func TestStreamErrors(t *testing.T) {
 			if strings.Contains(c.sent, "<open") {
 				x.hears("<open…/>")
 			}
-			x.hears("<stream:error…<" + c.condition + " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
-			x.hears(closing)
-			x.hears("-1008")
+			x.hearsError(c.condition)
 		})
 	}
 	other.say("<open " + framing + " to='example.org' version='1.0'/>")
 	other.hears("<open…/>")
+}
+
+// A client opens its stream again after its log-in, and may before. Later <open/> has no meaning, and no features may
+// get among the stanzas that the client counts.
+func TestOpenAgain(t *testing.T) {
+	r := newRig(t, websocket.Config{})
+	e := r.edge()
+	open := func(domain string) string { return "<open " + framing + " to='" + domain + "' version='1.0'/>" }
+	x := e.client()
+	x.open()
+	x.open()
+	x.authenticate("alice")
+	x.say(open("localhost"))
+	x.hears("<open…/>")
+	x.hears("<stream:features…<bind…")
+	x.bind()
+	x.ends(open("example.org"), "unsupported-stanza-type")
+
+	for condition, domain := range map[string]string{"host-unknown": "nowhere.test", "improper-addressing": ""} {
+		y := e.client()
+		y.authenticate("alice")
+		y.say(open(domain))
+		y.hears("<open…/>")
+		y.hearsError(condition)
+	}
+
+	managed, token := e.logIn("bob")
+	talker, _ := r.edge().logIn("carol")
+	talker.say(message("bob", 1))
+	managed.hears(got("carol", 1))
+	managed.hears(ask)
+	managed.ends(open("example.org"), "unsupported-stanza-type")
+	again := e.resume("bob", token, 1)
+	again.hears("<failed…item-not-found…")
+}
+
+// ends says something that ends the session with a stream error.
+func (c *client) ends(said, condition string) {
+	c.t.Helper()
+	c.say(said)
+	c.hearsError(condition)
+}
+
+func (c *client) hearsError(condition string) {
+	c.t.Helper()
+	c.hears("<stream:error…<" + condition + " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
+	c.hears(closing)
+	c.hears("-1008")
 }
 
 // A client that resumes gets what it has not acknowledged, and nothing twice, over another link or the same.
@@ -276,14 +322,30 @@ func TestMessageTooLargeForTheEdge(t *testing.T) {
 // What a queue holds is counted as it is dropped, so that its bound does not grow.
 func TestFeaturesDoNotWidenTheQueue(t *testing.T) {
 	r := newRig(t, websocket.Config{MaxQueuedBytes: 2000})
-	alice, _ := r.edge().logIn("alice")
-	for n := range 200 {
-		alice.say("<open " + framing + " to='example.org' version='1.0'/>")
-		alice.hears("<open…/>")
-		alice.hears("<stream:features…</stream:features>")
-		alice.hears(ask)
-		alice.say(answer(n + 1))
+	e := r.edgeOf(frame.Hello{Version: 1, Name: "small", Streams: true, Window: 1})
+	alice := e.client()
+	unread := 0 // bytes that are not acknowledged
+	says := func(said string, answers ...string) {
+		t.Helper()
+		alice.say(said)
+		for _, want := range answers {
+			_, contents := alice.read()
+			if unread += len(contents); !strings.HasPrefix(contents, want) {
+				t.Fatalf("got %s, want %s", contents, want)
+			}
+			alice.write(0, fmt.Sprintf("credit %016x %d\n", alice.id, unread))
+			unread = 0
+		}
 	}
+	open := "<open " + framing + " to='example.org' version='1.0'/>"
+	says(open, "<open", "<stream:features")
+	says(plain("alice"), "<success")
+	for range 200 {
+		says(open, "<open", "<stream:features")
+	}
+	says("<iq type='set' id='b' xmlns='jabber:client'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r"+
+		"</resource></bind></iq>", "<iq")
+	says("<enable xmlns='urn:xmpp:sm:3'/>", "<enabled")
 	bob, _ := r.edge().logIn("bob")
 	for n := range 30 {
 		bob.say(message("alice", n))
