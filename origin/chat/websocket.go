@@ -45,4 +45,7 @@ func (a attached) Account() string {
 	return a.c.bare()
 }
 
+// Anonymous reports whether the account ends with the session.
+func (a attached) Anonymous() bool { return a.c.anonymous }
+
 func (a attached) Bound() bool { return a.c.state == stateBound }

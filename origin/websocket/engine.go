@@ -54,6 +54,7 @@ type Client interface {
 	Back()                 // and has returned
 	Closed()               // the session has ended; called once
 	Account() string       // "" before the log-in
+	Anonymous() bool       // the account is for this session only
 	Bound() bool           // stream management may be enabled
 }
 

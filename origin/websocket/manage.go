@@ -69,7 +69,8 @@ func (s *Session) request() {
 	}
 }
 
-// resume continues an earlier session over the stream of this one, which has logged in to the same account.
+// resume continues an earlier session over the stream of this one, which has logged in to the same account. A guest has
+// another account after each log-in, and no credentials but the token.
 func (s *Session) resume(t *tag) {
 	old := s.engine.resuming[string(t.previd)]
 	h, err := strconv.ParseUint(string(t.h), 10, 32)
@@ -77,7 +78,7 @@ func (s *Session) resume(t *tag) {
 	case s.client.Account() == "" || s.client.Bound() || s.managed:
 		s.say("<failed xmlns='" + nsSM + "'><unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>")
 		return
-	case old == nil || old.ended || err != nil || old.client.Account() != s.client.Account():
+	case old == nil || old.ended || err != nil || !s.sameUser(old):
 		s.say("<failed xmlns='" + nsSM + "'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>")
 		return
 	}
@@ -92,6 +93,10 @@ func (s *Session) resume(t *tag) {
 	s.stream = nil
 	s.end()
 	old.continueOn(st, uint32(h))
+}
+
+func (s *Session) sameUser(as *Session) bool {
+	return s.client.Account() == as.client.Account() || s.client.Anonymous() && as.client.Anonymous()
 }
 
 // continueOn continues a session over another stream. h is how many stanzas its client has got.

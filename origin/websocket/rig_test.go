@@ -180,9 +180,20 @@ func plain(user string) string {
 // authenticate logs in, up to the features of the second stream.
 func (c *client) authenticate(user string) {
 	c.t.Helper()
+	c.logInBy(plain(user))
+}
+
+// authenticateAnonymously logs in as a guest.
+func (c *client) authenticateAnonymously() {
+	c.t.Helper()
+	c.logInBy("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>")
+}
+
+func (c *client) logInBy(auth string) {
+	c.t.Helper()
 	c.open()
-	c.say(plain(user))
-	c.hears("<success…</success>")
+	c.say(auth)
+	c.hears("<success…")
 	c.say("<open " + framing + " to='example.org' version='1.0'/>")
 	c.hears("<open…/>")
 	c.hears("<stream:features…<bind…<sm xmlns='urn:xmpp:sm:3'/></stream:features>")

@@ -177,6 +177,29 @@ func TestResumeBeforeTheEnd(t *testing.T) {
 	again.hears(got("alice", 1))
 }
 
+// A guest resumes with the token alone, because each log-in gives it another account. No one else does.
+func TestGuestsResume(t *testing.T) {
+	r := newRig(t, websocket.Config{})
+	e := r.edge()
+	guest := e.client()
+	guest.authenticateAnonymously()
+	guest.bind()
+	guest.say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+	token := guest.hears("<enabled xmlns='urn:xmpp:sm:3' id='…' resume='true' max='60'/>")[0]
+	alice, hers := e.logIn("alice")
+	guest.lose()
+	alice.lose()
+	x := e.resume("alice", token, 0)
+	x.hears("<failed…item-not-found…")
+	x.say("-1006")
+	x = e.client()
+	x.authenticateAnonymously()
+	x.say("<resume xmlns='urn:xmpp:sm:3' previd='" + hers + "' h='0'/>")
+	x.hears("<failed…item-not-found…")
+	x.say("<resume xmlns='urn:xmpp:sm:3' previd='" + token + "' h='0'/>")
+	x.hears("<resumed…")
+}
+
 // What cannot be resumed fails, and the client can bind instead.
 func TestResumeFails(t *testing.T) {
 	r := newRig(t, websocket.Config{})

@@ -76,6 +76,54 @@ test('a page that is closed is seen to be gone, one that is loaded again is not'
   await closing(t, browser, `http://${demo.address}/`);
 });
 
+test('the same over WebSocket', async (t) => {
+  await closing(t, browser, `http://${demo.address}/`, 'websocket');
+});
+
+test('over WebSocket a page that is loaded again keeps its session: nothing is lost or comes twice', async (t) => {
+  const accounts = await writeAccounts(t, 'alice:correct horse', 'bob:battery staple');
+  const own = await startDemo('--accounts', accounts, '--anonymous');
+  t.after(() => own.program.kill());
+  const people = {};
+  for (const [name, password] of [['alice', 'correct horse'], ['bob', 'battery staple'], ['guest', '']]) {
+    const person = await Person.open(browser, `http://${own.address}/`);
+    t.after(() => person.close());
+    await person.choose('websocket');
+    await (password ? person.signIn(name, password) : person.signInAsGuest());
+    people[name] = person;
+  }
+  const { alice, bob, guest } = people;
+  await alice.page.evaluate(() => { // a message that is sent as the page goes
+    addEventListener('pagehide', () => {
+      document.getElementById('text').value = 'On my way';
+      document.getElementById('composer').requestSubmit();
+    }, { capture: true });
+  });
+  const name = await guest.page.locator('#me').textContent();
+  await alice.open('bob');
+  await bob.open('alice');
+  await bob.write('one');
+  await alice.message('one');
+  for (const person of [alice, guest]) await Promise.all([person.page.reload(), bob.write('during a reload')]);
+  await Promise.all([alice.online(), guest.online()]);
+  assert.equal(await guest.page.locator('#me').textContent(), name, 'the guest is the same');
+  await alice.write('two');
+  await bob.message('two');
+  await bob.write('three');
+  await alice.message('three');
+  // Those of the time of the reload have no order between them.
+  const texts = await alice.texts();
+  assert.deepEqual(texts.slice(1, 4).sort(), ['On my way', 'during a reload', 'during a reload']);
+  assert.deepEqual([texts[0], ...texts.slice(4)], ['one', 'two', 'three']);
+  assert.deepEqual((await bob.texts()).sort(), texts.sort());
+  const stored = await alice.page.evaluate(() => JSON.stringify(sessionStorage));
+  assert.ok(!stored.includes('correct horse'), 'the password is not stored');
+  assert.deepEqual([alice.faults, bob.faults, guest.faults], [[], [], []]);
+  await alice.page.getByRole('button', { name: 'Leave' }).click();
+  await bob.page.locator('#peer-state').filter({ hasText: 'offline' }).waitFor();
+  assert.deepEqual(await alice.page.evaluate(() => Object.keys(sessionStorage)), []);
+});
+
 test('a wrong password is told, and the right one lets in', async (t) => {
   const accounts = await writeAccounts(t, 'alice:correct horse');
   const own = await startDemo('--accounts', accounts);

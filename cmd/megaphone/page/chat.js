@@ -19,8 +19,8 @@ const domain = setting('xmpp-domain') || location.hostname;
 const receipts = 'urn:xmpp:receipts';
 
 /**
- * The user of the page: { jid: bare, name, guest, secret: with a password, transport: bosh or websocket }. The password
- * itself is never stored.
+ * The user of the page: { jid: bare, name, guest, secret: with a password, keys: of SCRAM for that password, transport:
+ * bosh or websocket }. The password itself is never stored.
  */
 let me = null;
 let tab = String(Math.random());
@@ -51,6 +51,7 @@ const childOf = (element, name) => Array.from(element.children).find((child) => 
 function onReady(restored, jid) {
   me.jid = Strophe.getBareJidFromJid(jid);
   if (!me.guest) me.name = Strophe.unescapeNode(Strophe.getNodeFromJid(jid));
+  Object.assign(me, { keys: session.keys || me.keys, transport: session.transport });
   $('me').textContent = nameOf(me.jid);
   if (!restored) for (const person of people.values()) person.here.clear();
   session.ask($iq({ type: 'get' }).c('query', { xmlns: Strophe.NS.ROSTER }), (stanza) => {
@@ -221,7 +222,9 @@ async function start() {
   else await ownTab(tab);
   me = before.me;
   $('me').textContent = nameOf(me.jid);
-  if (me.transport !== 'websocket' && first && session.restore(address(), 'demo')) return;
+  // Over WebSocket the session is resumed with a log-in, and a password in plain text is not there any longer.
+  const known = !me.secret || me.keys || me.transport === 'bosh';
+  if (first && known && session.restore(address(), me.keys || 'demo', me.transport)) return;
   if (me.secret) {
     const { name } = me;
     leave();
@@ -230,7 +233,7 @@ async function start() {
     return;
   }
   show('chat');
-  session.logIn(address(), 'demo', me.transport || 'bosh');
+  session.logIn(address(), 'demo', me.transport);
 }
 
 start();

@@ -8,8 +8,9 @@
  * The owner learns when the server has received a stanza with an id: the answer to a later ping proves it. A stanza
  * without a proof at the end of a session must be sent again in the next one.
  *
- * Over WebSocket a lost session is resumed (XEP-0198), with the next log-in. A WebSocket that cannot be opened, because
- * something on the way blocks it, or because the server takes none, is replaced by BOSH at once.
+ * Over WebSocket a lost session is resumed (XEP-0198), with the next log-in, and so is that of a page before its reload.
+ * A WebSocket that cannot be opened, because something on the way blocks it, or because the server takes none, is
+ * replaced by BOSH at once.
  */
 
 const maxRetrySeconds = 5;    // between two tries to reach the edge
@@ -30,16 +31,30 @@ export class Session {
     Object.assign(this, { services, domain, owner, phase: 'off', jid: '', password: '', logins: 0, live: null });
   }
 
-  /** Logs in over a transport, bosh or websocket. jid: a bare JID, or the domain alone for a guest. */
+  /**
+   * Logs in over a transport, bosh or websocket. jid: a bare JID, or the domain alone for a guest. password: or what
+   * `keys` was for that password.
+   */
   logIn(jid, password, transport) {
-    const storage = new Strophe.MemoryStorageBackend(); // of what a later connection needs to resume the session
-    Object.assign(this, { jid, password, transport, storage, logins: 0, opened: false });
+    this.#use(jid, password, transport);
+    this.#forgetResumable();
     this.#connect();
   }
 
-  /** Restores the session that Strophe stored before a reload. Returns false if there is none. */
-  restore(jid, password) {
-    Object.assign(this, { jid, password, transport: 'bosh', logins: 0 });
+  /** The keys of SCRAM, which log in like the password without telling it; undefined after another log-in. */
+  get keys() { return this.live?.conn.scram_keys || undefined; }
+
+  /**
+   * Restores the session that Strophe stored before a reload. Returns false if there is none. A WebSocket needs a log-in,
+   * so the password is needed, or its keys.
+   */
+  restore(jid, password, transport) {
+    this.#use(jid, password, transport);
+    if (transport === 'websocket') {
+      if (!this.storage.load(this.#storageKey())) return false;
+      this.#connect();
+      return true;
+    }
     const live = this.#begin();
     try {
       live.conn.restore(undefined, live.onStatus);
@@ -65,6 +80,7 @@ export class Session {
     } else {
       this.#drop();
     }
+    this.#forgetResumable();
   }
 
   /**
@@ -96,6 +112,16 @@ export class Session {
   }
 
   ask(iq, onAnswer) { this.live.conn.sendIQ(iq, onAnswer); }
+
+  #use(jid, password, transport) {
+    const storage = new Strophe.SessionStorageBackend(); // of what a later connection needs to resume the session
+    Object.assign(this, { jid, password, transport, storage, logins: 0, opened: false });
+  }
+
+  /** That of Strophe. */
+  #storageKey() { return `strophe-sm:${this.jid.toLowerCase()}`; }
+
+  #forgetResumable() { if (this.jid) this.storage.clear(this.#storageKey()); }
 
   #enter(phase, words = '') {
     this.phase = phase;

@@ -70,8 +70,12 @@ export class Person {
     this.faults = [];
   }
 
-  async signIn(name) {
+  /** Chooses bosh or websocket. */
+  choose(transport) { return this.page.getByLabel({ bosh: 'BOSH', websocket: 'WebSocket' }[transport]).check(); }
+
+  async signIn(name, password = '') {
     await this.page.getByLabel('Your name').fill(name);
+    await this.page.getByLabel('Password').fill(password);
     await this.page.getByRole('button', { name: 'Start chatting' }).click();
     await this.online();
   }
@@ -117,29 +121,36 @@ export class Person {
 }
 
 /** Opens a window for each name, all logged in; they close with test t. */
-export async function gather(t, browser, url, people) {
+export async function gather(t, browser, url, people, transport = 'bosh') {
   const opened = [];
   t.after(() => Promise.all(opened.map((person) => person.close())));
   for (const [name, options] of Object.entries(people)) {
     const person = await Person.open(browser, url, options);
     opened.push(person);
+    await person.choose(transport);
     await person.signIn(name);
   }
   return opened;
 }
 
+/** Where Strophe keeps what identifies a session over a reload. */
+const kept = { bosh: ['strophe-bosh-session', 'sid'], websocket: ['strophe-sm:dave@localhost', 'id'] };
+
 /** One of two loads the page again and keeps the session; then closes it, and soon is offline to the other. */
-export async function closing(t, browser, url) {
-  const [carol, dave] = await gather(t, browser, url, { carol: desktop, dave: desktop });
-  const sid = () => dave.page.evaluate(() => JSON.parse(sessionStorage.getItem('strophe-bosh-session')).sid);
+export async function closing(t, browser, url, transport = 'bosh') {
+  const [carol, dave] = await gather(t, browser, url, { carol: desktop, dave: desktop }, transport);
+  const sid = () => dave.page.evaluate(([key, field]) => JSON.parse(sessionStorage.getItem(key))[field],
+    kept[transport]);
   const before = await sid();
+  assert.ok(before);
   await dave.page.reload();
   await dave.online();
   assert.equal(await sid(), before, 'the session is the same');
   await carol.open('dave');
   const state = carol.page.locator('#peer-state');
   await state.filter({ hasText: 'online' }).waitFor();
-  const poll = dave.page.waitForRequest(/http-bind/); // that which follows the message: a page that goes cancels it
+  // That which follows the message: a page that goes cancels it.
+  const poll = transport === 'bosh' && dave.page.waitForRequest(/http-bind/);
   await carol.write('Still there?');
   await dave.row('carol').filter({ hasText: '1 unread' }).waitFor();
   await poll;
