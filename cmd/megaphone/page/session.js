@@ -8,7 +8,7 @@
  * The owner learns when the server has received a stanza with an id: the answer to a later ping proves it. A stanza
  * without a proof at the end of a session must be sent again in the next one.
  *
- * Over WebSocket a lost session is resumed (XEP-0198), with the next log-in, and so is that of a page before its reload.
+ * Over WebSocket a lost session is resumed (XEP-0198) with the next log-in, and so is that of a page before its reload.
  * A WebSocket that cannot be opened, because something on the way blocks it, or because the server takes none, is
  * replaced by BOSH at once.
  */
@@ -45,8 +45,8 @@ export class Session {
   get keys() { return this.live?.conn.scram_keys || undefined; }
 
   /**
-   * Restores the session that Strophe stored before a reload. Returns false if there is none. A WebSocket needs a log-in,
-   * so the password is needed, or its keys.
+   * Restores the session that Strophe stored before a reload. Returns false if there is none. A WebSocket needs a log-in
+   * and so the password, or its keys.
    */
   restore(jid, password, transport) {
     this.#use(jid, password, transport);
