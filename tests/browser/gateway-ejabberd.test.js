@@ -61,8 +61,8 @@ test('messages both ways, and an edge that dies: its client resumes over another
   await outlive(clients, edges, clients.slice(0, 1), 15);
 });
 
-// A session of ejabberd's own WebSocket that sends in the moment in which its connection is lost waits for 15 s, without
-// Megaphone too (docs/prosody.md). Until then nothing is lost, and the answer comes.
+// A session of ejabberd's own WebSocket that sends in the moment in which its connection is lost waits for 15 s, also
+// without Megaphone (docs/prosody.md). Until then nothing is lost, and the answer comes.
 test('an edge that dies under two who talk: both resume, though ejabberd may take 15 s', async (t) => {
   const edges = await startEdges(t);
   const clients = [await logIn(t, 'alice', edges[0].url), await logIn(t, 'bob', edges[0].url)];
