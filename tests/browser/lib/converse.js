@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { createReadStream } from 'node:fs';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { until } from './deadline.js';
 
 const dist = new URL('../node_modules/converse.js/dist/', import.meta.url);
 const types = {
@@ -26,7 +27,7 @@ converse.initialize(${JSON.stringify(settings)});
 export async function serveConverse(settings) {
   const page = html({
     view_mode: 'fullscreen', assets_path: '/dist/', i18n: 'en', play_sounds: false, allow_url_history_change: false,
-    discover_connection_methods: !settings.bosh_service_url, ...settings,
+    discover_connection_methods: !settings.bosh_service_url && !settings.websocket_url, ...settings,
   });
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
@@ -73,6 +74,13 @@ export class Converser {
       const sid = request.postData()?.match(/ sid=["']([^"']+)/)?.[1];
       if (sid) Object.assign(person, { sid, endpoint: request.url() });
     });
+    page.on('websocket', (socket) => {
+      // The session over WebSocket is what stream management has enabled, and what it resumes.
+      socket.on('framereceived', ({ payload }) => {
+        const id = String(payload).match(/^<(?:enabled|resumed)\b.*? (?:id|previd)=["']([^"']+)/)?.[1];
+        if (id) Object.assign(person, { sid: id, endpoint: socket.url(), sessions: person.sessions + 1 });
+      });
+    });
     await page.goto(url);
     await page.locator('input[name=jid]').fill(jid);
     await page.locator('input[name=password]').fill(password);
@@ -86,6 +94,7 @@ export class Converser {
     this.jid = jid;
     this.name = jid.split('@')[0];
     this.faults = [];
+    this.sessions = 0; // over WebSocket: begun, or resumed
   }
 
   /** The contact with that address, in the roster. */
@@ -108,7 +117,8 @@ export class Converser {
     await this.contact(jid).filter({ hasText: name }).waitFor();
   }
 
-  openChat(jid) { return this.contact(jid).locator('a.open-chat').click(); }
+  /** Opens a chat. A contact with unread messages is in the roster twice. */
+  openChat(jid) { return this.contact(jid).locator('a.open-chat').first().click(); }
 
   async joinRoom(name, nick) {
     await this.page.locator('#chatrooms converse-dropdown button').first().click();
@@ -175,4 +185,20 @@ export async function outliveEdge(alice, bob, edge) {
   await alice.say('I am.');
   await bob.hears('I am.');
   assert.deepEqual([alice.sid, bob.sid], sids, 'the sessions are the same');
+}
+
+/** The same for two over WebSocket, who resume their sessions. What is written when both are back arrives once. */
+export async function outliveSocket(alice, bob, edge) {
+  const sids = [alice.sid, bob.sid];
+  await edge.kill();
+  await edge.start();
+  await until(30, 'both to resume', () => [alice, bob].every((person) => person.sessions === 2));
+  assert.deepEqual([alice.sid, bob.sid], sids, 'the sessions are the same');
+  await bob.say('Is anybody there?');
+  await alice.hears('Is anybody there?');
+  await alice.say('I am.');
+  await bob.hears('I am.');
+  for (const person of [alice, bob]) {
+    assert.deepEqual((await person.texts()).filter((text) => /anybody|I am/.test(text)), ['Is anybody there?', 'I am.']);
+  }
 }
