@@ -3,10 +3,13 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import WebSocket from 'ws';
 import { Client } from './lib/client.js';
 import { exchange } from './lib/exchange.js';
-import { within } from './lib/deadline.js';
+import { until, within } from './lib/deadline.js';
 import { Program, freePort, linked, startDemo, startPair } from './lib/program.js';
 import { SocketClient, connectTwoSockets } from './lib/socket.js';
 
@@ -97,6 +100,59 @@ test('an edge that is killed twice loses none of 2,000 messages each way, and re
   await within(10, 'the restarts', Promise.all(restarts));
   for (const client of clients) assert.equal(client.resumed, 2, 'each restart was resumed');
 });
+
+test('two edges before two origins, each killed once: 2,000 messages each way of two pairs, none lost, none twice',
+  async (t) => {
+    const seed = Date.now() % 1_000_000;
+    t.diagnostic(`seed ${seed}`);
+    const domains = ['localhost', '127.0.0.1']; // the host of a client's URL selects among origins with domains
+    const dir = await mkdtemp(join(tmpdir(), 'megaphone-tests-'));
+    t.after(() => rm(dir, { recursive: true }));
+    const nodes = await Promise.all(domains.map(async (domain) => {
+      const node = `127.0.0.1:${await freePort()}`;
+      const origin = await Program.start('origin', '--listen', node, '--domain', domain);
+      t.after(() => origin.kill());
+      return `  - {name: o${node.split(':')[1]}, address: '${node}', domains: ['${domain}']}`;
+    }));
+    const config = join(dir, 'edge.yml');
+    await writeFile(config, `admin: off\nreactors: 2\nmax-connections: 1000\norigins:\n${nodes.join('\n')}\n`);
+    const edges = [];
+    const start = async (i) => {
+      edges[i].program = await Program.start('edge', '--config', config, '--listen', `127.0.0.1:${edges[i].port}`);
+      await until(10, 'links to both origins', () => edges[i].program.output.split('msg="link up"').length > 4);
+    };
+    for (const i of [0, 1]) {
+      edges[i] = { port: await freePort() };
+      await start(i);
+      t.after(() => edges[i].program.kill());
+    }
+    const clients = await Promise.all(domains.map((domain) => {
+      const urls = edges.map(({ port }) => `ws://${domain}:${port}/xmpp-websocket`);
+      return connectTwoSockets(urls, urls.toReversed(), domain);
+    }));
+    t.after(() => clients.flat().forEach((client) => client.close()));
+    const restart = async (i) => {
+      await edges[i].program.kill();
+      await start(i);
+    };
+    const read = [0, 0];
+    const restarts = [];
+    const onRead = (pair) => (n) => {
+      read[pair] = n;
+      if (restarts.length === 0 && read.every((k) => k >= 500)) restarts.push(restart(0));
+      if (restarts.length === 1 && read.every((k) => k >= 1300)) restarts.push(restarts[0].then(() => restart(1)));
+    };
+    const settled = async () => {
+      await until(30, 'both restarts', () => restarts.length === 2);
+      await Promise.all(restarts);
+      await until(15, 'all to be back', () => clients.flat().every((client) => client.online));
+    };
+    await Promise.all(clients.map((pair, i) => exchange(...pair, { count: 2000, seed: seed + i, onRead: onRead(i),
+      seconds: 50, ordered: false, settled })));
+    const resumed = clients.flat().map((client) => client.resumed);
+    assert.ok(resumed.every((n) => n >= 1), `each was resumed: ${resumed}`);
+    assert.ok(clients.flat().every((client) => client.connections === client.resumed + 1), 'no session was begun anew');
+  });
 
 test('a drained edge closes with 1001, and its clients resume over the next one', async (t) => {
   const pair = await startPair();

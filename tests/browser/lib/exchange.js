@@ -50,18 +50,25 @@ class Stream {
   }
 }
 
+const atOnce = async () => {};
+
 /**
- * Exchanges `count` messages each way; `ordered: false` lets them be read in any order. onRead(n) is called when the second client has read n messages.
- * Ends when both have read so many and a last ping each has been answered, so that a message too many would be seen.
+ * Exchanges `count` messages each way; `ordered: false` lets them be read in any order. onRead(n) is called when the
+ * second client has read n messages. Ends when both have read so many, settled() has come, and a last ping each has
+ * been answered, so that a message too many would be seen.
  */
-export async function exchange(a, b, { count, window = 80, seconds = 40, seed, onRead, ordered = true }) {
+export async function exchange(a, b, { count, window = 80, seconds = 40, seed, onRead, ordered = true,
+  settled = atOnce }) {
   const next = random(seed);
   const streams = [new Stream(a, b, count, window, next), new Stream(b, a, count, window, next)];
   streams[0].onRead = onRead;
   streams.forEach((stream) => stream.pump());
   try {
     await within(seconds, 'the end of the exchange', Promise.all(streams.map((stream) => stream.done)));
-    for (const client of [a, b]) await client.iq({ type: 'get', to: 'localhost' }, 'ping', { xmlns: 'urn:xmpp:ping' });
+    await settled();
+    for (const client of [a, b]) {
+      await client.iq({ type: 'get', to: client.bare.split('@')[1] }, 'ping', { xmlns: 'urn:xmpp:ping' });
+    }
   } finally {
     streams.forEach((stream) => stream.check(ordered));
   }

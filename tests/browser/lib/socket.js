@@ -5,8 +5,11 @@ import { Client, Strophe } from './client.js';
 const retry = 100; // ms
 
 export class SocketClient extends Client {
-  constructor(url, options = {}) {
-    super(url, { enableStreamManagement: true, ...options });
+  /** urls: one, or a list, which is gone through from one attempt to the next. */
+  constructor(urls, options = {}) {
+    super([urls].flat()[0], { enableStreamManagement: true, ...options });
+    this.urls = [urls].flat();
+    this.attempts = 0;
     this.backlog = []; // messages for the next connection
     this.connections = 0;
     this.resumed = 0;
@@ -27,7 +30,10 @@ export class SocketClient extends Client {
 
   #again() {
     this.waiting = false;
-    if (!this.leaving && !this.online) super.connect(...this.login).catch(() => {}); // DISCONNECTED comes as well, and tries again
+    // A test may have given conn another address.
+    if (this.urls.length > 1) this.conn.service = this.urls[++this.attempts % this.urls.length];
+    if (this.leaving || this.online) return;
+    super.connect(...this.login).catch(() => {}); // DISCONNECTED comes as well, and tries again
   }
 
   #connected() {
@@ -48,10 +54,10 @@ export class SocketClient extends Client {
   }
 }
 
-/** Two users of the demo's domain who see each other. */
-export async function connectTwoSockets(url) {
-  const clients = [new SocketClient(url), new SocketClient(url)];
-  await Promise.all([clients[0].connect('alice@localhost'), clients[1].connect('bob@localhost')]);
+/** Two users of a domain who see each other; second: the other one's addresses. */
+export async function connectTwoSockets(urls, second = urls, domain = 'localhost') {
+  const clients = [new SocketClient(urls), new SocketClient(second)];
+  await Promise.all([clients[0].connect(`alice@${domain}`), clients[1].connect(`bob@${domain}`)]);
   clients.forEach((client) => client.sendPresence());
   await Promise.all([clients[0].presence(clients[1].bare), clients[1].presence(clients[0].bare)]);
   return clients;
