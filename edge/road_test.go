@@ -16,7 +16,7 @@ func TestRoadHasOneOfEach(t *testing.T) {
 		use    *regexp.Regexp
 		places string // functions
 	}{
-		"writes to a client": {regexp.MustCompile(`w\.r\.Write\(`),
+		"writes to a client": {regexp.MustCompile(`w\.r\.Write(?:Unbounded)?\(`),
 			"acceptStream awaitBody endStream respond respondStowed writeStream"},
 		"stows a response":  {regexp.MustCompile(`w\.r\.Stow\(`), "respond"},
 		"gives a hold":      {regexp.MustCompile(`\.held\+\+`), "handOver"},
