@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"megaphone/codec/frame"
 )
@@ -248,6 +249,13 @@ func TestStreamsNotAnnounced(t *testing.T) {
 	r.wantTold("request 1  <body/>")
 	old.frame(2, "+::1 ws")
 	old.wantEnd(faultGrammar)
+}
+
+// doc.go has the size.
+func TestStreamSize(t *testing.T) {
+	if n := unsafe.Sizeof(Stream{}); n != 48 {
+		t.Errorf("a Stream takes %d bytes", n)
+	}
 }
 
 func TestStreamMessageOfTextPanics(t *testing.T) {

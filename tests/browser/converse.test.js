@@ -3,8 +3,8 @@
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { launch } from './lib/browser.js';
-import { chat, Converser, meetInRoom, outliveEdge, outliveSocket, serveConverse } from './lib/converse.js';
-import { linked, startDemo, startPair } from './lib/program.js';
+import { chat, Converser, meetInRoom, outliveEdge, serveConverse } from './lib/converse.js';
+import { startDemo, startPair } from './lib/program.js';
 
 let browser;
 let pair;
@@ -50,21 +50,4 @@ test('the endpoint is found by host-meta', async (t) => {
   t.after(() => demo.program.kill());
   const dave = await Converser.logIn(t, browser, discovering.url, 'dave@localhost', 'x', demo.address);
   assert.equal(dave.endpoint, 'https://localhost/http-bind');
-});
-
-test('over WebSocket: roster, chat, an edge that is killed, and a room', async (t) => {
-  const own = await startPair();
-  t.after(() => own.stop());
-  const socketSite = await serveConverse({ websocket_url: `ws://${own.address}/xmpp-websocket` });
-  t.after(() => socketSite.close());
-  await linked(own.edge);
-  const alice = await logIn(t, 'alice', socketSite.url);
-  await alice.addContact('bob@localhost', 'Bobby');
-  const bob = await logIn(t, 'bob', socketSite.url);
-  assert.match(alice.endpoint, /^ws:.*xmpp-websocket$/);
-  await Promise.all([alice.sees(bob.jid), bob.sees(alice.jid)]);
-  await chat(alice, bob);
-  await outliveSocket(alice, bob, { kill: own.killEdge, start: own.restartEdge });
-  await meetInRoom(alice, bob);
-  assert.deepEqual([alice.faults, bob.faults], [[], []]);
 });
