@@ -21,9 +21,9 @@
 // With stream management each stanza to the client is kept until the client has acknowledged it. A resumed stream gets
 // those that it has not. Stanzas from the client are counted when the service has taken them, so each takes effect
 // once. The engine asks for an acknowledgement at the end of a turn in which it has sent stanzas, unless one is due
-// already. A session is resumed by its token after a log-in to the same account, or by a guest as a guest, whose account
-// lasts for a session only. When a session ends, the service can take the payloads that the client has not acknowledged
-// (Session.Undelivered).
+// already. A session is resumed by its token after a log-in to the same account, or by a guest as a guest, whose
+// account lasts for a session only. When a session ends, the service can take the payloads that the client has not
+// acknowledged (Session.Undelivered).
 //
 // # Bounds
 //
