@@ -81,12 +81,19 @@ test('over WebSocket: two people chat, one over BOSH, and a lost connection is r
   await bob.message('Over a WebSocket');
   await bob.write('Over BOSH');
   await alice.message('Over BOSH');
+  const frames = [];
+  alice.page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => frames.push(String(payload))));
+  pair.freezeEdge();
+  await alice.write('into the void'); // it is sent, and the edge never reads it
   await pair.killEdge();
   await alice.phase('waiting');
   await alice.write('while the edge is away');
   await pair.restartEdge();
   await alice.online();
   await bob.message('while the edge is away');
+  for (const text of ['into the void', 'while the edge is away']) {
+    assert.equal(frames.filter((frame) => frame.includes(text)).length, 1, `${text}: sent once over the new socket`);
+  }
   await bob.write('and back');
   await alice.message('and back');
   assert.deepEqual(await alice.texts(), await bob.texts());

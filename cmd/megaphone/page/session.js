@@ -115,7 +115,7 @@ export class Session {
 
   #use(jid, password, transport) {
     const storage = new Strophe.SessionStorageBackend(); // of what a later connection needs to resume the session
-    Object.assign(this, { jid, password, transport, storage, logins: 0, opened: false });
+    Object.assign(this, { jid, password, transport, storage, sent: new Set(), logins: 0, opened: false });
   }
 
   /** That of Strophe. */
@@ -151,6 +151,7 @@ export class Session {
   #drop() {
     const { live } = this;
     this.live = null;
+    if (live?.ready) this.sent = live.sent;
     live?.conn._proto._abortAllRequests?.(); // BOSH
     live?.conn._doDisconnect();
   }
@@ -178,11 +179,21 @@ export class Session {
   #onReady(live, restored) {
     live.ready = true;
     this.opened = true;
+    if (restored && live.conn.sm) this.#continue(live);
     for (const [handler, ...filter] of this.owner.handlers) {
       live.conn.addHandler((stanza) => { handler(stanza); return true; }, ...filter);
     }
     this.owner.onReady(restored, live.conn.jid);
     this.#prove(live);
+  }
+
+  /** What was sent before is not sent again in a resumed session: the server has it, or Strophe repeats it. */
+  #continue(live) {
+    const repeated = live.conn.sm.state.unacked.map(({ stanza }) => stanza.match(/^<message[^>]* id="([^"]*)"/)?.[1]);
+    for (const id of repeated.filter(Boolean)) live.unproven.add(id);
+    const taken = [...this.sent].filter((id) => !live.unproven.has(id));
+    live.sent = new Set([...taken, ...live.unproven]);
+    this.owner.onProven(new Set(taken));
   }
 
   #fallBack() {
