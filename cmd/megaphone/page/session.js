@@ -45,8 +45,8 @@ export class Session {
   get keys() { return this.live?.conn.scram_keys || undefined; }
 
   /**
-   * Restores the session that Strophe stored before a reload. Returns false if there is none. A WebSocket needs a log-in
-   * and so the password, or its keys.
+   * Restores the session that Strophe stored before a reload. Returns false if there is none. A WebSocket needs a
+   * log-in, and so the password or its keys.
    */
   restore(jid, password, transport) {
     this.#use(jid, password, transport);
