@@ -27,7 +27,7 @@ func TestPollAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.group.Stop()
-	r.each(func(w *worker) { w.begin(0) })
+	r.each(func(w *worker) { w.transport.begin(0) })
 	peer, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func TestPollAllocatesNothing(t *testing.T) {
 	const ns = "xmlns='http://jabber.org/protocol/httpbind'"
 	empty := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n<body %s/>", len(ns)+8, ns)
 	r.group.Do(func(rr *loop.Reactor, h loop.Handler) {
-		w := h.(*worker)
+		w := h.(*polling)
 		s := &w.sessions[0]
 		s.sidLen = uint8(copy(s.sid[:], "some-sid"))
 		s.kinds[0] = kindBind // so that its answer is not treated as early

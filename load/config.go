@@ -38,6 +38,14 @@ const (
 // logins lists all log-ins.
 var logins = []Login{LoginNone, LoginAnonymous, LoginPlain, LoginScram}
 
+// Transport is the way of the sessions to the server.
+type Transport string
+
+const (
+	BOSH      Transport = "bosh"      // XEP-0124, XEP-0206: long polls
+	WebSocket Transport = "websocket" // RFC 7395, with stream management (XEP-0198) where the server offers it
+)
+
 const (
 	defaultSessions   = 1000
 	defaultRate       = 1000 // sessions per second
@@ -60,23 +68,24 @@ const (
 
 // Config configures one run. A zero field selects its default.
 type Config struct {
-	Target      string   // http://host:port/path, or https://
-	Scenario    Scenario // default hold
-	Then        string   // scenarios for the same sessions after hold or chat, comma-separated: chat=2m,broadcast
+	Target      string    // http://host:port/path, or https://; of a WebSocket ws:// or wss://
+	Transport   Transport // default by the target
+	Scenario    Scenario  // default hold
+	Then        string    // scenarios for the same sessions after hold or chat, comma-separated: chat=2m,broadcast
 	Sessions    int
 	Rate        float64       // sessions opened per second; in churn, ended and reopened per second
-	Wait        int           // seconds that the server is asked to hold a request
+	Wait        int           // BOSH: seconds that the server is asked to hold a request
 	Messages    float64       // per second, over all sessions
 	Size        int           // bytes of a message's text, at least minSize
 	Part        float64       // fraction of the sessions that get a broadcast; default 1: all
 	Duration    time.Duration // of the scenario after the opening; in broadcast and storm its limit
 	Settle      time.Duration // messages count as lost after this long without an arrival; default wait + 10 s
 	Patience    time.Duration // how late an answer may be, beyond the wait
-	Tries       int           // with retryLoad: tries per request before its session is given up
+	Tries       int           // with retryLoad: per request; of a WebSocket's connection with any retry
 	Retry       string        // reaction to a failure; a comma-separated list is assigned to sessions in turn
 	Login       Login         // default none
-	TLS         Encryption    // of an https target; default full
-	CA          string        // PEM file of certificates to verify an https target with; default: no verification
+	TLS         Encryption    // of an https or wss target; default full
+	CA          string        // PEM file of certificates to verify the target with; default: no verification
 	Domain      string        // default the target's host; localhost for a loopback address
 	UserPrefix  string        // the n-th session logs in as prefix followed by n, from 1
 	Password    string        // default "secret"
@@ -103,6 +112,7 @@ type Process struct {
 // WithDefaults returns c with every zero field set to its default, except those that depend on the target.
 func (c Config) WithDefaults() Config {
 	setDefault(&c.Scenario, Hold)
+	setDefault(&c.Transport, transportOf(c.Target))
 	setDefault(&c.Login, LoginNone)
 	setDefault(&c.TLS, TLSFull)
 	setDefault(&c.Sessions, defaultSessions)
@@ -137,7 +147,14 @@ func setDefault[T comparable](p *T, v T) {
 func (c Config) Validate() error {
 	switch {
 	case c.Target == "":
-		return fmt.Errorf("target: give the URL of a BOSH endpoint, for example http://127.0.0.1:5280/http-bind")
+		return fmt.Errorf("target: give the URL of a BOSH endpoint, for example http://127.0.0.1:5280/http-bind, " +
+			"or of a WebSocket, ws://127.0.0.1:5280/xmpp-websocket")
+	case c.Transport != BOSH && c.Transport != WebSocket:
+		return fmt.Errorf("transport: %s: use %s or %s", c.Transport, BOSH, WebSocket)
+	case strings.Contains(c.Target, "://") && c.Transport != transportOf(c.Target):
+		return fmt.Errorf("transport: %s: the target is %s, but the URL of %s", c.Transport, c.Target,
+			map[Transport]string{BOSH: "BOSH begins with http:// or https://",
+				WebSocket: "a WebSocket begins with ws:// or wss://"}[c.Transport])
 	case !slices.Contains(scenarios, c.Scenario):
 		return fmt.Errorf("scenario: %s: use one of %s", c.Scenario, join(scenarios))
 	case !slices.Contains(logins, c.Login):
@@ -162,8 +179,12 @@ func (c Config) Validate() error {
 	case strings.ContainsRune(c.Password, 0):
 		return fmt.Errorf("password: has a zero byte")
 	}
-	if _, err := parseRetries(c.Retry); err != nil {
+	list, err := parseRetries(c.Retry)
+	switch {
+	case err != nil:
 		return err
+	case c.Transport == WebSocket && slices.Contains(list, retryLibpurple):
+		return fmt.Errorf("retry: %s: libpurple has no WebSocket: use another", c.Retry)
 	}
 	if _, err := c.steps(); err != nil {
 		return err

@@ -2,11 +2,9 @@ package load
 
 import (
 	"bytes"
-	"errors"
 	"log/slog"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"megaphone/codec/boshbody"
 	"megaphone/loop"
 )
@@ -15,7 +13,7 @@ import (
 const maxFirstRID = 1 << 40
 
 // begin opens session i.
-func (w *worker) begin(i uint32) {
+func (w *polling) begin(i uint32) {
 	s := &w.sessions[i]
 	delete(w.proofs, i)
 	s.stage, s.rid, s.sidLen = stageCreating, 1+w.r.Rand().Uint64N(maxFirstRID), 0
@@ -26,25 +24,8 @@ func (w *worker) begin(i uint32) {
 	w.ask(i, kindCreate, 0, 0)
 }
 
-// comes adds a session to the pending log-ins; hasCome removes it once its log-in has succeeded or failed. With
-// Presence a log-in lasts until the server has sent the session's presence back (RFC 6121, section 4.4.2), because much
-// of a server's work for a log-in follows the presence.
-func (w *worker) comes(s *session) {
-	if s.flags&flagComing == 0 {
-		s.flags |= flagComing
-		w.coming++
-	}
-}
-
-func (w *worker) hasCome(s *session) {
-	if s.flags&flagComing != 0 {
-		s.flags &^= flagComing
-		w.coming--
-	}
-}
-
 // ask makes session i's next request. A free place for it must exist.
-func (w *worker) ask(i uint32, k kind, seq uint32, at stamp) {
+func (w *polling) ask(i uint32, k kind, seq uint32, at stamp) {
 	s := &w.sessions[i]
 	q := s.free()
 	if q < 0 {
@@ -56,8 +37,29 @@ func (w *worker) ask(i uint32, k kind, seq uint32, at stamp) {
 	w.send(i, q)
 }
 
+// gap is the shortest time between two requests that a session makes on its own. Requests sent at once on two
+// connections may reach the server out of order. It must reorder them, but ejabberd 23.01 ignores the later one until
+// the earlier one's wait ends, and may end the session before.
+const gap = 20 * time.Millisecond
+
+// mayAsk reports whether session i can make a request that does not overtake another one.
+func (w *polling) mayAsk(i uint32, now stamp) bool {
+	s := &w.sessions[i]
+	q := s.free()
+	if q < 0 {
+		return false
+	}
+	o := s.other(q)
+	return o == nil || o.conn != noConn && w.onTheWay(o.conn) && now.since(o.at) >= gap
+}
+
+// mayPing reports whether session i holds a request, with whose answer a pong can come.
+func (w *polling) mayPing(i uint32, now stamp) bool {
+	return w.sessions[i].open() == 1 && w.mayAsk(i, now)
+}
+
 // send sends a request on an idle connection, or opens a connection for it.
-func (w *worker) send(i uint32, q int) {
+func (w *polling) send(i uint32, q int) {
 	if c := w.idleOne(); c != 0 {
 		w.sessions[i].req[q].conn = c
 		w.transmit(c, i, q)
@@ -67,49 +69,17 @@ func (w *worker) send(i uint32, q int) {
 		w.queue.push(w.sessions, i)
 		return
 	}
-	c, err := w.dial()
-	if err != nil {
-		w.counters[cOutOfSockets]++
-		w.r.LogLimited(&w.dialLog, slog.LevelWarn, "dial failed", "reason", err.Error())
+	c, ok := w.connect(i, q)
+	if !ok {
 		w.failed(i, q, 0)
 		return
 	}
-	w.opening++
-	w.counters[cSockets]++
-	s := w.r.Conn(c)
-	s.Phase = uint8(connOpening)
-	s.SetExchange(i, q)
 	r := &w.sessions[i].req[q]
 	r.conn, r.at = c, w.now()
 }
 
-// maxDials is the number of sources to try per connection.
-const maxDials = 16
-
-func (w *worker) dial() (c uint32, err error) {
-	for range maxDials {
-		c, err = w.r.Dial(w.to, w.from.take(), connectTicks)
-		if !errors.Is(err, unix.EADDRINUSE) && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return c, err
-		}
-		w.from.jump(w.r.Rand())
-	}
-	return 0, err
-}
-
-// drain opens connections for sessions that wait for one.
-func (w *worker) drain() {
-	for w.opening < w.most && !w.quit {
-		i, ok := w.queue.pop(w.sessions)
-		if !ok {
-			return
-		}
-		w.resume(i)
-	}
-}
-
 // transmit writes a request.
-func (w *worker) transmit(c, i uint32, q int) {
+func (w *polling) transmit(c, i uint32, q int) {
 	s, conn := &w.sessions[i], w.r.Conn(c)
 	conn.Phase = uint8(connBusy)
 	conn.SetExchange(i, q)
@@ -126,7 +96,7 @@ func (w *worker) transmit(c, i uint32, q int) {
 }
 
 // text returns a request's bytes, which are valid until the next call.
-func (w *worker) text(i uint32, q int) []byte {
+func (w *polling) text(i uint32, q int) []byte {
 	s := &w.sessions[i]
 	r := &s.req[q]
 	switch s.kinds[q] {
@@ -145,8 +115,20 @@ func (w *worker) text(i uint32, q int) []byte {
 	return w.write.plain(s, r.rid, s.kinds[q])
 }
 
+// batchText returns the broadcast request whose batch begins with session r.seq.
+func (w *polling) batchText(i uint32, r *request) []byte {
+	b := w.write.openMessages(&w.sessions[i], r.rid)
+	for to := r.seq; to < min(r.seq+w.stride(), uint32(len(w.sessions))); to++ {
+		if w.meant(to) {
+			b = w.write.appendTo(b, w.addresses.at(to), message{kind: kindToAll, author: w.number(i),
+				reader: w.number(to), seq: 1, stamp: r.stamp})
+		}
+	}
+	return w.write.closeMessages(b)
+}
+
 // resume sends the waiting requests of session i, the lower rid first.
-func (w *worker) resume(i uint32) {
+func (w *polling) resume(i uint32) {
 	s := &w.sessions[i]
 	switch {
 	case w.quit:
@@ -155,11 +137,7 @@ func (w *worker) resume(i uint32) {
 		w.begin(i)
 		return
 	}
-	lower := 0
-	if s.req[1].rid != 0 && (s.req[0].rid == 0 || s.req[1].rid < s.req[0].rid) {
-		lower = 1
-	}
-	for _, q := range [...]int{lower, 1 - lower} {
+	for _, q := range s.order() {
 		if r := &s.req[q]; r.rid != 0 && r.conn == noConn {
 			if r.at != 0 {
 				w.counters[cResent]++
@@ -172,7 +150,7 @@ func (w *worker) resume(i uint32) {
 
 // failed schedules a failed request to be sent again with the same rid, so that the server recognises it if it has seen
 // it (XEP-0124 section 14.3). asked is the server's Retry-After in ticks.
-func (w *worker) failed(i uint32, q int, asked uint32) {
+func (w *polling) failed(i uint32, q int, asked uint32) {
 	s := &w.sessions[i]
 	r := &s.req[q]
 	r.conn = noConn
@@ -195,45 +173,8 @@ func (w *worker) failed(i uint32, q int, asked uint32) {
 	w.backoffs.put(w.sessions, i, wait)
 }
 
-// end gives up session i, which has failed to come up or was lost.
-func (w *worker) end(i uint32, failed bool) {
-	s := &w.sessions[i]
-	if s.flags&flagBack != 0 {
-		s.flags &^= flagBack
-		w.arrivals.up--
-	}
-	if s.stage == stageUp {
-		w.counters[cUpNow]--
-	} else if s.fails < 255 {
-		s.fails++
-	}
-	switch {
-	case failed && s.flags&flagReached == 0:
-		w.counters[cFailed]++
-	case w.stormy:
-		w.counters[cRenewed]++
-	default:
-		w.counters[cLost]++
-	}
-	w.over(i)
-}
-
-// over ends session i. Requests on a connection keep it until they are answered.
-func (w *worker) over(i uint32) {
-	delete(w.proofs, i)
-	s := &w.sessions[i]
-	w.hasCome(s)
-	s.stage = stageOver
-	for q := range s.req {
-		if s.req[q].conn == noConn {
-			s.req[q] = request{}
-		}
-	}
-	w.pump(i)
-}
-
 // answered processes the response to a request of session i.
-func (w *worker) answered(i uint32, q int, res *response) {
+func (w *polling) answered(i uint32, q int, res *response) {
 	s := &w.sessions[i]
 	s.req[q].conn = noConn
 	switch {
@@ -289,7 +230,7 @@ func (w *worker) answered(i uint32, q int, res *response) {
 func firstTag(p []byte) []byte { return p[:min(len(p), 300)] }
 
 // dead ends session i after the server ended it in its answer to request q.
-func (w *worker) dead(i uint32, q int) {
+func (w *polling) dead(i uint32, q int) {
 	s := &w.sessions[i]
 	s.req[q] = request{}
 	if s.stage == stageEnding {
@@ -300,7 +241,7 @@ func (w *worker) dead(i uint32, q int) {
 }
 
 // accept continues session i after an ordinary answer to request q.
-func (w *worker) accept(i uint32, q int, payload []byte) {
+func (w *polling) accept(i uint32, q int, payload []byte) {
 	s := &w.sessions[i]
 	done, k := s.req[q], s.kinds[q]
 	now := w.now()
@@ -335,18 +276,18 @@ func (w *worker) accept(i uint32, q int, payload []byte) {
 const tooSoon = 50 * time.Millisecond
 
 // onTheWay reports whether the request on connection c has been sent.
-func (w *worker) onTheWay(c uint32) bool { return phase(w.r.Conn(c).Phase) == connBusy }
+func (w *polling) onTheWay(c uint32) bool { return phase(w.r.Conn(c).Phase) == connBusy }
 
 // isEarly reports whether a request older than q is unanswered. The server's payloads follow the order of the rids, but
 // may arrive out of order on two connections. The answer to q therefore stays in its connection until resume.
-func (w *worker) isEarly(i uint32, q int) bool {
+func (w *polling) isEarly(i uint32, q int) bool {
 	s := &w.sessions[i]
 	o := s.other(q)
 	return o != nil && o.rid < s.req[q].rid && s.stage < stageOver
 }
 
 // unblock resumes a connection whose answer was early, once the older request has been answered.
-func (w *worker) unblock(i uint32) {
+func (w *polling) unblock(i uint32) {
 	for q := range w.sessions[i].req {
 		if c := w.sessions[i].req[q].conn; c != noConn && w.r.Paused(c) && !w.isEarly(i, q) {
 			w.r.Resume(c)
@@ -355,7 +296,7 @@ func (w *worker) unblock(i uint32) {
 }
 
 // pump performs the next action of session i.
-func (w *worker) pump(i uint32) {
+func (w *polling) pump(i uint32) {
 	s := &w.sessions[i]
 	open := s.open()
 	w.unblock(i)
@@ -366,9 +307,7 @@ func (w *worker) pump(i uint32) {
 		w.ending--
 		w.over(i)
 	case s.stage == stageOver && open == 0 && w.revive:
-		kept := s.flags & (flagWaiting | flagReached)
-		*s = session{partner: s.partner, author: s.author, next: s.next, flags: kept, fails: s.fails}
-		w.backoffs.put(w.sessions, i, w.retryOf(i).anew(w.r.Rand(), s.fails))
+		w.again(i)
 	case s.stage != stageUp:
 	case s.flags&flagLeaving != 0 && s.free() >= 0:
 		w.bye(i)

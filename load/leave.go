@@ -7,7 +7,7 @@ func (w *worker) bye(i uint32) {
 	s.stage = stageEnding
 	w.ending++
 	w.counters[cUpNow]--
-	w.ask(i, kindTerminate, 0, 0)
+	w.transport.ask(i, kindTerminate, 0, 0)
 }
 
 // goAway ends session i as soon as it may send a terminate.
@@ -18,7 +18,7 @@ func (w *worker) goAway(i uint32) {
 	}
 	s.flags |= flagLeaving
 	if s.flags&flagWaiting == 0 {
-		w.pump(i)
+		w.transport.pump(i)
 	}
 }
 

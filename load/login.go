@@ -1,12 +1,9 @@
 package load
 
-import (
-	"bytes"
-	"log/slog"
-)
+import "bytes"
 
 // created takes the session ID from the creation's reply. It returns false if the session has ended.
-func (w *worker) created(i uint32, now stamp) bool {
+func (w *polling) created(i uint32, now stamp) bool {
 	s := &w.sessions[i]
 	sid := w.body.SID
 	if len(sid) == 0 || len(sid) > maxSIDBytes {
@@ -40,7 +37,7 @@ var (
 )
 
 // step continues a log-in. If an answer does not contain what the log-in waits for, the session polls for it.
-func (w *worker) step(i uint32, payload []byte) {
+func (w *polling) step(i uint32, payload []byte) {
 	s := &w.sessions[i]
 	switch {
 	case bytes.Contains(payload, wordFailure) || s.stage == stageBind && bytes.Contains(payload, wordError):
@@ -61,50 +58,32 @@ func (w *worker) step(i uint32, payload []byte) {
 		s.stage = stageBind
 		w.ask(i, kindBind, 0, 0)
 	case s.stage == stageBind && bytes.Contains(payload, wordJID):
-		w.bound(i, payload)
+		if w.address(i, payload) {
+			w.bound(i)
+		}
 	case s.open() == 0:
 		w.ask(i, kindPoll, 0, 0)
 	}
 }
 
-// bound stores the session's address.
-func (w *worker) bound(i uint32, payload []byte) {
+// bound ends the log-in of session i.
+func (w *worker) bound(i uint32) {
+	w.up(i)
+	if w.cfg.Presence {
+		w.transport.ask(i, kindPresence, 0, 0)
+		return
+	}
+	w.transport.pump(i)
+}
+
+// address stores the address of session i, whose log-in has succeeded. It returns false if the session has ended.
+func (w *worker) address(i uint32, payload []byte) bool {
 	_, jid, _ := bytes.Cut(payload, wordJID)
 	jid, _, whole := bytes.Cut(jid, wordEndJID)
 	if !whole || !w.addresses.set(i, jid) {
 		w.unexpected(i, "session address missing or too long", "jid", string(firstTag(jid)))
-		return
+		return false
 	}
 	w.meters.record(mLogin, w.now().since(w.sessions[i].began))
-	w.up(i)
-	if w.cfg.Presence {
-		w.ask(i, kindPresence, 0, 0)
-		return
-	}
-	w.pump(i)
-}
-
-// up marks session i as up: it holds a request and may send.
-func (w *worker) up(i uint32) {
-	s := &w.sessions[i]
-	s.stage, s.fails = stageUp, 0
-	if !w.cfg.Presence || w.cfg.Login == LoginNone {
-		w.hasCome(s)
-	}
-	w.counters[cUpNow]++
-	if w.stormy {
-		s.flags |= flagBack
-		w.arrivals.up++
-	}
-	if s.flags&flagReached == 0 {
-		s.flags |= flagReached
-		w.counters[cReached]++
-	}
-}
-
-// unexpected gives up session i because its log-in cannot continue.
-func (w *worker) unexpected(i uint32, what string, args ...any) {
-	w.counters[cUnexpected]++
-	w.r.LogLimited(&w.oddLog, slog.LevelWarn, what, args...)
-	w.end(i, true)
+	return true
 }

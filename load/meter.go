@@ -25,6 +25,8 @@ const (
 	mDelivery
 	// From the beginning of a broadcast to a session's receipt of it.
 	mBroadcast
+	// Over WebSocket: from the sending of a stanza to its acknowledgement.
+	mAck
 	// In a storm: from a ping of a session that is back to the answer.
 	mBack
 	// From the request that ends a session to its answer.
@@ -34,7 +36,7 @@ const (
 
 // meterNames are the names in the report.
 var meterNames = [numMeters]string{"connect", "handshake", "creation", "login", "release", "delivery", "broadcast",
-	"back", "end"}
+	"acknowledgement", "back", "end"}
 
 // A histogram covers the longest run in steps of one percent: 26 KiB.
 const (

@@ -28,7 +28,7 @@ const (
 	probeRetry   = 500 * time.Millisecond
 )
 
-// errProbe means that the target does not answer as a BOSH endpoint that serves the domain.
+// errProbe means that the target does not answer as an endpoint of the transport that serves the domain.
 var errProbe = errors.New("nothing was loaded")
 
 // errBusy means that a later answer may differ.
@@ -82,8 +82,12 @@ type probe struct {
 
 // patiently retries while the server reports that it is not ready.
 func (p *probe) patiently(ctx context.Context) error {
+	converse := p.converse
+	if p.to.websocket {
+		converse = p.converseStream
+	}
 	for tries := 0; ; tries++ {
-		err := p.attempt(ctx, p.converse)
+		err := p.attempt(ctx, converse)
 		if !errors.Is(err, errBusy) || tries == probeRetries {
 			return err
 		}
@@ -115,7 +119,7 @@ func (p *probe) connect(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := d.DialContext(ctx, "tcp", p.to.at.String())
 	switch {
-	case err == nil && p.to.https:
+	case err == nil && p.to.secure:
 		secured, err := p.encrypt(ctx, conn)
 		if err != nil {
 			conn.Close()

@@ -29,28 +29,30 @@ type Report struct {
 	Latencies map[string]Latency `json:"latencies"`
 	Phases    []Phase            `json:"phases"`
 	Storm     *StormReport       `json:"storm,omitempty"`
-	Processes []ProcessReport    `json:"processes"` // this one first
-	Timeline  []Point            `json:"timeline"`  // one per second
+	Streams   *StreamReport      `json:"websockets,omitempty"` // of a run over WebSocket
+	Processes []ProcessReport    `json:"processes"`            // this one first
+	Timeline  []Point            `json:"timeline"`             // one per second
 }
 
 // Options are the options of the run.
 type Options struct {
-	Target            string   `json:"target"`
-	TLS               string   `json:"tls,omitempty"` // kind of handshakes
-	Scenario          Scenario `json:"scenario"`
-	Then              string   `json:"then,omitempty"`
-	Login             Login    `json:"login"`
-	Domain            string   `json:"domain"`
-	Retry             string   `json:"retry"`
-	Sessions          int      `json:"sessions"`
-	RatePerSecond     float64  `json:"rate_per_second"`
-	WaitSeconds       int      `json:"wait_seconds"`
-	MessagesPerSecond float64  `json:"messages_per_second"`
-	SizeBytes         int      `json:"size_bytes"`
-	Part              float64  `json:"part"` // fraction of the sessions that a broadcast is for
-	DurationSeconds   float64  `json:"duration_seconds"`
-	Reactors          int      `json:"reactors"`
-	PrivateTables     bool     `json:"private_descriptor_tables"`
+	Target            string    `json:"target"`
+	Transport         Transport `json:"transport"`
+	TLS               string    `json:"tls,omitempty"` // kind of handshakes
+	Scenario          Scenario  `json:"scenario"`
+	Then              string    `json:"then,omitempty"`
+	Login             Login     `json:"login"`
+	Domain            string    `json:"domain"`
+	Retry             string    `json:"retry"`
+	Sessions          int       `json:"sessions"`
+	RatePerSecond     float64   `json:"rate_per_second"`
+	WaitSeconds       int       `json:"wait_seconds"`
+	MessagesPerSecond float64   `json:"messages_per_second"`
+	SizeBytes         int       `json:"size_bytes"`
+	Part              float64   `json:"part"` // fraction of the sessions that a broadcast is for
+	DurationSeconds   float64   `json:"duration_seconds"`
+	Reactors          int       `json:"reactors"`
+	PrivateTables     bool      `json:"private_descriptor_tables"`
 }
 
 // Sessions counts the sessions by their fate. Wanted = Reached + Failed + those not begun or not finished.
@@ -140,6 +142,18 @@ type StormReport struct {
 	Back     []uint32 `json:"back_per_tenth"` // sessions that were back
 	Most     uint32   `json:"most_clients_in_a_tenth"`
 	Share    float64  `json:"most_share"`
+}
+
+// StreamReport describes the WebSockets of a run.
+type StreamReport struct {
+	Opened  uint64 `json:"opened"` // handshakes answered 101
+	Most    uint64 `json:"most_open"`
+	Pings   uint64 `json:"pings"`       // of the server, each answered
+	Resumed uint64 `json:"resumed"`     // sessions that another WebSocket has continued (XEP-0198)
+	Refused uint64 `json:"not_resumed"` // and those that the server had forgotten
+
+	// Closes counts the WebSockets that the server has ended, by the code of its close frame; 1006: without one.
+	Closes map[string]uint64 `json:"closes"`
 }
 
 // ProcessReport is the resource usage of a process.

@@ -119,15 +119,9 @@ func parseStatus(p []byte) (status int, old bool, err error) {
 // parseFields parses the few header lines that matter; length is -1 if there is none.
 func (r *response) parseFields(p []byte) (length int, err error) {
 	length = -1
-	for i := bytes.IndexByte(p, '\n') + 1; i < len(p); {
-		line := p[i:]
-		end := bytes.IndexByte(line, '\n')
-		line, i = line[:end], i+end+1
-		colon := bytes.IndexByte(line, ':')
-		if colon < 0 {
-			continue
-		}
-		name, value := line[:colon], bytes.TrimSpace(line[colon+1:])
+	for _, rest, _ := bytes.Cut(p, newLine); len(rest) > 0; {
+		var name, value []byte
+		name, value, rest = cutField(rest)
 		switch {
 		case is(name, "content-length"):
 			n, ok := parseDecimal(value)
@@ -155,6 +149,17 @@ func (r *response) parseFields(p []byte) (length int, err error) {
 		}
 	}
 	return length, nil
+}
+
+var newLine = []byte{'\n'}
+
+// cutField cuts the first header line off p. A line without a colon has no name.
+func cutField(p []byte) (name, value, rest []byte) {
+	line, rest, _ := bytes.Cut(p, newLine)
+	if colon := bytes.IndexByte(line, ':'); colon >= 0 {
+		return line[:colon], bytes.TrimSpace(line[colon+1:]), rest
+	}
+	return nil, nil, rest
 }
 
 // is compares without regard to case; word is in lower case.

@@ -12,7 +12,7 @@ func (r *run) report(interrupted bool) *Report {
 		Interrupted: interrupted,
 		Options: Options{
 			Target: cfg.Target, Scenario: cfg.Scenario, Then: cfg.Then, Part: cfg.Part, Login: cfg.Login,
-			Domain: cfg.Domain, Retry: cfg.Retry, TLS: r.encryption(),
+			Domain: cfg.Domain, Transport: cfg.Transport, Retry: cfg.Retry, TLS: r.encryption(),
 			Sessions: cfg.Sessions, RatePerSecond: cfg.Rate, WaitSeconds: cfg.Wait,
 			DurationSeconds: cfg.Duration.Seconds(), Reactors: r.group.Reactors(), PrivateTables: r.group.Private(),
 		},
@@ -45,6 +45,9 @@ func (r *run) report(interrupted bool) *Report {
 			rep.Requests[name] = c[k]
 		}
 	}
+	if cfg.Transport == WebSocket {
+		rep.Streams = r.streams(&c)
+	}
 	for i, h := range r.totals {
 		if h.TotalCount() > 0 {
 			rep.Latencies[meterNames[i]] = newLatency(h)
@@ -52,4 +55,16 @@ func (r *run) report(interrupted bool) *Report {
 	}
 	rep.Verdict = judge(rep)
 	return rep
+}
+
+// streams returns the figures of WebSockets.
+func (r *run) streams(c *[numCounters]uint64) *StreamReport {
+	s := &StreamReport{Opened: c[cStreams], Most: r.most.streams, Pings: c[cPings], Resumed: c[cContinued],
+		Refused: c[cNotContinued], Closes: map[string]uint64{}}
+	for k, name := range closeNames {
+		if c[k] > 0 {
+			s.Closes[name] = c[k]
+		}
+	}
+	return s
 }

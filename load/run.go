@@ -85,7 +85,7 @@ type run struct {
 	storm  *StormReport
 	held   uint64 // at the end of the scenario
 	used   []ProcessReport
-	most   struct{ held, sockets uint64 }
+	most   struct{ held, sockets, streams uint64 }
 	last   status
 }
 
@@ -133,6 +133,7 @@ func (r *run) launch() (err error) {
 			most:    max(4, cfg.Connecting/n), allowed: share(cfg.Opening, n),
 			board: stats.NewBoard(int(numCounters)), meters: newMeters(),
 		}
+		w.transport = w.newTransport(&r.target)
 		w.spare = max(4, (rr.Slots()-len(w.sessions))/2)
 		w.backoffs.now = rr.Now()
 		if cfg.Login != LoginNone {
@@ -145,12 +146,20 @@ func (r *run) launch() (err error) {
 				return nil, nil, err
 			}
 		}
-		return w, nil, rr.Every(pulse(n), w.Pulse)
+		return w.transport, nil, rr.Every(pulse(n), w.Pulse)
 	})
 	if err != nil {
 		return fmt.Errorf("reactors: %w", err)
 	}
 	return nil
+}
+
+// newTransport returns the transport to a target.
+func (w *worker) newTransport(to *target) transport {
+	if to.websocket {
+		return newStreaming(w, to)
+	}
+	return &polling{worker: w}
 }
 
 // share returns the part of a limit for each of n reactors; 0 means no limit.
@@ -169,7 +178,7 @@ func pulse(n int) time.Duration {
 
 // each calls f for every worker on its goroutine.
 func (r *run) each(f func(w *worker)) {
-	r.group.Do(func(_ *loop.Reactor, h loop.Handler) { f(h.(*worker)) })
+	r.group.Do(func(rr *loop.Reactor, _ loop.Handler) { f(r.workers[rr.Index()]) })
 }
 
 // counts returns the sums of the workers' counters as of their last ticks.
@@ -249,6 +258,7 @@ func (r *run) leave() {
 func (r *run) look(c *[numCounters]uint64) {
 	r.most.held = max(r.most.held, c[cUpNow])
 	r.most.sockets = max(r.most.sockets, c[cSockets])
+	r.most.streams = max(r.most.streams, c[cOpenNow])
 	if time.Since(r.last.ticked) >= time.Second {
 		r.point(c)
 	}
@@ -305,7 +315,7 @@ func unit(phase string, scenario Scenario) string {
 	case scenario == Chat || scenario == Broadcast:
 		return "messages"
 	}
-	return "responses"
+	return "responses" // of WebSocket: elements
 }
 
 // tell passes the phase's progress to show.

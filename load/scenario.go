@@ -187,7 +187,7 @@ func (r *run) weather(ctx context.Context) error {
 	all := uint64(r.cfg.Sessions)
 	began, lost := time.Now(), time.Time{}
 	err := r.phase(ctx, string(Storm), all, false, func(c, b *[numCounters]uint64) (uint64, bool) {
-		down := c[cReset] - b[cReset]
+		down := c[cReset] + c[cClosed] - b[cReset] - b[cClosed]
 		r.storm.Connections, r.storm.Renewed = down, c[cRenewed]
 		if lost.IsZero() && down+c[cRenewed]+c[cUnavailable]-b[cUnavailable] > 0 {
 			lost = time.Now()

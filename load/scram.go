@@ -81,7 +81,7 @@ func (w *worker) challenged(i uint32, payload []byte) {
 		w.proofs = map[uint32]proof{}
 	}
 	w.proofs[i] = p
-	w.ask(i, kindProof, 0, 0)
+	w.transport.ask(i, kindProof, 0, 0)
 }
 
 // proven reports whether the server's success proves that the server knows the password too.

@@ -17,7 +17,8 @@ type stage uint8
 const (
 	// Not begun, or ended and about to begin again. next: stageCreating
 	stageNew stage = iota
-	// The creation request is sent. next: stageFeatures, stageUp (login none), stageOver
+	// The creation request is sent. A WebSocket is connected, or waits for its turn. next: stageFeatures, stageUp (login
+	// none), stageOver
 	stageCreating
 	// There is a sid; the server's first features have not come. next: stageAuth, stageOver
 	stageFeatures
@@ -25,9 +26,14 @@ const (
 	stageAuth
 	// The stream was restarted, and features must come again. next: stageBind, stageOver
 	stageRestart
-	// A resource is being bound. next: stageUp, stageOver
+	// A resource is being bound. next: stageUp, stageEnable, stageOver
 	stageBind
-	// It polls and may send. next: stageEnding, stageOver
+	// Stream management is being enabled (WebSocket). next: stageUp, stageCreating (the connection is lost), stageOver
+	stageEnable
+	// An earlier session is being resumed (WebSocket). next: stageUp, stageBind (a storm, and the server has forgotten
+	// it), stageCreating (the connection is lost), stageOver
+	stageResume
+	// It polls and may send. next: stageEnding, stageOver, stageCreating (a WebSocket is lost)
 	stageUp
 	// It has sent a terminate. next: stageOver
 	stageEnding
@@ -51,7 +57,9 @@ const (
 	kindMessage // message number seq to the partner, first sent at stamp
 	kindBatch   // a broadcast's messages to the sessions from seq on, in a burst that began at stamp
 	kindTerminate
-	kindPing // a server answers it at once
+	kindPing   // a server answers it at once
+	kindEnable // of stream management, as are the next
+	kindResume
 )
 
 // noConn, as request.conn, marks a request that must be sent or sent again.
@@ -69,7 +77,10 @@ type request struct {
 // maxSIDBytes is the longest supported session ID. ejabberd's has 40 bytes, and an edge adds 12 or so.
 const maxSIDBytes = 79
 
-// session is a BOSH client. It contains no pointers, so that the garbage collector never scans a million of them.
+// session is a client. It contains no pointers, so that the garbage collector never scans a million of them.
+//
+// Over BOSH req has the unanswered requests. Over WebSocket it has the stanzas that the server has not acknowledged
+// (XEP-0198): rid is the count of stanzas with them, conn is not used, and sid is the name for resumption.
 //
 // Invariant: of two requests the one in req[0] need not be the older; compare rid.
 //
@@ -104,6 +115,8 @@ const (
 	flagLeaving                   // ends as soon as it may send a terminate
 	flagBack                      // has come back in a storm
 	flagComing                    // counts in worker.coming
+	flagOffered                   // the server offers stream management
+	flagManaged                   // stream management is enabled
 )
 
 // SID returns the session's ID as the server assigned it.
@@ -128,6 +141,14 @@ func (s *session) free() int {
 		}
 	}
 	return -1
+}
+
+// order returns the places of the requests, that of the older one first.
+func (s *session) order() [2]int {
+	if s.req[1].rid != 0 && (s.req[0].rid == 0 || s.req[1].rid < s.req[0].rid) {
+		return [2]int{1, 0}
+	}
+	return [2]int{0, 1}
 }
 
 // other returns the request beside q, or nil.

@@ -66,8 +66,8 @@ func (s *StormReport) sum(sessions int) {
 	s.Share = round(float64(s.Most) / float64(sessions))
 }
 
-// inquire sends pings (XEP-0199) from sessions that are back. The pong comes with the answer to their older request.
-// Its delay is what users notice of the storm.
+// inquire sends pings (XEP-0199) from sessions that are back. With BOSH the pong comes with the answer to their older
+// request. Its delay is what users notice of the storm.
 func (w *worker) inquire(now stamp) {
 	if w.cfg.Login == LoginNone {
 		return // servers accept no stanzas before the log-in
@@ -78,11 +78,8 @@ func (w *worker) inquire(now stamp) {
 			i := w.r.Rand().Uint32N(uint32(len(w.sessions)))
 			s := &w.sessions[i]
 			const may, mayNot = flagBack, flagWaiting | flagLeaving
-			if s.stage != stageUp || s.flags&(may|mayNot) != may || s.open() != 1 {
-				continue
-			}
-			if o := s.other(s.free()); o.conn != noConn && w.onTheWay(o.conn) && now.since(o.at) >= gap {
-				w.ask(i, kindPing, 0, 0)
+			if s.stage == stageUp && s.flags&(may|mayNot) == may && w.transport.mayPing(i, now) {
+				w.transport.ask(i, kindPing, 0, now)
 				break
 			}
 		}

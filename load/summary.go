@@ -28,6 +28,10 @@ func (r *Report) Summary(out io.Writer) error {
 			st.RecoverySeconds, st.Recovered)
 		say("clients that came in one tenth of a second: %d at most, %.1f%% of all", st.Most, 100*st.Share)
 	}
+	if st := r.Streams; st != nil {
+		say("WebSockets: %d opened, %d at most at once, %d resumed, %d not resumed, %d pings answered%s", st.Opened,
+			st.Most, st.Resumed, st.Refused, st.Pings, st.closes())
+	}
 	if errors := nonZero(r.Errors); errors != "" {
 		say("on the way: %s", errors)
 	}
@@ -36,6 +40,18 @@ func (r *Report) Summary(out io.Writer) error {
 	}
 	_, err := fmt.Fprintf(out, "\n%s\n%s\n", &b, text.Paragraph(r.Verdict.Text))
 	return err
+}
+
+// closes lists the codes with which the server has closed.
+func (s *StreamReport) closes() string {
+	var parts []string
+	for _, code := range slices.Sorted(maps.Keys(s.Closes)) {
+		parts = append(parts, fmt.Sprintf("%d with %s", s.Closes[code], code))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "; closed by the server: " + strings.Join(parts, ", ")
 }
 
 // figures returns a table whose columns are numbers, except the first.

@@ -1,9 +1,6 @@
 package load
 
-import (
-	"math"
-	"time"
-)
+import "math"
 
 // maxPicks is the number of random sessions to try for one that may send.
 const maxPicks = 16
@@ -23,17 +20,12 @@ func (w *worker) sendOne(now stamp) {
 			s := &w.sessions[i]
 			s.sent++
 			w.counters[cSent]++
-			w.ask(i, kindMessage, s.sent, now)
+			w.transport.ask(i, kindMessage, s.sent, now)
 			return
 		}
 	}
 	w.counters[cUnsendable]++
 }
-
-// gap is the shortest time between two requests that a session makes on its own. Requests sent at once on two
-// connections may reach the server out of order. It must reorder them, but ejabberd 23.01 ignores the later one until
-// the earlier one's wait ends, and may end the session before.
-const gap = 20 * time.Millisecond
 
 // mayTalk reports whether session i can send a message now and its partner can account for it.
 func (w *worker) mayTalk(i uint32, now stamp) bool {
@@ -42,12 +34,7 @@ func (w *worker) mayTalk(i uint32, now stamp) bool {
 	if s.stage != stageUp || s.flags&(flagWaiting|flagLeaving) != 0 || to.stage != stageUp || !to.inbox.room(s.sent+1) {
 		return false
 	}
-	q := s.free()
-	if q < 0 {
-		return false
-	}
-	o := s.other(q)
-	return o == nil || o.conn != noConn && w.onTheWay(o.conn) && now.since(o.at) >= gap
+	return w.transport.mayAsk(i, now)
 }
 
 // receive accounts for the messages in a payload for session i.
@@ -101,6 +88,16 @@ func (w *worker) batch() uint32 {
 // the broadcast.
 func (w *worker) stride() uint32 { return uint32(float64(w.batch()) / w.cfg.Part) }
 
+// batchSize returns the number of messages in the batch that begins with session from.
+func (w *worker) batchSize(from uint32) (n int) {
+	for i := from; i < min(from+w.stride(), uint32(len(w.sessions))); i++ {
+		if w.meant(i) {
+			n++
+		}
+	}
+	return n
+}
+
 // meant reports whether the broadcast is for session i. Its recipients are the configured part of the sessions, evenly
 // spread, and only those with known addresses.
 func (w *worker) meant(i uint32) bool {
@@ -115,7 +112,7 @@ func (w *worker) shout(at stamp) {
 	for i := len(w.sessions) - 1; i >= 0; i-- {
 		if s := &w.sessions[i]; s.stage == stageUp {
 			w.voice, w.aloud, w.calling, w.called = uint32(i), 0, true, at
-			w.pump(w.voice)
+			w.transport.pump(w.voice)
 			return
 		}
 	}
@@ -125,25 +122,9 @@ func (w *worker) shout(at stamp) {
 func (w *worker) call() {
 	from := w.aloud
 	w.aloud = min(from+w.stride(), uint32(len(w.sessions)))
-	for i := from; i < w.aloud; i++ {
-		if w.meant(i) {
-			w.counters[cSent]++
-		}
-	}
+	w.counters[cSent] += uint64(w.batchSize(from))
 	w.calling = w.aloud < uint32(len(w.sessions))
-	w.ask(w.voice, kindBatch, from, w.called)
-}
-
-// batchText returns the broadcast request whose batch begins with session r.seq.
-func (w *worker) batchText(i uint32, r *request) []byte {
-	b := w.write.openMessages(&w.sessions[i], r.rid)
-	for to := r.seq; to < min(r.seq+w.stride(), uint32(len(w.sessions))); to++ {
-		if w.meant(to) {
-			b = w.write.appendTo(b, w.addresses.at(to), message{kind: kindToAll, author: w.number(i),
-				reader: w.number(to), seq: 1, stamp: r.stamp})
-		}
-	}
-	return w.write.closeMessages(b)
+	w.transport.ask(w.voice, kindBatch, from, w.called)
 }
 
 // hear accounts for a broadcast message.

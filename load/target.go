@@ -6,19 +6,31 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// target is the BOSH endpoint under load.
+// target is the endpoint under load.
 type target struct {
 	url  string
 	host string // for the Host header, as written in the URL
 	name string // the host without the port
 	path string
 
-	https bool
-	at    netip.AddrPort
+	secure    bool // https or wss
+	websocket bool // ws or wss
+	at        netip.AddrPort
+}
+
+var schemes = []string{"http", "https", "ws", "wss"}
+
+// transportOf returns the transport of a target by its URL.
+func transportOf(url string) Transport {
+	if scheme, _, _ := strings.Cut(strings.ToLower(url), ":"); scheme == "ws" || scheme == "wss" {
+		return WebSocket
+	}
+	return BOSH
 }
 
 // resolveTarget parses a URL and resolves its address. Unless public is set it only accepts loopback, private (RFC
@@ -32,17 +44,17 @@ func resolveTarget(ctx context.Context, text string, public bool) (t target, err
 		return t, fmt.Errorf("%s: not a URL, for example http://127.0.0.1:5280/http-bind", text)
 	}
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return t, fmt.Errorf("%s: only http:// and https:// are supported", text)
+	case !slices.Contains(schemes, u.Scheme):
+		return t, fmt.Errorf("%s: only http:// and https:// (BOSH), ws:// and wss:// (WebSocket) are supported", text)
 	case u.Hostname() == "":
 		return t, fmt.Errorf("%s: has no host, for example http://127.0.0.1:5280/http-bind", text)
 	case u.User != nil || u.Fragment != "":
 		return t, fmt.Errorf("%s: leave out user and fragment", text)
 	}
 	t = target{url: text, host: u.Host, name: u.Hostname(), path: u.RequestURI(),
-		https: u.Scheme == "https"}
+		secure: u.Scheme == "https" || u.Scheme == "wss", websocket: strings.HasPrefix(u.Scheme, "ws")}
 	port := 80
-	if t.https {
+	if t.secure {
 		port = 443
 	}
 	if p := u.Port(); p != "" {

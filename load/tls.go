@@ -79,7 +79,11 @@ func (p *probe) encrypt(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	if err := secured.HandshakeContext(ctx); err != nil {
 		var unknown tls.RecordHeaderError
 		if errors.As(err, &unknown) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-			return nil, errors.New("connected, but the answer is not TLS: is http:// meant?")
+			plain := "http://"
+			if p.to.websocket {
+				plain = "ws://"
+			}
+			return nil, fmt.Errorf("connected, but the answer is not TLS: is %s meant?", plain)
 		}
 		return nil, fmt.Errorf("connected, but the TLS handshake failed: %w", err)
 	}
@@ -88,7 +92,7 @@ func (p *probe) encrypt(ctx context.Context, conn net.Conn) (net.Conn, error) {
 
 // handshakes returns the configuration of a run's handshakes, nil for a target without TLS.
 func (r *run) handshakes(ctx context.Context) (*handshake.Config, error) {
-	if !r.target.https {
+	if !r.target.secure {
 		return nil, nil
 	}
 	roots, err := r.cfg.roots()
@@ -133,8 +137,8 @@ func (w *worker) secure(c *handshake.Config) (err error) {
 // secured continues Open after the handshake.
 func (w *worker) secured(c uint32) {
 	i, q := w.r.Conn(c).Exchange()
-	w.meters.record(mHandshake, w.now().since(w.sessions[i].req[q].at))
-	w.opened(c, i, q)
+	w.meters.record(mHandshake, w.now().since(*w.transport.connecting(i, q)))
+	w.transport.opened(c, i, q)
 }
 
 // encryption is the worker as the owner of secure connections.
@@ -162,7 +166,7 @@ func (w *worker) late(c uint32) {
 
 // encryption returns the kind of handshakes for the report; "": there are none.
 func (r *run) encryption() string {
-	if !r.target.https {
+	if !r.target.secure {
 		return ""
 	}
 	return string(r.cfg.TLS)

@@ -1,18 +1,31 @@
 package load
 
 import (
-	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"time"
 
-	"megaphone/codec/boshbody"
 	"megaphone/handshake"
 	"megaphone/loop"
 	"megaphone/secure"
 	"megaphone/stats"
-	"megaphone/table"
 )
+
+// transport is the way of a worker's sessions to the server: BOSH (polling) or WebSocket (streaming). Session i is at
+// its stage; place q is that of a request, always 0 for a WebSocket.
+type transport interface {
+	loop.Handler
+	begin(i uint32)  // opens session i
+	resume(i uint32) // continues it, in its turn to connect or after a back-off
+	pump(i uint32)   // performs its next action
+
+	ask(i uint32, k kind, seq uint32, at stamp) // sends a request or a stanza; there must be a place for it
+	mayAsk(i uint32, now stamp) bool            // there is, and it arrives in order
+	mayPing(i uint32, now stamp) bool           // and the server's answer shows its delay
+
+	connecting(i uint32, q int) *stamp // the beginning of a connection attempt, or of its TLS handshake
+	opened(c, i uint32, q int)         // connection c is there
+}
 
 // Timeouts, in ticks of the loop.
 const (
@@ -31,12 +44,22 @@ const (
 	connOpening
 	// A request (Exchange) waits for its answer. next: connIdle, connBusy, connGone
 	connBusy
-	// In worker.idle, at IdleAt. next: connBusy, connGone
+	// In polling.idle, at IdleAt. next: connBusy, connGone
 	connIdle
+	// A WebSocket's handshake (of the session in Exchange, as in all that follow) waits for its answer. next: connStream,
+	// connGone
+	connUpgrading
+	// A WebSocket. next: connClosing, connGone
+	connStream
+	// A WebSocket on which the client has sent a close frame; the server's is awaited. next: connGone
+	connClosing
 )
 
-// worker holds the sessions of one reactor. It is the Handler of their connections. It shares only read-only data.
+// worker holds the sessions of one reactor. It shares only read-only data. Its transport is the Handler of their
+// connections.
 type worker struct {
+	transport transport
+
 	r     *loop.Reactor
 	cfg   *Config
 	to    netip.AddrPort
@@ -47,10 +70,8 @@ type worker struct {
 	sessions  []session
 	addresses addresses
 	write     writer
-	body      boshbody.StartTag
 	handshake *handshake.Config
 	tls       *secure.Transport // nil: the target is http
-	idle      []uint32          // connections without a request, most recently used last
 	backoffs  backoffs
 	queue     queue // sessions that wait because too many connections are opening
 	opening   int
@@ -121,7 +142,7 @@ func (w *worker) Pulse() {
 	now := w.now()
 	for n := w.opens.due(now); n > 0 && w.begun < len(w.sessions) && w.opening < w.most && w.coming < w.allowed; n-- {
 		w.opens.done++
-		w.begin(uint32(w.begun))
+		w.transport.begin(uint32(w.begun))
 		w.begun++
 	}
 	w.drain()
@@ -134,14 +155,13 @@ func (w *worker) Pulse() {
 // Tick resumes the sessions whose back-off has ended.
 func (w *worker) Tick() {
 	for w.backoffs.now != w.r.Now() {
-		w.backoffs.due(w.sessions, w.resume)
+		w.backoffs.due(w.sessions, w.transport.resume)
 	}
 	if w.stormy {
 		w.arrivals.tick(w.now())
 	}
 	w.counters[cWaiting] = uint64(w.backoffs.n + w.queue.n)
 	w.counters[cOpening] = uint64(w.opening)
-	w.counters[cIdle] = uint64(len(w.idle))
 	w.counters[cCalling] = 0
 	if w.calling {
 		w.counters[cCalling] = 1
@@ -157,66 +177,6 @@ func (w *worker) Stop() {
 	}
 }
 
-// Open sends the request that waited for the connection, after the handshake if there is one.
-func (w *worker) Open(c uint32) {
-	i, q := w.r.Conn(c).Exchange()
-	r := &w.sessions[i].req[q]
-	w.counters[cConnects]++
-	w.meters.record(mConnect, w.now().since(r.at))
-	if w.tls == nil {
-		w.opened(c, i, q)
-		return
-	}
-	r.at = w.now()
-	w.r.Arm(c, connectTicks)
-	w.r.Secure(c)
-}
-
-func (w *worker) opened(c, i uint32, q int) {
-	w.opening--
-	w.transmit(c, i, q)
-	w.drain()
-}
-
-// Data processes a response. It borrows p until return.
-func (w *worker) Data(c uint32, p []byte) (consumed, need int) {
-	s := w.r.Conn(c)
-	if phase(s.Phase) != connBusy {
-		w.counters[cStray]++
-		w.discard(c, s)
-		return len(p), 0
-	}
-	res, n, need, err := parseResponse(p)
-	switch {
-	case err != nil:
-		w.counters[cMalformed]++
-		w.r.LogLimited(&w.oddLog, slog.LevelWarn, "malformed response", "reason", err.Error())
-		i, q := s.Exchange()
-		w.discard(c, s)
-		w.failed(i, q, 0)
-		return len(p), 0
-	case n == 0:
-		return 0, need
-	}
-	i, q := s.Exchange()
-	if res.status == 200 && w.isEarly(i, q) {
-		w.r.Pause(c)
-		return 0, 0
-	}
-	w.counters[cResponses]++
-	if n < len(p) {
-		w.counters[cStray]++
-	}
-	// A leaving session closes its connections, as a browser does when its page closes.
-	if res.close || n < len(p) || w.sessions[i].stage >= stageEnding {
-		w.discard(c, s)
-	} else {
-		w.keep(c, s)
-	}
-	w.answered(i, q, &res)
-	return len(p), 0
-}
-
 // Progress and Flushed ignore that a request has left, because its deadline stays the same.
 func (w *worker) Progress(uint32) {}
 func (w *worker) Flushed(uint32)  {}
@@ -225,85 +185,3 @@ func (w *worker) Flushed(uint32)  {}
 // connection.
 func (w *worker) Client(uint32) (a [16]byte) { return a }
 func (w *worker) Shed(uint32)                {}
-
-// Expired closes an idle connection, or one whose answer does not come.
-func (w *worker) Expired(c uint32) {
-	s := w.r.Conn(c)
-	if phase(s.Phase) == connOpening {
-		w.late(c)
-		return
-	}
-	i, q := s.Exchange()
-	busy := phase(s.Phase) == connBusy
-	w.discard(c, s)
-	if busy {
-		w.counters[cTimeouts]++
-		w.failed(i, q, 0)
-	}
-}
-
-// Closed schedules the connection's request to be sent again.
-func (w *worker) Closed(c uint32, why loop.Cause) {
-	s := w.r.Conn(c)
-	w.counters[cSockets]--
-	i, q := s.Exchange()
-	switch phase(s.Phase) {
-	case connIdle:
-		w.unidle(s)
-	case connBusy:
-		w.counters[cReset]++
-		w.failed(i, q, 0)
-	case connOpening:
-		w.opening--
-		switch why {
-		case loop.CauseRefused:
-			w.counters[cRefused]++
-		case loop.CauseTimeout:
-			w.counters[cUnreached]++
-		case loop.CauseOwner: // counted by late or Unsecured
-		default:
-			w.counters[cReset]++
-		}
-		w.failed(i, q, 0)
-		w.drain()
-	}
-}
-
-// keep adds a connection to the idle ones.
-func (w *worker) keep(c uint32, s *table.Conn) {
-	s.Phase = uint8(connIdle)
-	s.SetIdleAt(len(w.idle))
-	w.idle = append(w.idle, c)
-	w.r.Arm(c, idleTicks)
-}
-
-// unidle removes a connection from the idle ones.
-func (w *worker) unidle(s *table.Conn) {
-	last := len(w.idle) - 1
-	w.idle[s.IdleAt()] = w.idle[last]
-	w.r.Conn(w.idle[last]).SetIdleAt(s.IdleAt())
-	w.idle = w.idle[:last]
-}
-
-// discard closes a connection that no session uses any longer.
-func (w *worker) discard(c uint32, s *table.Conn) {
-	if phase(s.Phase) == connIdle {
-		w.unidle(s)
-	}
-	s.Phase = uint8(connGone)
-	w.r.Close(c)
-}
-
-// idleOne takes the most recently used idle connection. It returns 0 if there is none.
-func (w *worker) idleOne() uint32 {
-	for len(w.idle) > 0 {
-		c := w.idle[len(w.idle)-1]
-		s := w.r.Conn(c)
-		w.unidle(s)
-		if w.r.IsOpen(c) {
-			return c
-		}
-		s.Phase = uint8(connGone) // its peer has closed it in this turn
-	}
-	return 0
-}

@@ -7,7 +7,7 @@ import (
 
 const boshNS = " xmlns='http://jabber.org/protocol/httpbind'"
 
-// writer builds requests from a session's state in one buffer. It can always build the same request again.
+// writer builds BOSH requests from a session's state in one buffer. It can always build the same request again.
 type writer struct {
 	head     string // of every request, up to the value of Content-Length
 	creation string // attributes of a creation request, behind the rid
@@ -101,23 +101,27 @@ func (w *writer) plain(s *session, rid uint64, k kind) []byte {
 
 // auth returns the request that logs session number n in.
 func (w *writer) auth(s *session, rid uint64, n uint32) []byte {
-	b := append(append(w.open(s, rid), boshNS...), "><auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='"...)
+	return w.closeMessages(w.appendAuth(w.openMessages(s, rid), s, n))
+}
+
+// appendAuth appends the element that begins the log-in of session number n.
+func (w *writer) appendAuth(b []byte, s *session, n uint32) []byte {
+	b = append(b, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='"...)
 	if w.login == LoginAnonymous {
-		b = append(b, "ANONYMOUS'/></body>"...)
-		return w.finish(b)
+		return append(b, "ANONYMOUS'/>"...)
 	}
 	if w.login == LoginScram {
 		bare, _ := w.firstBare(n, s.began)
 		b = append(b, "SCRAM-SHA-1'>"...)
 		b = base64.StdEncoding.AppendEncode(b, append([]byte("n,,"), bare...))
-		return w.finish(append(b, "</auth></body>"...))
+		return append(b, "</auth>"...)
 	}
 	w.text = append(append(w.text[:0], 0), w.prefix...)
 	w.text = append(appendNumber(w.text, uint64(n)+1), 0)
 	w.text = append(w.text, w.password...)
 	b = append(b, "PLAIN'>"...)
 	b = base64.StdEncoding.AppendEncode(b, w.text)
-	return w.finish(append(b, "</auth></body>"...))
+	return append(b, "</auth>"...)
 }
 
 // firstBare returns a client's first message of SCRAM without its first three characters, and the nonce in it, which is
@@ -133,9 +137,13 @@ func (w *writer) firstBare(n uint32, began stamp) (bare, nonce []byte) {
 
 // proof returns the request that answers a challenge.
 func (w *writer) proof(s *session, rid uint64, final []byte) []byte {
-	b := append(append(w.open(s, rid), boshNS...), "><response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"...)
-	b = base64.StdEncoding.AppendEncode(b, final)
-	return w.finish(append(b, "</response></body>"...))
+	return w.closeMessages(appendProof(w.openMessages(s, rid), final))
+}
+
+// appendProof appends the element that answers a challenge.
+func appendProof(b, final []byte) []byte {
+	b = append(b, "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"...)
+	return append(base64.StdEncoding.AppendEncode(b, final), "</response>"...)
 }
 
 // openMessages begins a request with messages, closeMessages ends it.

@@ -95,7 +95,9 @@ Exit status: 0    all sessions were reached, and nothing was lost, duplicated or
 // loadFlags binds the flags that describe a run.
 func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	d := load.Config{}.WithDefaults()
-	fs.StringVar(&cfg.Target, "target", "", "`URL` of the BOSH endpoint, http:// or https://")
+	fs.StringVar(&cfg.Target, "target", "",
+		"`URL` of the BOSH endpoint, http:// or https://, or of the WebSocket, ws:// or wss://")
+	fs.Var(&word[load.Transport]{&cfg.Transport}, "transport", "bosh or websocket (default that of the target)")
 	fs.Var(&word[load.Encryption]{&cfg.TLS}, "tls",
 		"handshakes with an https target: full, resume (both TLS 1.3), 1.2, 1.2-resume (default full)")
 	fs.StringVar(&cfg.CA, "ca", "", "PEM `file` to verify an https target with (default: it is not verified)")
