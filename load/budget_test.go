@@ -66,7 +66,8 @@ func TestBytesOfASession(t *testing.T) {
 	const slot, index = 64, 4
 	a := newAddresses(1000, "localhost")
 	address := (len(a.text) + len(a.size)) / 1000
-	if sum := sessionBytes + slot + index + address; sum > 360 {
-		t.Errorf("%d bytes a session that has logged in: %d of it its address", sum, address)
+	if sum := sessionBytes + slot + index + address; sum > 360 || sum+streamBytes > 388 {
+		t.Errorf("%d bytes a session that has logged in: %d of it its address; %d more over WebSocket", sum, address,
+			streamBytes)
 	}
 }

@@ -25,7 +25,10 @@ func TestTargets(t *testing.T) {
 		{"http://[2001:db8::1]/b", "public address"},
 		{"http://0.0.0.0/b", "public address"},
 		{"https://127.0.0.1/b", ""},
-		{"ftp://127.0.0.1/b", "only http:// and https://"},
+		{"ws://127.0.0.1/b", ""},
+		{"WSS://127.0.0.1/b", ""},
+		{"wss://192.0.2.1/b", "public address"},
+		{"ftp://127.0.0.1/b", "ws:// and wss:// (WebSocket) are supported"},
 		{"127.0.0.1:5280/b", "did you mean http://127.0.0.1:5280/b?"},
 		{"localhost:5280/b", "did you mean http://localhost:5280/b?"},
 		{"http://[::1/b", "not a URL"},
@@ -82,6 +85,10 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		"size":       func(c *Config) { c.Size = minSize - 1 },
 		"tries":      func(c *Config) { c.Tries = 300 },
 		"reactors":   func(c *Config) { c.Reactors = -1 },
+		"carrier":    func(c *Config) { c.Transport = "carrier pigeon" },
+		"websocket:": func(c *Config) { c.Transport = WebSocket },
+		"bosh: the":  func(c *Config) { c.Target = "ws://127.0.0.1/b" },
+		"libpurple":  func(c *Config) { c.Target, c.Transport, c.Retry = "ws://h/b", WebSocket, "stanza,libpurple" },
 	} {
 		c := Config{Target: "http://127.0.0.1/b"}.WithDefaults()
 		if err := c.Validate(); err != nil {
@@ -90,6 +97,15 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		change(&c)
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+func TestTransportOfATarget(t *testing.T) {
+	for url, want := range map[string]Transport{"http://h/b": BOSH, "https://h/b": BOSH, "ws://h/b": WebSocket,
+		"WSS://h/b": WebSocket, "": BOSH} {
+		if got := (Config{Target: url}).WithDefaults().Transport; got != want {
+			t.Errorf("%q: %s, want %s", url, got, want)
 		}
 	}
 }

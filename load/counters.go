@@ -60,7 +60,7 @@ const (
 	cRefused      // connection attempts refused
 	cUnreached    // connection attempts without an answer in time
 	cInsecure     // TLS handshakes that failed, and bad records
-	cReset        // connections reset, or closed by the server while it had a request, or a WebSocket without a close frame
+	cReset        // connections reset or closed by the server with a request, or a WebSocket without a close frame
 	cClosed       // WebSockets that the server closed with a close frame, unasked
 	cOutOfSockets // connection attempts without a free descriptor, port or slot
 	cTimeouts     // requests without an answer in time
@@ -79,7 +79,8 @@ var counterNames = map[counter]string{
 	cConnects: "connections", cRequests: "requests", cPolls: "polls", cResent: "resent", cResponses: "responses",
 	cEarly: "early_empty", cHurried: "polls_put_off", cResumed: "tls_resumed",
 
-	cRefused: "connection_refused", cUnreached: "connection_timeout", cReset: "connection_lost", cClosed: "websocket_closed",
+	cRefused: "connection_refused", cUnreached: "connection_timeout", cReset: "connection_lost",
+	cClosed:      "websocket_closed",
 	cInsecure:     "tls_failed",
 	cOutOfSockets: "out_of_sockets", cTimeouts: "response_timeout", cMalformed: "malformed_response",
 	cStray: "stray_bytes", cUnavailable: "status_5xx", cRejected: "status_4xx", cTerminated: "terminated",

@@ -17,7 +17,7 @@ func (w *streaming) ask(i uint32, k kind, seq uint32, at stamp) {
 	s, c := &w.sessions[i], w.streams[i].conn
 	n := w.build(i, k, seq, at, 0)
 	if n == 0 && k == kindBatch {
-		return // none of those sessions is to get the broadcast
+		return // the broadcast is for none of those sessions
 	}
 	if s.flags&flagManaged != 0 && n > 0 {
 		q := s.free()

@@ -181,6 +181,7 @@ var (
 	fakeSID  = regexp.MustCompile(` sid='([^']+)'`)
 	fakeWait = regexp.MustCompile(` wait='(\d+)'`)
 	fakeTo   = regexp.MustCompile(` to='([^']+)'`)
+	fakeH    = regexp.MustCompile(` h='(\d+)'`)
 	fakeMsg  = regexp.MustCompile(`<message .*?</message>`)
 )
 

@@ -10,14 +10,14 @@ func (w *worker) bye(i uint32) {
 	w.transport.ask(i, kindTerminate, 0, 0)
 }
 
-// goAway ends session i as soon as it may send a terminate.
+// goAway ends session i as soon as it may send a terminate. One that was up and is away ends when it is back.
 func (w *worker) goAway(i uint32) {
 	s := &w.sessions[i]
-	if s.stage != stageUp {
+	if s.stage >= stageEnding || s.flags&flagReached == 0 {
 		return
 	}
 	s.flags |= flagLeaving
-	if s.flags&flagWaiting == 0 {
+	if s.stage == stageUp && s.flags&flagWaiting == 0 {
 		w.transport.pump(i)
 	}
 }

@@ -29,7 +29,8 @@ func newLines(t *target, c *Config) lines {
 		resume = "" // each log-in has an account of its own, and only the same account may resume
 	}
 	return lines{
-		request: "GET " + t.path + " HTTP/1.1\r\nHost: " + t.host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		request: "GET " + t.path + " HTTP/1.1\r\nHost: " + t.host + "\r\n" +
+			"Connection: Upgrade\r\nUpgrade: websocket\r\n" +
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: xmpp\r\nSec-WebSocket-Key: ",
 		open:   "<open xmlns='" + nsFraming + "' to='" + c.Domain + "' version='1.0' xml:lang='en'/>",
 		enable: "<enable xmlns='" + nsSM + "'" + resume + "/>",

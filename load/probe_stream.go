@@ -54,7 +54,8 @@ func unanswered(err error, what string, patience time.Duration) error {
 		return fmt.Errorf("connected, but no answer to %s within %s", what, patience)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
 		errors.Is(err, syscall.EPIPE):
-		return fmt.Errorf("connected, but the connection was closed without an answer to %s: is this a WebSocket?", what)
+		return fmt.Errorf("connected, but the connection was closed without an answer to %s: is this a WebSocket?",
+			what)
 	case errors.Is(err, errStatusLine):
 		return errors.New("the answer is not HTTP")
 	}
@@ -167,8 +168,8 @@ func judgeClose(e *ws.Event) error {
 func judgeStreamError(p []byte, domain string) error {
 	text := string(p[:min(len(p), 200)])
 	if strings.Contains(text, "host-unknown") || strings.Contains(text, "improper-addressing") {
-		return fmt.Errorf("it refuses the stream: it does not serve the domain %s: give another with --domain: %s", domain,
-			text)
+		return fmt.Errorf("it refuses the stream: it does not serve the domain %s: give another with --domain: %s",
+			domain, text)
 	}
 	return fmt.Errorf("it ends the stream at once: %s", text)
 }

@@ -64,6 +64,7 @@ type Sessions struct {
 	Lost     uint64 `json:"lost"`    // ended unasked
 	Ended    uint64 `json:"ended"`   // ended by this program
 	Held     uint64 `json:"held"`    // were up at the end of the scenario, before they left
+	Away     uint64 `json:"away"`    // were not up then, because their WebSockets had not come back
 	MostHeld uint64 `json:"most_held"`
 	Sockets  uint64 `json:"most_sockets"`
 }
@@ -152,7 +153,8 @@ type StreamReport struct {
 	Resumed uint64 `json:"resumed"`     // sessions that another WebSocket has continued (XEP-0198)
 	Refused uint64 `json:"not_resumed"` // and those that the server had forgotten
 
-	// Closes counts the WebSockets that the server has ended, by the code of its close frame; 1006: without one.
+	// Closes counts the WebSockets that have ended, by the code of the server's close frame; 1006: without one. Those
+	// of sessions that leave have 1000.
 	Closes map[string]uint64 `json:"closes"`
 }
 

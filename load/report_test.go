@@ -22,7 +22,7 @@ func stormy(t *testing.T) *Report {
 	f := newFake(t)
 	r := watch(t, f, Config{Sessions: 20, Scenario: Chat, Login: LoginPlain, Wait: 1, Messages: 50, Version: "v0",
 		Processes: []Process{{"test", os.Getpid()}}, Duration: 2 * time.Second}, nil)
-	r.Storm = &StormReport{}
+	r.Storm, r.Streams = &StormReport{}, &StreamReport{Closes: map[string]uint64{"1000": 7}}
 	return r
 }
 
@@ -108,7 +108,7 @@ func TestSummaryNamesWhatMatters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"chat of 20 sessions", "20 reached", "sent", "opening", "settling", "leaving",
-		"delivery", "p99.9", "B/session", "CPU seconds", "test", "nothing was lost"} {
+		"delivery", "p99.9", "B/session", "CPU seconds", "7 with 1000", "test", "nothing was lost"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, &text)
 		}
@@ -123,7 +123,8 @@ func TestSummaryFits(t *testing.T) {
 		Sessions: Sessions{Wanted: million, Reached: million, Held: million, Sockets: million},
 		Messages: Messages{Sent: 12_345_678, Delivered: 12_345_678, Duplicated: million, Reordered: million},
 		Errors:   map[string]uint64{"refused": million, "reset": million, "timeouts": million},
-		Storm:    &StormReport{Connections: million, Renewed: million}, Latencies: map[string]Latency{}}
+		Storm:    &StormReport{Connections: million, Renewed: million}, Latencies: map[string]Latency{},
+		Streams: &StreamReport{Opened: million, Closes: map[string]uint64{"1000": million, "1006": million}}}
 	for _, name := range meterNames {
 		r.Latencies[name] = Latency{12_345_678, 999, 123_456, 1_234_567, 12_345_678, 23_456_789, 34_567_890, 59_999_999,
 			nil}

@@ -18,7 +18,8 @@ func (r *run) report(interrupted bool) *Report {
 		},
 		Sessions: Sessions{
 			Wanted: uint64(cfg.Sessions), Started: c[cStarted], Reached: c[cReached], Failed: c[cFailed],
-			Lost: c[cLost], Ended: c[cEnded], Held: r.held, MostHeld: r.most.held, Sockets: r.most.sockets,
+			Lost: c[cLost], Ended: c[cEnded], Held: r.held, Away: r.missing,
+			MostHeld: r.most.held, Sockets: r.most.sockets,
 		},
 		Messages: Messages{
 			Sent: c[cSent], Delivered: c[cDelivered], Duplicated: c[cDuplicated], Reordered: c[cReordered],

@@ -75,18 +75,19 @@ type run struct {
 
 	handshake *handshake.Config // nil: the target is http
 
-	totals meters // all but the current second
-	second meters
-	points []Point
-	phases []Phase
-	steps  []step
-	stage  string   // the phase of the current step
-	doing  Scenario // the current scenario; during the opening, the first one
-	storm  *StormReport
-	held   uint64 // at the end of the scenario
-	used   []ProcessReport
-	most   struct{ held, sockets, streams uint64 }
-	last   status
+	totals  meters // all but the current second
+	second  meters
+	points  []Point
+	phases  []Phase
+	steps   []step
+	stage   string   // the phase of the current step
+	doing   Scenario // the current scenario; during the opening, the first one
+	storm   *StormReport
+	held    uint64 // at the end of the scenario, as is the next
+	missing uint64 // sessions that were away
+	used    []ProcessReport
+	most    struct{ held, sockets, streams uint64 }
+	last    status
 }
 
 // status is the current phase.

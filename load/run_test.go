@@ -21,7 +21,13 @@ func try(t testing.TB, f *fake, cfg Config) *Report {
 // watch is try with a show function.
 func watch(t testing.TB, f *fake, cfg Config, show func(Status)) *Report {
 	t.Helper()
-	cfg.Target = f.url()
+	return runAt(t, f.url(), cfg, show)
+}
+
+// runAt makes a short run against a server at a URL.
+func runAt(t testing.TB, url string, cfg Config, show func(Status)) *Report {
+	t.Helper()
+	cfg.Target = url
 	cfg.Log = slog.New(slog.DiscardHandler)
 	setDefault(&cfg.Sessions, 1)
 	setDefault(&cfg.Wait, 1)

@@ -24,11 +24,11 @@ const (
 func (r *run) scenario(ctx context.Context) {
 	err := r.open(ctx)
 	c := r.counts()
-	if err == nil && c[cUpNow] > 0 {
+	if err == nil && c[cUpNow]+r.away() > 0 {
 		err = r.act(ctx)
 	}
 	c = r.counts()
-	r.held = c[cUpNow]
+	r.held, r.missing = c[cUpNow], r.away()
 	r.watch.sample(r.elapsed().Seconds(), true, nil)
 	r.used = r.watch.reports(r.held)
 	if err == nil && r.held > 0 && !r.cfg.Abandon {
@@ -39,6 +39,18 @@ func (r *run) scenario(ctx context.Context) {
 	}
 	last := r.counts()
 	r.look(&last)
+}
+
+// away returns the number of sessions that were up, and whose WebSockets have not come back yet.
+func (r *run) away() (n uint64) {
+	r.each(func(w *worker) {
+		for i := range w.sessions {
+			if s := &w.sessions[i]; s.stage < stageUp && s.flags&flagReached != 0 && s.sidLen > 0 {
+				n++
+			}
+		}
+	})
+	return n
 }
 
 // stalled detects that a number has not changed for a time.

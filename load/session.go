@@ -17,8 +17,8 @@ type stage uint8
 const (
 	// Not begun, or ended and about to begin again. next: stageCreating
 	stageNew stage = iota
-	// The creation request is sent. A WebSocket is connected, or waits for its turn. next: stageFeatures, stageUp (login
-	// none), stageOver
+	// The creation request is sent. A WebSocket is connected, or waits for its turn. next: stageFeatures, stageUp
+	// (login none), stageOver
 	stageCreating
 	// There is a sid; the server's first features have not come. next: stageAuth, stageOver
 	stageFeatures

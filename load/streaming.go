@@ -271,7 +271,7 @@ func (w *streaming) Closed(c uint32, why loop.Cause) {
 	}
 }
 
-// Flushed lets a session go on whose output has left.
+// Flushed continues a session whose output has left.
 func (w *streaming) Flushed(c uint32) {
 	conn := w.r.Conn(c)
 	if i, _ := conn.Exchange(); phase(conn.Phase) == connStream {

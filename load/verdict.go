@@ -35,6 +35,7 @@ func judge(r *Report) Verdict {
 	add(&missing, s.Failed, "sessions failed")
 	add(&missing, s.Lost, "sessions lost")
 	if !r.Interrupted {
+		add(&missing, s.Away, "sessions away at the end")
 		add(&missing, s.Wanted-min(s.Wanted, s.Reached+s.Failed), "sessions not reached")
 		if r.Storm != nil && !r.Storm.Recovered {
 			missing = append(missing, "not all sessions came back from the storm")

@@ -46,8 +46,8 @@ const (
 	connBusy
 	// In polling.idle, at IdleAt. next: connBusy, connGone
 	connIdle
-	// A WebSocket's handshake (of the session in Exchange, as in all that follow) waits for its answer. next: connStream,
-	// connGone
+	// A WebSocket's handshake (of the session in Exchange, as in all that follow) waits for its answer. next:
+	// connStream, connGone
 	connUpgrading
 	// A WebSocket. next: connClosing, connGone
 	connStream

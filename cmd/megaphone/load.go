@@ -35,12 +35,12 @@ func newLoad() *cobra.Command {
 	var o loadOptions
 	cmd := &cobra.Command{
 		Use:   "load --target URL",
-		Short: "Load any BOSH endpoint with up to millions of real sessions, and account for every message",
-		Long: `load opens sessions at a BOSH endpoint (an edge, ejabberd, Prosody, nginx or HAProxy before one of
-them), lets them poll, and runs a scenario:
+		Short: "Load any BOSH or WebSocket endpoint with millions of real sessions, and account for every message",
+		Long: `load opens sessions at an endpoint (an edge, ejabberd, Prosody, nginx or HAProxy before one of them) over
+BOSH (http:// or https://) or WebSocket (RFC 7395, ws:// or wss://), lets them poll or wait, and runs a scenario:
 
   ramp       open all sessions at --rate a second, then end them
-  hold       open them, and poll for --duration
+  hold       open them, and hold them for --duration
   chat       open them, and for --duration send --messages a second between random pairs; each message carries its
              number and time, so that loss, duplicates, order and delivery time are known exactly
   broadcast  open them, and send one message to every session at once, within --duration
@@ -51,9 +51,14 @@ them), lets them poll, and runs a scenario:
 With --then the sessions of a hold or a chat run more scenarios afterwards: hold, chat, broadcast, each with its own
 duration or --duration.
 
-A session never pipelines, has at most two requests and sockets at a time, and one only when that suffices. On a
-closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
+Over BOSH a session never pipelines, has at most two requests and sockets at a time, and one only when that suffices.
+On a closed socket or a status of 5xx it sends the same rid again after a jittered back-off. Beyond RLIMIT_NOFILE each
 reactor gets a descriptor table of its own.
+
+Over WebSocket a session has one socket, and answers pings. If that socket is lost it comes back after a jittered
+back-off, resumes by stream management (XEP-0198) and sends again only what the server has not got. To resume it needs
+--login plain or scram, because each anonymous log-in has an account of its own. Servers close streams that do not log
+in (--login none), after a minute or so. The report counts WebSockets, resumptions, pings, and closes by code.
 
 Before the run one session is opened and ended, and a connection is made from
 each --source, so that an unsuitable target is reported at once.
@@ -63,8 +68,8 @@ SVG, run go run ./bench/plot REPORT DIRECTORY in a checkout.
 
 Exit status: 0    all sessions were reached, and nothing was lost, duplicated or out of order
              1    there was no run: nothing listens at the target, it does
-                  not answer, it is not a BOSH endpoint, or it does not serve
-                  the domain
+                  not answer, it is not an endpoint of BOSH or WebSocket, or it
+                  does not serve the domain
              2    a flag is wrong, or the target must not be loaded
              3    messages were lost, duplicated or out of order
              4    sessions were not reached, or were lost, or did not come back from a storm
@@ -72,7 +77,9 @@ Exit status: 0    all sessions were reached, and nothing was lost, duplicated or
 		Example: `  megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10k
   megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10k \
       --login anonymous --scenario chat --messages 1000/s --duration 2m \
-      --report out.json --pid edge=4711`,
+      --report out.json --pid edge=4711
+  megaphone load --target ws://127.0.0.1:5280/xmpp-websocket --sessions 10k \
+      --login plain --scenario chat --messages 1000/s`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := refuseZeros(cmd.Flags(), "reactors", "opening", "leave-rate"); err != nil {
@@ -99,18 +106,18 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 		"`URL` of the BOSH endpoint, http:// or https://, or of the WebSocket, ws:// or wss://")
 	fs.Var(&word[load.Transport]{&cfg.Transport}, "transport", "bosh or websocket (default that of the target)")
 	fs.Var(&word[load.Encryption]{&cfg.TLS}, "tls",
-		"handshakes with an https target: full, resume (both TLS 1.3), 1.2, 1.2-resume (default full)")
-	fs.StringVar(&cfg.CA, "ca", "", "PEM `file` to verify an https target with (default: it is not verified)")
+		"handshakes with an https or wss target: full, resume (both TLS 1.3), 1.2, 1.2-resume (default full)")
+	fs.StringVar(&cfg.CA, "ca", "", "PEM `file` to verify the target with (default: it is not verified)")
 	fs.Var(&word[load.Scenario]{&cfg.Scenario}, "scenario",
 		"ramp, hold, chat, broadcast, churn or storm (default hold)")
 	fs.StringVar(&cfg.Then, "then", "",
 		"`scenarios` for the same sessions after a hold or a chat, for example chat=2m,broadcast=30s")
-	fs.Var(typed.IntOr(&cfg.Sessions, d.Sessions), "sessions", "BOSH sessions")
+	fs.Var(typed.IntOr(&cfg.Sessions, d.Sessions), "sessions", "sessions")
 	fs.Var(typed.RateOr(&cfg.Rate, d.Rate), "rate", "sessions opened per second")
 	fs.Var(typed.RateOr(&cfg.LeaveRate, 0), "leave-rate", "sessions ended per second at the end; 0: as many as --rate")
 	fs.Var(typed.IntOr(&cfg.Opening, 0), "opening",
 		"concurrent log-ins, including presence; 0: no limit, however slow the server is")
-	fs.Var(typed.IntOr(&cfg.Wait, d.Wait), "wait", "`seconds` that the server is asked to hold a request")
+	fs.Var(typed.IntOr(&cfg.Wait, d.Wait), "wait", "BOSH: `seconds` that the server is asked to hold a request")
 	fs.Var(typed.RateOr(&cfg.Messages, d.Messages), "messages", "chat: messages per second, over all sessions")
 	fs.Var(typed.IntOr(&cfg.Size, d.Size), "size", "`bytes` of a message's text")
 	fs.Float64Var(&cfg.Part, "part", d.Part, "broadcast: the `fraction` of the sessions that get it")
@@ -119,11 +126,12 @@ func loadFlags(fs *pflag.FlagSet, cfg *load.Config) {
 	fs.DurationVar(&cfg.Settle, "settle", 0,
 		"messages count as lost after this long without an arrival (default the wait and 10s)")
 	fs.DurationVar(&cfg.Patience, "patience", d.Patience, "how late an answer may be, beyond the wait")
-	fs.Var(typed.IntOr(&cfg.Tries, d.Tries), "tries", "how often a request is sent before its session is given up")
+	fs.Var(typed.IntOr(&cfg.Tries, d.Tries), "tries", "how often a request is sent, or a WebSocket "+
+		"connected, before its session is given up")
 	fs.StringVar(&cfg.Retry, "retry", d.Retry, "reaction to a failure: load (a jittered back-off), or that of "+
 		"strophe, stanza, libpurple; a comma-separated list goes to sessions in turn")
 	fs.Var(&word[load.Login]{&cfg.Login}, "login",
-		"none (bare BOSH sessions that only poll), anonymous, plain or scram (default none)")
+		"none (bare sessions that only poll or wait), anonymous, plain or scram (default none)")
 	fs.StringVar(&cfg.Domain, "domain", "", "XMPP domain (default the target's host, localhost for a loopback address)")
 	fs.StringVar(&cfg.UserPrefix, "user-prefix", d.UserPrefix,
 		"plain, scram: session n logs in as this `name` followed by n, from 1")
