@@ -80,7 +80,7 @@ var counterNames = map[counter]string{
 	cEarly: "early_empty", cHurried: "polls_put_off", cResumed: "tls_resumed",
 
 	cRefused: "connection_refused", cUnreached: "connection_timeout", cReset: "connection_lost",
-	cClosed:      "websocket_closed",
+	cClosed:       "websocket_closed",
 	cInsecure:     "tls_failed",
 	cOutOfSockets: "out_of_sockets", cTimeouts: "response_timeout", cMalformed: "malformed_response",
 	cStray: "stray_bytes", cUnavailable: "status_5xx", cRejected: "status_4xx", cTerminated: "terminated",

@@ -44,12 +44,13 @@
 // # WebSockets
 //
 // Over WebSocket (streaming.go) a session has one connection. With stream management (XEP-0198, management.go) it has
-// at most two stanzas or batches that the server has not acknowledged. They are not kept: like a request of BOSH, each can
-// be written again from its kind. A session whose connection is lost comes back after a back-off, resumes, and sends
-// again what the server has not got. It counts the server's stanzas too, so after a restart or a drain of the edge each
-// message is known to be delivered once, twice or never, as with BOSH. A session that cannot resume has ended: with
-// LoginAnonymous, because each log-in has an account of its own; if the server does not offer stream management; if it
-// has forgotten the session. A storm begins it anew.
+// at most two stanzas or batches that the server has not acknowledged. They are not kept: like a request of BOSH, each
+// can be written again from its kind. A session whose connection is lost comes back after a back-off, resumes, and
+// sends again what the server has not got. It counts the server's stanzas too, so after a restart or a drain of the
+// edge each message is known to be delivered once, twice or never, as with BOSH.
+//
+// A session that cannot resume has ended, and a storm begins it anew: with LoginAnonymous, because each log-in has an
+// account of its own; if the server does not offer stream management; if it has forgotten the session.
 //
 // Nothing is sent while a session is idle. It answers the server's pings, and asks a server from which nothing has come
 // for three minutes whether it is still there.

@@ -12,6 +12,8 @@ const (
 	phaseOpening  = "opening"
 	phaseSettling = "settling" // messages in flight arrive
 	phaseLeaving  = "leaving"
+
+	phaseReturning = "returning" // WebSockets lost in the scenario come back
 )
 
 // How long a run waits without progress.
@@ -26,6 +28,9 @@ func (r *run) scenario(ctx context.Context) {
 	c := r.counts()
 	if err == nil && c[cUpNow]+r.away() > 0 {
 		err = r.act(ctx)
+	}
+	if err == nil && r.away() > 0 && r.storm == nil {
+		err = r.await(ctx)
 	}
 	c = r.counts()
 	r.held, r.missing = c[cUpNow], r.away()
@@ -51,6 +56,16 @@ func (r *run) away() (n uint64) {
 		}
 	})
 	return n
+}
+
+// await waits for the sessions that are away. Each tries a bounded number of times.
+func (r *run) await(ctx context.Context) error {
+	all := r.away()
+	var stall stalled
+	return r.phase(ctx, phaseReturning, all, false, func(_, _ *[numCounters]uint64) (uint64, bool) {
+		n := r.away()
+		return all - min(all, n), n == 0 || stall.check(n, stallTime)
+	})
 }
 
 // stalled detects that a number has not changed for a time.
