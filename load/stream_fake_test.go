@@ -119,13 +119,16 @@ func (f *streamFake) problem(format string, args ...any) {
 	f.problems = append(f.problems, fmt.Sprintf(format, args...))
 }
 
-// strike sends last to all clients and closes their connections.
+// strike sends a close frame to all clients, whose answers end their connections, or cuts them if last is empty.
 func (f *streamFake) strike(last string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c := range f.conns {
+		if last == "" {
+			c.conn.Close()
+			continue
+		}
 		_, _ = io.WriteString(c.conn, last)
-		c.conn.Close()
 	}
 }
 

@@ -44,6 +44,13 @@ type loadReport struct {
 		Renewed   uint64  `json:"sessions_renewed"`
 		Share     float64 `json:"most_share"`
 	} `json:"storm"`
+	Streams *struct {
+		Opened     uint64            `json:"opened"`
+		Pings      uint64            `json:"pings"`
+		Resumed    uint64            `json:"resumed"`
+		NotResumed uint64            `json:"not_resumed"`
+		Closes     map[string]uint64 `json:"closes"`
+	} `json:"websockets"`
 	Processes []struct {
 		Name string `json:"name"`
 		RSS  uint64 `json:"rss_bytes"`
