@@ -53,7 +53,7 @@ bench: setup-run ## measure: codec, tables, a request's way, requests/s, bytes a
 	go build -o bin/bench ./bench
 	bin/bench
 
-bench-million: ## hold a million sessions on this machine, and measure; ten minutes (ARGS=--help)
+bench-million: ## hold a million sessions, and measure; ten minutes (ARGS=--help; ARGS='--transport websocket')
 	scripts/bench-million.sh $(ARGS)
 
 bench-million-ejabberd: setup-test ## hold a million sessions in one ejabberd on this machine; 40 minutes (ARGS=--help)

@@ -8,6 +8,7 @@ import (
 
 	"megaphone/bench/trials"
 	"megaphone/internal/typed"
+	"megaphone/load"
 )
 
 // options holds the flags. Its exported fields are written to the results.
@@ -22,8 +23,14 @@ type options struct {
 	Storm    time.Duration `json:"storm_ns"` // 0: no storm
 	Retry    string        `json:"retry"`
 	TLS      string        `json:"tls,omitempty"`
-	files    trials.Flags
+
+	Transport load.Transport `json:"transport"`
+	Idle      time.Duration  `json:"idle_ns"` // before the talk; 0: no such phase
+	files     trials.Flags
 }
+
+// defaultIdle has two pings of the edge to each WebSocket.
+const defaultIdle = 2*time.Minute + 10*time.Second
 
 func parseOptions(args []string) (*options, error) {
 	o := &options{}
@@ -42,6 +49,9 @@ func parseOptions(args []string) (*options, error) {
 	fs.StringVar(&o.Retry, "retry", "strophe,stanza", "storm: what sessions do after a failure; see megaphone load")
 	fs.StringVar(&o.TLS, "tls", "", "clients come by https, with handshakes of this `kind`: full, resume (both TLS "+
 		"1.3), 1.2 or 1.2-resume; by default they come by http")
+	transport := fs.String("transport", string(load.BOSH), "of the sessions: bosh or websocket")
+	fs.DurationVar(&o.Idle, "idle", defaultIdle, "websocket: how long they are held before they talk, to see what "+
+		"idle ones cost; 0: not at all; bosh has no such phase")
 	o.files.Define(fs, "bench-million")
 	if err := trials.Parse(fs, args); err != nil {
 		return nil, err
@@ -50,7 +60,16 @@ func parseOptions(args []string) (*options, error) {
 	if o.Sessions, err = trials.ParseSessions(*sessions); err != nil {
 		return nil, err
 	}
+	if o.Transport = load.Transport(*transport); o.Transport == load.BOSH || o.Storm > 0 {
+		o.Idle = 0 // sessions of BOSH poll, and are never idle
+	}
 	switch {
+	case o.Transport != load.BOSH && o.Transport != load.WebSocket:
+		return nil, fmt.Errorf("transport: %s: use bosh or websocket", o.Transport)
+	case o.Transport == load.WebSocket && o.Login == string(load.LoginNone):
+		return nil, errors.New("login: none: the origin ends streams that do not log in: use anonymous or plain")
+	case o.Idle < 0 || o.Idle > 0 && o.Idle < time.Second:
+		return nil, fmt.Errorf("idle: %s: use 0, or 1s or more", o.Idle)
 	case o.Rate <= 0:
 		return nil, errors.New("rate: use more than 0")
 	case o.Messages < 0:
@@ -88,7 +107,7 @@ func (o *options) expect(n int) time.Duration {
 	if o.Storm > 0 {
 		seconds = 2*float64(n)/min(o.Rate, slowOpening) + o.Storm.Seconds()
 	}
-	return 10*time.Second + o.Duration + time.Duration(seconds*float64(time.Second))
+	return 10*time.Second + o.Idle + o.Duration + time.Duration(seconds*float64(time.Second))
 }
 
 // deadline is when a trial is given up: it waits for nothing without end.

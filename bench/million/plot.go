@@ -14,18 +14,17 @@ import (
 // sessions do is a straight line.
 func plotGrowth(dir string, done []*trial) error {
 	memory := func(t *trial, name string) float64 { return float64(t.rss(name)) / (1 << 20) }
-	cpu := func(t *trial, name string) float64 {
-		p := t.steady()
-		if p == nil {
-			return 0
-		}
-		return 100 * p.CPUSeconds[name] / p.Seconds
-	}
+	cpu := func(t *trial, name string) float64 { return percent(t.steady(), name) }
 	if err := growth(dir, "growth-memory.svg", "Resident memory while held", "MiB", done, memory); err != nil {
 		return err
 	}
-	return growth(dir, "growth-cpu.svg", "CPU while held, a message a second for each thousand sessions",
+	err := growth(dir, "growth-cpu.svg", "CPU while held, a message a second for each thousand sessions",
 		"percent of one core", done, cpu)
+	if err != nil {
+		return err
+	}
+	return growth(dir, "growth-idle-cpu.svg", "CPU of idle WebSockets", "percent of one core", done,
+		func(t *trial, name string) float64 { return percent(t.idle(), name) })
 }
 
 func growth(dir, file, title, unit string, done []*trial, of func(t *trial, name string) float64) error {

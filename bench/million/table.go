@@ -27,8 +27,11 @@ func table(o *options, done []*trial) string {
 	if o.TLS != "" {
 		what += ". TLS handshakes: " + o.TLS
 	}
-	fmt.Fprintf(&b, "%s.\nLog-in: %s. Wait: %d s. %s. The origin's GOGC: %d.\n\n",
-		machine.This(o.files.Root), o.Login, o.Wait, what, o.GOGC)
+	if o.Idle > 0 {
+		what += ". Held idle before: " + o.Idle.String()
+	}
+	fmt.Fprintf(&b, "%s.\nTransport: %s. Log-in: %s. Wait: %d s. %s. The origin's GOGC: %d.\n\n",
+		machine.This(o.files.Root), o.Transport, o.Login, o.Wait, what, o.GOGC)
 	b.WriteString("| sessions |")
 	for _, t := range done {
 		fmt.Fprintf(&b, " %s |", count(uint64(t.Sessions)))
@@ -37,6 +40,9 @@ func table(o *options, done []*trial) string {
 	list := figures
 	if o.Storm > 0 {
 		list = stormFigures
+	}
+	if o.Transport == load.WebSocket {
+		list = ofWebSockets(list)
 	}
 	for _, f := range list {
 		fmt.Fprintf(&b, "| %s |", f.name)
@@ -49,6 +55,15 @@ func table(o *options, done []*trial) string {
 		fmt.Fprintf(&b, "\n%s sessions: %s.\n", count(uint64(t.Sessions)), t.Load.Verdict.Text)
 	}
 	return b.String()
+}
+
+// ofWebSockets returns the figures of trials over WebSocket, where load counts elements instead of responses.
+func ofWebSockets(list []figure) (all []figure) {
+	for _, f := range list {
+		f.name = strings.Replace(f.name, "requests answered/s", "elements received/s", 1)
+		all = append(all, f)
+	}
+	return append(all, streamFigures...)
 }
 
 var processes = []string{"edge", "origin", "load"}

@@ -66,11 +66,7 @@ func runLoad(ctx context.Context, o *options, dir string, t *trial, target strin
 	originAt string) (*load.Report, error) {
 	report := filepath.Join(dir, "load.json")
 	_ = os.Remove(report) // an earlier run's
-	scheme := "http://"
-	if o.TLS != "" {
-		scheme = "https://"
-	}
-	args := []string{"--target", scheme + target + "/http-bind", "--sessions", strconv.Itoa(t.Sessions),
+	args := []string{"--target", o.url(target), "--sessions", strconv.Itoa(t.Sessions),
 		"--login", o.Login, "--rate", fmt.Sprint(o.Rate), "--wait", strconv.Itoa(o.Wait),
 		"--duration", o.Duration.String(), "--report", report, "--abandon",
 		"--pid", fmt.Sprintf("edge=%d", edge.PID()), "--pid", fmt.Sprintf("origin=%d", origin.PID())}
@@ -83,6 +79,9 @@ func runLoad(ctx context.Context, o *options, dir string, t *trial, target strin
 			"--messages", fmt.Sprint(t.Messages), "--trigger", o.restart(dir, t.Sessions, origin, originAt))
 	case o.Login == string(load.LoginNone):
 		args = append(args, "--scenario", "hold")
+	case o.Idle > 0:
+		args = append(args, "--scenario", "hold", "--duration", o.Idle.String(), "--messages", fmt.Sprint(t.Messages),
+			"--then", fmt.Sprintf("chat=%s,broadcast=%s", o.Duration, o.deadline(t.Sessions)))
 	default:
 		args = append(args, "--scenario", "chat", "--messages", fmt.Sprint(t.Messages), "--then", "broadcast")
 	}
@@ -117,6 +116,18 @@ func runLoad(ctx context.Context, o *options, dir string, t *trial, target strin
 	return r, err
 }
 
+// url returns the URL of the edge's endpoint.
+func (o *options) url(target string) string {
+	scheme, path := "http", "/http-bind"
+	if o.Transport == load.WebSocket {
+		scheme, path = "ws", "/xmpp-websocket"
+	}
+	if o.TLS != "" {
+		scheme += "s"
+	}
+	return scheme + "://" + target + path
+}
+
 // patience is how long load may take to report when it is told to end.
 const patience = 2 * time.Minute
 
@@ -144,11 +155,20 @@ func (t *trial) steady() *load.Phase {
 	return t.phase(string(load.Hold))
 }
 
+// idle is the phase in which WebSockets are held and nothing is sent; nil when there was none.
+func (t *trial) idle() *load.Phase {
+	if t.Load.Options.Transport != load.WebSocket {
+		return nil
+	}
+	return t.phase(string(load.Hold))
+}
+
 // rss is a process's resident memory at the end of the steady phase.
-func (t *trial) rss(name string) (bytes uint64) {
-	steady := t.steady()
+func (t *trial) rss(name string) uint64 { return t.rssAt(t.steady(), name) }
+
+func (t *trial) rssAt(phase *load.Phase, name string) (bytes uint64) {
 	for i := range t.Load.Timeline {
-		if p := &t.Load.Timeline[i]; steady != nil && p.Phase == steady.Name {
+		if p := &t.Load.Timeline[i]; phase != nil && p.Phase == phase.Name {
 			bytes = p.RSSBytes[name]
 		}
 	}
