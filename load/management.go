@@ -96,6 +96,7 @@ func (w *streaming) resumed(i uint32, p []byte) {
 	}
 	got, _ := parseDecimal(h)
 	w.counters[cContinued]++
+	w.meters.record(mLogin, w.now().since(s.began))
 	s.flags |= flagManaged
 	fails := s.fails
 	w.up(i)

@@ -14,9 +14,10 @@ const (
 	mConnect meter = iota
 	// From there to the end of the TLS handshake.
 	mHandshake
-	// From the creation request to the reply with the session ID.
+	// From the creation request to the reply with the session ID; of a WebSocket from the beginning of its connection to
+	// the server's <open/>.
 	mCreation
-	// From the creation request until the session is logged in and has a resource.
+	// From the creation request until the session is logged in and has a resource, or has resumed.
 	mLogin
 	// From the moment at which a held request became due to its answer. It becomes due when its wait ends or a newer
 	// request of the session is sent.

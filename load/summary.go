@@ -42,7 +42,7 @@ func (r *Report) Summary(out io.Writer) error {
 	return err
 }
 
-// closes lists the codes with which the server has closed.
+// closes lists the codes with which WebSockets have ended.
 func (s *StreamReport) closes() string {
 	var parts []string
 	for _, code := range slices.Sorted(maps.Keys(s.Closes)) {
@@ -51,7 +51,7 @@ func (s *StreamReport) closes() string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return "; closed by the server: " + strings.Join(parts, ", ")
+	return "; ended: " + strings.Join(parts, ", ")
 }
 
 // figures returns a table whose columns are numbers, except the first.
