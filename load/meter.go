@@ -14,8 +14,8 @@ const (
 	mConnect meter = iota
 	// From there to the end of the TLS handshake.
 	mHandshake
-	// From the creation request to the reply with the session ID; of a WebSocket from the beginning of its connection to
-	// the server's <open/>.
+	// From the creation request to the reply with the session ID; of a WebSocket from the beginning of its connection
+	// to the server's <open/>.
 	mCreation
 	// From the creation request until the session is logged in and has a resource, or has resumed.
 	mLogin

@@ -47,7 +47,7 @@ func TestLoadScenariosOverWebSocket(t *testing.T) {
 				"--rate", "2000", "--duration", "2s", "--quiet", "--pid", fmt.Sprintf("edge=%d", edge.Cmd.Process.Pid),
 				"--pid", fmt.Sprintf("origin=%d", origin.Cmd.Process.Pid)}, test.args...)
 			code, r := load(t, edge.Addr, overWebSocket(edge.Addr, args...)...)
-			if code != 0 || r.Sessions["reached"] != r.Sessions["wanted"] || r.Sessions["away"] != 0 || !test.check(&r) {
+			if code != 0 || r.Sessions["reached"] != n || r.Sessions["held"] != n || !test.check(&r) {
 				t.Errorf("exit status %d, %+v", code, r)
 			}
 			if r.Streams == nil || r.Streams.Opened != r.Sessions["started"] ||

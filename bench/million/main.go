@@ -1,11 +1,12 @@
-// Command million holds sessions over BOSH or WebSocket, a million if it is told nothing else, through one edge, on this
-// one machine:
+// Command million holds sessions over BOSH or WebSocket, a million if it is told nothing else, through one edge, on
+// this one machine:
 //
 //	load --1,000,000 sockets--> edge --links--> embedded origin
 //
 // The three are processes of their own. All sessions log in; WebSockets are then left idle, but for the pings of the
-// edge; for a while a thousandth of the sessions sends a message each second; then each of them is sent a broadcast. Load accounts for every message. A list of numbers of sessions makes a
-// trial of each, one after the other, and shows how the cost grows. scripts/bench-million.sh builds and runs it.
+// edge; for a while a thousandth of the sessions sends a message each second; then each of them is sent a broadcast.
+// Load accounts for every message. A list of numbers of sessions makes a trial of each, one after the other, and shows
+// how the cost grows. scripts/bench-million.sh builds and runs it.
 package main
 
 import (
