@@ -6,7 +6,7 @@ BENCH ?= .
 EJABBERD_RELEASES ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test test-ejabberds check check-code check-tls bench bench-million bench-million-ejabberd bench-storm bench-peers bench-tls bench-takeover fuzz package image qemu-tune clean format vet lint race setup-run setup-test
+.PHONY: help run run-ejabberd build test test-ejabberds check check-code check-tls bench bench-million bench-million-ejabberd bench-storm bench-peers bench-tls bench-takeover bench-websocket fuzz package image qemu-tune clean format vet lint race setup-run setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-storm: ## kill the origin of 100,000 sessions, and see how all come back; 
 
 bench-peers: ## nginx, HAProxy and Pushpin beside the edge; ten minutes (ARGS=--help)
 	scripts/bench-peers.sh $(ARGS)
+
+bench-websocket: setup-test ## WebSockets of the edge beside a Go chat and ejabberd; 15 minutes (ARGS=--help)
+	scripts/bench-websocket.sh $(ARGS)
 
 bench-tls: ## nginx, HAProxy and hitch beside the edge, all with TLS; ten minutes (ARGS=--help)
 	scripts/bench-tls.sh $(ARGS)

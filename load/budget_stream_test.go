@@ -13,6 +13,16 @@ import (
 // take acknowledgements, at full speed.
 func TestStreamAllocatesNothing(t *testing.T) {
 	f := newStreamFake(t)
+	r := launchStreams(t, f)
+	f.mu.Lock() // the fake is not to answer
+	f.script = func(*streamClient, string) streamAct { return actIgnore }
+	f.mu.Unlock()
+	r.group.Do(func(_ *loop.Reactor, h loop.Handler) { streamsAllocateNothing(t, h.(*streaming)) })
+}
+
+// launchStreams starts a worker with two sessions at a fake, which are up. Nothing supervises them.
+func launchStreams(t *testing.T, f *streamFake) *run {
+	t.Helper()
 	cfg := Config{Target: f.url(), Sessions: 2, Login: LoginPlain, Domain: "d", Reactors: 1,
 		Log: slog.New(slog.DiscardHandler)}
 	to, err := resolveTarget(t.Context(), cfg.Target, false)
@@ -23,20 +33,30 @@ func TestStreamAllocatesNothing(t *testing.T) {
 	if err := r.launch(); err != nil {
 		t.Fatal(err)
 	}
-	defer r.group.Stop()
-	r.each(func(w *worker) { w.transport.begin(0); w.transport.begin(1) })
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for up := false; !up; <-tick.C {
-		if r.elapsed() > time.Minute {
-			t.Fatal("the sessions do not come up")
-		}
+	t.Cleanup(r.group.Stop)
+	r.each(func(w *worker) {
+		w.transport.begin(0)
+		w.transport.begin(1)
+	})
+	until(t, "the sessions are up", func() (up bool) {
 		r.each(func(w *worker) { up = w.counters[cUpNow] == 2 })
+		return up
+	})
+	return r
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick, late := time.NewTicker(time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("it does not come: ", what)
+		}
 	}
-	f.mu.Lock() // the fake is not to answer
-	f.script = func(*streamClient, string) streamAct { return actIgnore }
-	f.mu.Unlock()
-	r.group.Do(func(_ *loop.Reactor, h loop.Handler) { streamsAllocateNothing(t, h.(*streaming)) })
 }
 
 func streamsAllocateNothing(t *testing.T, w *streaming) {

@@ -39,6 +39,7 @@ type streamFake struct {
 	conns    map[*streamClient]bool
 	sessions map[string]*streamSession // by address
 	pongs    int
+	asked    int // pings of clients
 	problems []string
 }
 
@@ -256,6 +257,10 @@ func (c *streamClient) event(e *ws.Event) bool {
 		if string(e.Payload) == "hi" {
 			c.f.pongs++
 		}
+		return true
+	case ws.Ping:
+		c.f.asked++
+		_, _ = c.conn.Write(append(ws.AppendHeader(nil, ws.Pong, len(e.Payload)), e.Payload...))
 		return true
 	case ws.Close:
 		_, _ = c.conn.Write(ws.AppendClose(nil, e.Code, ""))

@@ -194,6 +194,9 @@ func (w *streaming) hangUp(i uint32, code ws.Code) {
 	case connClosing:
 		w.counters[cOpenNow]--
 		w.r.CloseGracefully(c)
+	case connOpening:
+		w.opening--
+		fallthrough
 	default:
 		w.r.Close(c)
 	}

@@ -327,6 +327,51 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 	}
 }
 
+// TestSilentStreamIsAsked: a client pings a server from which nothing has come for a while. If it does not answer, the
+// session connects again. Time passes by moving the beginning of the run.
+func TestSilentStreamIsAsked(t *testing.T) {
+	t.Parallel()
+	f := newStreamFake(t)
+	r := launchStreams(t, f)
+	expire := func(passed time.Duration) {
+		r.each(func(w *worker) {
+			w.start = w.start.Add(-passed)
+			x := w.transport.(*streaming)
+			x.Expired(x.streams[0].conn)
+		})
+	}
+	asked := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.asked
+	}
+	before := r.heardAt()
+	expire(silence - time.Second)
+	if asked() != 0 {
+		t.Error("a client asks too early")
+	}
+	expire(2 * time.Second)
+	until(t, "a ping", func() bool { return asked() == 1 })
+	until(t, "its answer", func() bool { return r.heardAt() != before })
+	expire(silence - time.Second)
+	expire(2*time.Second + defaultPatience)
+	r.each(func(w *worker) {
+		if x := w.transport.(*streaming); w.counters[cTimeouts] != 1 || x.streams[0].conn != noConn ||
+			w.sessions[0].stage != stageCreating || w.backoffs.n != 1 {
+			t.Errorf("%d timeouts, session %+v", w.counters[cTimeouts], w.sessions[0])
+		}
+	})
+	if n := asked(); n != 1 {
+		t.Errorf("%d pings", n)
+	}
+}
+
+// heardAt returns the time of the last input of session 0.
+func (r *run) heardAt() (at stamp) {
+	r.each(func(w *worker) { at = w.transport.(*streaming).streams[0].at })
+	return at
+}
+
 // TestStreamThatNeverHolds: a server that accepts sessions and drops them at once is tried a bounded number of times.
 func TestStreamThatNeverHolds(t *testing.T) {
 	t.Parallel()

@@ -15,6 +15,7 @@ import (
 // Node is an ejabberd of our own, in a directory of its own. It ends with us, however we end.
 type Node struct {
 	BOSH   string // the URL of its own mod_bosh
+	Socket string // and of its own WebSocket
 	Link   string // the address of mod_megaphone's listener with ejabberd's engine
 	Engine string // and with its own
 	PID    int
@@ -71,6 +72,8 @@ func Start(root, flags string, args ...string) (n *Node, err error) {
 		switch key {
 		case "bosh":
 			n.BOSH = value
+		case "websocket":
+			n.Socket = value
 		case "link":
 			n.Link = value
 		case "engine":
