@@ -29,6 +29,7 @@ type streamFake struct {
 	// relay returns what arrives of a message; by default the message.
 	relay func(to, stanza string) []string
 	plain bool          // no stream management
+	drip  bool          // all output comes in pieces of one byte
 	ping  time.Duration // 0: no pings
 
 	start func()
@@ -145,6 +146,9 @@ func (f *streamFake) serve(conn net.Conn) {
 		conn = tls.Server(conn, f.tls)
 	}
 	defer conn.Close()
+	if f.drip {
+		conn = dripping{conn}
+	}
 	in := bufio.NewReader(conn)
 	c := &streamClient{f: f, conn: conn}
 	if !c.shake(in) {
@@ -169,6 +173,18 @@ func (f *streamFake) serve(conn net.Conn) {
 			delete(f.sessions, c.s.jid)
 		}
 	}
+}
+
+// dripping writes one byte at a time.
+type dripping struct{ net.Conn }
+
+func (d dripping) Write(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		if _, err = d.Conn.Write(p[n : n+1]); err == nil {
+			n++
+		}
+	}
+	return n, err
 }
 
 // shake answers the handshake. It returns false if the WebSocket does not begin.

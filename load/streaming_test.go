@@ -61,6 +61,17 @@ func TestStreamsOfEachScenario(t *testing.T) {
 	}
 }
 
+// TestStreamsInPieces: the server's output comes in single bytes.
+func TestStreamsInPieces(t *testing.T) {
+	t.Parallel()
+	f := newStreamFake(t)
+	f.drip = true
+	r := runStreams(t, f, Config{Sessions: 4, Login: LoginPlain, Scenario: Chat, Messages: 20}, nil)
+	if m := r.Messages; r.Verdict.Status != StatusFine || m.Sent < 10 || m.Delivered != m.Sent {
+		t.Errorf("%+v %+v %v", r.Verdict, m, r.Errors)
+	}
+}
+
 func TestStreamsChurn(t *testing.T) {
 	t.Parallel()
 	f := newStreamFake(t)

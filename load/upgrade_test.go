@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -56,4 +57,28 @@ func TestParseUpgrade(t *testing.T) {
 	if _, _, err := parseUpgrade([]byte(endless), key); !errors.Is(err, errHeadSize) {
 		t.Errorf("an endless head: %v", err)
 	}
+}
+
+// FuzzUpgrade: an answer is no longer than the input, is incomplete without its last byte, and is accepted only if it has
+// the accept of the key.
+func FuzzUpgrade(f *testing.F) {
+	key := (&lines{}).key(1, 2, 3)
+	f.Add(ws.AppendAnswer(nil, key[:]))
+	f.Add([]byte("HTTP/1.1 503 No\r\nRetry-After: 7\r\n\r\n"))
+	f.Add([]byte("220 mail.example ESMTP\r\n"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		u, n, err := parseUpgrade(p, key)
+		if n < 0 || n > len(p) || n > 0 && err != nil {
+			t.Fatalf("%d of %d bytes, %v", n, len(p), err)
+		}
+		if n == 0 {
+			return
+		}
+		if _, n, err := parseUpgrade(p[:n-1], key); n != 0 || err != nil {
+			t.Fatalf("without its last byte: %d bytes, %v", n, err)
+		}
+		if u.status == 101 && !bytes.Contains(p[:n], ws.AppendAccept(nil, key[:])) {
+			t.Fatalf("accepted %q", p[:n])
+		}
+	})
 }
