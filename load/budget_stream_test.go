@@ -14,9 +14,8 @@ import (
 func TestStreamAllocatesNothing(t *testing.T) {
 	f := newStreamFake(t)
 	r := launchStreams(t, f)
-	f.mu.Lock() // the fake is not to answer
-	f.script = func(*streamClient, string) streamAct { return actIgnore }
-	f.mu.Unlock()
+	f.mu.Lock() // the fake, whose work would count, waits
+	defer f.mu.Unlock()
 	r.group.Do(func(_ *loop.Reactor, h loop.Handler) { streamsAllocateNothing(t, h.(*streaming)) })
 }
 

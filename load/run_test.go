@@ -147,7 +147,7 @@ func TestBroadcastReachesEveryone(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Broadcast, Wait: 20, Rate: 3000, Reactors: 2,
-		Duration: 20 * time.Second, Size: 1000})
+		Duration: time.Minute, Settle: 20 * time.Second, Size: 1000})
 	if r.Verdict.Status != StatusFine || r.Messages.Delivered != 300 || r.Latencies["broadcast"].Count != 300 {
 		t.Fatalf("%+v %+v", r.Verdict, r.Messages)
 	}
@@ -195,8 +195,8 @@ func TestInterruptedRunReports(t *testing.T) {
 func TestBroadcastAfterAChat(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Chat, Then: "broadcast", Wait: 20, Rate: 3000,
-		Messages: 400, Reactors: 2, Duration: 2 * time.Second})
+	r := try(t, f, Config{Sessions: 300, Login: LoginAnonymous, Scenario: Chat, Then: "broadcast=1m", Wait: 20,
+		Rate: 3000, Messages: 400, Reactors: 2, Settle: 20 * time.Second, Duration: 2 * time.Second})
 	chat, all := uint64(r.Latencies["delivery"].Count), uint64(r.Latencies["broadcast"].Count)
 	if r.Verdict.Status != StatusFine || chat == 0 || all != 300 || r.Messages.Delivered != chat+all {
 		t.Fatalf("%+v %+v: %d of the chat and %d of the broadcast", r.Verdict, r.Messages, chat, all)

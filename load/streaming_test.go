@@ -47,7 +47,8 @@ func TestStreamsOfEachScenario(t *testing.T) {
 				f := newStreamFake(t)
 				f.plain = plain
 				r := runStreams(t, f, Config{Sessions: 300, Login: login, Scenario: Chat, Messages: 400, Rate: 3000,
-					Reactors: 2, Then: "broadcast=20s", Size: 1000, Duration: 2 * time.Second}, nil)
+					Reactors: 2, Then: "broadcast=1m", Size: 1000, Settle: 20 * time.Second, Duration: 2 * time.Second},
+					nil)
 				chat, all := uint64(r.Latencies["delivery"].Count), uint64(r.Latencies["broadcast"].Count)
 				if m := r.Messages; r.Verdict.Status != StatusFine || chat < 400 || all != 300 ||
 					m.Delivered != chat+all || m.Sent != m.Delivered {
@@ -154,7 +155,7 @@ func TestBroadcastResumes(t *testing.T) {
 		return actUsually
 	}
 	r := runStreams(t, f, Config{Sessions: 200, Login: LoginPlain, Scenario: Broadcast, Rate: 2000, Reactors: 1,
-		Size: 1000, Settle: 10 * time.Second, Duration: 20 * time.Second}, nil)
+		Size: 1000, Settle: 20 * time.Second, Duration: time.Minute}, nil)
 	if m := r.Messages; r.Verdict.Status != StatusFine || m.Delivered != 200 || r.Streams.Resumed != 2 {
 		t.Errorf("%+v %+v %+v", r.Verdict, m, r.Streams)
 	}

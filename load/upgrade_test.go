@@ -59,8 +59,8 @@ func TestParseUpgrade(t *testing.T) {
 	}
 }
 
-// FuzzUpgrade: an answer is no longer than the input, is incomplete without its last byte, and is accepted only if it has
-// the accept of the key.
+// FuzzUpgrade: an answer is no longer than the input, is incomplete without its last byte, and is accepted only if it
+// has the accept of the key.
 func FuzzUpgrade(f *testing.F) {
 	key := (&lines{}).key(1, 2, 3)
 	f.Add(ws.AppendAnswer(nil, key[:]))
