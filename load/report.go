@@ -118,7 +118,7 @@ func tail(h *hdrhistogram.Histogram) (micros []int64) {
 	return micros
 }
 
-// Phase is a part of the run: opening, the scenario's own name, settling, leaving.
+// Phase is a part of the run: opening, the scenario's own name, settling, returning (of WebSockets), leaving.
 type Phase struct {
 	Name       string             `json:"name"`
 	At         float64            `json:"at_seconds"`

@@ -20,6 +20,9 @@ const (
 const (
 	stallTime = 60 * time.Second // no session comes up or fails
 	leaveTime = 15 * time.Second // no session ends
+
+	// returnTime bounds the wait for sessions that are away, with progress too: some may be lost again meanwhile.
+	returnTime = 3 * time.Minute
 )
 
 // scenario runs all phases, and reads the memory before the sessions leave.
@@ -60,11 +63,11 @@ func (r *run) away() (n uint64) {
 
 // await waits for the sessions that are away. Each tries a bounded number of times.
 func (r *run) await(ctx context.Context) error {
-	all := r.away()
+	all, began := r.away(), time.Now()
 	var stall stalled
 	return r.phase(ctx, phaseReturning, all, false, func(_, _ *[numCounters]uint64) (uint64, bool) {
 		n := r.away()
-		return all - min(all, n), n == 0 || stall.check(n, stallTime)
+		return all - min(all, n), n == 0 || stall.check(n, stallTime) || time.Since(began) > returnTime
 	})
 }
 
