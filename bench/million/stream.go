@@ -10,8 +10,8 @@ import (
 	"megaphone/load"
 )
 
-// streamFigures are further rows for WebSockets.
-var streamFigures = []figure{
+// idleFigures are further rows for WebSockets that were idle.
+var idleFigures = []figure{
 	{"CPU while idle, percent of a core: edge, origin, load", "", func(t *trial) string {
 		p := t.idle()
 		if p == nil {
@@ -32,6 +32,10 @@ var streamFigures = []figure{
 	}},
 	{"the origin's, bytes", "1,500", func(t *trial) string { return t.share(t.rssAt(t.idle(), "origin")) }},
 	{"load's, bytes", "", func(t *trial) string { return t.share(t.rssAt(t.idle(), "load")) }},
+}
+
+// streamFigures are further rows for WebSockets.
+var streamFigures = []figure{
 	{"acknowledgement of a stanza, ms: p50, p99, most", "", func(t *trial) string {
 		return t.latency("acknowledgement")
 	}},

@@ -42,7 +42,7 @@ func table(o *options, done []*trial) string {
 		list = stormFigures
 	}
 	if o.Transport == load.WebSocket {
-		list = ofWebSockets(list)
+		list = o.ofWebSockets(list)
 	}
 	for _, f := range list {
 		fmt.Fprintf(&b, "| %s |", f.name)
@@ -58,10 +58,13 @@ func table(o *options, done []*trial) string {
 }
 
 // ofWebSockets returns the figures of trials over WebSocket, where load counts elements instead of responses.
-func ofWebSockets(list []figure) (all []figure) {
+func (o *options) ofWebSockets(list []figure) (all []figure) {
 	for _, f := range list {
 		f.name = strings.Replace(f.name, "requests answered/s", "elements received/s", 1)
 		all = append(all, f)
+	}
+	if o.Idle > 0 {
+		all = append(all, idleFigures...)
 	}
 	return append(all, streamFigures...)
 }
