@@ -105,7 +105,8 @@ func TestWrongPortIsNamed(t *testing.T) {
 	defer web.Close()
 	for _, c := range []struct{ name, address, what, first string }{
 		{"an HTTP server", web.Listener.Addr().String(), "what=HTTP", `HTTP/1.1 400 Bad Request`},
-		{"a TLS alert", serveRaw(t, afterInput("\x15\x03\x03\x00\x02\x02\x0A")), `what="TLS alert"`, `\\x15\\x03\\x03`},
+		{"a TLS alert", serveRaw(t, afterInput("\x15\x03\x03\x00\x02\x02\x0A")),
+			`what="TLS alert: set tls for this origin"`, `\\x15\\x03\\x03`},
 		{"an XMPP server", serveRaw(t, afterInput("<?xml version='1.0'?><stream:stream>")),
 			`what="XMPP stream"`, "<?xml"},
 		{"a mute one", serveRaw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), `what="nothing in 1 s"`, ""},

@@ -428,6 +428,9 @@ func watchSilence(ctx context.Context, inquiries <-chan inquiry, log *slog.Logge
 	}
 }
 
+// recordAlert is the first byte of a TLS alert.
+const recordAlert = 0x15
+
 // ask sends nonsense to an address. It returns the first bytes of the answer, and a guess at the protocol. Without a
 // connection it returns "", because the links report that themselves.
 func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
@@ -451,6 +454,8 @@ func ask(ctx context.Context, at netip.AddrPort) (first []byte, what string) {
 	switch f, _, _, bad := frame.Parse(first, 0); {
 	case n > 0 && bad == nil && f.ID == 0:
 		return first, "a slow link listener"
+	case n > 0 && first[0] == recordAlert:
+		return first, "TLS alert: set tls for this origin"
 	case n > 0:
 		return first, frame.Foreign(first)
 	case errors.As(err, &late) && late.Timeout():

@@ -8,10 +8,11 @@
 #
 # OPTIONS
 #   --sessions N         what N sessions need, written as 1000000, 1_000_000, 1000k or 1M; see below
-#   --ip ADDRESS         where the links of edges are taken  [127.0.0.1]   a private network: links are not encrypted
+#   --ip ADDRESS         where the links of edges are taken  [127.0.0.1]   a private network, or with --certfile
 #   --port PORT                                              [5279]
 #   --secret-file FILE   its first line is the listener's secret, which edges must prove; written if there is no such
 #                        file. Without it the secret is in the listener's configuration only
+#   --certfile FILE      links have TLS by the certificate, chain and key in FILE (PEM), which ejabberd's user can read
 #   --root DIR           install below DIR instead of / (for images and tests)
 #   --help               this text
 #
@@ -44,7 +45,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 name=$(basename "$0")
 source=$here/../ejabberd/mod_megaphone
 [ -d "$source" ] || source=$here/../share/megaphone/ejabberd/mod_megaphone
-ip=127.0.0.1 port=5279 root='' uninstall='' secret_file='' sessions=''
+ip=127.0.0.1 port=5279 root='' uninstall='' secret_file='' sessions='' certfile=''
 
 fail() {
 	echo "$name: $*" >&2
@@ -61,13 +62,14 @@ wrong() {
 while [ $# -gt 0 ]; do
 	case $1 in
 	--uninstall) uninstall=yes ;;
-	--ip | --port | --root | --secret-file | --sessions)
+	--ip | --port | --root | --secret-file | --sessions | --certfile)
 		[ $# -ge 2 ] || wrong "$1: its value is missing"
 		case $1 in
 		--ip) ip=$2 ;;
 		--port) port=$2 ;;
 		--root) root=$2 ;;
 		--secret-file) secret_file=$2 ;;
+		--certfile) certfile=$2 ;;
 		--sessions)
 			[ -n "$2" ] || wrong "$1: its value is missing"
 			sessions=$2
@@ -269,6 +271,16 @@ first_line() {
 # configured is the secret of the listener, as it is now.
 configured() { sed -n 's/^ *secret: "\(.*\)"$/\1/p' "$config" | head -n 1; }
 
+case $certfile in *[!A-Za-z0-9+/=_.-]*) fail "--certfile $certfile: use letters, digits and +/=_.- only" ;; esac
+if [ -n "$certfile" ] && [ ! -e "$config" ]; then
+	case $certfile in /*) ;; *) fail "--certfile $certfile: give an absolute path" ;; esac
+	for part in CERTIFICATE 'PRIVATE KEY'; do
+		grep -qs -e "^-----BEGIN .*$part-----" "$certfile" ||
+			fail "--certfile $certfile: it has no $part: cat fullchain.pem privkey.pem >$certfile"
+	done
+elif [ -n "$certfile" ] && ! grep -qF "certfile: \"$certfile\"" "$config"; then
+	fail "$config is never overwritten: put   tls: true   and   certfile: \"$certfile\"   into its listener"
+fi
 if [ ! -e "$config" ]; then
 	mkdir -p "$(dirname "$config")"
 	if [ -n "$secret_file" ] && [ -e "$secret_file" ]; then
@@ -287,7 +299,9 @@ listen:
     port: $port
     ip: "$ip"
     module: mod_megaphone
-    secret: "$secret"
+    secret: "$secret"${certfile:+
+    tls: true
+    certfile: \"$certfile\"}
 
 modules:
   mod_megaphone: {}

@@ -17,6 +17,7 @@
 #   --bosh-port N, --link-port N   instead of free ports
 #   --node NAME                    instead of ejabberd@localhost; give the nodes of one cluster different ones
 #   --secret TEXT                  shared with edges; none without it
+#   --certfile FILE                links have TLS by the certificate and key in FILE
 #   --join DIR2                    become a node of the cluster of the one that runs in DIR2
 #   --max-inactivity S             seconds without a request after which a BOSH session ends (default 30)
 #   --module-options YAML          mod_megaphone's options, for example '{sleep_after: 1 second}'
@@ -229,6 +230,7 @@ write_config_once() {
 		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/" \
 		-e "s/@engine@/$(free_port)/; s/@c2s@/$(free_port)/" \
 		-e "s/@inactivity@/$inactivity/; s|@module-options@|$module_options|; s|@secret@|${secret:+secret: \"$secret\"}|" \
+		-e "s|@tls@|${certfile:+tls: true\n    certfile: \"$certfile\"}|" \
 		-e "s/@loglevel@/$loglevel/; s/@passwords@/$passwords/" -e "/@modules@/{r $dir/modules.yml" -e "d;}" \
 		"$here/ejabberd.yml" >"$dir/ejabberd.yml"
 	rm "$dir/modules.yml"
@@ -275,7 +277,7 @@ await_ready() {
 }
 
 start() {
-	local bosh_port='' link_port='' node=ejabberd@localhost secret='' join='' inactivity=30 owner='' patience=90
+	local bosh_port='' link_port='' node=ejabberd@localhost secret='' certfile='' join='' inactivity=30 owner='' patience=90
 	local module_options='{}' modules='' loglevel=info passwords=plain
 	while [ $# -gt 0 ]; do
 		[ $# -ge 2 ] || usage
@@ -284,6 +286,7 @@ start() {
 		--link-port) link_port=$2 ;;
 		--node) node=$2 ;;
 		--secret) secret=$2 ;;
+		--certfile) certfile=$2 ;;
 		--join) join=$(readlink -f "$2") ;;
 		--max-inactivity) inactivity=$2 ;;
 		--module-options) module_options=$2 ;;

@@ -151,6 +151,17 @@ listen_opt_type(secret) ->
       fun(Secret) when byte_size(Secret) >= ?MIN_SECRET_BYTES -> Secret;
          (_) -> econf:fail({invalid_syntax, "the secret must have 16 characters or more"})
       end);
+listen_opt_type(tls) ->
+    econf:bool();
+listen_opt_type(certfile) ->
+    econf:and_then(
+      econf:pem(),
+      fun(File) ->
+              case mod_megaphone_certificate:check(File) of
+                  {ok, _} -> File;
+                  {error, Text} -> econf:fail({invalid_syntax, lists:flatten(io_lib:format("~ts: ~ts", [File, Text]))})
+              end
+      end);
 listen_opt_type(name) ->
     econf:binary("^[A-Za-z0-9._-]{1,64}$");
 listen_opt_type(max_contents) ->
@@ -174,6 +185,8 @@ listen_opt_type(max_unsent) ->         % of earlier versions; a link ends when i
 listen_options() ->
     [{backlog, ?BACKLOG},
      {secret, undefined},
+     {tls, false},
+     {certfile, undefined},
      {name, node_name()},
      {max_contents, 1048576},
      {engine, ejabberd},
@@ -309,6 +322,8 @@ mod_doc() ->
            <<"Add the module and its listener. Listen on a private network, and give edges and listener the same "
              "secret. Options of the listener:">>,
            <<"- `secret: Secret`: what an edge must know. Without it every edge is welcome.">>,
+           <<"- `tls: true | false`: links have TLS 1.3. It needs `certfile`. The default is 'false'.">>,
+           <<"- `certfile: Path`: the certificate of the listener, its chain and its key, in PEM.">>,
            <<"- `name: Name`: how this node calls itself to edges. The default is the name of the Erlang node.">>,
            <<"- `max_contents: Bytes`: the largest request, 1024 to 16777216. The default is '1048576'.">>,
            <<"- `engine: ejabberd | megaphone`: who keeps the sessions that are opened over this listener. 'ejabberd' "

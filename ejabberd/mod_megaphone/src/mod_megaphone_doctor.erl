@@ -45,6 +45,7 @@
 -define(HELD_MARGIN_PERCENT, 125).
 -define(MAX_CARRIER_BYTES, 524288).
 -define(BACKLOG, 1024).
+-define(MIN_DAYS, 14).
 
 %% Seconds that clients may be away for. Below, phones that change networks lose their sessions; above, sessions of
 %% clients that are gone take memory.
@@ -103,9 +104,33 @@ facts(Links) ->
       available => available()}.
 
 listeners() ->
-    [#{name => address(Ip, Port), engine => Engine, max_held => MaxHeld, backlog => Backlog}
-     || {{Port, Ip, _}, mod_megaphone, #{engine := Engine, max_held := MaxHeld, backlog := Backlog}}
+    [#{name => address(Ip, Port), engine => Engine, max_held => MaxHeld, backlog => Backlog,
+       tls => encryption(Ip, Opts)}
+     || {{Port, Ip, _}, mod_megaphone, #{engine := Engine, max_held := MaxHeld, backlog := Backlog} = Opts}
             <- ejabberd_option:listen()].
+
+%% The days that the certificate of a listener has left, or what protects it without TLS.
+encryption(_, #{tls := true, certfile := undefined}) -> {error, "tls without certfile"};
+encryption(_, #{tls := true, certfile := File}) ->
+    case mod_megaphone_certificate:check(File) of
+        {ok, Days} -> {ok, Days};
+        {error, Text} -> {error, text("~ts: ~ts", [File, Text])}
+    end;
+encryption(Ip, _) ->
+    case private(Ip) of
+        true -> private;
+        false -> public
+    end.
+
+private({127, _, _, _}) -> true;
+private({10, _, _, _}) -> true;
+private({172, N, _, _}) -> N band 16#F0 =:= 16;
+private({192, 168, _, _}) -> true;
+private({100, N, _, _}) -> N band 16#C0 =:= 64;
+private({169, 254, _, _}) -> true;
+private({0, 0, 0, 0, 0, 0, 0, 1}) -> true;
+private({First, _, _, _, _, _, _, _}) -> First band 16#FE00 =:= 16#FC00 orelse First band 16#FFC0 =:= 16#FE80;
+private(_) -> false.
 
 address(Ip, Port) ->
     case inet:ntoa(Ip) of
@@ -195,8 +220,9 @@ to_list(Text) -> Text.
 -spec judge(pos_integer(), facts()) -> [check()].
 judge(Sessions, Facts) ->
     lists:flatmap(fun(Check) -> Check(Sessions, Facts) end,
-                  [fun versions/2, fun listener/2, fun held/2, fun backlog/2, fun bosh/2, fun sleep/2, fun pings/2,
-                   fun processes/2, fun ports/2, fun carriers/2, fun spins/2, fun loglevel/2, fun sm_db_type/2,
+                  [fun versions/2, fun listener/2, fun tls/2, fun held/2, fun backlog/2, fun bosh/2, fun sleep/2,
+                   fun pings/2, fun processes/2, fun ports/2,
+                   fun carriers/2, fun spins/2, fun loglevel/2, fun sm_db_type/2,
                    fun memory/2]).
 
 versions(_, #{ejabberd := Ejabberd, otp := Otp}) ->
@@ -217,6 +243,26 @@ listener(_, #{listeners := Listeners}) ->
           _ -> ["engine: ejabberd at ", named(Old)]
       end,
       "engine: megaphone", "engine: megaphone in the listener; it takes a third of the processes and half the memory"}].
+
+tls(_, #{listeners := []}) -> [];
+tls(_, #{listeners := Listeners}) ->
+    Wanted = "TLS, or a private address",
+    case {[{N, Text} || #{name := N, tls := {error, Text}} <- Listeners],
+          [N || #{name := N, tls := public} <- Listeners],
+          [Days || #{tls := {ok, Days}} <- Listeners]} of
+        {[{Name, Text} | _], _, _} ->
+            [{fail, tls, [Text, " at ", Name], Wanted,
+              "certfile of the listener: the certificate, its chain and its key, in PEM"}];
+        {[], [_ | _] = Names, _} ->
+            [{warn, tls, ["off at ", named(Names)], Wanted,
+              "ip of the listener, or tls: true with a certfile: links without TLS are not encrypted"}];
+        {[], [], []} ->
+            [{ok, tls, "off, private addresses", Wanted, ""}];
+        {[], [], Days} ->
+            Least = lists:min(Days),
+            [{warn_unless(Least >= ?MIN_DAYS), tls, text("the certificate expires in ~B days", [Least]),
+              text("~B days or more", [?MIN_DAYS]), "renew the file; no restart is needed"}]
+    end.
 
 held(_, #{listeners := []}) -> [];
 held(Sessions, #{listeners := Listeners, links := Links}) ->

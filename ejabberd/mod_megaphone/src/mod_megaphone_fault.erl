@@ -2,7 +2,7 @@
 %%% number of skipped ones, so that strangers cannot fill a disk.
 -module(mod_megaphone_fault).
 
--export([reason/1, peer/3, ended/3, log/3, without_values/1, discreetly/1]).
+-export([reason/1, peer/3, ended/3, insecure/2, log/3, without_values/1, discreetly/1]).
 
 -include("logger.hrl").
 
@@ -40,6 +40,24 @@ ended(Fault, undefined, From) ->
 ended(Fault, Edge, From) ->
     mod_megaphone_stats:add({ended, Fault}, 1),
     log(Fault, "Megaphone: link ended edge=~ts address=~ts reason=\"~ts\"", [Edge, From, in_words(Fault)]).
+
+%% A connection that should have TLS has none. A file that cannot serve is the operator's, the rest are strangers'.
+-spec insecure(From :: binary(), no_certfile | term()) -> ok.
+insecure(From, Reason) ->
+    mod_megaphone_stats:add({ended, tls}, 1),
+    case Reason of
+        no_certfile ->
+            log(tls, "Megaphone: listener has tls without certfile", []);
+        {options, {certfile, File, _}} ->
+            log(tls, "Megaphone: certfile not readable file=~ts", [File]);
+        {options, {keyfile, File, _}} ->
+            log(tls, "Megaphone: certfile has no usable key file=~ts", [File]);
+        {tls_alert, {_, Text}} ->
+            log(stranger, "Megaphone: no hello from edge address=~ts reason=\"~ts\"",
+                [From, cut(unicode:characters_to_binary(lists:join(" ", string:lexemes(Text, " \n"))))]);
+        _ ->
+            log(stranger, "Megaphone: no hello from edge address=~ts reason=\"TLS: ~p\"", [From, Reason])
+    end.
 
 in_words(io) -> <<"reading or writing failed">>;
 in_words(crowded) -> <<"newer connections took its place">>;

@@ -4,6 +4,8 @@
 %%%     socket --> link ------spawns------> request ... ejabberd_bosh
 %%%     socket <-- writer <-- link <-- exit signal -- request
 %%%
+%%% The socket may have TLS (mod_megaphone_socket).
+%%%
 %%% A request process ends with its reply as the reason of its exit. The link, which traps exits, appends the frame to
 %%% its batch, which leaves before the next read, or when no message waits: one write carries all ready frames, through
 %%% the writer if the socket might block. Nothing waits for a batch to fill.
@@ -21,15 +23,16 @@
 -include("logger.hrl").
 
 -record(state,
-        {socket :: gen_tcp:socket(),
+        {socket :: mod_megaphone_socket:socket(),
          opts :: #{atom() => term()},
          peer = {127, 0, 0, 1} :: inet:ip_address(),
          from = <<>> :: binary(),               % the edge's address and port, for people
-         %% accepted: the socket is not this process's yet. next: greeting
+         %% accepted: the socket is not this process's yet. next: securing (a listener with TLS), greeting
+         %% securing: the TLS handshake is under way. next: greeting
          %% greeting: the hello is on its way. next: up (the edge's came and was answered), closing
          %% up: requests and replies. next: closing
          %% closing: the last words are on their way, and further input is ignored. next: the process ends
-         stage = accepted :: accepted | greeting | up | closing,
+         stage = accepted :: accepted | securing | greeting | up | closing,
          fault = none :: mod_megaphone_stats:fault(),   % why it is closing
          name = undefined :: binary() | undefined,      % the edge's, from its hello on
          edge_max = 16777216 :: pos_integer(),  % the largest contents that the edge takes
@@ -119,6 +122,15 @@ init({Socket, Opts}) ->
                 opts = All#{secret := mod_megaphone_handshake:hidden(Secret)},
                 outbox = mod_megaphone_outbox:new(Socket)}, ?LINGER_MS}.
 
+handle_cast(accept, #state{stage = accepted, socket = Socket, opts = #{tls := true} = Opts} = State) ->
+    case Opts of
+        #{certfile := undefined} ->
+            insecure(no_certfile, State#state{from = address(Socket)});
+        #{certfile := File, ping_timeout := Timeout} ->
+            From = address(Socket),
+            mod_megaphone_socket:secure(Socket, File, min(?GREETING_MS, Timeout)),
+            next(State#state{stage = securing, from = From})
+    end;
 handle_cast(accept, #state{stage = accepted} = State) ->
     {noreply, State, {continue, greet}};
 handle_cast(drain, #state{stage = up} = State) -> next(control(<<"drain\n">>, State));
@@ -126,8 +138,8 @@ handle_cast(_, State) -> next(State).
 
 handle_continue(greet, #state{socket = Socket, opts = Opts} = State) ->
     #{name := Name, max_contents := Max, ping_timeout := Timeout} = Opts,
-    case {inet:setopts(Socket, [{buffer, ?READ_BYTES}]), inet:peername(Socket)} of
-        {ok, {ok, Peer}} ->
+    case mod_megaphone_socket:prepare(Socket, ?READ_BYTES) of
+        {ok, Peer} ->
             Hello = mod_megaphone_codec:hello(Name, mod_megaphone_handshake:nonce(), Max,
                                               mod_megaphone_handshake:instance()),
             Now = now_ms(),
@@ -151,12 +163,17 @@ handle_call(_, From, #state{outbox = Outbox} = State) ->
     next(State).
 
 handle_info(Message, State) ->
-    mod_megaphone_fault:discreetly(fun() -> take_message(Message, State) end).
+    Said = mod_megaphone_socket:message(Message, State#state.socket),
+    mod_megaphone_fault:discreetly(fun() -> take_message(Said, State) end).
 
 take_message(timeout, #state{stage = accepted} = State) ->
     stop(io, State);
 take_message(timeout, #state{outbox = Outbox} = State) ->
     maybe_read_on(State#state{outbox = mod_megaphone_outbox:flush(Outbox)});
+take_message({secured, {ok, Socket}}, #state{stage = securing, outbox = Outbox} = State) ->
+    {noreply, State#state{socket = Socket, outbox = mod_megaphone_outbox:secure(Socket, Outbox)}, {continue, greet}};
+take_message({secured, {error, Reason}}, #state{stage = securing} = State) ->
+    insecure(Reason, State);
 take_message({tcp, Socket, _}, #state{socket = Socket, stage = closing} = State) ->
     read_on(State);
 take_message({tcp, Socket, Bytes}, #state{socket = Socket, outbox = Outbox} = State) ->
@@ -209,17 +226,12 @@ take_message(_, State) ->                % {garbage_collect, swept, _} among oth
 
 %% The request processes are linked to this one, and end with it.
 terminate(_Reason, #state{socket = Socket}) ->
-    %% To close waits 5 s for an edge that does not read, with all that is linked and all who ask how the link is.
-    case inet:getstat(Socket, [send_pend]) of
-        {ok, [{send_pend, N}]} when N > 0 -> inet:setopts(Socket, [{linger, {true, 0}}]);
-        _ -> ok
-    end,
-    gen_tcp:close(Socket).
+    mod_megaphone_socket:close(Socket).
 
 %% What clients say is not for the log, should this process crash.
 format_status(Status) ->
     maps:map(fun(state, #state{} = State) -> {State#state.stage, State#state.name, State#state.from};
-                (message, {tcp, _, Bytes}) -> {tcp, byte_size(Bytes)};
+                (message, {Type, _, Bytes}) when Type =:= tcp; Type =:= ssl -> {Type, byte_size(Bytes)};
                 (message, {'EXIT', Pid, {reply, Id, Code, _}}) -> {'EXIT', Pid, {reply, Id, Code}};
                 (_, Value) -> Value
              end, Status).
@@ -460,7 +472,7 @@ append(Frame, #state{outbox = Outbox} = State) ->
 read_on(#state{stage = Stage, socket = Socket, outbox = Outbox, opts = #{high_water := High}} = State) ->
     case Stage =:= closing orelse mod_megaphone_outbox:unsent(Outbox) =< High of
         true ->
-            case inet:setopts(Socket, [{active, once}]) of
+            case mod_megaphone_socket:active_once(Socket) of
                 ok -> next(State#state{reading = true});
                 {error, _} -> stop(none, State)
             end;
@@ -517,6 +529,18 @@ close(Fault, #state{live = Live} = State) ->
     read_on(Said#state{stage = closing, fault = Fault, rest = <<>>, live = mod_megaphone_live:kill_all(Live),
                        fence = mod_megaphone_fence:open(Said#state.fence),
                        outbox = mod_megaphone_outbox:close(Said#state.outbox)}).
+
+%% The socket has no TLS where it must have it.
+insecure(Reason, #state{from = From} = State) ->
+    mod_megaphone_fault:insecure(From, Reason),
+    {stop, {shutdown, tls}, State}.
+
+%% The address of a socket whose other end may have closed it.
+address(Socket) ->
+    case inet:peername(Socket) of
+        {ok, Peer} -> mod_megaphone_address:text(Peer);
+        {error, _} -> <<"unknown">>
+    end.
 
 %% A link that was closing already ends for the reason that it had for that.
 stop(Why, #state{fault = Fault, name = Name, from = From} = State) ->

@@ -6,13 +6,13 @@
 %%% writer's batch is copied.
 -module(mod_megaphone_outbox).
 
--export([new/1, append/2, flush/1, wrote/2, written/1, close/1]).
+-export([new/1, secure/2, append/2, flush/1, wrote/2, written/1, close/1]).
 -export([unsent/1, due/1, writer/1, counts/1]).
 
 -export_type([outbox/0]).
 
 -record(outbox,
-        {socket :: gen_tcp:socket(),
+        {socket :: mod_megaphone_socket:socket(),
          writer :: pid(),
          batch = [] :: iodata(),
          bytes = 0 :: non_neg_integer(),        % of the batch
@@ -37,6 +37,12 @@
 new(Socket) ->
     _ = inet:setopts(Socket, [{high_watermark, 2 * ?DIRECT_BYTES}]),
     #outbox{socket = Socket, writer = mod_megaphone_writer:start_link(Socket)}.
+
+%% The socket has TLS now. Nothing was written before.
+-spec secure(mod_megaphone_socket:socket(), outbox()) -> outbox().
+secure(Socket, #outbox{writer = Writer} = Outbox) ->
+    mod_megaphone_writer:secure(Writer, Socket),
+    Outbox#outbox{socket = Socket}.
 
 -spec append(iolist(), outbox()) -> outbox().
 append(_, #outbox{closing = true} = Outbox) ->
@@ -69,20 +75,16 @@ flush(#outbox{waiting = Waiting, waiting_bytes = WaitingBytes} = Outbox) ->
 write(Batch, Bytes, Frames, #outbox{socket = Socket, frames_out = FramesOut} = Outbox) ->
     mod_megaphone_stats:add(frames_out, Frames),
     Counted = Outbox#outbox{frames_out = FramesOut + Frames},
-    finish(case direct(Bytes, Socket) andalso inet:getstat(Socket, [send_pend]) of
-               {ok, [{send_pend, 0}]} -> send(Batch, Bytes, Counted);
-               _ ->
+    finish(case Bytes =< ?DIRECT_BYTES andalso mod_megaphone_socket:direct(Socket) of
+               true -> send(Batch, Bytes, Counted);
+               false ->
                    mod_megaphone_writer:write(Outbox#outbox.writer, Batch),
                    Counted#outbox{writing = true, at_writer = Bytes}
            end).
 
-%% Only a socket that is a port has a queue and reports its size: not that of `inet_backend` socket.
-direct(Bytes, Socket) ->
-    is_port(Socket) andalso Bytes =< ?DIRECT_BYTES.
-
 %% Two processes less are woken than by way of the writer, which is most of what a write costs on an idle node.
 send(Batch, Bytes, #outbox{socket = Socket} = Outbox) ->
-    case gen_tcp:send(Socket, Batch) of
+    case mod_megaphone_socket:send(Socket, Batch) of
         ok -> count(Bytes, Outbox);
         {error, _} = Error -> self() ! {written, Error}, Outbox
     end.

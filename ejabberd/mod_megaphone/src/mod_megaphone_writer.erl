@@ -4,15 +4,21 @@
 %%% link, which it tells how the write went.
 -module(mod_megaphone_writer).
 
--export([start_link/1, write/2, finish/1]).
+-export([start_link/1, secure/2, write/2, finish/1]).
 -export([loop/2]).
 
 %% A write is cut into pieces, so that progress is seen, and so that the socket's send_timeout is a piece's.
 -define(PIECE_BYTES, 65536).
 
--spec start_link(gen_tcp:socket()) -> pid().
+-spec start_link(mod_megaphone_socket:socket()) -> pid().
 start_link(Socket) ->
     spawn_link(?MODULE, loop, [self(), Socket]).
+
+%% From now on it writes to another socket: the same one with TLS.
+-spec secure(pid(), mod_megaphone_socket:socket()) -> ok.
+secure(Writer, Socket) ->
+    Writer ! {secure, Socket},
+    ok.
 
 %% Writes a batch. {wrote, Bytes} comes back for each piece, and {written, ok | {error, Reason}} at the end.
 -spec write(pid(), iodata()) -> ok.
@@ -32,8 +38,10 @@ loop(Link, Socket) ->
         {write, Batch} ->
             Link ! {written, write_pieces(Link, Socket, iolist_to_binary(Batch))},
             loop(Link, Socket);
+        {secure, Secured} ->
+            loop(Link, Secured);
         finish ->
-            gen_tcp:shutdown(Socket, write)
+            mod_megaphone_socket:shutdown_write(Socket)
     end.
 
 write_pieces(_, _, <<>>) ->
@@ -41,7 +49,7 @@ write_pieces(_, _, <<>>) ->
 write_pieces(Link, Socket, Bytes) ->
     N = min(byte_size(Bytes), ?PIECE_BYTES),
     <<Piece:N/binary, Rest/binary>> = Bytes,
-    case gen_tcp:send(Socket, Piece) of
+    case mod_megaphone_socket:send(Socket, Piece) of
         ok ->
             Link ! {wrote, N},
             write_pieces(Link, Socket, Rest);

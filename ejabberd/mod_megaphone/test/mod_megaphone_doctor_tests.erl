@@ -6,7 +6,8 @@
 %% A node that is set up for a million sessions.
 good() ->
     #{ejabberd => "23.01-1", otp => "25", links => 4,
-      listeners => [#{name => "10.0.0.2:5279", engine => megaphone, max_held => 1250000, backlog => 1024}],
+      listeners => [#{name => "10.0.0.2:5279", engine => megaphone, max_held => 1250000, backlog => 1024,
+                      tls => private}],
       hosts => [host("a.example"), host("b.example")],
       sleep => ok, pings => [],
       process_limit => 2097152, port_limit => 32768, descriptors => 65536,
@@ -31,7 +32,7 @@ not_ok(Sessions, Facts) -> maps:filter(fun(_, Level) -> Level =/= ok end, levels
 
 good_test() ->
     ?assertEqual(#{}, not_ok(1000000, good())),
-    ?assertEqual(14 + 1, map_size(levels(1000000, good()))).
+    ?assertEqual(15 + 1, map_size(levels(1000000, good()))).
 
 %% Those of README.txt, "Versions", and of docs/ejabberd.md.
 tested_versions_test_() ->
@@ -50,7 +51,11 @@ one_thing_test_() ->
              {versions, warn, (good())#{otp := "28"}, "run megaphone load against the node before users come"},
              {held, warn, of_listener(#{max_held => 312499}), "wanted: 312500 or more; remedy: max_held: 312500 in"},
              {held, warn, (good())#{links := 0, listeners := [#{name => "x", engine => megaphone, max_held => 250000,
-                                                              backlog => 1024}]}, "0 links now; wanted: 1250000"},
+                                                              backlog => 1024, tls => private}]},
+              "0 links now; wanted: 1250000"},
+             {tls, warn, of_listener(#{tls => public}), "off at 10.0.0.2:5279; wanted: TLS, or a private address"},
+             {tls, warn, of_listener(#{tls => {ok, 13}}), "certificate expires in 13 days; wanted: 14 days or more"},
+             {tls, fail, of_listener(#{tls => {error, "x.pem: no key"}}), "x.pem: no key at 10.0.0.2:5279"},
              {backlog, warn, of_listener(#{backlog => 5}), "take backlog out of the listener"},
              {backlog, warn, (good())#{somaxconn := 128}, "sysctl net.core.somaxconn=4096"},
              {mod_bosh, warn, of_host(#{max_inactivity => 5000}), "max_inactivity 5 to 30 s"},
@@ -73,6 +78,9 @@ one_thing_test_() ->
              {memory, warn, (good())#{available := 9000000000}, "7058 MiB, and a fifth"},
              {memory, fail, (good())#{available := 7000000000}, "This node does NOT fit 1000000 sessions, for want of "
               "memory.\n"}]].
+
+tls_is_fine_test() ->
+    ?assertEqual(#{}, not_ok(1000000, of_listener(#{tls => {ok, 14}}))).
 
 fewer_log_lines_are_fine_test() ->
     [?assertEqual(#{}, not_ok(1000000, (good())#{loglevel := Level})) || Level <- [none, critical, error, warning]],

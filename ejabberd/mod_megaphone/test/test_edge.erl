@@ -1,7 +1,8 @@
 %%% An edge for tests: the dialling end of a link, byte by byte.
 -module(test_edge).
 
--export([dial/1, dial_from/2, up/1, up/2, hello/1, send/2, control/2, request/3, recv/1, recv_control/1, closed/1]).
+-export([dial/1, dial_from/2, up/1, up/2, tls_up/1, socket/1, hello/1, send/2, control/2, request/3, recv/1]).
+-export([recv_control/1, closed/1]).
 -export([skip_to/2, close/1, proof/3, pid/1]).
 -export([info/1, await/1, frame/2, poll/1]).
 
@@ -28,8 +29,16 @@ dial_from(Address, Options) ->
 %% The same, and they have shaken hands.
 up(Options) -> up(Options, <<>>).
 
-up(Options, HelloExtra) ->
-    {<<"hello version=1 name=", _/binary>>, Edge} = recv_control(dial(Options)),
+%% The same over TLS.
+tls_up(Options) ->
+    #edge{socket = Socket} = Edge = dial(Options),
+    {ok, Ssl} = ssl:connect(Socket, [{versions, ['tlsv1.3']}, {verify, verify_none}, {log_level, none}], ?PATIENCE),
+    greet(Edge#edge{socket = {tls, Ssl}}, <<>>).
+
+up(Options, HelloExtra) -> greet(dial(Options), HelloExtra).
+
+greet(Dialled, HelloExtra) ->
+    {<<"hello version=1 name=", _/binary>>, Edge} = recv_control(Dialled),
     Greeted = control(Edge, hello(HelloExtra)),
     {<<"welcome\n">>, Up} = recv_control(Greeted),
     Up.
@@ -39,7 +48,7 @@ hello(Extra) ->
     [<<"hello version=1 name=edge-1 nonce=101112131415161718191a1b1c1d1e1f">>, Extra, $\n].
 
 send(#edge{socket = Socket} = Edge, Bytes) ->
-    ok = gen_tcp:send(Socket, Bytes),
+    ok = case Socket of {tls, Ssl} -> ssl:send(Ssl, Bytes); _ -> gen_tcp:send(Socket, Bytes) end,
     Edge.
 
 frame(Id, Contents) -> iolist_to_binary(mod_megaphone_codec:frame(Id, Contents)).
@@ -53,7 +62,7 @@ recv(#edge{socket = Socket, buffer = Buffer} = Edge) ->
     case mod_megaphone_codec:parse_frame(Buffer, 16777216) of
         {ok, Id, Contents, Rest} -> {Id, Contents, Edge#edge{buffer = Rest}};
         {more, _} ->
-            case gen_tcp:recv(Socket, 0, ?PATIENCE) of
+            case read(Socket, ?PATIENCE) of
                 {ok, Bytes} -> recv(Edge#edge{buffer = <<Buffer/binary, Bytes/binary>>});
                 {error, Reason} when Buffer =:= <<>>, Reason =/= timeout -> closed
             end
@@ -64,11 +73,14 @@ poll(#edge{socket = Socket, buffer = Buffer} = Edge) ->
     case mod_megaphone_codec:parse_frame(Buffer, 16777216) of
         {ok, Id, Contents, Rest} -> {Id, Contents, Edge#edge{buffer = Rest}};
         {more, _} ->
-            case gen_tcp:recv(Socket, 0, 0) of
+            case read(Socket, 0) of
                 {ok, Bytes} -> poll(Edge#edge{buffer = <<Buffer/binary, Bytes/binary>>});
                 {error, timeout} -> none
             end
     end.
+
+read({tls, Ssl}, Patience) -> ssl:recv(Ssl, 0, Patience);
+read(Socket, Patience) -> gen_tcp:recv(Socket, 0, Patience).
 
 recv_control(Edge) ->
     {0, Line, Next} = recv(Edge),
@@ -87,7 +99,10 @@ closed(#edge{pid = Pid} = Edge) ->
     close(Edge),
     await(fun() -> not is_process_alive(Pid) end).
 
+close(#edge{socket = {tls, Ssl}}) -> ssl:close(Ssl);
 close(#edge{socket = Socket}) -> gen_tcp:close(Socket).
+
+socket(#edge{socket = Socket}) -> Socket.
 
 info(#edge{pid = Pid}) ->
     {ok, Info} = mod_megaphone_link:info(Pid),
