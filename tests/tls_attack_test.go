@@ -78,7 +78,11 @@ func TestAttackHandshakes(t *testing.T) {
 			s := newSwarm(t, at, test.clients, 0)
 			offered := s.send(test.first) + s.send(test.second)
 			c := a.survived(test.clients, offered, attackBound+test.underWay*handshakeBytes)
-			if n := c[test.counter] + c["tls_abandoned"] + c["over_budget"] + c["idle_timeouts"]; n < test.clients {
+			n := c["tls_timeouts"] + c["tls_abandoned"] + c["over_budget"] + c["idle_timeouts"]
+			if test.counter != "tls_timeouts" {
+				n += c[test.counter]
+			}
+			if n < test.clients || c[test.counter] == 0 {
 				t.Errorf("%s of %d clients: %v", test.counter, test.clients, c)
 			}
 			if c["tls_under_way"]+c["tls_waiting"] != 0 {

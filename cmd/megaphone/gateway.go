@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 
 	"github.com/spf13/pflag"
@@ -17,7 +19,8 @@ import (
 
 const gatewayHelp = `With --bosh it is the gateway: it forwards each request over HTTP to the BOSH endpoint of an XMPP
 server that exists already (Prosody, Openfire, ejabberd's mod_bosh). Nothing must be installed in it. Run it on
-the server's host. With several URLs each session stays where it began: its ID is marked with its endpoint.
+the server's host, or give https:// and wss:// URLs, whose certificates are verified. With several URLs each
+session stays where it began: its ID is marked with its endpoint.
 With --websocket it also carries WebSockets, each over a connection of its own to the server's endpoint.
 
 Each held request takes one socket to the endpoint. RLIMIT_NOFILE bounds their number (ulimit -n, or LimitNOFILE=
@@ -28,23 +31,26 @@ clients' addresses in X-Forwarded-For if it trusts the gateway's address (Prosod
 // gatewayOptions are the flags of the gateway.
 type gatewayOptions struct {
 	on      bool
+	ca      string // PEM file
 	cfg     gateway.Config
 	sockets relay.Config
 }
 
 // The flags that apply to only one of the two origins.
 var (
-	gatewayFlags = []string{"websocket", "max-websockets", "max-sockets", "connect-timeout", "response-timeout",
-		"grace", "max-reply-bytes", "max-reply-head-bytes", "max-buffered-bytes"}
+	gatewayFlags = []string{"endpoint-ca", "websocket", "max-websockets", "max-sockets", "connect-timeout",
+		"response-timeout", "grace", "max-reply-bytes", "max-reply-head-bytes", "max-buffered-bytes"}
 	embeddedFlags = []string{"domain", "accounts", "anonymous", "max-sessions", "max-wait", "inactivity"}
 )
 
 func (o *gatewayOptions) flags(fs *pflag.FlagSet) {
 	d := o.cfg.WithDefaults()
 	fs.StringSliceVar(&o.cfg.Endpoints, "bosh", nil,
-		"run a gateway to the BOSH endpoints `URL`, comma-separated or repeated: http://HOST[:PORT]/PATH")
+		"run a gateway to the BOSH endpoints `URL`, comma-separated or repeated: http[s]://HOST[:PORT]/PATH")
+	fs.StringVar(&o.ca, "endpoint-ca", "",
+		"gateway: PEM `file` with the CAs of https and wss endpoints, instead of this host's roots")
 	fs.StringVar(&o.sockets.URL, "websocket", "",
-		"gateway: also carry WebSockets to the server's endpoint `URL`: ws://HOST[:PORT]/PATH")
+		"gateway: also carry WebSockets to the server's endpoint `URL`: ws[s]://HOST[:PORT]/PATH")
 	fs.Var(typed.IntOr(&o.sockets.MaxStreams, relay.DefaultMaxStreams), "max-websockets",
 		"gateway: WebSockets at once; each takes a socket to the server, besides max-sockets")
 	fs.Var(typed.IntOr(&o.cfg.MaxSockets, d.MaxSockets), "max-sockets", fmt.Sprintf(
@@ -100,6 +106,11 @@ func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.
 		return err
 	}
 	gw.cfg.Log = slog.Default()
+	roots, err := readRoots(gw.ca)
+	if err != nil {
+		return usageError{err}
+	}
+	gw.cfg.Roots, gw.sockets.Roots = roots, roots
 	g, err := gateway.New(gw.cfg)
 	if err != nil {
 		return usageError{err}
@@ -132,6 +143,22 @@ func runGateway(ctx context.Context, o originOptions, gw gatewayOptions, out io.
 	}
 	slog.Info("origin stops", about...)
 	return nil
+}
+
+// readRoots returns the certificates in a PEM file, nil for no file.
+func readRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint-ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("endpoint-ca: %s: it has no certificate: give a PEM file", file)
+	}
+	return roots, nil
 }
 
 // refuseZeros rejects a limit or a timeout of zero, because zero selects the default in a configuration, which a user

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -32,7 +33,9 @@ const (
 
 // Config configures a Gateway. A zero field selects its default.
 type Config struct {
-	Endpoints []string // URLs of BOSH endpoints: http://host[:port]/path
+	Endpoints []string // URLs of BOSH endpoints: http://host[:port]/path or https
+
+	Roots *x509.CertPool // that certificates of https are verified against; nil: this host's
 
 	MaxSockets       int           // to all endpoints; default: what RLIMIT_NOFILE leaves
 	OtherSockets     int           // that another part of the process may open; no default
@@ -73,7 +76,7 @@ func set[T int | time.Duration](field *T, value T) {
 
 // validate returns an error with the first invalid key, its value and a remedy. Call WithDefaults first.
 func (c Config) validate() error {
-	if _, err := parseEndpoints(c.Endpoints); err != nil {
+	if _, err := parseEndpoints(c.Endpoints, c.Roots); err != nil {
 		return err
 	}
 	limit := descriptors() - c.OtherSockets

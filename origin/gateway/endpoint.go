@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -27,11 +29,12 @@ const (
 // endpoint is a BOSH endpoint of an XMPP server.
 type endpoint struct {
 	url     string
-	address string // host:port to dial
-	post    string // the head of a request, up to its URL
-	mark    byte   // the separator between that URL and a client's query: '?' or '&'
-	fields  string // the rest of the head, up to the value of Content-Length
-	get     string // a probe
+	address string      // host:port to dial
+	post    string      // the head of a request, up to its URL
+	mark    byte        // the separator between that URL and a client's query: '?' or '&'
+	fields  string      // the rest of the head, up to the value of Content-Length
+	get     string      // a probe
+	secure  *tls.Config // nil: http
 	tag     [boshbody.TagBytes]byte
 
 	// Owned by the engine.
@@ -45,8 +48,8 @@ type endpoint struct {
 	idle []*socket // owned by the pool, oldest first
 }
 
-// parseEndpoints parses and checks URLs.
-func parseEndpoints(urls []string) ([]*endpoint, error) {
+// parseEndpoints parses and checks URLs. Certificates of https are verified against roots, or this host's if nil.
+func parseEndpoints(urls []string, roots *x509.CertPool) ([]*endpoint, error) {
 	const example = "http://127.0.0.1:5280/http-bind"
 	if len(urls) == 0 {
 		return nil, bad("bosh", "none", "name the URL of at least one BOSH endpoint, for example "+example)
@@ -61,16 +64,17 @@ func parseEndpoints(urls []string) ([]*endpoint, error) {
 		switch {
 		case err != nil || u.Hostname() == "" || u.Opaque != "":
 			return nil, bad("bosh", text, "give a URL, for example "+example)
-		case u.Scheme == "https":
-			return nil, bad("bosh", text, "only http: run the gateway beside its endpoint, or put stunnel between")
-		case u.Scheme != "http":
-			return nil, bad("bosh", text, "only http, for example "+example)
+		case u.Scheme != "http" && u.Scheme != "https":
+			return nil, bad("bosh", text, "only http and https, for example "+example)
 		case u.User != nil || u.Fragment != "":
 			return nil, bad("bosh", text, "give a URL without user and fragment, for example "+example)
 		}
-		e := &endpoint{url: text, tag: boshbody.TagOf(text)}
+		e := &endpoint{url: text, tag: boshbody.TagOf(text), secure: secureConfig(u, roots)}
 		port := u.Port()
-		if port == "" {
+		switch {
+		case port == "" && e.secure != nil:
+			port = "443"
+		case port == "":
 			port = "80"
 		}
 		e.address = net.JoinHostPort(u.Hostname(), port)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -22,6 +23,7 @@ type endpointServer struct {
 	t        testing.TB
 	address  string
 	listener net.Listener
+	secure   *tls.Config // nil: http
 	posts    chan *asked
 	probes   func(a *asked) // answers GETs; nil: 200
 	accepted atomic.Int64
@@ -43,8 +45,10 @@ type asked struct {
 	done   chan bool
 }
 
-func newEndpoint(t testing.TB) *endpointServer {
-	e := &endpointServer{t: t, address: "127.0.0.1:0", posts: make(chan *asked, 10_000),
+func newEndpoint(t testing.TB) *endpointServer { return newEndpointOf(t, nil) }
+
+func newEndpointOf(t testing.TB, secure *tls.Config) *endpointServer {
+	e := &endpointServer{t: t, secure: secure, address: "127.0.0.1:0", posts: make(chan *asked, 10_000),
 		conns: map[net.Conn]chan struct{}{}}
 	e.up()
 	e.address = e.listener.Addr().String()
@@ -52,7 +56,12 @@ func newEndpoint(t testing.TB) *endpointServer {
 	return e
 }
 
-func (e *endpointServer) url() string { return "http://" + e.address + "/http-bind" }
+func (e *endpointServer) url() string {
+	if e.secure != nil {
+		return "https://" + e.address + "/http-bind"
+	}
+	return "http://" + e.address + "/http-bind"
+}
 
 // up listens, initially or again after down.
 func (e *endpointServer) up() {
@@ -68,6 +77,9 @@ func (e *endpointServer) up() {
 			conn, err := l.Accept()
 			if err != nil {
 				return
+			}
+			if e.secure != nil {
+				conn = tls.Server(conn, e.secure)
 			}
 			e.mu.Lock()
 			cut := make(chan struct{})
@@ -116,6 +128,9 @@ func (e *endpointServer) serve(conn net.Conn, cut chan struct{}, number int64) {
 		raw.Reset()
 		req, err := http.ReadRequest(r)
 		if err != nil {
+			if raw.Len() > 0 {
+				conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			}
 			return
 		}
 		body, err := io.ReadAll(req.Body)
@@ -161,7 +176,7 @@ func (e *endpointServer) next() *asked {
 func (a *asked) reply(raw string) {
 	a.e.t.Helper()
 	var b [1]byte
-	sc, _ := a.conn.(*net.TCPConn).SyscallConn()
+	sc, _ := tcp(a.conn).SyscallConn()
 	sc.Control(func(fd uintptr) {
 		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		if a.r.Buffered() > 0 || err == nil && n > 0 {
@@ -170,6 +185,14 @@ func (a *asked) reply(raw string) {
 	})
 	a.conn.Write([]byte(raw))
 	a.done <- true
+}
+
+// tcp returns the TCP connection below conn.
+func tcp(conn net.Conn) *net.TCPConn {
+	if c, ok := conn.(*tls.Conn); ok {
+		conn = c.NetConn()
+	}
+	return conn.(*net.TCPConn)
 }
 
 // answer sends a response with a Content-Length.
@@ -201,7 +224,7 @@ func (a *asked) wantClosed() {
 func (a *asked) wantOpen() {
 	a.e.t.Helper()
 	var b [1]byte
-	sc, _ := a.conn.(*net.TCPConn).SyscallConn()
+	sc, _ := tcp(a.conn).SyscallConn()
 	sc.Control(func(fd uintptr) {
 		if _, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT); err != unix.EAGAIN {
 			a.e.t.Errorf("the socket is not open and quiet: %v", err)

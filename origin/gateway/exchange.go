@@ -102,6 +102,10 @@ func (g *Gateway) receive(c *call, s *socket) {
 	defer readers.Put(r)
 	r.Reset(s.conn)
 	defer r.Reset(nil)
+	if !s.arrived(func() error { _, err := r.Peek(1); return err }) {
+		g.wait(c, s)
+		return
+	}
 	if _, err := r.Peek(1); err != nil {
 		g.ended(c, s, err)
 		return

@@ -61,7 +61,7 @@ func TestHostAndPathOfTheURL(t *testing.T) {
 		"http://[::1]:5280/a%20b?c=d":             "[::1]:5280 /a%20b?c=d" + version + "[::1]:5280\r\n",
 		"http://10.0.0.1/h\u00e9?x=y%0d%0aA:%20b": "10.0.0.1:80 /h%C3%A9?x=y%0d%0aA:%20b" + version + "10.0.0.1\r\n",
 	} {
-		list, err := parseEndpoints([]string{url})
+		list, err := parseEndpoints([]string{url}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,7 +79,7 @@ func New(cfg Config) (*Gateway, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	endpoints, err := parseEndpoints(cfg.Endpoints)
+	endpoints, err := parseEndpoints(cfg.Endpoints, cfg.Roots)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,12 +13,14 @@ type socket struct {
 	conn  net.Conn
 	raw   syscall.RawConn
 	fd    int
-	since int64 // ms, when it became idle
+	below *prompt // TLS; nil without
+	since int64   // ms, when it became idle
 }
 
 // dial connects a socket. It tries the addresses of a name one after the other, so that one socket is one descriptor.
 func (g *Gateway) dial(e *endpoint) (*socket, error) {
-	d := net.Dialer{Timeout: g.cfg.ConnectTimeout, FallbackDelay: -1}
+	until := time.Now().Add(g.cfg.ConnectTimeout)
+	d := net.Dialer{Deadline: until, FallbackDelay: -1}
 	conn, err := d.DialContext(g.ctx, "tcp", e.address)
 	if err != nil {
 		return nil, err
@@ -32,11 +35,23 @@ func (g *Gateway) dial(e *endpoint) (*socket, error) {
 		conn.Close()
 		return nil, err
 	}
+	if e.secure != nil {
+		if err := s.secure(g.ctx, e.secure, until); err != nil {
+			conn.Close()
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
 // stale reports whether an idle socket is unusable, because the endpoint has closed it or sent something unrequested.
 func (s *socket) stale() (stale bool) {
+	if s.below != nil {
+		return s.arrived(func() error {
+			_, err := s.conn.Read(make([]byte, 1))
+			return err
+		})
+	}
 	err := s.raw.Control(func(fd uintptr) { stale = readable(fd) })
 	return err != nil || stale
 }

@@ -3,6 +3,8 @@ package relay
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,10 +24,11 @@ import (
 
 // Config configures a Relay. A zero field but URL selects its default.
 type Config struct {
-	URL         string        // of the server's endpoint: ws://HOST[:PORT]/PATH or wss://
-	MaxStreams  int           // further ones are refused
-	DialTimeout time.Duration // also for what waits for the server when the client has left
-	MaxBytes    int           // limit of a message of the server
+	URL         string         // of the server's endpoint: ws://HOST[:PORT]/PATH or wss://
+	MaxStreams  int            // further ones are refused
+	DialTimeout time.Duration  // also for what waits for the server when the client has left
+	MaxBytes    int            // limit of a message of the server
+	Roots       *x509.CertPool // that the certificate of wss is verified against; nil: this host's
 	Log         *slog.Logger
 }
 
@@ -35,6 +38,9 @@ const (
 	defaultDialTimeout = 8 * time.Second // less than an edge's create-timeout
 	defaultMaxBytes    = 1 << 20
 )
+
+// resumable is how many TLS sessions the relay keeps, so that few streams need a full handshake.
+const resumable = 16
 
 // Close codes (RFC 6455 section 7.4.1).
 const (
@@ -69,7 +75,9 @@ func New(cfg Config) (*Relay, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Relay{cfg: cfg, client: &http.Client{Transport: &http.Transport{TLSHandshakeTimeout: cfg.DialTimeout}}}, nil
+	return &Relay{cfg: cfg, client: &http.Client{Transport: &http.Transport{TLSHandshakeTimeout: cfg.DialTimeout,
+		TLSClientConfig: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12,
+			ClientSessionCache: tls.NewLRUClientSessionCache(resumable)}}}}, nil
 }
 
 // Use sets the server whose streams the relay carries, before it runs.
