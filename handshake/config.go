@@ -25,7 +25,7 @@ type Config struct {
 
 // Server is the parameters of a server.
 type Server struct {
-	Certificates []tls.Certificate // at least one; a client that names none of them gets the first
+	Certificates []tls.Certificate // at least one; a client that names none of them gets the first it supports
 	MinVersion   uint16            // default tls.VersionTLS12
 	TicketKeys   []TicketKey       // the first seals tickets, all of them open them; none: no resumption
 
@@ -90,7 +90,7 @@ func NewServer(s Server) (*Config, error) {
 
 // names are certificates by the server names that they are for.
 type names struct {
-	first      *tls.Certificate
+	all        []*tls.Certificate            // the first of them is for other names
 	byName     map[string][]*tls.Certificate // also *.example.org
 	challenges map[string]*tls.Certificate
 }
@@ -99,14 +99,12 @@ func newNames(certificates []tls.Certificate) *names {
 	n := &names{byName: map[string][]*tls.Certificate{}}
 	for i := range certificates {
 		c := &certificates[i]
-		if n.first == nil {
-			n.first = c
-		}
+		n.all = append(n.all, c)
 		for _, name := range namesOf(c) {
 			n.byName[name] = append(n.byName[name], c)
 		}
 	}
-	if n.first == nil {
+	if len(n.all) == 0 {
 		panic("handshake: a server without a certificate")
 	}
 	return n
@@ -127,7 +125,8 @@ func namesOf(c *tls.Certificate) (all []string) {
 	return all
 }
 
-// get returns the first certificate for the client's server name whose kind of key the client supports.
+// get returns the first certificate for the client's server name whose kind of key the client supports. For a name that
+// no certificate has, and for none, it returns the first one whose kind of key the client supports.
 func (n *names) get(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	name := strings.ToLower(strings.TrimSuffix(h.ServerName, "."))
 	if len(h.SupportedProtos) == 1 && h.SupportedProtos[0] == ChallengeProtocol {
@@ -140,15 +139,17 @@ func (n *names) get(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if _, parent, ok := strings.Cut(name, "."); ok && list == nil {
 		list = n.byName["*."+parent]
 	}
+	if list == nil {
+		nameless := *h
+		nameless.ServerName = ""
+		list, h = n.all, &nameless
+	}
 	for _, c := range list {
 		if h.SupportsCertificate(c) == nil {
 			return c, nil
 		}
 	}
-	if len(list) > 0 {
-		return list[0], nil
-	}
-	return n.first, nil
+	return list[0], nil
 }
 
 // Client is the parameters of a client.

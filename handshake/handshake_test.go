@@ -346,6 +346,36 @@ func TestServerNames(t *testing.T) {
 	}
 }
 
+// TestKindsOfKeys: a client that supports only one kind of key gets a certificate with it, also without a server name
+// (Java sends none for a name without a dot) and for an unknown one.
+func TestKindsOfKeys(t *testing.T) {
+	ec, rsa := uint16(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256), uint16(tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)
+	server := newServer(t, ecdsaPair(), rsaPair())
+	for _, test := range []struct {
+		name  string
+		suite uint16
+		want  string // empty: none fits
+	}{
+		{"", ec, "ec.example.org"}, {"", rsa, "rsa.example.org"},
+		{"unknown.test", ec, "ec.example.org"}, {"unknown.test", rsa, "rsa.example.org"},
+		{"rsa.example.org", rsa, "rsa.example.org"}, {"rsa.example.org", ec, ""},
+	} {
+		config := newClient(t, Client{ServerName: test.name, MaxVersion: tls.VersionTLS12})
+		config.base.CipherSuites = []uint16{test.suite}
+		c, s := newSide(config), newSide(server)
+		shake(c, s, 0)
+		got := ""
+		if peers := c.conn.ConnectionState().PeerCertificates; c.over && c.Err() == nil && len(peers) > 0 {
+			got = peers[0].DNSNames[0]
+		}
+		if got != test.want {
+			t.Errorf("%q, %s: the certificate of %q, want %q", test.name, tls.CipherSuiteName(test.suite), got, test.want)
+		}
+		c.close()
+		s.close()
+	}
+}
+
 // TestStaple: the client gets the OCSP response of the certificate.
 func TestStaple(t *testing.T) {
 	pair := ecdsaPair()

@@ -4,8 +4,8 @@
 #   scripts/setup.sh run            what the binary needs: Strophe.js for the chat page that is embedded in it
 #   scripts/setup.sh run-ejabberd   the same, and ejabberd
 #   scripts/setup.sh test           the same, the tests of the ejabberd module, prosody, HAProxy, nginx, hitch, promtool,
-#                                   Chromium, finch, gnutls-cli, openssl, curl, Python's websockets, Pebble, BoGo (in
-#                                   .bogo)
+#                                   Chromium, finch, gnutls-cli, openssl, curl, Java, Python's websockets, Pebble,
+#                                   BoGo (in .bogo)
 #   scripts/setup.sh qemu           QEMU, for make qemu-tune
 #   scripts/setup.sh peers          nginx, HAProxy, Pushpin and wrk, for make bench-peers
 #   scripts/setup.sh tls-peers      nginx, HAProxy, hitch and wrk, for make bench-tls
@@ -140,6 +140,7 @@ test)
 	setup_ejabberd
 	setup_packages erlang-dev erlang-eunit prosody haproxy nginx-light prometheus hitch finch gnutls-bin openssl curl
 	setup_packages python3-websockets
+	command -v java >/dev/null || setup_packages default-jre-headless # 50 MB to fetch
 	setup_packages systemd iproute2 procps man-db shellcheck lintian rpm mmdebstrap # packages, and systems for them
 	setup_tools
 	scripts/bogo.sh .bogo

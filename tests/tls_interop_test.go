@@ -250,6 +250,24 @@ func TestGnuTLS(t *testing.T) {
 	e.Until("handshakes", func(c map[string]int) bool { return c["tls_resumed"] == 6 })
 }
 
+// TestJava: Java's TLS in both versions, resumed, with updates of keys, and its HTTP client.
+func TestJava(t *testing.T) {
+	a := newAuthority(t)
+	e, port := serveTLS(t, a.localCertificates(t), "")
+	out := run(t, "", "java", "testdata/TLSClient.java", port, a.ca)
+	for _, suite := range []string{"TLSv1.3 TLS_AES_128_GCM_SHA256", "TLSv1.3 TLS_AES_256_GCM_SHA384",
+		"TLSv1.3 TLS_CHACHA20_POLY1305_SHA256", "TLSv1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+		"TLSv1.2 TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLSv1.2 TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"} {
+		second := suite + " 2 answers\n"
+		if strings.HasPrefix(suite, "TLSv1.3") { // Java keeps no ticket without a lifetime, as Go's of TLS 1.2 are
+			second = suite + " 2 answers resumed\n"
+		}
+		wantIn(t, out, suite+" 2 answers\n"+second)
+	}
+	wantIn(t, out, "KeyUpdate 20 answers\n", strings.Repeat("HttpClient HTTP_1_1 200 <body told='127.0.0.1'/>\n", 3))
+	e.Until("handshakes", func(c map[string]int) bool { return c["tls_resumed"] == 3 && c["tls_full"] == 11 })
+}
+
 // TestSessionsResumeAfterATakeover: the successor opens the tickets of the edge that it replaces.
 func TestSessionsResumeAfterATakeover(t *testing.T) {
 	a := newAuthority(t)
