@@ -3,7 +3,6 @@ package edge
 import (
 	"crypto/tls"
 	"log/slog"
-	"slices"
 	"strconv"
 
 	"megaphone/codec/http1"
@@ -18,8 +17,8 @@ type encryption struct {
 	*secure.Transport
 	w        *worker
 	internal loop.Interval
-	names    serverNames
-	validate uint32 // the connection whose handshake was for a CA that validates a domain; it ends with it
+	names    serverNames // also the cipher suites
+	validate uint32      // the connection whose handshake was for a CA that validates a domain; it ends with it
 }
 
 // Bounds of the TLS of a process. Its reactors have equal shares.
@@ -95,7 +94,11 @@ func (x *encryption) Secured(index uint32, r *handshake.Result) (note uint32) {
 	} else {
 		x.w.counters[stats.TLSFull]++
 	}
-	return x.names.note(r)
+	covered, exact := x.Handshake(index).Covers(r.ServerName)
+	if !covered && r.ServerName != "" {
+		x.w.counters[stats.TLSUnknownNames]++
+	}
+	return x.names.note(r, covered, exact)
 }
 
 // Unsecured counts a failure. The connection only lingers after this, and can no longer seal an answer. So Unsecured
@@ -162,62 +165,3 @@ func (s *secured) add(r *slog.Record) {
 
 // tls13Suites is the first byte of the cipher suites of TLS 1.3.
 const tls13Suites = 0x13
-
-// serverNames numbers the cipher suites and server names of a worker's connections, so that a connection needs only a
-// note of 28 bits. Names beyond maxServerNames are not shown, because clients could make up any number.
-type serverNames struct {
-	suites  []uint16
-	list    []string
-	numbers map[string]uint32
-}
-
-const (
-	maxServerNames    = 1024
-	maxServerName     = 128 // bytes
-	maxSuites         = 15
-	noteResumed       = 1 << 4
-	noteServerNameBit = 5
-)
-
-func (n *serverNames) note(r *handshake.Result) (note uint32) {
-	i := slices.Index(n.suites, r.Suite)
-	if i < 0 && len(n.suites) < maxSuites {
-		i, n.suites = len(n.suites), append(n.suites, r.Suite)
-	}
-	note = uint32(i + 1)
-	if r.Resumed {
-		note |= noteResumed
-	}
-	return note | n.number(r.ServerName)<<noteServerNameBit
-}
-
-// number returns the number of a name, 0 for none.
-func (n *serverNames) number(name string) uint32 {
-	if name == "" {
-		return 0
-	}
-	name = cut([]byte(name), maxServerName)
-	if i, known := n.numbers[name]; known {
-		return i
-	}
-	if len(n.list) == maxServerNames {
-		return 0
-	}
-	if n.numbers == nil {
-		n.numbers = map[string]uint32{}
-	}
-	n.list = append(n.list, name)
-	n.numbers[name] = uint32(len(n.list))
-	return uint32(len(n.list))
-}
-
-func (n *serverNames) secured(note uint32) (s secured) {
-	if i := note & maxSuites; i > 0 && int(i) <= len(n.suites) {
-		s.suite = n.suites[i-1]
-	}
-	s.resumed = note&noteResumed != 0
-	if i := note >> noteServerNameBit; i > 0 && int(i) <= len(n.list) {
-		s.name = n.list[i-1]
-	}
-	return s
-}

@@ -604,19 +604,6 @@ func TestAccessLogOverTLS(t *testing.T) {
 	log.line(t, "tls=1.3 cipher=TLS_AES_")
 }
 
-// TestServerNamesAreBounded: a million names take no more than the bound.
-func TestServerNamesAreBounded(t *testing.T) {
-	var n serverNames
-	first := n.number("first.example")
-	for i := range 10 * maxServerNames {
-		n.number(fmt.Sprint(i, strings.Repeat("x", 1000)))
-	}
-	if len(n.list) != maxServerNames || len(n.numbers) != maxServerNames || n.number("new.example") != 0 ||
-		n.number("first.example") != first || len(n.list[5]) > maxServerName {
-		t.Errorf("%d names", len(n.list))
-	}
-}
-
 // TestFailureBadRecordWhileHeld: the hold of a connection with a bad record is released to its origin.
 func TestFailureBadRecordWhileHeld(t *testing.T) {
 	e, l := one(t, withTLS(t, nil))

@@ -21,6 +21,7 @@ type Config struct {
 	base    *tls.Config
 	client  bool
 	session *Session // of a client that resumes
+	names   *names   // of a server
 }
 
 // Server is the parameters of a server.
@@ -79,6 +80,7 @@ func NewServer(s Server) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.names = names
 	if len(s.TicketKeys) > 0 {
 		c.base.SetSessionTicketKeys(s.TicketKeys)
 	}
@@ -128,17 +130,14 @@ func namesOf(c *tls.Certificate) (all []string) {
 // get returns the first certificate for the client's server name whose kind of key the client supports. For a name that
 // no certificate has, and for none, it returns the first one whose kind of key the client supports.
 func (n *names) get(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	name := strings.ToLower(strings.TrimSuffix(h.ServerName, "."))
+	name := canonical(h.ServerName)
 	if len(h.SupportedProtos) == 1 && h.SupportedProtos[0] == ChallengeProtocol {
 		if c := n.challenges[name]; c != nil {
 			return c, nil
 		}
 		return nil, errNoChallenge
 	}
-	list := n.byName[name]
-	if _, parent, ok := strings.Cut(name, "."); ok && list == nil {
-		list = n.byName["*."+parent]
-	}
+	list, _ := n.named(name)
 	if list == nil {
 		nameless := *h
 		nameless.ServerName = ""
@@ -150,6 +149,27 @@ func (n *names) get(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 	}
 	return list[0], nil
+}
+
+// canonical returns the form of a server name in which names compares it.
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+
+// named returns the certificates for a name in its canonical form, and whether they have that name itself.
+func (n *names) named(name string) (list []*tls.Certificate, exact bool) {
+	if list = n.byName[name]; list != nil {
+		return list, true
+	}
+	if _, parent, ok := strings.Cut(name, "."); ok {
+		list = n.byName["*."+parent]
+	}
+	return list, false
+}
+
+// Covers reports whether a certificate of a server is for a name, and whether it has that name itself instead of a
+// wildcard.
+func (c *Config) Covers(name string) (covered, exact bool) {
+	list, exact := c.names.named(canonical(name))
+	return list != nil, exact
 }
 
 // Client is the parameters of a client.

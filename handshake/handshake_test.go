@@ -369,7 +369,8 @@ func TestKindsOfKeys(t *testing.T) {
 			got = peers[0].DNSNames[0]
 		}
 		if got != test.want {
-			t.Errorf("%q, %s: the certificate of %q, want %q", test.name, tls.CipherSuiteName(test.suite), got, test.want)
+			t.Errorf("%q, %s: the certificate of %q, want %q", test.name, tls.CipherSuiteName(test.suite), got,
+				test.want)
 		}
 		c.close()
 		s.close()

@@ -90,6 +90,7 @@ const (
 	TLSStarted
 	TLSFull
 	TLSResumed
+	TLSUnknownNames
 	Redirects
 	ACMEValidations
 
@@ -243,6 +244,8 @@ var counterRows = [NumCounters]Row{
 	TLSStarted: total("tls_started", "megaphone_edge_tls_connections_total", "Connections to listeners with TLS."),
 	TLSFull:    handshakes.full("tls_full"),
 	TLSResumed: handshakes.resumed("tls_resumed"),
+	TLSUnknownNames: total("tls_unknown_names", "megaphone_edge_tls_unknown_names_total",
+		"TLS handshakes for a server name that no certificate has."),
 	Redirects: total("redirects", "megaphone_edge_https_redirects_total",
 		"Requests that were redirected to https, https-redirect."),
 	ACMEValidations: total("acme_validations", "megaphone_edge_acme_validations_total",

@@ -20,8 +20,8 @@ var ticketKeys = []string{strings.Repeat("1", 64), strings.Repeat("2", 64), stri
 func edgeWithTickets(t *testing.T, certificates, keys string) (e *rig.Process, address string) {
 	t.Helper()
 	file := configFile(t, fmt.Sprintf("listeners:\n  - address: 127.0.0.1:0\n    tls:\n      tickets-key-file: %s\n"+
-		"      certificates:\n%sorigins:\n  - name: a\n    address: %s\nmax-connections: 500\ncheck-host: off\nadmin: off\n",
-		keys, certificates, telling(t).addr))
+		"      certificates:\n%sorigins:\n  - name: a\n    address: %s\nmax-connections: 500\ncheck-host: off\n"+
+		"admin: off\n", keys, certificates, telling(t).addr))
 	e = rig.Serve(t, "edge", "--config", file).Linked(1)
 	return e, e.Addr
 }
