@@ -207,5 +207,15 @@ func TestGatewayByHTTPS(t *testing.T) {
 		e := serveEdge(t, 1, "g="+g.Addr, file)
 		g.Line(0, says)
 		answer(rig.Connect(t, e.Addr), rig.PostText(creation)).Want(t, 503, "")
+		if g == unknown {
+			if _, _, err := websocket.Dial(ctx, "ws://"+e.Addr+"/xmpp-websocket", &websocket.DialOptions{
+				Subprotocols: []string{"xmpp"}}); err == nil {
+				t.Error("a WebSocket to a server that is not verified")
+			}
+			line := g.Line(0, "no WebSocket to the server")
+			if !strings.Contains(line, "x509: certificate signed by unknown authority") {
+				t.Error(line)
+			}
+		}
 	}
 }
