@@ -48,6 +48,28 @@ func TestTopFits(t *testing.T) {
 	}
 }
 
+// TestTopOfTLS: an edge with clients by TLS shows their handshakes, and one without shows nothing of TLS.
+func TestTopOfTLS(t *testing.T) {
+	now, before := busy(), &admin.Status{Time: 1}
+	if look := topText(now, before, 120); strings.Contains(look, "full TLS/s") {
+		t.Errorf("TLS without clients by TLS:\n%s", look)
+	}
+	now.Counts[stats.TLSStarted], now.Counts[stats.TLSFull], now.Counts[stats.TLSWaiting] = 9000, 7123, 321
+	for columns := 40; columns <= 160; columns++ {
+		look := topText(now, before, columns)
+		for line := range strings.Lines(look) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > columns {
+				t.Errorf("%d of %d columns: %s", n, columns, line)
+			}
+		}
+		for _, want := range []string{"full TLS/s", "7,123", "resumed/s", "failed/s", "under way", "waiting", "321"} {
+			if !strings.Contains(look, want) {
+				t.Errorf("%d columns: no %q in\n%s", columns, want, look)
+			}
+		}
+	}
+}
+
 // TestScreenCuts: a terminal gets no line that it would wrap, and no more lines than rows.
 func TestScreenCuts(t *testing.T) {
 	const look = "0123456789\nab\nc\n"

@@ -31,7 +31,7 @@ func topText(now, before *admin.Status, columns int) string {
 		(time.Duration(now.UptimeSeconds) * time.Second).String(), state)
 	fmt.Fprintf(&b, "%s\n\n", strings.Join(text.Wrap(head, columns), "\n"))
 	cpu := max(now.CPUSeconds-before.CPUSeconds, 0) / seconds * 100
-	b.WriteString(pairs(columns, [][][2]string{{
+	groups := [][][2]string{{
 		{"held", count(float64(now.Holds))},
 		{"connections", count(float64(now.Connections))},
 		{"of at most", count(float64(now.Limits.MaxConnections))},
@@ -54,7 +54,18 @@ func topText(now, before *admin.Status, columns int) string {
 		{"GCs", count(float64(now.Go.GCs))},
 		{"reactors", count(float64(len(now.Reactors)))},
 		{"pings/s", rate(func(s *admin.Status) uint64 { return s.Counts[stats.PingsIn] + s.Counts[stats.PingsOut] })},
-	}}) + "\n")
+	}}
+	if now.Counts[stats.TLSStarted] > 0 {
+		groups = append(groups, [][2]string{
+			{"full TLS/s", counts(stats.TLSFull)},
+			{"resumed/s", counts(stats.TLSResumed)},
+			{"failed/s", rate(tlsFailuresOf)},
+			{"under way", count(float64(now.Counts[stats.TLSUnderWay]))},
+			{"waiting", count(float64(now.Counts[stats.TLSWaiting]))},
+			{"other names/s", counts(stats.TLSUnknownNames)},
+		})
+	}
+	b.WriteString(pairs(columns, groups) + "\n")
 	b.WriteString(originsText(now, columns) + "\n")
 	b.WriteString(refusalsText(now, before, seconds, columns))
 	return b.String()
@@ -82,6 +93,16 @@ func pairs(columns int, groups [][][2]string) string {
 			return t.String()
 		}
 	}
+}
+
+// tlsFailuresOf returns the sum of the refusals that are of TLS.
+func tlsFailuresOf(s *admin.Status) (sum uint64) {
+	for _, r := range s.Refusals {
+		if strings.HasPrefix(r.Reason, "tls_") {
+			sum += r.Count
+		}
+	}
+	return sum
 }
 
 func refusedOf(s *admin.Status) (sum uint64) {

@@ -1,11 +1,15 @@
-// Chat over https in Chromium, with Strophe.js, and the page that shows the edge's certificate.
+// Chat over https in Chromium and in Node, with Strophe.js, and the page that shows the edge's certificate.
 
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { desktop, gather, launch, Person } from './lib/browser.js';
+import { connectTwo } from './lib/client.js';
 import { within } from './lib/deadline.js';
+import { exchange } from './lib/exchange.js';
 import { startDemo } from './lib/program.js';
+import { trust } from './lib/xhr.js';
 
 let browser;
 let demo;
@@ -33,6 +37,14 @@ test('two people chat over https', async (t) => {
   assert.deepEqual([alice.faults, bob.faults], [[], []]);
   const details = await (await alice.page.context().newPage()).goto(`https://${demo.address}/`);
   assert.equal((await details.securityDetails()).protocol, 'TLS 1.3');
+});
+
+test('Strophe.js in Node over https, with the certificate verified', async (t) => {
+  const [, file, url] = /curl --cacert (\S+) (https:\S+)/.exec(demo.program.output);
+  trust(await readFile(file, 'utf8'));
+  const [alice, bob] = await connectTwo(url);
+  t.after(() => { alice.close(); bob.close(); });
+  await exchange(alice, bob, { count: 300, seed: 1 });
 });
 
 test('the page about the edge shows its certificate', async (t) => {

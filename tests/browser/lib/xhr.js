@@ -6,16 +6,20 @@
 //   requests itself, so the client is named by the fragment of the URL, which is never sent.
 
 import { Agent } from 'node:http';
+import { Agent as SecureAgent } from 'node:https';
 import { DOMParser } from '@xmldom/xmldom';
 import xhr2 from 'xhr2';
 
 const agents = new Map();
+let ca; // of https
 
 class BrowserlikeXMLHttpRequest extends xhr2.XMLHttpRequest {
   open(method, url, async) {
     const [address, client] = url.split('#');
-    if (!agents.has(client)) agents.set(client, new Agent({ keepAlive: true, maxSockets: 2 }));
-    this.nodejsSet({ httpAgent: agents.get(client) });
+    const secure = address.startsWith('https:');
+    const options = { keepAlive: true, maxSockets: 2 };
+    if (!agents.has(client)) agents.set(client, secure ? new SecureAgent({ ...options, ca }) : new Agent(options));
+    this.nodejsSet({ [secure ? 'httpsAgent' : 'httpAgent']: agents.get(client) });
     super.open(method, address, async);
   }
 
@@ -32,6 +36,11 @@ class BrowserlikeXMLHttpRequest extends xhr2.XMLHttpRequest {
 }
 
 globalThis.XMLHttpRequest = BrowserlikeXMLHttpRequest;
+
+/** Sets the certificates, in PEM, that https is verified by from now on. */
+export function trust(pem) {
+  ca = pem;
+}
 
 /** Closes the sockets of a client that is done. */
 export function closeSockets(client) {
