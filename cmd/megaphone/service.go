@@ -116,7 +116,7 @@ const (
 
 // gcPercent returns the percentage of garbage at which Go collects. By default it lets garbage grow to the size of the
 // tables, which contain no pointers, so that collecting more often is cheap. Handshakes under way count like tables: up
-// to 60 MB of them double their bytes for as long as a flood lasts. A lower percentage would make all handshakes pay.
+// to 60 MB of them double their bytes during a flood. A lower percentage would make all handshakes pay.
 func gcPercent(cfg *config.Values) int {
 	if !cfg.HasTLS() {
 		return defaultGCPercent
