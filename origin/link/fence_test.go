@@ -18,6 +18,9 @@ func TestFence(t *testing.T) {
 		l.Fence(l.Mark())
 		l.Reply(2, 200, []byte("<b/>"))
 	})
+	e.wantReply(1, 200, "<a/>")
+	e.wantReply(2, 200, "<b/>")
+	e.wantControl("ping fence-1\n")
 	r.s.Do(func() {
 		second = l.Mark()
 		l.Fence(first) // its ping has been sent already
@@ -25,9 +28,6 @@ func TestFence(t *testing.T) {
 			t.Error("the fence has been passed before its pong came")
 		}
 	})
-	e.wantReply(1, 200, "<a/>")
-	e.wantReply(2, 200, "<b/>")
-	e.wantControl("ping fence-1\n")
 	e.control("pong 123\n" + "pong fence-2\n" + "pong fence-x\n") // none of these is its pong
 	e.control("pong fence-1\n" + "pong fence-1\n")
 	r.wantTold("request 1 192.0.2.7 <a/>", "request 2 192.0.2.7 <b/>", "passed true")
