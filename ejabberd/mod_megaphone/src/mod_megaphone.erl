@@ -168,6 +168,8 @@ listen_opt_type(max_contents) ->
     econf:int(1024, ?MAX_CONTENTS);
 listen_opt_type(engine) ->
     econf:enum([megaphone, ejabberd]);
+listen_opt_type(websocket) ->
+    econf:bool();
 listen_opt_type(max_held) ->
     econf:pos_int();
 listen_opt_type(ping_timeout) ->
@@ -190,6 +192,7 @@ listen_options() ->
      {name, node_name()},
      {max_contents, 1048576},
      {engine, ejabberd},
+     {websocket, true},
      {max_held, 250000},
      {ping_timeout, 15000},
      {high_water, 1048576},
@@ -275,6 +278,7 @@ stats() ->
     #{waiting := ToOpen, opening := Opening, joining := LoggingIn} = mod_megaphone_admission:info(),
     [{"links", length([up || #{stage := up} <- Infos])},
      {"live", lists:sum([Live || #{live := Live} <- Infos])},
+     {"streams", lists:sum([Streams || #{streams := Streams} <- Infos])},
      {"sessions", map_get(sessions, Engine)},
      {"session_bytes", map_get(bytes, Engine) + map_get(wheel_bytes, Engine)},
      {"sleep_works", case Mode of sleep -> 1; _ -> 0 end},

@@ -1,13 +1,14 @@
-%%% Admits new sessions of mod_megaphone's engine: the process that has the log-ins of this node (mod_megaphone_logins)
-%%% and does what they ask for. It waits for nothing: each session is opened by a process of its own.
+%%% Admits new sessions of mod_megaphone's engine, and those over WebSocket: the process that has the log-ins of this
+%%% node (mod_megaphone_logins) and does what they ask for. It waits for nothing: each session is opened by a process of
+%%% its own.
 %%%
-%%%     link --ask, gone--> admission --spawns--> opener (mod_megaphone_engine:opened/3)
+%%%     link --ask, gone--> admission --spawns--> opener (opened/3 of mod_megaphone_engine or mod_megaphone_stream)
 %%%                             ▲ joins, 'DOWN' ------┘
 %%%                             ▲ logged_in, 'DOWN' -- ejabberd's stream of the session
 -module(mod_megaphone_admission).
 -behaviour(gen_server).
 
--export([start_link/0, max/1, ask/3, gone/1, joins/1, info/0, start_hooks/0, stop_hooks/0]).
+-export([start_link/0, max/1, ask/4, gone/1, joins/1, info/0, start_hooks/0, stop_hooks/0]).
 %% Hooks
 -export([logged_in/1, host_up/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
@@ -23,6 +24,8 @@
 %% Each takes some 30 KB while its client has not logged in.
 -define(DEFAULT_MAX, 5000).
 -define(HOOKS, [c2s_session_opened, c2s_session_resumed]).
+%% The modules that are the sockets of streams.
+-define(SOCKETS, [mod_megaphone_engine, mod_megaphone_stream]).
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
@@ -34,12 +37,13 @@ max(Max) ->
     persistent_term:put({?MODULE, max}, Max),
     gen_server:cast(?MODULE, {max, Max}).
 
-%% A request that opens a session. It is answered in any case, unless this returns error.
--spec ask(mod_megaphone_session:place(), Body :: binary(), inet:ip_address()) -> ok | error.
-ask(Place, Body, Address) ->
+%% A request that opens a session, by opened/3 of the given module. It is answered in any case, unless this returns
+%% error.
+-spec ask(mod_megaphone_session:place(), module(), Body :: binary(), inet:ip_address()) -> ok | error.
+ask(Place, Opener, Body, Address) ->
     case whereis(?MODULE) of
         undefined -> error;
-        Pid -> gen_server:cast(Pid, {ask, Place, {Body, Address}})
+        Pid -> gen_server:cast(Pid, {ask, Place, {Opener, Body, Address}})
     end.
 
 %% The client of such a request has hung up.
@@ -77,7 +81,7 @@ hooks(Do, Host) ->
 %% In the process of any stream.
 -spec logged_in(State) -> State when State :: #{socket := tuple(), _ => _}.
 logged_in(#{socket := Socket} = State) ->
-    _ = element(2, Socket) =:= mod_megaphone_engine andalso gen_server:cast(?MODULE, {logged_in, self()}),
+    _ = lists:member(element(2, Socket), ?SOCKETS) andalso gen_server:cast(?MODULE, {logged_in, self()}),
     State.
 
 %%% gen_server
@@ -139,8 +143,8 @@ ticking(#state{ticks = false, logins = Logins} = State) ->
     end;
 ticking(State) -> State.
 
-act({open, {Link, _, _} = Place, {Body, Address}}, #state{openers = Openers} = State) ->
-    try is_process_alive(Link) andalso spawn_monitor(mod_megaphone_engine, opened, [Place, Body, Address]) of
+act({open, {Link, _, _} = Place, {Opener, Body, Address}}, #state{openers = Openers} = State) ->
+    try is_process_alive(Link) andalso spawn_monitor(Opener, opened, [Place, Body, Address]) of
         {_, Monitor} -> State#state{openers = Openers#{Monitor => Place}};
         false -> opened(State)
     catch error:system_limit -> opened(act({refuse, Place}, State))

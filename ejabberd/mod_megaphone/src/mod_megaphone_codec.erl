@@ -7,10 +7,11 @@
 -module(mod_megaphone_codec).
 
 -export([header_bytes/0, parse_frame/2, parse_request/1, next_line/1, next_id/1, parse_hello/1]).
--export([frame/2, reply/3, hello/4, welcome/1]).
+-export([parse_open/1, parse_end/1, next_credit/1]).
+-export([frame/2, reply/3, hello/5, welcome/1, accept/1, stream_end/2, credits/1]).
 -export([proof/3, unproved/1, equal/2, valid_name/1]).
 
--export_type([id/0, hello/0, instance/0]).
+-export_type([id/0, hello/0, instance/0, code/0]).
 
 %% A connection ID. 0 is the link itself.
 -type id() :: 0..16#ffffffffffffffff.
@@ -23,7 +24,12 @@
                    nonce := <<_:128>>,
                    mac => <<_:256>>,        % that of 0.1.0, which proves the nonces and the name only
                    max => pos_integer(),
+                   streams => true,         % it takes streams
+                   window => pos_integer(),
                    proof => <<_:256>>}.
+
+%% Why a stream ends: a status code of RFC 6455, section 7.4.
+-type code() :: 1000..4999.
 
 %% The largest number in a line of control.
 -define(MAX_NUMBER, 999999999).
@@ -35,9 +41,12 @@
 -define(MAX_QUERY_BYTES, 65535).
 -define(MAX_VERB_BYTES, 32).
 -define(MAX_NAME_BYTES, 64).
+%% Of an end: what fits into a WebSocket's close frame.
+-define(MAX_TEXT_BYTES, 123).
 
 -define(is_digit(C), (C >= $0 andalso C =< $9)).
 -define(is_hex(C), (?is_digit(C) orelse (C >= $a andalso C =< $f))).
+-define(is_address(C), (?is_hex(C) orelse (C >= $A andalso C =< $F) orelse C =:= $. orelse C =:= $:)).
 -define(is_lower(C), (C >= $a andalso C =< $z)).
 -define(is_upper(C), (C >= $A andalso C =< $Z)).
 
@@ -111,8 +120,7 @@ parse_address(<<$\s, Body/binary>>, N, Contents) when N >= 2, N =< ?MAX_ADDRESS_
     {ok, binary:part(Contents, 0, N), <<>>, Body};
 parse_address(<<$?, Rest/binary>>, N, Contents) when N >= 2, N =< ?MAX_ADDRESS_BYTES ->
     parse_query(Rest, 0, Rest, binary:part(Contents, 0, N));
-parse_address(<<C, Rest/binary>>, N, Contents) when
-      ?is_hex(C); C >= $A, C =< $F; C =:= $.; C =:= $: ->
+parse_address(<<C, Rest/binary>>, N, Contents) when ?is_address(C) ->
     parse_address(Rest, N + 1, Contents);
 parse_address(_, _, _) ->
     {error, address}.
@@ -131,6 +139,103 @@ reply(Id, 200, <<>>) -> frame(Id, <<>>);
 reply(Id, 200, <<$<, _/binary>> = Body) -> frame(Id, Body);
 reply(Id, Status, Body) when Status >= 200, Status =< 599 ->
     frame(Id, [integer_to_binary(Status), $\s, Body]).
+
+%%% Streams (PROTOCOL.md, "Streams")
+
+%% The contents that open a stream: the client's address, and parts of its request as far as they are stated. Unknown
+%% keys are for later versions.
+-spec parse_open(binary()) -> {ok, Address :: binary(), #{host | path | origin => binary()}} | {error, open}.
+parse_open(<<$+, Rest/binary>>) -> open_address(Rest, 0, Rest);
+parse_open(_) -> {error, open}.
+
+open_address(<<C, Rest/binary>>, N, Text) when ?is_address(C) -> open_address(Rest, N + 1, Text);
+open_address(<<" ws", Rest/binary>>, N, Text) when N >= 2, N =< ?MAX_ADDRESS_BYTES ->
+    case Rest of
+        <<>> -> {ok, binary:part(Text, 0, N), #{}};
+        <<$\s, Args/binary>> -> open_keys(binary:split(Args, <<$\s>>, [global]), binary:part(Text, 0, N), #{});
+        _ -> {error, open}
+    end;
+open_address(_, _, _) -> {error, open}.
+
+open_keys([], Address, Keys) -> {ok, Address, Keys};
+open_keys([Pair | Pairs], Address, Keys) ->
+    N = verb_bytes(Pair, 0),
+    case Pair of
+        <<Name:N/binary, $=, Text/binary>> when N > 0, Text =/= <<>> ->
+            case {open_key(Name), unescaped(Text, <<>>)} of
+                {_, error} -> {error, open};
+                {unknown, _} -> open_keys(Pairs, Address, Keys);
+                {Key, _} when is_map_key(Key, Keys) -> {error, open};
+                {Key, Value} -> open_keys(Pairs, Address, Keys#{Key => Value})
+            end;
+        _ -> {error, open}
+    end.
+
+open_key(<<"host">>) -> host;
+open_key(<<"path">>) -> path;
+open_key(<<"origin">>) -> origin;
+open_key(_) -> unknown.
+
+unescaped(<<$%, A, B, Rest/binary>>, Value) ->
+    case {hex_digit(A), hex_digit(B)} of
+        {High, Low} when is_integer(High), is_integer(Low) -> unescaped(Rest, <<Value/binary, (16 * High + Low)>>);
+        _ -> error
+    end;
+unescaped(<<C, Rest/binary>>, Value) when C > $\s, C =< $~, C =/= $% -> unescaped(Rest, <<Value/binary, C>>);
+unescaped(<<>>, Value) -> Value;
+unescaped(_, _) -> error.
+
+hex_digit(C) when C >= $A, C =< $F -> C - $A + 10;
+hex_digit(C) when ?is_hex(C) -> undigit(C);
+hex_digit(_) -> error.
+
+%% The contents that end a stream.
+-spec parse_end(binary()) -> {ok, code(), Text :: binary()} | {error, 'end'}.
+parse_end(<<$-, A, B, C, D, Rest/binary>>) when A >= $1, A =< $4, ?is_digit(B), ?is_digit(C), ?is_digit(D) ->
+    case Rest of
+        <<>> -> {ok, binary_to_integer(<<A, B, C, D>>), <<>>};
+        <<$\s, Text/binary>> when Text =/= <<>>, byte_size(Text) =< ?MAX_TEXT_BYTES ->
+            case is_utf8(Text) of
+                true -> {ok, binary_to_integer(<<A, B, C, D>>), Text};
+                false -> {error, 'end'}
+            end;
+        _ -> {error, 'end'}
+    end;
+parse_end(_) -> {error, 'end'}.
+
+is_utf8(<<_/utf8, Rest/binary>>) -> is_utf8(Rest);
+is_utf8(Rest) -> Rest =:= <<>>.
+
+%% Accepts a stream.
+-spec accept(id()) -> iolist().
+accept(Id) -> frame(Id, <<$+>>).
+
+-spec stream_end(id(), code()) -> iolist().
+stream_end(Id, Code) when Code >= 1000, Code =< 4999 -> frame(Id, [$- | integer_to_binary(Code)]).
+
+%% Takes the first credit off the arguments of "credit": Bytes more may be sent to stream Id.
+-spec next_credit(binary() | undefined) -> none | {ok, id(), Bytes :: pos_integer(), Rest :: binary()} |
+                                           {error, credit}.
+next_credit(Args) ->
+    case next_id(Args) of
+        {ok, Id, Rest} ->
+            {Number, More} = case binary:split(Rest, <<$\s>>) of
+                                 [Text, Next] when Next =/= <<>> -> {number(Text), Next};
+                                 [Text] -> {number(Text), <<>>};
+                                 _ -> {error, <<>>}
+                             end,
+            case Number of
+                {ok, Bytes} -> {ok, Id, Bytes, More};
+                error -> {error, credit}
+            end;
+        none -> none;
+        {error, id} -> {error, credit}
+    end.
+
+%% The line that acknowledges so many bytes of these streams.
+-spec credits([{id(), Bytes :: pos_integer()}]) -> iolist().
+credits(Credits) ->
+    [<<"credit">>, [[$\s, hex(<<Id:64>>), $\s, integer_to_binary(Bytes)] || {Id, Bytes} <- Credits], $\n].
 
 %%% Control lines
 
@@ -188,9 +293,13 @@ parse_hello(undefined) ->
     {error, hello};
 parse_hello(Args) ->
     case parse_pairs(binary:split(Args, <<$\s>>, [global]), #{}) of
-        {ok, #{version := _, name := _, nonce := _} = Hello} -> {ok, Hello};
+        {ok, #{version := _, name := _, nonce := _} = Hello} -> {ok, without_unknown_streams(Hello)};
         _ -> {error, hello}
     end.
+
+%% Streams of other versions are none.
+without_unknown_streams(#{streams := false} = Hello) -> maps:remove(streams, Hello);
+without_unknown_streams(Hello) -> Hello.
 
 parse_pairs([], Hello) ->
     {ok, Hello};
@@ -220,6 +329,8 @@ parse_value(<<"max">>, Text) ->
         {ok, Max} when Max =< ?MAX_CONTENTS -> {max, {ok, Max}};
         _ -> {max, error}
     end;
+parse_value(<<"stream">>, Text) -> {streams, {ok, Text =:= <<"1">>}};
+parse_value(<<"window">>, Text) -> {window, number(Text)};
 parse_value(_, _) -> unknown.
 
 digest(Text) when byte_size(Text) =:= 64 -> unhex(Text);
@@ -248,11 +359,15 @@ is_name(<<C, Rest/binary>>) when
       ?is_lower(C); ?is_upper(C); ?is_digit(C); C =:= $.; C =:= $_; C =:= $- -> is_name(Rest);
 is_name(Rest) -> Rest =:= <<>>.
 
-%% Our hello: the line without its LF.
--spec hello(Name :: binary(), Nonce :: <<_:128>>, Max :: pos_integer(), instance()) -> binary().
-hello(Name, Nonce, Max, Instance) ->
+%% Our hello: the line without its LF. Window is that of streams; none: they are not taken.
+-spec hello(Name :: binary(), Nonce :: <<_:128>>, Max :: pos_integer(), instance(), Window :: pos_integer() | none) ->
+          binary().
+hello(Name, Nonce, Max, Instance, Window) ->
     <<"hello version=1 name=", Name/binary, " nonce=", (hex(Nonce))/binary, " max=", (integer_to_binary(Max))/binary,
-      " take=query", (instance(Instance))/binary>>.
+      " take=query", (instance(Instance))/binary, (streams(Window))/binary>>.
+
+streams(none) -> <<>>;
+streams(Window) -> <<" stream=1 window=", (integer_to_binary(Window))/binary>>.
 
 instance(none) -> <<>>;
 instance({Token, AgeMs}) ->

@@ -8,7 +8,8 @@
 -type id() :: mod_megaphone_codec:id().
 
 -type line() :: {hello, mod_megaphone_codec:hello(), Line :: binary()} | welcome |
-                {gone, [id()]} | {release, [id()] | all} | {ping, Token :: binary()} |
+                {gone, [id()]} | {release, [id()] | all} | {credit, [{id(), Bytes :: pos_integer()}]} |
+                {ping, Token :: binary()} |
                 {pong, Token :: binary() | undefined} | drain | {error, Text :: binary()} | {unknown, Verb :: binary()}.
 
 -define(MAX_TOKEN_BYTES, 64).
@@ -39,6 +40,7 @@ line(<<"hello">>, Args) ->
 line(<<"gone">>, Args) -> ids(gone, Args, []);
 line(<<"release">>, <<"all">>) -> {release, all};
 line(<<"release">>, Args) -> ids(release, Args, []);
+line(<<"credit">>, Args) -> credits(mod_megaphone_codec:next_credit(Args), []);
 line(<<"ping">>, Token) when is_binary(Token), byte_size(Token) =< ?MAX_TOKEN_BYTES -> {ping, Token};
 line(<<"ping">>, _) -> error;
 line(<<"pong">>, Token) -> {pong, Token};
@@ -57,3 +59,8 @@ ids(Name, Args, Ids) ->
         {ok, Id, Rest} -> ids(Name, Rest, [Id | Ids]);
         _ -> error
     end.
+
+%% One at least.
+credits({ok, Id, Bytes, Rest}, Credits) -> credits(mod_megaphone_codec:next_credit(Rest), [{Id, Bytes} | Credits]);
+credits(none, [_ | _] = Credits) -> {credit, lists:reverse(Credits)};
+credits(_, _) -> error.

@@ -6,13 +6,16 @@
 %%%
 %%% The socket may have TLS (mod_megaphone_socket).
 %%%
+%%% Requests of the module's own engine go to a shard instead (mod_megaphone_engine), and the messages of a WebSocket to
+%%% its stream (mod_megaphone_stream).
+%%%
 %%% A request process ends with its reply as the reason of its exit. The link, which traps exits, appends the frame to
 %%% its batch, which leaves before the next read, or when no message waits: one write carries all ready frames, through
 %%% the writer if the socket might block. Nothing waits for a batch to fill.
 %%%
 %%% Bounds: above high_water bytes unsent the link does not read, so at most a reply to each request that was held then
-%%% waits for the edge. It may take its time, but for ping_timeout without any progress the link ends. Above
-%%% max_held request processes: 503. Contents above max_contents: the link ends. Connections that have not proved the
+%%% waits for the edge, and messages of streams wait with their stream. It may take its time, but for ping_timeout without
+%%% any progress the link ends. Above max_held requests and streams: 503. Contents above max_contents: the link ends. Connections that have not proved the
 %%% secret: see mod_megaphone_lobby.
 -module(mod_megaphone_link).
 -behaviour(gen_server).
@@ -44,6 +47,9 @@
          shards = #{} :: #{mod_megaphone_shard:shard() | none => reference()},
          outbox :: mod_megaphone_outbox:outbox(),
          fence = mod_megaphone_fence:new() :: mod_megaphone_fence:fence(),
+         streams = none :: mod_megaphone_streams:streams() | none,     % none: one of the ends takes none
+         credits = [] :: [{mod_megaphone_codec:id(), pos_integer()}],  % not in the batch yet, newest first
+         full = false :: boolean(),             % messages wait for the link, not for their clients
          reading = false :: boolean(),          % the socket is armed
          pinged = false :: boolean(),           % since something came
          heard_at = 0 :: integer(),             % something came: ms of monotonic time
@@ -65,6 +71,10 @@
 -define(HEAP, {spawn_opt, [{min_heap_size, 16384}]}).
 %% The time for the last words to arrive, and for this process to get a new socket.
 -define(LINGER_MS, 1000).
+%% Unacknowledged bytes that an edge may send to a stream.
+-define(WINDOW_BYTES, 65536).
+%% So many are in one line: edges may take 1 KiB at most.
+-define(CREDITS, 32).
 
 %%% For ejabberd_listener
 
@@ -140,8 +150,9 @@ handle_continue(greet, #state{socket = Socket, opts = Opts} = State) ->
     #{name := Name, max_contents := Max, ping_timeout := Timeout} = Opts,
     case mod_megaphone_socket:prepare(Socket, ?READ_BYTES) of
         {ok, Peer} ->
+            Window = case map_get(websocket, Opts) of true -> ?WINDOW_BYTES; false -> none end,
             Hello = mod_megaphone_codec:hello(Name, mod_megaphone_handshake:nonce(), Max,
-                                              mod_megaphone_handshake:instance()),
+                                              mod_megaphone_handshake:instance(), Window),
             Now = now_ms(),
             Greeting = State#state{stage = greeting, hello = Hello, peer = mod_megaphone_address:of_peer(Peer),
                                    from = mod_megaphone_address:text(Peer),
@@ -156,7 +167,8 @@ handle_continue(greet, #state{socket = Socket, opts = Opts} = State) ->
 
 handle_call(_, From, #state{outbox = Outbox} = State) ->
     Info = #{stage => State#state.stage, edge => State#state.name, address => State#state.from,
-             live => mod_megaphone_live:size(State#state.live), seconds => (now_ms() - State#state.opened_at) div 1000,
+             live => mod_megaphone_live:size(State#state.live) + streams(State), streams => streams(State),
+             seconds => (now_ms() - State#state.opened_at) div 1000,
              unsent => mod_megaphone_outbox:unsent(Outbox), frames_in => State#state.frames_in,
              bytes_in => State#state.bytes_in, reads => State#state.reads},
     gen_server:reply(From, maps:merge(Info, mod_megaphone_outbox:counts(Outbox))),
@@ -168,25 +180,46 @@ handle_info(Message, State) ->
 
 take_message(timeout, #state{stage = accepted} = State) ->
     stop(io, State);
-take_message(timeout, #state{outbox = Outbox} = State) ->
-    maybe_read_on(State#state{outbox = mod_megaphone_outbox:flush(Outbox)});
+take_message(timeout, State) ->
+    maybe_read_on(flush(State));
 take_message({secured, {ok, Socket}}, #state{stage = securing, outbox = Outbox} = State) ->
     {noreply, State#state{socket = Socket, outbox = mod_megaphone_outbox:secure(Socket, Outbox)}, {continue, greet}};
 take_message({secured, {error, Reason}}, #state{stage = securing} = State) ->
     insecure(Reason, State);
 take_message({tcp, Socket, _}, #state{socket = Socket, stage = closing} = State) ->
     read_on(State);
-take_message({tcp, Socket, Bytes}, #state{socket = Socket, outbox = Outbox} = State) ->
+take_message({tcp, Socket, Bytes}, #state{socket = Socket} = State0) ->
+    State = flush(State0),
     N = byte_size(Bytes),
     mod_megaphone_stats:add(reads, 1),
     mod_megaphone_stats:add(bytes_in, N),
     %% What waits leaves before each read: with an edge that always has more to say, no message would never be.
     take_bytes(Bytes, State#state{reading = false, heard_at = now_ms(), pinged = false, reads = State#state.reads + 1,
-                                  bytes_in = State#state.bytes_in + N, outbox = mod_megaphone_outbox:flush(Outbox)});
+                                  bytes_in = State#state.bytes_in + N});
 take_message({'EXIT', Pid, {reply, Id, Status, Body}}, State) ->
     next(reply_to(Id, Pid, Status, Body, State));
 take_message({answer, Id, N, Status, Body}, State) ->
-    next(reply_to(Id, N, Status, Body, State));
+    next(case is_stream(Id, State) of
+             true -> act(mod_megaphone_streams:refused(Id, N, State#state.streams), State);
+             false -> reply_to(Id, N, Status, Body, State)
+         end);
+take_message({stream, Id, N, C2S}, State) ->
+    next(act(mod_megaphone_streams:opened(Id, N, C2S, State#state.streams), State));
+take_message({active, Id, N}, #state{max_bytes = Max} = State) ->
+    next(act(mod_megaphone_streams:active(Id, N, Max, State#state.streams), State));
+take_message({output, Id, N, C2S, Item}, State0) ->
+    #state{full = Full, streams = Streams} = State = fill(State0),
+    next(act(mod_megaphone_streams:output(Id, N, C2S, Item, Full, now_ms(), Streams), State));
+take_message({close, Id, N}, State) ->
+    next(act(mod_megaphone_streams:close(Id, N, State#state.streams), State));
+take_message({{down, Id, N}, _, process, _, _}, State) ->
+    next(act(mod_megaphone_streams:down(Id, N, State#state.streams), State));
+take_message({restart, Id, N}, State) ->
+    next(act(mod_megaphone_streams:restart(Id, N, State#state.streams), State));
+take_message({shaper, Id, N, Shaper}, State) ->
+    next(act(mod_megaphone_streams:shaper(Id, N, Shaper, State#state.streams), State));
+take_message({unshaped, Id, N}, #state{max_bytes = Max} = State) ->
+    next(act(mod_megaphone_streams:unshaped(Id, N, Max, State#state.streams), State));
 take_message({opening, Id, N, Shard, Sid}, State) ->
     next(opening(Id, {N, Shard, Sid}, State));
 take_message({'DOWN', Monitor, process, _, _}, State) ->
@@ -207,8 +240,8 @@ take_message({written, {error, _}}, State) ->
     stop(io, State);
 take_message(tick, #state{live = Live} = State) ->
     tick_later(State),
-    check_liveness(without_standstill(now_ms(), State#state{live = mod_megaphone_live:sweep(Live),
-                                                            max_bytes = mod_megaphone_engine:max_bytes()}));
+    Swept = State#state{live = mod_megaphone_live:sweep(Live), max_bytes = mod_megaphone_engine:max_bytes()},
+    check_liveness(without_standstill(now_ms(), end_stalled(Swept)));
 take_message({tcp_closed, Socket}, #state{socket = Socket} = State) ->
     stop(none, State);
 take_message({tcp_error, Socket, _}, #state{socket = Socket} = State) ->
@@ -225,7 +258,8 @@ take_message(_, State) ->                % {garbage_collect, swept, _} among oth
     next(State).
 
 %% The request processes are linked to this one, and end with it.
-terminate(_Reason, #state{socket = Socket}) ->
+terminate(_Reason, #state{socket = Socket} = State) ->
+    _ = end_streams(State),
     mod_megaphone_socket:close(Socket).
 
 %% What clients say is not for the log, should this process crash.
@@ -233,15 +267,20 @@ format_status(Status) ->
     maps:map(fun(state, #state{} = State) -> {State#state.stage, State#state.name, State#state.from};
                 (message, {Type, _, Bytes}) when Type =:= tcp; Type =:= ssl -> {Type, byte_size(Bytes)};
                 (message, {'EXIT', Pid, {reply, Id, Code, _}}) -> {'EXIT', Pid, {reply, Id, Code}};
+                (message, {output, Id, N, Pid, {Kind, _}}) -> {output, Id, N, Pid, Kind};
                 (_, Value) -> Value
              end, Status).
 
 %% What waits leaves as soon as no message does.
-next(#state{outbox = Outbox} = State) ->
-    case mod_megaphone_outbox:due(Outbox) of
+next(#state{outbox = Outbox, credits = Credits} = State) ->
+    case Credits =/= [] orelse mod_megaphone_outbox:due(Outbox) orelse has_room(State) of
         true -> {noreply, State, 0};
         false -> {noreply, State}
     end.
+
+flush(State0) ->
+    #state{outbox = Outbox} = State = send_credits(State0),
+    State#state{outbox = mod_megaphone_outbox:flush(Outbox)}.
 
 %%% Input
 
@@ -277,8 +316,11 @@ take_frame(0, Contents, State) ->
         {ok, Lines} -> take_lines(Lines, State);
         {error, grammar} -> {fault, grammar, State}
     end;
-take_frame(Id, Contents, #state{stage = up, live = Live} = State) ->
-    case {mod_megaphone_codec:parse_request(Contents), mod_megaphone_live:is_live(Id, Live)} of
+take_frame(Id, <<C, _/binary>> = Contents, #state{stage = up, streams = Streams} = State)
+  when Streams =/= none, (C =:= $< orelse C =:= $+ orelse C =:= $-) ->
+    take_stream(C, Id, Contents, State);
+take_frame(Id, Contents, #state{stage = up} = State) ->
+    case {mod_megaphone_codec:parse_request(Contents), is_live(Id, State)} of
         {{error, _}, _} -> {fault, grammar, State};
         {_, true} -> {fault, duplicate, State};
         {{ok, Address, Query, Body}, false} -> {ok, take_request(Id, Address, Query, Body, State)}
@@ -286,21 +328,30 @@ take_frame(Id, Contents, #state{stage = up, live = Live} = State) ->
 take_frame(_, _, State) ->
     {fault, early, State}.
 
-take_request(Id, Address, Query, Body, #state{live = Live, opts = #{max_held := Max}} = State) ->
+is_live(Id, #state{live = Live} = State) -> mod_megaphone_live:is_live(Id, Live) orelse is_stream(Id, State).
+
+is_stream(_, #state{streams = none}) -> false;
+is_stream(Id, #state{streams = Streams}) -> mod_megaphone_streams:is_live(Id, Streams).
+
+take_request(Id, Address, Query, Body, #state{live = Live} = State) ->
     mod_megaphone_stats:add(requests, 1),
-    Held = mod_megaphone_live:held(Live),
-    Room = Held < Max,
-    case Room andalso hand_over(Id, Query, Body, Address, State) of
+    case may_hold(State) andalso hand_over(Id, Query, Body, Address, State) of
         {ok, Holder} ->
             watch(Holder, State#state{live = mod_megaphone_live:add(Id, Holder, Live)});
         _ ->
             %% The client sends the same request again.
-            mod_megaphone_stats:add(refused, 1),
-            mod_megaphone_fault:log(refused, "Megaphone: request refused edge=~ts held=~B reason=\"~ts\"",
-                                    [State#state.name, Held,
-                                     case Room of true -> "no room"; false -> "max_held" end]),
+            refused(State),
             append(mod_megaphone_codec:reply(Id, 503, <<>>), State)
     end.
+
+held(#state{live = Live} = State) -> mod_megaphone_live:held(Live) + streams(State).
+
+may_hold(#state{opts = #{max_held := Max}} = State) -> held(State) < Max.
+
+refused(#state{name = Name} = State) ->
+    mod_megaphone_stats:add(refused, 1),
+    mod_megaphone_fault:log(refused, "Megaphone: request refused edge=~ts held=~B reason=\"~ts\"",
+                            [Name, held(State), case may_hold(State) of true -> "no room"; false -> "max_held" end]).
 
 %% Gives the request to the engine that its session belongs to; a creation, to the listener's.
 hand_over(Id, Query, Body, Address, #state{frames_in = N, max_bytes = Max, opts = #{engine := Engine}} = State) ->
@@ -315,7 +366,8 @@ hand_over(Id, Query, Body, Address, #state{frames_in = N, max_bytes = Max, opts 
             {ok, {N, Shard, Sid}};
         creation ->
             show(Query, Body, Address, State),
-            case mod_megaphone_admission:ask({self(), Id, N}, binary:copy(Body), client(Address, State)) of
+            case mod_megaphone_admission:ask({self(), Id, N}, mod_megaphone_engine, binary:copy(Body),
+                                             client(Address, State)) of
                 ok -> {ok, {N, none, <<>>}};
                 error -> error
             end;
@@ -350,7 +402,8 @@ shard_ended(Monitor, #state{shards = Shards, live = Live} = State) ->
                                  _ -> mod_megaphone_wrapper:terminal('item-not-found', false)
                              end,
             lists:foldl(fun({Id, N}, Acc) -> reply_to(Id, N, Status, Body, Acc) end,
-                        State#state{shards = maps:remove(Shard, Shards)}, mod_megaphone_live:of_shard(Shard, Live));
+                        refuse_opening(Shard, State#state{shards = maps:remove(Shard, Shards)}),
+                        mod_megaphone_live:of_shard(Shard, Live));
         [] -> State
     end.
 
@@ -364,6 +417,11 @@ take_lines([_ | _], #state{stage = greeting} = State) ->
     {fault, early, State};
 take_lines([Line | _], State) when Line =:= welcome; element(1, Line) =:= hello ->
     {fault, grammar, State};
+take_lines([{credit, Credits} | Lines], #state{streams = Streams} = State) when Streams =/= none ->
+    case take_credits(Credits, State) of
+        {ok, Taken} -> take_lines(Lines, Taken);
+        Fault -> Fault
+    end;
 take_lines([Line | Lines], State) ->
     take_lines(Lines, take_line(Line, State));
 take_lines([], State) ->
@@ -375,6 +433,7 @@ take_line({release, all}, #state{live = Live} = State) ->
 take_line({release, Ids}, State) -> lists:foldl(fun release/2, State, Ids);
 take_line({ping, Token}, State) -> control([<<"pong ">>, Token, $\n], State);
 take_line({pong, Token}, #state{fence = Fence} = State) -> fenced(mod_megaphone_fence:pong(Token, Fence), State);
+take_line({credit, _}, State) -> State;
 take_line(drain, State) -> State;        % the edge opens no new sessions: nothing to do
 take_line({unknown, Verb}, #state{name = Name} = State) ->
     mod_megaphone_stats:add(unknown_verbs, 1),
@@ -388,7 +447,8 @@ welcome(#{name := Name} = Hello, Line, #state{hello = Ours, edge_max = Max, opts
             mod_megaphone_stats:add(links_opened, 1),
             ?INFO_MSG("Megaphone: link opened edge=~ts address=~ts", [Name, State#state.from]),
             Up = control([Welcome, $\n], State#state{stage = up, name = Name, hello = <<>>,
-                                                     edge_max = maps:get(max, Hello, Max)}),
+                                                     edge_max = maps:get(max, Hello, Max),
+                                                     streams = streams_of(Hello, State)}),
             case mod_megaphone_stats:draining() of
                 true -> {ok, control(<<"drain\n">>, Up)};
                 false -> {ok, Up}
@@ -422,6 +482,106 @@ release(Id, #state{live = Live} = State) ->
 stale_id(State) ->
     mod_megaphone_stats:add(stale_ids, 1),
     State.
+
+%%% Streams
+
+%% Both ends must take them.
+streams_of(#{streams := true} = Hello, #state{opts = #{websocket := true}}) ->
+    mod_megaphone_streams:new(?WINDOW_BYTES, Hello);
+streams_of(_, _) -> none.
+
+streams(#state{streams = none}) -> 0;
+streams(#state{streams = Streams}) -> mod_megaphone_streams:size(Streams).
+
+take_stream($<, Id, Contents, #state{streams = Streams, max_bytes = Max} = State) ->
+    case mod_megaphone_streams:message(Id, Contents, Max, Streams) of
+        {ok, Next} -> {ok, act(Next, State)};
+        fault -> {fault, grammar, State}
+    end;
+take_stream($+, Id, Contents, State) ->
+    case {mod_megaphone_codec:parse_open(Contents), is_live(Id, State)} of
+        {{error, _}, _} -> {fault, grammar, State};
+        {_, true} -> {fault, duplicate, State};
+        {{ok, Address, _}, false} -> {ok, open_stream(Id, Address, Contents, State)}
+    end;
+take_stream($-, Id, Contents, #state{streams = Streams} = State) ->
+    case mod_megaphone_codec:parse_end(Contents) of
+        {ok, _, _} -> {ok, act(mod_megaphone_streams:ended(Id, Streams), State)};
+        {error, _} -> {fault, grammar, State}
+    end.
+
+%% It waits for its turn, as a request does that opens a session of the module's engine.
+open_stream(Id, Address, Contents, #state{frames_in = N, streams = Streams0} = State) ->
+    Streams = mod_megaphone_streams:open(Id, N, Streams0),
+    case may_hold(State) andalso mod_megaphone_admission:ask({self(), Id, N}, mod_megaphone_stream,
+                                                             binary:copy(Contents), client(Address, State)) of
+        ok -> watch({N, none, <<>>}, State#state{streams = Streams});
+        _ ->
+            refused(State),
+            act(mod_megaphone_streams:refused(Id, N, Streams), State)
+    end.
+
+%% Nothing opens them any longer.
+refuse_opening(none, #state{streams = Streams} = State) when Streams =/= none ->
+    act(mod_megaphone_streams:refuse_opening(Streams), State);
+refuse_opening(_, State) -> State.
+
+take_credits([{Id, Bytes} | Credits], State0) ->
+    #state{full = Full, streams = Streams} = State = fill(State0),
+    case mod_megaphone_streams:credit(Id, Bytes, Full, now_ms(), Streams) of
+        {ok, Next} -> take_credits(Credits, act(Next, State));
+        fault -> {fault, grammar, State}
+    end;
+take_credits([], State) -> {ok, State}.
+
+end_stalled(#state{streams = none} = State) -> State;
+end_stalled(#state{streams = Streams} = State) -> act(mod_megaphone_streams:stalled(now_ms(), Streams), State).
+
+end_streams(#state{streams = none} = State) -> State;
+end_streams(#state{streams = Streams} = State) -> act(mod_megaphone_streams:end_all(Streams), State).
+
+%% Does what the streams ask for.
+act(Streams, State) ->
+    {Acts, Next} = mod_megaphone_streams:acts(Streams),
+    lists:foldl(fun act_one/2, State#state{streams = Next}, Acts).
+
+act_one({message, Id, Bytes}, State) -> append(mod_megaphone_codec:frame(Id, Bytes), State);
+act_one({credit, Id, Bytes}, #state{credits = Credits} = State) -> State#state{credits = [{Id, Bytes} | Credits]};
+act_one({tell, C2S, Message}, State) -> C2S ! Message, State;
+act_one({later, Ms, Id, N}, State) -> erlang:send_after(Ms, self(), {unshaped, Id, N}), State;
+act_one({watch, Id, N, C2S}, State) -> monitor(process, C2S, [{tag, {down, Id, N}}]), State;
+act_one({return, C2S, Stanzas}, State) -> mod_megaphone_returns:route(C2S, Stanzas), State;
+act_one({gone, Id, N}, State) -> mod_megaphone_admission:gone({self(), Id, N}), State;
+%% An id may be used again: credit for its former stream must not come behind these.
+act_one({accept, Id}, State) -> append(mod_megaphone_codec:accept(Id), send_credits(State));
+act_one({'end', Id, Code}, State) -> append(mod_megaphone_codec:stream_end(Id, Code), send_credits(State)).
+
+send_credits(#state{credits = []} = State) -> State;
+send_credits(#state{credits = Credits} = State) ->
+    control_credits(lists:reverse(Credits), State#state{credits = []}).
+
+control_credits(Credits, State) when length(Credits) =< ?CREDITS ->
+    control(mod_megaphone_codec:credits(Credits), State);
+control_credits(Credits, State) ->
+    {Some, Others} = lists:split(?CREDITS, Credits),
+    control_credits(Others, control(mod_megaphone_codec:credits(Some), State)).
+
+%% Notes whether messages must wait for the link. Once some do, all wait until it has room.
+fill(#state{full = false, outbox = Outbox, opts = #{high_water := High}} = State) ->
+    State#state{full = mod_megaphone_outbox:unsent(Outbox) > High};
+fill(State) -> State.
+
+has_room(#state{full = true, outbox = Outbox, opts = #{high_water := High}}) ->
+    mod_megaphone_outbox:unsent(Outbox) =< High div 2;
+has_room(_) -> false.
+
+%% Sends what waited for the link, a stream at a time, until it is full again.
+refill(#state{streams = Streams0, outbox = Outbox, opts = #{high_water := High}} = State) ->
+    case mod_megaphone_outbox:unsent(Outbox) > High orelse mod_megaphone_streams:flush(Streams0) of
+        true -> State;
+        {more, Streams} -> refill(act(Streams, State));
+        {done, Streams} -> act(Streams, State#state{full = false})
+    end.
 
 %%% What goes out
 
@@ -480,12 +640,18 @@ read_on(#state{stage = Stage, socket = Socket, outbox = Outbox, opts = #{high_wa
             next(State#state{reading = false})
     end.
 
-maybe_read_on(#state{reading = false, outbox = Outbox, opts = #{high_water := High}} = State) ->
+maybe_read_on(State) ->
+    case has_room(State) of
+        true -> maybe_arm(refill(State));
+        false -> maybe_arm(State)
+    end.
+
+maybe_arm(#state{reading = false, outbox = Outbox, opts = #{high_water := High}} = State) ->
     case mod_megaphone_outbox:unsent(Outbox) =< High div 2 of
         true -> read_on(State#state{heard_at = now_ms()});     % nothing could be heard before
         false -> next(State)
     end;
-maybe_read_on(State) -> next(State).
+maybe_arm(State) -> next(State).
 
 tick_later(State) ->
     erlang:send_after(tick_ms(State), self(), tick).
@@ -520,8 +686,9 @@ check_liveness(State) ->
 %%% The end
 
 %% Tells the edge why, and ends the link when it has had time to hear it.
-close(Fault, #state{live = Live} = State) ->
+close(Fault, State0) ->
     erlang:send_after(?LINGER_MS, self(), linger_end),
+    #state{live = Live} = State = end_streams(State0),
     Said = case mod_megaphone_fault:reason(Fault) of
                undefined -> State;
                Reason -> control([<<"error ">>, Reason, $\n], State)
@@ -545,7 +712,7 @@ address(Socket) ->
 %% A link that was closing already ends for the reason that it had for that.
 stop(Why, #state{fault = Fault, name = Name, from = From} = State) ->
     Cause = case Fault of none -> Why; _ -> Fault end,
-    Live = mod_megaphone_live:size(State#state.live),
+    Live = mod_megaphone_live:size(State#state.live) + streams(State),
     case Cause of
         none when State#state.stage =/= up -> mod_megaphone_stats:add({ended, none}, 1);    % a stranger tried the port
         none ->

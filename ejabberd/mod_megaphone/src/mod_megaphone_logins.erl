@@ -15,7 +15,7 @@
 -export_type([logins/0, act/0]).
 
 -type place() :: mod_megaphone_session:place().
--type creation() :: {Body :: binary(), inet:ip_address()}.
+-type creation() :: {Opener :: module(), Body :: binary(), inet:ip_address()}.
 -type act() :: {open, place(), creation()} | {refuse, place()} | {cut, pid()}.
 
 -record(logins,
@@ -48,7 +48,7 @@ max(Max, L) -> L#logins{max = Max}.
 
 %% Now is in milliseconds. error: there is no room to wait.
 -spec ask(place(), creation(), Now :: integer(), logins()) -> {ok, logins()} | error.
-ask(Place, {Body, _} = Creation, Now, #logins{waiting = Waiting, numbers = Numbers, next = N} = L) ->
+ask(Place, {_, Body, _} = Creation, Now, #logins{waiting = Waiting, numbers = Numbers, next = N} = L) ->
     case may_wait(Body, L) orelse has_turn(L) of
         true -> {ok, L#logins{waiting = gb_trees:insert(N, {Now + ?PATIENCE_MS, Place, Creation}, Waiting),
                               numbers = Numbers#{Place => N}, next = N + 1}};

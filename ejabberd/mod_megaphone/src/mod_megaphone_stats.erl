@@ -19,6 +19,7 @@
 -type counter() :: links_opened | requests | replies | gone | refused | crashed | stale_replies | stale_ids |
                    too_large | unknown_verbs | fences | overtaken | frames_in | frames_out | bytes_in | bytes_out |
                    reads | writes | slept | slept_with_more | woken | collected | logged_in | cut |
+                   streams_opened | messages_in | messages_out | credits | stale_streams | overrun |
                    {ended, fault()}.
 
 %% The records that are logged at most once in a while.
@@ -26,7 +27,8 @@
 
 -define(COUNTERS, [links_opened, requests, replies, gone, refused, crashed, stale_replies, stale_ids,
                    too_large, unknown_verbs, fences, overtaken, frames_in, frames_out, bytes_in, bytes_out, reads,
-                   writes, slept, slept_with_more, woken, collected, logged_in, cut]).
+                   writes, slept, slept_with_more, woken, collected, logged_in, cut, streams_opened, messages_in,
+                   messages_out, credits, stale_streams, overrun]).
 -define(FAULTS, [none, io, grammar, early, version, secret, old_proof, crowded, duplicate, timeout, overflow, peer,
                  tls]).
 %% A class is logged at most once in this time.

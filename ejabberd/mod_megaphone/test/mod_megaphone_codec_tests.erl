@@ -106,16 +106,69 @@ hellos_test_() ->
 a_hello_of_ours_can_be_read_test() ->
     Nonce = <<1:128>>,
     lists:foreach(fun(Instance) ->
-        Line = mod_megaphone_codec:hello(<<"a.b">>, Nonce, 1024, Instance),
+        Line = mod_megaphone_codec:hello(<<"a.b">>, Nonce, 1024, Instance, none),
         {ok, <<"hello">>, Args, <<>>} = mod_megaphone_codec:next_line(<<Line/binary, $\n>>),
         ?assertEqual({ok, #{version => 1, name => <<"a.b">>, nonce => Nonce, max => 1024}},
                      mod_megaphone_codec:parse_hello(Args))
     end, [none, {<<2:128>>, 1}, {<<2:128>>, 1 bsl 60}]).
 
 our_instance_is_in_our_hello_test() ->
-    Hello = fun(Age) -> mod_megaphone_codec:hello(<<"a">>, <<1:128>>, 1024, {<<10:128>>, Age}) end,
+    Hello = fun(Age) -> mod_megaphone_codec:hello(<<"a">>, <<1:128>>, 1024, {<<10:128>>, Age}, none) end,
     ?assertMatch({match, _}, re:run(Hello(1500), " take=query instance=0{31}a age=1500$")),
     ?assertMatch({match, _}, re:run(Hello(1 bsl 60), " age=999999999$")).
+
+stream_hellos_test_() ->
+    section(<<"stream_hellos">>, 14, fun
+        (#{<<"args">> := Args, <<"error">> := true}) ->
+            ?assertEqual({error, hello}, mod_megaphone_codec:parse_hello(Args));
+        (#{<<"args">> := Args, <<"streams">> := Streams, <<"window">> := Window}) ->
+            {ok, Hello} = mod_megaphone_codec:parse_hello(Args),
+            ?assertEqual({Streams, Window}, {maps:get(streams, Hello, false), maps:get(window, Hello, 0)})
+    end).
+
+our_streams_are_in_our_hello_test() ->
+    Line = mod_megaphone_codec:hello(<<"a">>, <<1:128>>, 1024, none, 65536),
+    {ok, <<"hello">>, Args, <<>>} = mod_megaphone_codec:next_line(<<Line/binary, $\n>>),
+    ?assertMatch({ok, #{streams := true, window := 65536}}, mod_megaphone_codec:parse_hello(Args)),
+    Without = mod_megaphone_codec:hello(<<"a">>, <<1:128>>, 1024, none, none),
+    ?assertEqual(nomatch, binary:match(Without, <<"stream">>)).
+
+opens_test_() ->
+    section(<<"opens">>, 26, fun
+        (#{<<"contents">> := Contents, <<"error">> := <<"open">>}) ->
+            ?assertEqual({error, open}, mod_megaphone_codec:parse_open(bytes(Contents)));
+        (#{<<"contents">> := Contents, <<"address">> := Address} = V) ->
+            Keys = maps:from_list([{Key, Value} || {Name, Key} <- [{<<"host">>, host}, {<<"path">>, path},
+                                                                   {<<"origin">>, origin}],
+                                                   {ok, Value} <- [maps:find(Name, V)]]),
+            ?assertEqual({ok, Address, Keys}, mod_megaphone_codec:parse_open(bytes(Contents)))
+    end).
+
+ends_test_() ->
+    section(<<"ends">>, 19, fun
+        (#{<<"contents">> := Contents, <<"error">> := <<"end">>}) ->
+            ?assertEqual({error, 'end'}, mod_megaphone_codec:parse_end(bytes(Contents)));
+        (#{<<"contents">> := Contents, <<"code">> := Code, <<"text">> := Text}) ->
+            ?assertEqual({ok, Code, Text}, mod_megaphone_codec:parse_end(bytes(Contents))),
+            {ok, 7, Wrote, <<>>} = mod_megaphone_codec:parse_frame(
+                                     iolist_to_binary(mod_megaphone_codec:stream_end(7, Code)), 16777216),
+            ?assert(Text =/= <<>> orelse Wrote =:= bytes(Contents))
+    end).
+
+credits_test_() ->
+    section(<<"credits">>, 15, fun(#{<<"args">> := Args, <<"credits">> := Credits, <<"error">> := Error}) ->
+        Want = [{id(Id), Bytes} || #{<<"id">> := Id, <<"bytes">> := Bytes} <- Credits],
+        ?assertEqual({Want, Error}, credits(mod_megaphone_codec:next_credit(Args), [])),
+        Line = iolist_to_binary(mod_megaphone_codec:credits(Want)),
+        ?assert(Error orelse Want =:= [] orelse <<"credit ", Args/binary, "\n">> =:= Line),
+        Parsed = mod_megaphone_control:parse(<<"credit ", Args/binary, "\n">>),
+        ?assertEqual(case Error orelse Want =:= [] of true -> {error, grammar}; false -> {ok, [{credit, Want}]} end,
+                     Parsed)
+    end).
+
+credits({ok, Id, Bytes, Rest}, Credits) -> credits(mod_megaphone_codec:next_credit(Rest), [{Id, Bytes} | Credits]);
+credits(none, Credits) -> {lists:reverse(Credits), false};
+credits({error, credit}, Credits) -> {lists:reverse(Credits), true}.
 
 %% The same while the Erlang node runs, whatever becomes of the module. None in a cluster.
 instance_test() ->

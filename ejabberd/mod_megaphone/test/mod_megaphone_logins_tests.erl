@@ -154,7 +154,7 @@ new(Max) -> mod_megaphone_logins:new(Max).
 
 place(N) -> {link, N, N}.
 
-creation(Bytes) -> {binary:copy(<<"a">>, Bytes), ?ADDRESS}.
+creation(Bytes) -> {mod_megaphone_engine, binary:copy(<<"a">>, Bytes), ?ADDRESS}.
 
 asked(Ns, Now, L) ->
     lists:foldl(fun(N, Acc) ->
