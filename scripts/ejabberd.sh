@@ -21,6 +21,7 @@
 #   --join DIR2                    become a node of the cluster of the one that runs in DIR2
 #   --max-inactivity S             seconds without a request after which a BOSH session ends (default 30)
 #   --module-options YAML          mod_megaphone's options, for example '{sleep_after: 1 second}'
+#   --websocket true|false         whether mod_megaphone's listeners take WebSocket (default true)
 #   --modules YAML                 further modules with their options, one a line: mod_last: {}
 #   --loglevel WORD                (default info)
 #   --passwords plain|scram        how they are stored (default plain)
@@ -229,6 +230,7 @@ write_config_once() {
 	sed -e "$without" \
 		-e "s/@bosh@/${bosh_port:-$(free_port)}/; s/@link@/${link_port:-$(free_port)}/" \
 		-e "s/@engine@/$(free_port)/; s/@c2s@/$(free_port)/" \
+		-e "s/@websocket@/$websocket/" \
 		-e "s/@inactivity@/$inactivity/; s|@module-options@|$module_options|; s|@secret@|${secret:+secret: \"$secret\"}|" \
 		-e "s|@tls@|${certfile:+tls: true\n    certfile: \"$certfile\"}|" \
 		-e "s/@loglevel@/$loglevel/; s/@passwords@/$passwords/" -e "/@modules@/{r $dir/modules.yml" -e "d;}" \
@@ -278,7 +280,7 @@ await_ready() {
 
 start() {
 	local bosh_port='' link_port='' node=ejabberd@localhost secret='' certfile='' join='' inactivity=30 owner='' patience=90
-	local module_options='{}' modules='' loglevel=info passwords=plain
+	local module_options='{}' modules='' websocket=true loglevel=info passwords=plain
 	while [ $# -gt 0 ]; do
 		[ $# -ge 2 ] || usage
 		case $1 in
@@ -290,6 +292,7 @@ start() {
 		--join) join=$(readlink -f "$2") ;;
 		--max-inactivity) inactivity=$2 ;;
 		--module-options) module_options=$2 ;;
+		--websocket) websocket=$2 ;;
 		--modules) modules=$2 ;;
 		--loglevel) loglevel=$2 ;;
 		--passwords) passwords=$2 ;;

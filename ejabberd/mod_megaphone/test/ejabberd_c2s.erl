@@ -1,14 +1,23 @@
 %%% Replaces ejabberd's streams: one greets the client that begins it, repeats its input as <echo/>, and tells the
-%%% registered process `engine` of its start, its end and everything else.
+%%% registered process `engine` of its start, its end and everything else. Over WebSocket it takes no further message
+%%% after <hold/> until go_on/1.
 -module(ejabberd_c2s).
--export([start/3, accept/1, say/2, log_in/1, send/2, stop_async/1]).
+-export([start/3, accept/1, say/2, log_in/1, send/2, stop_async/1, output/2, go_on/1, finish/1]).
 
 -record(xmlel, {name = <<>>, attrs = [], children = []}).
 
 start(SockMod, Socket, _Options) ->
     {ok, spawn(fun() -> init(SockMod, Socket) end)}.
 
-accept(_) -> ok.
+accept(Pid) -> Pid ! accept, ok.
+
+%% Has it say what a stream says.
+output(Pid, El) -> Pid ! {output, El}, ok.
+
+go_on(Pid) -> Pid ! go_on, ok.
+
+%% Has it end as ejabberd's do.
+finish(Pid) -> Pid ! finish, ok.
 
 say(Pid, Text) -> Pid ! {say, Text}, ok.
 
@@ -25,6 +34,19 @@ init(SockMod, Socket) ->
 
 loop(SockMod, Socket) ->
     receive
+        accept -> SockMod:setopts(Socket, [{active, once}]), loop(SockMod, Socket);
+        {tcp, _, Events} ->
+            [self() ! {'$gen_event', case Event of #xmlel{} -> {xmlstreamelement, Event}; _ -> Event end}
+             || Event <- Events],
+            [receive go_on -> ok end || #xmlel{name = <<"hold">>} <- Events],
+            SockMod:setopts(Socket, [{active, once}]),
+            loop(SockMod, Socket);
+        {tcp_closed, _} -> engine ! {ended, self(), closed};
+        {output, El} -> SockMod:send_xml(Socket, El), loop(SockMod, Socket);
+        finish ->
+            SockMod:send_xml(Socket, {xmlstreamend, <<"stream:stream">>}),
+            SockMod:close(Socket),
+            engine ! {ended, self(), finished};
         {'$gen_event', {xmlstreamstart, _, Attributes}} ->
             [SockMod:send_xml(Socket, El)
              || El <- [{xmlstreamstart, <<"stream:stream">>, [{<<"id">>, <<"s">>}, {<<"version">>, <<"1.0">>}]},

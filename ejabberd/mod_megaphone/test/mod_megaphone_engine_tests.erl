@@ -27,7 +27,7 @@ with_shards(Test) ->
     {ok, Supervisor} = supervisor:start_link({local, ejabberd_gen_mod_sup}, ?MODULE, []),
     mod_megaphone_engine:start(),
     mod_megaphone_admission:max(1000),
-    try ?MODULE:Test()
+    try case Test of {Module, Name} -> Module:Name(); Name -> ?MODULE:Name() end
     after
         mod_megaphone_engine:stop(),
         exit(Supervisor, shutdown),

@@ -56,7 +56,7 @@ hello_with_the_secret() ->
     {Hello, Edge} = test_edge:recv_control(
                       test_edge:dial([{secret, ?SECRET}, {name, <<"node-1">>}, {max_contents, 2000}])),
     {ok, [Ours]} = re(Hello, <<"^(hello version=1 name=node-1 nonce=[0-9a-f]{32} max=2000 take=query",
-                               "(?: instance=[0-9a-f]{32} age=[0-9]+)?)\n$">>),
+                               "(?: instance=[0-9a-f]{32} age=[0-9]+)? stream=1 window=65536)\n$">>),
     Theirs = <<"hello version=1 name=edge-1 nonce=101112131415161718191a1b1c1d1e1f max=100 later=key">>,
     test_edge:control(Edge, [Theirs, test_edge:proof(?SECRET, <<"edge-hello">>, [Ours, Theirs]), $\n]),
     {Welcome, Up} = test_edge:recv_control(Edge),
