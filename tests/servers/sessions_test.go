@@ -443,7 +443,7 @@ func TestDoctorOfSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := newNode(t)
+	j := newNode(t, "--modules", "mod_stream_mgmt: {}")
 	j.env = []string{without, "CONTRIB_MODULES_CONF_DIR=" + filepath.Dir(c.yaml),
 		"CONTRIB_MODULES_PATH=" + filepath.Join(c.root, "var/lib/ejabberd/.ejabberd-modules"),
 		"ERL_ZFLAGS=" + strings.TrimSpace(string(flags))}

@@ -1,8 +1,9 @@
 %%% Megaphone's end in ejabberd: a listener for the links of edges, and the commands to see them.
 %%%
-%%% An edge holds the HTTP connections of BOSH clients and sends their requests over a few TCP links. This module
-%%% hands them to ejabberd's own BOSH engine, so that mod_bosh must be loaded for the hosts that are served. Each link
-%%% is a process, mod_megaphone_link, and so is each request that is held, mod_megaphone_request.
+%%% An edge holds the connections of BOSH and WebSocket clients and sends what they say over a few TCP links. This module
+%%% hands requests to ejabberd's own BOSH engine, so that mod_bosh must be loaded for the hosts that are served. Each link
+%%% is a process, mod_megaphone_link, and so is each request that is held, mod_megaphone_request. A WebSocket has no
+%%% process but ejabberd's stream, mod_megaphone_stream.
 -module(mod_megaphone).
 -behaviour(gen_mod).
 -behaviour(ejabberd_listener).
@@ -111,9 +112,10 @@ pre_uninstall() ->
                    ?ERROR_MSG("Megaphone: code of sleep stays loaded sessions=~B", [N]),
                    [mod_megaphone_sleep, mod_megaphone_pack]
            end,
+    %% Streams that wait to be resumed close their sockets when they have a turn: that module stays, and holds nothing.
     lists:foreach(fun(Module) -> code:purge(Module), code:delete(Module) end,
                   [M || {M, _} <- code:all_loaded(), lists:prefix("mod_megaphone_", atom_to_list(M)),
-                        not lists:member(M, Stay)]).
+                        not lists:member(M, [mod_megaphone_stream | Stay])]).
 
 depends(_Host, _Opts) ->
     [{mod_bosh, hard}].
@@ -219,7 +221,7 @@ described_commands() ->
         name = megaphone_links,
         desc = "List the links of Megaphone edges to this node",
         longdesc = "One line for each reactor of each edge: its name and address, how long the link has been up, the "
-            "requests that are held, the bytes that are not written yet, and what has gone over the link.",
+            "requests that are held and the WebSockets, the bytes that are not written yet, and what has gone over the link.",
         function = links,
         args = [],
         result_desc = "The links",
@@ -228,10 +230,11 @@ described_commands() ->
      #ejabberd_commands{
         name = megaphone_stats,
         desc = "Show what all links to this node have done since it was started",
-        longdesc = "links, live, sessions, asleep, awake, waiting_to_wake, waiting_to_open, opening and logging_in are "
+        longdesc = "links, live, streams (WebSockets), sessions, asleep, awake, waiting_to_wake, waiting_to_open, opening and logging_in are "
             "as of now; everything else only grows. most_X is the largest number since sleep was turned on. ended_X "
             "counts the links that ended for the reason X. cut counts sessions that were ended because their clients "
-            "had not logged in when others needed their places. sleep_works is 0 if sessions do not sleep, or if this "
+            "had not logged in when others needed their places, and overrun counts WebSockets that were ended because "
+            "their clients did not read. sleep_works is 0 if sessions do not sleep, or if this "
             "ejabberd or Erlang lacks something for it and they only collect their garbage (counted in collected). "
             "slept_with_more counts the times that something had to stay on the heap beside the packed state.",
         function = stats,
@@ -320,8 +323,8 @@ doctor(Sessions) ->
 
 mod_doc() ->
     #{desc =>
-          [<<"This module lets Megaphone edges serve the BOSH clients of this node: an edge holds their HTTP "
-             "connections and sends their requests over a few TCP links. Clients, sessions and accounts are as with "
+          [<<"This module lets Megaphone edges serve the BOSH and WebSocket clients of this node: an edge holds their "
+             "connections and sends what they say over a few TCP links. Clients, sessions and accounts are as with "
              "_`mod_bosh`_, which must be loaded as well.">>,
            <<"Add the module and its listener. Listen on a private network, and give edges and listener the same "
              "secret. Options of the listener:">>,
@@ -333,8 +336,10 @@ mod_doc() ->
            <<"- `engine: ejabberd | megaphone`: who keeps the sessions that are opened over this listener. 'ejabberd' "
              "is its own engine, with a process for each session and one for each request; 'megaphone' needs "
              "neither. The default is 'ejabberd'.">>,
-           <<"- `max_held: Number`: requests that one link may have under way, those whose clients have gone included; "
-             "the client of one more is asked to try again (status 503). The default is '250000'.">>,
+           <<"- `websocket: true | false`: whether WebSocket clients (RFC 7395) are taken beside those of BOSH. Load "
+             "_`mod_stream_mgmt`_, so that their sessions outlive a lost edge. The default is 'true'.">>,
+           <<"- `max_held: Number`: requests and WebSockets that one link may have, requests whose clients have gone "
+             "included; the client of one more is asked to try again (status 503). The default is '250000'.">>,
            <<"- `ping_timeout: Time`: a link that says and takes nothing for so long is closed. The default is '15' "
              "seconds.">>,
            <<"- `high_water: Bytes`: a link with more unsent bytes is not read from. The default is '1048576'.">>],
@@ -354,8 +359,8 @@ mod_doc() ->
                         "about 700 MB.">>}},
            {max_logins,
             #{value => <<"pos_integer()">>,
-              desc => <<"With 'engine: megaphone', so many sessions may be there whose clients have not logged in; "
-                        "requests for more wait. It is the same for all hosts. The default is '5000', about "
+              desc => <<"With 'engine: megaphone' and over WebSocket, so many sessions may be there whose clients have not "
+                        "logged in; requests for more wait. It is the same for all hosts. The default is '5000', about "
                         "150 MB.">>}}],
       example =>
           ["listen:",

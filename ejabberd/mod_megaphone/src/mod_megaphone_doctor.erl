@@ -104,10 +104,8 @@ facts(Links) ->
       available => available()}.
 
 listeners() ->
-    [#{name => address(Ip, Port), engine => Engine, max_held => MaxHeld, backlog => Backlog,
-       tls => encryption(Ip, Opts)}
-     || {{Port, Ip, _}, mod_megaphone, #{engine := Engine, max_held := MaxHeld, backlog := Backlog} = Opts}
-            <- ejabberd_option:listen()].
+    [(maps:with([engine, websocket, max_held, backlog], Opts))#{name => address(Ip, Port), tls => encryption(Ip, Opts)}
+     || {{Port, Ip, _}, mod_megaphone, Opts} <- ejabberd_option:listen()].
 
 %% The days that the certificate of a listener has left, or what protects it without TLS.
 encryption(_, #{tls := true, certfile := undefined}) -> {error, "tls without certfile"};
@@ -144,6 +142,7 @@ host(Host) ->
       sleep_after => gen_mod:get_opt(sleep_after, Opts),
       max_awake => gen_mod:get_opt(max_awake, Opts),
       sm_db_type => ejabberd_option:sm_db_type(Host),
+      resumes => gen_mod:is_loaded(Host, mod_stream_mgmt),
       %% In milliseconds; false without mod_bosh.
       max_inactivity =>
           gen_mod:is_loaded(Host, mod_bosh) andalso gen_mod:get_module_opt(Host, mod_bosh, max_inactivity)}.
@@ -220,9 +219,8 @@ to_list(Text) -> Text.
 -spec judge(pos_integer(), facts()) -> [check()].
 judge(Sessions, Facts) ->
     lists:flatmap(fun(Check) -> Check(Sessions, Facts) end,
-                  [fun versions/2, fun listener/2, fun tls/2, fun held/2, fun backlog/2, fun bosh/2, fun sleep/2,
-                   fun pings/2, fun processes/2, fun ports/2,
-                   fun carriers/2, fun spins/2, fun loglevel/2, fun sm_db_type/2,
+                  [fun versions/2, fun listener/2, fun held/2, fun backlog/2, fun websocket/2, fun bosh/2, fun sleep/2, fun pings/2,
+                   fun processes/2, fun ports/2, fun carriers/2, fun spins/2, fun loglevel/2, fun sm_db_type/2,
                    fun memory/2]).
 
 versions(_, #{ejabberd := Ejabberd, otp := Otp}) ->
@@ -281,6 +279,16 @@ backlog(_, #{listeners := Listeners, somaxconn := Kernel}) ->
           true -> "sysctl net.core.somaxconn=4096, as megaphone-tune sets it: strangers may keep edges out";
           false -> "take backlog out of the listener: strangers may keep edges out"
       end}].
+
+websocket(_, #{listeners := Listeners, hosts := Hosts}) ->
+    Lost = [Name || #{name := Name, resumes := false} <- Hosts],
+    [case [on || #{websocket := true} <- Listeners] of
+         [] -> {ok, websocket, "off", "mod_stream_mgmt where it is on", ""};
+         _ when Lost =:= [] -> {ok, websocket, "on, with mod_stream_mgmt", "mod_stream_mgmt", ""};
+         _ ->
+             {warn, websocket, ["on, without mod_stream_mgmt for ", named(Lost)], "mod_stream_mgmt",
+              "add mod_stream_mgmt: {} to modules in ejabberd.yml: without it a WebSocket's session ends with its edge"}
+     end].
 
 bosh(_, #{hosts := []}) ->
     [{fail, mod_bosh, "mod_megaphone serves no host", "mod_megaphone and mod_bosh among the modules",

@@ -272,7 +272,7 @@ settle(infinity, _, _) ->
     erase(?TIMER),
     mod_megaphone_awake:leave();
 settle(Delay, Level, State) ->
-    Established = is_established(State),
+    Settled = is_settled(State),
     case can_sleep(State) of
         true ->
             case mode() of
@@ -282,20 +282,22 @@ settle(Delay, Level, State) ->
         false ->
             case get(?TIMER) of
                 %% Only messages are in the way.
-                {none, _} when Established -> arm_at_once(Level);
+                {none, _} when Settled -> arm_at_once(Level);
                 _ -> arm(Delay, Level)
             end
     end.
 
 %% The length of p1_server's queue is not there if the process is not p1_server's.
 can_sleep(State) ->
-    is_established(State) andalso get('$internal_queue_len') =:= 0
+    is_settled(State) andalso get('$internal_queue_len') =:= 0
         andalso process_info(self(), message_queue_len) =:= {message_queue_len, 0}.
 
-is_established(State) ->
+is_settled(State) ->
     get('$initial_call') =:= ?AWAKE andalso is_integer(get('$internal_queue_len'))
         andalso case State of
                     #{stream_state := established, stream_timeout := infinity} -> true;
+                    %% It waits for a socket that resumes it (XEP-0198).
+                    #{stream_state := disconnected, stream_timeout := infinity, mgmt_state := pending} -> true;
                     _ -> false
                 end.
 

@@ -6,8 +6,8 @@
 %% A node that is set up for a million sessions.
 good() ->
     #{ejabberd => "23.01-1", otp => "25", links => 4,
-      listeners => [#{name => "10.0.0.2:5279", engine => megaphone, max_held => 1250000, backlog => 1024,
-                      tls => private}],
+      listeners => [#{name => "10.0.0.2:5279", engine => megaphone, websocket => true, max_held => 1250000,
+                      backlog => 1024, tls => private}],
       hosts => [host("a.example"), host("b.example")],
       sleep => ok, pings => [],
       process_limit => 2097152, port_limit => 32768, descriptors => 65536,
@@ -17,7 +17,8 @@ good() ->
       loglevel => warning, somaxconn => 4096, available => 32000000000}.
 
 host(Name) ->
-    #{name => Name, sleep_after => 2000, max_awake => 50000, sm_db_type => mnesia, max_inactivity => 30000}.
+    #{name => Name, sleep_after => 2000, max_awake => 50000, sm_db_type => mnesia, max_inactivity => 30000,
+      resumes => true}.
 
 of_host(Change) ->
     maps:update_with(hosts, fun([First | Rest]) -> [maps:merge(First, Change) | Rest] end, good()).
@@ -58,6 +59,7 @@ one_thing_test_() ->
              {tls, fail, of_listener(#{tls => {error, "x.pem: no key"}}), "x.pem: no key at 10.0.0.2:5279"},
              {backlog, warn, of_listener(#{backlog => 5}), "take backlog out of the listener"},
              {backlog, warn, (good())#{somaxconn := 128}, "sysctl net.core.somaxconn=4096"},
+             {websocket, warn, of_host(#{resumes => false}), "on, without mod_stream_mgmt for a.example; wanted"},
              {mod_bosh, warn, of_host(#{max_inactivity => 5000}), "max_inactivity 5 to 30 s"},
              {mod_bosh, warn, of_host(#{max_inactivity => 301000}), "max_inactivity 30 to 301 s"},
              {mod_bosh, fail, of_host(#{max_inactivity => false}), "missing for a.example"},
@@ -81,6 +83,11 @@ one_thing_test_() ->
 
 tls_is_fine_test() ->
     ?assertEqual(#{}, not_ok(1000000, of_listener(#{tls => {ok, 14}}))).
+
+without_websocket_test() ->
+    Off = maps:merge(of_host(#{resumes => false}), maps:with([listeners], of_listener(#{websocket => false}))),
+    ?assertEqual(#{}, not_ok(1000000, Off)),
+    ?assertEqual(#{}, not_ok(1000000, of_listener(#{websocket => false}))).
 
 fewer_log_lines_are_fine_test() ->
     [?assertEqual(#{}, not_ok(1000000, (good())#{loglevel := Level})) || Level <- [none, critical, error, warning]],
