@@ -20,6 +20,8 @@ type socket struct {
 	t     testing.TB
 	ws    *websocket.Conn
 	ctx   context.Context
+	user  string
+	host  string
 	jid   string
 	smID  string // by which its session may be resumed
 	got   int    // stanzas since stream management was enabled
@@ -138,6 +140,7 @@ func (s *socket) open(domain string) string {
 // authenticate opens the stream, and authenticates by PLAIN; without a user by ANONYMOUS.
 func (s *socket) authenticate(user, domain string) {
 	s.t.Helper()
+	s.user, s.host = user, domain
 	s.open(domain)
 	if user == "" {
 		s.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>")
@@ -165,8 +168,13 @@ func (s *socket) bind() *socket {
 // socketAt logs a user of localhost in.
 func socketAt(t testing.TB, addr, user string) *socket {
 	t.Helper()
+	return socketOf(t, addr, user, "localhost")
+}
+
+func socketOf(t testing.TB, addr, user, domain string) *socket {
+	t.Helper()
 	s := dialSocket(t, addr)
-	s.authenticate(user, "localhost")
+	s.authenticate(user, domain)
 	return s.bind()
 }
 
@@ -184,12 +192,18 @@ func (s *socket) manage() *socket {
 	return s
 }
 
-// resume resumes the session of another socket, at the given edge.
+// resume resumes the session of a socket over another, at the given edge, when that has its links.
 func (s *socket) resume(addr string) *socket {
 	s.t.Helper()
-	user, _, _ := strings.Cut(s.jid, "@")
-	n := dialSocket(s.t, addr)
-	n.authenticate(user, "localhost")
+	n, status, err := tryDial(s.t, addr, "/xmpp-websocket")
+	for late := time.Now().Add(rig.Patience); status == http.StatusServiceUnavailable && time.Now().Before(late); {
+		<-time.After(20 * time.Millisecond)
+		n, status, err = tryDial(s.t, addr, "/xmpp-websocket")
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	n.authenticate(s.user, s.host)
 	n.say(fmt.Sprintf(resumeSM, s.got, s.smID))
 	if m := n.hear("urn:xmpp:sm:3"); !strings.HasPrefix(m, "<resumed") {
 		s.t.Fatalf("not resumed: %s", m)
@@ -202,7 +216,8 @@ func (s *socket) resume(addr string) *socket {
 func (s *socket) pings() {
 	s.t.Helper()
 	id := fmt.Sprintf("p%d", time.Now().UnixNano())
-	s.say(fmt.Sprintf("<iq xmlns='jabber:client' type='get' id='%s' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>", id))
+	s.say(fmt.Sprintf("<iq xmlns='jabber:client' type='get' id='%s' to='%s'>"+
+		"<ping xmlns='urn:xmpp:ping'/></iq>", id, s.host))
 	s.hear("id='" + id + "'")
 }
 

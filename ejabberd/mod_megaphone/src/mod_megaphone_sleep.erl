@@ -93,10 +93,11 @@ start(Host) ->
 stop(Host) ->
     hooks(delete, Host).
 
+%% The last one is before mod_stream_mgmt's, which lets no others see the end of a session that was resumed elsewhere.
 hooks(Do, Host) ->
     lists:foreach(fun({Hook, Function, Place}) -> ejabberd_hooks:Do(Hook, Host, ?MODULE, Function, Place) end,
                   [{c2s_session_opened, opened, 99}, {c2s_session_resumed, opened, 99},
-                   {c2s_handle_cdata, event, 1}, {c2s_terminated, terminated, 99}]).
+                   {c2s_handle_cdata, event, 1}, {c2s_terminated, terminated, 1}]).
 
 %% Options hold for the sessions that are there as well.
 -spec options_changed() -> ok.
