@@ -136,7 +136,6 @@ func (s *socket) open(domain string) string {
 	return s.hear("<stream:features")
 }
 
-
 // authenticate opens the stream, and authenticates by PLAIN; without a user by ANONYMOUS.
 func (s *socket) authenticate(user, domain string) {
 	s.t.Helper()

@@ -48,7 +48,7 @@
          waiting = 0 :: bytes(),                % in the outbox
          moved_at = 0 :: integer(),             % credit came, or the first of the outbox: ms
          code = none :: none | mod_megaphone_codec:code(),     % of the end
-         said_last = false :: boolean()}).      % <close/>
+         said_last = false :: boolean()}).      % <close/>, by either end
 
 -record(streams,
         {map = #{} :: #{id() => #stream{}},
@@ -226,6 +226,7 @@ hand_over(Id, Bytes, Max, #stream{n = N, c2s = C2S, taken = Taken, opens = Opens
     end.
 
 said({xmlstreamstart, _, _}, Stream) -> Stream#stream{opens = false};
+said({xmlstreamend, _}, Stream) -> Stream#stream{said_last = true};
 said({xmlstreamerror, Text}, Stream) when is_binary(Text) -> Stream#stream{code = ?TOO_LARGE};
 said(_, Stream) -> Stream.
 

@@ -193,6 +193,7 @@ the_process_ends_its_stream_test() ->
                             {1001, fun(S) -> close(out(last, <<"<close/>">>, out({error, 1001}, <<"<e/>">>, S))) end},
                             {1008, fun(S) -> close(out({error, 1008}, <<"<e/>">>, S)) end},
                             {1008, fun close/1},
+                            {1000, fun(S) -> close(said(<<"<close/>">>, active(S))) end},
                             {1011, fun(S) -> mod_megaphone_streams:down(?ID, 7, S) end}]].
 
 %% What it has said is sent first, though the client must read for it.
