@@ -30,7 +30,7 @@ at_end 'scripts/ejabberd.sh stop "$node"'
 
 echo 'starting ejabberd...'
 started=$(scripts/ejabberd.sh start "$node" --secret "$(cat "$dir/secret")" --owner $$ \
-	--module-options "{sleep_after: 2 seconds}")
+	--module-options "{sleep_after: 2 seconds}" --modules 'mod_stream_mgmt: {}')
 link=$(sed -n 's/^link //p' <<<"$started")
 [ -n "$link" ] || { echo "run-ejabberd: ejabberd has no mod_megaphone: $started" >&2; exit 1; }
 cat <<END

@@ -9,7 +9,7 @@ let browser;
 let ejabberd;
 let demo;
 before(async () => {
-  [browser, ejabberd] = await Promise.all([launch(), Ejabberd.start()]);
+  [browser, ejabberd] = await Promise.all([launch(), Ejabberd.start('--modules', 'mod_stream_mgmt: {}')]);
   demo = await ejabberd.front('demo', '--domain', 'demo.localhost');
 });
 after(async () => {
@@ -49,4 +49,20 @@ test('two people and a guest chat through ejabberd', async (t) => {
 
 test('a page that is closed is seen to be gone, one that is loaded again is not', async (t) => {
   await closing(t, browser, `http://${demo.address}/`);
+});
+
+test('over WebSocket: two people chat, one over BOSH', async (t) => {
+  const url = `http://${demo.address}/`;
+  const carol = await Person.open(browser, url, desktop);
+  t.after(() => carol.close());
+  await carol.page.getByLabel('WebSocket').check();
+  await carol.signIn('carol');
+  const [dave] = await gather(t, browser, url, { dave: phone });
+  assert.equal(await carol.page.locator('#transport').textContent(), 'WebSocket');
+  await carol.open('dave');
+  await dave.open('carol');
+  await carol.write('Over a WebSocket');
+  await dave.message('Over a WebSocket');
+  await dave.write('Over BOSH');
+  await carol.message('Over BOSH');
 });

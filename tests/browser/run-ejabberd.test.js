@@ -13,6 +13,7 @@ import { Client, connectTwo } from './lib/client.js';
 import { until, within } from './lib/deadline.js';
 import { freePort } from './lib/program.js';
 import { request } from './lib/request.js';
+import { SocketClient } from './lib/socket.js';
 
 /** A process that has ended and waits for init to take note is not alive. */
 function alive(pid) {
@@ -51,6 +52,9 @@ test('the page, a log-in under any name, and Ctrl-C leaves nothing behind', asyn
   await people[1].stanza('the message', (s) => s.nodeName === 'message');
   await people[0].disconnect();
   await people[1].disconnect();
+  const socket = new SocketClient(`ws://${address}/xmpp-websocket`);
+  await socket.connect('ann@demo.localhost');
+  socket.close();
   const again = new Client(`http://${address}/http-bind`);
   await again.connect('ann@demo.localhost', 'another password');
   await again.disconnect();
