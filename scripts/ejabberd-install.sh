@@ -573,7 +573,7 @@ fi
 cat <<END
 
 Next:
-  1. ejabberd.yml must have mod_bosh among its modules.
+  1. ejabberd.yml must have mod_bosh among its modules, and mod_stream_mgmt, by which clients over WebSocket resume.
   2. systemctl restart ejabberd
   3. On the edge: put ${secret_file:-the secret of $config} into a file that the edge can read, and
      megaphone edge --listen 0.0.0.0:5280 --origin a=$ip:$port --secret-file FILE

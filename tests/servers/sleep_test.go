@@ -213,10 +213,10 @@ func checkStates(j *ejabberd) {
 	}
 }
 
-// TestSleepUpgrade: the module is replaced under sleeping sessions, twice, and every one of them continues.
-func TestSleepUpgrade(t *testing.T) {
-	t.Parallel()
-	j := newNode(t, "--max-inactivity", "120")
+// upgradable starts one without the module and installs it by ejabberd's own means.
+func upgradable(t *testing.T, options ...string) (j *ejabberd, port string) {
+	t.Helper()
+	j = newNode(t, append(options, "--max-inactivity", "120")...)
 	j.env = []string{without}
 	sources := filepath.Join(j.dir, ".ejabberd-modules/sources/mod_megaphone")
 	if err := os.MkdirAll(sources, 0o755); err != nil {
@@ -225,7 +225,7 @@ func TestSleepUpgrade(t *testing.T) {
 	if err := os.CopyFS(sources, os.DirFS(moduleSource)); err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port = freePort(t)
 	config := filepath.Join(sources, "conf/mod_megaphone.yml")
 	text := strings.Replace(read(t, config), "port: 5279", "port: "+port, 1)
 	text = strings.Replace(text, "mod_megaphone: {}", "mod_megaphone:\n    sleep_after: 50 ms", 1)
@@ -234,6 +234,13 @@ func TestSleepUpgrade(t *testing.T) {
 	}
 	j.start()
 	j.ctl("module_install", "mod_megaphone")
+	return j, port
+}
+
+// TestSleepUpgrade: the module is replaced under sleeping sessions, twice, and every one of them continues.
+func TestSleepUpgrade(t *testing.T) {
+	t.Parallel()
+	j, port := upgradable(t)
 	edge := serveEdge(t, 1, "a=127.0.0.1:"+port, "")
 	const n = 100
 	users := crowd(t, through("edge", edge), n)

@@ -7,6 +7,8 @@ package servers
 //	a < close        the messages on a until the end, and the code of the close frame
 //	a drop           the client loses socket a
 //
+// A line that begins with a dot continues the one before.
+//
 // In messages, besides the words of words(): $open, $close, $h, $previd (of the last <enabled/>), $fill(N).
 var socketDialogues = map[string]string{
 	"session": `
@@ -22,13 +24,15 @@ var socketDialogues = map[string]string{
 		a < 1
 		a > $ping
 		a < 1
-		a > <iq xmlns='jabber:client' type='get' id='d' to='localhost'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>
+		a > <iq xmlns='jabber:client' type='get' id='d' to='localhost'>
+		.<query xmlns='http://jabber.org/protocol/disco#items'/></iq>
 		a < 1
 		a > <iq xmlns='jabber:client' type='get' id='v' to='localhost'><query xmlns='jabber:iq:version'/></iq>
 		a < 1
 		a > <presence xmlns='jabber:client'><status>hä</status></presence>
 		a < 1
-		a > <message xmlns='jabber:client' type='chat' to='$user@localhost'><body>&lt;to &amp; me&gt; ☃</body></message>
+		a > <message xmlns='jabber:client' type='chat' to='$user@localhost'>
+		.<body>&lt;to &amp; me&gt; ☃</body></message>
 		a < 1
 		a > $close
 		a < close`,
@@ -36,9 +40,11 @@ var socketDialogues = map[string]string{
 		include log-in
 		a > <iq xmlns='jabber:client' type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>
 		a < 1
-		a > <iq xmlns='jabber:client' type='set' id='s'><query xmlns='jabber:iq:roster'><item jid='z@example.org'/></query></iq>
+		a > <iq xmlns='jabber:client' type='set' id='s'>
+		.<query xmlns='jabber:iq:roster'><item jid='z@example.org'/></query></iq>
 		a < 2
-		a > <iq xmlns='jabber:client' type='set' id='t'><query xmlns='jabber:iq:roster'><item jid='z@example.org' subscription='remove'/></query></iq>
+		a > <iq xmlns='jabber:client' type='set' id='t'>
+		.<query xmlns='jabber:iq:roster'><item jid='z@example.org' subscription='remove'/></query></iq>
 		a < 2
 		a > $close
 		a < close`,
@@ -130,11 +136,13 @@ var socketDialogues = map[string]string{
 		a < close`,
 	"stream error of the client": `
 		include log-in
-		a > <stream:error xmlns:stream='http://etherx.jabber.org/streams'><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>
+		a > <stream:error xmlns:stream='http://etherx.jabber.org/streams'>
+		.<reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>
 		a < close`,
 	"too large": `
 		include log-in
-		a > <message xmlns='jabber:client' to='$user@localhost/none' type='headline'><body>$fill(263000)</body></message>
+		a > <message xmlns='jabber:client' to='$user@localhost/none' type='headline'>
+		.<body>$fill(263000)</body></message>
 		a > $ping
 		a < 1
 		a drop`,
@@ -225,7 +233,8 @@ var wantedOfSockets = []difference{
 	{"23.01", "no XML at first", "(nothing)", "<close *", "and closed,"},
 	{"23.01", "no XML at first", "(nothing)", "code 1008", "with this code."},
 	{"23.01", "stanza first", "code 1000", "<open *", "ejabberd 23.01 says nothing at all,"},
-	{"23.01", "stanza first", "(nothing)", "<stream:error *<invalid-xml *", "but RFC 6120 section 4.9.3 wants an error,"},
+	{"23.01", "stanza first", "(nothing)", "<stream:error *<invalid-xml *",
+		"but RFC 6120 section 4.9.3 wants an error,"},
 	{"23.01", "stanza first", "(nothing)", "<close *", "and RFC 7395 section 3.5 this behind it,"},
 	{"23.01", "stanza first", "(nothing)", "code 1008", "and this."},
 }

@@ -13,8 +13,8 @@ import (
 	"megaphone/tests/rig"
 )
 
-// TestSocketDialogues plays dialogues against ejabberd's own ejabberd_http_ws and through an edge with mod_megaphone, and
-// compares them message by message. A difference must be one that is wanted, and each of those must occur.
+// TestSocketDialogues plays dialogues against ejabberd's own ejabberd_http_ws and through an edge with mod_megaphone,
+// and compares them message by message. A difference must be one that is wanted, and each of those must occur.
 func TestSocketDialogues(t *testing.T) {
 	t.Parallel()
 	j := startEjabberd(t, "--modules", management, "--module-options", "{sleep_after: 1 ms}")
@@ -73,6 +73,7 @@ func wantedDifference(name, direct, edge string, seen map[difference]bool) bool 
 // playSockets plays a dialogue and returns what it heard.
 func playSockets(t *testing.T, at endpoint, user, name string) (heard []string) {
 	script := strings.ReplaceAll(socketDialogues[name], "include log-in", socketLogIn)
+	script = strings.ReplaceAll(script, "\n\t\t.", "")
 	w := words("", user, "desk")
 	sockets, previd := map[string]*socket{}, ""
 	for line := range strings.Lines(script) {
@@ -93,8 +94,8 @@ func playSockets(t *testing.T, at endpoint, user, name string) (heard []string) 
 		case f[1] == "drop":
 			_ = s.ws.CloseNow()
 		case f[1] == ">":
-			text := strings.NewReplacer("$open", fmt.Sprintf(openStream, "localhost"), "$close", closeXMPP, "$user", user,
-				"$previd", previd).Replace(w.Replace(f[2]))
+			text := strings.NewReplacer("$open", fmt.Sprintf(openStream, "localhost"), "$close", closeXMPP,
+				"$user", user, "$previd", previd).Replace(w.Replace(f[2]))
 			s.say(fillPattern.ReplaceAllStringFunc(text, func(m string) string {
 				return strings.Repeat("x", argument(fillPattern, m))
 			}))

@@ -89,7 +89,8 @@ func (s *socket) read() (string, error) {
 			}
 		}
 		if s.smID != "" && strings.HasPrefix(text, "<r ") {
-			s.say(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", s.got))
+			ack := fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", s.got)
+			_ = s.ws.Write(s.ctx, websocket.MessageText, []byte(ack)) // it may have been closed meanwhile
 			continue
 		}
 		return text, nil

@@ -2,7 +2,9 @@ package servers
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -97,7 +99,8 @@ func TestWebSocketResume(t *testing.T) {
 func TestWebSocketCluster(t *testing.T) {
 	t.Parallel()
 	file, secret := secretFile(t)
-	a := startEjabberd(t, "--secret", secret, "--node", "a", "--modules", management, "--module-options", "{sleep_after: 20 ms}")
+	a := startEjabberd(t, "--secret", secret, "--node", "a", "--modules", management,
+		"--module-options", "{sleep_after: 20 ms}")
 	b := startNode(t, "--secret", secret, "--node", "b", "--join", a.dir, "--modules", management,
 		"--module-options", "{sleep_after: 20 ms}")
 	doomed := serveEdge(t, 1, "a="+a.link, file)
@@ -130,8 +133,8 @@ func TestWebSocketCluster(t *testing.T) {
 	bob.leave()
 }
 
-// TestWebSocketSleepBytes: a stream that is asleep takes little more than a kilobyte, also while it waits to be resumed,
-// and wakes for the client that resumes it.
+// TestWebSocketSleepBytes: a stream that is asleep takes little more than a kilobyte, also while it waits to be
+// resumed, and wakes for the client that resumes it.
 func TestWebSocketSleepBytes(t *testing.T) {
 	t.Parallel()
 	const n, most = 20, 1600
@@ -170,5 +173,64 @@ func TestWebSocketSleepBytes(t *testing.T) {
 	}
 	if n := j.stats()["slept_with_more"]; n != 0 {
 		t.Errorf("%d times something stayed on the heap", n)
+	}
+}
+
+// TestWebSocketUpgrade: the module is replaced, and then removed, under clients over WebSocket. Their streams wait to
+// be resumed meanwhile, asleep or not.
+func TestWebSocketUpgrade(t *testing.T) {
+	t.Parallel()
+	j, port := upgradable(t, "--modules", management)
+	edge := serveEdge(t, 1, "a=127.0.0.1:"+port, "")
+	const n = 20
+	var users []*socket
+	for i := range n {
+		users = append(users, socketOf(t, edge.Addr, fmt.Sprint("user", i), "demo.localhost").manage())
+	}
+	for _, steps := range [][]string{{"module_upgrade"}, {"module_uninstall", "module_install"}} {
+		j.asleep(n)
+		for _, step := range steps {
+			j.ctl(step, "mod_megaphone")
+		}
+		for i, u := range users {
+			if code, _ := u.closed(); code != 1012 {
+				t.Errorf("a socket is closed with %d", code)
+			}
+			users[i] = u.resume(edge.Addr)
+			users[i].pings()
+		}
+	}
+	for _, u := range users {
+		u.leave()
+	}
+	// A link that begins while the module goes may fail, and is dialled again. A stream must not.
+	if strings.Contains(read(t, filepath.Join(j.dir, "log/ejabberd.log")), "undef,[{mod_megaphone_stream") {
+		t.Error("a stream had no socket module")
+	}
+}
+
+// TestWebSocketMemory: what a thousand users over WebSocket take in ejabberd, asleep.
+func TestWebSocketMemory(t *testing.T) {
+	t.Parallel()
+	const n, most = 1000, 8000
+	j := startNode(t, "--modules", management, "--module-options", "{sleep_after: 50 ms}", "--loglevel", "warning")
+	edge := serveEdge(t, 1, "a="+j.link, "", "--max-connections", "2000")
+	const total = "begin [garbage_collect(P) || P <- processes(), {current_function, F} <- [process_info(P, " +
+		"current_function)], F =/= {erlang, hibernate, 3}], erlang:memory(total) end"
+	before := j.number(total)
+	var logging sync.WaitGroup
+	for range 10 {
+		logging.Go(func() {
+			for range n / 10 {
+				socketOf(t, edge.Addr, "", "anon.localhost").manage()
+			}
+		})
+	}
+	logging.Wait()
+	j.asleep(n)
+	each := (j.number(total) - before) / n
+	t.Logf("a user: %d bytes of Erlang", each)
+	if each > most {
+		t.Errorf("a user takes %d bytes, and at most %d are wanted", each, most)
 	}
 }

@@ -99,7 +99,8 @@ func roomOverSockets(t *testing.T, _ *ejabberd, addr string) {
 	bob.say(fmt.Sprintf(join, "Bär"))
 	bob.hear("code='110'")
 	alice.hear("den@conference.localhost/Bär")
-	bob.say("<message xmlns='jabber:client' type='groupchat' to='den@conference.localhost'><body>hello, room</body></message>")
+	bob.say("<message xmlns='jabber:client' type='groupchat' to='den@conference.localhost'>" +
+		"<body>hello, room</body></message>")
 	for _, s := range []*socket{alice, bob} {
 		if m := s.hear("hello, room"); !strings.Contains(m, "from='den@conference.localhost/Bär'") {
 			t.Errorf("the message is %s", m)
@@ -144,7 +145,8 @@ func badInputOverSockets(t *testing.T, j *ejabberd, addr string) {
 		{"two elements", "<a/><b/>", "<not-well-formed", 1008},
 		{"text behind it", "<a/>text", "<not-well-formed", 1008},
 		{"an unknown entity", "<a>&b;</a>", "<not-well-formed", 1008},
-		{"entities of its own", "<!DOCTYPE a [<!ENTITY b 'bb'><!ENTITY c '&b;&b;'>]><a>&c;</a>", "<not-well-formed", 1008},
+		{"entities of its own", "<!DOCTYPE a [<!ENTITY b 'bb'><!ENTITY c '&b;&b;'>]><a>&c;</a>",
+			"<not-well-formed", 1008},
 		{"an attribute twice", "<a b='1' b='2'/>", "<not-well-formed", 1008},
 		{"a stanza above max_stanza_size", fmt.Sprintf(large, strings.Repeat("x", 262144)), "<policy-violation", 1009},
 		{"more than the listener takes", fmt.Sprintf(large, strings.Repeat("x", 1<<20)), "", 1009},

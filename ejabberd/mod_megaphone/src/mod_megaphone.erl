@@ -1,9 +1,9 @@
 %%% Megaphone's end in ejabberd: a listener for the links of edges, and the commands to see them.
 %%%
-%%% An edge holds the connections of BOSH and WebSocket clients and sends what they say over a few TCP links. This module
-%%% hands requests to ejabberd's own BOSH engine, so that mod_bosh must be loaded for the hosts that are served. Each link
-%%% is a process, mod_megaphone_link, and so is each request that is held, mod_megaphone_request. A WebSocket has no
-%%% process but ejabberd's stream, mod_megaphone_stream.
+%%% An edge holds the connections of BOSH and WebSocket clients and sends what they say over a few TCP links. This
+%%% module hands requests to ejabberd's own BOSH engine, so that mod_bosh must be loaded for the hosts that are served.
+%%% Each link is a process, mod_megaphone_link, and so is each request that is held, mod_megaphone_request. A WebSocket
+%%% has no process but ejabberd's stream, mod_megaphone_stream.
 -module(mod_megaphone).
 -behaviour(gen_mod).
 -behaviour(ejabberd_listener).
@@ -105,17 +105,21 @@ pre_uninstall() ->
     lists:foreach(fun mod_megaphone_sleep:stop/1, ejabberd_option:hosts()),
     stop_helpers(),
     stop_sleep(),
-    lists:foreach(fun(Pid) -> supervisor:terminate_child(mod_megaphone_sup, Pid) end, link_pids()),
+    end_links(),
     Stay = case mod_megaphone_sleep:leave() of
                ok -> [];
                {error, N} ->
                    ?ERROR_MSG("Megaphone: code of sleep stays loaded sessions=~B", [N]),
                    [mod_megaphone_sleep, mod_megaphone_pack]
            end,
+    end_links(),        % those that edges have dialled meanwhile
     %% Streams that wait to be resumed close their sockets when they have a turn: that module stays, and holds nothing.
     lists:foreach(fun(Module) -> code:purge(Module), code:delete(Module) end,
                   [M || {M, _} <- code:all_loaded(), lists:prefix("mod_megaphone_", atom_to_list(M)),
                         not lists:member(M, [mod_megaphone_stream | Stay])]).
+
+end_links() ->
+    lists:foreach(fun(Pid) -> supervisor:terminate_child(mod_megaphone_sup, Pid) end, link_pids()).
 
 depends(_Host, _Opts) ->
     [{mod_bosh, hard}].
@@ -221,7 +225,8 @@ described_commands() ->
         name = megaphone_links,
         desc = "List the links of Megaphone edges to this node",
         longdesc = "One line for each reactor of each edge: its name and address, how long the link has been up, the "
-            "requests that are held and the WebSockets, the bytes that are not written yet, and what has gone over the link.",
+            "requests that are held and the WebSockets, the bytes that are not written yet, and what has gone over the "
+            "link.",
         function = links,
         args = [],
         result_desc = "The links",
@@ -230,13 +235,14 @@ described_commands() ->
      #ejabberd_commands{
         name = megaphone_stats,
         desc = "Show what all links to this node have done since it was started",
-        longdesc = "links, live, streams (WebSockets), sessions, asleep, awake, waiting_to_wake, waiting_to_open, opening and logging_in are "
-            "as of now; everything else only grows. most_X is the largest number since sleep was turned on. ended_X "
-            "counts the links that ended for the reason X. cut counts sessions that were ended because their clients "
-            "had not logged in when others needed their places, and overrun counts WebSockets that were ended because "
-            "their clients did not read. sleep_works is 0 if sessions do not sleep, or if this "
-            "ejabberd or Erlang lacks something for it and they only collect their garbage (counted in collected). "
-            "slept_with_more counts the times that something had to stay on the heap beside the packed state.",
+        longdesc = "links, live, streams (WebSockets), sessions, asleep, awake, waiting_to_wake, waiting_to_open, "
+            "opening and logging_in are as of now; everything else only grows. most_X is the largest number since "
+            "sleep was turned on. ended_X counts the links that ended for the reason X. cut counts sessions that were "
+            "ended because their clients had not logged in when others needed their places, and overrun counts "
+            "WebSockets that were ended because their clients did not read. sleep_works is 0 if sessions do not "
+            "sleep, or if this ejabberd or Erlang lacks something for it and they only collect their garbage (counted "
+            "in collected). slept_with_more counts the times that something had to stay on the heap beside the packed "
+            "state.",
         function = stats,
         args = [],
         result_desc = "Counters with their values",
@@ -359,9 +365,9 @@ mod_doc() ->
                         "about 700 MB.">>}},
            {max_logins,
             #{value => <<"pos_integer()">>,
-              desc => <<"With 'engine: megaphone' and over WebSocket, so many sessions may be there whose clients have not "
-                        "logged in; requests for more wait. It is the same for all hosts. The default is '5000', about "
-                        "150 MB.">>}}],
+              desc => <<"With 'engine: megaphone' and over WebSocket, so many sessions may be there whose clients have "
+                        "not logged in; requests for more wait. It is the same for all hosts. The default is '5000', "
+                        "about 150 MB.">>}}],
       example =>
           ["listen:",
            "  -",

@@ -14,9 +14,9 @@
 %%% the writer if the socket might block. Nothing waits for a batch to fill.
 %%%
 %%% Bounds: above high_water bytes unsent the link does not read, so at most a reply to each request that was held then
-%%% waits for the edge, and messages of streams wait with their stream. It may take its time, but for ping_timeout without
-%%% any progress the link ends. Above max_held requests and streams: 503. Contents above max_contents: the link ends. Connections that have not proved the
-%%% secret: see mod_megaphone_lobby.
+%%% waits for the edge, and messages of streams wait with their stream. The edge may take its time, but for ping_timeout
+%%% without any progress the link ends. Above max_held requests and streams: 503. Contents above max_contents: the link
+%%% ends. Connections that have not proved the secret: see mod_megaphone_lobby.
 -module(mod_megaphone_link).
 -behaviour(gen_server).
 

@@ -336,7 +336,7 @@ flush(S) -> flush_one(S).
 
 flush_one(#streams{turn = [Id | Turn], map = Map} = S) ->
     Next = case Map of
-               #{Id := #stream{waiting = Waiting} = Stream} when Waiting > 0 -> send(Id, Stream, S#streams{turn = Turn});
+               #{Id := #stream{waiting = N} = Stream} when N > 0 -> send(Id, Stream, S#streams{turn = Turn});
                _ -> S#streams{turn = Turn}
            end,
     {case Turn of [] -> done; _ -> more end, Next};

@@ -24,8 +24,8 @@ refused_test() ->
     ?assertEqual([{'end', ?ID, 1013}], Acts),
     ?assertEqual(0, mod_megaphone_streams:size(Without)),
     {[], _} = acts(mod_megaphone_streams:refused(?ID, 7, opened())),
-    {[{'end', ?ID, 1013}], Opened} = acts(mod_megaphone_streams:refuse_opening(mod_megaphone_streams:open(?ID, 7, new()))),
-    ?assertEqual(0, mod_megaphone_streams:size(Opened)).
+    {[{'end', ?ID, 1013}], None} = acts(mod_megaphone_streams:refuse_opening(S)),
+    ?assertEqual(0, mod_megaphone_streams:size(None)).
 
 the_client_leaves_while_it_opens_test() ->
     {Acts, S} = acts(mod_megaphone_streams:ended(?ID, mod_megaphone_streams:open(?ID, 7, new()))),
