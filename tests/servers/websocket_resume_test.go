@@ -32,7 +32,8 @@ func await(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// TestWebSocketResume: a session survives its link, its edge and a drain, asleep, and gets what came meanwhile.
+// TestWebSocketResume: a session survives its link, its edge and a drain, asleep, and gets the messages that came
+// meanwhile.
 func TestWebSocketResume(t *testing.T) {
 	t.Parallel()
 	file, secret := secretFile(t)

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -197,14 +196,14 @@ func strayOpen(t *testing.T, _ *ejabberd, addr string) {
 	alice.leave()
 }
 
-// flood has the node send n numbered messages of 60 KB to a user.
-func (j *ejabberd) flood(jid string, n int) {
+// flood makes the node send a user messages of 60 KB, with the numbers from first to last.
+func (j *ejabberd) flood(jid string, first, last int) {
 	j.t.Helper()
 	j.number(fmt.Sprintf(`begin M = xmpp:decode({xmlel, <<"message">>,
 		[{<<"from">>, <<"bob@localhost/x">>}, {<<"to">>, <<"%s">>}, {<<"type">>, <<"chat">>}],
 		[{xmlel, <<"body">>, [], [{xmlcdata, binary:copy(<<"x">>, 60000)}]}]}, <<"jabber:client">>, []),
-		length([ejabberd_router:route(setelement(2, M, integer_to_binary(N))) || N <- lists:seq(0, %d)]) end`,
-		jid, n-1))
+		length([ejabberd_router:route(setelement(2, M, integer_to_binary(N))) || N <- lists:seq(%d, %d)]) end`,
+		jid, first, last))
 }
 
 // numbers reads messages of flood until one that it cannot, and appends their numbers.
@@ -239,14 +238,17 @@ func ordered(t *testing.T, numbers []int) {
 	}
 }
 
-const flooded = 600 // 36 MB: more than the bound, and what the kernel buffers
-
-// overrun floods a client that does not read, until its stream has been ended.
-func (j *ejabberd) overrun(s *socket) {
+// overrun floods a client that does not read, until its stream has been ended, and returns the number of messages.
+func (j *ejabberd) overrun(s *socket) (sent int) {
 	j.t.Helper()
+	const batch = 20
 	before := j.stats()["overrun"]
-	j.flood(s.jid, flooded)
-	j.until("overrun", before+1)
+	await(j.t, "the end of the stream", func() bool {
+		j.flood(s.jid, sent, sent+batch-1)
+		sent += batch
+		return j.stats()["overrun"] == before+1
+	})
+	return sent
 }
 
 // unreadSocket: what a client without stream management has not read in time becomes offline messages.
@@ -255,15 +257,16 @@ func unreadSocket(t *testing.T, j *ejabberd, addr string) {
 	alice.say(presence)
 	alice.hear("<presence")
 	j.asleep(1)
-	j.overrun(alice)
-	got := alice.numbers(nil, flooded)
+	sent := j.overrun(alice)
+	got := alice.numbers(nil, sent)
 	ordered(t, got)
 	offline := 0
-	for late := time.Now().Add(rig.Patience); len(got)+offline < flooded && time.Now().Before(late); {
+	await(t, fmt.Sprintf("all of %d messages, %d of which were read", sent, len(got)), func() bool {
 		offline = j.number(`mod_offline:count_offline_messages(<<"alice">>, <<"localhost">>)`)
-	}
-	if len(got) == 0 || offline == 0 || len(got)+offline != flooded {
-		t.Errorf("%d messages came and %d are kept, of %d", len(got), offline, flooded)
+		return len(got)+offline >= sent
+	})
+	if len(got) == 0 || offline == 0 || len(got)+offline != sent {
+		t.Errorf("%d messages came and %d are kept, of %d", len(got), offline, sent)
 	}
 	j.number(`begin mod_offline:remove_user(<<"alice">>, <<"localhost">>), 0 end`)
 	socketAt(t, addr, "alice").leave()
@@ -272,13 +275,13 @@ func unreadSocket(t *testing.T, j *ejabberd, addr string) {
 // unreadManagedSocket: with stream management the client gets them when it resumes.
 func unreadManagedSocket(t *testing.T, j *ejabberd, addr string) {
 	alice := socketAt(t, addr, "alice").manage()
-	j.overrun(alice)
-	got := alice.numbers(nil, flooded)
+	sent := j.overrun(alice)
+	got := alice.numbers(nil, sent)
 	first := len(got)
 	again := alice.resume(addr)
-	got = again.numbers(got, flooded)
+	got = again.numbers(got, sent)
 	ordered(t, got)
-	if first == 0 || first == flooded {
+	if first == 0 || first == sent {
 		t.Errorf("%d messages came at first", first)
 	}
 	again.leave()

@@ -19,6 +19,7 @@ reason(version) -> <<"this origin speaks version 1 only">>;
 reason(secret) -> <<"the proof in hello is missing or wrong: are both ends given the same secret?">>;
 reason(old_proof) -> <<"the edge's version has no proof of its whole hello: upgrade edges before origins">>;
 reason(duplicate) -> <<"protocol error: this id is live">>;
+reason(window) -> <<"protocol error: a message beyond the window of its stream">>;
 reason(timeout) -> <<"nothing was heard for too long">>;
 reason(_) -> undefined.
 

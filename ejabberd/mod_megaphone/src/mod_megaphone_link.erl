@@ -496,7 +496,7 @@ streams(#state{streams = Streams}) -> mod_megaphone_streams:size(Streams).
 take_stream($<, Id, Contents, #state{streams = Streams, max_bytes = Max} = State) ->
     case mod_megaphone_streams:message(Id, Contents, Max, Streams) of
         {ok, Next} -> {ok, act(Next, State)};
-        fault -> {fault, grammar, State}
+        {fault, Fault} -> {fault, Fault, State}
     end;
 take_stream($+, Id, Contents, State) ->
     case {mod_megaphone_codec:parse_open(Contents), is_live(Id, State)} of

@@ -11,10 +11,11 @@
 
 %% Why a link ended. grammar: the input is not the protocol's grammar; early: it came before welcome; old_proof: the
 %% edge proves the secret as 0.1.0 did; crowded: newer connections took its place before it had proved the secret;
-%% duplicate: an id was used while it was live; overflow: the edge does not read; peer: the edge reported a fault of
-%% this end; tls: the TLS handshake failed.
--type fault() :: none | io | grammar | early | version | secret | old_proof | crowded | duplicate | timeout | overflow |
-                 peer | tls.
+%% duplicate: an id was used while it was live; window: a stream got more than its window; overflow: the edge does not
+%% read; peer: the edge reported a fault of this end; tls: the TLS
+%% handshake failed.
+-type fault() :: none | io | grammar | early | version | secret | old_proof | crowded | duplicate | window | timeout |
+                 overflow | peer | tls.
 
 -type counter() :: links_opened | requests | replies | gone | refused | crashed | stale_replies | stale_ids |
                    too_large | unknown_verbs | fences | overtaken | frames_in | frames_out | bytes_in | bytes_out |
@@ -29,8 +30,8 @@
                    too_large, unknown_verbs, fences, overtaken, frames_in, frames_out, bytes_in, bytes_out, reads,
                    writes, slept, slept_with_more, woken, collected, logged_in, cut, streams_opened, messages_in,
                    messages_out, credits, stale_streams, overrun]).
--define(FAULTS, [none, io, grammar, early, version, secret, old_proof, crowded, duplicate, timeout, overflow, peer,
-                 tls]).
+-define(FAULTS, [none, io, grammar, early, version, secret, old_proof, crowded, duplicate, window, timeout,
+                 overflow, peer, tls]).
 %% A class is logged at most once in this time.
 -define(LOG_INTERVAL_MS, 10000).
 %% Monotonic time begins somewhere below zero: counted from here it is always positive, and 0 can mean never.

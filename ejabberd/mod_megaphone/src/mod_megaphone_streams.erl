@@ -129,14 +129,14 @@ refused(Id, N, S) ->
         _ -> S
     end.
 
-%% A message of a client, of which it copies what it keeps. Max: bytes of the largest one. fault: the edge breaks the
-%% protocol.
--spec message(id(), binary(), Max :: pos_integer() | infinity, streams()) -> {ok, streams()} | fault.
+%% A message of a client, of which it copies what it keeps. Max: bytes of the largest one. An edge must not send before
+%% the stream is accepted, nor beyond the window.
+-spec message(id(), binary(), Max :: pos_integer() | infinity, streams()) -> {ok, streams()} | {fault, grammar | window}.
 message(Id, Bytes, Max, #streams{map = Map, window = Window} = S) ->
     case Map of
-        #{Id := #stream{stage = opening}} -> fault;
+        #{Id := #stream{stage = opening}} -> {fault, grammar};
         #{Id := #stream{stage = last}} -> {ok, S};
-        #{Id := #stream{unread = Unread, taken = Taken}} when Unread + Taken >= Window -> fault;
+        #{Id := #stream{unread = Unread, taken = Taken}} when Unread + Taken >= Window -> {fault, window};
         #{Id := #stream{active = true, paused = false, unread = 0} = Stream} ->
             mod_megaphone_stats:add(messages_in, 1),
             {ok, hand_over(Id, Bytes, Max, Stream, S)};

@@ -11,12 +11,12 @@ start(SockMod, Socket, _Options) ->
 
 accept(Pid) -> Pid ! accept, ok.
 
-%% Has it say what a stream says.
+%% It says what a stream says.
 output(Pid, El) -> Pid ! {output, El}, ok.
 
 go_on(Pid) -> Pid ! go_on, ok.
 
-%% Has it end as ejabberd's do.
+%% It ends as ejabberd's do.
 finish(Pid) -> Pid ! finish, ok.
 
 say(Pid, Text) -> Pid ! {say, Text}, ok.

@@ -205,7 +205,7 @@ window_towards_the_stream() ->
     %% 20,014 bytes are taken; an edge that sends more than the rest of the window is wrong.
     test_edge:request(E3, ?ID, <<"<hold/>">>),
     [test_edge:request(E3, ?ID, Large) || _ <- [1, 2, 3]],
-    told(test_edge:request(E3, ?ID, Large), <<"bad frame">>, grammar),
+    told(test_edge:request(E3, ?ID, Large), <<"a message beyond the window">>, window),
     ejabberd_c2s:go_on(Stream).
 
 window_towards_the_client() ->
@@ -273,7 +273,7 @@ no_room() ->
     {3, <<"503 ">>, E2} = test_edge:recv(test_edge:request(E1, 3, <<"::1 <echo/>">>)),
     test_edge:close(E2).
 
-%% Those that wait would wait for ever.
+%% Those that wait would wait forever.
 admission_ends() ->
     mod_megaphone_admission:max(1),
     {Edge, _} = opened(),

@@ -37,7 +37,7 @@ the_client_leaves_while_it_opens_test() ->
 
 nothing_before_it_is_accepted_test() ->
     S = mod_megaphone_streams:open(?ID, 7, new()),
-    ?assertEqual(fault, mod_megaphone_streams:message(?ID, <<"<a/>">>, infinity, S)).
+    ?assertEqual({fault, grammar}, mod_megaphone_streams:message(?ID, <<"<a/>">>, infinity, S)).
 
 %%% Input
 
@@ -65,7 +65,7 @@ credit_is_for_half_a_window_test() ->
 an_edge_that_exceeds_the_window_test() ->
     S = said(sized(99), opened()),
     {ok, Full} = mod_megaphone_streams:message(?ID, sized(5), infinity, S),
-    ?assertEqual(fault, mod_megaphone_streams:message(?ID, sized(5), infinity, Full)).
+    ?assertEqual({fault, window}, mod_megaphone_streams:message(?ID, sized(5), infinity, Full)).
 
 what_is_no_element_test() ->
     [begin
@@ -304,7 +304,7 @@ did({return, _, Stanzas}, #{heard := Heard} = W) ->
     ?assertEqual([number(Heard + K) || K <- lists:seq(0, length(Stanzas) - 1)], [number_of(B) || B <- Stanzas]),
     W#{returned := length(Stanzas)}.
 
-%% Everything that waits goes on when both sides read: nothing is lost, nothing comes twice, and nothing is left.
+%% Everything that waits leaves when both sides read: nothing is lost, nothing comes twice, and nothing is left.
 settle(#{over := true, said := Said, heard := Heard, returned := Returned, s := S}) ->
     ?assertEqual(Said, Heard + Returned),
     ?assertEqual(0, mod_megaphone_streams:size(S));
