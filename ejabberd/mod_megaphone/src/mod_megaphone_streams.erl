@@ -72,7 +72,7 @@
 -define(TOO_LARGE, 1009).
 -define(BUSY, 1013).
 
-%% What is handed to a stream's process names a socket, which it does not look at.
+%% Messages to a stream's process name a socket, which it does not look at.
 -define(SOCKET, stream).
 
 %% edge: what its hello says.
@@ -129,9 +129,10 @@ refused(Id, N, S) ->
         _ -> S
     end.
 
-%% A message of a client, of which it copies what it keeps. Max: bytes of the largest one. An edge must not send before
-%% the stream is accepted, nor beyond the window.
--spec message(id(), binary(), Max :: pos_integer() | infinity, streams()) -> {ok, streams()} | {fault, grammar | window}.
+%% A message of a client. It is copied if it must wait. Max: bytes of the largest one. An edge must not send before the
+%% stream is accepted, nor beyond the window.
+-spec message(id(), binary(), Max :: pos_integer() | infinity, streams()) ->
+          {ok, streams()} | {fault, grammar | window}.
 message(Id, Bytes, Max, #streams{map = Map, window = Window} = S) ->
     case Map of
         #{Id := #stream{stage = opening}} -> {fault, grammar};
