@@ -38,7 +38,7 @@ test-ejabberds: setup-test ## test the module with the ejabberds of newer Debian
 	done
 
 # What another ejabberd may change. The others are about edges, gateways, Prosody and this host's packages.
-EJABBERD_TESTS := ^Test(Sleep|UsersOfTheEngine|Dialogues$$|ModuleInstall|ListenerOptions|TwoRequestsAtOnce$$|FirstTwo|Cluster|LinkCut|EdgeKilled|EjabberdKilled|ClientsVanish)
+EJABBERD_TESTS := ^Test(Sleep|WebSocket($$|Off|Resume|Cluster|Sleep|Upgrade)|SocketDialogues|UsersOfTheEngine|Dialogues$$|ModuleInstall|ListenerOptions|TwoRequestsAtOnce$$|FirstTwo|Cluster|LinkCut|EdgeKilled|EjabberdKilled|ClientsVanish)
 
 check: check-code test-ejabberds ## check-code, and test-ejabberds
 	@echo 'check: all passed'

@@ -67,7 +67,9 @@ written(El) ->
     Me = self(),
     receive {output, ?ID, 7, Me, Item} -> Item after 0 -> none end.
 
-socket_test() ->
+socket_test_() -> {spawn, fun socket/0}.
+
+socket() ->
     Socket = {mod_megaphone_stream, self(), ?ID, 7, {{192, 0, 2, 1}, 0}},
     ?assertEqual({ok, {{192, 0, 2, 1}, 0}}, mod_megaphone_stream:peername(Socket)),
     ?assertEqual(self(), mod_megaphone_stream:get_owner(Socket)),
