@@ -221,6 +221,10 @@ var wantedOfSockets = []difference{
 	{"", "too large", "<iq *id='ping'*", "<stream:error *<policy-violation *",
 		"RFC 6120 section 4.9.3.14: ejabberd's WebSockets do not look at max_stanza_size."},
 
+	// RFC 7395 section 3.6: <close/> is answered by <close/>, at any time.
+	{"23.01", "closed at once", "code 1000", "<close *", "ejabberd 23.01 closes the WebSocket,"},
+	{"23.01", "closed at once", "(nothing)", "code 1000", "and later ones do as here."},
+
 	// RFC 6120 section 4.9.3.13: input that is no XML gets an error. ejabberd 23.01 only says good-bye.
 	{"23.01", "not well-formed", "<close *", "<stream:error *<not-well-formed *", "The error comes first,"},
 	{"23.01", "not well-formed", "code 1000", "<close *", "then <close/>,"},

@@ -11,7 +11,7 @@
 %%% belong to any link of any node.
 -module(mod_megaphone_stream).
 
--export([opened/3, read/2]).
+-export([opened/3, read/2, closing/0]).
 %% xmpp_socket
 -export([send_xml/2, send/2, setopts/2, controlling_process/2, reset_stream/1, change_shaper/2, close/1, sockname/1,
          peername/1, get_transport/1, get_owner/1]).
@@ -106,8 +106,12 @@ write({xmlstreamelement, #xmlel{name = Name} = El}) -> kept(Name, written(with_n
 write({xmlstreamstart, _, Attributes}) ->
     Rest = without([<<"xmlns">>, <<"xmlns:stream">>], Attributes),
     {other, written(#xmlel{name = <<"open">>, attrs = [{<<"xmlns">>, ?NS_FRAMING} | Rest]})};
-write({xmlstreamend, _}) -> {last, written(#xmlel{name = <<"close">>, attrs = [{<<"xmlns">>, ?NS_FRAMING}]})};
+write({xmlstreamend, _}) -> {last, closing()};
 write(_) -> none.       % {xmlstreamraw, _} is white space that keeps TCP connections alive
+
+%% The last message of a session.
+-spec closing() -> binary().
+closing() -> <<"<close xmlns='", ?NS_FRAMING/binary, "'/>">>.
 
 written(El) -> fxml:element_to_binary(El).
 

@@ -48,7 +48,8 @@
          waiting = 0 :: bytes(),                % in the outbox
          moved_at = 0 :: integer(),             % credit came, or the first of the outbox: ms
          code = none :: none | mod_megaphone_codec:code(),     % of the end
-         said_last = false :: boolean()}).      % <close/>, by either end
+         closes = false :: boolean(),           % the client has said <close/>
+         said_last = false :: boolean()}).      % and the process has
 
 -record(streams,
         {map = #{} :: #{id() => #stream{}},
@@ -56,7 +57,7 @@
          edge_window :: pos_integer(),
          edge_max :: pos_integer(),             % bytes of the largest message that the edge takes
          blocked = #{} :: #{id() => []},        % those whose outbox is not empty
-         turn = [] :: [id()],                   % of them, those that have not been asked since the link had no room
+         turn = {[], []} :: queue:queue(id()),  % of them, those that wait for the link and not for their clients
          acts = [] :: [act()]}).                % newest first
 
 -opaque streams() :: #streams{}.
@@ -163,9 +164,10 @@ credit(Id, Bytes, Full, Now, #streams{map = Map, edge_window = Window} = S) ->
         #{Id := #stream{room = Room}} when Room + Bytes > Window -> fault;
         #{Id := #stream{room = Room, waiting = Waiting} = Stream} ->
             Wider = Stream#stream{room = Room + Bytes, moved_at = Now},
-            {ok, case Waiting > 0 andalso not Full of
-                     true -> send(Id, Wider, S);
-                     false -> put(Id, Wider, S)
+            {ok, if
+                     Waiting > 0, not Full -> send(Id, Wider, S);
+                     Waiting > 0, Room =< 0, Room + Bytes > 0 -> put(Id, Wider, wait_for_link(Id, S));
+                     true -> put(Id, Wider, S)
                  end};
         _ -> {ok, stale(S)}
     end.
@@ -227,7 +229,7 @@ hand_over(Id, Bytes, Max, #stream{n = N, c2s = C2S, taken = Taken, opens = Opens
     end.
 
 said({xmlstreamstart, _, _}, Stream) -> Stream#stream{opens = false};
-said({xmlstreamend, _}, Stream) -> Stream#stream{said_last = true};
+said({xmlstreamend, _}, Stream) -> Stream#stream{closes = true};
 said({xmlstreamerror, Text}, Stream) when is_binary(Text) -> Stream#stream{code = ?TOO_LARGE};
 said(_, Stream) -> Stream.
 
@@ -292,8 +294,14 @@ wait(Id, {_, Bytes} = Item, Now, #stream{outbox = Outbox, waiting = Waiting0} = 
                             moved_at = case Waiting0 of 0 -> Now; _ -> Stream0#stream.moved_at end},
     case Waiting > ?MAX_WAITING_BYTES orelse Waiting > ?MAX_STALE_BYTES andalso unread_for(?STALE_MS, Now, Stream) of
         true -> overrun(Id, Stream, S);
-        false -> put(Id, Stream, S#streams{blocked = (S#streams.blocked)#{Id => []}})
+        false when Waiting0 =:= 0, Stream#stream.room > 0 -> put(Id, Stream, wait_for_link(Id, blocked(Id, S)));
+        false -> put(Id, Stream, blocked(Id, S))
     end.
+
+blocked(Id, #streams{blocked = Blocked} = S) -> S#streams{blocked = Blocked#{Id => []}}.
+
+%% Every stream whose outbox and window are open has a turn, until flush/1 has come to it.
+wait_for_link(Id, #streams{turn = Turn} = S) -> S#streams{turn = queue:in(Id, Turn)}.
 
 unread_for(Ms, Now, #stream{room = Room, moved_at = Moved}) -> Room =< 0 andalso Now - Moved >= Ms.
 
@@ -318,7 +326,10 @@ close(Id, N, S) -> last(Id, find(Id, N, S), ?POLICY, S).
 -spec down(id(), N :: integer(), streams()) -> streams().
 down(Id, N, S) -> last(Id, find(Id, N, S), ?LOST_PROCESS, S).
 
-%% Without <close/> it was not the end of the session, which may be resumed.
+%% A client that closes before its stream has begun has <close/> in return; ejabberd has nothing to close then. Without
+%% <close/> it was not the end of the session, which may be resumed.
+last(Id, #stream{stage = open, closes = true, said_last = false, waiting = 0} = Stream, _, S) ->
+    finish(Id, Stream#stream{stage = last}, sent(Id, mod_megaphone_stream:closing(), S));
 last(Id, #stream{stage = open, code = none, said_last = false} = Stream, Code, S) ->
     finish(Id, Stream#stream{stage = last, code = Code}, S);
 last(Id, #stream{stage = open} = Stream, _, S) -> finish(Id, Stream#stream{stage = last}, S);
@@ -332,16 +343,16 @@ finish(Id, Stream, S) -> put(Id, Stream, S).
 
 %% The link has room again: sends what waits for one stream. done: all have had their turn.
 -spec flush(streams()) -> {more | done, streams()}.
-flush(#streams{turn = [], blocked = Blocked} = S) -> flush_one(S#streams{turn = maps:keys(Blocked)});
-flush(S) -> flush_one(S).
-
-flush_one(#streams{turn = [Id | Turn], map = Map} = S) ->
-    Next = case Map of
-               #{Id := #stream{waiting = N} = Stream} when N > 0 -> send(Id, Stream, S#streams{turn = Turn});
-               _ -> S#streams{turn = Turn}
-           end,
-    {case Turn of [] -> done; _ -> more end, Next};
-flush_one(S) -> {done, S}.
+flush(#streams{turn = Turn0, map = Map} = S) ->
+    case queue:out(Turn0) of
+        {empty, _} -> {done, S};
+        {{value, Id}, Turn} ->
+            Next = case Map of
+                       #{Id := #stream{waiting = N} = Stream} when N > 0 -> send(Id, Stream, S#streams{turn = Turn});
+                       _ -> S#streams{turn = Turn}
+                   end,
+            {case queue:is_empty(Turn) of true -> done; false -> more end, Next}
+    end.
 
 %% Refuses all that are being opened. It looks at all streams: for accidents only.
 -spec refuse_opening(streams()) -> streams().

@@ -174,7 +174,7 @@ the_link_is_full_test() ->
     {[{message, 2, _}], S7} = acts(S6),
     %% One whose turn is over comes behind the others.
     S8 = mod_megaphone_streams:output(1, 1, self(), {stanza, <<"<a/>">>}, true, 0, S7),
-    {done, S9} = mod_megaphone_streams:flush(S8),
+    {more, S9} = mod_megaphone_streams:flush(S8),
     {[{message, 3, _}], S10} = acts(S9),
     {done, S11} = mod_megaphone_streams:flush(S10),
     {[{message, 1, _}], S12} = acts(S11),
@@ -194,6 +194,7 @@ the_process_ends_its_stream_test() ->
                             {1008, fun(S) -> close(out({error, 1008}, <<"<e/>">>, S)) end},
                             {1008, fun close/1},
                             {1000, fun(S) -> close(said(<<"<close/>">>, active(S))) end},
+                            {1000, fun(S) -> close(out(last, <<"<close/>">>, said(<<"<close/>">>, active(S)))) end},
                             {1011, fun(S) -> mod_megaphone_streams:down(?ID, 7, S) end}]].
 
 %% What it has said is sent first, though the client must read for it.
@@ -264,7 +265,9 @@ step(5, #{s := S, owed := Owed, full := Full, now := Now} = W) when Owed > 0 ->
     Bytes = rand:uniform(Owed),
     {ok, Next} = mod_megaphone_streams:credit(?ID, Bytes, Full, Now, S),
     do(W#{s := Next, owed := Owed - Bytes});
-step(6, #{full := true} = W) -> room(W#{full := false});
+step(6, #{full := true, s := S} = W) ->
+    {Which, Next} = mod_megaphone_streams:flush(S),     % the link is full again after one
+    do(W#{s := Next, full := Which =:= more});
 step(6, W) -> W#{full := rand:uniform(3) =:= 1};
 step(7, #{now := Now} = W) -> W#{now := Now + rand:uniform(1000)};
 step(8, #{s := S} = W) ->
