@@ -219,9 +219,9 @@ to_list(Text) -> Text.
 -spec judge(pos_integer(), facts()) -> [check()].
 judge(Sessions, Facts) ->
     lists:flatmap(fun(Check) -> Check(Sessions, Facts) end,
-                  [fun versions/2, fun listener/2, fun held/2, fun backlog/2, fun websocket/2, fun bosh/2, fun sleep/2,
-                   fun pings/2, fun processes/2, fun ports/2, fun carriers/2, fun spins/2, fun loglevel/2,
-                   fun sm_db_type/2, fun memory/2]).
+                  [fun versions/2, fun listener/2, fun tls/2, fun held/2, fun backlog/2, fun websocket/2, fun bosh/2,
+                   fun sleep/2, fun pings/2, fun processes/2, fun ports/2, fun carriers/2, fun spins/2,
+                   fun loglevel/2, fun sm_db_type/2, fun memory/2]).
 
 versions(_, #{ejabberd := Ejabberd, otp := Otp}) ->
     %% Debian's are 23.01-1.

@@ -33,7 +33,7 @@ not_ok(Sessions, Facts) -> maps:filter(fun(_, Level) -> Level =/= ok end, levels
 
 good_test() ->
     ?assertEqual(#{}, not_ok(1000000, good())),
-    ?assertEqual(15 + 1, map_size(levels(1000000, good()))).
+    ?assertEqual(16 + 1, map_size(levels(1000000, good()))).
 
 %% Those of README.txt, "Versions", and of docs/ejabberd.md.
 tested_versions_test_() ->
