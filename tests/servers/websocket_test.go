@@ -238,20 +238,22 @@ func ordered(t *testing.T, numbers []int) {
 	}
 }
 
+const floodBatch = 20
+
 // overrun floods a client that does not read, until its stream has been ended, and returns the number of messages.
 func (j *ejabberd) overrun(s *socket) (sent int) {
 	j.t.Helper()
-	const batch = 20
 	before := j.stats()["overrun"]
 	await(j.t, "the end of the stream", func() bool {
-		j.flood(s.jid, sent, sent+batch-1)
-		sent += batch
+		j.flood(s.jid, sent, sent+floodBatch-1)
+		sent += floodBatch
 		return j.stats()["overrun"] == before+1
 	})
 	return sent
 }
 
-// unreadSocket: what a client without stream management has not read in time becomes offline messages.
+// unreadSocket: ejabberd drops a message that reaches a stream between the end of its socket and its own, of any
+// transport, so some of the last batch may be missing. Other than those, what a client without stream management has not read in time becomes offline messages.
 func unreadSocket(t *testing.T, j *ejabberd, addr string) {
 	alice := socketAt(t, addr, "alice")
 	alice.say(presence)
@@ -260,12 +262,14 @@ func unreadSocket(t *testing.T, j *ejabberd, addr string) {
 	sent := j.overrun(alice)
 	got := alice.numbers(nil, sent)
 	ordered(t, got)
-	offline := 0
+	offline, before := 0, -1
 	await(t, fmt.Sprintf("all of %d messages, %d of which were read", sent, len(got)), func() bool {
 		offline = j.number(`mod_offline:count_offline_messages(<<"alice">>, <<"localhost">>)`)
-		return len(got)+offline >= sent
+		settled := offline == before
+		before = offline
+		return settled && len(got)+offline > sent-floodBatch
 	})
-	if len(got) == 0 || offline == 0 || len(got)+offline != sent {
+	if len(got) == 0 || offline == 0 || len(got)+offline > sent {
 		t.Errorf("%d messages came and %d are kept, of %d", len(got), offline, sent)
 	}
 	j.number(`begin mod_offline:remove_user(<<"alice">>, <<"localhost">>), 0 end`)
