@@ -252,8 +252,9 @@ func (j *ejabberd) overrun(s *socket) (sent int) {
 	return sent
 }
 
-// unreadSocket: ejabberd drops a message that reaches a stream between the end of its socket and its own, of any
-// transport, so some of the last batch may be missing. Other than those, what a client without stream management has not read in time becomes offline messages.
+// unreadSocket: messages that a client without stream management has not read in time become offline messages. Some of
+// the last batch may be missing: ejabberd drops a message that reaches a stream, of any transport, between the end of
+// its socket and its own.
 func unreadSocket(t *testing.T, j *ejabberd, addr string) {
 	alice := socketAt(t, addr, "alice")
 	alice.say(presence)
