@@ -51,7 +51,9 @@ const childOf = (element, name) => Array.from(element.children).find((child) => 
 function onReady(restored, jid) {
   me.jid = Strophe.getBareJidFromJid(jid);
   if (!me.guest) me.name = Strophe.unescapeNode(Strophe.getNodeFromJid(jid));
-  Object.assign(me, { keys: session.keys || me.keys, transport: session.transport });
+  const { transport } = session;
+  // Over BOSH a reload needs no log-in.
+  Object.assign(me, { transport, keys: transport === 'websocket' ? session.keys || me.keys : undefined });
   $('me').textContent = nameOf(me.jid);
   if (!restored) for (const person of people.values()) person.here.clear();
   session.ask($iq({ type: 'get' }).c('query', { xmlns: Strophe.NS.ROSTER }), (stanza) => {
@@ -224,7 +226,11 @@ async function start() {
   $('me').textContent = nameOf(me.jid);
   // Over WebSocket the session is resumed with a log-in, and a password in plain text is not there any longer.
   const known = !me.secret || me.keys || me.transport === 'bosh';
-  if (first && known && session.restore(address(), me.keys || 'demo', me.transport)) return;
+  if (first && known && session.restore(address(), me.keys || 'demo', me.transport)) {
+    renderPeople();
+    show('chat');
+    return;
+  }
   if (me.secret) {
     const { name } = me;
     leave();

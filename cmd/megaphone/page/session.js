@@ -19,6 +19,7 @@ const pauseSeconds = 10;      // how long the session waits for a reloaded page
 const restoreSeconds = 8;     // give up a restored session that has not answered by then
 // SCRAM needs the browser's own hashing, which exists only on localhost and over https. undefined: all of Strophe's.
 const mechanisms = globalThis.crypto?.subtle ? undefined : [Strophe.SASLAnonymous, Strophe.SASLPlain];
+const stored = 'strophe-sm:'; // begins the keys under which Strophe stores what a resumption needs, before the JID
 const kept = 'Keep writing: it is sent when you are back.';
 
 /**
@@ -51,7 +52,10 @@ export class Session {
   restore(jid, password, transport) {
     this.#use(jid, password, transport);
     if (transport === 'websocket') {
-      if (!this.storage.load(this.#storageKey())) return false;
+      const before = this.storage.load(`${stored}${jid.toLowerCase()}`);
+      if (!before) return false;
+      this.sent = messageIDs(before.unacked);
+      this.opened = true; // before the reload
       this.#connect();
       return true;
     }
@@ -118,10 +122,9 @@ export class Session {
     Object.assign(this, { jid, password, transport, storage, sent: new Set(), logins: 0, opened: false });
   }
 
-  /** That of Strophe. */
-  #storageKey() { return `strophe-sm:${this.jid.toLowerCase()}`; }
-
-  #forgetResumable() { if (this.jid) this.storage.clear(this.#storageKey()); }
+  #forgetResumable() {
+    for (const key of Object.keys(sessionStorage)) if (key.startsWith(stored)) sessionStorage.removeItem(key);
+  }
 
   #enter(phase, words = '') {
     this.phase = phase;
@@ -179,7 +182,7 @@ export class Session {
   #onReady(live, restored) {
     live.ready = true;
     this.opened = true;
-    if (restored && live.conn.sm) this.#continue(live);
+    if (live.conn.sm) this.#takeOver(live, restored);
     for (const [handler, ...filter] of this.owner.handlers) {
       live.conn.addHandler((stanza) => { handler(stanza); return true; }, ...filter);
     }
@@ -187,10 +190,17 @@ export class Session {
     this.#prove(live);
   }
 
-  /** What was sent before is not sent again in a resumed session: the server has it, or Strophe repeats it. */
-  #continue(live) {
-    const repeated = live.conn.sm.state.unacked.map(({ stanza }) => stanza.match(/^<message[^>]* id="([^"]*)"/)?.[1]);
-    for (const id of repeated.filter(Boolean)) live.unproven.add(id);
+  /**
+   * In a resumed session nothing is sent again: the server has it, or Strophe repeats it. In a new one the owner sends
+   * again what is not proven, so Strophe must not.
+   */
+  #takeOver(live, resumed) {
+    const { sm } = live.conn;
+    if (!resumed) {
+      sm._pendingResend = sm._pendingResend.filter(({ stanza }) => !this.sent.has(messageID(stanza)));
+      return;
+    }
+    live.unproven = messageIDs(sm.state.unacked);
     const taken = [...this.sent].filter((id) => !live.unproven.has(id));
     live.sent = new Set([...taken, ...live.unproven]);
     this.owner.onProven(new Set(taken));
@@ -263,6 +273,12 @@ export class Session {
     });
   }
 }
+
+/** Returns the id of a message with a text, as Strophe writes it; undefined for other stanzas. */
+const messageID = (stanza) => stanza.match(/^<message[^>]* id="([^"]*)"[^>]*>.*<body/s)?.[1];
+
+/** Returns the ids of the messages with a text that the server has not acknowledged. */
+const messageIDs = (unacked) => new Set(unacked.map(({ stanza }) => messageID(stanza)).filter(Boolean));
 
 /** Returns the reason for a session's end in plain words. */
 function sentence(condition, domain) {

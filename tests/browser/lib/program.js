@@ -115,19 +115,20 @@ export async function linked(edge) {
 export async function startPair(...originFlags) {
   const node = `127.0.0.1:${await freePort()}`;
   const address = `127.0.0.1:${await freePort()}`;
-  const origin = await Program.start('origin', '--listen', node, '--domain', 'localhost', ...originFlags);
+  const startOrigin = () => Program.start('origin', '--listen', node, '--domain', 'localhost', ...originFlags);
   const startEdge = () => Program.start('edge', '--listen', address, '--origin', `a=${node}`);
-  const pair = { origin, address, url: `http://${address}/http-bind` };
+  const pair = { origin: await startOrigin(), address, url: `http://${address}/http-bind` };
   try {
     pair.edge = await startEdge();
   } catch (error) {
-    await origin.kill();
+    await pair.origin.kill();
     throw error;
   }
   pair.freezeEdge = () => pair.edge.child.kill('SIGSTOP');
   pair.killEdge = () => pair.edge.kill();
   pair.restartEdge = async () => { pair.edge = await startEdge(); };
-  pair.stop = async () => { await pair.edge.kill(); await origin.kill(); };
+  pair.restartOrigin = async () => { await pair.origin.kill(); pair.origin = await startOrigin(); };
+  pair.stop = async () => { await pair.edge.kill(); await pair.origin.kill(); };
   return pair;
 }
 
