@@ -80,6 +80,7 @@ type Messages struct {
 	Misplaced  uint64 `json:"misplaced"`  // came to the wrong session
 	Bounced    uint64 `json:"bounced"`    // returned to their author; they also count as lost
 	Foreign    uint64 `json:"foreign"`    // from another run, as from a server's offline storage
+	Unsent     uint64 `json:"unsent"`     // of a broadcast that ended before all of it was sent
 	Unsendable uint64 `json:"unsendable"` // were due, but no eligible pair of sessions was found
 }
 

@@ -23,7 +23,8 @@ func (r *run) report(interrupted bool) *Report {
 		},
 		Messages: Messages{
 			Sent: c[cSent], Delivered: c[cDelivered], Duplicated: c[cDuplicated], Reordered: c[cReordered],
-			Misplaced: c[cMisplaced], Bounced: c[cBounced], Foreign: c[cForeign], Unsendable: c[cUnsendable],
+			Misplaced: c[cMisplaced], Bounced: c[cBounced], Foreign: c[cForeign], Unsent: r.unsent,
+			Unsendable: c[cUnsendable],
 		},
 		Requests: map[string]uint64{}, Errors: map[string]uint64{}, Latencies: map[string]Latency{},
 		Phases: r.phases, Storm: r.storm, Processes: r.used, Timeline: r.points,

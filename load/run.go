@@ -85,6 +85,7 @@ type run struct {
 	storm   *StormReport
 	held    uint64 // at the end of the scenario, as is the next
 	missing uint64 // sessions that were away
+	unsent  uint64 // messages of the broadcast
 	used    []ProcessReport
 	most    struct{ held, sockets, streams uint64 }
 	last    status

@@ -61,14 +61,19 @@ func (r *run) away() (n uint64) {
 	return n
 }
 
-// await waits for the sessions that are away. Each tries a bounded number of times.
+// await waits for the sessions that are away, and then for the messages that they have sent again. Each tries a bounded
+// number of times.
 func (r *run) await(ctx context.Context) error {
 	all, began := r.away(), time.Now()
 	var stall stalled
-	return r.phase(ctx, phaseReturning, all, false, func(_, _ *[numCounters]uint64) (uint64, bool) {
+	err := r.phase(ctx, phaseReturning, all, false, func(_, _ *[numCounters]uint64) (uint64, bool) {
 		n := r.away()
 		return all - min(all, n), n == 0 || stall.check(n, stallTime) || time.Since(began) > returnTime
 	})
+	if c := r.counts(); err != nil || c[cDelivered] >= c[cSent] {
+		return err
+	}
+	return r.settle(ctx)
 }
 
 // stalled detects that a number has not changed for a time.
@@ -159,7 +164,7 @@ func (r *run) broadcast(ctx context.Context) error {
 	var began time.Time
 	var stall stalled
 	all := uint64(math.Ceil(r.cfg.Part * float64(r.cfg.Sessions)))
-	return r.phase(ctx, string(Broadcast), all, false, func(c, before *[numCounters]uint64) (uint64, bool) {
+	err := r.phase(ctx, string(Broadcast), all, false, func(c, before *[numCounters]uint64) (uint64, bool) {
 		if began.IsZero() { // within the phase, so that it counts all that is sent
 			began = time.Now()
 			now := stampAt(time.Since(r.started))
@@ -173,6 +178,8 @@ func (r *run) broadcast(ctx context.Context) error {
 		over := c[cCalling] == 0 && n >= sent && sent > 0
 		return n, over || time.Since(began) > r.cfg.Duration || stall.check(n+sent, r.cfg.Settle)
 	})
+	r.each(func(w *worker) { r.unsent += w.hush() })
+	return err
 }
 
 func (r *run) churn(ctx context.Context) error {

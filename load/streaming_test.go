@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -446,5 +447,99 @@ func TestStreamsOverTLS(t *testing.T) {
 				t.Errorf("%d of %d handshakes have resumed", resumed, made)
 			}
 		})
+	}
+}
+
+// absence keeps sessions from coming back until the run waits for them.
+type absence struct{ refused, over atomic.Bool }
+
+// answer is a streamFake's.
+func (a *absence) answer(int) string {
+	if a.refused.Load() && !a.over.Load() {
+		return httpText(503, "")
+	}
+	return ""
+}
+
+func (a *absence) show(s Status) {
+	if s.Phase == phaseReturning {
+		a.over.Store(true)
+	}
+}
+
+// TestBroadcastNotSentWhole: a broadcast that ends before all of it is sent is not fine, though nothing is lost.
+func TestBroadcastNotSentWhole(t *testing.T) {
+	t.Parallel()
+	t.Run("its session is away", func(t *testing.T) {
+		t.Parallel()
+		f, a, n := newStreamFake(t), &absence{}, 0
+		f.answer = a.answer
+		f.script = func(_ *streamClient, element string) streamAct {
+			if strings.HasPrefix(element, "<message") {
+				if n++; n == 50 {
+					a.refused.Store(true)
+					return actLose
+				}
+			}
+			return actUsually
+		}
+		r := runStreams(t, f, Config{Sessions: 200, Login: LoginPlain, Scenario: Broadcast, Rate: 2000, Reactors: 1,
+			Size: 1000, Duration: time.Minute}, a.show)
+		if m := r.Messages; r.Verdict.Status != statusMessages || m.Lost != 0 || m.Delivered != m.Sent ||
+			m.Sent < 50 || m.Sent+m.Unsent != 200 {
+			t.Errorf("%+v %+v", r.Verdict, m)
+		}
+	})
+	t.Run("all are away", func(t *testing.T) {
+		t.Parallel()
+		f, a := newStreamFake(t), &absence{}
+		f.answer = a.answer
+		var once sync.Once
+		r := runStreams(t, f, Config{Sessions: 20, Login: LoginPlain, Reactors: 2, Then: "broadcast=1m",
+			Duration: 2 * time.Second}, func(s Status) {
+			if a.show(s); s.Phase == string(Hold) {
+				once.Do(func() {
+					a.refused.Store(true)
+					f.strike("")
+				})
+			}
+		})
+		if m := r.Messages; r.Verdict.Status != statusMessages || m.Sent != 0 || m.Unsent != 20 {
+			t.Errorf("%+v %+v", r.Verdict, m)
+		}
+	})
+}
+
+// TestReturnedMessagesArrive: a session that was away longer than messages are awaited sends its message again. The
+// readers do not leave before that has arrived.
+func TestReturnedMessagesArrive(t *testing.T) {
+	t.Parallel()
+	f, a := newStreamFake(t), &absence{}
+	f.answer = a.answer
+	first, deliver := "", func() {}
+	f.script = func(c *streamClient, element string) streamAct {
+		switch {
+		case !strings.HasPrefix(element, "<message"):
+		case first == "":
+			first = element
+			a.refused.Store(true)
+			return actLose
+		case element == first:
+			c.s.taken++
+			deliver = func() { c.element(element); c.s.taken--; deliver = func() {} }
+			return actDone
+		}
+		return actUsually
+	}
+	r := runStreams(t, f, Config{Sessions: 2, Login: LoginPlain, Scenario: Chat, Messages: 5, Reactors: 1}, func(s Status) {
+		if a.show(s); a.over.Load() && s.Phase == phaseSettling {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			deliver()
+		}
+	})
+	if m := r.Messages; r.Verdict.Status != StatusFine || m.Sent == 0 || m.Delivered != m.Sent ||
+		r.Streams.Resumed != 1 {
+		t.Errorf("%+v %+v %+v", r.Verdict, m, r.Streams)
 	}
 }

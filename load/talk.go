@@ -107,15 +107,28 @@ func (w *worker) meant(i uint32) bool {
 
 // shout begins a broadcast: the last session sends a message to every other and to itself, many in each request. Its
 // own message comes last, so the earlier requests get answers without payload. Each answer shows that the next request
-// has arrived.
+// has arrived. If no session is up, the first one sends the messages when it is back.
 func (w *worker) shout(at stamp) {
-	for i := len(w.sessions) - 1; i >= 0; i-- {
-		if s := &w.sessions[i]; s.stage == stageUp {
-			w.voice, w.aloud, w.calling, w.called = uint32(i), 0, true, at
-			w.transport.pump(w.voice)
-			return
+	if len(w.sessions) == 0 {
+		return
+	}
+	i := len(w.sessions) - 1
+	for i > 0 && w.sessions[i].stage != stageUp {
+		i--
+	}
+	w.voice, w.aloud, w.calling, w.called = uint32(i), 0, true, at
+	w.transport.pump(w.voice)
+}
+
+// hush ends a broadcast. It returns the number of its messages that were not sent.
+func (w *worker) hush() (unsent uint64) {
+	for ; w.calling && w.aloud < uint32(len(w.sessions)); w.aloud++ {
+		if w.meant(w.aloud) {
+			unsent++
 		}
 	}
+	w.calling = false
+	return unsent
 }
 
 // call sends the next batch. It sends one per answer instead of as many as fit; see gap.

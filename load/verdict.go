@@ -14,7 +14,7 @@ type Verdict struct {
 // Exit statuses of a completed run. 1 and 2 are those of the whole program.
 const (
 	StatusFine        = 0
-	statusMessages    = 3   // messages were lost, duplicated, reordered or misplaced
+	statusMessages    = 3   // messages were lost, duplicated, reordered or misplaced, or not sent
 	statusSessions    = 4   // sessions were not reached or lost, or did not come back
 	StatusInterrupted = 130 // neither, but stopped early
 )
@@ -35,6 +35,7 @@ func judge(r *Report) Verdict {
 	add(&missing, s.Failed, "sessions failed")
 	add(&missing, s.Lost, "sessions lost")
 	if !r.Interrupted {
+		add(&wrong, m.Unsent, "messages not sent")
 		add(&missing, s.Away, "sessions away at the end")
 		add(&missing, s.Wanted-min(s.Wanted, s.Reached+s.Failed), "sessions not reached")
 		if r.Storm != nil && !r.Storm.Recovered {

@@ -71,7 +71,8 @@ Exit status: 0    all sessions were reached, and nothing was lost, duplicated or
                   not answer, it is not an endpoint of BOSH or WebSocket, or it
                   does not serve the domain
              2    a flag is wrong, or the target must not be loaded
-             3    messages were lost, duplicated or out of order
+             3    messages were lost, duplicated or out of order, or a broadcast
+                  was not sent whole
              4    sessions were not reached, or were lost, or did not come back from a storm
              130  interrupted, and nothing was lost until then`,
 		Example: `  megaphone load --target http://127.0.0.1:5280/http-bind --sessions 10k
