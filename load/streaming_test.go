@@ -531,7 +531,8 @@ func TestReturnedMessagesArrive(t *testing.T) {
 		}
 		return actUsually
 	}
-	r := runStreams(t, f, Config{Sessions: 2, Login: LoginPlain, Scenario: Chat, Messages: 5, Reactors: 1}, func(s Status) {
+	cfg := Config{Sessions: 2, Login: LoginPlain, Scenario: Chat, Messages: 5, Reactors: 1}
+	r := runStreams(t, f, cfg, func(s Status) {
 		if a.show(s); a.over.Load() && s.Phase == phaseSettling {
 			f.mu.Lock()
 			defer f.mu.Unlock()
