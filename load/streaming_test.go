@@ -516,7 +516,9 @@ func TestReturnedMessagesArrive(t *testing.T) {
 	t.Parallel()
 	f, a := newStreamFake(t), &absence{}
 	f.answer = a.answer
-	first, deliver := "", func() {}
+	first := ""
+	var back *streamClient // from which messages are held back
+	var held []string
 	f.script = func(c *streamClient, element string) streamAct {
 		switch {
 		case !strings.HasPrefix(element, "<message"):
@@ -524,20 +526,25 @@ func TestReturnedMessagesArrive(t *testing.T) {
 			first = element
 			a.refused.Store(true)
 			return actLose
-		case element == first:
+		case element == first || c == back:
+			back, held = c, append(held, element)
 			c.s.taken++
-			deliver = func() { c.element(element); c.s.taken--; deliver = func() {} }
 			return actDone
 		}
 		return actUsually
 	}
 	cfg := Config{Sessions: 2, Login: LoginPlain, Scenario: Chat, Messages: 5, Reactors: 1}
 	r := runStreams(t, f, cfg, func(s Status) {
-		if a.show(s); a.over.Load() && s.Phase == phaseSettling {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			deliver()
+		if a.show(s); !a.over.Load() || s.Phase != phaseSettling {
+			return
 		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, element := range held {
+			back.element(element)
+			back.s.taken--
+		}
+		held = nil
 	})
 	if m := r.Messages; r.Verdict.Status != StatusFine || m.Sent == 0 || m.Delivered != m.Sent ||
 		r.Streams.Resumed != 1 {
