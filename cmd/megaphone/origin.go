@@ -38,7 +38,8 @@ func (o *originOptions) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.accounts, "accounts", "",
 		"`file` with one name:password per line; without it any name with any password may log in")
 	fs.BoolVar(&o.anonymous, "anonymous", false, "allow anonymous log-in besides the accounts")
-	fs.Var(typed.IntOr(&o.sessions.MaxSessions, bosh.DefaultMaxSessions), "max-sessions", "BOSH sessions at once")
+	fs.Var(typed.IntOr(&o.sessions.MaxSessions, bosh.DefaultMaxSessions), "max-sessions",
+		"sessions at once, of BOSH and of WebSocket each")
 	fs.Var(typed.IntOr(&o.sessions.MaxWaitSeconds, bosh.DefaultMaxWaitSeconds), "max-wait", "longest hold in seconds")
 	fs.Var(typed.IntOr(&o.sessions.InactivitySeconds, bosh.DefaultInactivitySeconds), "inactivity",
 		"seconds without a request after which a session ends")

@@ -27,9 +27,9 @@
 //
 // # Bounds
 //
-// There are at most MaxSessions sessions, absent ones included. A stream that has not logged in ends after
-// NegotiationSeconds. What waits for a client, or for its acknowledgement, has MaxQueuedBytes; beyond them the session
-// ends. A message is one element, checked as payloads of BOSH are.
+// There are at most MaxSessions sessions with a stream, and twice as many with those that are absent. A stream that has
+// not logged in ends after NegotiationSeconds. What waits for a client, or for its acknowledgement, has MaxQueuedBytes;
+// beyond them the session ends. A message is one element, checked as payloads of BOSH are.
 //
 // # Costs
 //

@@ -13,7 +13,7 @@ import (
 
 // Config holds the limits of an Engine. A zero field selects its default.
 type Config struct {
-	MaxSessions        int // further streams are refused (1013)
+	MaxSessions        int // with a stream, and as many absent ones; further streams are refused (1013)
 	MaxQueuedBytes     int // that wait for a client or its acknowledgement
 	ResumeSeconds      int // for which an absent session waits; what clients are told as max
 	AwaySeconds        int // absence before Client.Away
@@ -64,6 +64,7 @@ type Engine struct {
 	svc      Service
 	now      int64 // ms, from the last Tick
 	sessions map[*Session]struct{}
+	absent   int                 // of these, those without a stream
 	resuming map[string]*Session // those that may be resumed, by their tokens
 	dirty    []*Session          // sessions that have sent stanzas in this turn
 	ending   []*Session          // ended sessions, until the service has been told
@@ -96,9 +97,11 @@ func New(cfg Config, svc Service) *Engine {
 		resuming: make(map[string]*Session)}
 }
 
-// Opened accepts a stream, or refuses it because there are too many.
+// Opened accepts a stream, or refuses it because there are too many. Absent sessions do not count: a stream may come to
+// resume one of them, and when an edge is lost all are absent at once.
 func (e *Engine) Opened(st *link.Stream, _ *frame.Open) {
-	if len(e.sessions) >= e.cfg.MaxSessions || e.shut {
+	most := e.cfg.MaxSessions
+	if len(e.sessions)-e.absent >= most || len(e.sessions) >= 2*most || e.shut {
 		st.End(codeBusy, "")
 		return
 	}
@@ -138,6 +141,7 @@ func (e *Engine) Ended(st *link.Stream, _ int) {
 		return
 	}
 	s.absent = true
+	e.absent++
 	e.wait(waitAway, s, e.cfg.AwaySeconds)
 	e.wait(waitResume, s, e.cfg.ResumeSeconds)
 }

@@ -103,7 +103,8 @@ func (s *Session) sameUser(as *Session) bool {
 func (s *Session) continueOn(st *link.Stream, h uint32) {
 	s.stream, st.Data = st, s
 	s.epoch++
-	s.absent, s.asked = false, false
+	s.present()
+	s.asked = false
 	s.acknowledge(h)
 	if s.ended {
 		return

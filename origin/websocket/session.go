@@ -171,11 +171,20 @@ func (s *Session) end() {
 	s.ended, s.closed = true, true
 	s.epoch++
 	delete(s.engine.sessions, s)
+	s.present()
 	s.forget()
 	if s.client != nil {
 		s.client.Closed()
 	}
 	s.queue, s.bytes, s.sent = nil, 0, 0
+}
+
+// present ends an absence.
+func (s *Session) present() {
+	if s.absent {
+		s.absent = false
+		s.engine.absent--
+	}
 }
 
 // forget makes the session impossible to resume.

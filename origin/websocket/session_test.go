@@ -200,6 +200,39 @@ func TestGuestsResume(t *testing.T) {
 	x.hears("<resumed…")
 }
 
+// A server with as many sessions as it may have takes back those that are absent, but no others.
+func TestResumeOfAFullServer(t *testing.T) {
+	r := newRig(t, websocket.Config{MaxSessions: 2})
+	e := r.edge()
+	alice, token := e.logIn("alice")
+	bob, _ := e.logIn("bob")
+	refused := func() {
+		t.Helper()
+		e.last++
+		c := &client{e, e.last}
+		c.say("+::1 ws")
+		c.hears("-1013")
+	}
+	refused()
+	alice.lose()
+	alice = e.resume("alice", token, 0)
+	alice.hears("<resumed…")
+	refused()
+	alice.lose()
+	bob.lose()
+	carol, _ := e.logIn("carol")
+	dave, _ := e.logIn("dave")
+	refused() // two are absent, and no more may become so
+	carol.say(closing)
+	carol.hears(closing)
+	carol.hears("-1000")
+	alice = e.resume("alice", token, 0)
+	alice.hears("<resumed…")
+	refused()
+	alice.say(message("dave", 1))
+	dave.hears(got("alice", 1))
+}
+
 // What cannot be resumed fails, and the client can bind instead.
 func TestResumeFails(t *testing.T) {
 	r := newRig(t, websocket.Config{})
