@@ -50,7 +50,7 @@ func parseUpgrade(p []byte, key webSocketKey) (u upgrade, n int, err error) {
 		case is(name, "upgrade"):
 			upgrades = is(value, "websocket")
 		case is(name, "connection"):
-			connects = has(value, "upgrade")
+			connects = connects || has(value, "upgrade")
 		case is(name, "sec-websocket-accept"):
 			accepted = bytes.Equal(value, ws.AppendAccept(room[:0], key[:]))
 		case is(name, "sec-websocket-protocol"):

@@ -23,6 +23,8 @@ func TestParseUpgrade(t *testing.T) {
 		{"good", good, 101, 0, nil},
 		{"names and values in other letters", strings.NewReplacer("Upgrade: websocket", "UPGRADE:WebSocket",
 			"Connection: Upgrade", "connection: keep-alive, upgrade").Replace(good), 101, 0, nil},
+		{"two of Connection", strings.Replace(good, "Connection: Upgrade",
+			"Connection: Upgrade\r\nConnection: keep-alive", 1), 101, 0, nil},
 		{"503", "HTTP/1.1 503 No\r\nRetry-After: 7\r\n\r\n", 503, 7, nil},
 		{"no upgrade", strings.Replace(good, "Upgrade: websocket", "Upgrade: h2c", 1), 101, 0, errNotUpgraded},
 		{"no connection", strings.Replace(good, "Connection: Upgrade", "Connection: close", 1), 101, 0, errNotUpgraded},
