@@ -114,10 +114,13 @@ func TestStreamsResume(t *testing.T) {
 		if !strings.HasPrefix(element, "<message") {
 			return actUsually
 		}
-		switch n++; n % 40 {
-		case 20:
+		if n++; n > 30 { // a busy machine makes few more
+			return actUsually
+		}
+		switch n % 6 {
+		case 3:
 			return actLose
-		case 39:
+		case 0:
 			return actKeep
 		}
 		return actUsually
@@ -129,7 +132,7 @@ func TestStreamsResume(t *testing.T) {
 			once.Do(func() { f.strike(closeFrame(ws.CodeGoingAway, "")) })
 		}
 	})
-	if m := r.Messages; r.Verdict.Status != StatusFine || m.Sent < 200 || m.Delivered != m.Sent {
+	if m := r.Messages; r.Verdict.Status != StatusFine || n < 30 || m.Delivered != m.Sent {
 		t.Errorf("%+v %+v", r.Verdict, m)
 	}
 	st := r.Streams
