@@ -24,7 +24,7 @@ build: setup-run ## build bin/megaphone
 test: setup-test build ## run all tests: Go, Erlang, Node.js, Chromium
 	go test -timeout 20m ./...
 	scripts/eunit.sh
-	cd tests/browser && node --test --test-concurrency=1 --test-timeout=60000
+	cd tests/browser && node --test --test-concurrency=1 --test-timeout=180000
 
 # Each release's ejabberd and Erlang are unpacked into a directory of their own; nothing is installed on this host.
 test-ejabberds: setup-test ## test the module with the ejabberds of newer Debian releases (EJABBERD_RELEASES="trixie sid")
