@@ -22,7 +22,7 @@ build: setup-run ## build bin/megaphone
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/megaphone ./cmd/megaphone
 
 test: setup-test build ## run all tests: Go, Erlang, Node.js, Chromium
-	go test -timeout 20m ./...
+	go test -timeout 40m ./...
 	scripts/eunit.sh
 	cd tests/browser && node --test --test-concurrency=1 --test-timeout=180000
 
