@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"megaphone/fdtable"
+	"megaphone/loop/sys"
 )
 
 // Tables sets whether each reactor gets its own descriptor table (see the package documentation).
@@ -89,7 +90,7 @@ type plan struct {
 // limitNoFile returns RLIMIT_NOFILE's soft limit: the size of one descriptor table.
 func limitNoFile() (int, error) {
 	var rl unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &rl); err != nil {
+	if err := sys.Getrlimit(unix.RLIMIT_NOFILE, &rl); err != nil {
 		return 0, fmt.Errorf("getrlimit(RLIMIT_NOFILE): %w", err)
 	}
 	return int(min(rl.Cur, math.MaxInt32)), nil
