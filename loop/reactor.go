@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/valyala/bytebufferpool"
 	"golang.org/x/sys/unix"
 
 	"megaphone/fdtable"
@@ -89,7 +88,7 @@ type Reactor struct {
 	pressure       Interval
 	links          []*Link // by Link.Index; nil where an index is free
 	endingLinks    []*Link // links to be closed at the end of the turn
-	linkInputs     bytebufferpool.Pool
+	linkInputs     sys.BufferPool
 	now            uint32
 	started        time.Time     // never changed, because other threads read it
 	stood          time.Duration // time that ticks do not count; see maxStepTicks

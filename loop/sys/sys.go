@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/valyala/bytebufferpool"
 	"golang.org/x/sys/unix"
 )
 
@@ -112,7 +113,7 @@ func TimerfdSettime(fd, flags int, at, old *unix.ItimerSpec) error {
 	return unix.TimerfdSettime(fd, flags, at, old)
 }
 
-// Time, processors and randomness.
+// Time, processors, randomness and memory.
 
 // Now returns the time.
 func Now() time.Time { return time.Now() }
@@ -128,3 +129,6 @@ func NewRand() *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint
 
 // Secret fills p with secret random bytes. It never fails on Linux, and getrandom(2) needs no descriptor.
 func Secret(p []byte) { _, _ = crand.Read(p) }
+
+// BufferPool keeps buffers for later.
+type BufferPool = bytebufferpool.Pool

@@ -1,0 +1,224 @@
+//go:build sim
+
+package sim
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"megaphone/loop/sys"
+)
+
+// conn is a client's connection. The responses must come in the order of its requests.
+type conn struct {
+	c       *client
+	end     *sys.Endpoint
+	out, in []byte
+	posts   []*post
+	asked   int  // requests that were written here
+	last    bool // no request may follow
+	pending bool
+	dead    bool
+	heard   time.Duration
+	wasCut  bool
+}
+
+func newConn(c *client) *conn {
+	n := &conn{c: c}
+	at := c.w.sites[c.w.k.Rand.IntN(len(c.w.sites))].at
+	n.end = c.w.k.Dial(address(2, c.id+1), at, func() { n.wake() })
+	return n
+}
+
+// send writes a request.
+func (n *conn) send(p *post) {
+	w := n.c.w
+	n.posts = append(n.posts, p)
+	n.asked++
+	var b strings.Builder
+	if w.k.Chance(0.05) {
+		b.WriteString("\r\n")
+	}
+	b.WriteString("POST /http-bind HTTP/1.1\r\nHost: a.test\r\nContent-Type: text/xml; charset=utf-8\r\n")
+	if w.k.Chance(w.closes) {
+		b.WriteString("Connection: close\r\n")
+		n.last = true
+	}
+	if w.k.Chance(w.chunked) {
+		b.WriteString("Transfer-Encoding: chunked\r\n\r\n")
+		for rest := p.text; rest != ""; {
+			i := 1 + w.k.Rand.IntN(len(rest))
+			fmt.Fprintf(&b, "%x\r\n%s\r\n", i, rest[:i])
+			rest = rest[i:]
+		}
+		b.WriteString("0\r\n\r\n")
+	} else {
+		fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n%s", len(p.text), p.text)
+	}
+	n.out = append(n.out, b.String()...)
+	w.k.Trace("post", n.c.id, int(p.rid), n.end.ID(), "")
+	n.wake()
+	n.watch(p)
+}
+
+// patience is the time after which a client takes a connection for dead that has an unanswered request. An edge answers
+// earlier.
+func (n *conn) watch(p *post) {
+	w, tries := n.c.w, p.tries
+	w.k.After(w.hold+45*time.Second, func() {
+		if n.dead || p.conn != n || p.tries != tries {
+			return
+		}
+		if w.mustAnswer(n) {
+			w.fail("client %d has waited %.0f s for the answer to rid %d", n.c.id, (w.hold + 45*time.Second).Seconds(), p.rid)
+		}
+		n.abandon()
+	})
+}
+
+// mustAnswer reports whether nothing but the edge can be late.
+func (w *world) mustAnswer(n *conn) bool {
+	return !n.wasCut && !n.c.slow && n.end.Connected() && len(n.out) == 0 && !w.jumps() && w.stallChance == 0 &&
+		n.end.Unsent() == 0 && w.config.CreateWait < w.hold
+}
+
+func (n *conn) wake() {
+	if n.pending || n.dead {
+		return
+	}
+	n.pending = true
+	k := n.c.w.k
+	d := k.Upto(2 * time.Millisecond)
+	if n.c.slow && !n.c.w.quiet {
+		d = k.Upto(300 * time.Millisecond)
+	}
+	k.After(d, n.turn)
+}
+
+func (n *conn) turn() {
+	n.pending = false
+	if n.dead {
+		return
+	}
+	if n.end.Failed() && n.end.Unread() == 0 {
+		n.abandon()
+		return
+	}
+	if n.write() && n.read() && len(n.in) > 0 {
+		n.responses()
+	}
+}
+
+func (n *conn) write() (ok bool) {
+	for len(n.out) > 0 {
+		p := n.out
+		if n.c.slow && !n.c.w.quiet {
+			p = p[:min(len(p), 1+n.c.w.k.Rand.IntN(200))]
+		}
+		m, err := n.end.Write(p)
+		switch {
+		case err == unix.EAGAIN || err == unix.ENOTCONN:
+			return true
+		case err != nil:
+			n.out = nil // an answer may have come before the reset
+			return true
+		}
+		n.out = append(n.out[:0], n.out[m:]...)
+		if n.c.slow && !n.c.w.quiet {
+			n.wake()
+			return true
+		}
+	}
+	return true
+}
+
+func (n *conn) read() (ok bool) {
+	var buf [4 << 10]byte
+	p := buf[:]
+	if n.c.slow && !n.c.w.quiet {
+		p = p[:1+n.c.w.k.Rand.IntN(len(p))]
+	}
+	m, err := n.end.Read(p)
+	switch {
+	case err == unix.EAGAIN || err == unix.ENOTCONN:
+		return false
+	case err != nil || m == 0:
+		if err == nil && len(n.in) > 0 && !n.end.Failed() && !n.c.w.cutsOff() && !n.c.slow && !n.wasCut {
+			n.c.w.fail("client %d got a part of a response: %.100q", n.c.id, n.in)
+		}
+		n.abandon()
+		return false
+	}
+	n.in = append(n.in, p[:m]...)
+	n.wake()
+	return true
+}
+
+// responses takes the whole responses.
+func (n *conn) responses() {
+	w := n.c.w
+	for !n.dead {
+		text := string(n.in)
+		head, rest, ok := strings.Cut(text, "\r\n\r\n")
+		if !ok {
+			if len(text) >= 9 && !strings.HasPrefix(text, "HTTP/1.1 ") {
+				w.fail("client %d got no response: %.100q", n.c.id, text)
+			}
+			return
+		}
+		status, length, last := n.head(head)
+		if len(rest) < length {
+			return
+		}
+		n.in = append(n.in[:0], rest[length:]...)
+		n.last = n.last || last
+		if len(n.posts) == 0 {
+			if status == 503 && n.asked == 0 {
+				n.abandon() // the table is full
+				return
+			}
+			w.fail("client %d got a response without a request: %.100q", n.c.id, text)
+		}
+		p := n.posts[0]
+		n.posts = n.posts[1:]
+		p.conn = nil
+		n.c.answered(p, status, rest[:length])
+		if last && !n.dead && len(n.posts) > 0 && len(n.in) > 0 {
+			w.fail("client %d got bytes behind the last response: %.100q", n.c.id, n.in)
+		}
+	}
+}
+
+// head reads the head of a response.
+func (n *conn) head(text string) (status, length int, last bool) {
+	lines := strings.Split(text, "\r\n")
+	status, err := strconv.Atoi(lines[0][len("HTTP/1.1 "):][:3])
+	length = -1
+	for _, line := range lines[1:] {
+		name, value, _ := strings.Cut(line, ": ")
+		switch strings.ToLower(name) {
+		case "content-length":
+			length, _ = strconv.Atoi(value)
+		case "connection":
+			last = value == "close"
+		}
+	}
+	if err != nil || length < 0 {
+		n.c.w.fail("client %d got a bad head: %q", n.c.id, text)
+	}
+	return status, length, last
+}
+
+// abandon closes the connection.
+func (n *conn) abandon() {
+	if n.dead {
+		return
+	}
+	n.dead = true
+	n.end.Close()
+	n.c.lost(n)
+}

@@ -1,0 +1,247 @@
+//go:build sim
+
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"megaphone/loop/sys"
+)
+
+// world is one history: edges, origins and clients on one kernel.
+type world struct {
+	k    *sys.Kernel
+	seed uint64
+	swarm
+	edges   []*instance // all that run, the oldest first
+	sites   []*site
+	origins []*origin
+	clients []*client
+	pests   int
+	quiet   bool // no more faults
+	closing bool // clients leave
+	parted  time.Duration
+}
+
+// Failure is a history in which something is wrong.
+type Failure struct {
+	Seed  uint64
+	At    time.Duration
+	What  string
+	Trace string // the last steps
+}
+
+// Error returns one line.
+func (f *Failure) Error() string {
+	return fmt.Sprintf("SIM_SEEDS=%d: after %.3f s: %s", f.Seed, f.At.Seconds(), f.What)
+}
+
+// Result is what a history contained.
+type Result struct {
+	Time  time.Duration
+	Steps uint64
+	Sum   uint64 // the same for each run of the seed
+
+	Sessions, Requests, Messages, Kills, Takeovers, Drains, Reloads, Restarts, Cuts, Pests int
+}
+
+// cutsOff reports whether edges may have ended connections in the middle of a response.
+func (w *world) cutsOff() bool {
+	return w.result.Kills+w.result.Drains+w.result.Takeovers > 0 || w.faults.Watch > 0
+}
+
+// broken is the panic of a world in which something is wrong.
+type broken string
+
+func (w *world) fail(format string, args ...any) { panic(broken(fmt.Sprintf(format, args...))) }
+
+// Run lives through the history of a seed.
+func Run(seed uint64) (result Result, failure *Failure) {
+	w := &world{k: sys.NewKernel(seed), seed: seed}
+	defer func() {
+		if what := recover(); what != nil {
+			f := &Failure{Seed: seed, At: w.k.Now(), What: fmt.Sprint(what), Trace: w.k.History(HistoryLines)}
+			if _, ok := what.(broken); !ok {
+				f.What = fmt.Sprintf("panic: %v", what)
+				f.Trace += string(debug.Stack())
+			}
+			failure = f
+		}
+		result = w.result
+		result.Time, result.Steps, result.Sum = w.k.Now(), w.k.Steps(), w.k.Sum()
+	}()
+	w.swarm = draw(w.k)
+	w.populate()
+	w.until(w.faulty, func() bool { return false })
+	w.calm()
+	w.until(w.patience(), w.satisfied)
+	w.checkSatisfied()
+	w.part()
+	return
+}
+
+// until runs the world for d, or until done reports true.
+func (w *world) until(d time.Duration, done func() bool) {
+	end := w.k.Now() + d
+	for i := 0; w.k.Now() < end; i++ {
+		if i%64 == 0 && done() {
+			return
+		}
+		w.k.Step()
+	}
+}
+
+func address(network, host int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(network), byte(host >> 8), byte(host)})
+}
+
+func (w *world) populate() {
+	w.k.Faults = w.faults
+	for i := range w.numOrigins {
+		w.origins = append(w.origins, newOrigin(w, i))
+	}
+	for i := range w.numSites {
+		w.sites = append(w.sites, newSite(w, i))
+	}
+	for i := range w.numClients {
+		c := newClient(w, i)
+		w.clients = append(w.clients, c)
+		w.k.After(w.k.Upto(w.arrival), c.start)
+	}
+	if w.pestEvery > 0 {
+		w.k.After(w.k.Upto(w.pestEvery), w.sendPest)
+	}
+	if w.troubleEvery > 0 {
+		w.k.After(w.k.Upto(2*w.troubleEvery), w.trouble)
+	}
+}
+
+// trouble lets something large happen, and again after a while.
+func (w *world) trouble() {
+	if w.quiet {
+		return
+	}
+	w.k.After(w.k.Upto(2*w.troubleEvery), w.trouble)
+	kind := w.troubles[w.k.Rand.IntN(len(w.troubles))]
+	w.k.Trace("trouble", 0, 0, 0, kind)
+	o, s := w.origins[w.k.Rand.IntN(len(w.origins))], w.sites[w.k.Rand.IntN(len(w.sites))]
+	switch kind {
+	case "origin restarts":
+		o.restart(w.k.Upto(w.outage))
+	case "origin stalls":
+		o.stall(w.k.Upto(w.outage))
+	case "links reset":
+		o.resetLinks()
+	case "links cut":
+		o.cut(w.k.Upto(w.outage))
+	case "origin drains":
+		o.drain()
+	case "origin errs":
+		o.err()
+	case "edge killed":
+		s.kill()
+	case "edge drains":
+		s.replace(false)
+	case "takeover":
+		s.replace(true)
+	case "successor fails":
+		s.failedTakeover()
+	case "reload":
+		s.reload()
+	case "edge stalls":
+		s.serving.stall(w.k.Upto(5 * time.Second))
+	case "time jumps":
+		w.k.Jump(w.k.Upto(3 * time.Second))
+	case "clients cut":
+		for _, c := range w.clients {
+			if w.k.Chance(0.3) {
+				c.cut()
+			}
+		}
+	case "clients vanish":
+		for _, c := range w.clients {
+			if w.k.Chance(0.2) {
+				c.vanish()
+			}
+		}
+	default:
+		panic("no such trouble: " + kind)
+	}
+}
+
+// calm ends all faults.
+func (w *world) calm() {
+	w.k.Trace("calm", 0, 0, 0, "")
+	w.quiet = true
+	w.k.Faults = sys.Faults{Latency: w.faults.Latency}
+	for _, o := range w.origins {
+		o.heal()
+	}
+	for _, c := range w.clients {
+		c.heal()
+	}
+	for _, s := range w.sites {
+		s.heal()
+	}
+}
+
+// patience is how long a satisfied world may take to come about.
+func (w *world) patience() time.Duration { return w.hold + w.wait + 150*time.Second }
+
+// satisfied reports whether each client has had all its messages delivered.
+func (w *world) satisfied() bool {
+	for _, c := range w.clients {
+		if c.complaint() != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) checkSatisfied() {
+	for _, c := range w.clients {
+		if why := c.complaint(); why != "" {
+			w.fail("client %d is not served %.0f s after the last fault: %s", c.id, w.patience().Seconds(), why)
+		}
+	}
+}
+
+// empty reports whether no edge has clients.
+func (w *world) empty() bool {
+	for _, in := range w.edges {
+		if in.draining || in.edge.Left().Clients > 0 {
+			return false
+		}
+	}
+	return w.k.Now() > w.parted+5*time.Second
+}
+
+// part lets all clients leave, and looks at what is left of them.
+func (w *world) part() {
+	w.closing, w.parted = true, w.k.Now()
+	w.k.Trace("part", 0, 0, 0, "")
+	for _, c := range w.clients {
+		c.leave()
+	}
+	w.until(w.hold+w.config.IdleTimeout+90*time.Second, w.empty)
+	for _, s := range w.sites {
+		s.checkEmpty()
+	}
+	for _, o := range w.origins {
+		if n := o.live(); n > 0 {
+			w.fail("origin %d has %d requests whose clients have left", o.id, n)
+		}
+	}
+	for _, s := range w.sites {
+		s.stop()
+	}
+	if len(w.edges) > 0 {
+		w.fail("%d drained edges still run", len(w.edges))
+	}
+}
+
+// HistoryLines is the length of a failure's trace.
+var HistoryLines = 60
