@@ -23,7 +23,8 @@ type conn struct {
 	last    bool // no request may follow
 	pending bool
 	dead    bool
-	heard   time.Duration
+	made    bool          // connected
+	heard   time.Duration // when it was connected, or the last response came
 	wasCut  bool
 }
 
@@ -105,11 +106,27 @@ func (n *conn) turn() {
 		return
 	}
 	if n.end.Failed() && n.end.Unread() == 0 {
+		n.ended()
 		n.abandon()
 		return
 	}
+	if !n.made && n.end.Connected() {
+		n.made, n.heard = true, n.c.w.k.Now()
+	}
 	if n.write() && n.read() && len(n.in) > 0 {
 		n.responses()
+	}
+}
+
+// ended fails if the edge has ended the connection instead of answering a request, and nothing else can be the cause.
+func (n *conn) ended() {
+	w := n.c.w
+	switch {
+	case len(n.posts) == 0, n.last, n.c.slow, n.wasCut, !n.made, w.cutsOff(), w.jumps(), w.faults.Late > 0,
+		w.faults.Accept > 0, w.config.MaxBufferedBytes > 0, w.stallChance > 0:
+	case w.k.Now()-n.heard > w.config.IdleTimeout-5*time.Second:
+	default:
+		w.fail("client %d lost its connection before the answer to rid %d", n.c.id, n.posts[0].rid)
 	}
 }
 
@@ -150,6 +167,7 @@ func (n *conn) read() (ok bool) {
 		if err == nil && len(n.in) > 0 && !n.end.Failed() && !n.c.w.cutsOff() && !n.c.slow && !n.wasCut {
 			n.c.w.fail("client %d got a part of a response: %.100q", n.c.id, n.in)
 		}
+		n.ended()
 		n.abandon()
 		return false
 	}
@@ -185,7 +203,7 @@ func (n *conn) responses() {
 		}
 		p := n.posts[0]
 		n.posts = n.posts[1:]
-		p.conn = nil
+		p.conn, n.heard = nil, n.c.w.k.Now()
 		n.c.answered(p, status, rest[:length])
 		if last && !n.dead && len(n.posts) > 0 && len(n.in) > 0 {
 			w.fail("client %d got bytes behind the last response: %.100q", n.c.id, n.in)

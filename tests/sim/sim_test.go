@@ -3,31 +3,68 @@
 package sim
 
 import (
+	"cmp"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 )
 
+// seeds returns the first and the last seed of SIM_SEEDS, N or N-M. traced is set for a single one.
+func seeds(t *testing.T) (first, last uint64, single bool) {
+	text := cmp.Or(os.Getenv("SIM_SEEDS"), "1-100000000")
+	low, high, isRange := strings.Cut(text, "-")
+	first, err := strconv.ParseUint(low, 10, 64)
+	last = first
+	if err == nil && isRange {
+		last, err = strconv.ParseUint(high, 10, 64)
+	}
+	if err != nil || last < first {
+		t.Fatalf("SIM_SEEDS is %q, not N or N-M", text)
+	}
+	return first, last, !isRange
+}
+
+// TestSeeds runs the seeds SIM_SEEDS, for SIM_TIME at most.
 func TestSeeds(t *testing.T) {
-	n, _ := strconv.Atoi(os.Getenv("N"))
-	from, _ := strconv.Atoi(os.Getenv("FROM"))
-	bad := 0
-	for seed := uint64(from); seed <= uint64(from+n); seed++ {
-		if h, _ := strconv.Atoi(os.Getenv("H")); h > 0 {
-			HistoryLines = h
-		}
+	first, last, single := seeds(t)
+	patience, err := time.ParseDuration(cmp.Or(os.Getenv("SIM_TIME"), "1000h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv("SIM_SEEDS")+os.Getenv("SIM_TIME") == "" {
+		last = 100
+	}
+	if n, err := strconv.Atoi(os.Getenv("SIM_TRACE")); err == nil {
+		HistoryLines = n
+	}
+	var sum Result
+	n, began := 0, time.Now()
+	for seed := first; seed <= last && time.Since(began) < patience; seed++ {
 		r, f := Run(seed)
-		if os.Getenv("V") != "" {
-			t.Logf("%d: %+v", seed, r)
-		}
+		n++
+		sum.add(&r)
 		if f != nil {
-			t.Errorf("%v", f)
-			if bad++; bad == 1 {
-				t.Log(f.Trace)
-			}
-			if bad > 8 {
-				break
-			}
+			t.Errorf("%v\n%s", f, f.Trace)
+			break
+		}
+		if single {
+			t.Logf("%+v", r)
+		}
+	}
+	took := time.Since(began)
+	t.Logf("%d seeds in %.1f s, %.1f simulated hours, %.1f per minute: %+v", n, took.Seconds(), sum.Time.Hours(),
+		sum.Time.Hours()/took.Minutes(), sum)
+}
+
+// TestOneSeedIsOneHistory: each run of a seed takes the same steps.
+func TestOneSeedIsOneHistory(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		a, _ := Run(seed)
+		b, _ := Run(seed)
+		if a != b {
+			t.Errorf("seed %d: %+v, then %+v", seed, a, b)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type instance struct {
 	edge     *edge.Edge
 	pending  []bool // by reactor: a turn is scheduled
 	stalled  time.Duration
+	turns    int
 	draining bool
 	kept     bool // a successor serves the sockets
 	dead     bool
@@ -64,15 +65,20 @@ func (s *site) begin() {
 }
 
 func (s *site) launch(inherited []loop.Listener, later bool) (*instance, error) {
-	w := s.w
-	in := &instance{w: w, site: s, process: w.k.NewProcess(w.descriptors), pending: make([]bool, w.reactors)}
+	in := s.instance()
 	return in, in.start(inherited, later)
+}
+
+// instance makes a process for an edge.
+func (s *site) instance() *instance {
+	w := s.w
+	return &instance{w: w, site: s, process: w.k.NewProcess(w.descriptors), pending: make([]bool, 1+w.k.Rand.IntN(w.reactors))}
 }
 
 func (in *instance) start(inherited []loop.Listener, later bool) error {
 	w, s := in.w, in.site
 	cfg := w.config
-	cfg.Listen = s.at.String()
+	cfg.Listen, cfg.Reactors = s.at.String(), len(in.pending)
 	s.started++
 	cfg.Name = fmt.Sprintf("edge-%d-%d", s.id, s.started)
 	v, err := cfg.Values()
@@ -117,7 +123,9 @@ func (in *instance) turn(i int) {
 	if in.edge.Turn(i) {
 		in.wake(i)
 	}
-	in.check()
+	if in.turns++; in.turns%16 == 0 {
+		in.check()
+	}
 }
 
 func (in *instance) check() {
@@ -192,7 +200,7 @@ func (in *instance) inherit(to *instance) ([]loop.Listener, error) {
 // successor starts an edge that does not accept yet, with the sockets of the serving one.
 func (s *site) successor() *instance {
 	w := s.w
-	next := &instance{w: w, site: s, process: w.k.NewProcess(w.descriptors), pending: make([]bool, w.reactors)}
+	next := s.instance()
 	inherited, err := s.serving.inherit(next)
 	if err == nil {
 		err = next.start(inherited, true)
@@ -318,6 +326,7 @@ func (s *site) reload() {
 	cfg := w.config
 	cfg.Listen = s.at.String()
 	cfg.Name = fmt.Sprintf("edge-%d-%d", s.id, s.started)
+	cfg.Reactors = len(s.serving.pending)
 	cfg.Grace = 5*time.Second + w.k.Upto(30*time.Second)
 	cfg.LostJitter = time.Second + w.k.Upto(5*time.Second)
 	if w.k.Rand.IntN(2) == 0 {
@@ -354,13 +363,11 @@ func (s *site) checkEmpty() {
 		s.w.fail("edge %d has no clients, but %+v", s.id, l)
 	}
 	// Its descriptors: of each reactor poller, timer and eventfd, of links, and twice the sockets that it serves.
-	most := w3(s.w) + 2*max(s.w.reactors, s.sockets(in))
+	most := len(in.pending)*(3+s.w.numOrigins) + 2*s.sockets(in)
 	if n := in.process.Open(); n > most {
 		s.w.fail("edge %d has no clients, but %d descriptors instead of %d", s.id, n, most)
 	}
 }
-
-func w3(w *world) int { return w.reactors * (3 + w.numOrigins) }
 
 func (s *site) sockets(in *instance) int {
 	in.process.Enter()

@@ -48,6 +48,22 @@ type Result struct {
 	Sessions, Requests, Messages, Kills, Takeovers, Drains, Reloads, Restarts, Cuts, Pests int
 }
 
+func (r *Result) add(o *Result) {
+	r.Time += o.Time
+	r.Steps += o.Steps
+	r.Sum ^= o.Sum
+	r.Sessions += o.Sessions
+	r.Requests += o.Requests
+	r.Messages += o.Messages
+	r.Kills += o.Kills
+	r.Takeovers += o.Takeovers
+	r.Drains += o.Drains
+	r.Reloads += o.Reloads
+	r.Restarts += o.Restarts
+	r.Cuts += o.Cuts
+	r.Pests += o.Pests
+}
+
 // cutsOff reports whether edges may have ended connections in the middle of a response.
 func (w *world) cutsOff() bool {
 	return w.result.Kills+w.result.Drains+w.result.Takeovers > 0 || w.faults.Watch > 0
