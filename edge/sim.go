@@ -92,6 +92,9 @@ func (w *worker) check() error {
 		return fmt.Errorf("more stale replies than frames")
 	}
 	for _, n := range w.nodes {
+		if n.stage != stageUp && n.held > 0 {
+			return fmt.Errorf("an origin without a link has %d holds", n.held)
+		}
 		if most := w.cfg.LinkHighWater + frame.MaxContentsBytes; n.link.Unsent() > most {
 			return fmt.Errorf("%d bytes wait on a link", n.link.Unsent())
 		}

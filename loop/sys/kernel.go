@@ -57,7 +57,7 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var (
 	kernel  = &Kernel{now: start} // until one boots, for the variables of packages
-	current *Process // whose calls these are
+	current *Process              // whose calls these are
 )
 
 // NewKernel boots a kernel, which serves all calls from then on.

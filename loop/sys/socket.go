@@ -86,6 +86,9 @@ func (s *Endpoint) Local() netip.AddrPort { return s.local }
 func (s *Endpoint) Unread() int { return len(s.in) }
 func (s *Endpoint) Unsent() int { return len(s.out) }
 
+// Refused reports whether nothing listened at the other end.
+func (s *Endpoint) Refused() bool { return s.state == socketDead && s.peer == nil }
+
 // Connected reports whether the connection is made and not reset. Failed reports that it never will be, or was reset.
 func (s *Endpoint) Connected() bool { return s.state == socketConnected }
 func (s *Endpoint) Failed() bool    { return s.state == socketDead }

@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ type conn struct {
 	made    bool          // connected
 	heard   time.Duration // when it was connected, or the last response came
 	wasCut  bool
+	whole   int // the length of the response that has begun; 0: not known yet
 }
 
 func newConn(c *client) *conn {
@@ -118,10 +120,13 @@ func (n *conn) turn() {
 	}
 }
 
-// ended fails if the edge has ended the connection instead of answering a request, and nothing else can be the cause.
+// ended fails if the edge has ended the connection instead of answering a request, or did not take it, and nothing else
+// can be the cause.
 func (n *conn) ended() {
 	w := n.c.w
 	switch {
+	case !n.made && n.end.Refused() && !w.mayBeDown():
+		w.fail("client %d was refused by the system of an edge", n.c.id)
 	case len(n.posts) == 0, n.last, n.c.slow, n.wasCut, !n.made, w.cutsOff(), w.jumps(), w.faults.Late > 0,
 		w.faults.Accept > 0, w.config.MaxBufferedBytes > 0, w.stallChance > 0:
 	case w.k.Now()-n.heard > w.config.IdleTimeout-5*time.Second:
@@ -179,33 +184,33 @@ func (n *conn) read() (ok bool) {
 // responses takes the whole responses.
 func (n *conn) responses() {
 	w := n.c.w
-	for !n.dead {
-		text := string(n.in)
-		head, rest, ok := strings.Cut(text, "\r\n\r\n")
+	for !n.dead && len(n.in) >= n.whole {
+		head, _, ok := bytes.Cut(n.in, []byte("\r\n\r\n"))
 		if !ok {
-			if len(text) >= 9 && !strings.HasPrefix(text, "HTTP/1.1 ") {
-				w.fail("client %d got no response: %.100q", n.c.id, text)
+			if len(n.in) >= 9 && !bytes.HasPrefix(n.in, []byte("HTTP/1.1 ")) {
+				w.fail("client %d got no response: %.100q", n.c.id, n.in)
 			}
 			return
 		}
-		status, length, last := n.head(head)
-		if len(rest) < length {
+		status, length, last := n.head(string(head))
+		if n.whole = len(head) + 4 + length; len(n.in) < n.whole {
 			return
 		}
-		n.in = append(n.in[:0], rest[length:]...)
-		n.last = n.last || last
+		text := string(n.in[len(head)+4 : n.whole])
+		n.in = append(n.in[:0], n.in[n.whole:]...)
+		n.whole, n.last = 0, n.last || last
 		if len(n.posts) == 0 {
 			if status == 503 && n.asked == 0 {
 				n.abandon() // the table is full
 				return
 			}
-			w.fail("client %d got a response without a request: %.100q", n.c.id, text)
+			w.fail("client %d got a response without a request: %s %.100q", n.c.id, head, text)
 		}
 		p := n.posts[0]
 		n.posts = n.posts[1:]
-		p.conn, n.heard = nil, n.c.w.k.Now()
-		n.c.answered(p, status, rest[:length])
-		if last && !n.dead && len(n.posts) > 0 && len(n.in) > 0 {
+		p.conn, n.heard = nil, w.k.Now()
+		n.c.answered(p, status, text)
+		if last && !n.dead && len(n.in) > 0 {
 			w.fail("client %d got bytes behind the last response: %.100q", n.c.id, n.in)
 		}
 	}

@@ -43,9 +43,12 @@ type originLink struct {
 	dead    bool
 	live    map[uint64]*request // unanswered
 	old     []uint64            // answered or gone
-	pings   int
-	pongs   int
-	saidAt  time.Duration
+	streams map[uint64]*stream
+	// endedStreams are those whose end may have crossed a frame of the edge.
+	endedStreams map[uint64]bool
+	pings        int
+	pongs        int
+	saidAt       time.Duration
 }
 
 // request is a request that the origin has.
@@ -163,7 +166,7 @@ func (o *origin) heal() {
 // live returns the number of unanswered requests.
 func (o *origin) live() (n int) {
 	for _, l := range o.links {
-		n += len(l.live)
+		n += len(l.live) + len(l.streams)
 	}
 	return n
 }
@@ -174,11 +177,12 @@ func (o *origin) accept() {
 		if end == nil {
 			return
 		}
-		l := &originLink{o: o, end: end, live: map[uint64]*request{}}
+		l := &originLink{o: o, end: end, live: map[uint64]*request{}, streams: map[uint64]*stream{},
+			endedStreams: map[uint64]bool{}}
 		end.Ready = l.wake
 		o.links = append(o.links, l)
 		h := frame.Hello{Version: 1, Name: originName(o.id), Instance: o.instance,
-			Age: int((o.w.k.Now()-o.begun)/time.Millisecond) + 1}
+			Age: int((o.w.k.Now()-o.begun)/time.Millisecond) + 1, Streams: o.w.numStreamers > 0, Window: window}
 		sys.Secret(h.Nonce[:])
 		l.say(string(frame.AppendHello(nil, &h)))
 	}
@@ -252,6 +256,9 @@ func (l *originLink) close() {
 			r.session.lose(r)
 		}
 	}
+	for _, s := range l.streams {
+		s.ended = true
+	}
 	if l.up && !l.o.w.closing {
 		l.o.missed()
 	}
@@ -301,6 +308,8 @@ func (l *originLink) control(lines string) {
 			for _, id := range strings.Fields(args) {
 				l.release(id)
 			}
+		case "credit":
+			l.credit(args)
 		case "ping":
 			l.say("pong " + args + "\n")
 		case "pong":
@@ -375,7 +384,7 @@ func (r *request) reply(status int, body string) {
 		if w.k.Rand.IntN(2) == 0 && id>>32 > 1 {
 			id -= 1 << 32 // an earlier generation of the slot; a later one may be on its way here
 		}
-		if _, isLive := l.live[id]; !isLive {
+		if l.live[id] == nil && l.streams[id] == nil {
 			l.out = frame.AppendReply(l.out, id, 200, []byte("<body poison='1'/>"))
 		}
 	}
@@ -384,13 +393,16 @@ func (r *request) reply(status int, body string) {
 
 func (l *originLink) request(id uint64, contents []byte) {
 	w := l.o.w
+	if l.streamFrame(id, contents) {
+		return
+	}
 	q, err := frame.ParseRequest(contents)
 	switch {
 	case err != nil:
 		w.fail("an edge sent a bad request: %s", err.Reason)
 	case !l.up:
 		w.fail("an edge sent a request before welcome")
-	case l.live[id] != nil:
+	case l.live[id] != nil || l.streams[id] != nil:
 		w.fail("an edge used the live ID %x", id)
 	}
 	r := &request{link: l, id: id, began: w.k.Now()}

@@ -225,8 +225,12 @@ func (s *site) replace(hand bool) {
 		w.result.Drains++
 		old := s.serving
 		s.serving = nil
-		old.drain(nil)
-		s.begin()
+		old.whileBusy(func() {
+			old.drain(nil)
+			if s.serving == nil {
+				s.begin()
+			}
+		})
 		return
 	}
 	next := s.successor()
@@ -234,22 +238,32 @@ func (s *site) replace(hand bool) {
 		return
 	}
 	s.next = next
-	w.k.After(w.k.Upto(2*time.Second), func() {
-		old := s.serving
-		s.next = nil
-		next.process.Enter()
-		if err := next.edge.Accept(); err != nil {
-			if w.faults.Watch == 0 {
-				w.fail("a successor does not accept: %v", err)
-			}
-			next.kill()
-			return
+	w.k.After(w.k.Upto(2*time.Second), func() { s.serving.whileBusy(func() { s.follow(next) }) })
+}
+
+// follow lets a successor accept, and the edge before it drain.
+func (s *site) follow(next *instance) {
+	w, old := s.w, s.serving
+	s.next = nil
+	next.process.Enter()
+	if err := next.edge.Accept(); err != nil {
+		if w.faults.Watch == 0 {
+			w.fail("a successor does not accept: %v", err)
 		}
-		s.serving = next
-		w.result.Takeovers++
-		old.process.Enter()
-		old.drain(old.edge.Keeps(next.edge.Adopted()))
-	})
+		next.kill()
+		return
+	}
+	s.serving = next
+	w.result.Takeovers++
+	old.process.Enter()
+	old.drain(old.edge.Keeps(next.edge.Adopted()))
+}
+
+// whileBusy runs f while the reactors have not turned for a moment, so that connections may wait in their queues.
+func (in *instance) whileBusy(f func()) {
+	d := in.w.k.Upto(time.Second)
+	in.stall(d)
+	in.w.k.After(in.w.k.Upto(d), f)
 }
 
 // failedTakeover lets a successor end before it accepts.
@@ -294,6 +308,11 @@ func (in *instance) leave(latest time.Duration) {
 		in.w.fail("a drain does not end: %d clients are left", clients)
 	}
 	in.w.k.After(100*time.Millisecond, func() { in.leave(latest) })
+}
+
+// mayBeDown reports whether an address may have no edge that accepts. With a takeover it always has one.
+func (w *world) mayBeDown() bool {
+	return w.result.Kills+w.result.Drains > 0 || w.faults.Watch+w.faults.Socket > 0
 }
 
 // jumps reports whether reactors may have counted less time than there was.

@@ -17,7 +17,7 @@ type swarm struct {
 	config   config.Config
 	result   Result
 
-	numOrigins, numSites, numClients int
+	numOrigins, numSites, numClients, numStreamers int
 
 	faulty, arrival, wait, hold, think, outage, originLatency time.Duration
 	troubleEvery, pestEvery                                   time.Duration
@@ -57,6 +57,9 @@ func draw(k *sys.Kernel) (s swarm) {
 		Late: some(0.3, 0.1),
 	}
 	s.numOrigins, s.numSites, s.numClients = 1+r.IntN(3), 1+r.IntN(2), 1+r.IntN(24)
+	if r.IntN(2) == 0 {
+		s.numStreamers = 1 + r.IntN(8)
+	}
 	s.reactors = 1 + r.IntN(3)
 	s.faulty, s.arrival = between(10*time.Second, 90*time.Second), between(time.Second, 20*time.Second)
 	s.wait, s.think = between(3*time.Second, 25*time.Second), between(200*time.Millisecond, 8*time.Second)
@@ -97,8 +100,9 @@ func (s *swarm) draw(k *sys.Kernel) {
 	c.PingTimeout = 6*time.Second + k.Upto(10*time.Second)
 	c.CreateTimeout, c.CreateWait = 5*time.Second+k.Upto(5*time.Second), 20*time.Second+k.Upto(20*time.Second)
 	if r.IntN(3) == 0 {
-		c.MaxConnections = 2*s.numClients + 8 + r.IntN(40)
+		c.MaxConnections = 2*s.numClients + s.numStreamers + 8 + r.IntN(40)
 	}
+	c.WebSocketPing = 5*time.Second + k.Upto(30*time.Second)
 	if r.IntN(4) == 0 {
 		c.MaxPipelined = 1 + r.IntN(3)
 	}

@@ -16,14 +16,16 @@ type world struct {
 	k    *sys.Kernel
 	seed uint64
 	swarm
-	edges   []*instance // all that run, the oldest first
-	sites   []*site
-	origins []*origin
-	clients []*client
-	pests   int
-	quiet   bool // no more faults
-	closing bool // clients leave
-	parted  time.Duration
+	edges     []*instance // all that run, the oldest first
+	sites     []*site
+	origins   []*origin
+	clients   []*client
+	streamers []*streamer
+	calmed    time.Duration // when the last fault ended
+	pests     int
+	quiet     bool // no more faults
+	closing   bool // clients leave
+	parted    time.Duration
 }
 
 // Failure is a history in which something is wrong.
@@ -45,7 +47,7 @@ type Result struct {
 	Steps uint64
 	Sum   uint64 // the same for each run of the seed
 
-	Sessions, Requests, Messages, Kills, Takeovers, Drains, Reloads, Restarts, Cuts, Pests int
+	Sessions, Streams, Requests, Messages, Kills, Takeovers, Drains, Reloads, Restarts, Cuts, Pests int
 }
 
 func (r *Result) add(o *Result) {
@@ -53,6 +55,7 @@ func (r *Result) add(o *Result) {
 	r.Steps += o.Steps
 	r.Sum ^= o.Sum
 	r.Sessions += o.Sessions
+	r.Streams += o.Streams
 	r.Requests += o.Requests
 	r.Messages += o.Messages
 	r.Kills += o.Kills
@@ -127,6 +130,11 @@ func (w *world) populate() {
 		w.clients = append(w.clients, c)
 		w.k.After(w.k.Upto(w.arrival), c.start)
 	}
+	for i := range w.numStreamers {
+		c := newStreamer(w, i)
+		w.streamers = append(w.streamers, c)
+		w.k.After(w.k.Upto(w.arrival), c.start)
+	}
 	if w.pestEvery > 0 {
 		w.k.After(w.k.Upto(w.pestEvery), w.sendPest)
 	}
@@ -177,10 +185,22 @@ func (w *world) trouble() {
 				c.cut()
 			}
 		}
+		for _, c := range w.streamers {
+			if c.at != nil && w.k.Chance(0.3) {
+				c.at.end.Cut()
+				w.k.After(w.k.Upto(w.outage), c.at.end.Mend)
+			}
+		}
 	case "clients vanish":
 		for _, c := range w.clients {
 			if w.k.Chance(0.2) {
 				c.vanish()
+			}
+		}
+		for _, c := range w.streamers {
+			if t := c.at; t != nil && w.k.Chance(0.3) {
+				t.end.Cut()
+				c.ended(t)
 			}
 		}
 	default:
@@ -191,13 +211,18 @@ func (w *world) trouble() {
 // calm ends all faults.
 func (w *world) calm() {
 	w.k.Trace("calm", 0, 0, 0, "")
-	w.quiet = true
+	w.quiet, w.calmed = true, w.k.Now()
 	w.k.Faults = sys.Faults{Latency: w.faults.Latency}
 	for _, o := range w.origins {
 		o.heal()
 	}
 	for _, c := range w.clients {
 		c.heal()
+	}
+	for _, c := range w.streamers {
+		if c.at != nil {
+			c.at.end.Mend()
+		}
 	}
 	for _, s := range w.sites {
 		s.heal()
@@ -214,10 +239,20 @@ func (w *world) satisfied() bool {
 			return false
 		}
 	}
+	for _, c := range w.streamers {
+		if c.complaint() != "" {
+			return false
+		}
+	}
 	return true
 }
 
 func (w *world) checkSatisfied() {
+	for _, c := range w.streamers {
+		if why := c.complaint(); why != "" {
+			w.fail("streamer %d is not served %.0f s after the last fault: %s", c.id, w.patience().Seconds(), why)
+		}
+	}
 	for _, c := range w.clients {
 		if why := c.complaint(); why != "" {
 			w.fail("client %d is not served %.0f s after the last fault: %s", c.id, w.patience().Seconds(), why)
@@ -240,6 +275,9 @@ func (w *world) part() {
 	w.closing, w.parted = true, w.k.Now()
 	w.k.Trace("part", 0, 0, 0, "")
 	for _, c := range w.clients {
+		c.leave()
+	}
+	for _, c := range w.streamers {
 		c.leave()
 	}
 	w.until(w.hold+w.config.IdleTimeout+90*time.Second, w.empty)
