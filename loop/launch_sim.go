@@ -2,6 +2,8 @@
 
 package loop
 
+import "megaphone/loop/sys"
+
 // launch prepares a reactor on the caller's goroutine. Group.Turn runs it.
 func (g *Group) launch(_ *Reactor, begin func() error) error { return begin() }
 
@@ -14,6 +16,7 @@ func (g *Group) await(r *Reactor, done <-chan struct{}) {
 		case <-r.ended:
 			return
 		default:
+			sys.Pass()
 			g.step(r)
 		}
 	}

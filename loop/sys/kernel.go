@@ -226,9 +226,10 @@ func (t *timer) fire() {
 
 // event is something that will happen.
 type event struct {
-	at    time.Duration
-	order uint64
-	do    func()
+	at     time.Duration
+	order  uint64
+	do     func()
+	packet bool
 }
 
 // events is a heap.
@@ -250,8 +251,35 @@ func (e *events) Pop() any {
 
 // After runs f after d. Of two things at the same time a random one comes first.
 func (k *Kernel) After(d time.Duration, f func()) {
+	k.schedule(d, f, false)
+}
+
+func (k *Kernel) schedule(d time.Duration, f func(), packet bool) {
 	k.scheduled++
-	heap.Push(&k.events, event{k.now + max(d, 0), k.Rand.Uint64()<<32 | k.scheduled, f})
+	heap.Push(&k.events, event{k.now + max(d, 0), k.Rand.Uint64()<<32 | k.scheduled, f, packet})
+}
+
+// Pass lets some of the network's next events happen, and nothing else. The owner of a reactor that waits for its turn
+// calls it, because the network does not wait.
+func Pass() {
+	k := kernel
+	if k.Chance(0.5) {
+		return
+	}
+	for end := k.now + k.Upto(20*time.Millisecond); ; {
+		next := -1
+		for i := range k.events {
+			if e := &k.events[i]; e.packet && e.at <= end && (next < 0 || k.events.Less(i, next)) {
+				next = i
+			}
+		}
+		if next < 0 {
+			return
+		}
+		e := heap.Remove(&k.events, next).(event)
+		k.now = max(k.now, e.at)
+		e.do()
+	}
 }
 
 // Step runs the next event.

@@ -115,7 +115,7 @@ func (s *Endpoint) Waiting() int { return len(s.queue) }
 
 func (s *Endpoint) connect(to netip.AddrPort) {
 	s.state, s.remote = socketConnecting, to
-	kernel.After(kernel.latency(), s.handshake)
+	kernel.schedule(kernel.latency(), s.handshake, true)
 }
 
 // synTimeout is the time after which a lost SYN is sent again.
@@ -128,7 +128,7 @@ func (s *Endpoint) handshake() {
 		return
 	}
 	if s.cut {
-		k.After(synTimeout, s.handshake)
+		k.schedule(synTimeout, s.handshake, true)
 		return
 	}
 	var at []*Endpoint
@@ -145,7 +145,7 @@ func (s *Endpoint) handshake() {
 	}
 	l := at[k.Rand.IntN(len(at))]
 	if len(l.queue) > l.backlog {
-		k.After(synTimeout, s.handshake)
+		k.schedule(synTimeout, s.handshake, true)
 		return
 	}
 	c := k.socket()
@@ -177,7 +177,7 @@ func (s *Endpoint) move() {
 		return // the peer's Read moves on
 	}
 	s.moving = true
-	kernel.After(kernel.latency(), s.packet)
+	kernel.schedule(kernel.latency(), s.packet, true)
 }
 
 // packet carries bytes to the peer.
@@ -314,12 +314,12 @@ func (s *Endpoint) Reset() {
 	if cut {
 		return // the peer never learns of it, unless it sends and the way is open again
 	}
-	kernel.After(kernel.latency(), func() {
+	kernel.schedule(kernel.latency(), func() {
 		if !p.closed && p.state == socketConnected {
 			p.in = append(p.in, arrives[:max(0, min(len(arrives), p.inRoom-len(p.in)))]...)
 		}
 		p.reset(unix.ECONNRESET)
-	})
+	}, true)
 }
 
 // Cut lets no packet of this connection pass, in both directions. Mend undoes it.
