@@ -66,6 +66,7 @@ func (e *Edge) Check() error {
 
 func (w *worker) check() error {
 	held, atOrigins, away := 0, 0, 0
+	most := w.cfg.MaxBufferedBytes + loop.ReadBufferBytes + w.cfg.MaxOutputBytes
 	for c := uint32(1); c <= uint32(w.r.Capacity()); c++ {
 		s := w.conn(c)
 		if s.FD <= 0 { // free
@@ -86,7 +87,7 @@ func (w *worker) check() error {
 		return fmt.Errorf("origins have %d holds, %d are away", atOrigins, away)
 	case w.r.Clients() > w.r.Capacity()+loop.MaxListeners+1024:
 		return fmt.Errorf("%d clients for %d slots", w.r.Clients(), w.r.Slots())
-	case w.r.BufferedBytes() < 0 || w.r.BufferedBytes() > w.cfg.MaxBufferedBytes+loop.ReadBufferBytes+w.cfg.MaxOutputBytes:
+	case w.r.BufferedBytes() < 0 || w.r.BufferedBytes() > most:
 		return fmt.Errorf("%d bytes are buffered", w.r.BufferedBytes())
 	case w.counters[stats.StaleReplies] > w.counters[stats.FramesIn]:
 		return fmt.Errorf("more stale replies than frames")

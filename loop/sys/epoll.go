@@ -73,7 +73,7 @@ func (e *epoll) control(op int, f *file, fd int, ev *unix.EpollEvent) error {
 	return nil
 }
 
-// poll fills events with what is ready, in any order.
+// poll fills events with the ready ones, in any order.
 func (e *epoll) poll(events *[EventsPerPoll]unix.EpollEvent) (n int) {
 	k := kernel
 	for _, w := range e.watches {

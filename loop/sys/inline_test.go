@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// rare are the functions that are called once for a socket or a reactor, beside system calls that take microseconds. The
-// compiler takes them for too large.
+// rare are the functions that are called once for a socket or a reactor, beside a system call of microseconds. They are
+// too large for the compiler.
 var rare = []string{"Dup", "Socket", "Accept4", "NewRand"}
 
 // TestCallsCostNothing: the compiler inlines each function of sys.go but the rare ones.

@@ -27,7 +27,7 @@ type Kernel struct {
 	now       time.Duration // since epoch
 	events    events
 	scheduled uint64
-	ports     map[uint16][]*Endpoint // what was bound, by port
+	ports     map[uint16][]*Endpoint // bound endpoints, by port
 	ephemeral uint16
 	processes int
 	trace     [1024]entry
@@ -42,7 +42,7 @@ type Faults struct {
 	Accept                float64       // EMFILE, ENFILE, ENOBUFS, ENOMEM or ECONNABORTED of accept4
 	Socket                float64       // EMFILE, ENFILE or ENOBUFS of socket
 	Watch                 float64       // ENOMEM of epoll_ctl
-	Spurious              float64       // an event for what is not ready, per watched descriptor
+	Spurious              float64       // an event of a descriptor that is not ready, per descriptor
 	Few                   float64       // only some of the ready descriptors are reported
 	Split                 float64       // a packet is short
 	Latency               time.Duration // at most, of a packet
@@ -322,7 +322,7 @@ func (k *Kernel) Trace(what string, who, a, b int, note string) {
 	k.trace[k.traced%uint64(len(k.trace))] = entry{k.now, what, who, a, b, note}
 	k.traced++
 	h := k.sum
-	for _, v := range [...]uint64{uint64(k.now), uint64(who), uint64(a), uint64(b), uint64(len(note)), uint64(len(what))} {
+	for _, v := range [...]uint64{uint64(k.now), uint64(who), uint64(a), uint64(b), uint64(len(note) + len(what))} {
 		h = (h ^ v) * 0x9E3779B97F4A7C15
 		h ^= h >> 29
 	}

@@ -30,7 +30,7 @@ type Endpoint struct {
 	fin             bool // no byte follows out
 	finSent         bool
 	ended           bool // no byte follows in
-	closed          bool // by its owner: nobody reads in
+	closed          bool // by its owner: nothing in it will be read
 	moving          bool // a packet is scheduled
 	cut             bool // no packet leaves, until Mend
 
@@ -225,7 +225,7 @@ func (s *Endpoint) reset(why unix.Errno) {
 	}
 }
 
-// Read reads what has arrived. It returns unix.EAGAIN if that is nothing, and 0 at the end.
+// Read reads bytes that have arrived. It returns unix.EAGAIN if there are none, and 0 at the end.
 func (s *Endpoint) Read(p []byte) (int, error) {
 	switch {
 	case len(s.in) > 0:
@@ -270,7 +270,7 @@ func (s *Endpoint) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// CloseWrite ends the stream after what was written.
+// CloseWrite ends the stream after the bytes that were written.
 func (s *Endpoint) CloseWrite() error {
 	if s.state != socketConnected {
 		return unix.ENOTCONN

@@ -10,7 +10,7 @@ import (
 )
 
 // client is a model of a BOSH client (XEP-0124): one session at a time, at most two requests under way, over two
-// connections or pipelined over one. It repeats what was not answered, and checks all that it gets.
+// connections or pipelined over one. It repeats requests that were not answered, and checks all that it gets.
 type client struct {
 	w         *world
 	id        int
@@ -29,7 +29,6 @@ type client struct {
 	words     int              // messages to send
 	since     time.Duration    // when the oldest request was first made
 	gone      bool
-	cutTill   time.Duration
 	gaveUp    int // sessions that ended for a reason
 }
 
@@ -306,7 +305,8 @@ func (c *client) complaint() string {
 	case s == nil:
 		return "its session has ended, which it does not know"
 	case c.words > 0 || c.acked < c.sent || s.got < c.sent:
-		return fmt.Sprintf("%d of its messages wait, %d of %d have arrived, it knows of %d", c.words, s.got, c.sent, c.acked)
+		return fmt.Sprintf("%d of its messages wait, %d of %d have arrived, it knows of %d", c.words, s.got, c.sent,
+			c.acked)
 	case c.got < s.sent:
 		return fmt.Sprintf("it got %d of %d messages", c.got, s.sent)
 	}

@@ -77,7 +77,8 @@ func (n *conn) watch(p *post) {
 			return
 		}
 		if w.mustAnswer(n) {
-			w.fail("client %d has waited %.0f s for the answer to rid %d", n.c.id, (w.hold + 45*time.Second).Seconds(), p.rid)
+			w.fail("client %d has waited for the answer to rid %d since %.3f s", n.c.id, p.rid,
+				(w.k.Now() - w.hold - 45*time.Second).Seconds())
 		}
 		n.abandon()
 	})

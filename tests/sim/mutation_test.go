@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// mutation is a planted bug: a text in a file of the production code, and what stands there instead.
+// mutation is a planted bug: a text in a file of the production code, and its replacement.
 type mutation struct {
 	name, file, old, new string
 	seeds                int // within which it is found
@@ -58,11 +58,13 @@ var mutations = []mutation{
 	{"a stream that was short of window is not read again", "edge/stream.go",
 		"closed && s.window > 0 {", "false {", 200},
 	{"the end of a stream is kept from its origin", "edge/stream.go",
-		"		w.sendEnd(h, hold, ws.CodeLost)\n		w.forgetStream", "		w.takeBack(hold, false)\n		w.forgetStream", 100},
+		"		w.sendEnd(h, hold, ws.CodeLost)\n		w.forgetStream",
+		"		w.takeBack(hold, false)\n		w.forgetStream", 100},
 	{"stowed responses stay", "edge/answer.go",
 		"for c.Held > 0 && !last {", "for false {", 300},
 	{"an origin does not learn who has left", "edge/worker.go",
-		"			w.counters[stats.Gone]++\n			w.sendGone(h, hold)", "			_ = h\n			w.takeBack(hold, false)", 50},
+		"			w.counters[stats.Gone]++\n			w.sendGone(h, hold)",
+		"			_ = h\n			w.takeBack(hold, false)", 50},
 	{"holds that an origin has answered are still counted", "edge/park.go",
 		"	w.byLink[hold.Link].held--\n", "", 50},
 	{"the holds of a lost link are forgotten", "edge/link.go",
@@ -104,13 +106,15 @@ func (m *mutation) build(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, p := range map[string][]byte{mutant: []byte(strings.Replace(string(source), m.old, m.new, 1)), overlay: text} {
+	changed := strings.Replace(string(source), m.old, m.new, 1)
+	for name, p := range map[string][]byte{mutant: []byte(changed), overlay: text} {
 		if err := os.WriteFile(name, p, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	binary := filepath.Join(dir, "sim.test")
-	out, err := exec.Command("go", "test", "-c", "-vet=off", "-tags", "sim", "-overlay", overlay, "-o", binary, ".").CombinedOutput()
+	build := exec.Command("go", "test", "-c", "-vet=off", "-tags", "sim", "-overlay", overlay, "-o", binary, ".")
+	out, err := build.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -48,7 +48,6 @@ type originLink struct {
 	endedStreams map[uint64]bool
 	pings        int
 	pongs        int
-	saidAt       time.Duration
 }
 
 // request is a request that the origin has.
@@ -125,7 +124,7 @@ func (o *origin) cut(d time.Duration) {
 	}
 }
 
-// drain asks all edges for no new sessions, for as long as their links last. One origin stays.
+// drain asks all edges for no new sessions, while their links last. One origin stays.
 func (o *origin) drain() {
 	if o.id == 0 {
 		return
@@ -432,8 +431,8 @@ func (l *originLink) create(r *request, b *body) {
 	}
 	o.born++
 	w.result.Sessions++
-	s := &session{o: o, sid: fmt.Sprintf("s%d.%d.%d", o.id, o.born, o.begun), first: b.rid, next: b.rid + 1, client: b.client,
-		early: map[uint64]*early{}, cache: map[uint64]string{}}
+	s := &session{o: o, sid: fmt.Sprintf("s%d.%d.%d", o.id, o.born, o.begun), first: b.rid, next: b.rid + 1,
+		client: b.client, early: map[uint64]*early{}, cache: map[uint64]string{}}
 	o.sessions[s.sid] = s
 	s.touch()
 	w.k.After(w.k.Upto(w.originLatency), func() {

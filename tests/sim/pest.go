@@ -56,6 +56,10 @@ func (w *world) sendPest() {
 	})
 }
 
+func postOf(body string) string {
+	return fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
 // nonsense returns requests of all kinds.
 func (w *world) nonsense() string {
 	r := w.k.Rand
@@ -68,13 +72,12 @@ func (w *world) nonsense() string {
 		case 2:
 			return "OPTIONS /http-bind HTTP/1.1\r\nHost: a.test\r\nOrigin: https://b.test\r\n\r\n"
 		case 3:
-			body := "<body rid='1' client='-1' sid='s9.9.9.none' " + xmlns + "/>"
-			return fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			return postOf("<body rid='1' client='-1' sid='s9.9.9.none' " + xmlns + "/>")
 		case 4:
-			body := fmt.Sprintf("<body rid='%d' client='-1' to='a.test' ver='1.6' wait='60' hold='1' %s/>", r.IntN(1e6), xmlns)
-			return fmt.Sprintf("POST /http-bind HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			return postOf(fmt.Sprintf("<body rid='%d' client='-1' to='a.test' ver='1.6' wait='60' hold='1' %s/>",
+				r.IntN(1e6), xmlns))
 		case 5:
-			return "POST /http-bind HTTP/1.1\r\nHost: a.test\r\nContent-Length: 60000\r\n\r\n" + strings.Repeat("z", r.IntN(60000))
+			return postOf(strings.Repeat("z", 60000))[:r.IntN(60000)]
 		case 6:
 			return "POST /http-bind HTTP/1.1\r\nHost: a.test\r\nX: " + strings.Repeat("h", r.IntN(20000)) + "\r\n\r\n"
 		case 7:

@@ -72,7 +72,8 @@ func (s *site) launch(inherited []loop.Listener, later bool) (*instance, error) 
 // instance makes a process for an edge.
 func (s *site) instance() *instance {
 	w := s.w
-	return &instance{w: w, site: s, process: w.k.NewProcess(w.descriptors), pending: make([]bool, 1+w.k.Rand.IntN(w.reactors))}
+	return &instance{w: w, site: s, process: w.k.NewProcess(w.descriptors),
+		pending: make([]bool, 1+w.k.Rand.IntN(w.reactors))}
 }
 
 func (in *instance) start(inherited []loop.Listener, later bool) error {
@@ -87,7 +88,8 @@ func (in *instance) start(inherited []loop.Listener, later bool) error {
 	}
 	in.process.Ready = in.wake
 	in.process.Enter()
-	if in.edge, err = edge.StartStepped(v, edge.Options{Log: quietLog, AcceptLater: later, Inherited: inherited}); err != nil {
+	options := edge.Options{Log: quietLog, AcceptLater: later, Inherited: inherited}
+	if in.edge, err = edge.StartStepped(v, options); err != nil {
 		if n := in.process.Open(); n > 0 {
 			w.fail("an edge that did not start (%v) has %d descriptors open", err, n)
 		}
@@ -286,9 +288,12 @@ func (s *site) failedTakeover() {
 func (in *instance) drain(kept []bool) {
 	in.draining, in.kept = true, len(kept) > 0
 	in.process.Enter()
-	lost := in.w.k.QueueLost
+	k := in.w.k
+	lost, accept := k.QueueLost, k.Faults.Accept
+	k.Faults.Accept = 0 // accepting may be paused by earlier ones
 	in.edge.BeginDrain(kept)
-	if n := in.w.k.QueueLost - lost; n > 0 && in.w.faults.Accept == 0 {
+	k.Faults.Accept = accept
+	if n := k.QueueLost - lost; n > 0 {
 		in.w.fail("%d connections were lost in the queue of an edge that drains", n)
 	}
 	in.leave(in.w.k.Now() + in.w.config.DrainTimeout + 10*time.Second)
@@ -304,7 +309,8 @@ func (in *instance) leave(latest time.Duration) {
 		in.stop()
 		return
 	}
-	if late := in.w.k.Now() - max(latest, in.stalled+10*time.Second); late > 0 && in.w.stallChance == 0 && !in.w.jumps() {
+	late := in.w.k.Now() - max(latest, in.stalled+10*time.Second)
+	if late > 0 && in.w.stallChance == 0 && !in.w.jumps() {
 		in.w.fail("a drain does not end: %d clients are left", clients)
 	}
 	in.w.k.After(100*time.Millisecond, func() { in.leave(latest) })

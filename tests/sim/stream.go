@@ -12,8 +12,8 @@ import (
 	"megaphone/codec/frame"
 )
 
-// stream is a WebSocket at its origin. Each end counts its messages from 0. What is lost with a stream is known to be
-// lost, because its end is seen.
+// stream is a WebSocket at its origin. Each end counts its messages from 0. Messages may be lost with a
+// stream, because both ends learn that it has ended.
 type stream struct {
 	link   *originLink
 	id     uint64

@@ -9,7 +9,7 @@ import (
 	"megaphone/loop/sys"
 )
 
-// swarm is what a seed draws: who takes part, with which limits, and what goes wrong how often. Most faults are absent
+// swarm is drawn from a seed: the actors, their limits, and how often what goes wrong. Most faults are absent
 // from most seeds, because faults mask each other (Groce et al., Swarm Testing).
 type swarm struct {
 	faults   sys.Faults
@@ -32,12 +32,11 @@ type swarm struct {
 	pipelines   float64 // of clients
 	slow        float64 // of clients
 	hangs       float64 // the chance that a client drops a connection while it waits
-	eager       bool    // clients write often
 	stallChance float64 // of a reactor's turn
 }
 
-var allTroubles = []string{"origin restarts", "origin stalls", "links reset", "links cut", "origin drains", "origin errs",
-	"edge killed", "edge drains", "takeover", "successor fails", "reload", "edge stalls", "time jumps", "clients cut",
+var allTroubles = []string{"origin restarts", "origin stalls", "origin drains", "origin errs", "links reset", "links cut",
+	"edge killed", "edge drains", "edge stalls", "takeover", "successor fails", "reload", "time jumps", "clients cut",
 	"clients vanish"}
 
 // draw draws a swarm.

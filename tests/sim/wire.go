@@ -33,9 +33,10 @@ func newWire(c *streamer) *wire {
 		"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Protocol: xmpp\r\n\r\n", c.id)
 	t.end = w.k.Dial(address(4, c.id+1), w.sites[w.k.Rand.IntN(len(w.sites))].at, func() { t.wake() })
-	w.k.After(w.config.CreateTimeout+w.config.CreateWait+60*time.Second, func() {
+	patience := w.config.CreateTimeout + w.config.CreateWait + 60*time.Second
+	w.k.After(patience, func() {
 		if !t.open && !t.dead {
-			if w.quiet && w.k.Now() > w.calmed+w.config.CreateTimeout+w.config.CreateWait+60*time.Second && t.end.Connected() {
+			if w.quiet && w.k.Now() > w.calmed+patience && t.end.Connected() {
 				w.fail("streamer %d has no answer to its handshake", c.id)
 			}
 			c.ended(t)
@@ -193,7 +194,8 @@ func (t *wire) frame() bool {
 			w.fail("streamer %d got the pong %q", t.c.id, text)
 		}
 	case 0x88:
-		if code := int(binary.BigEndian.Uint16([]byte(text))); !t.closing && code != 1000 && code != 1012 && code != 1001 {
+		code := int(binary.BigEndian.Uint16([]byte(text)))
+		if !t.closing && code != 1000 && code != 1012 && code != 1001 {
 			w.fail("streamer %d was closed with %d %q", t.c.id, code, text[2:])
 		}
 		t.c.ended(t)

@@ -270,7 +270,7 @@ func (w *world) empty() bool {
 	return w.k.Now() > w.parted+5*time.Second
 }
 
-// part lets all clients leave, and looks at what is left of them.
+// part lets all clients leave, and looks for traces of them.
 func (w *world) part() {
 	w.closing, w.parted = true, w.k.Now()
 	w.k.Trace("part", 0, 0, 0, "")
