@@ -35,9 +35,9 @@ type swarm struct {
 	stallChance float64 // of a reactor's turn
 }
 
-var allTroubles = []string{"origin restarts", "origin stalls", "origin drains", "origin errs", "links reset", "links cut",
-	"edge killed", "edge drains", "edge stalls", "takeover", "successor fails", "reload", "time jumps", "clients cut",
-	"clients vanish"}
+var allTroubles = []string{"origin restarts", "origin stalls", "origin drains", "origin errs", "links reset",
+	"links cut", "edge killed", "edge drains", "edge stalls", "takeover", "successor fails", "reload", "time jumps",
+	"clients cut", "clients vanish"}
 
 // draw draws a swarm.
 func draw(k *sys.Kernel) (s swarm) {
