@@ -10,12 +10,17 @@ import (
 	"megaphone/loop/sys"
 )
 
-// sendPest lets a client come that is no client: it sends a part of something, and stays, leaves or vanishes.
-func (w *world) sendPest() {
+// sendPests sends one now and then.
+func (w *world) sendPests() {
 	if w.quiet {
 		return
 	}
-	w.k.After(w.k.Upto(2*w.pestEvery), w.sendPest)
+	w.k.After(w.k.Upto(2*w.pestEvery), w.sendPests)
+	w.sendPest(w.sites[w.k.Rand.IntN(len(w.sites))])
+}
+
+// sendPest lets a client come that is no client: it sends a part of something, and stays, leaves or vanishes.
+func (w *world) sendPest(to *site) {
 	w.pests++
 	w.result.Pests++
 	r := w.k.Rand
@@ -26,7 +31,7 @@ func (w *world) sendPest() {
 	reads := r.IntN(3) > 0
 	var e *sys.Endpoint
 	buf := make([]byte, 512)
-	e = w.k.Dial(address(3, w.pests), w.sites[r.IntN(len(w.sites))].at, func() {
+	e = w.k.Dial(address(3, w.pests), to.at, func() {
 		for len(text) > 0 {
 			n, err := e.Write([]byte(text))
 			if err != nil || n == 0 {

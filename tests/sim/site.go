@@ -261,11 +261,20 @@ func (s *site) follow(next *instance) {
 	old.drain(old.edge.Keeps(next.edge.Adopted()))
 }
 
-// whileBusy runs f while the reactors have not turned for a moment, so that connections may wait in their queues.
+// whileBusy runs f while the reactors have not turned for a moment and clients come, so that connections wait in the
+// accept queues.
 func (in *instance) whileBusy(f func()) {
-	d := in.w.k.Upto(time.Second)
+	w := in.w
+	d := w.k.Upto(time.Second)
 	in.stall(d)
-	in.w.k.After(in.w.k.Upto(d), f)
+	w.k.After(w.k.Upto(d), func() {
+		if !w.quiet && w.k.Chance(0.5) {
+			for range w.k.Rand.IntN(12) {
+				w.sendPest(in.site)
+			}
+		}
+		f()
+	})
 }
 
 // failedTakeover lets a successor end before it accepts.

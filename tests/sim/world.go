@@ -136,7 +136,7 @@ func (w *world) populate() {
 		w.k.After(w.k.Upto(w.arrival), c.start)
 	}
 	if w.pestEvery > 0 {
-		w.k.After(w.k.Upto(w.pestEvery), w.sendPest)
+		w.k.After(w.k.Upto(w.pestEvery), w.sendPests)
 	}
 	if w.troubleEvery > 0 {
 		w.k.After(w.k.Upto(2*w.troubleEvery), w.trouble)
