@@ -56,7 +56,7 @@ var mutations = []mutation{
 	{"a message is not billed to its window", "edge/stream.go",
 		"	w.streamOf(c).window -= int32(len(p))\n", "", 100},
 	{"a stream that was short of window is not read again", "edge/stream.go",
-		"closed && s.window > 0 {", "false {", 200},
+		"closed && s.window > 0 {", "closed && false {", 200},
 	{"the end of a stream is kept from its origin", "edge/stream.go",
 		"		w.sendEnd(h, hold, ws.CodeLost)\n		w.forgetStream",
 		"		w.takeBack(hold, false)\n		w.forgetStream", 100},

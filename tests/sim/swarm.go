@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"megaphone/config"
+	"megaphone/fdtable"
 	"megaphone/loop/sys"
 )
 
@@ -81,8 +82,12 @@ func draw(k *sys.Kernel) (s swarm) {
 	s.big, s.stale, s.refusal = some(0.4, 0.5), some(0.3, 0.5), some(0.2, 0.3)
 	s.chunked, s.closes, s.pipelines = some(0.4, 1), some(0.3, 1), some(0.7, 2)
 	s.slow, s.hangs, s.stallChance = some(0.4, 1), some(0.4, 0.1), some(0.3, 0.01)
-	s.descriptors = 4096
 	s.draw(k)
+	s.descriptors = 4096
+	if r.IntN(4) == 0 {
+		own := fdtable.Layout{Reactors: s.reactors, Listeners: 1, Links: 2 * s.numOrigins}
+		s.descriptors = own.Shared() + s.config.MaxConnections + r.IntN(20)
+	}
 	return s
 }
 
@@ -107,6 +112,15 @@ func (s *swarm) draw(k *sys.Kernel) {
 	}
 	if r.IntN(4) == 0 {
 		c.MinCreations, c.MaxCreations = 1, 1+r.IntN(3)
+	}
+	if r.IntN(5) == 0 {
+		c.LinkHighWater = 4096 + r.IntN(60_000)
+	}
+	if r.IntN(4) == 0 && s.think > time.Second {
+		c.MessageRate = 2 + r.IntN(6)
+	}
+	if r.IntN(6) == 0 {
+		c.MaxConnections = 2*s.numClients + s.numStreamers + 2*s.reactors
 	}
 	if r.IntN(6) == 0 {
 		c.Tags = "on"
