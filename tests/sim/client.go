@@ -222,7 +222,7 @@ func (c *client) ended(b *body) {
 	o, s := c.origin()
 	switch {
 	case b.condition == "internal-server-error" && c.opening && w.refusal > 0:
-	case b.condition == "item-not-found" && c.sid != "" && s == nil:
+	case b.condition == "item-not-found" && c.sid != "" && (s == nil || w.result.Removals > 0):
 	case b.condition == "remote-connection-failed" && w.excused(o):
 	default:
 		w.fail("client %d got %q in session %q, which its origin has", c.id, b.condition, c.sid)

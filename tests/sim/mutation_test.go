@@ -59,7 +59,7 @@ var mutations = []mutation{
 		"closed && s.window > 0 {", "closed && false {", 200},
 	{"the end of a stream is kept from its origin", "edge/stream.go",
 		"		w.sendEnd(h, hold, ws.CodeLost)\n		w.forgetStream",
-		"		w.takeBack(hold, false)\n		w.forgetStream", 100},
+		"		w.takeBack(hold, false)\n		w.forgetStream", 500},
 	{"stowed responses stay", "edge/answer.go",
 		"for c.Held > 0 && !last {", "for false {", 300},
 	{"an origin does not learn who has left", "edge/worker.go",

@@ -435,7 +435,7 @@ func (l *originLink) create(r *request, b *body) {
 		client: b.client, early: map[uint64]*early{}, cache: map[uint64]string{}}
 	o.sessions[s.sid] = s
 	s.touch()
-	w.k.After(w.k.Upto(w.originLatency), func() {
+	w.k.After(w.slowness(), func() {
 		if l.dead || l.live[r.id] != r {
 			delete(o.sessions, s.sid) // its client has left
 			s.ended = true
@@ -445,6 +445,14 @@ func (l *originLink) create(r *request, b *body) {
 			s.client, s.sid, w.wait/time.Second, xmlns))
 		s.chat()
 	})
+}
+
+// slowness returns how long an origin takes for a creation.
+func (w *world) slowness() time.Duration {
+	if w.quiet {
+		return w.k.Upto(w.originLatency)
+	}
+	return w.k.Upto(w.originLatency + w.creation)
 }
 
 const xmlns = "xmlns='http://jabber.org/protocol/httpbind'"

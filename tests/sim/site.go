@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
+	"megaphone/config"
 	"megaphone/edge"
 	"megaphone/internal/logqueue"
 	"megaphone/loop"
@@ -342,22 +344,47 @@ func (w *world) jumps() bool {
 
 // stop stops an edge in order. Nothing of it may be left.
 func (in *instance) stop() {
+	lost := in.w.k.QueueLost
 	in.process.Enter()
 	in.edge.Stop()
 	in.end()
+	if n := in.w.k.QueueLost - lost; n > 0 {
+		in.w.fail("%d connections were lost in the queue of an edge that stops", n)
+	}
 	if n := in.process.Open(); n > 0 {
 		in.w.fail("edge %d has %d descriptors open at its end", in.site.id, n)
 	}
 }
 
+// removeOrigin takes an origin out of the configuration, or lets it take no new sessions. The next reload undoes that.
+func (s *site) removeOrigin() {
+	w := s.w
+	all := slices.Clone(w.config.Origins)
+	i := w.k.Rand.IntN(len(all))
+	switch {
+	case s.serving == nil || len(all) == 1:
+		return
+	case w.k.Chance(0.5):
+		all[i].Drain = true
+	default:
+		w.result.Removals++
+		all = slices.Delete(all, i, i+1)
+	}
+	s.reloadWith(all)
+}
+
 // reload draws new values for some keys.
 func (s *site) reload() {
-	if s.serving == nil {
-		return
+	if s.serving != nil {
+		s.reloadWith(s.w.config.Origins)
 	}
+}
+
+func (s *site) reloadWith(origins []config.Origin) {
 	w := s.w
 	w.result.Reloads++
 	cfg := w.config
+	cfg.Origins = origins
 	cfg.Listen = s.at.String()
 	cfg.Name = fmt.Sprintf("edge-%d-%d", s.id, s.started)
 	cfg.Reactors = len(s.serving.pending)

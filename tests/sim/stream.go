@@ -73,7 +73,7 @@ func (l *originLink) open(id uint64, o *frame.Open) {
 	}
 	s := &stream{link: l, id: id, client: client}
 	l.streams[id] = s
-	w.k.After(w.k.Upto(w.originLatency), func() {
+	w.k.After(w.slowness(), func() {
 		switch {
 		case s.ended || l.dead:
 		case w.k.Chance(w.refusal) && !w.quiet:

@@ -20,8 +20,8 @@ type swarm struct {
 
 	numOrigins, numSites, numClients, numStreamers int
 
-	faulty, arrival, wait, hold, think, outage, originLatency time.Duration
-	troubleEvery, pestEvery                                   time.Duration
+	faulty, arrival, wait, hold, think, outage, originLatency, creation time.Duration
+	troubleEvery, pestEvery                                             time.Duration
 
 	reactors    int
 	descriptors int
@@ -38,7 +38,7 @@ type swarm struct {
 
 var allTroubles = []string{"origin restarts", "origin stalls", "origin drains", "origin errs", "links reset",
 	"links cut", "edge killed", "edge drains", "edge stalls", "takeover", "successor fails", "reload", "time jumps",
-	"clients cut", "clients vanish"}
+	"clients cut", "clients vanish", "crowd", "origin removed"}
 
 // draw draws a swarm.
 func draw(k *sys.Kernel) (s swarm) {
@@ -65,6 +65,9 @@ func draw(k *sys.Kernel) (s swarm) {
 	s.wait, s.think = between(3*time.Second, 25*time.Second), between(200*time.Millisecond, 8*time.Second)
 	s.hold = s.wait + between(15*time.Second, 30*time.Second)
 	s.outage, s.originLatency = between(time.Second, 50*time.Second), between(time.Millisecond, 50*time.Millisecond)
+	if r.IntN(4) == 0 {
+		s.creation = k.Upto(6 * time.Second)
+	}
 	if r.IntN(4) > 0 {
 		s.troubleEvery = between(2*time.Second, 30*time.Second)
 	}
@@ -126,7 +129,7 @@ func (s *swarm) draw(k *sys.Kernel) {
 		c.Tags = "on"
 	}
 	if r.IntN(4) == 0 {
-		c.MaxOutputBytes, c.MaxBufferedBytes = 256<<10, 2<<20
+		c.MaxOutputBytes, c.MaxBufferedBytes = 256<<10, 256<<10+r.IntN(2<<20)
 	}
 	for i := range s.numOrigins {
 		c.Origins = append(c.Origins, config.Origin{Name: originName(i), Address: originAddress(i).String()})

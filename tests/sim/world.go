@@ -47,7 +47,7 @@ type Result struct {
 	Steps uint64
 	Sum   uint64 // the same for each run of the seed
 
-	Sessions, Streams, Requests, Messages, Kills, Takeovers, Drains, Reloads, Restarts, Cuts, Pests int
+	Sessions, Streams, Requests, Messages, Kills, Takeovers, Drains, Reloads, Restarts, Removals, Cuts, Pests int
 }
 
 func (r *Result) add(o *Result) {
@@ -63,13 +63,14 @@ func (r *Result) add(o *Result) {
 	r.Drains += o.Drains
 	r.Reloads += o.Reloads
 	r.Restarts += o.Restarts
+	r.Removals += o.Removals
 	r.Cuts += o.Cuts
 	r.Pests += o.Pests
 }
 
 // cutsOff reports whether edges may have ended connections in the middle of a response.
 func (w *world) cutsOff() bool {
-	return w.result.Kills+w.result.Drains+w.result.Takeovers > 0 || w.faults.Watch > 0
+	return w.result.Kills+w.result.Drains+w.result.Takeovers > 0 || w.faults.Watch > 0 || w.config.MaxBufferedBytes > 0
 }
 
 // broken is the panic of a world in which something is wrong.
@@ -175,6 +176,12 @@ func (w *world) trouble() {
 		s.failedTakeover()
 	case "reload":
 		s.reload()
+	case "origin removed":
+		s.removeOrigin()
+	case "crowd":
+		for range 100 + w.k.Rand.IntN(300) {
+			w.sendPest(s)
+		}
 	case "edge stalls":
 		s.serving.stall(w.k.Upto(5 * time.Second))
 	case "time jumps":
@@ -226,6 +233,7 @@ func (w *world) calm() {
 	}
 	for _, s := range w.sites {
 		s.heal()
+		s.reload()
 	}
 }
 
