@@ -170,6 +170,9 @@ func (c *client) answered(p *post, status int, text string) {
 	switch status {
 	case 200:
 	case 503, 504:
+		if w.gentle() && !c.slow {
+			w.fail("client %d got %d for rid %d, although nothing went wrong", c.id, status, p.rid)
+		}
 		c.later(p, 500*time.Millisecond+w.k.Upto(3*time.Second))
 		return
 	default:

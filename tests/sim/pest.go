@@ -82,7 +82,8 @@ func (w *world) nonsense() string {
 			return postOf(fmt.Sprintf("<body rid='%d' client='-1' to='a.test' ver='1.6' wait='60' hold='1' %s/>",
 				r.IntN(1e6), xmlns))
 		case 5:
-			return postOf(strings.Repeat("z", 60000))[:r.IntN(60000)]
+			const head = "POST /http-bind HTTP/1.1\r\nHost: a.test\r\nContent-Length: 60000\r\n\r\n"
+			return head + strings.Repeat("z", r.IntN(1+r.IntN(60000)))
 		case 6:
 			return "POST /http-bind HTTP/1.1\r\nHost: a.test\r\nX: " + strings.Repeat("h", r.IntN(20000)) + "\r\n\r\n"
 		case 7:

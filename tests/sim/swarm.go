@@ -87,19 +87,33 @@ func draw(k *sys.Kernel) (s swarm) {
 	s.slow, s.hangs, s.stallChance = some(0.4, 1), some(0.4, 0.1), some(0.3, 0.01)
 	s.draw(k)
 	s.descriptors = 4096
-	if r.IntN(4) == 0 {
+	if r.IntN(5) == 0 {
+		s.calmDown()
+	} else if r.IntN(4) == 0 {
 		own := fdtable.Layout{Reactors: s.reactors, Listeners: 1, Links: 2 * s.numOrigins}
 		s.descriptors = own.Shared() + s.config.MaxConnections + r.IntN(20)
 	}
 	return s
 }
 
+// calmDown leaves only faults that no client may notice.
+func (s *swarm) calmDown() {
+	f, c := &s.faults, &s.config
+	f.Accept, f.Socket, f.Watch, f.Late, s.stallChance = 0, 0, 0, 0, 0
+	s.troubleEvery, s.creation = 0, 0
+	c.MaxConnections, c.MinCreations, c.MaxCreations = roomy, 0, 0
+	c.LinkHighWater, c.MaxOutputBytes, c.MaxBufferedBytes = 0, 0, 0
+}
+
+// roomy is more connections than there are clients of all kinds.
+const roomy = 200
+
 // draw draws the configuration of the edges.
 func (s *swarm) draw(k *sys.Kernel) {
 	r := k.Rand
 	c := &s.config
 	c.Name, c.Listen, c.Reactors, c.DescriptorTables = "edge", "10.1.0.1:5280", s.reactors, "off"
-	c.MaxConnections = 200
+	c.MaxConnections = roomy
 	c.HoldTimeout, c.IdleTimeout = s.hold, 10*time.Second+k.Upto(time.Minute)
 	c.Grace = 5*time.Second + k.Upto(30*time.Second)
 	c.LostJitter = time.Second + k.Upto(5*time.Second)

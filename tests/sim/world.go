@@ -47,13 +47,14 @@ type Result struct {
 	Steps uint64
 	Sum   uint64 // the same for each run of the seed
 
-	Sessions, Streams, Requests, Messages, Kills, Takeovers, Drains, Reloads, Restarts, Removals, Cuts, Pests int
+	Gentle, Sessions, Streams, Requests, Messages, Kills, Takeovers, Drains, Reloads, Restarts, Removals, Cuts, Pests int
 }
 
 func (r *Result) add(o *Result) {
 	r.Time += o.Time
 	r.Steps += o.Steps
 	r.Sum ^= o.Sum
+	r.Gentle += o.Gentle
 	r.Sessions += o.Sessions
 	r.Streams += o.Streams
 	r.Requests += o.Requests
@@ -66,6 +67,18 @@ func (r *Result) add(o *Result) {
 	r.Removals += o.Removals
 	r.Cuts += o.Cuts
 	r.Pests += o.Pests
+}
+
+// settled is the time in which the first links come up.
+const settled = 10 * time.Second
+
+// gentle reports whether nothing went wrong that a client may notice: system calls are short or interrupted, events come
+// in any order, and no limit is near.
+func (w *world) gentle() bool {
+	f, c := &w.faults, &w.config
+	return w.troubleEvery == 0 && f.Accept+f.Socket+f.Watch+f.Late+w.stallChance == 0 && w.creation == 0 &&
+		c.MaxConnections == roomy && c.MaxCreations == 0 && c.LinkHighWater+c.MaxBufferedBytes == 0 &&
+		w.k.Now() > settled
 }
 
 // cutsOff reports whether edges may have ended connections in the middle of a response.
@@ -99,6 +112,9 @@ func Run(seed uint64) (result Result, failure *Failure) {
 	w.calm()
 	w.until(w.patience(), w.satisfied)
 	w.checkSatisfied()
+	if w.gentle() {
+		w.result.Gentle++
+	}
 	w.part()
 	return
 }
