@@ -48,7 +48,7 @@ var mutations = []mutation{
 	{"a freed buffer is still billed", "loop/buffers.go",
 		"	b.charge(s, 0)\n	b.giveBack(s)", "	b.giveBack(s)", 50},
 	{"a resumed connection is not read", "loop/conn.go",
-		"	s.Flags &^= flagPaused\n	r.settle(c)", "	s.Flags &^= flagPaused", 300},
+		"	s.Flags &^= flagPaused\n	r.settle(c)", "	s.Flags &^= flagPaused", 1000},
 	{"the generation of a hold is not checked", "table/holds.go",
 		"if s.gen != h.gen() || s.Conn == 0 {", "if s.Conn == 0 {", 100},
 	{"responses do not wait for their turn", "edge/answer.go",
