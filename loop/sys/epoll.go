@@ -73,9 +73,24 @@ func (e *epoll) control(op int, f *file, fd int, ev *unix.EpollEvent) error {
 	return nil
 }
 
+// readable reports whether a watched descriptor is ready.
+func (e *epoll) readable() bool {
+	for _, w := range e.watches {
+		if w.file.ready()&(w.events|unix.EPOLLERR|unix.EPOLLHUP) != 0 && (w.events&unix.EPOLLET == 0 ||
+			w.seen != w.file.changes) {
+			return true
+		}
+	}
+	return false
+}
+
 // poll fills events with the ready ones, in any order.
 func (e *epoll) poll(events *[EventsPerPoll]unix.EpollEvent) (n int) {
 	k := kernel
+	spurious := 0.0 // a reactor that is not woken gets none
+	if k.Faults.Spurious > 0 && e.readable() {
+		spurious = k.Faults.Spurious
+	}
 	for _, w := range e.watches {
 		if n == len(events) {
 			break
@@ -87,7 +102,7 @@ func (e *epoll) poll(events *[EventsPerPoll]unix.EpollEvent) (n int) {
 			}
 			w.seen = w.file.changes
 		}
-		if ready == 0 && k.Chance(k.Faults.Spurious) {
+		if ready == 0 && k.Chance(spurious) {
 			ready = w.events & (unix.EPOLLIN | unix.EPOLLOUT)
 			if k.Chance(0.2) {
 				ready |= unix.EPOLLHUP | unix.EPOLLERR

@@ -131,6 +131,7 @@ func (n *conn) ended() {
 	case len(n.posts) == 0, n.last, n.c.slow, n.wasCut, !n.made, w.cutsOff(), w.jumps(), w.faults.Late > 0,
 		w.faults.Accept > 0, w.config.MaxBufferedBytes > 0, w.stallChance > 0:
 	case w.k.Now()-n.heard > w.config.IdleTimeout-5*time.Second:
+	case n.asked == len(n.posts) && w.mayBeFull(): // see read
 	default:
 		w.fail("client %d lost its connection before the answer to rid %d", n.c.id, n.posts[0].rid)
 	}
@@ -170,7 +171,9 @@ func (n *conn) read() (ok bool) {
 	case err == unix.EAGAIN || err == unix.ENOTCONN:
 		return false
 	case err != nil || m == 0:
-		if err == nil && len(n.in) > 0 && !n.end.Failed() && !n.c.w.cutsOff() && !n.c.slow && !n.wasCut {
+		// A refusal without a slot is written once, because a new connection has room for it in a real kernel.
+		refused := n.asked == len(n.posts) && bytes.HasPrefix(n.in, []byte("HTTP/1.1 503 ")) && n.c.w.mayBeFull()
+		if err == nil && len(n.in) > 0 && !n.end.Failed() && !n.c.w.cutsOff() && !n.c.slow && !n.wasCut && !refused {
 			n.c.w.fail("client %d got a part of a response: %.100q", n.c.id, n.in)
 		}
 		n.ended()

@@ -37,7 +37,8 @@ type originLink struct {
 	o       *origin
 	end     *sys.Endpoint
 	in, out []byte
-	edge    string // the name in its hello
+	hello   string // its own
+	edge    string // the name in the edge's
 	up      bool
 	pending bool
 	dead    bool
@@ -183,7 +184,8 @@ func (o *origin) accept() {
 		h := frame.Hello{Version: 1, Name: originName(o.id), Instance: o.instance,
 			Age: int((o.w.k.Now()-o.begun)/time.Millisecond) + 1, Streams: o.w.numStreamers > 0, Window: window}
 		sys.Secret(h.Nonce[:])
-		l.say(string(frame.AppendHello(nil, &h)))
+		l.hello = string(frame.AppendHello(nil, &h))
+		l.say(l.hello)
 	}
 }
 
@@ -297,7 +299,7 @@ func (l *originLink) control(lines string) {
 				w.fail("an edge sent a bad hello: %q", line)
 			}
 			l.edge, l.up = h.Name, true
-			l.say("welcome\n")
+			l.welcome(&h, line)
 			w.k.After(w.config.PingTimeout/3, l.ping)
 		case "gone":
 			for _, id := range strings.Fields(args) {
@@ -324,6 +326,24 @@ func (l *originLink) control(lines string) {
 			w.fail("an edge sent %q", line)
 		}
 	}
+}
+
+// welcome checks the edge's proof of the secret, if there is one, and gives the origin's.
+func (l *originLink) welcome(h *frame.Hello, line string) {
+	w := l.o.w
+	secret := w.config.Secret
+	if secret == nil {
+		l.say("welcome\n")
+		return
+	}
+	ours := []byte(strings.TrimSuffix(l.hello, "\n"))
+	theirs := frame.Unproved([]byte(strings.TrimSuffix(line, "\n")))
+	if want := frame.LinkProof(secret, frame.EdgeHello, ours, theirs); !h.HasProof || h.Proof != want {
+		w.fail("an edge did not prove the secret: %q", line)
+	}
+	m := frame.Welcome{HasProof: true,
+		Proof: frame.LinkProof(secret, frame.OriginWelcome, ours, theirs, []byte("welcome"))}
+	l.say(string(frame.AppendWelcome(nil, &m)))
 }
 
 func (l *originLink) ping() {
@@ -408,6 +428,9 @@ func (l *originLink) request(id uint64, contents []byte) {
 	l.live[id] = r
 	b := parseBody(w, string(q.Body))
 	r.rid = b.rid
+	if b.client >= 0 && string(q.Address) != address(2, b.client+1).String() {
+		w.fail("an edge named %s as the address of client %d", q.Address, b.client)
+	}
 	w.k.Trace("request", l.o.id, int(b.rid), int(uint32(id)), b.sid)
 	if b.sid == "" {
 		l.create(r, &b)

@@ -332,6 +332,11 @@ func (w *world) mayBeDown() bool {
 	return w.result.Kills+w.result.Drains > 0 || w.faults.Watch+w.faults.Socket > 0
 }
 
+// mayBeFull reports whether an edge may have more connections than slots.
+func (w *world) mayBeFull() bool {
+	return w.config.MaxConnections != roomy || slices.Contains(w.troubles, "crowd")
+}
+
 // jumps reports whether reactors may have counted less time than there was.
 func (w *world) jumps() bool {
 	for _, t := range w.troubles {
@@ -373,6 +378,14 @@ func (s *site) removeOrigin() {
 	s.reloadWith(all)
 }
 
+// setAside lets an origin take no new sessions, or undoes that.
+func (s *site) setAside(o *origin, on bool) {
+	if s.serving != nil && (o.id > 0 || !on) {
+		s.serving.process.Enter()
+		_ = s.serving.edge.SetDraining(originName(o.id), on) // it may have been removed
+	}
+}
+
 // reload draws new values for some keys.
 func (s *site) reload() {
 	if s.serving != nil {
@@ -412,6 +425,9 @@ func (s *site) heal() {
 	}
 	if s.serving == nil && s.next == nil {
 		s.begin()
+	}
+	for _, o := range s.w.origins {
+		s.setAside(o, false)
 	}
 }
 

@@ -71,6 +71,9 @@ func (l *originLink) open(id uint64, o *frame.Open) {
 	if err != nil {
 		client = -1 // a pest
 	}
+	if client >= 0 && string(o.Address) != address(4, client+1).String() {
+		w.fail("an edge named %s as the address of streamer %d", o.Address, client)
+	}
 	s := &stream{link: l, id: id, client: client}
 	l.streams[id] = s
 	w.k.After(w.slowness(), func() {

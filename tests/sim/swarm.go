@@ -38,7 +38,7 @@ type swarm struct {
 
 var allTroubles = []string{"origin restarts", "origin stalls", "origin drains", "origin errs", "links reset",
 	"links cut", "edge killed", "edge drains", "edge stalls", "takeover", "successor fails", "reload", "time jumps",
-	"clients cut", "clients vanish", "crowd", "origin removed"}
+	"clients cut", "clients vanish", "crowd", "origin removed", "origin set aside"}
 
 // draw draws a swarm.
 func draw(k *sys.Kernel) (s swarm) {
@@ -138,6 +138,9 @@ func (s *swarm) draw(k *sys.Kernel) {
 	}
 	if r.IntN(6) == 0 {
 		c.MaxConnections = 2*s.numClients + s.numStreamers + 2*s.reactors
+	}
+	if r.IntN(3) == 0 {
+		c.Secret = []byte("the secret of edges and origins")
 	}
 	if r.IntN(6) == 0 {
 		c.Tags = "on"

@@ -194,6 +194,8 @@ func (w *world) trouble() {
 		s.reload()
 	case "origin removed":
 		s.removeOrigin()
+	case "origin set aside":
+		s.setAside(o, true)
 	case "crowd":
 		for range 100 + w.k.Rand.IntN(300) {
 			w.sendPest(s)
