@@ -224,7 +224,7 @@ func (c *client) ended(b *body) {
 	w := c.w
 	o, s := c.origin()
 	switch {
-	case b.condition == "internal-server-error" && c.opening && w.refusal > 0:
+	case b.condition == "internal-server-error" && c.opening && w.mayFail():
 	case b.condition == "item-not-found" && c.sid != "" && (s == nil || w.result.Removals > 0):
 	case b.condition == "remote-connection-failed" && w.excused(o):
 	default:

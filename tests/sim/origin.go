@@ -27,6 +27,7 @@ type origin struct {
 	begun    time.Duration
 	born     int // sessions so far, of all instances
 	stalled  time.Duration
+	broken   time.Duration // until then it fails creations
 	draining bool
 	awayAt   time.Duration // when an edge could last have missed it
 	everAway bool
@@ -448,7 +449,11 @@ func (l *originLink) request(id uint64, contents []byte) {
 func (l *originLink) create(r *request, b *body) {
 	o := l.o
 	w := o.w
-	if w.k.Chance(w.refusal) && !w.quiet {
+	switch broken := w.k.Now() < o.broken; {
+	case w.quiet:
+	case broken && w.k.Chance(0.3):
+		return // never answered
+	case broken || w.k.Chance(w.refusal):
 		r.reply(200, terminate("internal-server-error"))
 		return
 	}

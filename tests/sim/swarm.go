@@ -36,8 +36,8 @@ type swarm struct {
 	stallChance float64 // of a reactor's turn
 }
 
-var allTroubles = []string{"origin restarts", "origin stalls", "origin drains", "origin errs", "links reset",
-	"links cut", "edge killed", "edge drains", "edge stalls", "takeover", "successor fails", "reload", "time jumps",
+var allTroubles = []string{"origin restarts", "origin stalls", "origin drains", "origin errs", "origin broken",
+	"links reset", "links cut", "edge killed", "edge drains", "edge stalls", "takeover", "successor fails", "reload", "time jumps",
 	"clients cut", "clients vanish", "crowd", "origin removed", "origin set aside"}
 
 // draw draws a swarm.

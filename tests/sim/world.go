@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"megaphone/loop/sys"
@@ -47,7 +48,9 @@ type Result struct {
 	Steps uint64
 	Sum   uint64 // the same for each run of the seed
 
-	Gentle, Sessions, Streams, Requests, Messages, Kills, Takeovers, Drains, Reloads, Restarts, Removals, Cuts, Pests int
+	Gentle                                                             int // histories without a fault that clients notice
+	Sessions, Streams, Requests, Messages                              int
+	Kills, Takeovers, Drains, Reloads, Restarts, Removals, Cuts, Pests int
 }
 
 func (r *Result) add(o *Result) {
@@ -72,14 +75,17 @@ func (r *Result) add(o *Result) {
 // settled is the time in which the first links come up.
 const settled = 10 * time.Second
 
-// gentle reports whether nothing went wrong that a client may notice: system calls are short or interrupted, events come
-// in any order, and no limit is near.
+// gentle reports whether nothing went wrong that a client may notice: system calls are short or interrupted, events
+// come in any order, and no limit is near.
 func (w *world) gentle() bool {
 	f, c := &w.faults, &w.config
 	return w.troubleEvery == 0 && f.Accept+f.Socket+f.Watch+f.Late+w.stallChance == 0 && w.creation == 0 &&
 		c.MaxConnections == roomy && c.MaxCreations == 0 && c.LinkHighWater+c.MaxBufferedBytes == 0 &&
 		w.k.Now() > settled
 }
+
+// mayFail reports whether origins may fail creations.
+func (w *world) mayFail() bool { return w.refusal > 0 || slices.Contains(w.troubles, "origin broken") }
 
 // cutsOff reports whether edges may have ended connections in the middle of a response.
 func (w *world) cutsOff() bool {
@@ -196,6 +202,8 @@ func (w *world) trouble() {
 		s.removeOrigin()
 	case "origin set aside":
 		s.setAside(o, true)
+	case "origin broken":
+		o.broken = w.k.Now() + w.k.Upto(2*w.outage)
 	case "crowd":
 		for range 100 + w.k.Rand.IntN(300) {
 			w.sendPest(s)
