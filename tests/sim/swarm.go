@@ -37,8 +37,8 @@ type swarm struct {
 }
 
 var allTroubles = []string{"origin restarts", "origin stalls", "origin drains", "origin errs", "origin broken",
-	"links reset", "links cut", "edge killed", "edge drains", "edge stalls", "takeover", "successor fails", "reload", "time jumps",
-	"clients cut", "clients vanish", "crowd", "origin removed", "origin set aside"}
+	"origin removed", "origin set aside", "links reset", "links cut", "edge killed", "edge drains", "edge stalls",
+	"takeover", "successor fails", "reload", "time jumps", "clients cut", "clients vanish", "crowd"}
 
 // draw draws a swarm.
 func draw(k *sys.Kernel) (s swarm) {

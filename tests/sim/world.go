@@ -48,9 +48,10 @@ type Result struct {
 	Steps uint64
 	Sum   uint64 // the same for each run of the seed
 
-	Gentle                                                             int // histories without a fault that clients notice
-	Sessions, Streams, Requests, Messages                              int
-	Kills, Takeovers, Drains, Reloads, Restarts, Removals, Cuts, Pests int
+	Gentle                                int // histories without a fault that a client may notice
+	Sessions, Streams, Requests, Messages int
+	Kills, Takeovers, Drains, Reloads     int
+	Restarts, Removals, Cuts, Pests       int
 }
 
 func (r *Result) add(o *Result) {
