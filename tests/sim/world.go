@@ -214,31 +214,41 @@ func (w *world) trouble() {
 	case "time jumps":
 		w.k.Jump(w.k.Upto(3 * time.Second))
 	case "clients cut":
-		for _, c := range w.clients {
-			if w.k.Chance(0.3) {
-				c.cut()
-			}
-		}
-		for _, c := range w.streamers {
-			if c.at != nil && w.k.Chance(0.3) {
-				c.at.end.Cut()
-				w.k.After(w.k.Upto(w.outage), c.at.end.Mend)
-			}
-		}
+		w.cutClients()
 	case "clients vanish":
-		for _, c := range w.clients {
-			if w.k.Chance(0.2) {
-				c.vanish()
-			}
-		}
-		for _, c := range w.streamers {
-			if t := c.at; t != nil && w.k.Chance(0.3) {
-				t.end.Cut()
-				c.ended(t)
-			}
-		}
+		w.loseClients()
 	default:
 		panic("no such trouble: " + kind)
+	}
+}
+
+// cutClients lets nothing pass between some clients and edges for a while.
+func (w *world) cutClients() {
+	for _, c := range w.clients {
+		if w.k.Chance(0.3) {
+			c.cut()
+		}
+	}
+	for _, c := range w.streamers {
+		if c.at != nil && w.k.Chance(0.3) {
+			c.at.end.Cut()
+			w.k.After(w.k.Upto(w.outage), c.at.end.Mend)
+		}
+	}
+}
+
+// loseClients ends connections of some clients without a word to the edges.
+func (w *world) loseClients() {
+	for _, c := range w.clients {
+		if w.k.Chance(0.2) {
+			c.vanish()
+		}
+	}
+	for _, c := range w.streamers {
+		if t := c.at; t != nil && w.k.Chance(0.3) {
+			t.end.Cut()
+			c.ended(t)
+		}
 	}
 }
 
