@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These tests run in both builds: `go test ./loop/sys` asks Linux, and `go test -tags sim ./loop/sys` asks the kernel in
+// These tests run in both builds: `go test ./loop/sys` asks Linux, and `go test -tags sim ./loop/sys` the kernel in
 // memory. So the second behaves as the first, as far as reactors depend on it.
 
 // listen returns a listening socket on a free port, and its address.
