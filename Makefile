@@ -25,7 +25,7 @@ build: setup-run ## build bin/megaphone
 test: setup-test build ## run all tests: Go, Erlang, Node.js, Chromium
 	go test -timeout 20m ./...
 	go test -count=1 -tags sim ./loop/sys
-	SIM_TIME=30s go test -count=1 -v -tags sim ./tests/sim -run '^TestSeeds$$|^TestOne'
+	SIM_TIME=30s go test -count=1 -v -tags sim ./tests/sim -run 'Seed|Shrink'
 	scripts/eunit.sh
 	cd tests/browser && node --test --test-concurrency=1 --test-timeout=60000
 

@@ -172,7 +172,7 @@ func (n *conn) read() (ok bool) {
 		return false
 	case err != nil || m == 0:
 		// A refusal without a slot is written once, because a new connection has room for it in a real kernel.
-		refused := n.asked == len(n.posts) && bytes.HasPrefix(n.in, []byte("HTTP/1.1 503 ")) && n.c.w.mayBeFull()
+		refused := n.asked == len(n.posts) && n.c.w.mayBeFull()
 		if err == nil && len(n.in) > 0 && !n.end.Failed() && !n.c.w.cutsOff() && !n.c.slow && !n.wasCut && !refused {
 			n.c.w.fail("client %d got a part of a response: %.100q", n.c.id, n.in)
 		}

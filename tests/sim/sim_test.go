@@ -5,12 +5,15 @@ package sim
 import (
 	"cmp"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/loop/sys"
 )
 
 // seeds returns the first and the last seed of SIM_SEEDS, N or N-M. single is set for N.
@@ -49,6 +52,13 @@ func TestSeeds(t *testing.T) {
 		sum.add(&r)
 		if f != nil {
 			t.Errorf("%v\n%s", f, f.Trace)
+			if single {
+				f = shrink(f, time.Minute, func(change func(s *swarm)) *Failure {
+					_, f := run(seed, change)
+					return f
+				})
+				t.Errorf("a smaller history: %v\n%s", f, f.Trace)
+			}
 			break
 		}
 		if single {
@@ -57,6 +67,25 @@ func TestSeeds(t *testing.T) {
 	}
 	t.Logf("%d seeds in %.1f s, %.1f simulated hours, %.1f per minute of CPU: %+v", n, time.Since(began).Seconds(),
 		sum.Time.Hours(), sum.Time.Hours()/cpu(t).Minutes(), sum)
+}
+
+// TestShrinkKeepsTheCause: a history that fails because of two things is left with these.
+func TestShrinkKeepsTheCause(t *testing.T) {
+	var left swarm
+	shrink(&Failure{}, time.Minute, func(change func(s *swarm)) *Failure {
+		s := draw(sys.NewKernel(3))
+		s.troubles, s.troubleEvery, s.faults.Again, s.numClients = slices.Clone(allTroubles), time.Second, 0.5, 20
+		if change(&s); s.faults.Again == 0 || !slices.Contains(s.troubles, "reload") || s.numClients < 4 {
+			return nil
+		}
+		left = s
+		return &Failure{}
+	})
+	want := sys.Faults{Again: 0.5, Latency: left.faults.Latency}
+	if left.faults != want || !slices.Equal(left.troubles, []string{"reload"}) || left.numClients != 5 ||
+		left.numSites+left.numOrigins+left.reactors != 3 || left.pestEvery != 0 {
+		t.Errorf("left are %+v", left)
+	}
 }
 
 // cpu returns the processor time of this process.

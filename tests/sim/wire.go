@@ -98,7 +98,10 @@ func (t *wire) answer() {
 		}
 		t.in, t.open = []byte(rest), true
 		t.chatter()
-	case strings.HasPrefix(head, "HTTP/1.1 503 "):
+	case strings.HasPrefix(head, "HTTP/1.1 503 "), strings.HasPrefix(head, "HTTP/1.1 504 "):
+		if w := t.c.w; w.gentle() {
+			w.fail("streamer %d got %q, although nothing went wrong", t.c.id, head)
+		}
 		t.c.ended(t)
 	default:
 		t.c.w.fail("streamer %d got %q", t.c.id, head)

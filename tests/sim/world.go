@@ -99,7 +99,10 @@ type broken string
 func (w *world) fail(format string, args ...any) { panic(broken(fmt.Sprintf(format, args...))) }
 
 // Run lives through the history of a seed.
-func Run(seed uint64) (result Result, failure *Failure) {
+func Run(seed uint64) (result Result, failure *Failure) { return run(seed, func(*swarm) {}) }
+
+// run is Run with a change of the swarm.
+func run(seed uint64, change func(s *swarm)) (result Result, failure *Failure) {
 	w := &world{k: sys.NewKernel(seed), seed: seed}
 	defer func() {
 		if what := recover(); what != nil {
@@ -114,6 +117,7 @@ func Run(seed uint64) (result Result, failure *Failure) {
 		result.Time, result.Steps, result.Sum = w.k.Now(), w.k.Steps(), w.k.Sum()
 	}()
 	w.swarm = draw(w.k)
+	change(&w.swarm)
 	w.populate()
 	w.until(w.faulty, func() bool { return false })
 	w.calm()
