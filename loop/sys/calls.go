@@ -23,6 +23,14 @@ func note(what string, fd, n int, err error) {
 	kernel.Trace(what, current.id, fd, n, text)
 }
 
+// short returns a length below n: any, or a few bytes.
+func short(n int) int {
+	if kernel.Chance(0.5) {
+		n = min(n, 200)
+	}
+	return 1 + kernel.Rand.IntN(n-1)
+}
+
 // Read is read(2).
 func Read(fd int, p []byte) (n int, err error) {
 	f := current.at(fd)
@@ -46,7 +54,7 @@ func Read(fd int, p []byte) (n int, err error) {
 	case kernel.Chance(kernel.Faults.Interrupted):
 		return -1, unix.EINTR
 	case len(p) > 1 && kernel.Chance(kernel.Faults.ShortRead):
-		p = p[:1+kernel.Rand.IntN(min(len(p), 200)-1)]
+		p = p[:short(len(p))]
 	}
 	n, err = f.socket.Read(p)
 	if err != nil {
@@ -72,7 +80,7 @@ func Write(fd int, p []byte) (n int, err error) {
 	case kernel.Chance(kernel.Faults.Interrupted):
 		return -1, unix.EINTR
 	case len(p) > 1 && kernel.Chance(kernel.Faults.ShortWrite):
-		p = p[:1+kernel.Rand.IntN(min(len(p), 200)-1)]
+		p = p[:short(len(p))]
 	}
 	n, err = f.socket.Write(p)
 	if err != nil {

@@ -78,8 +78,6 @@ var mutations = []mutation{
 	{"a request that has waited is sent twice", "edge/waiting.go",
 		"				w.send(n, h, hold, f.Contents)\n",
 		"				w.send(n, h, hold, f.Contents)\n				w.send(n, h, hold, f.Contents)\n", 300},
-	{"a drain forgets the held requests", "edge/drain.go",
-		"	if v.visited = upTo; v.visited == all {", "	if v.visited = all; false {", 1000},
 	{"creations under way are not counted down", "edge/park.go",
 		"		w.endCreation(hold, lost)\n", "", 100},
 }

@@ -5,7 +5,9 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,14 +140,41 @@ func (o *origin) drain() {
 	}
 }
 
-// err breaks the protocol on a link.
+// err breaks the protocol on a link, or comes near it.
 func (o *origin) err() {
 	if len(o.links) == 0 {
 		return
 	}
 	o.missed()
-	l := o.links[o.w.k.Rand.IntN(len(o.links))]
-	l.out = append(l.out, "0000000x|0000000000000000|"...)
+	r := o.w.k.Rand
+	l := o.links[r.IntN(len(o.links))]
+	requests, streams := slices.Sorted(maps.Keys(l.live)), slices.Sorted(maps.Keys(l.streams))
+	switch kind := r.IntN(9); {
+	case kind == 0 && len(streams) > 0: // a status is for requests
+		l.out = frame.AppendReply(l.out, streams[0], 404, nil)
+	case kind == 1 && len(streams) > 0: // accepted twice, or before its time
+		l.out = frame.Append(l.out, streams[0], []byte("+"))
+	case kind == 2 && len(streams) > 0:
+		l.out = frame.AppendCredit(l.out, streams[0], 2*window)
+	case kind == 3 && len(requests) > 0:
+		l.out = frame.Append(l.out, requests[0], []byte("+"))
+	case kind == 4 && len(requests) > 0:
+		l.out = frame.AppendEnd(l.out, requests[0], 1000, "")
+	case kind == 5:
+		l.say(l.hello)
+	case kind == 6:
+		l.say("verb-of-a-later-version 1 2 3\n")
+	case kind == 7:
+		l.say("ping " + strings.Repeat("x", 65) + "\n")
+	case kind == 8:
+		whole := frame.AppendReply(nil, 1<<32|1, 200, []byte("<body/>"))
+		l.out = append(l.out, whole[:r.IntN(len(whole))]...)
+		l.flush()
+		l.close()
+		return
+	default:
+		l.out = append(l.out, "0000000x|0000000000000000|"...)
+	}
 	l.wake()
 }
 

@@ -27,6 +27,7 @@ type world struct {
 	quiet     bool // no more faults
 	closing   bool // clients leave
 	parted    time.Duration
+	jumped    time.Duration // the time in which nothing happened
 }
 
 // Failure is a history in which something is wrong.
@@ -114,7 +115,7 @@ func run(seed uint64, change func(s *swarm)) (result Result, failure *Failure) {
 			failure = f
 		}
 		result = w.result
-		result.Time, result.Steps, result.Sum = w.k.Now(), w.k.Steps(), w.k.Sum()
+		result.Time, result.Steps, result.Sum = w.k.Now()-w.jumped, w.k.Steps(), w.k.Sum()
 	}()
 	w.swarm = draw(w.k)
 	change(&w.swarm)
@@ -216,7 +217,12 @@ func (w *world) trouble() {
 	case "edge stalls":
 		s.serving.stall(w.k.Upto(5 * time.Second))
 	case "time jumps":
-		w.k.Jump(w.k.Upto(3 * time.Second))
+		d := w.k.Upto(3 * time.Second)
+		if w.k.Chance(0.1) {
+			d = w.k.Upto(time.Hour) // the machine slept
+		}
+		w.k.Jump(d)
+		w.jumped += d
 	case "clients cut":
 		w.cutClients()
 	case "clients vanish":
