@@ -282,8 +282,14 @@ func GetsockoptInt(fd, _, name int) (int, error) {
 	return 0, nil
 }
 
-// SetsockoptInt has no effect.
-func SetsockoptInt(int, int, int, int) error { return nil }
+// SetsockoptInt is setsockopt(2) of TCP_USER_TIMEOUT. Other options have no effect.
+func SetsockoptInt(fd, level, name, value int) error {
+	s, err := socketAt(fd)
+	if err == nil && level == unix.IPPROTO_TCP && name == unix.TCP_USER_TIMEOUT {
+		s.patience = time.Duration(value) * time.Millisecond
+	}
+	return err
+}
 
 func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {

@@ -33,6 +33,8 @@ type Endpoint struct {
 	closed          bool // by its owner: nothing in it will be read
 	moving          bool // a packet is scheduled
 	cut             bool // no packet leaves, until Mend
+	cuts            int
+	patience        time.Duration // TCP_USER_TIMEOUT, with keep-alive; 0: none
 
 	queue   []*Endpoint
 	backlog int
@@ -149,7 +151,7 @@ func (s *Endpoint) handshake() {
 		return
 	}
 	c := k.socket()
-	c.local, c.remote, c.peer, c.state = s.remote, s.local, s, socketConnected
+	c.local, c.remote, c.peer, c.state, c.patience = s.remote, s.local, s, socketConnected, l.patience
 	s.peer, s.state = c, socketConnected
 	l.queue = append(l.queue, c)
 	k.Trace("connected", s.id, c.id, l.id, "")
@@ -324,9 +326,19 @@ func (s *Endpoint) Reset() {
 
 // Cut lets no packet of this connection pass, in both directions. Mend undoes it.
 func (s *Endpoint) Cut() {
-	s.cut = true
-	if s.peer != nil {
-		s.peer.cut = true
+	for _, e := range []*Endpoint{s, s.peer} {
+		if e == nil {
+			continue
+		}
+		e.cut = true
+		e.cuts++
+		if n := e.cuts; e.patience > 0 {
+			kernel.schedule(e.patience, func() {
+				if e.cut && e.cuts == n {
+					e.reset(unix.ETIMEDOUT)
+				}
+			}, true)
+		}
 	}
 }
 

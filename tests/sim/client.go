@@ -4,6 +4,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,6 +76,10 @@ func (c *client) chatter() {
 		return
 	}
 	c.words++
+	if c.w.k.Chance(c.w.quits) {
+		c.quit()
+		return
+	}
 	c.say()
 	if c.w.k.Chance(c.w.hangs) && len(c.conns) > 0 {
 		c.conns[c.w.k.Rand.IntN(len(c.conns))].abandon()
@@ -89,9 +94,14 @@ func (c *client) say() {
 	case len(c.pending) > 0 && c.rid > c.pending[0].rid:
 		return // the origin keeps the replies to the last few requests
 	}
+	c.post(c.body(""))
+}
+
+// body makes the next request, with all that there is to say.
+func (c *client) body(attributes string) string {
 	var b strings.Builder
 	c.rid++
-	fmt.Fprintf(&b, "<body rid='%d' client='%d' sid='%s' %s>", c.rid, c.id, c.sid, xmlns)
+	fmt.Fprintf(&b, "<body rid='%d' client='%d' sid='%s' %s%s>", c.rid, c.id, c.sid, attributes, xmlns)
 	for ; c.words > 0; c.words-- {
 		fmt.Fprintf(&b, "<m n='%d'/>", c.sent)
 		c.sent++
@@ -100,7 +110,37 @@ func (c *client) say() {
 		b.WriteString(strings.Repeat("y", c.w.k.Rand.IntN(20_000)))
 	}
 	b.WriteString("</body>")
-	c.post(b.String())
+	return b.String()
+}
+
+// quit ends the session with a request on a connection whose end follows at once, as tsung does. The origin must get
+// that request.
+func (c *client) quit() {
+	w := c.w
+	if len(c.pending) > 0 && c.rid > c.pending[0].rid {
+		return
+	}
+	_, s := c.origin()
+	n := newConn(c)
+	n.quits = true
+	n.send(&post{rid: c.rid + 1, text: c.body("type='terminate' "), sent: c.sent, conn: n, begun: w.k.Now()})
+	sent := c.sent
+	w.k.After(20*time.Second, func() {
+		if s != nil && w.gentle() && !c.slow && !w.closing && (!s.ended || s.got != sent) {
+			w.fail("the origin did not get the last request of client %d: ended %v, %d of %d messages", c.id, s.ended, s.got,
+				sent)
+		}
+		n.abandon()
+	})
+	c.sid = ""
+	w.k.After(2*time.Second, func() { // until then its other requests are answered
+		c.pending = nil
+		for _, m := range slices.Clone(c.conns) {
+			m.posts = nil
+			m.abandon()
+		}
+		c.open()
+	})
 }
 
 func (c *client) post(text string) {
@@ -179,6 +219,9 @@ func (c *client) answered(p *post, status int, text string) {
 		w.fail("client %d got %d for rid %d: %.80q", c.id, status, p.rid, text)
 	}
 	b := parseBody(w, text)
+	if p.conn = nil; c.sid == "" && !c.opening {
+		return // it has quit
+	}
 	if b.terminate {
 		c.ended(&b)
 		return

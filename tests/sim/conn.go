@@ -27,7 +27,8 @@ type conn struct {
 	made    bool          // connected
 	heard   time.Duration // when it was connected, or the last response came
 	wasCut  bool
-	whole   int // the length of the response that has begun; 0: not known yet
+	quits   bool // nothing follows, and nothing is awaited
+	whole   int  // the length of the response that has begun; 0: not known yet
 }
 
 func newConn(c *client) *conn {
@@ -65,7 +66,9 @@ func (n *conn) send(p *post) {
 	n.out = append(n.out, b.String()...)
 	w.k.Trace("post", n.c.id, int(p.rid), n.end.ID(), "")
 	n.wake()
-	n.watch(p)
+	if !n.quits {
+		n.watch(p)
+	}
 }
 
 // patience is the time after which a client takes a connection for dead that has an unanswered request. An edge answers
@@ -106,6 +109,13 @@ func (n *conn) wake() {
 func (n *conn) turn() {
 	n.pending = false
 	if n.dead {
+		return
+	}
+	switch {
+	case n.quits && n.end.Failed():
+		return
+	case n.quits:
+		n.write()
 		return
 	}
 	if n.end.Failed() && n.end.Unread() == 0 {
@@ -156,6 +166,9 @@ func (n *conn) write() (ok bool) {
 			n.wake()
 			return true
 		}
+	}
+	if n.quits && n.end.Connected() {
+		_ = n.end.CloseWrite()
 	}
 	return true
 }
@@ -247,5 +260,7 @@ func (n *conn) abandon() {
 	}
 	n.dead = true
 	n.end.Close()
-	n.c.lost(n)
+	if !n.quits {
+		n.c.lost(n)
+	}
 }

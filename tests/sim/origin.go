@@ -60,7 +60,7 @@ type request struct {
 	id      uint64
 	session *session
 	rid     uint64
-	began   time.Duration
+	gone    bool // its client has left
 }
 
 func originName(i int) string            { return "o" + strconv.Itoa(i) }
@@ -422,6 +422,9 @@ func (l *originLink) forget(r *request) {
 // reply answers a request.
 func (r *request) reply(status int, body string) {
 	l, w := r.link, r.link.o.w
+	if r.gone {
+		return
+	}
 	if l.dead || l.live[r.id] != r {
 		w.fail("the model answers a request that is not live")
 	}
@@ -454,7 +457,7 @@ func (l *originLink) request(id uint64, contents []byte) {
 	case l.live[id] != nil || l.streams[id] != nil:
 		w.fail("an edge used the live ID %x", id)
 	}
-	r := &request{link: l, id: id, began: w.k.Now()}
+	r := &request{link: l, id: id}
 	l.live[id] = r
 	b := parseBody(w, string(q.Body))
 	r.rid = b.rid

@@ -106,13 +106,16 @@ func (s *session) process(r *request, b *body) {
 		// The one before was held when its client left. It gets what there is when it comes again.
 		s.cache[r.rid-1] = s.compose(r.rid - 1)
 	}
-	s.held = r
 	if b.terminate {
 		r.reply(200, terminate(""))
 		s.held, s.ended = nil, true
 		delete(s.o.sessions, s.sid)
 		return
 	}
+	if r.gone {
+		return
+	}
+	s.held = r
 	s.expire(r)
 	s.answer(false)
 }
@@ -157,10 +160,7 @@ func (s *session) lose(r *request) {
 	if s.held == r {
 		s.held = nil
 	}
-	if e := s.early[r.rid]; e != nil && e.r == r {
-		// It takes effect in its turn, without a client.
-		delete(s.early, r.rid)
-	}
+	r.gone = true // an early one takes effect in its turn
 }
 
 // chat sends the client a message now and then.
@@ -169,7 +169,7 @@ func (s *session) chat() {
 	if s.ended || w.closing {
 		return
 	}
-	if w.k.Now()-s.heard > inactivity {
+	if w.k.Now()-s.heard > inactivity && s.held == nil && len(s.early) == 0 {
 		delete(s.o.sessions, s.sid)
 		s.ended = true
 		return

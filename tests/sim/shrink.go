@@ -43,6 +43,7 @@ func reductions() (all []reduction) {
 		"pipelining":          func(s *swarm) *float64 { return &s.pipelines },
 		"slow clients":        func(s *swarm) *float64 { return &s.slow },
 		"hanging up":          func(s *swarm) *float64 { return &s.hangs },
+		"quitting":            func(s *swarm) *float64 { return &s.quits },
 		"reactors that stall": func(s *swarm) *float64 { return &s.stallChance },
 	} {
 		add(name, func(s *swarm) { *field(s) = 0 })

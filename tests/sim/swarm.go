@@ -32,6 +32,7 @@ type swarm struct {
 	closes      float64 // of requests with Connection: close
 	pipelines   float64 // of clients
 	slow        float64 // of clients
+	quits       float64 // the chance that a client ends its session, and its connection behind the last request
 	hangs       float64 // the chance that a client drops a connection while it waits
 	stallChance float64 // of a reactor's turn
 }
@@ -85,6 +86,7 @@ func draw(k *sys.Kernel) (s swarm) {
 	s.big, s.stale, s.refusal = some(0.4, 0.5), some(0.3, 0.5), some(0.2, 0.3)
 	s.chunked, s.closes, s.pipelines = some(0.4, 1), some(0.3, 1), some(0.7, 2)
 	s.slow, s.hangs, s.stallChance = some(0.4, 1), some(0.4, 0.1), some(0.3, 0.01)
+	s.quits = some(0.4, 0.2)
 	s.draw(k)
 	s.descriptors = 4096
 	if r.IntN(5) == 0 {
@@ -123,6 +125,7 @@ func (s *swarm) draw(k *sys.Kernel) {
 	if r.IntN(3) == 0 {
 		c.MaxConnections = 2*s.numClients + s.numStreamers + 8 + r.IntN(40)
 	}
+	c.KeepAlive = 20*time.Second + k.Upto(20*time.Second)
 	c.WebSocketPing = 5*time.Second + k.Upto(30*time.Second)
 	if r.IntN(4) == 0 {
 		c.MaxPipelined = 1 + r.IntN(3)

@@ -24,9 +24,9 @@ type world struct {
 	streamers []*streamer
 	calmed    time.Duration // when the last fault ended
 	pests     int
-	quiet     bool // no more faults
-	closing   bool // clients leave
-	parted    time.Duration
+	quiet     bool          // no more faults
+	closing   bool          // clients leave
+	parted    time.Duration // when the last client was seen
 	jumped    time.Duration // the time in which nothing happened
 }
 
@@ -315,11 +315,11 @@ func (w *world) checkSatisfied() {
 	}
 }
 
-// empty reports whether no edge has clients.
+// empty reports whether no edge has had clients for a while.
 func (w *world) empty() bool {
 	for _, in := range w.edges {
 		if in.draining || in.edge.Left().Clients > 0 {
-			return false
+			w.parted = w.k.Now()
 		}
 	}
 	return w.k.Now() > w.parted+5*time.Second
