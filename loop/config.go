@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -136,7 +135,7 @@ func (p *plan) lay(limit int) error {
 	}
 	asked := p.Reactors
 	if asked == 0 {
-		p.Reactors = runtime.GOMAXPROCS(0)
+		p.Reactors = sys.Processors()
 	}
 	room := limit - p.layout(p.Links).Shared()
 	p.private = p.Tables == TablesOn || p.Tables == TablesAuto && p.MaxConnections > room
