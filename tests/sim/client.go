@@ -127,8 +127,8 @@ func (c *client) quit() {
 	sent := c.sent
 	w.k.After(20*time.Second, func() {
 		if s != nil && w.gentle() && !c.slow && !w.closing && (!s.ended || s.got != sent) {
-			w.fail("the origin did not get the last request of client %d: ended %v, %d of %d messages", c.id, s.ended, s.got,
-				sent)
+			w.fail("the origin did not get the last request of client %d: ended %v, %d of %d messages", c.id, s.ended,
+				s.got, sent)
 		}
 		n.abandon()
 	})

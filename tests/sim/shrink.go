@@ -12,7 +12,7 @@ import (
 	"megaphone/loop/sys"
 )
 
-// reduction takes something out of a history. What was drawn before it stays the same.
+// reduction takes something out of a history. All else that was drawn stays the same.
 type reduction struct {
 	name  string
 	apply func(s *swarm)

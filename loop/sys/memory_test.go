@@ -7,6 +7,7 @@ import (
 	"testing"
 )
 
+// TestMain boots a kernel for the tests that both kernels pass.
 func TestMain(m *testing.M) {
 	k := NewKernel(1)
 	k.NewProcess(1000).Enter()
