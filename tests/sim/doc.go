@@ -35,6 +35,9 @@
 //   - Holds, counts of holds at origins, buffered bytes and unsent bytes are within bounds and fit together.
 //   - A drain ends in its time, and no connection that waits in an accept queue is lost in a drain or takeover.
 //
+// A failure is one line with its seed, and the last steps. For a single seed the test then takes out faults, actors and
+// limits, one after the other, while some failure stays (shrink).
+//
 // # Planted bugs
 //
 // TestPlantedBugsAreFound builds the edge again and again with one line changed (go build -overlay), and expects a seed
