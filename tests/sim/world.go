@@ -82,7 +82,7 @@ const settled = 10 * time.Second
 func (w *world) gentle() bool {
 	f, c := &w.faults, &w.config
 	return w.troubleEvery == 0 && f.Accept+f.Socket+f.Watch+f.Late+w.stallChance == 0 && w.creation == 0 &&
-		(w.big == 0 || f.Split == 0) && // links are fast
+		w.big == 0 && // sockets may be small, and links then slow
 		c.MaxConnections == roomy && c.MaxCreations == 0 && c.LinkHighWater+c.MaxBufferedBytes == 0 &&
 		w.k.Now() > settled
 }
