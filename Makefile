@@ -2,11 +2,12 @@
 
 VERSION := $(shell scripts/version.sh)
 FUZZTIME ?= 20s
+SEEDS ?= 1-1000
 BENCH ?= .
 EJABBERD_RELEASES ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-ejabberd build test test-ejabberds check check-code check-tls bench bench-million bench-million-ejabberd bench-storm bench-peers bench-tls bench-takeover bench-websocket fuzz package image qemu-tune clean format vet lint race setup-run setup-test
+.PHONY: help run run-ejabberd build test test-ejabberds check check-code check-sim check-tls sim bench bench-million bench-million-ejabberd bench-storm bench-peers bench-tls bench-takeover bench-websocket fuzz package image qemu-tune clean format vet lint race setup-run setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +24,8 @@ build: setup-run ## build bin/megaphone
 
 test: setup-test build ## run all tests: Go, Erlang, Node.js, Chromium
 	go test -timeout 40m ./...
+	go test -count=1 -tags sim ./loop/sys
+	SIM_TIME=30s go test -count=1 -v -tags sim ./tests/sim -run 'Seed|Shrink'
 	scripts/eunit.sh
 	cd tests/browser && node --test --test-concurrency=1 --test-timeout=180000
 
@@ -43,7 +46,14 @@ EJABBERD_TESTS := ^Test(Sleep|WebSocket($$|Off|Resume|Cluster|Sleep|Upgrade)|Soc
 check: check-code test-ejabberds ## check-code, and test-ejabberds
 	@echo 'check: all passed'
 
-check-code: setup-test build format vet lint race fuzz ## gofmt, vet, staticcheck, races and invariants, fuzz (FUZZTIME=20s)
+check-code: setup-test build format vet lint race check-sim fuzz ## gofmt, vet, staticcheck, races and invariants, fuzz (FUZZTIME=20s)
+
+sim: ## simulate the histories of seeds, two minutes; SEEDS=1-1000, or SEEDS=7-7 to repeat one
+	scripts/sim.sh $(SEEDS) sim,invariants
+
+check-sim: ## simulate 5,000 seeds, and find each planted bug; ten minutes
+	scripts/sim.sh 1-5000 sim,invariants
+	SIM_MUTATIONS=1 go test -count=1 -timeout 0 -v -tags sim ./tests/sim -run '^TestPlanted'
 
 check-tls: setup-test ## test TLS by BoringSSL's suite, beside crypto/tls alone; half a minute
 	go test -count=1 -v ./tests/conformance
@@ -104,10 +114,12 @@ format:
 vet: setup-run
 	go vet ./...
 	go vet -tags invariants ./...
+	go vet -tags sim ./loop/... ./edge ./tests/sim
 
 lint: setup-run
 	go tool staticcheck ./...
 	go tool staticcheck -tags invariants ./...
+	go tool staticcheck -tags sim ./loop/sys ./tests/sim
 
 # One build has both the race detector and the invariants, so each test runs once more and not twice. tests/chaos builds
 # the program so as well. The other tests of programs measure memory and time, which are not those of this build.

@@ -120,21 +120,11 @@ func (w *worker) cutOff(index uint32) {
 // or that are left when ctx ends. kept marks listeners, by index, whose sockets live on because another process has
 // copies.
 func (e *Edge) Drain(ctx context.Context, kept []bool) (cut uint64) {
-	e.draining.Store(true)
-	e.group.Do(func(_ *loop.Reactor, h loop.Handler) { h.(*worker).beginDrain() })
-	e.group.StopAccepting(kept)
-	e.issuing.end() // a successor orders now
+	e.beginDrain(kept)
 	tick := time.NewTicker(loop.TickMillis * time.Millisecond)
 	defer tick.Stop()
 	for {
-		clients, over := 0, false
-		cut = 0
-		e.group.Do(func(r *loop.Reactor, h loop.Handler) {
-			w := h.(*worker)
-			clients += r.Clients()
-			cut += w.counters[stats.DrainCuts]
-			over = over || r.Now() >= w.leaving.limit+stopTicks
-		})
+		clients, cut, over := e.drained()
 		if clients == 0 || over {
 			return cut
 		}
@@ -144,6 +134,25 @@ func (e *Edge) Drain(ctx context.Context, kept []bool) (cut uint64) {
 		case <-tick.C:
 		}
 	}
+}
+
+func (e *Edge) beginDrain(kept []bool) {
+	e.draining.Store(true)
+	e.group.Do(func(_ *loop.Reactor, h loop.Handler) { h.(*worker).beginDrain() })
+	e.group.StopAccepting(kept)
+	e.issuing.end() // a successor orders now
+}
+
+// drained returns the number of clients that are left, and of those that were cut off. It reports whether the time for
+// leaving is over.
+func (e *Edge) drained() (clients int, cut uint64, over bool) {
+	e.group.Do(func(r *loop.Reactor, h loop.Handler) {
+		w := h.(*worker)
+		clients += r.Clients()
+		cut += w.counters[stats.DrainCuts]
+		over = over || r.Now() >= w.leaving.limit+stopTicks
+	})
+	return clients, cut, over
 }
 
 // Draining reports whether Drain has been called: the edge wants no new clients.

@@ -15,6 +15,7 @@ import (
 	"megaphone/config"
 	"megaphone/discovery"
 	"megaphone/loop"
+	"megaphone/loop/sys"
 	"megaphone/secure"
 	"megaphone/stats"
 )
@@ -63,6 +64,15 @@ type Page struct {
 
 // Start opens the listeners of cfg, and serves. The origins need not be reachable yet.
 func Start(cfg *config.Values, options Options) (*Edge, error) {
+	e, err := start(cfg, options)
+	if err == nil {
+		e.watch()
+	}
+	return e, err
+}
+
+// start is Start without the goroutines beside the reactors.
+func start(cfg *config.Values, options Options) (*Edge, error) {
 	if options.Log == nil {
 		options.Log = slog.Default()
 	}
@@ -70,7 +80,7 @@ func Start(cfg *config.Values, options Options) (*Edge, error) {
 		options.Resolver = net.DefaultResolver
 	}
 	options.setLevel(cfg)
-	e := &Edge{cfg: cfg, options: options, started: time.Now(), inquiries: make(chan inquiry, inquiryQueue)}
+	e := &Edge{cfg: cfg, options: options, started: sys.Now(), inquiries: make(chan inquiry, inquiryQueue)}
 	if options.Access != nil {
 		e.access = newAccessLog(options.Access)
 	}
@@ -82,7 +92,6 @@ func Start(cfg *config.Values, options Options) (*Edge, error) {
 		e.access.stop()
 		return nil, err
 	}
-	e.watch()
 	return e, nil
 }
 

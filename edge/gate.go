@@ -2,7 +2,6 @@ package edge
 
 import (
 	"net/netip"
-	"time"
 
 	"megaphone/codec/boshbody"
 	"megaphone/codec/http1"
@@ -10,6 +9,7 @@ import (
 	"megaphone/config"
 	"megaphone/limit"
 	"megaphone/loop"
+	"megaphone/loop/sys"
 	"megaphone/stats"
 )
 
@@ -85,7 +85,7 @@ func (w *worker) setAdmission(a *admission) {
 }
 
 // born is the start of the clock for the limits.
-var born = time.Now()
+var born = sys.Now()
 
 // micros returns the time for the limits, as of the last tick. All reactors need the same clock. Their tick counts
 // differ, because each counts from its own start and omits the time in which it stood still.

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"runtime"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -9,6 +8,7 @@ import (
 	"megaphone/codec/frame"
 	"megaphone/codec/ws"
 	"megaphone/loop"
+	"megaphone/loop/sys"
 	"megaphone/stats"
 	"megaphone/table"
 )
@@ -155,7 +155,7 @@ func (q *waitQueue) front() (f frame.Frame, size int, ok bool) {
 func away(flags uint8) bool { return flags&(holdAway|holdReady) == holdAway }
 
 // returnsOf returns how many clients of an origin may return to one of n reactors per tick, at most.
-func returnsOf(n int) int { return max(leastReturns, mostReturns*min(runtime.GOMAXPROCS(0), n)/n) }
+func returnsOf(n int) int { return max(leastReturns, mostReturns*min(sys.Processors(), n)/n) }
 
 // spread returns the number of ticks over which that many lost holds are answered.
 func (w *worker) spread(lost int) uint32 {

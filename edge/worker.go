@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"crypto/rand"
 	"log/slog"
 	"math"
 	"sync/atomic"
@@ -9,6 +8,7 @@ import (
 
 	"megaphone/codec/http1"
 	"megaphone/loop"
+	"megaphone/loop/sys"
 	"megaphone/secure"
 	"megaphone/stats"
 	"megaphone/table"
@@ -70,8 +70,8 @@ func newWorker(s *settings, r *loop.Reactor) *worker {
 		holdTimes: stats.NewHistogram(stats.HoldTimes),
 		path:      make([]byte, 0, maxSpelling),
 	}
-	w.setDate(time.Now())
-	w.ticked = uint64(time.Since(born) / time.Microsecond)
+	w.setDate(sys.Now())
+	w.ticked = uint64(sys.Since(born) / time.Microsecond)
 	w.creations = newCreations(w.holds)
 	w.waits.returns = returnsOf(r.Siblings())
 	w.styles = newStyles(s.cfg.CORS)
@@ -258,7 +258,7 @@ func (w *worker) abandon(c conn) {
 }
 
 func (w *worker) Tick() {
-	now := time.Now()
+	now := sys.Now()
 	w.setDate(now)
 	w.ticked = uint64(now.Sub(born) / time.Microsecond)
 	w.creationTick()
@@ -312,7 +312,7 @@ func (w *worker) Stop() {
 func (w *worker) log(level slog.Level, msg string, args ...any) { w.r.Log(level, msg, args...) }
 
 func randomNonce() (n [16]byte) {
-	_, _ = rand.Read(n[:]) // never fails on Linux; getrandom(2) needs no descriptor
+	sys.Secret(n[:])
 	return n
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"megaphone/loop/sys"
 	"megaphone/stats"
 )
 
@@ -88,13 +89,9 @@ func (a *acceptor) find(fd int) listenerFD {
 	panic("loop: event of an unknown listener")
 }
 
-// accept4 accepts one connection and leaves its peer in a.sa. It makes the raw system call because x/sys allocates an
-// address per connection.
+// accept4 accepts one connection and leaves its peer in a.sa.
 func (a *acceptor) accept4(listener int) (int, unix.Errno) {
-	n := uint32(unsafe.Sizeof(a.sa))
-	fd, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&a.sa)),
-		uintptr(unsafe.Pointer(&n)), acceptFlags, 0, 0)
-	return int(fd), errno
+	return sys.Accept4(listener, &a.sa, acceptFlags)
 }
 
 // peer returns the address in a.sa as IPv6 or v4-mapped. A unix socket's peer is this host, so it gets 127.0.0.1.
@@ -203,7 +200,7 @@ func (r *Reactor) beginAccepting() error {
 	}
 	a.watching = true
 	for _, l := range a.listeners {
-		if err := unix.Listen(l.fd, r.plan.Backlog); err != nil {
+		if err := sys.Listen(l.fd, r.plan.Backlog); err != nil {
 			return fmt.Errorf("listen: %w", err)
 		}
 		if err := r.watch(l.fd, fdListener, false); err != nil {
@@ -235,7 +232,7 @@ func (r *Reactor) closeListeners() {
 		if l.fd < len(r.byFD) {
 			r.byFD[l.fd] = 0
 		}
-		_ = unix.Close(l.fd)
+		_ = sys.Close(l.fd)
 	}
 	a.listeners, a.watching, a.paused = nil, false, false
 }

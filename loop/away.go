@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"megaphone/fdtable"
+	"megaphone/loop/sys"
 	"megaphone/stats"
 )
 
@@ -64,10 +65,10 @@ func (r *Reactor) turnAway(fd int, listener uint8, most int) {
 	r.counters[stats.Refused]++
 	r.LogLimited(&r.accept.full, slog.LevelWarn, "connections refused: the table is full", "max_connections",
 		r.plan.MaxConnections)
-	_, _ = unix.Write(fd, r.refusal(listener))
-	_ = unix.Shutdown(fd, unix.SHUT_WR)
+	_, _ = sys.Write(fd, r.refusal(listener))
+	_ = sys.Shutdown(fd, unix.SHUT_WR)
 	if r.throwInput(fd) {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		return
 	}
 	r.away = append(r.away, away{fd, r.now + lingerTicks})
@@ -76,7 +77,7 @@ func (r *Reactor) turnAway(fd int, listener uint8, most int) {
 // throwInput discards waiting input, up to a bound. It reports whether the peer has closed or exceeded the bound.
 func (r *Reactor) throwInput(fd int) (closed bool) {
 	for range maxLingerBytes / ReadBufferBytes {
-		switch n, err := unix.Read(fd, r.read); {
+		switch n, err := sys.Read(fd, r.read); {
 		case err == unix.EAGAIN:
 			return false
 		case n <= 0:
@@ -91,7 +92,7 @@ func (r *Reactor) tickAway() {
 	kept := r.away[:0]
 	for _, c := range r.away {
 		if r.throwInput(c.fd) || r.now >= c.until {
-			_ = unix.Close(c.fd)
+			_ = sys.Close(c.fd)
 		} else {
 			kept = append(kept, c)
 		}
@@ -103,7 +104,7 @@ func (r *Reactor) tickAway() {
 func (r *Reactor) closeAway(n int) {
 	for _, c := range r.away[:n] {
 		r.throwInput(c.fd)
-		_ = unix.Close(c.fd)
+		_ = sys.Close(c.fd)
 	}
 	r.away = r.away[:copy(r.away, r.away[n:])]
 }

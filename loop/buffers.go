@@ -1,6 +1,10 @@
 package loop
 
-import "github.com/valyala/bytebufferpool"
+import (
+	"github.com/valyala/bytebufferpool"
+
+	"megaphone/loop/sys"
+)
 
 // buffers keeps input that was not consumed and output that was not sent at once. A slot holds an index instead of a
 // pointer, so the flat table stays free of pointers. Few connections have a buffer at any time.
@@ -13,7 +17,7 @@ type buffers struct {
 
 	// Pools by size, because a client is charged for the capacity of its buffer: up to firstBytes, and up to
 	// maxPooledBytes.
-	small, middle bytebufferpool.Pool
+	small, middle sys.BufferPool
 }
 
 // maxPooledBytes is the capacity of the largest client buffer that is reused.
@@ -54,7 +58,7 @@ func (b *buffers) get(c uint32, n int) uint32 {
 }
 
 // poolOf returns the pool of buffers of n bytes; nil if they are too large for any.
-func (b *buffers) poolOf(n int) *bytebufferpool.Pool {
+func (b *buffers) poolOf(n int) *sys.BufferPool {
 	switch {
 	case n > maxPooledBytes:
 		return nil

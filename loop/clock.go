@@ -1,6 +1,10 @@
 package loop
 
-import "time"
+import (
+	"time"
+
+	"megaphone/loop/sys"
+)
 
 // Micros returns microseconds since the start of the reactor, for measurements. It includes standstills, so it never
 // goes back. It wraps after 71 minutes: use differences for shorter times, and ticks for longer ones.
@@ -18,5 +22,5 @@ func (r *Reactor) readMicros() uint32 {
 	if r.plan.ManualTicks {
 		return r.now * (TickMillis * 1000)
 	}
-	return uint32(time.Since(r.started) / time.Microsecond)
+	return uint32(sys.Since(r.started) / time.Microsecond)
 }

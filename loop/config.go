@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"megaphone/fdtable"
+	"megaphone/loop/sys"
 )
 
 // Tables sets whether each reactor gets its own descriptor table (see the package documentation).
@@ -89,7 +89,7 @@ type plan struct {
 // limitNoFile returns RLIMIT_NOFILE's soft limit: the size of one descriptor table.
 func limitNoFile() (int, error) {
 	var rl unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &rl); err != nil {
+	if err := sys.Getrlimit(unix.RLIMIT_NOFILE, &rl); err != nil {
 		return 0, fmt.Errorf("getrlimit(RLIMIT_NOFILE): %w", err)
 	}
 	return int(min(rl.Cur, math.MaxInt32)), nil
@@ -135,7 +135,7 @@ func (p *plan) lay(limit int) error {
 	}
 	asked := p.Reactors
 	if asked == 0 {
-		p.Reactors = runtime.GOMAXPROCS(0)
+		p.Reactors = sys.Processors()
 	}
 	room := limit - p.layout(p.Links).Shared()
 	p.private = p.Tables == TablesOn || p.Tables == TablesAuto && p.MaxConnections > room

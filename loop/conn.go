@@ -3,6 +3,7 @@ package loop
 import (
 	"golang.org/x/sys/unix"
 
+	"megaphone/loop/sys"
 	"megaphone/stats"
 	"megaphone/table"
 )
@@ -138,7 +139,7 @@ func (r *Reactor) CloseGracefully(c uint32) {
 // linger shuts down our side of a connection whose output has left, and waits for the peer to close.
 func (r *Reactor) linger(c uint32) {
 	r.wheel.Arm(c, r.now+lingerTicks)
-	if err := unix.Shutdown(int(r.conns.At(c).FD), unix.SHUT_WR); err != nil {
+	if err := sys.Shutdown(int(r.conns.At(c).FD), unix.SHUT_WR); err != nil {
 		r.end(c, CauseReset)
 	}
 	r.settle(c)
@@ -205,7 +206,7 @@ func (r *Reactor) finish(e closing) {
 	}
 	r.dropBuffers(s)
 	r.byFD[s.FD] = 0
-	_ = unix.Close(int(s.FD))
+	_ = sys.Close(int(s.FD))
 	s.State, s.FD = uint8(stateFree), 0
 	r.wheel.Disarm(e.conn)
 	r.conns.Free(e.conn)

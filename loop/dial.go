@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"megaphone/loop/sys"
 	"megaphone/stats"
 )
 
@@ -44,11 +45,11 @@ func (r *Reactor) Dial(to, from netip.AddrPort, ticks uint32) (c uint32, err err
 // prepareDial sets the options and the source of a socket for Dial. Unlike accepted sockets it gets no keep-alive,
 // because the caller waits for an answer under a deadline, and a kernel timer per socket has a cost.
 func prepareDial(fd int, from netip.AddrPort) error {
-	err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	err := sys.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if err == nil && from.IsValid() {
 		// The port may belong to a connection that has just ended (TIME-WAIT).
-		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
-			err = unix.Bind(fd, sockaddr(from))
+		if err = sys.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
+			err = sys.Bind(fd, sockaddr(from))
 		}
 	}
 	return err
@@ -56,7 +57,7 @@ func prepareDial(fd int, from netip.AddrPort) error {
 
 // startConnect makes a socket, prepares it, and starts to connect it, without blocking.
 func (r *Reactor) startConnect(to netip.AddrPort, prepare func(fd int) error) (fd int, err error) {
-	fd, err = unix.Socket(family(to), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err = sys.Socket(family(to), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
 		return -1, err
 	}
@@ -67,10 +68,10 @@ func (r *Reactor) startConnect(to netip.AddrPort, prepare func(fd int) error) (f
 		err = prepare(fd)
 	}
 	if err == nil {
-		err = unix.Connect(fd, sockaddr(to))
+		err = sys.Connect(fd, sockaddr(to))
 	}
 	if err != nil && err != unix.EINPROGRESS {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		return -1, err
 	}
 	return fd, nil
@@ -93,7 +94,7 @@ func (r *Reactor) connected(c uint32) {
 
 // connectResult returns the error with which connecting has failed, and ENOTCONN if fd is still connecting.
 func connectResult(fd int) error {
-	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	errno, err := sys.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return err
 	}
@@ -120,11 +121,11 @@ var errSelf = errors.New("connected to itself: the port has no listener")
 
 // peerOf returns an error if the socket has no peer, or is its own peer.
 func peerOf(fd int) error {
-	peer, err := unix.Getpeername(fd)
+	peer, err := sys.Getpeername(fd)
 	if err != nil {
 		return err
 	}
-	self, err := unix.Getsockname(fd)
+	self, err := sys.Getsockname(fd)
 	if err == nil && addrPort(self) == addrPort(peer) {
 		err = errSelf
 	}

@@ -25,6 +25,9 @@
 // write. It also reports the connections that were closed in the turn, and closes their descriptors. It does so only
 // then because no event of the turn may meet a reused number.
 //
+// The system calls of reactors are in package loop/sys. With the build tag sim a kernel in memory is there instead, and
+// Group.Turn makes the turns.
+//
 // # Dialled connections
 //
 // Dial makes a connection just as accepting does: the same slots, deadlines, buffers and reports. It counts against

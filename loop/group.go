@@ -4,15 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"megaphone/fdtable"
 	"megaphone/internal/logqueue"
+	"megaphone/loop/sys"
 	"megaphone/stats"
 	"megaphone/table"
 )
@@ -24,7 +21,6 @@ type Group struct {
 	reactors []*Reactor
 	logs     *slog.Logger // never blocks
 	endLogs  func()       // called after the last reactor has ended
-	running  sync.WaitGroup
 	stopping sync.Once
 	doing    sync.Mutex // held while tasks are posted, so that Stop does not close a wake eventfd in use
 	stopped  bool
@@ -94,11 +90,7 @@ func (g *Group) startReactor(i int, newHandlers NewHandlers) error {
 	for _, other := range g.reactors {
 		others = append(others, other.wake)
 	}
-	serving := make(chan error, 1)
-	g.running.Add(1)
-	go func() {
-		defer g.running.Done()
-		defer close(r.ended)
+	err = g.launch(r, func() error {
 		err := r.open(g.listens, others)
 		if err == nil {
 			r.handler, r.linkHandler, err = newHandlers(r)
@@ -108,24 +100,27 @@ func (g *Group) startReactor(i int, newHandlers NewHandlers) error {
 		}
 		if err != nil {
 			r.release()
-			serving <- err
-			return
 		}
-		serving <- nil
-		if err := r.run(); !errors.Is(err, errShutdown) {
-			g.failed <- fmt.Errorf("reactor %d: %w", i, err)
-		}
-	}()
-	if err := <-serving; err != nil {
-		_ = unix.Close(r.wake)
+		return err
+	})
+	if err != nil {
+		_ = sys.Close(r.wake)
 		return err
 	}
 	g.reactors = append(g.reactors, r)
 	return nil
 }
 
+// ran notes that a reactor has ended, because of a posted task or an error.
+func (g *Group) ran(r *Reactor, err error) {
+	if !errors.Is(err, errShutdown) {
+		g.failed <- fmt.Errorf("reactor %d: %w", r.index, err)
+	}
+	close(r.ended)
+}
+
 func newReactor(p *plan, i int, logs *slog.Logger) (*Reactor, error) {
-	wake, err := unix.Eventfd(0, eventfdFlag)
+	wake, err := sys.Eventfd(0, eventfdFlag)
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
@@ -138,8 +133,8 @@ func newReactor(p *plan, i int, logs *slog.Logger) (*Reactor, error) {
 		plan: p, from: from, index: i, logs: logs, board: stats.NewBoard(int(stats.NumCounters)),
 		wake: wake, ended: make(chan struct{}), conns: conns, wheel: table.NewWheel(conns, firstTick),
 		byFD: make([]uint32, p.fds), read: make([]byte, ReadBufferBytes),
-		now: firstTick, started: time.Now(), timer: -1,
-		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		now: firstTick, started: sys.Now(), timer: -1,
+		rand: sys.NewRand(),
 	}
 	r.SetLimits(p.MaxOutputBytes, p.MaxBufferedBytes)
 	return r, nil
@@ -193,10 +188,7 @@ func (g *Group) Do(f func(r *Reactor, h Handler)) {
 			close(done)
 			return nil
 		})
-		select {
-		case <-done:
-		case <-r.ended:
-		}
+		g.await(r, done)
 	}
 }
 
@@ -220,9 +212,9 @@ func (g *Group) Stop() {
 		for _, r := range g.reactors {
 			r.post((*Reactor).shutdown)
 		}
-		g.running.Wait()
 		for _, r := range g.reactors {
-			_ = unix.Close(r.wake)
+			g.await(r, nil)
+			_ = sys.Close(r.wake)
 		}
 		for _, l := range g.listens {
 			l.close()

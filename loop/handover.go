@@ -3,6 +3,8 @@ package loop
 import (
 	"slices"
 	"time"
+
+	"megaphone/loop/sys"
 )
 
 // Listeners returns the group's listeners with copies of all their sockets. Another group, in this process or another,
@@ -51,7 +53,7 @@ func (g *Group) StopAccepting(kept []bool) {
 // It is meaningless with ManualTicks.
 func (g *Group) Behind() (most time.Duration) {
 	for _, r := range g.reactors {
-		most = max(most, time.Since(r.started)-time.Duration(r.turned.Load()))
+		most = max(most, sys.Since(r.started)-time.Duration(r.turned.Load()))
 	}
 	return most
 }

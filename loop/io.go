@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"megaphone/loop/sys"
 	"megaphone/stats"
 	"megaphone/table"
 )
@@ -33,7 +34,7 @@ func (r *Reactor) readable(c uint32) {
 		want := clientRoom // doubled as input comes, so that a large announced length costs nothing yet
 		buf = r.bufs.room(s.In, want)
 	}
-	n, err := unix.Read(int(s.FD), buf)
+	n, err := sys.Read(int(s.FD), buf)
 	r.counters[stats.Reads]++
 	r.counters[stats.BytesIn] += uint64(max(n, 0))
 	switch {
@@ -68,7 +69,7 @@ func (r *Reactor) input(c uint32, p []byte, plain, need int) {
 // discard discards input of a lingering connection.
 func (r *Reactor) discard(c uint32) {
 	s := r.conns.At(c)
-	n, err := unix.Read(int(s.FD), r.read)
+	n, err := sys.Read(int(s.FD), r.read)
 	s.SetLingered(s.Lingered() + uint32(max(n, 0)))
 	if n == 0 || err != nil && err != unix.EAGAIN && err != unix.EINTR || s.Lingered() > maxLingerBytes {
 		r.Close(c)
@@ -211,12 +212,12 @@ func (r *Reactor) send(c uint32, s *table.Conn, head, body []byte, most int) {
 func (r *Reactor) write(fd int, head, body []byte) (int, error) {
 	switch {
 	case len(body) == 0:
-		return unix.Write(fd, head)
+		return sys.Write(fd, head)
 	case len(head) == 0:
-		return unix.Write(fd, body)
+		return sys.Write(fd, body)
 	}
 	r.iov[0], r.iov[1] = head, body
-	n, err := unix.Writev(fd, r.iov[:])
+	n, err := sys.Writev(fd, r.iov[:])
 	r.iov[0], r.iov[1] = nil, nil
 	return n, err
 }
@@ -260,7 +261,7 @@ func (r *Reactor) writable(c uint32) {
 		return
 	}
 	b := r.bufs.at(s.Out)
-	n, err := unix.Write(int(s.FD), b.B[b.sent:])
+	n, err := sys.Write(int(s.FD), b.B[b.sent:])
 	r.counters[stats.Writes]++
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"megaphone/fdtable"
+	"megaphone/loop/sys"
 	"megaphone/stats"
 )
 
@@ -276,7 +277,7 @@ func (l *Link) read() {
 	if l.input != nil {
 		buf = l.room(max(ReadBufferBytes, l.need-len(l.input.B)))
 	}
-	n, err := unix.Read(l.fd, buf)
+	n, err := sys.Read(l.fd, buf)
 	r.counters[stats.LinkReads]++
 	r.counters[stats.LinkBytesIn] += uint64(max(n, 0))
 	switch {
@@ -349,7 +350,7 @@ func (l *Link) write() {
 		l.writeRecords()
 		return
 	}
-	n, err := unix.Write(l.fd, l.Batch[l.sent:])
+	n, err := sys.Write(l.fd, l.Batch[l.sent:])
 	l.r.counters[stats.LinkWrites]++
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
@@ -422,7 +423,7 @@ func (l *Link) close() {
 	l.dropInput()
 	l.endTransport()
 	l.r.byFD[l.fd] = 0
-	_ = unix.Close(l.fd)
+	_ = sys.Close(l.fd)
 	l.r.counters[stats.Closed]++
 	l.state, l.fd, l.watched, l.ending, l.why = linkDown, 0, 0, false, nil
 	l.Batch, l.sent, l.dirty, l.need = l.Batch[:0], 0, false, 0

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"megaphone/loop/sys"
 	"megaphone/stats"
 )
 
@@ -59,7 +60,7 @@ func (l *Link) secure() {
 func (l *Link) readRecords() {
 	r, s := l.r, l.secured
 	kept := copy(r.read, s.raw)
-	n, err := unix.Read(l.fd, r.read[kept:])
+	n, err := sys.Read(l.fd, r.read[kept:])
 	r.counters[stats.LinkReads]++
 	r.counters[stats.LinkBytesIn] += uint64(max(n, 0))
 	switch {
@@ -134,7 +135,7 @@ func (l *Link) writeSealed() (more bool) {
 			return false
 		}
 	}
-	n, err := unix.Write(l.fd, s.sealed[s.sent:])
+	n, err := sys.Write(l.fd, s.sealed[s.sent:])
 	l.r.counters[stats.LinkWrites]++
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
@@ -183,7 +184,7 @@ func (l *Link) endTransport() {
 		return
 	}
 	if l.state == linkUp && s.unsent() == 0 {
-		_, _ = unix.Write(l.fd, s.Close())
+		_, _ = sys.Write(l.fd, s.Close())
 	}
 	s.End()
 	l.secured = nil

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"megaphone/internal/unixsocket"
+	"megaphone/loop/sys"
 )
 
 // Listener is an address that clients connect to.
@@ -103,7 +104,7 @@ func (l *listening) openUnix(path string, mode fs.FileMode, p *plan) error {
 
 // name sets the address of l to that of its first socket.
 func (l *listening) name() error {
-	sa, err := unix.Getsockname(l.fds[0])
+	sa, err := sys.Getsockname(l.fds[0])
 	if err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
@@ -136,7 +137,7 @@ func (l *listening) inherit(files []*os.File) error {
 // takeFile copies the descriptor of f, which must be listening. If closing is set it also closes f.
 func takeFile(f *os.File, closing bool) (fd int, err error) {
 	if closing {
-		defer f.Close()
+		defer sys.CloseFile(f)
 	}
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -145,14 +146,14 @@ func takeFile(f *os.File, closing bool) (fd int, err error) {
 	fd = -1
 	if cerr := raw.Control(func(old uintptr) {
 		var is int
-		if is, err = unix.GetsockoptInt(int(old), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && is == 0 {
+		if is, err = sys.GetsockoptInt(int(old), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && is == 0 {
 			err = errors.New("the inherited descriptor is not listening")
 		}
 		if err == nil {
-			fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+			fd, err = sys.Dup(int(old))
 		}
 		if err == nil {
-			err = unix.SetNonblock(fd, true)
+			err = sys.SetNonblock(fd, true)
 		}
 	}); cerr != nil {
 		return -1, cerr
@@ -189,7 +190,7 @@ func (l *listening) join(p *plan, inherited bool) error {
 	if inherited {
 		for _, fd := range l.fds {
 			_ = tune(fd, p.KeepAlive)
-			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			_ = sys.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 		}
 	}
 	for len(l.fds) < p.Reactors {
@@ -216,25 +217,25 @@ func (l *listening) of(i, n int) (fds []int) {
 // files returns copies of the sockets that listen.
 func (l *listening) files() (files []*os.File, err error) {
 	for _, fd := range l.fds {
-		is, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		is, err := sys.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		if err == nil && is == 0 {
 			continue // no client waits in a socket that does not listen yet
 		}
 		if err == nil {
-			fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			fd, err = sys.Dup(fd)
 		}
 		if err != nil {
 			closeFiles(files)
 			return nil, fmt.Errorf("copy listener: %w", err)
 		}
-		files = append(files, os.NewFile(uintptr(fd), l.String()))
+		files = append(files, sys.NewFile(fd, l.String()))
 	}
 	return files, nil
 }
 
 func closeFiles(files []*os.File) {
 	for _, f := range files {
-		_ = f.Close()
+		_ = sys.CloseFile(f)
 	}
 }
 
@@ -249,7 +250,7 @@ func (l *listening) String() string {
 // close closes the group's own descriptors. The sockets live on while reactors or other processes have them open.
 func (l *listening) close() {
 	for _, fd := range l.fds {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 	}
 	l.fds = nil
 }

@@ -4,15 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
-	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
-)
 
-// eventsPerTurn bounds the events of one turn: enough for a full batch, few enough to keep waits short.
-const eventsPerTurn = 256
+	"megaphone/loop/sys"
+)
 
 // poller is an epoll instance with one list of events, which every wait reuses.
 //
@@ -21,60 +17,37 @@ const eventsPerTurn = 256
 // as many reactors as slots, every other goroutine of the process would wait that long: the demo's embedded origin,
 // reloads, the admin endpoint.
 type poller struct {
-	fd     int
-	asleep *os.File // a second descriptor of the epoll instance, watched by Go's poller; closed by Close
-	conn   syscall.RawConn
-	poll   func(uintptr) bool // asks for events without blocking, and reports whether the wait is over
+	fd    int
+	sleep sys.Sleep
+	poll  func(uintptr) bool // asks for events without blocking, and reports whether the wait is over
 
-	events [eventsPerTurn]unix.EpollEvent
+	events [sys.EventsPerPoll]unix.EpollEvent
 	ready  int // events of the last poll
 	errno  unix.Errno
 }
 
 func openPoller() (*poller, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	fd, err := sys.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("reactor: %w", os.NewSyscallError("epoll_create1", err))
 	}
 	p := &poller{fd: fd}
 	p.poll = func(uintptr) bool {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)),
-			eventsPerTurn, 0, 0, 0)
+		n, errno := sys.EpollPoll(p.fd, &p.events)
 		if errno != 0 {
 			n = 0
 		}
-		p.ready, p.errno = int(n), errno
+		p.ready, p.errno = n, errno
 		return n != 0 || errno != 0
 	}
-	if err := p.openSleep(); err != nil {
+	if err := p.sleep.Open(p.fd); err != nil {
 		_ = p.close() // on this thread: elsewhere its numbers may mean other files
 		return nil, fmt.Errorf("reactor: %w", err)
 	}
 	return p, nil
 }
 
-// openSleep makes Go's poller watch the epoll instance. It uses a second number because an os.File owns its number.
-func (p *poller) openSleep() error {
-	fd, err := unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err == nil {
-		err = unix.SetNonblock(fd, true) // required for os.NewFile to register with Go's poller
-	}
-	if err != nil {
-		return err
-	}
-	p.asleep = os.NewFile(uintptr(fd), "epoll")
-	if err = p.asleep.SetReadDeadline(time.Time{}); err == nil { // fails if Go's poller does not watch it
-		p.conn, err = p.asleep.SyscallConn()
-	}
-	return err
-}
-
-func (p *poller) close() (err error) {
-	if p.asleep != nil {
-		err = p.asleep.Close()
-	}
-	return errors.Join(err, unix.Close(p.fd))
-}
+func (p *poller) close() error { return errors.Join(p.sleep.Close(), sys.Close(p.fd)) }
 
 // add makes the poller watch fd for input, for good. An edge-triggered descriptor is reported once for each change.
 func (p *poller) add(fd int, edge bool) error {
@@ -111,14 +84,14 @@ func (p *poller) change(fd int, have, want uint8) error {
 func (p *poller) remove(fd int) { _ = p.control(unix.EPOLL_CTL_DEL, fd, 0) }
 
 func (p *poller) control(op, fd int, events uint32) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, op, fd, &unix.EpollEvent{Fd: int32(fd), Events: events}))
+	return os.NewSyscallError("epoll_ctl", sys.EpollCtl(p.fd, op, fd, &unix.EpollEvent{Fd: int32(fd), Events: events}))
 }
 
 // wait returns the events that are ready. If block is set and there are none, it sleeps until the next.
 func (p *poller) wait(block bool) ([]unix.EpollEvent, error) {
 	var err error
 	if block {
-		err = p.conn.Read(p.poll)
+		err = p.sleep.Until(p.poll)
 	} else {
 		p.poll(0)
 	}

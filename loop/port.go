@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/loop/sys"
 )
 
 // ErrPortTaken is returned if another process listens on the address already. With SO_REUSEPORT alone a second instance
@@ -34,12 +36,12 @@ func CheckAddress(address string) error {
 	if err != nil {
 		return err
 	}
-	fd, err := unix.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := sys.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
-	defer unix.Close(fd)
-	err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(at.Addr(), 0)))
+	defer sys.Close(fd)
+	err = sys.Bind(fd, sockaddr(netip.AddrPortFrom(at.Addr(), 0)))
 	if err == unix.EADDRNOTAVAIL {
 		return errors.New("no interface of this host has the address")
 	}
@@ -50,23 +52,23 @@ func CheckAddress(address string) error {
 // SO_REUSEPORT. The kernel then refuses a second exclusive socket with EADDRINUSE, whatever options the first has got
 // since. The others join it, and listen once they are served.
 func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
-	fd, err := unix.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := sys.Socket(family(at), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
 	fail := func(what string, err error) (int, error) {
-		_ = unix.Close(fd)
+		_ = sys.Close(fd)
 		return -1, os.NewSyscallError(what, err)
 	}
 	if at.Addr() == netip.IPv6Unspecified() {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+		if err := sys.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
 			return fail("setsockopt IPV6_V6ONLY", err)
 		}
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+	if err := sys.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return fail("setsockopt SO_REUSEADDR", err)
 	}
-	reusePort := func() error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
+	reusePort := func() error { return sys.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
 	if !exclusive {
 		if err := reusePort(); err != nil {
 			return fail("setsockopt SO_REUSEPORT", err)
@@ -76,11 +78,11 @@ func listenSocket(at netip.AddrPort, exclusive bool, p *plan) (int, error) {
 	if err := tune(fd, p.KeepAlive); err != nil {
 		return fail("setsockopt", err)
 	}
-	if err := unix.Bind(fd, sockaddr(at)); err != nil {
+	if err := sys.Bind(fd, sockaddr(at)); err != nil {
 		return fail("bind", err)
 	}
 	if exclusive {
-		if err := unix.Listen(fd, p.Backlog); err != nil {
+		if err := sys.Listen(fd, p.Backlog); err != nil {
 			return fail("listen", err)
 		}
 		if err := reusePort(); err != nil {
@@ -107,7 +109,7 @@ func tune(fd int, keepAlive time.Duration) error {
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes},
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, (idle + keepAliveProbes*interval) * 1000}, // ms
 	} {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+		if err := sys.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
 			return err
 		}
 	}

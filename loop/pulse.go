@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"megaphone/loop/sys"
 )
 
 // Every calls f each d on the reactor's goroutine, for work that is spread more finely than ticks. A reactor has at
@@ -29,13 +31,13 @@ func (r *Reactor) phase(period time.Duration) time.Duration {
 
 // openTimerFD returns a timer that becomes readable each d, from d plus phase on.
 func openTimerFD(d, phase time.Duration) (int, error) {
-	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	fd, err := sys.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("timerfd_create: %w", err)
 	}
 	when := unix.ItimerSpec{Interval: unix.NsecToTimespec(int64(d)), Value: unix.NsecToTimespec(int64(d + phase))}
-	if err := unix.TimerfdSettime(fd, 0, &when, nil); err != nil {
-		_ = unix.Close(fd)
+	if err := sys.TimerfdSettime(fd, 0, &when, nil); err != nil {
+		_ = sys.Close(fd)
 		return -1, fmt.Errorf("timerfd_settime: %w", err)
 	}
 	return fd, nil

@@ -10,10 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/valyala/bytebufferpool"
 	"golang.org/x/sys/unix"
 
 	"megaphone/fdtable"
+	"megaphone/loop/sys"
 	"megaphone/stats"
 	"megaphone/table"
 )
@@ -88,7 +88,7 @@ type Reactor struct {
 	pressure       Interval
 	links          []*Link // by Link.Index; nil where an index is free
 	endingLinks    []*Link // links to be closed at the end of the turn
-	linkInputs     bytebufferpool.Pool
+	linkInputs     sys.BufferPool
 	now            uint32
 	started        time.Time     // never changed, because other threads read it
 	stood          time.Duration // time that ticks do not count; see maxStepTicks
@@ -132,7 +132,7 @@ func (r *Reactor) post(f func(r *Reactor) error) {
 		}
 	}
 	one := [8]byte{1}
-	_, _ = unix.Write(r.wake, one[:])
+	_, _ = sys.Write(r.wake, one[:])
 }
 
 // open makes everything that lives in the reactor's own descriptor table. others are the wake eventfds of the reactors
@@ -156,7 +156,7 @@ func (r *Reactor) open(at []*listening, others []int) (err error) {
 		r.accept.listeners = own // the same numbers, in the private table
 	} else {
 		for _, l := range own {
-			if l.fd, err = unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			if l.fd, err = sys.Dup(l.fd); err != nil {
 				return fmt.Errorf("listener: %w", err)
 			}
 			r.accept.listeners = append(r.accept.listeners, l)
@@ -177,7 +177,7 @@ func (r *Reactor) openTimer() (err error) {
 		return nil
 	}
 	const tick = TickMillis * time.Millisecond
-	r.stood = time.Since(r.started) + r.phase(tick)
+	r.stood = sys.Since(r.started) + r.phase(tick)
 	if r.timer, err = openTimerFD(tick, r.phase(tick)); err != nil {
 		return err
 	}
@@ -202,21 +202,31 @@ func (r *Reactor) run() error {
 		if block {
 			runtime.Gosched()
 		}
-		events, err := r.poller.wait(block)
+		worked, err := r.turn(block)
 		if err != nil {
 			return err
 		}
-		for i := range events {
-			if err := r.event(&events[i]); err != nil {
-				return err
-			}
-			r.relieve()
-		}
-		block = len(events) == 0 && !r.endTurnPending
-		if r.endTurnPending {
-			r.endTurn()
-		}
+		block = !worked
 	}
+}
+
+// turn makes one turn. If block is set and nothing is ready, it sleeps first. It reports whether there was any work.
+func (r *Reactor) turn(block bool) (worked bool, err error) {
+	events, err := r.poller.wait(block)
+	if err != nil {
+		return false, err
+	}
+	for i := range events {
+		if err := r.event(&events[i]); err != nil {
+			return true, err
+		}
+		r.relieve()
+	}
+	worked = len(events) > 0 || r.endTurnPending
+	if r.endTurnPending {
+		r.endTurn()
+	}
+	return worked, nil
 }
 
 // event handles one readiness event. Its flags are only hints, because the descriptor may have been closed and reused
@@ -237,8 +247,8 @@ func (r *Reactor) event(e *unix.EpollEvent) error {
 		r.counters[stats.StrayEvents]++
 	case fdTimer:
 		var buf [8]byte
-		_, _ = unix.Read(fd, buf[:])
-		elapsed := firstTick + uint32((time.Since(r.started)-r.stood)/(TickMillis*time.Millisecond))
+		_, _ = sys.Read(fd, buf[:])
+		elapsed := firstTick + uint32((sys.Since(r.started)-r.stood)/(TickMillis*time.Millisecond))
 		now, still := step(r.now, elapsed)
 		r.stood += time.Duration(still) * TickMillis * time.Millisecond
 		r.advance(now)
@@ -246,7 +256,7 @@ func (r *Reactor) event(e *unix.EpollEvent) error {
 		return r.runPosted()
 	case fdPulse:
 		var buf [8]byte
-		_, _ = unix.Read(fd, buf[:])
+		_, _ = sys.Read(fd, buf[:])
 		r.beat()
 	case fdListener:
 		r.acceptFrom(fd)
@@ -312,7 +322,7 @@ func (r *Reactor) advance(now uint32) {
 		return
 	}
 	r.now, r.clockRead = now, false
-	r.turned.Store(int64(time.Since(r.started)))
+	r.turned.Store(int64(sys.Since(r.started)))
 	r.wheel.Advance(now)
 	for {
 		c, ok := r.wheel.Expired()
@@ -353,12 +363,12 @@ func (r *Reactor) shutdown() error {
 	r.endTurn() // close the connections that the first call has ended
 	for i := uint32(1); i <= uint32(r.conns.Cap()); i++ {
 		if fd := r.conns.At(i).FD; fd > 0 && state(r.conns.At(i).State) != stateFree {
-			_ = unix.Close(int(fd))
+			_ = sys.Close(int(fd))
 		}
 	}
 	for _, l := range r.links {
 		if l != nil && l.state != linkDown {
-			_ = unix.Close(l.fd)
+			_ = sys.Close(l.fd)
 		}
 	}
 	r.release()
@@ -371,10 +381,10 @@ func (r *Reactor) release() {
 	r.closeListeners()
 	r.closeAway(len(r.away))
 	if r.timer > 0 {
-		_ = unix.Close(r.timer)
+		_ = sys.Close(r.timer)
 	}
 	if r.pulse > 0 {
-		_ = unix.Close(r.pulse)
+		_ = sys.Close(r.pulse)
 	}
 	if r.poller != nil {
 		_ = r.poller.close()

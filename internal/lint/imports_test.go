@@ -33,7 +33,7 @@ var layers = map[string][]string{
 		"handshake", "secure"},
 	"load/chart": {"load"},
 	"takeover":   {"loop", "internal/unixsocket"},
-	"loop":       {"stats", "table", "fdtable", "internal/unixsocket", "internal/logqueue"},
+	"loop":       {"loop", "stats", "table", "fdtable", "internal/unixsocket", "internal/logqueue"},
 	"stats":      {},
 	"table":      {},
 	"limit":      {},
