@@ -326,6 +326,62 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestNoOutputAtAll: neither standard output nor standard error takes anything, because their reader has stopped or the
+// disk is full. An edge reloads, feeds the watchdog, and is taken over; a gateway serves; a load writes its report.
+func TestNoOutputAtAll(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { full.Close() })
+	for name, out := range map[string]*os.File{"unread": newUnread(t).fill().w, "full disk": full} {
+		t.Run(name, func(t *testing.T) {
+			start := func(m *manager, args ...string) *rig.Process {
+				cmd := exec.Command(rig.Binary, args...)
+				cmd.Stdout, cmd.Stderr = out, out
+				if m != nil {
+					cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC=2000000")
+				}
+				return rig.Launch(t, cmd)
+			}
+			server := rig.Serve(t, "demo", "--listen", "127.0.0.1:0", "--admin", "off")
+			link, at := freeAddr(t), freeAddr(t)
+			gateway := start(nil, "origin", "--listen", link, "--bosh", "http://"+server.Addr+"/http-bind")
+			text := "listen: " + at + "\nadmin: off\norigins: [{name: a, address: '" + link + "'}]\ndrain-jitter: 1s\n" +
+				"takeover-socket: " + filepath.Join(t.TempDir(), "s") + "\nmax-connections: 1000\n"
+			file := configFile(t, text+"path: /one\n")
+			first, second := newManager(t), newManager(t)
+			edge := start(first, "edge", "--config", file)
+			first.hears("READY=1")
+			rewrite(t, file, text+"path: /two\n")
+			edge.Signal(syscall.SIGHUP)
+			first.reloads()
+			for range 2 {
+				first.hears("WATCHDOG=1")
+			}
+			next := start(second, "edge", "--config", file, "--takeover")
+			second.hears("READY=1")
+			ends(t, edge, 0)
+			report := filepath.Join(t.TempDir(), "report.json")
+			load := start(nil, "load", "--target", "http://"+at+"/two", "--sessions", "20", "--duration", "1s",
+				"--report", report)
+			waitFor(t, "the report", func() bool { info, err := os.Stat(report); return err == nil && info.Size() > 0 })
+			if out != full {
+				load.Signal(os.Interrupt) // its summary waits for a reader
+			}
+			load.Wait()
+			if r := readReport(t, load, report); r.Sessions["reached"] != 20 || r.Sessions["lost"] != 0 {
+				t.Errorf("%+v", r)
+			}
+			for _, p := range []*rig.Process{next, gateway} {
+				p.Signal(syscall.SIGTERM)
+				ends(t, p, 0)
+			}
+		})
+	}
+}
+
 // TestDroppedRecordsAreCounted, as a metric, and in the log as soon as it is read again.
 func TestDroppedRecordsAreCounted(t *testing.T) {
 	t.Parallel()
