@@ -92,6 +92,7 @@ func TestNewSessionsAvoidWhatFails(t *testing.T) {
 			if n := failed.Load(); n > clients/50 || n > refused.Load() || served.Load()+n < clients {
 				t.Errorf("it got %d of %d; %d were served, %d refused", n, clients, served.Load(), refused.Load())
 			}
+			edge.Line(0, `msg="origin ejected" origin=bad`)
 			t.Logf("%s: %d of %d", name, failed.Load(), clients)
 		})
 	}
