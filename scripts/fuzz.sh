@@ -14,13 +14,19 @@ if [ -z "$targets" ]; then
 fi
 log=$(mktemp)
 at_end 'rm -f "$log"'
+
+# only_late: the run in $log found nothing, but its end counts as a failure before Go 1.27 (https://go.dev/issue/75804).
+only_late() {
+	grep -q '^ *context deadline exceeded$' "$log" && ! grep -q 'Failing input written' "$log"
+}
+
 n=0
 for target in $targets; do
 	package=$(dirname "${target%%:*}")
 	name=${target##*:}
 	echo "fuzz: $name in $package for $time"
 	if ! await go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 1000x \
-		"$package" >"$log" 2>&1; then
+		"$package" >"$log" 2>&1 && ! only_late; then
 		cat "$log"
 		echo "fuzz: $name in $package failed; the input it names is now a test case" >&2
 		exit 1
