@@ -164,10 +164,10 @@ link_events_test_() ->
                   end}.
 
 link_events() ->
-    [{poll, fun(N) -> ["<body rid='", integer_to_list(N), "' xmlns='" ?NS "' sid='", here(), "'/>"] end, 640},
+    [{poll, fun(N) -> ["<body rid='", integer_to_list(N), "' xmlns='" ?NS "' sid='", here(), "'/>"] end, 690},
      {request, fun(N) -> ["<body rid='", integer_to_list(N), "' xmlns='" ?NS "' sid='", here(), "'>",
                           "<message to='someone@one.example' type='chat'><body>hello</body></message></body>"]
-               end, 640}].
+               end, 690}].
 
 %% This process is the shard. It has the id of a session as the engine makes them.
 with_link(Test) ->
