@@ -33,6 +33,6 @@
 //
 // # Costs
 //
-// An idle connection takes 132 bytes: its slot, and a word that says how far it is. Neither Open nor Seal allocates if
+// An idle connection takes 132 bytes: its slot, and a word for its stage. Neither Open nor Seal allocates if
 // the connection's AEADs are in the cache. See package handshake for what a handshake takes.
 package secure

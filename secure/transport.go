@@ -283,7 +283,7 @@ func (t *Transport) open(c uint32, p []byte) loop.Opened {
 	return loop.Opened{Used: o.Used, Plain: o.Plain, End: o.End}
 }
 
-// Seal appends records. It closes a connection that can seal no more.
+// Seal appends records. It closes a connection whose keys are worn out.
 func (t *Transport) Seal(c uint32, dst, head, body []byte) []byte {
 	if t.stopped || t.stage(c) != stageOpen {
 		return dst

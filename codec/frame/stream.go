@@ -228,7 +228,7 @@ func AppendCredit(dst []byte, id uint64, more int) []byte {
 }
 
 // NextCredit cuts the first credit off the arguments of "credit": a connection ID and a number of bytes. It borrows
-// args until return, and rest borrows from args. If not ok and err is nil, args is empty: there are no more.
+// args until return, and rest borrows from args. If not ok and err is nil, args is empty.
 func NextCredit(args []byte) (id uint64, more int, rest []byte, ok bool, err *Error) {
 	id, rest, ok, err = NextID(args)
 	if err != nil || !ok {

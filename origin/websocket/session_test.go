@@ -222,7 +222,7 @@ func TestResumeOfAFullServer(t *testing.T) {
 	bob.lose()
 	carol, _ := e.logIn("carol")
 	dave, _ := e.logIn("dave")
-	refused() // two are absent, and no more may become so
+	refused() // two are absent, the most that may be
 	carol.say(closing)
 	carol.hears(closing)
 	carol.hears("-1000")

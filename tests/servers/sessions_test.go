@@ -405,7 +405,7 @@ func TestDoctorOfStock(t *testing.T) {
 		"warn  loglevel    info; wanted: warning",
 		"ok    sm_db_type  mnesia",
 		"fail  memory ", "wanted: 82064 MiB",
-		"This node does NOT fit 1000000 sessions, for want of processes, memory.",
+		"This node does NOT fit 1000000 sessions, because of processes, memory.",
 	} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("it does not say %q:\n%v", part, err)

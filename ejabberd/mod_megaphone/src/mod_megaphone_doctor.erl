@@ -435,7 +435,7 @@ verdict(Sessions, Checks) ->
     Warned = [atom_to_list(Name) || {warn, Name, _, _, _} <- Checks],
     [case Failed of
          [] -> text("This node fits ~B sessions.", [Sessions]);
-         _ -> text("This node does NOT fit ~B sessions, for want of ~s.", [Sessions, lists:join(", ", Failed)])
+         _ -> text("This node does NOT fit ~B sessions, because of ~s.", [Sessions, lists:join(", ", Failed)])
      end,
      [text(" It would do better with other values of ~s.", [lists:join(", ", Warned)]) || Warned =/= []],
      [text("~nmegaphone-ejabberd-install --sessions ~B writes what can be written.", [Sessions])

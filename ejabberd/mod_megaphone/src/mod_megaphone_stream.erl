@@ -1,4 +1,4 @@
-%%% A client over WebSocket (RFC 7395). Its stream is an ejabberd_c2s, one process and no more, which sees this module
+%%% A client over WebSocket (RFC 7395). Its stream is a single process, an ejabberd_c2s, which sees this module
 %%% as its socket (behaviour xmpp_socket). The other end of the socket is an entry in its link (mod_megaphone_streams).
 %%% So accounts, rosters, rooms, stream management, hooks and commands are as ever.
 %%%

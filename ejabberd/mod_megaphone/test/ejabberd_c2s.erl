@@ -11,7 +11,7 @@ start(SockMod, Socket, _Options) ->
 
 accept(Pid) -> Pid ! accept, ok.
 
-%% It says what a stream says.
+%% It answers as a stream of ejabberd does.
 output(Pid, El) -> Pid ! {output, El}, ok.
 
 go_on(Pid) -> Pid ! go_on, ok.

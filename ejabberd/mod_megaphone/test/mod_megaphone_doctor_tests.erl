@@ -78,7 +78,7 @@ one_thing_test_() ->
              {loglevel, warn, (good())#{loglevel := info}, "loglevel: warning in ejabberd.yml"},
              {sm_db_type, warn, of_host(#{sm_db_type => redis}), "sm_db_type  redis; wanted: mnesia"},
              {memory, warn, (good())#{available := 9000000000}, "7058 MiB, and a fifth"},
-             {memory, fail, (good())#{available := 7000000000}, "This node does NOT fit 1000000 sessions, for want of "
+             {memory, fail, (good())#{available := 7000000000}, "This node does NOT fit 1000000 sessions, because of "
               "memory.\n"}]].
 
 tls_is_fine_test() ->
@@ -133,7 +133,7 @@ lines_test() ->
     Lines = string:split(?M:lines(1000000, ?M:judge(1000000, Facts)), "\n", all),
     {Checks, Verdict} = lists:split(length(?M:judge(1000000, Facts)), Lines),
     [?assertMatch({match, _}, re:run(L, "^(ok   |warn |fail ) [a-z_]+ +.+wanted: ")) || L <- Checks],
-    ?assertEqual(["This node does NOT fit 1000000 sessions, for want of processes. It would do better with other "
+    ?assertEqual(["This node does NOT fit 1000000 sessions, because of processes. It would do better with other "
                   "values of loglevel.",
                   "megaphone-ejabberd-install --sessions 1000000 writes what can be written."], Verdict),
     ?assertEqual("This node fits 1000000 sessions.",
